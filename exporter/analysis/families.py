@@ -1,0 +1,238 @@
+"""What a log source's state shows now: each metric's series, as label texts and values side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from exporter.analysis.limits import within_limit
+from exporter.analysis.log_state import LogState
+from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.topic import LogTopic
+from exporter.catalogue import ANOMALIES
+from exporter.model import GROUP_STATES
+
+Value = int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric's series of one source. A value of None is left out."""
+
+    name: str
+    labels: Sequence[str]
+    values: Sequence[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a source shows: its families, how many series they have, how many were left out."""
+
+    families: Sequence[Family]
+    series: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a source is to be shown."""
+
+    hold: float
+    max_series: int
+    per_partition: bool
+
+
+def show(state: LogState, view: View, now: float) -> Shown:
+    """Return what `state` shows at `now`: nothing that is older than `hold`, not more than `max_series`."""
+    fixed = [*_topic_families(state, view, now), *_group_families(state, view, now)]
+    count = sum(len(family.labels) for family in fixed)
+    visible = [sub for sub in state.subscriptions.values() if now - sub.read_at <= view.hold]
+    shown = within_limit(
+        visible,
+        room=view.max_series - count,
+        size=lambda sub: _size(sub, per_partition=view.per_partition),
+        lag=LogSubscription.total_lag,
+        shown=lambda sub: sub.shown,
+    )
+    dropped = 0
+    if len(shown) < len(visible):
+        dropped = sum(_size(sub, per_partition=view.per_partition) for sub in visible)
+        dropped -= sum(_size(sub, per_partition=view.per_partition) for sub in shown)
+    for sub in visible:
+        sub.shown = False
+    for sub in shown:
+        sub.shown = True
+    families = [*fixed, *_subscription_families(shown, view, now)]
+    return Shown(families, sum(len(family.labels) for family in families), dropped)
+
+
+def _family(name: str, labels: list[str], values: list[Value]) -> Family:
+    if None in values:
+        pairs = [(a, b) for a, b in zip(labels, values, strict=True) if b is not None]
+        return Family(name, [a for a, _ in pairs], [b for _, b in pairs])
+    return Family(name, labels, values)
+
+
+def _flat(lists: Iterable[Sequence[Value]]) -> list[Value]:
+    return list(chain.from_iterable(lists))
+
+
+# Destinations
+
+
+def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> Sequence[Value]:
+    """Hide what is older than `hold`; sum up where partitions are not wanted."""
+    if not topic.whole:
+        values = [
+            value if now - read_at <= view.hold else None
+            for value, read_at in zip(values, topic.read_at, strict=True)
+        ]
+    return values if view.per_partition else [_sum(values)]
+
+
+def _sum(values: Sequence[Value]) -> Value:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _topic_families(state: LogState, view: View, now: float) -> list[Family]:
+    topics = list(state.topics.values())
+    counters = state.topic_produced
+    labels = (
+        list(chain.from_iterable(topic.labels for topic in topics))
+        if view.per_partition
+        else [topic.label for topic in topics]
+    )
+
+    def column(name: str, values: Callable[[LogTopic], Sequence[Value]]) -> Family:
+        return _family(name, labels, _flat(_fresh(t, values(t), view, now) for t in topics))
+
+    return [
+        column("mq_log_start_offset", lambda topic: topic.start),
+        column("mq_log_end_offset", lambda topic: topic.end),
+        _family(
+            "mq_last_stable_offset",
+            list(chain.from_iterable(topic.labels for topic in topics)),
+            _flat(_open_transactions(topic, view, now) for topic in topics),
+        )
+        if view.per_partition
+        else column("mq_last_stable_offset", _stable_where_below),
+        column(
+            "mq_produced_messages_total",
+            lambda topic: [counters.values[slot] for slot in topic.slots()],
+        ),
+        column(
+            "mq_produced_messages_per_second",
+            lambda topic: [counters.rates[slot] for slot in topic.slots()],
+        ),
+    ]
+
+
+def _open_transactions(topic: LogTopic, view: View, now: float) -> Sequence[Value]:
+    return [
+        stable if stable is not None and end is not None and stable < end else None
+        for stable, end in zip(_fresh(topic, topic.stable, view, now), topic.end, strict=True)
+    ]
+
+
+def _stable_where_below(topic: LogTopic) -> Sequence[Value]:
+    """The last stable offsets of all partitions, if one of them is below its end."""
+    pairs = list(zip(topic.stable, topic.end, strict=True))
+    if any(s is not None and e is not None and s < e for s, e in pairs):
+        return topic.stable
+    return [None] * len(pairs)
+
+
+# Groups
+
+
+def _group_families(state: LogState, view: View, now: float) -> list[Family]:
+    groups = [group for group in state.groups.values() if now - group.read_at <= view.hold]
+    stated = [group for group in groups if group.state is not None]
+    return [
+        _family("mq_group_members", [g.label for g in groups], [g.members for g in groups]),
+        Family(
+            "mq_group_state",
+            list(chain.from_iterable(group.state_labels for group in stated)),
+            [int(group.state == name) for group in stated for name in GROUP_STATES],
+        ),
+        Family(
+            "mq_group_rebalances_total", [g.label for g in stated], [g.rebalances for g in stated]
+        ),
+        Family(
+            "mq_subscriptions_lost_total",
+            [state.labeler({"reason": reason}) for reason in state.losses],
+            list(state.losses.values()),
+        ),
+    ]
+
+
+# Subscriptions
+
+_SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
+    ("mq_uncommitted_partitions", lambda sub: sub.uncommitted_partitions),
+    ("mq_uncommitted_messages", lambda sub: sub.uncommitted_messages),
+    ("mq_lag_upper_bound", lambda sub: 1 if sub.upper_bound else None),
+    (
+        "mq_subscription_produced_messages_total",
+        lambda sub: sub.produced.values[sub.produced_slot],
+    ),
+    ("mq_consumed_messages_total", lambda sub: sub.consumed.values[sub.consumed_slot]),
+    (
+        "mq_subscription_produced_messages_per_second",
+        lambda sub: sub.produced.rates[sub.produced_slot],
+    ),
+    ("mq_consumed_messages_per_second", lambda sub: sub.consumed.rates[sub.consumed_slot]),
+    ("mq_consumers", lambda sub: sub.consumers),
+    ("mq_messages_lost_total", lambda sub: sub.lost),
+    ("mq_retention_margin_messages", lambda sub: sub.margin),
+    ("mq_offset_rewinds_total", lambda sub: sub.rewinds),
+)
+
+
+def _size(sub: LogSubscription, *, per_partition: bool) -> int:
+    positions = len(sub.partitions) if per_partition else 1
+    return 2 * positions + len(_SCALARS) + len(ANOMALIES)
+
+
+def _subscription_families(subs: Sequence[LogSubscription], view: View, now: float) -> list[Family]:
+    labels = [sub.label for sub in subs]
+    families = [_family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS]
+    families.append(
+        Family(
+            "mq_position_anomalies_total",
+            list(chain.from_iterable(sub.anomaly_labels for sub in subs)),
+            _flat((sub.past_end, sub.deleted_topic) for sub in subs),
+        )
+    )
+    if view.per_partition:
+        flat = list(chain.from_iterable(sub.labels for sub in subs))
+        lag = _flat(visible(sub, sub.lag, view.hold, now) for sub in subs)
+        committed = _flat(visible(sub, sub.committed, view.hold, now) for sub in subs)
+        return [
+            _family("mq_lag_messages", flat, lag),
+            _family("mq_committed_offset", flat, committed),
+            *families,
+        ]
+    return [
+        _family("mq_lag_messages", labels, [_sum(visible(s, s.lag, view.hold, now)) for s in subs]),
+        _family(
+            "mq_committed_offset",
+            labels,
+            [_sum(visible(s, s.committed, view.hold, now)) for s in subs],
+        ),
+        *families,
+    ]
+
+
+def visible(
+    sub: LogSubscription, values: Sequence[int | None], hold: float, now: float
+) -> Sequence[int | None]:
+    """Return the values by partition, without those that could not be read for longer than `hold`."""
+    if not sub.stale:
+        return values
+    return [
+        None if partition in sub.stale and now - sub.stale[partition] > hold else value
+        for partition, value in zip(sub.partitions, values, strict=True)
+    ]

@@ -1,0 +1,94 @@
+"""The state of one consumer group: members, state and rebalances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from exporter.model import GroupMembers, GroupState
+
+REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completing_rebalance"})
+NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
+
+
+class Group:
+    """Follows one group from look to look.
+
+    A rebalance is counted when the group is seen to begin one, and when two looks at a settled group show
+    that its assignment changed without a rebalance having been seen in between.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_fingerprint",
+        "_rebalancing",
+        "assigned",
+        "label",
+        "members",
+        "missing",
+        "name",
+        "read_at",
+        "readers",
+        "rebalances",
+        "state",
+        "state_labels",
+    )
+
+    def __init__(self, name: str, label: str, state_labels: tuple[str, ...]) -> None:
+        self.name: Final = name
+        self.label: Final = label
+        self.state_labels: Final = state_labels
+        self.state: GroupState | None = None
+        self.members: int | None = None
+        self.readers: Mapping[str, int] | None = None
+        """Destination to members that read it; None is unknown."""
+        self.assigned: Mapping[str, frozenset[int]] = {}
+        self.rebalances = 0
+        self.missing = 0
+        """Complete listings in a row without this group."""
+        self.read_at = 0.0
+        self._rebalancing = False
+        self._counted = False
+        self._fingerprint: int | None = None
+
+    def listed(self, state: GroupState, now: float) -> None:
+        """Take the state that a listing gave."""
+        self.missing = 0
+        self.read_at = now
+        self._move_to(state)
+        if state in NOBODY:
+            self._empty()
+
+    def described(self, look: GroupMembers, now: float) -> None:
+        """Take a description."""
+        self.read_at = now
+        self._move_to(look.state)
+        if look.state in NOBODY:
+            self._empty()
+            return
+        self.members = len(look.members)
+        if look.state in REBALANCING and self.readers is not None:
+            return
+        self.readers = look.readers
+        self.assigned = look.assigned
+        if look.state in REBALANCING:
+            return
+        if self._fingerprint not in (None, look.assignment) and not self._counted:
+            self.rebalances += 1
+        self._fingerprint = look.assignment
+        self._counted = False
+
+    def _move_to(self, state: GroupState) -> None:
+        rebalancing = state in REBALANCING
+        if rebalancing and not self._rebalancing and self.state is not None:
+            self.rebalances += 1
+            self._counted = True
+        self._rebalancing = rebalancing
+        self.state = state
+
+    def _empty(self) -> None:
+        self.members = 0
+        self.readers = {}
+        self.assigned = {}
+        if self._fingerprint is not None:
+            self._fingerprint = hash(())

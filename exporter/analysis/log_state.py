@@ -1,0 +1,283 @@
+"""Everything known of a source whose destinations are logs, and how a look at it changes that.
+
+One instance a source. Not thread-safe: its owner holds a lock around each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from exporter.analysis.group import Group
+from exporter.analysis.rates import CounterTable
+from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.topic import LogTopic
+from exporter.catalogue import ANOMALIES, LOSSES
+from exporter.model import GROUP_STATES, LogBacklog, Memberships, Positions
+
+GONE_AFTER = 2
+"""Complete listings in a row without a thing before it counts as deleted."""
+NODE_KEPT = 86_400.0
+"""Seconds for which a vanished node stays visible as down."""
+MARK = uuid4().hex
+"""Stands for the partition in a template; in nobody's name."""
+
+Labeler = Callable[[Mapping[str, str]], str]
+"""Makes the text of a label set; given by the exposition, so that this package knows nothing of it."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A broker: whether it answered at the last look, and when it last did."""
+
+    label: str
+    up: bool
+    seen: float
+
+
+@dataclass
+class LogState:
+    """Topics, groups and subscriptions of one source."""
+
+    labeler: Labeler
+    rate_window: float
+    topics: dict[str, LogTopic] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str], LogSubscription] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    settling: int = 0
+    """Looks to come in which what is gone was left out on purpose, so it is no loss."""
+    losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
+
+    def __post_init__(self) -> None:
+        self.topic_produced = CounterTable(self.rate_window)
+        self.produced = CounterTable(self.rate_window)
+        self.consumed = CounterTable(self.rate_window)
+
+    def set_rate_window(self, window: float) -> None:
+        """Use another rate window from now on."""
+        self.rate_window = window
+        for table in (self.topic_produced, self.produced, self.consumed):
+            table.set_window(window)
+
+    def observe(self, look: LogBacklog, now: float) -> None:
+        """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
+        self._nodes(look, now)
+        self._topics(look, now)
+        known = list(self.subscriptions.values())
+        for subscription in known:
+            subscription.add_produced()
+        self._groups(look, now)
+        for group, positions in look.positions.items():
+            self._positions(group, positions, look, now)
+        self._unread(look, now)
+        self._assign(now)
+        self._sample(look, now)
+        self.settling = max(self.settling - 1, 0)
+
+    def reselect(self) -> None:
+        """What is shown is chosen anew: what the coming looks leave out was not lost."""
+        self.settling = GONE_AFTER + 1
+
+    def members(self, look: Memberships, now: float) -> None:
+        """Take a description of some groups."""
+        for name, members in look.groups.items():
+            if name in self.groups or members.state != "dead":
+                self._group(name).described(members, now)
+        self._assign(now)
+
+    # Destinations
+
+    def _topics(self, look: LogBacklog, now: float) -> None:
+        for name in look.recreated:
+            self._restart(name)
+        for name, log in look.logs.items():
+            topic = self.topics.get(name)
+            if topic is None:
+                topic = self.topics[name] = self._new_topic(name)
+            topic.missing = 0
+            topic.gaps = name in look.gaps
+            topic.advance(log, now)
+        for name in [name for name in self.topics if name not in look.logs]:
+            topic = self.topics[name]
+            topic.advance(None, now)
+            if look.logs_complete:
+                topic.missing += 1
+                if topic.missing >= GONE_AFTER:
+                    self._drop_topic(name)
+
+    def _new_topic(self, name: str) -> LogTopic:
+        labels = {"destination": name}
+        return LogTopic(
+            name, self.labeler(labels), self.topic_produced, self._partition_label(labels)
+        )
+
+    def _partition_label(self, labels: Mapping[str, str]) -> Callable[[int], str]:
+        """Return a quick maker of label texts that differ in the partition only."""
+        head, _, tail = self.labeler({**labels, "partition": MARK}).partition(MARK)
+        return lambda partition: f"{head}{partition}{tail}"
+
+    def _restart(self, name: str) -> None:
+        topic = self.topics.get(name)
+        if topic is None:
+            return
+        topic.restart()
+        for subscription in self.subscriptions.values():
+            if subscription.topic is topic:
+                subscription.restart()
+
+    def _drop_topic(self, name: str) -> None:
+        topic = self.topics.pop(name)
+        for key in [key for key, sub in self.subscriptions.items() if sub.topic is topic]:
+            self._drop_subscription(key, "deleted")
+        topic.release()
+
+    # Groups
+
+    def _groups(self, look: LogBacklog, now: float) -> None:
+        for name, state in look.states.items():
+            self._group(name).listed(state, now)
+        for name in look.positions:
+            self._group(name).read_at = now
+        if not look.groups_complete:
+            return
+        for name in list(self.groups):
+            if name in look.states or name in look.positions:
+                self.groups[name].missing = 0
+                continue
+            self.groups[name].missing += 1
+            if self.groups[name].missing >= GONE_AFTER:
+                self._drop_group(name)
+
+    def _group(self, name: str) -> Group:
+        group = self.groups.get(name)
+        if group is None:
+            states = tuple(self.labeler({"group": name, "state": state}) for state in GROUP_STATES)
+            group = self.groups[name] = Group(name, self.labeler({"group": name}), states)
+        return group
+
+    def _drop_group(self, name: str) -> None:
+        del self.groups[name]
+        for key in [key for key in self.subscriptions if key[0] == name]:
+            self._drop_subscription(key, "deleted")
+
+    # Subscriptions
+
+    def _positions(self, group: str, positions: Positions, look: LogBacklog, now: float) -> None:
+        read_committed = group in look.read_committed
+        for destination, offsets in positions.offsets.items():
+            topic = self.topics.get(destination)
+            if topic is None:
+                continue
+            subscription = self.subscriptions.get((group, destination))
+            if subscription is None:
+                subscription = self._new_subscription(group, topic, now)
+            subscription.missing = 0
+            subscription.orphan(orphaned=topic.missing > 0)
+            subscription.advance(
+                offsets, read_committed=read_committed, drained=look.drained, now=now
+            )
+
+    def _unread(self, look: LogBacklog, now: float) -> None:
+        """Hold the subscriptions that this look could not read; drop those that are no more."""
+        for key, subscription in list(self.subscriptions.items()):
+            group, destination = key
+            positions = look.positions.get(group)
+            if positions is None:
+                subscription.hold()
+            elif destination not in positions.offsets:
+                subscription.missing += 1
+                if not subscription.partitions:
+                    subscription.touch(now)
+                    if subscription.missing >= GONE_AFTER and not self._reads(group, destination):
+                        self._drop_subscription(key, "expired")
+                elif subscription.missing >= GONE_AFTER:
+                    self._forget_positions(key)
+                else:
+                    subscription.hold()
+
+    def _forget_positions(self, key: tuple[str, str]) -> None:
+        if not self._reads(*key):
+            self._drop_subscription(key, "expired")
+            return
+        subscription = self.subscriptions[key]
+        self._count_loss(subscription, "expired")
+        subscription.clear()
+
+    def _reads(self, group: str, destination: str) -> bool:
+        known = self.groups.get(group)
+        return known is not None and bool(known.assigned.get(destination))
+
+    def _new_subscription(self, group: str, topic: LogTopic, now: float) -> LogSubscription:
+        labels = {"destination": topic.name, "group": group}
+        subscription = LogSubscription(
+            group,
+            topic,
+            consumed=self.consumed,
+            produced=self.produced,
+            label=self.labeler(labels),
+            anomaly_labels=tuple(self.labeler({**labels, "kind": kind}) for kind in ANOMALIES),
+            partition_label=self._partition_label(labels),
+            now=now,
+        )
+        self.subscriptions[group, topic.name] = subscription
+        return subscription
+
+    def _drop_subscription(self, key: tuple[str, str], reason: str) -> None:
+        subscription = self.subscriptions.pop(key)
+        self._count_loss(subscription, reason)
+        subscription.release()
+
+    def _count_loss(self, subscription: LogSubscription, reason: str) -> None:
+        if subscription.total_lag() > 0 and not self.settling:
+            self.losses[reason] += 1
+
+    # Members
+
+    def _assign(self, now: float) -> None:
+        """Give each subscription what its group's description says of it; make those that have no position yet."""
+        for group in self.groups.values():
+            for destination in group.assigned:
+                topic = self.topics.get(destination)
+                if topic is not None and (group.name, destination) not in self.subscriptions:
+                    self._new_subscription(group.name, topic, now)
+        for (name, destination), subscription in self.subscriptions.items():
+            known = self.groups.get(name)
+            if known is None or known.readers is None:
+                subscription.assign(None, None)
+            else:
+                subscription.assign(
+                    known.readers.get(destination, 0),
+                    known.assigned.get(destination, frozenset()),
+                )
+
+    # Nodes and rates
+
+    def _nodes(self, look: LogBacklog, now: float) -> None:
+        for name, up in look.nodes.items():
+            node = self.nodes.get(name)
+            if node is None:
+                node = self.nodes[name] = Node(self.labeler({"node": name}), up, now)
+            node.up = up
+            node.seen = now
+        for name in [name for name in self.nodes if name not in look.nodes]:
+            self.nodes[name].up = False
+            if now - self.nodes[name].seen > NODE_KEPT:
+                del self.nodes[name]
+
+    def _sample(self, look: LogBacklog, now: float) -> None:
+        stale_partitions = {slot for topic in self.topics.values() for slot in topic.stale_slots()}
+        self.topic_produced.sample(now, stale_partitions)
+        self.produced.sample(
+            now,
+            {sub.produced_slot for sub in self.subscriptions.values() if sub.topic.fresh is None},
+        )
+        self.consumed.sample(
+            now,
+            {
+                sub.consumed_slot
+                for (group, _), sub in self.subscriptions.items()
+                if sub.topic.fresh is None or group not in look.positions
+            },
+        )

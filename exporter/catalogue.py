@@ -1,0 +1,247 @@
+"""Every metric: name, type, unit, labels, help, in one table.
+
+`docs/metrics.md` is generated from it, and the page is rendered in its order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+SUBSCRIPTION = ("system", "source", "vhost", "destination", "group")
+DESTINATION = ("system", "source", "vhost", "destination")
+LOG = ("system", "source", "destination")
+GROUP = ("system", "source", "group")
+SOURCE = ("system", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the catalogue.
+
+    Rows with `per_partition` carry the label `partition` too, unless the source's granularity is `subscription`.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    section: str
+    per_partition: bool = False
+    systems: tuple[str, ...] = ("kafka",)
+
+
+def _rows() -> tuple[Metric, ...]:
+    sub, dest, log, group, source = SUBSCRIPTION, DESTINATION, LOG, GROUP, SOURCE
+    backlog, rates, consumers, own = "Backlog", "Rates", "Consumers", "The exporter"
+    return (
+        Metric(
+            "mq_lag_messages",
+            "gauge",
+            sub,
+            "Messages enqueued and not yet processed.",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_uncommitted_partitions",
+            "gauge",
+            sub,
+            "Partitions assigned to the group that hold messages and have no committed offset.",
+            backlog,
+        ),
+        Metric(
+            "mq_uncommitted_messages",
+            "gauge",
+            sub,
+            "Messages on assigned partitions that have no committed offset.",
+            backlog,
+        ),
+        Metric(
+            "mq_log_start_offset",
+            "gauge",
+            log,
+            "Offset of the oldest message that the log still has.",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_log_end_offset",
+            "gauge",
+            log,
+            "Offset that the next message will get (the high watermark).",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_committed_offset",
+            "gauge",
+            sub,
+            "Offset of the next message that the group will process.",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_last_stable_offset",
+            "gauge",
+            log,
+            "Offset of the first message of an open transaction, present while there is one.",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_lag_upper_bound",
+            "gauge",
+            sub,
+            "1 where the lag counts offsets that may hold no message (compacted topic, transactions).",
+            backlog,
+        ),
+        Metric(
+            "mq_produced_messages_total",
+            "counter",
+            dest,
+            "Messages enqueued since the exporter first saw the log.",
+            rates,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_subscription_produced_messages_total",
+            "counter",
+            sub,
+            "Messages enqueued on the partitions that the group reads.",
+            rates,
+        ),
+        Metric(
+            "mq_consumed_messages_total",
+            "counter",
+            sub,
+            "Messages processed, by the forward movement of the committed offsets.",
+            rates,
+        ),
+        Metric(
+            "mq_produced_messages_per_second",
+            "gauge",
+            dest,
+            "Messages enqueued a second, over the rate window.",
+            rates,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_subscription_produced_messages_per_second",
+            "gauge",
+            sub,
+            "Messages enqueued a second on the partitions that the group reads, over the rate window.",
+            rates,
+        ),
+        Metric(
+            "mq_consumed_messages_per_second",
+            "gauge",
+            sub,
+            "Messages processed a second, over the rate window.",
+            rates,
+        ),
+        Metric(
+            "mq_consumers",
+            "gauge",
+            sub,
+            "Members that read the destination; while a group rebalances, the last stable count.",
+            consumers,
+        ),
+        Metric("mq_group_members", "gauge", group, "Members of the consumer group.", consumers),
+        Metric(
+            "mq_group_state",
+            "gauge",
+            (*group, "state"),
+            "1 for the state that the group is in, 0 for the others.",
+            consumers,
+        ),
+        Metric(
+            "mq_group_rebalances_total",
+            "counter",
+            group,
+            "Rebalances seen between looks: a lower bound.",
+            consumers,
+        ),
+        Metric(
+            "mq_messages_lost_total",
+            "counter",
+            sub,
+            "Messages deleted before the group processed them.",
+            consumers,
+        ),
+        Metric(
+            "mq_retention_margin_messages",
+            "gauge",
+            sub,
+            "Committed offset minus log start offset, the smallest of the partitions.",
+            consumers,
+        ),
+        Metric(
+            "mq_offset_rewinds_total",
+            "counter",
+            sub,
+            "Times that a partition's committed offset moved back.",
+            consumers,
+        ),
+        Metric(
+            "mq_position_anomalies_total",
+            "counter",
+            (*sub, "kind"),
+            "Times that a position was first seen past the log end or on a deleted topic.",
+            consumers,
+        ),
+        Metric(
+            "mq_subscriptions_lost_total",
+            "counter",
+            (*source, "reason"),
+            "Subscriptions that went away while lagging.",
+            consumers,
+        ),
+        Metric("mq_up", "gauge", source, "1 if the last backlog task reached the source.", own),
+        Metric(
+            "mq_node_up",
+            "gauge",
+            (*source, "node"),
+            "1 if the node answers; a vanished one stays at 0 for a day.",
+            own,
+        ),
+        Metric(
+            "mq_collect_success",
+            "gauge",
+            (*source, "task"),
+            "1 if the last run of the task got a whole answer.",
+            own,
+        ),
+        Metric(
+            "mq_collect_duration_seconds",
+            "gauge",
+            (*source, "task"),
+            "Duration of the last run of the task.",
+            own,
+        ),
+        Metric(
+            "mq_collect_last_success_timestamp_seconds",
+            "gauge",
+            (*source, "task"),
+            "When the task last got a whole answer; the daemon's start until it first did.",
+            own,
+        ),
+        Metric(
+            "mq_collect_failures_total",
+            "counter",
+            (*source, "task", "reason"),
+            "Runs of the task that failed, or that got a part of the answer only (reason partial).",
+            own,
+        ),
+        Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
+        Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
+    )
+
+
+CATALOGUE: tuple[Metric, ...] = _rows()
+BY_NAME: dict[str, Metric] = {metric.name: metric for metric in CATALOGUE}
+
+ANOMALIES = ("past_end", "deleted_topic")
+LOSSES = ("expired", "deleted", "node_gone")

@@ -1,0 +1,193 @@
+"""The command: run, once, check, demo, top."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from exporter import __version__, logs
+from exporter.config import Config, ConfigError, load
+from exporter.daemon import Daemon, make_collector
+from exporter.model import Finding
+from exporter.schedule import Until
+from exporter.server import ServerError
+from exporter.top import from_url, printable, watch
+from exporter.webconfig import WebConfigError
+from exporter.webconfig import load as load_web
+
+FAILED, MISUSED = 1, 2
+"""Exit codes: a source or the address could not be used; the command or the config is wrong."""
+
+EXAMPLES = """\
+examples:
+  mq-lag-exporter demo                          see it work, with an embedded Kafka
+  mq-lag-exporter check config.yaml             is the config right, and what can each source serve?
+  mq-lag-exporter run --config config.yaml      serve http://localhost:9877/metrics
+  mq-lag-exporter once --config config.yaml     print one page of metrics and exit
+  mq-lag-exporter top http://localhost:9877     watch a running daemon
+  mq-lag-exporter top --config config.yaml      watch without one
+
+the first config:
+  sources:
+    - name: orders
+      system: kafka
+      bootstrap_servers: localhost:9092
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except (ConfigError, WebConfigError) as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    except ServerError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mq-lag-exporter",
+        description="Consumer lag and rates of Kafka as Prometheus metrics.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mq-lag-exporter {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the daemon")
+    run.add_argument("--config", type=Path, required=True, metavar="FILE")
+    run.add_argument(
+        "--web.config.file",
+        dest="web",
+        type=Path,
+        metavar="FILE",
+        help="TLS and basic authentication, in the format that Prometheus's exporters share",
+    )
+    run.set_defaults(command=_run)
+
+    once = commands.add_parser("once", help="print one page of metrics and exit")
+    once.add_argument("--config", type=Path, required=True, metavar="FILE")
+    once.set_defaults(command=_once)
+
+    check = commands.add_parser("check", help="validate a config and try each source once")
+    check.add_argument("config", type=Path, metavar="FILE")
+    check.set_defaults(command=_check)
+
+    demo = commands.add_parser("demo", help="run against an embedded Kafka with a small workload")
+    demo.add_argument("--listen", default="127.0.0.1:9877", metavar="HOST:PORT")
+    demo.add_argument("--seconds", type=float, help="end by itself after so long")
+    demo.set_defaults(command=_demo)
+
+    top = commands.add_parser("top", help="show a live table of subscriptions")
+    top.add_argument("url", nargs="?", default="http://127.0.0.1:9877", metavar="URL")
+    top.add_argument(
+        "--config", type=Path, metavar="FILE", help="collect here instead of from a daemon"
+    )
+    top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
+    top.add_argument("--looks", type=int, metavar="N", help="end after N looks")
+    top.set_defaults(command=_top)
+    return parser
+
+
+def _load(path: Path) -> Config:
+    config = load(path)
+    logs.configure(config.log.format, config.log.level)
+    return config
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _load(options.config)
+    web = load_web(options.web) if options.web is not None else None
+    Daemon(config, path=options.config, web=web).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A broker that hangs may keep a thread of librdkafka; nothing is left to be saved that it could lose.
+    os._exit(0)
+
+
+def _once(options: argparse.Namespace) -> int:
+    daemon = Daemon(_load(options.config))
+    reached = daemon.run_once()
+    for chunk in daemon.exposition.page("", "").chunks:
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.flush()
+    for source in daemon.sources.values():
+        fault = source.status()
+        if not fault["up"]:
+            print(f"{fault['source']}: {fault['reason']}: {fault['message']}", file=sys.stderr)
+    return 0 if reached else FAILED
+
+
+def _check(options: argparse.Namespace) -> int:
+    config = load(options.config)
+    logs.configure("console", "error")
+    console = Console(soft_wrap=True)
+    console.print(f"{options.config}: the config is valid", markup=False)
+    good = True
+    for source in config.sources:
+        console.print(f"\n{printable(source.name)} ({source.system})", markup=False)
+        collector = make_collector(source)
+        findings = collector.check(Until(source.deadline))
+        good &= all(finding.ok for finding in findings if finding.required)
+        for finding in findings:
+            console.print(_line(finding))
+    return 0 if good else FAILED
+
+
+def _line(finding: Finding) -> Text:
+    mark, style = (
+        ("ok     ", "green") if finding.ok else ("missing", "red" if finding.required else "yellow")
+    )
+    return Text.assemble("  ", (mark, style), f" {finding.feature}: {printable(finding.detail)}")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    # Imported here, since no other command has a use for an embedded cluster.
+    from exporter.demo import run_demo  # noqa: PLC0415
+
+    return run_demo(listen=options.listen, seconds=options.seconds, console=Console())
+
+
+def _top(options: argparse.Namespace) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if options.config is None:
+        fetch, title = from_url(options.url), options.url
+        daemon = None
+    else:
+        config = load(options.config)
+        logs.configure("console", "error")
+        daemon = Daemon(config)
+        for source in daemon.sources.values():
+            source.start()
+        fetch, title = daemon.overview, str(options.config)
+    code = watch(
+        fetch,
+        title=title,
+        interval=options.interval,
+        stop=stop,
+        console=Console(),
+        looks=options.looks,
+    )
+    if daemon is not None:
+        sys.stdout.flush()
+        os._exit(code)
+    return code

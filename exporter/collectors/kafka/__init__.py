@@ -1,0 +1,1 @@
+"""Apache Kafka, through the admin client of librdkafka."""

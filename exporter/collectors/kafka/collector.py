@@ -1,0 +1,335 @@
+"""Reads one Kafka cluster: which tasks there are, and in what order each asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from exporter.collectors.kafka.check import check_source
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.groups import Listing, describe_groups, read_listing
+from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
+from exporter.collectors.kafka.selection import Selection
+from exporter.collectors.kafka.tail import Tails
+from exporter.collectors.kafka.topics import TopicFacts, Topology, read_topology
+from exporter.config import KafkaSource
+from exporter.model import (
+    Deadline,
+    Discovery,
+    Finding,
+    GroupState,
+    Log,
+    LogBacklog,
+    Memberships,
+    Observation,
+    Positions,
+    Problem,
+    System,
+)
+
+ATTEMPT_SHARE = 0.25
+LISTING_SHARE = 0.3
+COMMITS_SHARE = 0.65
+"""Parts of a run's time by which the metadata's first attempt, the listing and the commits must be done.
+
+One broker that hangs costs each step its whole share, and must leave time for the next.
+"""
+NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
+
+
+class Share:
+    """A deadline that ends before another one does."""
+
+    def __init__(self, whole: Deadline, part: float) -> None:
+        """`part` is the share of the time that is left now."""
+        self._whole = whole
+        self._reserve = whole.remaining() * (1.0 - part)
+
+    def remaining(self) -> float:
+        """Seconds, never negative."""
+        return max(self._whole.remaining() - self._reserve, 0.0)
+
+
+class KafkaCollector:
+    """The tasks of one Kafka source.
+
+    `backlog` reads topics, groups, commits and ends. `consumers` describes groups with members. `discovery` reads
+    topic ids and clean-up policies. Each runs in a thread of its own; what one leaves for another is replaced whole.
+    """
+
+    system: System = "kafka"
+
+    def __init__(self, config: KafkaSource, *, name_partitions: bool = False) -> None:
+        """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
+        self._config = config
+        self._name_partitions = name_partitions
+        self._client = KafkaClient(config.name, config.client_properties)
+        self._selection = Selection(config)
+        self._facts = TopicFacts(self._client)
+        self._tails = Tails(self._client.properties, config.name)
+        self._topology: Topology | None = None
+        self._states: Mapping[str, GroupState] = {}
+        self._described: Mapping[str, GroupState] = {}
+        self._changed: frozenset[str] = frozenset()
+        self._only: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
+        self._ends: Mapping[str, Log] = {}
+        self._below: Mapping[tuple[str, str], int] = {}
+        self._new_topics = False
+        self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
+            "discovery": self.discovery,
+            "backlog": self.backlog,
+            "consumers": self.consumers,
+        }
+
+    def due_early(self, task: str) -> bool:
+        """Whether the last look at the backlog found something that the task should see to."""
+        if task == "consumers" and self._changed:
+            self._only, self._changed = self._changed, frozenset()
+            return True
+        if task == "discovery" and self._new_topics:
+            self._new_topics = False
+            return True
+        return False
+
+    # Tasks
+
+    def backlog(self, deadline: Deadline) -> LogBacklog:
+        """Read topics, groups, then their commits, then the logs' ends: in this order no lag can be negative."""
+        self._renew()
+        listing = self._begin_listing(Share(deadline, LISTING_SHARE))
+        attempt = deadline.remaining() * ATTEMPT_SHARE
+        metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
+        topology = read_topology(metadata, self._selection.topics)
+        self._topology = topology
+        groups = self._end_listing(listing, deadline)
+        commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
+        ends = read_ends(self._client, topology, deadline)
+        self._reread_overtaken(commits, ends, topology, deadline)
+        problems = [*topology.problems, *groups.problems, *commits.problems, *ends.problems]
+        self._suspect(topology, ends, deadline, problems)
+        recreated = self._facts.take_recreated()
+        for topic in recreated:
+            self._tails.forget(topic)
+        self._tails.explore(
+            ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
+        )
+        self._note_changes(groups.states, topology)
+        return LogBacklog(
+            logs=ends.logs,
+            positions=commits.positions,
+            states=groups.states if self._config.groups.names is None else {},
+            logs_complete=topology.complete,
+            groups_complete=groups.complete and self._config.groups.names is None,
+            read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
+            drained=self._tails.drained(),
+            gaps=self._facts.compacted() | self._tails.gaps | _open(ends.logs),
+            recreated=recreated,
+            nodes={name: broker not in ends.silent for broker, name in topology.nodes.items()},
+            problems=problems,
+        )
+
+    def consumers(self, deadline: Deadline) -> Memberships:
+        """Describe the groups that may have members; the others are known to be empty from their listing.
+
+        A run before its time describes only the groups whose state changed.
+        """
+        states = dict(self._states)
+        if not states:
+            states = dict(self._end_listing(self._begin_listing(deadline), deadline).states)
+        only, self._only = self._only, frozenset()
+        names = [
+            name
+            for name, state in states.items()
+            if state not in NOBODY and (not only or name in only)
+        ]
+        look = describe_groups(self._client, names, self._selection.topic, deadline)
+        tried = {name: states[name] for name in names}
+        found = {name: group.state for name, group in look.groups.items()}
+        self._described = {**self._described, **tried, **found} if only else {**tried, **found}
+        return look
+
+    def discovery(self, deadline: Deadline) -> Discovery:
+        """Read topic ids, by which a topic that was made anew is told, and clean-up policies."""
+        topology = self._topology
+        if topology is None:
+            attempt = deadline.remaining() * ATTEMPT_SHARE
+            metadata = self._client.metadata(deadline, attempt)
+            topology = read_topology(metadata, self._selection.topics)
+        if self._name_partitions:
+            return Discovery()
+        names = list(topology.leaders)
+        problems = self._facts.read_ids(names, deadline)
+        problems += self._facts.read_policies(names, time.monotonic(), deadline)
+        if topology.complete:
+            self._facts.forget_all_but(topology.leaders)
+        return Discovery(tuple(problems))
+
+    def check(self, deadline: Deadline) -> Sequence[Finding]:
+        """Try each feature once."""
+        return check_source(self._client, self._config, deadline)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._tails.close()
+        self._client.drop()
+
+    # Steps of the backlog
+
+    def _renew(self) -> None:
+        topology = self._topology
+        present = len(topology.leaders) if topology is not None else 0
+        if self._client.renew_if_due(self._selection.seen() - present - len(self._states)):
+            self._tails.close()
+            self._selection.forget()
+
+    def _begin_listing(self, deadline: Deadline) -> Future[Any] | None:
+        if self._config.groups.names is not None:
+            return None
+        timeout = max(deadline.remaining(), 0.1)
+        return self._client.admin.list_consumer_groups(request_timeout=timeout)
+
+    def _end_listing(self, listing: Future[Any] | None, deadline: Deadline) -> Listing:
+        if listing is None:
+            return Listing(dict.fromkeys(self._config.groups.names or (), "unknown"), ())
+        try:
+            result = self._client.wait(listing, deadline.remaining())
+        except KafkaException as error:
+            raise self._client.fault(error) from None
+        groups = read_listing(result, self._selection.group)
+        if not groups.complete:
+            # What a silent broker does not list is read all the same: its groups may have moved.
+            known = {
+                name: state for name, state in self._states.items() if name not in groups.states
+            }
+            groups = Listing({**known, **groups.states}, groups.problems)
+        return groups
+
+    def _read_commits(
+        self, groups: Mapping[str, GroupState], topology: Topology, deadline: Deadline
+    ) -> Commits:
+        named = None
+        if self._name_partitions:
+            named = [(t, p) for t, leaders in topology.leaders.items() for p in range(len(leaders))]
+        # What was not read last time comes last: a coordinator that hangs must not use up the window.
+        order = sorted(groups, key=self._unread.__contains__)
+        commits = read_commits(self._client, order, self._selection.topics, deadline, named=named)
+        self._unread = frozenset(groups).difference(commits.positions)
+        return commits
+
+    def _reread_overtaken(
+        self, commits: Commits, ends: Ends, topology: Topology, deadline: Deadline
+    ) -> None:
+        """Read again the commits that newly stand below the log start.
+
+        A group that deletes what it has read may have committed and deleted after its commit was read; that is no loss.
+        """
+        below = _below_start(commits.positions, ends.logs)
+        overtaken = {
+            group
+            for (group, topic), count in below.items()
+            if count > self._below.get((group, topic), 0)
+        }
+        if overtaken:
+            again = self._read_commits(dict.fromkeys(overtaken, "unknown"), topology, deadline)
+            for group, positions in again.positions.items():
+                commits.positions[group] = _not_past(positions, commits.positions[group], ends.logs)
+            below = _below_start(commits.positions, ends.logs)
+        self._below = below
+
+    def _suspect(
+        self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
+    ) -> None:
+        """Read the ids of topics whose offsets went back: they may have been made anew."""
+        before = self._ends
+        suspects = [
+            topic
+            for topic, log in ends.logs.items()
+            if topic in before and self._facts.known(topic) and _went_back(before[topic], log)
+        ]
+        if suspects:
+            problems += self._facts.read_ids(suspects, deadline)
+        self._ends = {
+            **{topic: log for topic, log in before.items() if topic in topology.leaders},
+            **{topic: log for topic, log in ends.logs.items() if None not in log.end},
+        }
+
+    def _note_changes(self, states: Mapping[str, GroupState], topology: Topology) -> None:
+        """Remember what the other tasks should see to before their time, and drop what is gone."""
+        described = self._described
+        self._changed = frozenset(
+            name
+            for name, state in states.items()
+            if state not in NOBODY
+            and (name not in described or (state != "unknown" and described[name] != state))
+        )
+        self._new_topics = not self._name_partitions and not all(
+            map(self._facts.known, topology.leaders)
+        )
+        self._states = states
+        if topology.complete:
+            self._tails.forget_all_but(topology.leaders, states)
+
+
+def _open(logs: Mapping[str, Log]) -> set[str]:
+    """Topics with an open transaction: their offsets will hold markers."""
+    return {
+        topic
+        for topic, log in logs.items()
+        if any(
+            stable is not None and end is not None and stable < end
+            for stable, end in zip(log.stable, log.end, strict=True)
+        )
+    }
+
+
+def _went_back(before: Log, now: Log) -> bool:
+    return len(now.end) < len(before.end) or any(
+        old is not None and new is not None and new < old
+        for olds, news in ((before.end, now.end), (before.start, now.start))
+        for old, new in zip(olds, news, strict=False)
+    )
+
+
+def _below_start(
+    positions: Mapping[str, Positions], logs: Mapping[str, Log]
+) -> dict[tuple[str, str], int]:
+    """Count, by group and topic, the committed offsets that the log no longer has."""
+    below = {}
+    for group, (_, by_topic) in positions.items():
+        for topic, offsets in by_topic.items():
+            log = logs.get(topic)
+            if log is None:
+                continue
+            starts = log.start
+            known = len(starts)
+            count = sum(
+                1
+                for partition, position in offsets.items()
+                if position is not None
+                and partition < known
+                and (start := starts[partition]) is not None
+                and position < start
+            )
+            if count:
+                below[group, topic] = count
+    return below
+
+
+def _not_past(again: Positions, first: Positions, logs: Mapping[str, Log]) -> Positions:
+    """Take the later commits, but none that is past an end which was read before it."""
+    merged: dict[str, dict[int, int | None]] = {
+        topic: dict(offsets) for topic, offsets in first.offsets.items()
+    }
+    for topic, offsets in again.offsets.items():
+        log = logs.get(topic)
+        for partition, position in offsets.items():
+            end = log.end[partition] if log is not None and partition < len(log.end) else None
+            if position is not None and end is not None:
+                position = min(position, end)  # noqa: PLW2901 - the later commit, cut at the end
+            merged.setdefault(topic, {})[partition] = position
+    return Positions(again.group, merged)

@@ -1,0 +1,101 @@
+"""What librdkafka's error codes mean to a user of the exporter."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+
+from exporter.model import CollectError, Problem, Reason
+
+_UNAUTHORIZED = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+_UNREACHABLE = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._SSL,
+        KafkaError._DESTROY,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+    }
+)
+_TIMEOUT = frozenset(
+    {KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError.REQUEST_TIMED_OUT}
+)
+GONE = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.GROUP_ID_NOT_FOUND,
+    }
+)
+
+_ADVICE = {
+    KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password under `client`",
+    KafkaError._SSL: "check security.protocol and the ssl.* files under `client`",
+    KafkaError._RESOLVE: "check the host names in bootstrap_servers",
+    KafkaError._TRANSPORT: "check bootstrap_servers, security.protocol and that a broker listens there",
+    KafkaError._ALL_BROKERS_DOWN: "check bootstrap_servers and that a broker listens there",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give the user Describe on the cluster",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "give the user Describe on the group",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "give the user Describe on the topic",
+}
+
+
+def reason_of(error: KafkaError) -> Reason:
+    """Sort an error into the reasons that `mq_collect_failures_total` knows."""
+    code = error.code()
+    if code in _UNAUTHORIZED:
+        return "unauthorized"
+    if code in _UNREACHABLE:
+        return "unreachable"
+    if code in _TIMEOUT:
+        return "timeout"
+    return "invalid"
+
+
+def describe(error: KafkaError) -> str:
+    """Say what happened and, where it is known, what to do about it."""
+    advice = _ADVICE.get(error.code())
+    return f"{error.str()}; {advice}" if advice else error.str()
+
+
+def kafka_error(error: BaseException) -> KafkaError | None:
+    """Return the KafkaError inside an exception of the client, if that is what it is."""
+    if isinstance(error, KafkaException) and error.args:
+        inner = error.args[0]
+        if isinstance(inner, KafkaError):
+            return inner
+    return None
+
+
+def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
+    """Turn an error into the task's failure; `hint` is what the connection last complained of.
+
+    A request that times out does not know that no broker could be reached, or that the password is wrong.
+    """
+    if hint is not None and error.code() in _TIMEOUT:
+        error = hint
+    return CollectError(reason_of(error), describe(error))
+
+
+def problem(subject: str, error: BaseException) -> Problem:
+    """Say which part of an answer is missing, and why."""
+    inner = kafka_error(error)
+    if inner is None:
+        return Problem("internal", subject, f"{type(error).__name__}: {error}")
+    return Problem(reason_of(inner), subject, describe(inner))

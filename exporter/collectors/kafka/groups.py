@@ -1,0 +1,105 @@
+"""Which groups there are, in what state, and who is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import ConsumerGroupState, KafkaException
+
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.errors import GONE, kafka_error, problem
+from exporter.model import Deadline, GroupMembers, GroupState, Memberships, Problem
+
+STATES: Mapping[ConsumerGroupState, GroupState] = {
+    ConsumerGroupState.UNKNOWN: "unknown",
+    ConsumerGroupState.PREPARING_REBALANCING: "preparing_rebalance",
+    ConsumerGroupState.COMPLETING_REBALANCING: "completing_rebalance",
+    ConsumerGroupState.STABLE: "stable",
+    ConsumerGroupState.DEAD: "dead",
+    ConsumerGroupState.EMPTY: "empty",
+}
+BATCH = 200
+"""Groups a describing call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Groups that the brokers list, by name; one that two brokers list appears once."""
+
+    states: Mapping[str, GroupState]
+    problems: tuple[Problem, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every broker answered."""
+        return not self.problems
+
+
+def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
+    """Take the groups for which `allowed` holds from the answer of `list_consumer_groups`."""
+    states: dict[str, GroupState] = {}
+    for group in result.valid or ():
+        name = group.group_id
+        if not allowed(name):
+            continue
+        state = STATES.get(group.state, "unknown")
+        # While a coordinator moves, two brokers may list a group; the one that still knows members is right.
+        if states.get(name, "dead") in ("dead", "empty", "unknown"):
+            states[name] = state
+    problems = tuple(problem("list of groups of a broker", error) for error in result.errors or ())
+    return Listing(states, problems)
+
+
+def describe_groups(
+    client: KafkaClient, names: Iterable[str], wanted: Callable[[str], bool], deadline: Deadline
+) -> Memberships:
+    """Describe groups, in batches, as far as the deadline allows; `wanted` chooses the topics."""
+    groups: dict[str, GroupMembers] = {}
+    problems: list[Problem] = []
+    pending = list(names)
+    for first in range(0, len(pending), BATCH):
+        batch = pending[first : first + BATCH]
+        timeout = deadline.remaining()
+        if timeout <= 0:
+            problems.append(
+                Problem(
+                    "timeout", "groups", f"no time left to describe {len(pending) - first} groups"
+                )
+            )
+            break
+        futures = client.admin.describe_consumer_groups(batch, request_timeout=timeout)
+        for name, future in futures.items():
+            try:
+                groups[name] = _members(client.wait(future, timeout), wanted)
+            except KafkaException as error:
+                inner = kafka_error(error)
+                if inner is not None and inner.code() in GONE:
+                    groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
+                else:
+                    problems.append(problem(f"group {name}", error))
+    return Memberships(groups, tuple(problems))
+
+
+def _members(description: Any, wanted: Callable[[str], bool]) -> GroupMembers:
+    readers: dict[str, int] = {}
+    assigned: dict[str, set[int]] = {}
+    who: list[tuple[str, tuple[tuple[str, int], ...]]] = []
+    for member in description.members:
+        pairs = [(tp.topic, tp.partition) for tp in member.assignment.topic_partitions]
+        who.append((member.member_id, tuple(sorted(pairs))))
+        topics = set()
+        for topic, partition in pairs:
+            if wanted(topic):
+                topics.add(topic)
+                assigned.setdefault(topic, set()).add(partition)
+        for topic in topics:
+            readers[topic] = readers.get(topic, 0) + 1
+    return GroupMembers(
+        state=STATES.get(description.state, "unknown"),
+        members=frozenset(member for member, _ in who),
+        readers=readers,
+        assigned={topic: frozenset(partitions) for topic, partitions in assigned.items()},
+        assignment=hash(tuple(sorted(who))),
+    )

@@ -1,0 +1,237 @@
+"""Whether there is anything to read behind a position.
+
+A transaction's marker takes an offset, and so do its records when it is aborted; a consumer that has read everything
+stands in front of them, and its offset difference is no backlog. Only reading tells: a consumer that is assigned the
+position gets a record, or the end of the partition. It never joins a group and never commits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from exporter.collectors.kafka.errors import describe, reason_of
+from exporter.model import Deadline, Log, Positions
+
+SMALL_LAG = 1_000
+"""Offsets behind a position up to which it is worth a look."""
+LOOKS = 200
+"""Partitions looked at in a cycle."""
+SECONDS = 1.5
+"""Time given to the looks of a cycle."""
+DENIED = 600.0
+"""Seconds for which a topic that may not be read is not tried again."""
+
+Tail = tuple[str, int, bool]
+"""Destination, partition, and whether only committed records count."""
+
+READER: Mapping[str, Any] = {
+    "group.id": "mq-lag-exporter-reader",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+    "fetch.wait.max.ms": 10,
+    "fetch.queue.backoff.ms": 1,
+    "fetch.error.backoff.ms": 50,
+    "max.partition.fetch.bytes": 4096,
+    "queued.min.messages": 1,
+    "queued.max.messages.kbytes": 1024,
+}
+"""Properties of a consumer that reads single records soon, and leaves nothing behind."""
+
+
+class Look(NamedTuple):
+    """A position to look behind, up to the log's end."""
+
+    tail: Tail
+    position: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was found in one partition: nothing in [empty_from, empty_to), a record at or behind `record`."""
+
+    empty_from: int = 0
+    empty_to: int = 0
+    record: int = -1
+
+
+class Tails:
+    """Remembers where there is nothing to read, and looks where that is not known."""
+
+    def __init__(self, properties: Callable[[], dict[str, Any]], source: str) -> None:
+        self._properties = properties
+        self._known: dict[Tail, _Known] = {}
+        self._stood: dict[tuple[str, str], Mapping[int, int | None]] = {}
+        self._denied: dict[str, float] = {}
+        self._consumers: dict[bool, Consumer] = {}
+        self._log = structlog.get_logger(__name__).bind(source=source)
+        self.gaps: set[str] = set()
+        """Topics in which offsets without a record were found."""
+        self.denied_reason: str | None = None
+
+    def drained(self) -> dict[Tail, tuple[int, int]]:
+        """Return the stretches at the logs' ends that hold nothing to read: from and to."""
+        return {
+            tail: (known.empty_from, known.empty_to)
+            for tail, known in self._known.items()
+            if known.empty_to > known.empty_from
+        }
+
+    def forget(self, topic: str) -> None:
+        """Drop what is known of a topic that was deleted."""
+        for tail in [tail for tail in self._known if tail[0] == topic]:
+            del self._known[tail]
+        self.gaps.discard(topic)
+        self._denied.pop(topic, None)
+
+    def forget_all_but(self, topics: Iterable[str], groups: Iterable[str]) -> None:
+        """Drop what is known of topics and groups that are gone."""
+        present, groups = set(topics), set(groups)
+        for topic in {tail[0] for tail in self._known} - present:
+            self.forget(topic)
+        for pair in [p for p in self._stood if p[0] not in groups or p[1] not in present]:
+            del self._stood[pair]
+
+    def explore(
+        self,
+        logs: Mapping[str, Log],
+        positions: Iterable[Positions],
+        read_committed: Callable[[str], bool],
+        deadline: Deadline,
+    ) -> None:
+        """Look behind the positions that stand still a little before the end, within the budget of a cycle."""
+        wanted = self._candidates(logs, positions, read_committed)
+        if not wanted:
+            return
+        until = time.monotonic() + min(SECONDS, deadline.remaining())
+        closest = sorted(wanted.values(), key=lambda look: look.end - look.position)[:LOOKS]
+        for isolated in (False, True):
+            looks = {look.tail[:2]: look for look in closest if look.tail[2] is isolated}
+            if looks:
+                self._read(isolated, looks, until)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        while self._consumers:
+            self._consumers.popitem()[1].close()
+
+    def _candidates(
+        self,
+        logs: Mapping[str, Log],
+        positions: Iterable[Positions],
+        read_committed: Callable[[str], bool],
+    ) -> dict[Tail, Look]:
+        """Choose at most one position a partition: the furthest, since what is behind it is behind the others too."""
+        wanted: dict[Tail, Look] = {}
+        for group, by_topic in positions:
+            isolated = read_committed(group)
+            for topic, offsets in by_topic.items():
+                before = self._stood.get((group, topic), offsets)
+                self._stood[group, topic] = offsets
+                log = logs.get(topic)
+                if log is None or time.monotonic() < self._denied.get(topic, 0.0):
+                    continue
+                for look in _standing(topic, log, offsets, before, isolated=isolated):
+                    known = self._known.get(look.tail)
+                    chosen = wanted.get(look.tail)
+                    if known is not None and _answered(known, look):
+                        continue
+                    if chosen is None or chosen.position < look.position:
+                        wanted[look.tail] = look
+        return wanted
+
+    def _read(self, isolated: bool, looks: dict[tuple[str, int], Look], until: float) -> None:
+        try:
+            consumer = self._consumer(isolated)
+            consumer.assign([TopicPartition(t, p, look.position) for (t, p), look in looks.items()])
+        except KafkaException as error:
+            self._log.warning("tail.look_failed", error=str(error))
+            return
+        pending = dict(looks)
+        while pending and time.monotonic() < until:
+            message = consumer.poll(min(0.1, max(until - time.monotonic(), 0.0)))
+            if message is None:
+                continue
+            topic, partition, fault = message.topic(), message.partition(), message.error()
+            if topic is None or partition is None:
+                continue
+            look = pending.get((topic, partition))
+            if look is None:
+                continue
+            offset = message.offset()
+            if fault is None:
+                self._found(look, offset)
+            elif fault.code() == KafkaError._PARTITION_EOF:
+                self._found(look, look.end)
+            else:
+                self._refused(look, fault)
+            del pending[topic, partition]
+            consumer.incremental_unassign([TopicPartition(topic, partition)])
+        consumer.unassign()
+
+    def _found(self, look: Look, offset: int | None) -> None:
+        """Note the first thing behind a position: a record's offset, or the end."""
+        if offset is None:
+            return
+        known = self._known.setdefault(look.tail, _Known())
+        if offset > look.position:
+            self.gaps.add(look.tail[0])
+        if offset < look.end:
+            known.record = max(known.record, offset)
+            return
+        if not known.empty_from <= look.position <= known.empty_to:
+            known.empty_from = look.position
+        known.empty_to = look.end
+
+    def _refused(self, look: Look, error: KafkaError) -> None:
+        topic = look.tail[0]
+        if reason_of(error) == "unauthorized":
+            self._denied[topic] = time.monotonic() + DENIED
+            if self.denied_reason is None:
+                self._log.info("tail.not_allowed", topic=topic, error=describe(error))
+            self.denied_reason = describe(error)
+        else:
+            self._log.debug("tail.look_failed", topic=topic, error=describe(error))
+
+    def _consumer(self, isolated: bool) -> Consumer:
+        consumer = self._consumers.get(isolated)
+        if consumer is None:
+            level = "read_committed" if isolated else "read_uncommitted"
+            consumer = Consumer({**self._properties(), **READER, "isolation.level": level})
+            self._consumers[isolated] = consumer
+        return consumer
+
+
+def _answered(known: _Known, look: Look) -> bool:
+    if known.empty_from <= look.position and look.end <= known.empty_to:
+        return True
+    return look.position <= known.record < look.end
+
+
+def _standing(
+    topic: str,
+    log: Log,
+    offsets: Mapping[int, int | None],
+    before: Mapping[int, int | None],
+    *,
+    isolated: bool,
+) -> Iterator[Look]:
+    """Yield the positions that did not move and are a little before the end."""
+    ends = log.stable if isolated else log.end
+    count = len(ends)
+    for partition, position in offsets.items():
+        if position is None or partition >= count:
+            continue
+        end, start = ends[partition], log.start[partition]
+        if end is None or start is None or start >= end:
+            continue
+        if 0 < end - max(position, start) <= SMALL_LAG and before.get(partition) == position:
+            yield Look((topic, partition, isolated), max(position, start), end)

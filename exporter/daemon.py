@@ -1,0 +1,235 @@
+"""Wires config, collectors, schedules, state and server; runs until it is told to end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from exporter import __version__
+from exporter.collectors import COLLECTORS
+from exporter.config import Config, ConfigError, KafkaSource, load
+from exporter.exposition import Exposition
+from exporter.landing import landing_page
+from exporter.model import Collector
+from exporter.own import own_metrics
+from exporter.schedule import Until
+from exporter.server import Request, Response, Route, Server
+from exporter.source import Source, same_place
+from exporter.webconfig import WebConfig
+
+STOP_SECONDS = 3.0
+"""Time given to the tasks and the server to end; what a broker holds up after that is left behind."""
+TICK = 0.5
+TEXT = "text/plain; charset=utf-8"
+GET = frozenset({"GET"})
+
+MakeCollector = Callable[[KafkaSource], Collector]
+
+
+def make_collector(config: KafkaSource) -> Collector:
+    """Return the collector of the source's system."""
+    return COLLECTORS[config.system](config)
+
+
+class Daemon:
+    """The exporter: sources, page and server."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        path: Path | None = None,
+        web: WebConfig | None = None,
+        make: MakeCollector = make_collector,
+    ) -> None:
+        """`path` is where the config is read again from; without it, there is no reload."""
+        self._config = config
+        self._path = path
+        self._web = web
+        self._make = make
+        self._started = time.time()
+        self._reload = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._reload_wanted = False
+        self._log = structlog.get_logger(__name__)
+        self.exposition = Exposition(own_metrics())
+        self.sources: dict[str, Source] = {}
+        for source in config.sources:
+            self.sources[source.name] = self._new_source(source)
+        self.server: Server | None = None
+
+    def start(self) -> None:
+        """Listen and collect. Raises `ServerError` where the address can't be listened on."""
+        self.server = Server(self._config.listen, self._routes(), self._web)
+        self.server.start()
+        for source in self.sources.values():
+            source.start()
+        self._log.info(
+            "daemon.started",
+            version=__version__,
+            port=self.server.port,
+            sources=sorted(self.sources),
+        )
+
+    def run(self) -> None:
+        """Start, then serve until SIGTERM or SIGINT; SIGHUP reads the config again."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.end())
+        signal.signal(signal.SIGHUP, lambda *_: self._want_reload())
+        self.start()
+        self.wait()
+        self.stop()
+
+    def wait(self) -> None:
+        """Return when the daemon is told to end; until then, hide what grows too old."""
+        while not self._stopping:
+            self._wake.wait(TICK)
+            self._wake.clear()
+            if self._reload_wanted:
+                self._reload_wanted = False
+                self.reload()
+            for source in list(self.sources.values()):
+                source.expire()
+
+    def end(self) -> None:
+        """Tell `wait` to return."""
+        self._stopping = True
+        self._wake.set()
+
+    def stop(self) -> bool:
+        """End the tasks and the server within a bounded time; tell whether all of them ended."""
+        until = Until(STOP_SECONDS)
+        sources = list(self.sources.values())
+        for source in sources:
+            source.stop()
+        if self.server is not None:
+            self.server.stop(until.remaining())
+        late = [source for source in sources if not source.join(until.remaining())]
+        self._log.info("daemon.stopped", clean=not late)
+        return not late
+
+    def run_once(self) -> bool:
+        """Run each task of each source once; tell whether every source could be reached."""
+        threads = [
+            threading.Thread(target=source.run_once, daemon=True)
+            for source in self.sources.values()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return all(source.outcomes["backlog"].reached for source in self.sources.values())
+
+    # Reload
+
+    def _want_reload(self) -> None:
+        self._reload_wanted = True
+        self._wake.set()
+
+    def reload(self) -> str | None:
+        """Read the config again: sources that did not change go on untouched.
+
+        Returns why the new config is refused, where it is; then the old one goes on.
+        """
+        if self._path is None:
+            return "there is no config file to read again"
+        with self._reload:
+            try:
+                config = load(self._path)
+            except ConfigError as error:
+                self._log.error("config.refused", error=str(error))
+                return str(error)
+            self._apply(config)
+            return None
+
+    def _apply(self, config: Config) -> None:
+        wanted = {source.name: source for source in config.sources}
+        kept = [name for name, source in self.sources.items() if wanted.get(name) == source.config]
+        for name in [name for name in self.sources if name not in kept]:
+            before = self.sources.pop(name)
+            before.stop()
+            after = wanted.get(name)
+            heir = before if after is not None and same_place(before.config, after) else None
+            if heir is None:
+                before.withdraw()
+            if after is not None:
+                self.sources[name] = self._new_source(after, heir)
+                self.sources[name].start()
+            threading.Thread(
+                target=before.join, args=(before.config.deadline + 5,), daemon=True
+            ).start()
+        for name, source in wanted.items():
+            if name not in self.sources:
+                self.sources[name] = self._new_source(source)
+                self.sources[name].start()
+        if config.listen != self._config.listen:
+            self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
+        self._config = config
+        self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
+
+    def _new_source(self, config: KafkaSource, heir: Source | None = None) -> Source:
+        return Source(
+            config, self._make(config), self.exposition, started=self._started, heir_of=heir
+        )
+
+    # HTTP
+
+    def _routes(self) -> list[Route]:
+        routes = [
+            Route("/", GET, self._landing),
+            Route("/metrics", GET, self._metrics),
+            Route("/api/v1/subscriptions", GET, self._subscriptions),
+            Route("/-/healthy", GET, lambda _: Response(200, TEXT, [b"healthy\n"])),
+            Route("/-/ready", GET, self._ready),
+        ]
+        if self._config.reload_endpoint:
+            routes.append(Route("/-/reload", frozenset({"POST"}), self._post_reload))
+        return routes
+
+    def _metrics(self, request: Request) -> Response:
+        headers = request.headers
+        page = self.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
+        if page.encoding is not None:
+            extra += (("Content-Encoding", page.encoding),)
+        return Response(200, page.content_type, page.chunks, extra)
+
+    def _ready(self, _: Request) -> Response:
+        waiting = [name for name, source in self.sources.items() if not source.tried]
+        if waiting:
+            return Response(503, TEXT, [f"not yet read: {', '.join(waiting)}\n".encode()])
+        return Response(200, TEXT, [b"ready\n"])
+
+    def _subscriptions(self, request: Request) -> Response:
+        partitions = request.query.get("partitions", "") in ("1", "true")
+        body = json.dumps(
+            self.overview(partitions=partitions), ensure_ascii=False, separators=(",", ":")
+        )
+        return Response(200, "application/json", [body.encode("utf-8", "backslashreplace")])
+
+    def _landing(self, _: Request) -> Response:
+        return Response(200, "text/html; charset=utf-8", [landing_page(self.overview()).encode()])
+
+    def _post_reload(self, _: Request) -> Response:
+        refused = self.reload()
+        if refused is not None:
+            return Response(500, TEXT, [f"{refused}\n".encode()])
+        return Response(200, TEXT, [b"reloaded\n"])
+
+    def overview(self, *, partitions: bool = False) -> dict[str, Any]:
+        """Return sources and subscriptions, worst first, JSON-ready."""
+        sources = list(self.sources.values())
+        found = [row for source in sources for row in source.rows(partitions=partitions)]
+        found.sort(key=lambda row: -(row["lag_messages"] or 0))
+        return {
+            "sources": [source.status() for source in sources],
+            "subscriptions": found,
+        }

@@ -1,0 +1,104 @@
+"""The demo: the daemon against an embedded cluster, with the lag moving in the terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from typing import Any
+
+from rich.console import Console
+
+from exporter import logs
+from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.config import KafkaSource, parse
+from exporter.daemon import Daemon
+from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.model import Collector
+from exporter.top import watch
+
+CONFIG = """
+listen: {listen}
+log: {{format: console, level: error}}
+sources:
+  - name: demo
+    system: kafka
+    bootstrap_servers: "{bootstrap_servers}"
+    groups: {{names: {groups}}}
+    schedule: {{backlog: 1s, consumers: 10s}}
+    rate_window: 20s
+"""
+STOP_SECONDS = 1.5
+"""Time given to everything to end after Ctrl-C; then the process ends all the same."""
+
+
+def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
+    """Run until Ctrl-C, or for `seconds`; returns an exit code."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    logs.configure("console", "error")
+    cluster = EmbeddedKafka()
+    text = CONFIG.format(
+        listen=free(listen),
+        bootstrap_servers=cluster.bootstrap_servers,
+        groups=[reader.group for reader in READERS],
+    )
+    config = parse(text, "demo", os.environ)
+    workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
+    daemon = Daemon(config, make=_collector)
+    workload.start()
+    daemon.start()
+    _introduce(console, config.listen, cluster.bootstrap_servers)
+    if seconds is not None:
+        timer = threading.Timer(seconds, stop.set)
+        timer.daemon = True
+        timer.start()
+
+    def fetch() -> dict[str, Any]:
+        return daemon.overview()
+
+    code = watch(
+        fetch, title=f"http://{config.listen}/metrics", interval=1.0, stop=stop, console=console
+    )
+    console.print("stopping")
+    ender = threading.Timer(STOP_SECONDS, lambda: os._exit(code))
+    ender.daemon = True
+    ender.start()
+    for source in daemon.sources.values():
+        source.stop()
+    workload.stop(STOP_SECONDS)
+    daemon.stop()
+    os._exit(code)
+
+
+def free(listen: str) -> str:
+    """Return the address, with another port where its own is taken."""
+    host, _, port = listen.rpartition(":")
+    for candidate in (int(port), *range(int(port) + 1, int(port) + 50)):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return f"{host}:{candidate}"
+    return listen
+
+
+def _collector(config: KafkaSource) -> Collector:
+    return KafkaCollector(config, name_partitions=True)
+
+
+def _introduce(console: Console, listen: str, bootstrap_servers: str) -> None:
+    console.print(
+        f"[bold]mq-lag-exporter demo[/]: an embedded Kafka cluster on {bootstrap_servers}"
+    )
+    console.print(f"  metrics  http://{listen}/metrics")
+    console.print(f"  page     http://{listen}/")
+    for reader in READERS:
+        console.print(
+            f"  group [cyan]{reader.group}[/] reads [cyan]{reader.topic}[/] and {reader.story}"
+        )
+    console.print("Ctrl-C stops all of it.\n")

@@ -1,0 +1,150 @@
+"""A Kafka cluster inside this process (librdkafka's mock), with producers and consumers on it, for the demo."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaException, Producer
+
+QUIET = logging.Logger("embedded", logging.CRITICAL)  # noqa: LOG001 - not shared, so not leaked
+BROKERS = 3
+STEP = 0.1
+"""Seconds between two steps of a simulated client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A simulated consumer group with one member."""
+
+    group: str
+    topic: str
+    rate: float
+    """Messages a second that it can process."""
+    works: float = 0.0
+    rests: float = 0.0
+    """Seconds of work and of rest in turns; no rest where 0."""
+    stops_after: float | None = None
+    """Seconds after which it leaves for good."""
+    story: str = ""
+
+
+TOPICS: dict[str, float] = {"orders": 120.0, "payments": 40.0, "emails": 60.0, "audit": 15.0}
+"""Topic to messages produced a second."""
+
+READERS: tuple[Reader, ...] = (
+    Reader("order-processing", "orders", 400.0, story="keeps up"),
+    Reader("billing", "orders", 90.0, story="is too slow"),
+    Reader("settlement", "payments", 200.0, story="keeps up"),
+    Reader("mailer", "emails", 300.0, stops_after=15.0, story="stops after 15 s"),
+    Reader("archive", "audit", 150.0, works=10.0, rests=20.0, story="reads in bursts"),
+)
+
+
+class EmbeddedKafka:
+    """Brokers that listen on loopback for as long as this object lives."""
+
+    def __init__(self) -> None:
+        self._host = Producer(
+            {"bootstrap.servers": "", "test.mock.num.brokers": BROKERS, "logger": QUIET}
+        )
+        brokers = self._host.list_topics(timeout=10).brokers.values()
+        self.bootstrap_servers = ",".join(f"{b.host}:{b.port}" for b in brokers)
+
+
+class Workload:
+    """Producers and consumers, each in a thread, until `stop`."""
+
+    def __init__(
+        self, bootstrap_servers: str, topics: dict[str, float], readers: tuple[Reader, ...]
+    ) -> None:
+        self._bootstrap = bootstrap_servers
+        self._stop = threading.Event()
+        self.produced: dict[str, int] = dict.fromkeys(topics, 0)
+        """Messages that the brokers acknowledged, by topic."""
+        self.consumed: dict[str, int] = {reader.group: 0 for reader in readers}
+        """Messages whose offsets were committed, by group."""
+        self._threads = [
+            threading.Thread(target=self._produce, args=item, daemon=True)
+            for item in topics.items()
+        ]
+        self._threads += [
+            threading.Thread(target=self._consume, args=(reader,), daemon=True)
+            for reader in readers
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Ask for an end and wait for it; tell whether it came."""
+        self._stop.set()
+        until = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0.0))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _produce(self, topic: str, rate: float) -> None:
+        producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 5, "logger": QUIET})
+
+        def acknowledged(error: object, _: object) -> None:
+            if error is None:
+                self.produced[topic] += 1
+
+        owed = 0.0
+        began = time.monotonic()
+        while not self._stop.wait(STEP):
+            now = time.monotonic()
+            owed += rate * (now - began)
+            began = now
+            while owed >= 1:
+                producer.produce(topic, random.randbytes(100), on_delivery=acknowledged)  # noqa: S311
+                owed -= 1
+            producer.poll(0)
+        producer.purge()
+
+    def _consume(self, reader: Reader) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": reader.group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "topic.metadata.refresh.interval.ms": 500,
+                "logger": QUIET,
+            }
+        )
+        consumer.subscribe([reader.topic])
+        began = last = time.monotonic()
+        owed = 0.0
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if reader.stops_after is not None and now - began > reader.stops_after:
+                break
+            resting = reader.rests and (now - began) % (reader.works + reader.rests) > reader.works
+            owed = 0.0 if resting else min(owed + reader.rate * (now - last), reader.rate)
+            last = now
+            try:
+                self._take(consumer, reader, int(owed))
+            except KafkaException:
+                continue
+            owed -= int(owed)
+        consumer.close()
+
+    def _take(self, consumer: Consumer, reader: Reader, count: int) -> None:
+        """Process up to `count` messages and commit behind them; with nothing to do, keep in touch with the group."""
+        if count == 0:
+            consumer.pause(consumer.assignment())
+            consumer.poll(STEP)
+            consumer.resume(consumer.assignment())
+            return
+        messages = [m for m in consumer.consume(count, timeout=STEP) if m.error() is None]
+        if messages:
+            consumer.commit(asynchronous=False)
+            self.consumed[reader.group] += len(messages)
+        self._stop.wait(STEP / 2)

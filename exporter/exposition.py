@@ -1,0 +1,182 @@
+"""The page: blocks of ready bytes, rendered once per change, and the choice among them for a scrape.
+
+A block is one metric's series of one source. Sample lines are the same in the text format 0.0.4 and in OpenMetrics;
+only the lines above them differ, and `# EOF`. Compressed blocks are gzip members, which concatenate (RFC 1952, 2.2).
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from prometheus_client.exposition import choose_encoder
+
+from exporter.catalogue import CATALOGUE, Metric
+
+Format = Literal["text", "openmetrics"]
+Number = int | float
+
+LABEL_ORDER = ("system", "source", "vhost", "destination", "partition", "group")
+GZIP_LEVEL = 1
+"""On a page of label texts level 1 is four times faster than 6, for a few per cent more bytes."""
+CONTENT_TYPES: Mapping[Format, str] = {
+    "text": "text/plain; version=0.0.4; charset=utf-8",
+    "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+}
+
+
+class Series(Protocol):
+    """What `render` takes: one metric's label texts and values, side by side."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def values(self) -> Sequence[Number | None]: ...
+
+
+def escape(value: str) -> str:
+    """Escape a label value as the text format asks: backslash, quote and newline."""
+    if "\\" in value or '"' in value or "\n" in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return value
+
+
+def labeler(constant: Mapping[str, str]) -> Callable[[Mapping[str, str]], str]:
+    """Return a maker of label texts (`{a="b",c="d"} `, with the space behind) that adds `constant` to each."""
+
+    def text(labels: Mapping[str, str]) -> str:
+        merged = {**constant, **labels}
+        ordered = [name for name in LABEL_ORDER if name in merged]
+        ordered += [name for name in merged if name not in LABEL_ORDER]
+        return "{" + ",".join(f'{name}="{escape(merged[name])}"' for name in ordered) + "} "
+
+    return text
+
+
+def render(series: Series) -> bytes:
+    """Return the sample lines of one metric of one source."""
+    if not series.labels:
+        return b""
+    name = series.name
+    lines = f"\n{name}".join(map(operator.add, series.labels, map(str, series.values)))
+    # Names come from brokers; a lone surrogate can't be encoded, and must not cost the page.
+    return f"{name}{lines}\n".encode("utf-8", "backslashreplace")
+
+
+def header(metric: Metric, fmt: Format) -> bytes:
+    """Return the HELP and TYPE lines."""
+    name = metric.name
+    if fmt == "openmetrics" and metric.kind == "counter":
+        name = name.removesuffix("_total")
+    text = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n".encode()
+
+
+def member(data: bytes) -> bytes:
+    """Compress to one gzip member."""
+    if not data:
+        return b""
+    compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)
+    return compressor.compress(data) + compressor.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Sample lines, plain and compressed."""
+
+    plain: bytes
+    zipped: bytes
+
+
+def block(data: bytes) -> Block:
+    """Keep `data` in both forms."""
+    return Block(data, member(data))
+
+
+HEADERS: Mapping[Format, Mapping[str, Block]] = {
+    "text": {metric.name: block(header(metric, "text")) for metric in CATALOGUE},
+    "openmetrics": {metric.name: block(header(metric, "openmetrics")) for metric in CATALOGUE},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer to a scrape."""
+
+    content_type: str
+    encoding: str | None
+    chunks: tuple[bytes, ...]
+
+
+class Exposition:
+    """Holds the blocks of every source and serves pages made of them. Safe to use from many threads."""
+
+    def __init__(self, own: Callable[[Format], bytes]) -> None:
+        """`own` renders the exporter's own lines, without `# EOF`; it is called at each scrape."""
+        self._own = own
+        self._lock = threading.Lock()
+        self._blocks: dict[str, dict[str, Block]] = {}
+        self._plain: dict[Format, tuple[bytes, ...]] = {}
+        self._zipped: dict[Format, bytes] = {}
+        self._assemble()
+
+    def update(self, source: str, families: Iterable[Series]) -> None:
+        """Replace what the source shows; what did not change is not compressed again."""
+        before = self._blocks.get(source, {})
+        after: dict[str, Block] = {}
+        for family in families:
+            data = render(family)
+            known = before.get(family.name)
+            if known is not None and known.plain == data:
+                after[family.name] = known
+            elif data:
+                after[family.name] = block(data)
+        with self._lock:
+            self._blocks[source] = after
+            self._assemble()
+
+    def remove(self, source: str) -> None:
+        """Show nothing of the source any more."""
+        with self._lock:
+            if self._blocks.pop(source, None) is not None:
+                self._assemble()
+
+    def page(self, accept: str, accept_encoding: str) -> Page:
+        """Return the page in the format and encoding that the client prefers."""
+        _, content_type = choose_encoder(accept)
+        fmt: Format = "openmetrics" if "openmetrics" in content_type else "text"
+        own = self._own(fmt) + (b"# EOF\n" if fmt == "openmetrics" else b"")
+        if accepts_gzip(accept_encoding):
+            return Page(CONTENT_TYPES[fmt], "gzip", (self._zipped[fmt], member(own)))
+        return Page(CONTENT_TYPES[fmt], None, (*self._plain[fmt], own))
+
+    def _assemble(self) -> None:
+        for fmt, headers in HEADERS.items():
+            blocks: list[Block] = []
+            for metric in CATALOGUE:
+                found = [
+                    source[metric.name] for source in self._blocks.values() if metric.name in source
+                ]
+                if found:
+                    blocks += [headers[metric.name], *found]
+            self._plain[fmt] = tuple(part.plain for part in blocks)
+            self._zipped[fmt] = b"".join(part.zipped for part in blocks)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Tell whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
+    best: dict[str, float] = {}
+    for part in header.lower().split(","):
+        coding, _, parameter = part.strip().partition(";")
+        quality = parameter.strip().removeprefix("q=") if parameter else "1"
+        try:
+            best[coding.strip()] = float(quality)
+        except ValueError:
+            best[coding.strip()] = 0.0
+    return best.get("gzip", best.get("*", 0.0)) > 0

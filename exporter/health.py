@@ -1,0 +1,42 @@
+"""How the collecting itself goes, as families for the page: `mq_up`, `mq_collect_*`, `mq_node_up`, `mq_series`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from exporter.analysis.families import Family, Shown
+from exporter.analysis.log_state import Node
+from exporter.model import REASONS
+from exporter.schedule import Outcome
+
+Labeler = Callable[[Mapping[str, str]], str]
+
+
+def health_families(
+    label: Labeler,
+    outcomes: Mapping[str, Outcome],
+    nodes: Mapping[str, Node],
+    shown: Shown,
+) -> Sequence[Family]:
+    """Return the families that tell how a source fares; they are there from the first page on."""
+    source = [label({})]
+    tasks = [label({"task": task}) for task in outcomes]
+    runs = list(outcomes.values())
+    return (
+        Family("mq_up", source, [int(outcomes["backlog"].reached)]),
+        Family(
+            "mq_node_up", [n.label for n in nodes.values()], [int(n.up) for n in nodes.values()]
+        ),
+        Family("mq_collect_success", tasks, [int(run.success) for run in runs]),
+        Family("mq_collect_duration_seconds", tasks, [run.duration for run in runs]),
+        Family(
+            "mq_collect_last_success_timestamp_seconds", tasks, [run.last_success for run in runs]
+        ),
+        Family(
+            "mq_collect_failures_total",
+            [label({"task": task, "reason": reason}) for task in outcomes for reason in REASONS],
+            [run.failures.get(reason, 0) for run in runs for reason in REASONS],
+        ),
+        Family("mq_series", source, [shown.series]),
+        Family("mq_series_dropped", source, [shown.dropped]),
+    )

@@ -1,0 +1,70 @@
+"""The page at `/`: where to look, and what lags most."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from exporter import __version__
+
+ROWS = 100
+STYLE = """
+:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}
+body{max-width:70rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid #8884;overflow-wrap:anywhere}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.bad{color:#c33}
+"""
+
+
+def landing_page(overview: dict[str, Any]) -> str:
+    """Return the page as HTML; every name in it is escaped."""
+    subscriptions = overview["subscriptions"]
+    more = len(subscriptions) - ROWS
+    note = (
+        f"<p>… and {more} more, in the <a href='api/v1/subscriptions'>JSON</a>.</p>"
+        if more > 0
+        else ""
+    )
+    return (
+        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'><meta http-equiv='refresh' content='10'>"
+        f"<title>mq-lag-exporter</title><style>{STYLE}</style>"
+        f"<h1>mq-lag-exporter {escape(__version__)}</h1>"
+        "<p><a href='metrics'>/metrics</a> · <a href='api/v1/subscriptions'>/api/v1/subscriptions</a> · "
+        "<a href='-/healthy'>/-/healthy</a> · <a href='-/ready'>/-/ready</a></p>"
+        "<h2>Sources</h2><table><tr><th>source<th>system<th>state<th class='n'>series"
+        + "".join(map(_source, overview["sources"]))
+        + "</table><h2>Subscriptions, most lagging first</h2><table><tr><th>source<th>destination<th>group"
+        "<th class='n'>lag<th class='n'>produced/s<th class='n'>consumed/s<th class='n'>consumers"
+        + "".join(map(_subscription, subscriptions[:ROWS]))
+        + f"</table>{note}</html>"
+    )
+
+
+def _source(row: dict[str, Any]) -> str:
+    state = (
+        "up" if row["up"] else f"<span class='bad'>{escape(row['reason'] or 'not yet read')}</span>"
+    )
+    if row["message"]:
+        state += f": {escape(row['message'])}"
+    return (
+        f"<tr><td>{escape(row['source'])}<td>{escape(row['system'])}<td>{state}"
+        f"<td class='n'>{row['series']}"
+    )
+
+
+def _subscription(row: dict[str, Any]) -> str:
+    numbers = (
+        _number(row["lag_messages"], 0),
+        _number(row["produced_messages_per_second"], 1),
+        _number(row["consumed_messages_per_second"], 1),
+        _number(row["consumers"], 0),
+    )
+    names = "".join(f"<td>{escape(row[key])}" for key in ("source", "destination", "group"))
+    return f"<tr>{names}" + "".join(f"<td class='n'>{number}" for number in numbers)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
