@@ -48,17 +48,18 @@ def show(state: LogState, view: View, now: float) -> Shown:
     fixed = [*_topic_families(state, view, now), *_group_families(state, view, now)]
     count = sum(len(family.labels) for family in fixed)
     visible = [sub for sub in state.subscriptions.values() if now - sub.read_at <= view.hold]
-    shown = within_limit(
-        visible,
-        room=view.max_series - count,
-        size=lambda sub: _size(sub, per_partition=view.per_partition),
-        lag=LogSubscription.total_lag,
-        shown=lambda sub: sub.shown,
-    )
-    dropped = 0
-    if len(shown) < len(visible):
-        dropped = sum(_size(sub, per_partition=view.per_partition) for sub in visible)
-        dropped -= sum(_size(sub, per_partition=view.per_partition) for sub in shown)
+    room = view.max_series - count
+    shown, dropped = visible, 0
+    if sum(_at_most(sub, view) for sub in visible) > room:
+        sizes = {id(sub): _size(sub, view, now) for sub in visible}
+        shown = within_limit(
+            visible,
+            room=room,
+            size=lambda sub: sizes[id(sub)],
+            lag=LogSubscription.total_lag,
+            shown=lambda sub: sub.shown,
+        )
+        dropped = sum(sizes.values()) - sum(sizes[id(sub)] for sub in shown)
     for sub in visible:
         sub.shown = False
     for sub in shown:
@@ -191,9 +192,20 @@ _SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
 )
 
 
-def _size(sub: LogSubscription, *, per_partition: bool) -> int:
-    positions = len(sub.partitions) if per_partition else 1
+def _at_most(sub: LogSubscription, view: View) -> int:
+    """Return how many series the subscription can have."""
+    positions = len(sub.partitions) if view.per_partition else 1
     return 2 * positions + len(_SCALARS) + len(ANOMALIES)
+
+
+def _size(sub: LogSubscription, view: View, now: float) -> int:
+    """Return how many series the subscription has."""
+    scalars = sum(value(sub) is not None for _, value in _SCALARS)
+    positions = 0
+    for values in (sub.lag, sub.committed):
+        found = _positions(sub, values, view, now)
+        positions += sum(value is not None for value in found)
+    return positions + scalars + len(ANOMALIES)
 
 
 def _subscription_families(subs: Sequence[LogSubscription], view: View, now: float) -> list[Family]:
@@ -206,24 +218,22 @@ def _subscription_families(subs: Sequence[LogSubscription], view: View, now: flo
             _flat((sub.past_end, sub.deleted_topic) for sub in subs),
         )
     )
-    if view.per_partition:
-        flat = list(chain.from_iterable(sub.labels for sub in subs))
-        lag = _flat(visible(sub, sub.lag, view.hold, now) for sub in subs)
-        committed = _flat(visible(sub, sub.committed, view.hold, now) for sub in subs)
-        return [
-            _family("mq_lag_messages", flat, lag),
-            _family("mq_committed_offset", flat, committed),
-            *families,
-        ]
+    places = list(chain.from_iterable(sub.labels for sub in subs)) if view.per_partition else labels
+    lags = _flat(_positions(sub, sub.lag, view, now) for sub in subs)
+    committed = _flat(_positions(sub, sub.committed, view, now) for sub in subs)
     return [
-        _family("mq_lag_messages", labels, [_sum(visible(s, s.lag, view.hold, now)) for s in subs]),
-        _family(
-            "mq_committed_offset",
-            labels,
-            [_sum(visible(s, s.committed, view.hold, now)) for s in subs],
-        ),
+        _family("mq_lag_messages", places, lags),
+        _family("mq_committed_offset", places, committed),
         *families,
     ]
+
+
+def _positions(
+    sub: LogSubscription, values: Sequence[int | None], view: View, now: float
+) -> Sequence[Value]:
+    """Return a value a partition, or their sum where partitions are not wanted."""
+    known = visible(sub, values, view.hold, now)
+    return known if view.per_partition else [_sum(known)]
 
 
 def visible(

@@ -52,6 +52,8 @@ class KafkaClient:
         self._properties = properties
         self._lock = threading.Lock()
         self._admin: AdminClient | None = None
+        self._retired: AdminClient | None = None
+        """The client before: it answers what was asked of it, and would not if it were garbage."""
         self._made = 0.0
         self._hint: KafkaError | None = None
         self._hinted = 0.0
@@ -86,14 +88,14 @@ class KafkaClient:
             age = time.monotonic() - self._made
             if age < MAX_AGE and names_seen < MAX_NAMES_SEEN:
                 return False
-            self._admin = None
+            self._retired, self._admin = self._admin, None
         self._log.info("client.renewed", age_seconds=round(age), names_seen=names_seen)
         return True
 
     def drop(self) -> None:
         """Let go of the client; the next call connects anew, with secrets read anew."""
         with self._lock:
-            self._admin = None
+            self._admin = self._retired = None
 
     def metadata(self, deadline: Deadline, attempt: float) -> ClusterMetadata:
         """Return brokers and topics. Tries again while time is left, since one attempt asks one broker only.

@@ -1,0 +1,71 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# What can be set: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test and bench)
+PYTHON ?=
+ARGS ?=
+
+PY := .venv/bin/python
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+GENERATED := docs/metrics.md config/schema.json
+
+.PHONY: help demo test lint format generate bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## Run the exporter against brokers of its own, and show what it sees
+	@trap : INT; $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
+
+test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
+	@scripts/install-test-tools
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(DEV) ## Check format, style, types, imports, the metrics page and the generated files
+	@scripts/install-test-tools
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) scripts/lint_page.py
+	@mkdir -p .cache
+	@sha256sum $(GENERATED) > .cache/generated.sha256
+	$(PY) scripts/generate.py
+	@sha256sum --check --quiet .cache/generated.sha256 || { echo "commit what 'make generate' changed"; exit 1; }
+
+format: $(DEV) ## Format the code, and correct what can be corrected by itself
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+generate: $(DEV) ## Write the generated files anew: the metrics' documentation and the config schema
+	$(PY) scripts/generate.py
+
+bench: $(DEV) ## Measure the exporter (ARGS="..." for its options)
+	@scripts/install-test-tools
+	@$(PY) -m bench $(ARGS)
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev \
+	  --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove everything that make has made, .venv and the downloaded Kafka too
+	rm -rf .venv .cache dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .coverage .coverage.* *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says what .venv holds: the runtime's dependencies, or the developers' too, which include them.
+
+$(RUNTIME): requirements.lock
+	@scripts/create-venv $(PYTHON)
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock pyproject.toml
+	@scripts/create-venv $(PYTHON)
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@

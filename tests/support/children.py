@@ -1,0 +1,68 @@
+"""Server processes that cannot outlive the test run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.waiting import wait_until
+
+
+class Child:
+    """One server process, its output appended to a file.
+
+    The kernel kills it when the thread that started it ends, even if that is by SIGKILL and even if
+    the child is stopped: so start children from the main thread, or from one that lives as long as
+    they shall.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # a Ctrl-C is for the test run, which then stops its children
+            )
+        wait_until(self._has_begun, f"{command[0]} to begin", poll_seconds=0.002)
+
+    def _has_begun(self) -> bool:
+        """Whether setpriv is done: a child paused before that would outlive the test run."""
+        try:
+            return not self.is_running or Path(f"/proc/{self.pid}/exe").readlink().name != "setpriv"
+        except FileNotFoundError:
+            return False  # it has just ended: the next look tells
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it by SIGKILL, and wait until it is gone."""
+        if self.is_running:
+            self._process.kill()
+        self._process.wait()
+
+    def terminate(self, timeout_seconds: float) -> None:
+        """End it by SIGTERM, and wait until it is gone."""
+        if self.is_running:
+            self._process.terminate()
+        self._process.wait(timeout_seconds)
+
+    def pause(self) -> None:
+        """Stop it where it stands (SIGSTOP): its connections stay open, and nobody answers."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def log_tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,84 @@
+"""Shorthand for looks at a log source, and for what its state shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from exporter.analysis.families import Shown, View, show
+from exporter.analysis.log_state import LogState
+from exporter.exposition import labeler
+from exporter.model import GroupMembers, GroupState, Log, LogBacklog, Positions
+
+Offset = int | None
+VIEW = View(hold=120.0, max_series=1_000_000, per_partition=True)
+
+
+def state() -> LogState:
+    return LogState(labeler({"system": "kafka", "source": "s"}), rate_window=60.0)
+
+
+def log(*spans: tuple[Offset, Offset], stable: Sequence[Offset] | None = None) -> Log:
+    """Make a log of (start, end) a partition."""
+    ends = [end for _, end in spans]
+    return Log([start for start, _ in spans], ends, ends if stable is None else stable)
+
+
+def look(
+    logs: Mapping[str, Log],
+    commits: Mapping[str, Mapping[str, Mapping[int, Offset]]] | None = None,
+    *,
+    states: Mapping[str, GroupState] | None = None,
+    **changes: object,
+) -> LogBacklog:
+    """Make a complete look; groups are stable unless said otherwise."""
+    commits = commits or {}
+    seen = LogBacklog(
+        logs=logs,
+        positions={group: Positions(group, offsets) for group, offsets in commits.items()},
+        states=dict.fromkeys(commits, "stable") if states is None else states,
+        logs_complete=True,
+        groups_complete=True,
+    )
+    return replace(seen, **changes)  # type: ignore[arg-type]
+
+
+def members(
+    assigned: Mapping[str, Sequence[int]],
+    *,
+    count: int = 1,
+    state: GroupState = "stable",
+    assignment: int = 1,
+) -> GroupMembers:
+    """Make a description in which every member reads every destination."""
+    return GroupMembers(
+        state=state,
+        members=frozenset(f"m{index}" for index in range(count)),
+        readers=dict.fromkeys(assigned, count),
+        assigned={name: frozenset(partitions) for name, partitions in assigned.items()},
+        assignment=assignment,
+    )
+
+
+class Seen:
+    """What is shown, by metric and by the labels that matter."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+        self.values = {
+            (family.name, label): value
+            for family in shown.families
+            for label, value in zip(family.labels, family.values, strict=True)
+        }
+
+    def __call__(self, name: str, **labels: str) -> int | float | None:
+        """Return the series' value, or None where there is no such series."""
+        text = labeler({"system": "kafka", "source": "s"})(labels)
+        return self.values.get((name, text))
+
+    def names(self) -> set[str]:
+        return {name for name, _ in self.values}
+
+
+def seen(state: LogState, now: float, view: View = VIEW) -> Seen:
+    return Seen(show(state, view, now))

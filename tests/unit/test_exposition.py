@@ -1,0 +1,173 @@
+"""The page's bytes: formats, encodings, hostile names, and that nothing is rendered twice."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.analysis.families import Family
+from exporter.catalogue import CATALOGUE
+from exporter.exposition import Exposition, Format, accepts_gzip, labeler, render
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
+    "q=0.4,text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+HOSTILE = ['a"b', "a\\b", "a\nb", "a\\nb", "€ uro", "🙂", "a b", "a/b", "{a}", "a,b=", "x" * 249, "#"]
+
+
+def own(_: Format) -> bytes:
+    return b"# TYPE own gauge\nown 1\n"
+
+
+def exposition(*families: Family, source: str = "s") -> Exposition:
+    page = Exposition(own)
+    page.update(source, families)
+    return page
+
+
+def family(name: str = "mq_lag_messages", group: str = "g", value: float | None = 5) -> Family:
+    return Family(name, [labeler({"source": "s"})({"destination": "t", "group": group})], [value])
+
+
+def text(page: Exposition, accept: str = "", encoding: str = "") -> str:
+    answer = page.page(accept, encoding)
+    body = b"".join(answer.chunks)
+    if answer.encoding == "gzip":
+        body = gzip.decompress(body)
+    return body.decode()
+
+
+def test_text_and_openmetrics_have_the_same_samples() -> None:
+    page = exposition(family(), family("mq_consumed_messages_total", value=7))
+    plain = {
+        (s.name, tuple(sorted(s.labels.items())), s.value)
+        for metric in parse_text(text(page))
+        for s in metric.samples
+    }
+    negotiated = {
+        (s.name, tuple(sorted(s.labels.items())), s.value)
+        for metric in parse_openmetrics(text(page, PROMETHEUS))
+        for s in metric.samples
+    }
+    assert plain == negotiated
+    assert ("mq_consumed_messages_total", (("destination", "t"), ("group", "g"), ("source", "s")), 7.0) in plain
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8", "own 1\n"),
+        ("text/plain", "text/plain; version=0.0.4; charset=utf-8", "own 1\n"),
+        (PROMETHEUS, "application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate, gzip;q=1.0"])
+def test_the_client_chooses_format_and_encoding(
+    accept: str, content_type: str, end: str, encoding: str
+) -> None:
+    page = exposition(family())
+    answer = page.page(accept, encoding)
+    assert answer.content_type == content_type
+    assert answer.encoding == ("gzip" if encoding else None)
+    assert text(page, accept, encoding).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZIP", True),
+        ("*", True),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip;q=0, *", False),
+        ("br, gzip;q=0.5", True),
+        ("gzip;q=nonsense", False),
+    ],
+)
+def test_gzip_only_where_it_is_allowed(header: str, *, accepted: bool) -> None:
+    assert accepts_gzip(header) is accepted
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_come_back_as_they_were(name: str) -> None:
+    for body, parse in (
+        (text(exposition(family(group=name))), parse_text),
+        (text(exposition(family(group=name)), PROMETHEUS), parse_openmetrics),
+    ):
+        groups = [s.labels.get("group") for metric in parse(body) for s in metric.samples]
+        assert name in groups
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_any_label_value_comes_back_as_it_was(value: str) -> None:
+    line = render(Family("m", [labeler({})({"group": value})], [1])).decode()
+    (metric,) = parse_text(line)
+    assert metric.samples[0].labels["group"] == value
+
+
+def test_a_name_that_is_no_text_does_not_cost_the_page() -> None:
+    body = text(exposition(family(group="\udcff"), family("mq_consumers", group="ok")))
+    assert 'group="ok"' in body
+
+
+@pytest.mark.parametrize(("value", "shown"), [(5, "5"), (2**63, "9223372036854775808"), (0.25, "0.25")])
+def test_values_are_written_whole(value: float, shown: str) -> None:
+    assert render(family(value=value)).decode().split()[-1] == shown
+
+
+def test_large_floats_survive() -> None:
+    (metric,) = parse_text(render(family(value=1e300)).decode())
+    assert math.isclose(metric.samples[0].value, 1e300)
+
+
+def test_a_metric_of_two_sources_is_one_family() -> None:
+    page = exposition(family(), source="a")
+    page.update("b", [family(group="h"), family("mq_consumers")])
+    body = text(page)
+    assert body.count("# TYPE mq_lag_messages gauge") == 1
+    names = [line.split("{")[0] for line in body.splitlines() if line.startswith("mq_")]
+    assert names == ["mq_lag_messages", "mq_lag_messages", "mq_consumers"]
+
+
+def test_a_removed_source_takes_its_series_with_it() -> None:
+    page = exposition(family())
+    page.remove("s")
+    assert "mq_lag_messages" not in text(page)
+    assert text(page, encoding="gzip") == text(page)
+
+
+def test_what_did_not_change_is_not_rendered_again() -> None:
+    page = exposition(family())
+    before = page.page("", "gzip").chunks[0]
+    page.update("s", [family()])
+    assert page.page("", "gzip").chunks[0] == before
+    page.update("s", [family(value=6)])
+    assert page.page("", "gzip").chunks[0] != before
+
+
+def test_a_scrape_makes_no_copy_of_the_page() -> None:
+    page = exposition(family())
+    first, second = page.page("", "gzip").chunks[0], page.page("", "gzip").chunks[0]
+    assert first is second
+
+
+def test_the_page_follows_the_order_of_the_catalogue() -> None:
+    page = Exposition(own)
+    page.update("s", [family(metric.name) for metric in reversed(CATALOGUE)])
+    names = [line.split("{")[0] for line in text(page).splitlines() if line.startswith("mq_")]
+    assert names == [metric.name for metric in CATALOGUE]
+
+
+def test_counters_and_only_counters_end_in_total() -> None:
+    for metric in CATALOGUE:
+        assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name

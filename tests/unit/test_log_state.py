@@ -1,0 +1,438 @@
+"""What a source of logs shows after a series of looks: the rules of the design, one a test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from exporter.analysis.families import View, show
+from exporter.model import Memberships
+from tests.unit.looks import log, look, members, seen, state
+
+SUB = {"destination": "t", "group": "g"}
+POSITION = {**SUB, "partition": "0"}
+
+
+@pytest.mark.parametrize(
+    ("case", "span", "committed", "lag"),
+    [
+        ("caught up", (0, 10), 10, 0),
+        ("behind", (0, 10), 3, 7),
+        ("at the start", (0, 10), 0, 10),
+        ("below the log start: deleted messages are not lag", (5, 10), 2, 5),
+        ("drained by deletion", (10, 10), 2, 0),
+        ("past the end", (0, 10), 60, 0),
+        ("empty log", (0, 0), 0, 0),
+    ],
+)
+def test_lag_is_end_minus_the_later_of_position_and_start(
+    case: str, span: tuple[int, int], committed: int, lag: int
+) -> None:
+    s = state()
+    s.observe(look({"t": log(span)}, {"g": {"t": {0: committed}}}), 0.0)
+    shown = seen(s, 0.0)
+    assert (case, shown("mq_lag_messages", **POSITION)) == (case, lag)
+    assert shown("mq_committed_offset", **POSITION) == committed
+    assert shown("mq_log_end_offset", destination="t", partition="0") == span[1]
+    assert shown("mq_log_start_offset", destination="t", partition="0") == span[0]
+
+
+def test_a_group_that_reads_committed_lags_to_the_last_stable_offset() -> None:
+    s = state()
+    topic = log((0, 38), stable=[33])
+    commits = {"g": {"t": {0: 30}}, "h": {"t": {0: 30}}}
+    s.observe(look({"t": topic}, commits, read_committed=frozenset({"g"})), 0.0)
+    shown = seen(s, 0.0)
+    assert shown("mq_lag_messages", **POSITION) == 3
+    assert shown("mq_lag_messages", destination="t", group="h", partition="0") == 8
+    assert shown("mq_last_stable_offset", destination="t", partition="0") == 33
+
+
+def test_no_last_stable_offset_without_an_open_transaction() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 38))}), 0.0)
+    assert "mq_last_stable_offset" not in seen(s, 0.0).names()
+
+
+@pytest.mark.parametrize(("position", "lag"), [(8, 0), (9, 0), (7, 3)])
+def test_nothing_readable_behind_a_position_is_no_lag(position: int, lag: int) -> None:
+    s = state()
+    drained = {("t", 0, False): (8, 10)}
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: position}}}, drained=drained), 0.0)
+    assert seen(s, 0.0)("mq_lag_messages", **POSITION) == lag
+
+
+def test_a_drained_stretch_is_not_believed_past_its_end() -> None:
+    s = state()
+    drained = {("t", 0, False): (8, 10)}
+    s.observe(look({"t": log((0, 11))}, {"g": {"t": {0: 8}}}, drained=drained), 0.0)
+    assert seen(s, 0.0)("mq_lag_messages", **POSITION) == 3
+
+
+@pytest.mark.parametrize(("position", "marked"), [(3, 1), (10, None)])
+def test_lag_over_offsets_that_may_be_empty_is_marked(position: int, marked: int | None) -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: position}}}, gaps=frozenset({"t"})), 0.0)
+    assert seen(s, 0.0)("mq_lag_upper_bound", **SUB) == marked
+
+
+def test_consumed_is_the_forward_movement_and_a_rewind_is_an_event() -> None:
+    s = state()
+    for now, position in enumerate([10, 30, 20, 25]):
+        s.observe(look({"t": log((0, 50))}, {"g": {"t": {0: position}}}), float(now))
+    shown = seen(s, 3.0)
+    assert shown("mq_consumed_messages_total", **SUB) == 20 + 5
+    assert shown("mq_offset_rewinds_total", **SUB) == 1
+
+
+def test_events_start_at_zero() -> None:
+    s = state()
+    s.observe(look({"t": log((5, 10))}, {"g": {"t": {0: 60}}, "h": {"t": {0: 2}}}), 0.0)
+    shown = seen(s, 0.0)
+    for group in ("g", "h"):
+        sub = {"destination": "t", "group": group}
+        assert shown("mq_messages_lost_total", **sub) == 0
+        assert shown("mq_offset_rewinds_total", **sub) == 0
+        assert shown("mq_position_anomalies_total", **sub, kind="past_end") == 0
+        assert shown("mq_position_anomalies_total", **sub, kind="deleted_topic") == 0
+
+
+def test_messages_deleted_unread_are_lost_once_each() -> None:
+    s = state()
+    for now, start in enumerate([0, 40, 40, 60]):
+        s.observe(look({"t": log((start, 100))}, {"g": {"t": {0: 10}}}), float(now))
+    shown = seen(s, 3.0)
+    assert shown("mq_messages_lost_total", **SUB) == 30 + 20
+    assert shown("mq_lag_messages", **POSITION) == 40
+    assert shown("mq_consumed_messages_total", **SUB) == 0
+
+
+def test_jumping_over_lost_messages_consumes_only_what_was_there() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 100))}, {"g": {"t": {0: 10}}}), 0.0)
+    s.observe(look({"t": log((50, 100))}, {"g": {"t": {0: 10}}}), 1.0)
+    s.observe(look({"t": log((50, 100))}, {"g": {"t": {0: 70}}}), 2.0)
+    shown = seen(s, 2.0)
+    assert shown("mq_messages_lost_total", **SUB) == 40
+    assert shown("mq_consumed_messages_total", **SUB) == 20
+
+
+def test_standing_at_the_start_while_it_moves_is_no_loss() -> None:
+    s = state()
+    for now, start in enumerate([0, 40, 80]):
+        s.observe(look({"t": log((start, 100))}, {"g": {"t": {0: start}}}), float(now))
+    assert seen(s, 2.0)("mq_messages_lost_total", **SUB) == 0
+
+
+def test_past_the_end_is_counted_when_it_begins() -> None:
+    s = state()
+    for now, position in enumerate([5, 90, 90, 7, 90]):
+        s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: position}}}), float(now))
+    shown = seen(s, 4.0)
+    assert shown("mq_position_anomalies_total", **SUB, kind="past_end") == 2
+    assert shown("mq_lag_messages", **POSITION) == 0
+
+
+def test_produced_adds_nothing_until_a_log_end_that_went_back_is_regained() -> None:
+    s = state()
+    for now, end in enumerate([100, 110, 60, 105, 115]):
+        s.observe(look({"t": log((0, end))}, {"g": {"t": {0: 0}}}), float(now))
+    shown = seen(s, 4.0)
+    assert shown("mq_produced_messages_total", destination="t", partition="0") == 15
+    assert shown("mq_subscription_produced_messages_total", **SUB) == 15
+
+
+def test_a_subscriptions_production_is_that_of_the_partitions_it_reads() -> None:
+    s = state()
+    for now, ends in enumerate([(10, 10), (13, 19)]):
+        topic = log((0, ends[0]), (0, ends[1]))
+        s.observe(look({"t": topic}, {"g": {"t": {1: 0}}}), float(now))
+    assert seen(s, 1.0)("mq_subscription_produced_messages_total", **SUB) == 9
+
+
+def test_a_topic_made_anew_starts_afresh_without_rewind_or_spike() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 1000))}, {"g": {"t": {0: 900}}}), 0.0)
+    again = look({"t": log((0, 5))}, {"g": {"t": {0: 2}}}, recreated=frozenset({"t"}))
+    s.observe(again, 1.0)
+    s.observe(look({"t": log((0, 8))}, {"g": {"t": {0: 4}}}), 2.0)
+    shown = seen(s, 2.0)
+    assert shown("mq_lag_messages", **POSITION) == 4
+    assert shown("mq_offset_rewinds_total", **SUB) == 0
+    assert shown("mq_messages_lost_total", **SUB) == 0
+    assert shown("mq_consumed_messages_total", **SUB) == 2
+    assert shown("mq_produced_messages_total", destination="t", partition="0") == 3
+
+
+def test_a_position_left_from_before_a_recreation_is_an_anomaly() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 1000))}, {"g": {"t": {0: 900}}}), 0.0)
+    again = look({"t": log((0, 5))}, {"g": {"t": {0: 900}}}, recreated=frozenset({"t"}))
+    s.observe(again, 1.0)
+    assert seen(s, 1.0)("mq_position_anomalies_total", **SUB, kind="past_end") == 1
+
+
+@pytest.mark.parametrize("unread", ["commit", "end", "group", "topic"])
+def test_what_cannot_be_read_is_held_then_hidden_never_zero(unread: str) -> None:
+    s = state()
+    whole = look({"t": log((0, 10))}, {"g": {"t": {0: 3}}})
+    s.observe(whole, 0.0)
+    part = {
+        "commit": look({"t": log((0, 20))}, {"g": {"t": {0: None}}}),
+        "end": look({"t": log((0, None))}, {"g": {"t": {0: 3}}}),
+        "group": look({"t": log((0, 20))}, {}, states={"g": "stable"}),
+        "topic": look({}, {"g": {"t": {0: 3}}}, logs_complete=False),
+    }[unread]
+    for now in (10.0, 100.0, 119.0):
+        s.observe(part, now)
+        assert seen(s, now)("mq_lag_messages", **POSITION) == 7
+    s.observe(part, 121.0)
+    assert seen(s, 121.0)("mq_lag_messages", **POSITION) is None
+    s.observe(whole, 130.0)
+    assert seen(s, 130.0)("mq_lag_messages", **POSITION) == 7
+    assert seen(s, 130.0)("mq_consumed_messages_total", **SUB) == 0
+
+
+def test_one_unreadable_partition_hides_no_other() -> None:
+    s = state()
+    commits = {"g": {"t": {0: 3, 1: 4}}}
+    s.observe(look({"t": log((0, 10), (0, 10))}, commits), 0.0)
+    s.observe(look({"t": log((0, None), (0, 12))}, commits), 200.0)
+    shown = seen(s, 200.0)
+    assert shown("mq_lag_messages", **POSITION) is None
+    assert shown("mq_lag_messages", **SUB, partition="1") == 8
+
+
+def test_movement_while_unreadable_is_added_when_it_is_read_again() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
+    s.observe(look({"t": log((0, None))}, {"g": {"t": {0: 9}}}), 10.0)
+    s.observe(look({"t": log((0, 40))}, {"g": {"t": {0: 30}}}), 20.0)
+    shown = seen(s, 20.0)
+    assert shown("mq_produced_messages_total", destination="t", partition="0") == 30
+    assert shown("mq_consumed_messages_total", **SUB) == 27
+
+
+def test_a_topic_is_gone_after_two_complete_listings_without_it() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10)), "u": log((0, 1))}, {"g": {"t": {0: 3}}}), 0.0)
+    without = look({"u": log((0, 1))}, {"g": {}})
+    s.observe(without, 1.0)
+    assert seen(s, 1.0)("mq_log_end_offset", destination="t", partition="0") == 10
+    s.observe(without, 2.0)
+    shown = seen(s, 2.0)
+    assert {label for name, label in shown.values if '"t"' in label} == set()
+    assert shown("mq_subscriptions_lost_total", reason="deleted") == 1
+    assert s.topic_produced.values[0] == 10 - 10
+
+
+def test_an_incomplete_listing_deletes_nothing() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
+    for now in range(1, 6):
+        part = look({}, {}, states={}, logs_complete=False, groups_complete=False)
+        s.observe(part, float(now))
+    assert seen(s, 5.0)("mq_lag_messages", **POSITION) == 7
+
+
+def test_a_group_is_gone_after_two_complete_listings_without_it() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
+    s.observe(look({"t": log((0, 10))}), 1.0)
+    assert seen(s, 1.0)("mq_lag_messages", **POSITION) == 7
+    s.observe(look({"t": log((0, 10))}), 2.0)
+    shown = seen(s, 2.0)
+    assert {label for _, label in shown.values if 'group="g"' in label} == set()
+    assert shown("mq_subscriptions_lost_total", reason="deleted") == 1
+
+
+def test_an_expired_position_goes_after_two_looks_and_counts_while_lagging() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 3, 1: 5}}}), 0.0)
+    one = look({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 3}}})
+    s.observe(one, 1.0)
+    assert seen(s, 1.0)("mq_lag_messages", **SUB, partition="1") == 0
+    s.observe(one, 2.0)
+    assert seen(s, 2.0)("mq_lag_messages", **SUB, partition="1") is None
+    none = look({"t": log((0, 10), (0, 5))}, {"g": {}})
+    s.observe(none, 3.0)
+    s.observe(none, 4.0)
+    shown = seen(s, 4.0)
+    assert shown("mq_lag_messages", **POSITION) is None
+    assert shown("mq_subscriptions_lost_total", reason="expired") == 1
+
+
+def test_a_position_that_is_missing_once_is_not_forgotten() -> None:
+    s = state()
+    both = look({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 3, 1: 5}}})
+    one = look({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 3}}})
+    for now, step in enumerate([both, one, both, one, both]):
+        s.observe(step, float(now))
+        assert seen(s, float(now))("mq_lag_messages", **SUB, partition="1") == 0
+
+
+def test_added_partitions_appear() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
+    s.observe(look({"t": log((0, 10), (0, 4))}, {"g": {"t": {0: 3, 1: 1}}}), 1.0)
+    shown = seen(s, 1.0)
+    assert shown("mq_lag_messages", **SUB, partition="1") == 3
+    assert shown("mq_produced_messages_total", destination="t", partition="1") == 0
+
+
+def test_a_group_that_never_commits_is_a_subscription_all_the_same() -> None:
+    s = state()
+    topic = {"t": log((2, 10), (0, 0), (0, 7))}
+    s.observe(look(topic, {"g": {}}), 0.0)
+    s.members(Memberships({"g": members({"t": [0, 1, 2]})}), 0.0)
+    shown = seen(s, 0.0)
+    assert shown("mq_uncommitted_partitions", **SUB) == 2
+    assert shown("mq_uncommitted_messages", **SUB) == 15
+    assert shown("mq_consumers", **SUB) == 1
+    s.observe(look(topic, {"g": {"t": {0: 2, 2: 7}}}), 1.0)
+    shown = seen(s, 1.0)
+    assert shown("mq_uncommitted_partitions", **SUB) == 0
+    assert shown("mq_lag_messages", **POSITION) == 8
+
+
+def test_a_group_that_leaves_without_a_commit_goes() -> None:
+    s = state()
+    topic = {"t": log((0, 10))}
+    s.observe(look(topic, {"g": {}}), 0.0)
+    s.members(Memberships({"g": members({"t": [0]})}), 0.0)
+    for now in (1.0, 2.0, 3.0):
+        s.observe(look(topic, {"g": {}}, states={"g": "empty"}), now)
+    assert seen(s, 3.0)("mq_consumers", **SUB) is None
+
+
+def test_members_are_those_of_the_last_stable_look_while_a_group_rebalances() -> None:
+    s = state()
+    topic, commits = {"t": log((0, 10))}, {"g": {"t": {0: 3}}}
+    s.observe(look(topic, commits), 0.0)
+    assert seen(s, 0.0)("mq_consumers", **SUB) is None
+    s.members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
+    s.observe(look(topic, commits, states={"g": "preparing_rebalance"}), 1.0)
+    s.members(Memberships({"g": members({}, count=0, state="preparing_rebalance")}), 1.0)
+    shown = seen(s, 1.0)
+    assert shown("mq_consumers", **SUB) == 3
+    assert shown("mq_group_state", group="g", state="preparing_rebalance") == 1
+    assert shown("mq_group_state", group="g", state="stable") == 0
+    s.observe(look(topic, commits, states={"g": "empty"}), 2.0)
+    shown = seen(s, 2.0)
+    assert shown("mq_consumers", **SUB) == 0
+    assert shown("mq_group_members", group="g") == 0
+
+
+def test_rebalances_are_counted_when_seen_to_begin_or_by_what_they_changed() -> None:
+    s = state()
+    topic = {"t": log((0, 10))}
+
+    def listed(group_state: str, now: float) -> None:
+        s.observe(look(topic, {"g": {"t": {0: 3}}}, states={"g": group_state}), now)  # type: ignore[dict-item]
+
+    def count() -> int | float | None:
+        return seen(s, 9.0)("mq_group_rebalances_total", group="g")
+
+    listed("stable", 0.0)
+    s.members(Memberships({"g": members({"t": [0]}, assignment=1)}), 0.0)
+    assert count() == 0
+    listed("preparing_rebalance", 1.0)
+    listed("completing_rebalance", 2.0)
+    assert count() == 1
+    listed("stable", 3.0)
+    s.members(Memberships({"g": members({"t": [0]}, assignment=2)}), 3.0)
+    assert count() == 1, "what the counted one changed is not another"
+    s.members(Memberships({"g": members({"t": [0]}, assignment=3)}), 4.0)
+    assert count() == 2
+
+
+def test_the_margin_to_retention_is_the_smallest() -> None:
+    s = state()
+    s.observe(look({"t": log((5, 50), (0, 50))}, {"g": {"t": {0: 12, 1: 40}}}), 0.0)
+    assert seen(s, 0.0)("mq_retention_margin_messages", **SUB) == 7
+
+
+def test_rates_are_movement_over_time_within_the_window() -> None:
+    s = state()
+    for step in range(10):
+        s.observe(look({"t": log((0, 100 * step))}, {"g": {"t": {0: 40 * step}}}), 10.0 * step)
+    shown = seen(s, 90.0)
+    assert shown("mq_produced_messages_per_second", destination="t", partition="0") == 10.0
+    assert shown("mq_subscription_produced_messages_per_second", **SUB) == 10.0
+    assert shown("mq_consumed_messages_per_second", **SUB) == 4.0
+
+
+def test_there_is_no_rate_without_history() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 100))}, {"g": {"t": {0: 40}}}), 0.0)
+    assert seen(s, 0.0)("mq_consumed_messages_per_second", **SUB) is None
+
+
+def test_a_subscription_as_a_whole_has_sums_and_is_left_out_where_a_part_is_unknown() -> None:
+    view = View(hold=120.0, max_series=1_000, per_partition=False)
+    s = state()
+    commits = {"g": {"t": {0: 3, 1: 4}}}
+    s.observe(look({"t": log((0, 10), (0, 10))}, commits), 0.0)
+    shown = seen(s, 0.0, view)
+    assert shown("mq_lag_messages", **SUB) == 13
+    assert shown("mq_committed_offset", **SUB) == 7
+    assert shown("mq_log_end_offset", destination="t") == 20
+    s.observe(look({"t": log((0, None), (0, 12))}, commits), 200.0)
+    shown = seen(s, 200.0, view)
+    assert shown("mq_lag_messages", **SUB) is None
+    assert shown("mq_log_end_offset", destination="t") is None
+
+
+def test_past_the_limit_whole_subscriptions_are_left_out_the_least_lagging_first() -> None:
+    s = state()
+    groups = {f"g{index}": {"t": {0: 10 - index}} for index in range(10)}
+    s.observe(look({"t": log((0, 10))}, groups), 0.0)
+    everything = seen(s, 0.0).shown.series
+    shown = seen(s, 0.0, View(hold=120.0, max_series=everything - 18, per_partition=True))
+    lagging = {
+        group
+        for group in groups
+        if shown("mq_lag_messages", destination="t", group=group, partition="0") is not None
+    }
+    assert lagging == {f"g{index}" for index in range(2, 10)}
+    assert shown.shown.series <= everything - 18
+    assert shown.shown.dropped > 0
+
+
+def test_a_shown_subscription_stays_until_another_lags_clearly_more() -> None:
+    s = state()
+    both = View(hold=120.0, max_series=10_000, per_partition=True)
+    for now, (a, b, stays) in enumerate([(100, 90, "a"), (100, 110, "a"), (100, 140, "b")]):
+        commits = {"a": {"t": {0: 1000 - a}}, "b": {"t": {0: 1000 - b}}}
+        s.observe(look({"t": log((0, 1000))}, commits), float(now))
+        if now == 0:
+            tight = replace(both, max_series=show(s, both, 0.0).series - 1)
+        # Counters and rates appear with time: leave room for one subscription's, not for two.
+        shown = seen(s, float(now), replace(tight, max_series=tight.max_series + 2 * now))
+        found = [
+            group
+            for group in ("a", "b")
+            if shown("mq_lag_messages", destination="t", group=group, partition="0") is not None
+        ]
+        assert found == [stays]
+
+
+def test_a_vanished_node_stays_down_for_a_day() -> None:
+    s = state()
+    s.observe(look({}, nodes={"k1:9092": True, "k2:9092": True}), 0.0)
+    s.observe(look({}, nodes={"k1:9092": True}), 10.0)
+    assert {name: node.up for name, node in s.nodes.items()} == {"k1:9092": True, "k2:9092": False}
+    s.observe(look({}, nodes={"k1:9092": True}), 86_411.0)
+    assert set(s.nodes) == {"k1:9092"}
+
+
+def test_state_of_what_is_gone_is_dropped() -> None:
+    s = state()
+    for cycle in range(100):
+        name = f"t{cycle // 4}"
+        s.observe(look({name: log((0, 9))}, {f"g{cycle // 4}": {name: {0: 1}}}), float(cycle))
+    assert len(s.topics) <= 2
+    assert len(s.groups) <= 2
+    assert len(s.subscriptions) <= 2
+    assert len(s.consumed.values) <= 3
