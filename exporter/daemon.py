@@ -14,12 +14,11 @@ import structlog
 
 from exporter import __version__
 from exporter.collectors import COLLECTORS
-from exporter.config import Config, ConfigError, KafkaSource, load
+from exporter.config import Config, ConfigError, KafkaSource, Log, load
 from exporter.exposition import Exposition
 from exporter.landing import landing_page
-from exporter.model import Collector
+from exporter.model import Collector, Until
 from exporter.own import own_metrics
-from exporter.schedule import Until
 from exporter.server import Request, Response, Route, Server
 from exporter.source import Source, same_place
 from exporter.webconfig import WebConfig
@@ -33,9 +32,9 @@ GET = frozenset({"GET"})
 MakeCollector = Callable[[KafkaSource], Collector]
 
 
-def make_collector(config: KafkaSource) -> Collector:
-    """Return the collector of the source's system."""
-    return COLLECTORS[config.system](config)
+def collectors(log: Log) -> MakeCollector:
+    """Return a maker of the collector of a source's system; it logs as `log` says."""
+    return lambda config: COLLECTORS[config.system](config, log.format, log.level)
 
 
 class Daemon:
@@ -47,13 +46,13 @@ class Daemon:
         *,
         path: Path | None = None,
         web: WebConfig | None = None,
-        make: MakeCollector = make_collector,
+        make: MakeCollector | None = None,
     ) -> None:
         """`path` is where the config is read again from; without it, there is no reload."""
         self._config = config
         self._path = path
         self._web = web
-        self._make = make
+        self._make = make or collectors(config.log)
         self._started = time.time()
         self._reload = threading.Lock()
         self._wake = threading.Event()
@@ -70,8 +69,7 @@ class Daemon:
         """Listen and collect. Raises `ServerError` where the address can't be listened on."""
         self.server = Server(self._config.listen, self._routes(), self._web)
         self.server.start()
-        for source in self.sources.values():
-            source.start()
+        self.collect()
         self._log.info(
             "daemon.started",
             version=__version__,
@@ -98,6 +96,11 @@ class Daemon:
                 self.reload()
             for source in list(self.sources.values()):
                 source.expire()
+
+    def collect(self) -> None:
+        """Collect without listening."""
+        for source in self.sources.values():
+            source.start()
 
     def end(self) -> None:
         """Tell `wait` to return."""
@@ -187,8 +190,9 @@ class Daemon:
             Route("/", GET, self._landing),
             Route("/metrics", GET, self._metrics),
             Route("/api/v1/subscriptions", GET, self._subscriptions),
-            Route("/-/healthy", GET, lambda _: Response(200, TEXT, [b"healthy\n"])),
-            Route("/-/ready", GET, self._ready),
+            # Public: whoever starts the process must see whether it lives, without its passwords.
+            Route("/-/healthy", GET, lambda _: Response(200, TEXT, [b"healthy\n"]), public=True),
+            Route("/-/ready", GET, self._ready, public=True),
         ]
         if self._config.reload_endpoint:
             routes.append(Route("/-/reload", frozenset({"POST"}), self._post_reload))
@@ -205,7 +209,7 @@ class Daemon:
     def _ready(self, _: Request) -> Response:
         waiting = [name for name, source in self.sources.items() if not source.tried]
         if waiting:
-            return Response(503, TEXT, [f"not yet read: {', '.join(waiting)}\n".encode()])
+            return Response(503, TEXT, [f"{len(waiting)} sources not yet read\n".encode()])
         return Response(200, TEXT, [b"ready\n"])
 
     def _subscriptions(self, request: Request) -> Response:

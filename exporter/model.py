@@ -6,6 +6,7 @@ read from any thread.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
@@ -148,6 +149,17 @@ class Deadline(Protocol):
         ...
 
 
+class Until:
+    """A deadline on the monotonic clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds, never negative."""
+        return max(self._end - time.monotonic(), 0.0)
+
+
 class Collector(Protocol):
     """Reads one source. Each task runs in its own thread, one run of it at a time."""
 
@@ -163,5 +175,5 @@ class Collector(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connections without waiting for a broker."""
+        """Let go of the connections without waiting for a broker; a task under way may fail."""
         ...

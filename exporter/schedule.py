@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from exporter.model import CollectError, Deadline, Observation, Problem, Reason
+from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
 
 PHASE = 0.1
 """Part of the interval by which tasks are kept apart, chosen by chance."""
@@ -21,17 +21,6 @@ BACK_OFF: frozenset[Reason] = frozenset({"unauthorized"})
 BACK_OFF_LIMIT = 6
 """Intervals between two tries at the most."""
 LOGGED_PROBLEMS = 5
-
-
-class Until:
-    """A deadline on the monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def remaining(self) -> float:
-        """Seconds, never negative."""
-        return max(self._end - time.monotonic(), 0.0)
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ from exporter.analysis.rows import rows
 from exporter.config import KafkaSource
 from exporter.exposition import Exposition, labeler
 from exporter.health import health_families
-from exporter.model import Collector, LogBacklog, Memberships, Observation
-from exporter.schedule import Outcome, Runner, Task, Until
+from exporter.model import Collector, LogBacklog, Memberships, Observation, Until
+from exporter.schedule import Outcome, Runner, Task
 
 NOTHING = Shown((), 0, 0)
 
@@ -86,9 +86,8 @@ class Source:
     def join(self, timeout: float) -> bool:
         """Wait for the tasks' end and let go of the collector; tell whether all ended in time."""
         until = Until(timeout)
+        self.collector.close()
         late = [runner for runner in self._runners if not runner.join(until.remaining())]
-        if not late:
-            self.collector.close()
         return not late
 
     def withdraw(self) -> None:

@@ -1,15 +1,36 @@
-"""The JSON Schema of the config, for editors."""
+"""The JSON Schema of the config, for editors: put `# yaml-language-server: $schema=schema.json` on a file's first line."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from exporter.config import Config
+
+VARIABLE = {"type": "string", "pattern": r"\$\{"}
+"""A value that the environment has a part in."""
 
 
 def schema() -> str:
     """Return the schema as JSON text."""
-    made = Config.model_json_schema()
+    made = _with_variables(Config.model_json_schema())
     made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     made["title"] = "mq-lag-exporter config"
     return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+
+
+def _with_variables(part: Any) -> Any:
+    """Allow `${NAME}` wherever a value is more than any text."""
+    if isinstance(part, list):
+        return [_with_variables(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("type") in ("boolean", "integer") or {"enum", "pattern", "const"} & part.keys():
+        about = {key: part[key] for key in ("title", "description", "default") if key in part}
+        value = {key: item for key, item in part.items() if key not in about}
+        return {**about, "anyOf": [value, VARIABLE]}
+    return {key: _with_variables(item) for key, item in part.items()}
+
+
+if __name__ == "__main__":
+    print(schema(), end="")

@@ -9,6 +9,7 @@ from exporter.analysis.rates import CounterTable
 from exporter.analysis.topic import LogTopic
 
 Drained = Mapping[tuple[str, int, bool], tuple[int, int]]
+NO_HOLE = (0, -1)
 
 
 class LogSubscription:
@@ -132,7 +133,7 @@ class LogSubscription:
         starts = log.start
         ends = log.stable if read_committed else log.end
         known = len(ends)
-        margin: int | None = None
+        margins: list[int] = []
         moved = 0
         for index, partition in enumerate(self.partitions):
             position = offsets.get(partition)
@@ -142,18 +143,15 @@ class LogSubscription:
                 self.stale.setdefault(partition, self.read_at)
                 continue
             moved += self._advance_partition(index, partition, position, start, end)
-            lag = self.lag[index]
-            if lag and drained:
-                hole = drained.get((topic.name, partition, read_committed))
-                if hole is not None and hole[0] <= max(position, start) and end <= hole[1]:
+            if drained and self.lag[index]:
+                hole = drained.get((topic.name, partition, read_committed), NO_HOLE)
+                if hole[0] <= max(position, start) and end <= hole[1]:
                     self.lag[index] = 0
-            left = max(position - start, 0)
-            if margin is None or left < margin:
-                margin = left
+            margins.append(position - start)
             if self.stale:
                 self.stale.pop(partition, None)
-        if margin is not None:
-            self.margin = margin
+        if margins:
+            self.margin = max(min(margins), 0)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and any(self.lag)
         self.read_at = now

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
-from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.collectors.isolated import IsolatedCollector
+from exporter.collectors.wire import Setup
 from exporter.config import KafkaSource
 from exporter.model import Collector
 
-COLLECTORS: Mapping[str, Callable[[KafkaSource], Collector]] = {"kafka": KafkaCollector}
+LogFormat = Literal["json", "console"]
+
+
+def _kafka(config: KafkaSource, log_format: LogFormat, log_level: str) -> Collector:
+    return IsolatedCollector(
+        Setup(config, log_format, log_level), "kafka", ("discovery", "backlog", "consumers")
+    )
+
+
+COLLECTORS: Mapping[str, Callable[[KafkaSource, LogFormat, str], Collector]] = {"kafka": _kafka}

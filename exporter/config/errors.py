@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """One fault: where, and what was expected. `line` is 0 where the file as a whole is meant."""
+    """One fault: where, and what was expected.
+
+    `line` is 0 where the file as a whole is meant, `column` where the line says enough; both count from 1.
+    """
 
     line: int
     key: str
     message: str
+    column: int = 0
 
 
 class ConfigError(Exception):
     """Every fault of a file, a line each, in the order of the file."""
 
     def __init__(self, name: str, faults: Iterable[Fault]) -> None:
+        """`name` is what the file is called in the text."""
         self.faults = tuple(sorted(set(faults)))
         super().__init__("\n".join(_text(name, fault) for fault in self.faults))
 
 
+class SecretFileError(ConfigError):
+    """A file of `client_files` can't be used; names the key and the path, never the content."""
+
+    def __init__(self, key: str, path: Path, problem: str) -> None:
+        """`problem` says what is wrong with the file at `path`."""
+        super().__init__(str(path), [Fault(0, key, problem)])
+
+
 def _text(name: str, fault: Fault) -> str:
     place = f"{name}:{fault.line}" if fault.line else name
+    place += f":{fault.column}" if fault.column else ""
     return f"{place}: {fault.key}: {fault.message}" if fault.key else f"{place}: {fault.message}"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from exporter.config.errors import ConfigError, Fault
-from exporter.config.models import Collection, Config, KafkaSource
+from exporter.config.faults import fault_of
+from exporter.config.models import Collection, Config
 from exporter.config.yaml_source import MAX_BYTES, Document, key_text, read_yaml
 
-SYSTEMS = ("kafka",)
 SHARED = tuple(Collection.model_fields)
 """Keys that `defaults` may set for every source."""
 
@@ -23,40 +21,52 @@ SHARED = tuple(Collection.model_fields)
 def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read and check a config file. Raises `ConfigError`."""
     path = Path(path)
+    fault = text = None
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(str(path), [Fault(0, "", f"can't be read: {error.strerror}")]) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError(str(path), [Fault(0, "", f"larger than {MAX_BYTES:,} bytes")])
-    try:
+        _check_size(data, str(path))
         text = data.decode("utf-8-sig")
+    except OSError as error:
+        fault = Fault(0, "", f"can't be read: {error.strerror}")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ConfigError(str(path), [Fault(line, "", "not UTF-8 text")]) from None
+        fault = Fault(error.object[: error.start].count(b"\n") + 1, "", "not UTF-8 text")
+    if text is None:
+        # Raised out here, so that no error which holds the file's content is attached to it.
+        raise ConfigError(str(path), [fault] if fault else [])
     return parse(text, str(path), environ, folder=path.parent)
 
 
 def parse(
     text: str, name: str, environ: Mapping[str, str] = os.environ, *, folder: Path | None = None
 ) -> Config:
-    """Check a config's text; `name` is what errors call it, relative paths start at `folder`."""
+    """Check a config's text; `name` is what errors call it, relative paths start at `folder`.
+
+    Raises `ConfigError`.
+    """
+    _check_size(text.encode("utf-8", "surrogatepass"), name)
     document = read_yaml(text, name, environ)
-    if not isinstance(document.data, dict):
-        raise ConfigError(name, [Fault(1, "", "expected keys and values, `sources:` among them")])
-    faults = [*document.faults, *_twins(document)]
-    merged = _with_defaults(document.data)
-    try:
-        config = Config.model_validate(merged, context={"folder": folder or Path()})
-    except ValidationError as error:
-        # A value that could not be read is a fault already, and must not be a second one.
-        known = {fault.key for fault in faults}
-        found = (_fault(detail, document) for detail in error.errors(include_url=False))
-        faults += [fault for fault in found if fault.key not in known]
-    if faults:
+    faults = list(document.faults)
+    config = None
+    if isinstance(document.data, dict):
+        faults += _twins(document)
+        faults += _twice_given(document)
+        try:
+            merged = _with_defaults(document.data)
+            config = Config.model_validate(merged, context={"folder": folder or Path()})
+        except ValidationError as error:
+            found = (fault_of(detail, document) for detail in error.errors(include_url=False))
+            faults += [fault for fault in found if fault is not None]
+    elif not faults:
+        faults.append(Fault(1, "", "expected keys and values, `sources:` among them"))
+    if faults or config is None:
         raise ConfigError(name, faults)
     return config
+
+
+def _check_size(data: bytes, name: str) -> None:
+    if len(data) > MAX_BYTES:
+        raise ConfigError(name, [Fault(0, "", f"larger than {MAX_BYTES:,} bytes")])
 
 
 def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
@@ -89,86 +99,34 @@ def _merge(defaults: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _twins(document: Document) -> list[Fault]:
+def _sources(document: Document) -> Iterator[tuple[int, dict[str, Any]]]:
     sources = document.data.get("sources")
-    first: dict[str, int] = {}
-    faults = []
     for index, source in enumerate(sources if isinstance(sources, list) else ()):
-        name = source.get("name") if isinstance(source, dict) else None
-        if not isinstance(name, str):
+        if isinstance(source, dict):
+            yield index, source
+
+
+def _twins(document: Document) -> Iterator[Fault]:
+    """Find the sources whose name another has; faults of single sources don't keep this from being seen."""
+    first: dict[str, int] = {}
+    for index, source in _sources(document):
+        path, name = ("sources", index, "name"), source.get("name")
+        if not isinstance(name, str) or not name or document.is_faulty(path):
             continue
-        path = ("sources", index, "name")
         line = document.line(path)
         if name in first:
             message = f"another source has this name, in line {first[name]}; names must differ"
-            faults.append(Fault(line, key_text(path), message))
+            yield Fault(line, key_text(path), message)
         first.setdefault(name, line)
-    return faults
 
 
-def _fault(detail: ErrorDetails, document: Document) -> Fault:
-    path = detail["loc"]
-    kind = detail["type"]
-    message = detail["msg"]
-    if kind == "extra_forbidden":
-        message = _unknown(path)
-    elif kind == "missing":
-        message = f"missing; {_wanted(path)}"
-    elif kind == "value_error":
-        message = message.removeprefix("Value error, ")
-    elif path and path[-1] == "system":
-        message = f"not supported by this version; supported: {', '.join(SYSTEMS)}"
-    elif kind == "literal_error":
-        message = f"expected {detail['ctx']['expected']}"
-    else:
-        message = _EXPECTED.get(kind, message[:1].lower() + message[1:])
-    return Fault(document.line(path), key_text(path), message)
-
-
-_EXPECTED = {
-    "string_type": "expected a text; put it in quotes if it looks like something else",
-    "int_type": "expected a whole number",
-    "int_parsing": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
-    "tuple_type": "expected a list",
-    "dict_type": "expected keys and values",
-    "model_type": "expected keys and values",
-    "model_attributes_type": "expected keys and values",
-    "path_type": "expected a path",
-    "too_short": "must not be empty",
-    "string_too_short": "must not be empty",
-}
-
-
-def _wanted(path: tuple[int | str, ...]) -> str:
-    """Say what a required key is for."""
-    return {
-        "name": "a source needs a name of its own",
-        "system": f"one of: {', '.join(SYSTEMS)}",
-        "bootstrap_servers": "brokers to begin with, such as kafka-1:9092,kafka-2:9092",
-        "sources": "a list of the clusters to read",
-    }.get(str(path[-1]), "it is needed")
-
-
-def _unknown(path: tuple[int | str, ...]) -> str:
-    known = _keys_at(path[:-1])
-    near = difflib.get_close_matches(str(path[-1]), known, 1, 0.6)
-    if near:
-        return f"unknown key; did you mean {near[0]!r}?"
-    return f"unknown key; known here: {', '.join(known)}"
-
-
-def _keys_at(path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the model at the path knows."""
-    model: Any = Config
-    for part in path:
-        if isinstance(part, int):
-            model = KafkaSource
-            continue
-        annotation = model.model_fields[part].annotation
-        for candidate in (annotation, *get_args(annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-    return list(model.model_fields)
+def _twice_given(document: Document) -> Iterator[Fault]:
+    """Find the properties that stand under `client` and under `client_files`."""
+    for index, source in _sources(document):
+        client, files = source.get("client"), source.get("client_files")
+        if isinstance(client, dict) and isinstance(files, dict):
+            for name in client.keys() & files.keys():
+                line = document.line(("sources", index, "client", name))
+                path = ("sources", index, "client_files", name)
+                message = f"also under client, in line {line}; keep one of them"
+                yield Fault(document.line(path), key_text(path), message)

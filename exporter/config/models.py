@@ -3,153 +3,137 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from exporter.config.properties import PropertyName, PropertyValue, SecretPath, read_secret
+from exporter.config.types import (
+    Count,
+    Interval,
+    Labels,
+    Listen,
+    Name,
+    Pattern,
+    Positive,
+    Servers,
+    Switch,
+    duration,
+    fault,
+    not_empty,
 )
 
-from exporter.config.errors import ConfigError, Fault
-from exporter.config.types import Listen, Pattern, Seconds, Servers, at_least, duration
-
-MAX_NAME = 200
-RESERVED_LABELS = frozenset(
-    "system source vhost destination partition group node task reason state kind status cause "
-    "method stage result le job instance".split()
-)
-REFUSED = {
-    "bootstrap.servers": "use bootstrap_servers",
-    "metadata.broker.list": "use bootstrap_servers",
-    "group.id": "the exporter joins no group",
-    "enable.auto.commit": "the exporter never commits",
-    "test.mock.num.brokers": "it would replace the cluster",
-}
-"""Client properties that the exporter sets itself, or that would break it, and why."""
-
-Interval = Annotated[Seconds, AfterValidator(at_least(0.1, "100ms"))]
-Positive = Annotated[Seconds, AfterValidator(at_least(0.001, "1ms"))]
+SYSTEMS = ("kafka",)
+"""Systems that a source can be of; each has a model here."""
 
 
 class Model(BaseModel):
     """A part of the config: unknown keys are errors, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 class Log(Model):
     """Logging."""
 
     format: Literal["json", "console"] = "json"
+    """One JSON object a line, or for people."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
 
 
 class Schedule(Model):
-    """How often each task runs, in seconds; a source uses those that its system has."""
+    """How often each task runs; a source uses those that its system has."""
 
     backlog: Interval = duration("10s")
+    """Committed offsets and log ends: the lag."""
     consumers: Interval = duration("30s")
+    """Members of groups and what they read."""
     discovery: Interval = duration("60s")
+    """Facts that change seldom."""
     rates: Interval = duration("30s")
     latency: Interval = duration("10s")
     probe: Interval = duration("5s")
-
-
-def _label_names(labels: dict[str, str]) -> dict[str, str]:
-    for name in labels:
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
-            raise ValueError(f"{name!r} is not a label name; letters, digits and _ make one")
-        if name in RESERVED_LABELS:
-            raise ValueError(f"the label {name!r} is set by the exporter or by the scraping side")
-    return labels
-
-
-Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
 
 
 class Collection(Model):
     """What `defaults` may set for every source, and each source for itself."""
 
     schedule: Schedule = Schedule()
+    """How often each task runs."""
     deadline: Positive = duration("10s")
-    """Seconds that one run of a task may take."""
+    """How long one run of a task may take."""
     hold: Positive = duration("2m")
-    """Seconds for which the last values stay while they can't be read."""
+    """How long the last values stay while they can't be read."""
     rate_window: Positive = duration("2m")
-    max_series: int = Field(default=500_000, ge=1)
+    """The time over which rates are taken."""
+    max_series: Count = 500_000
+    """Series of a source; past it, whole subscriptions are left out, the least lagging first."""
     labels: Labels = Field(default_factory=dict)
+    """Static labels of all series of a source."""
 
 
 class NameFilter(Model):
     """Which names are shown: those that an `include` matches whole, and no `exclude`."""
 
     include: tuple[Pattern, ...] = (".*",)
+    """Regular expressions; one of them has to match the whole name."""
     exclude: tuple[Pattern, ...] = ()
+    """Regular expressions; none of them may match the whole name."""
 
     @cached_property
-    def _compiled(self) -> tuple[re.Pattern[str], ...]:
+    def _compiled(self) -> tuple[tuple[re.Pattern[str], ...], ...]:
+        # One by one: joined into one pattern, numbered groups and flags would mean something else.
         return tuple(
-            re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)", re.DOTALL)
+            tuple(re.compile(pattern, re.DOTALL) for pattern in patterns)
             for patterns in (self.include, self.exclude)
         )
 
     def allows(self, name: str) -> bool:
         """Tell whether the name is to be shown."""
         include, exclude = self._compiled
-        return include.fullmatch(name) is not None and exclude.fullmatch(name) is None
+        return any(p.fullmatch(name) for p in include) and not any(
+            p.fullmatch(name) for p in exclude
+        )
 
 
 class GroupFilter(NameFilter):
     """Which groups are shown; `names` where the broker may not list them."""
 
-    names: tuple[str, ...] | None = Field(default=None, min_length=1)
-
-
-def _property_text(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    return value
-
-
-Property = Annotated[str, BeforeValidator(_property_text)]
+    names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty)] = None
+    """Exactly these groups are read, and none is listed."""
 
 
 class KafkaSource(Collection):
     """One Kafka cluster."""
 
-    name: str = Field(min_length=1, max_length=MAX_NAME)
+    name: Name
+    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["kafka"]
+    """What it is a cluster of."""
     bootstrap_servers: Servers
-    client: dict[str, Property] = Field(default_factory=dict, repr=False)
+    """Brokers to begin with: `host:port`, several separated by commas or as a list."""
+    client: dict[PropertyName, PropertyValue] = Field(default_factory=dict)
     """Any property of librdkafka."""
-    client_files: dict[str, Path] = Field(default_factory=dict)
+    client_files: dict[PropertyName, SecretPath] = Field(default_factory=dict)
     """Properties whose values are read from files, at each connection anew."""
     destinations: NameFilter = NameFilter()
+    """Which topics are shown."""
     groups: GroupFilter = GroupFilter()
-    internals: bool = False
+    """Which groups are shown."""
+    internals: Switch = False
+    """Whether Kafka's own topics and the exporter's are shown too."""
     isolation: Literal["read_uncommitted", "read_committed"] = "read_uncommitted"
+    """Whether lag ends at the high watermark or at the last stable offset."""
     read_committed_groups: tuple[Pattern, ...] = ()
+    """Regular expressions of groups whose lag ends at the last stable offset."""
     granularity: Literal["partition", "subscription"] = "partition"
-
-    @field_validator("client", "client_files")
-    @classmethod
-    def _own_properties(cls, given: dict[str, Any]) -> dict[str, Any]:
-        for name in given:
-            if name in REFUSED:
-                raise ValueError(f"{name} can't be set here: {REFUSED[name]}")
-            if name.endswith("_cb"):
-                raise ValueError(f"{name} is a function, which a file can't give")
-        return given
+    """Whether there are series for each partition, or sums over them."""
 
     @field_validator("client_files")
     @classmethod
@@ -157,35 +141,46 @@ class KafkaSource(Collection):
         folder = (info.context or {}).get("folder", Path())
         return {name: folder / path for name, path in given.items()}
 
-    @model_validator(mode="after")
-    def _once(self) -> KafkaSource:
-        both = sorted(self.client.keys() & self.client_files.keys())
-        if both:
-            raise ValueError(f"{both[0]} is under client and under client_files; keep one of them")
-        return self
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Leave out the values of client properties: they may be secrets."""
+        for key, value in super().__repr_args__():
+            yield key, dict.fromkeys(value, "…") if key == "client" else value
 
     def client_properties(self) -> dict[str, str]:
         """Return librdkafka's properties, with the contents that the files have now.
 
-        Raises `ConfigError` naming the key and the file where one can't be read.
+        Raises `SecretFileError` naming the key and the file where one can't be read.
         """
-        found = {**self.client, "bootstrap.servers": self.bootstrap_servers}
-        for name, path in self.client_files.items():
-            try:
-                found[name] = path.read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-                key = f"sources[{self.name}].client_files.{name}"
-                raise ConfigError(str(path), [Fault(0, key, f"can't be read: {what}")]) from None
-        return found
+        secrets = {
+            name: read_secret(f"sources[{self.name}].client_files.{name}", path)
+            for name, path in self.client_files.items()
+        }
+        return {**self.client, **secrets, "bootstrap.servers": self.bootstrap_servers}
+
+
+def _of_a_known_system(value: Any) -> Any:
+    """Refuse other systems before their keys are looked at, which would all be unknown."""
+    system = value.get("system") if isinstance(value, dict) else None
+    if isinstance(system, str) and system not in SYSTEMS:
+        supported = f"not supported by this version; supported: {', '.join(SYSTEMS)}"
+        raise fault(supported, f"system {system!r} is {supported}")
+    return value
+
+
+# With a second system: `KafkaSource | …` and Field(discriminator="system") instead of the one model.
+Source = Annotated[KafkaSource, BeforeValidator(_of_a_known_system)]
 
 
 class Config(Model):
     """The whole file."""
 
-    listen: Listen = "0.0.0.0:9877"  # noqa: S104 - a container's scraper comes from outside
-    reload_endpoint: bool = False
+    listen: Listen = "0.0.0.0:9877"
+    """Where metrics are served."""
+    reload_endpoint: Switch = False
     """Whether POST /-/reload reads the config again."""
     log: Log = Log()
+    """Logging."""
     defaults: Collection = Collection()
-    sources: tuple[KafkaSource, ...] = Field(min_length=1)
+    """What holds for every source that does not say otherwise."""
+    sources: Annotated[tuple[Source, ...], BeforeValidator(not_empty)]
+    """The clusters to read."""

@@ -3,72 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-DURATION_PATTERN = r"^(\d+(\.\d+)?(ms|s|m|h|d))+$"
-LISTEN = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]*):(\d{1,5})")
+UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+LONGEST = 366 * UNITS["d"]
+"""Seconds; what waits can't count much further."""
 MAX_PORT = 65_535
+MAX_NAME = 200
+RESERVED_LABELS = frozenset(
+    {
+        *("system", "source", "vhost", "destination", "partition", "group", "node", "task"),
+        *("reason", "state", "kind", "status", "cause", "method", "stage", "result", "le"),
+        *("job", "instance"),
+    }
+)
+"""Labels that the exporter or the scraping side sets."""
+
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_LISTEN = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]*):([0-9]{1,5})")
+_SERVER = re.compile(
+    r"(?:[A-Z_]+://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/,\[\]]+)(?::([0-9]{1,5}))?", re.IGNORECASE
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def fault(expected: str, shown: str | None = None) -> PydanticCustomError:
+    """Return the error of a value. `shown` may quote the value; it is used where that can't be a secret."""
+    context = {"expected": expected, "shown": expected if shown is None else shown}
+    return PydanticCustomError("config", "{expected}", context)
 
 
 def seconds(value: Any) -> Any:
-    """Return a duration in seconds; one that is a number already is taken from code, never from a file."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("expected a duration such as 10s, 2m or 1h30m")
-    text = str(value).strip()
-    if re.fullmatch(DURATION_PATTERN, text):
-        return sum(float(number) * UNITS[unit] for number, unit in _PART.findall(text))
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        raise ValueError(f"a duration needs a unit; write {text}s")
-    raise ValueError("expected a duration such as 500ms, 10s, 2m or 1h30m")
+    """Return a duration in seconds."""
+    text = "" if isinstance(value, bool) else str(value)
+    if _NUMBER.fullmatch(text):
+        needs = "a duration needs a unit"
+        raise fault(f"{needs}, such as 10s", f"{needs}; write {text}s")
+    if not isinstance(value, str) or not re.fullmatch(DURATION_PATTERN, value):
+        raise fault("expected a duration such as 500ms, 10s, 2m or 1h30m")
+    found = sum(float(number) * UNITS[unit] for number, unit in _PART.findall(value))
+    if found > LONGEST:
+        raise fault("at most 366d")
+    return found
 
 
-def at_least(least: float, text: str) -> Callable[[float], float]:
-    """Return a check that a duration is not shorter."""
-
-    def check(value: float) -> float:
-        if value < least:
-            raise ValueError(f"at least {text}")
-        return value
-
-    return check
-
-
-def _pattern(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("expected a regular expression in quotes")  # noqa: TRY004 - pydantic's protocol
-    try:
-        re.compile(value, re.DOTALL)
-    except re.error as error:
-        at = "" if error.pos is None else f" at position {error.pos}"
-        raise ValueError(f"not a regular expression: {error.msg}{at}") from None
+def _interval(value: float) -> float:
+    if value < UNITS["ms"] * 100:
+        raise fault("at least 100ms")
     return value
 
 
-def _address(value: Any) -> Any:
-    match = LISTEN.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[2]) > MAX_PORT:
-        raise ValueError("expected host:port, such as 0.0.0.0:9877, :9877 or [::1]:9877")
+def _positive(value: float) -> float:
+    if value < UNITS["ms"]:
+        raise fault("at least 1ms")
     return value
-
-
-def _servers(value: Any) -> Any:
-    items = value if isinstance(value, list) else str(value).split(",")
-    names = [item.strip() for item in items if isinstance(item, str) and item.strip()]
-    if not names or len(names) < len(items):
-        raise ValueError("expected host:port, several of them separated by commas or as a list")
-    return ",".join(names)
-
-
-_DURATION_SCHEMA = {
-    "type": "string",
-    "pattern": DURATION_PATTERN,
-    "examples": ["500ms", "10s", "2m", "1h30m"],
-}
 
 
 def duration(default: str) -> Any:
@@ -76,11 +70,106 @@ def duration(default: str) -> Any:
     return Field(default=seconds(default), json_schema_extra={"default": default})
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), WithJsonSchema(_DURATION_SCHEMA)]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-Listen = Annotated[str, BeforeValidator(_address)]
-Servers = Annotated[
-    str,
-    BeforeValidator(_servers),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+def _pattern(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise fault("expected a regular expression in quotes")
+    try:
+        re.compile(value, re.DOTALL)
+    except re.error as error:
+        wrong = "not a regular expression"
+        at = "" if error.pos is None else f" at position {error.pos}"
+        raise fault(f"{wrong}: fault{at}", f"{wrong}: {error.msg}{at}") from None
+    except (OverflowError, RecursionError):
+        raise fault("not a regular expression: too large") from None
+    return value
+
+
+def _address(value: Any) -> Any:
+    match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[2]) > MAX_PORT:
+        raise fault("expected host:port, such as 0.0.0.0:9877, :9877 or [::1]:9877")
+    return value
+
+
+def _servers(value: Any) -> Any:
+    items = value.split(",") if isinstance(value, str) else value
+    expected = "expected host:port, several of them separated by commas or as a list"
+    if not isinstance(items, list | tuple) or not items:
+        raise fault(expected)
+    servers = [item.strip() if isinstance(item, str) else "" for item in items]
+    for server in servers:
+        match = _SERVER.fullmatch(server)
+        if match is None or not 0 < int(match[1] or 1) <= MAX_PORT:
+            raise fault(expected)
+    return ",".join(servers)
+
+
+def _switch(value: Any) -> Any:
+    found = _TRUTHS.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise fault("expected true or false")
+    return found
+
+
+def _count(value: Any) -> Any:
+    text = "" if isinstance(value, bool) else str(value)
+    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < 1:
+        raise fault("expected a whole number of 1 or more")
+    return int(text)
+
+
+def _name(value: str) -> str:
+    if not value.strip():
+        raise fault("must not be empty")
+    if len(value) > MAX_NAME:
+        raise fault(f"at most {MAX_NAME} characters")
+    if _CONTROL.search(value):
+        raise fault("must be one line, without control characters")
+    return value
+
+
+def _label_name(name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
+        raise fault("not a label name; letters, digits and _ make one, no digit or __ in front")
+    if name in RESERVED_LABELS:
+        raise fault("this label is set by the exporter or by the scraping side; choose another")
+    return name
+
+
+def not_empty(value: Any) -> Any:
+    """Return what is given, unless it is an empty list."""
+    if value in ([], ()):
+        raise fault("must not be empty")
+    return value
+
+
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": DURATION_PATTERN,
+    "examples": ["500ms", "10s", "2m", "1h30m", "7d"],
+}
+_SERVERS_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    ]
+}
+
+_Seconds = Annotated[float, BeforeValidator(seconds), WithJsonSchema(_DURATION_SCHEMA)]
+Interval = Annotated[_Seconds, AfterValidator(_interval)]
+Positive = Annotated[_Seconds, AfterValidator(_positive)]
+Pattern = Annotated[
+    str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "format": "regex"})
 ]
+Listen = Annotated[
+    str, BeforeValidator(_address), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+]
+Servers = Annotated[str, BeforeValidator(_servers), WithJsonSchema(_SERVERS_SCHEMA)]
+Switch = Annotated[bool, BeforeValidator(_switch)]
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_NAME}),
+]
+Labels = dict[Annotated[str, AfterValidator(_label_name)], str]

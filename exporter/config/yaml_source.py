@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from exporter.config.errors import ConfigError, Fault
+from exporter.config.variables import substitute
+from exporter.config.yaml_nodes import MAX_DEPTH, TAG, read_nodes
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
@@ -17,7 +19,17 @@ MAX_NODES = 100_000
 
 Path = tuple[str | int, ...]
 
-_VARIABLE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}|(\{))")
+_CLIENT = 4
+"""Parts of the path of a client property: `sources`, index, `client`, property."""
+_PROPERTY = re.compile(
+    r"[a-z0-9_]+(?:\.[a-z0-9_]+)+|[a-z_]+_cb|on_[a-z]+|acks|debug|logger|retries"
+)
+"""Names of client properties. What does not look like one may be a piece of an unquoted password."""
+_KINDS: Mapping[str, Callable[[str], Any]] = {
+    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+    "int": int,
+    "float": float,
+}
 
 
 @dataclass(slots=True)
@@ -27,6 +39,10 @@ class Document:
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    faulty: set[Path] = field(default_factory=set)
+    """Values that could not be read; each has its fault already."""
+    substituted: set[Path] = field(default_factory=set)
+    """Values that an environment variable had a part in."""
 
     def line(self, path: Path) -> int:
         """Return the line of the value at the path, or of the nearest thing around it."""
@@ -34,124 +50,170 @@ class Document:
             path = path[:-1]
         return self.lines.get(path, 0)
 
+    def is_faulty(self, path: Path) -> bool:
+        """Whether the value, or what it is a part of, could not be read."""
+        return any(path[:length] in self.faulty for length in range(len(path) + 1))
+
+    def is_faulty_below(self, path: Path) -> bool:
+        """Whether a part of the value could not be read."""
+        return any(faulty[: len(path)] == path for faulty in self.faulty)
+
+    def is_private(self, path: Path) -> bool:
+        """Whether the value may be a secret, so that no message may show it."""
+        return is_client(path) or path in self.substituted
+
+
+def is_client(path: Path) -> bool:
+    """Whether the path is that of a source's `client`, or leads below it."""
+    return len(path) >= _CLIENT - 1 and path[0] == "sources" and path[2] == "client"
+
 
 def key_text(path: Path) -> str:
-    """Write a path as people do: `sources[0].name`."""
+    """Write a path as people do: `sources[0].name`; below `client`, no further than to a property's name."""
+    if is_client(path):
+        named = len(path) >= _CLIENT and _PROPERTY.fullmatch(str(path[3]))
+        path = path[: _CLIENT if named else _CLIENT - 1]
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += (
+            f"[{part}]" if isinstance(part, int) else f".{_plain(part)}" if text else _plain(part)
+        )
     return text
+
+
+def _plain(key: str) -> str:
+    return key if re.fullmatch(r"[\w.-]{1,100}", key) else ascii(key[:100])
 
 
 def read_yaml(text: str, name: str, environ: Mapping[str, str]) -> Document:
     """Parse the text. Raises `ConfigError` where it is no YAML; other faults are in the document."""
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else 0
-        column = mark.column + 1 if mark is not None else 0
-        problem = error.problem or error.context or "not understood"
-        raise ConfigError(
-            name, [Fault(line, "", f"not valid YAML: {problem}, column {column}")]
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(name, [Fault(0, "", f"not valid YAML: {_first_line(error)}")]) from None
+    node = read_nodes(text, name)
     if node is None:
         raise ConfigError(name, [Fault(0, "", "the file is empty; it needs a `sources` list")])
-    reader = _Reader(loader, environ)
-    reader.document.data = reader.value(node, ())
+    reader = _Reader(environ)
+    try:
+        reader.document.data = reader.value(node, ())
+    except _TooMuchError as error:
+        raise ConfigError(name, [error.fault]) from None
     return reader.document
+
+
+class _TooMuchError(Exception):
+    """What the file stands for is larger than any config."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self.fault = fault
 
 
 class _Reader:
     """Turns YAML nodes into data."""
 
-    def __init__(self, loader: yaml.SafeLoader, environ: Mapping[str, str]) -> None:
-        self._loader = loader
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._nodes = 0
         self.document = Document()
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        self._nodes += 1
-        if self._nodes > MAX_NODES:
-            if self._nodes == MAX_NODES + 1:
-                self._fault(node, path, f"more than {MAX_NODES:,} values; aliases multiply them")
-            return None
-        self.document.lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
+        self._count(node, len(path))
+        self.document.lines.setdefault(path, _line(node))
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{TAG}map":
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{TAG}seq":
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node, path)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        return self._no_tags(node, path)
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        self._nodes += 1
+        message = None
+        if self._nodes > MAX_NODES:
+            message = f"more than {MAX_NODES:,} values, those counted that aliases repeat"
+        elif depth > MAX_DEPTH:
+            message = f"more than {MAX_DEPTH} levels, those counted that aliases repeat"
+        if message is not None:
+            raise _TooMuchError(Fault(_line(node), "", message))
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        own = {id(key) for key, _ in node.value}
-        try:
-            self._loader.flatten_mapping(node)
-        except yaml.MarkedYAMLError as error:
-            self._fault(node, path, f"not valid YAML: {error.problem}")
-            return {}
-        found: dict[str, Any] = {}
-        seen: set[str] = set()
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._fault(key_node, path, "a key must be a text")
-                continue
-            key = key_node.value
+        """Return the values by key. One that is null is not given, except a client property."""
+        found = {}
+        for key, (key_node, value_node) in self._entries(node, path, len(path)).items():
             here = (*path, key)
-            if id(key_node) in own:
-                if key in seen:
-                    first = self.document.lines[here]
-                    self._fault(
-                        key_node, here, f"this key stands twice; the first is in line {first}"
-                    )
-                    continue
-                seen.add(key)
-            self.document.lines[here] = key_node.start_mark.line + 1
-            found[key] = self.value(value_node, here)
+            self.document.lines[here] = _line(key_node)
+            value = self.value(value_node, here)
+            if value is not None or is_client(here):
+                found[key] = value
         return found
 
-    def _scalar(self, node: yaml.Node, path: Path) -> Any:
-        if node.tag != "tag:yaml.org,2002:str":
-            try:
-                return self._loader.construct_object(node)
-            except (yaml.YAMLError, ValueError):
-                self._fault(node, path, "not a value of a kind that is known here")
-                return None
-        return self._substitute(node, path)
+    def _entries(
+        self, node: yaml.MappingNode, path: Path, depth: int
+    ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return the nodes by key; those merged in by `<<` give way to the mapping's own, and to earlier ones."""
+        self._count(node, depth)
+        own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._note(key_node, path, "a key must be a text")
+            elif key_node.tag == f"{TAG}merge":
+                for part in _parts(value_node):
+                    if not isinstance(part, yaml.MappingNode):
+                        self._note(part, path, "expected an alias of keys and values after <<")
+                        continue
+                    merged = {**self._entries(part, path, depth + 1), **merged}
+            elif key_node.value in own:
+                first = _line(own[key_node.value][0])
+                message = f"this key stands twice; the first is in line {first}"
+                self._note(key_node, (*path, key_node.value), message)
+            else:
+                own[key_node.value] = (key_node, value_node)
+        return {**merged, **own}
 
-    def _substitute(self, node: yaml.Node, path: Path) -> str:
-        """Put in `${NAME}` and `${NAME:-default}`; `$$` is a dollar."""
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        kind, text = node.tag.removeprefix(TAG), node.value
+        if kind in ("str", "merge"):
+            return self._text(node, path)
+        if kind == "null":
+            return None
+        if kind not in _KINDS:
+            return self._no_tags(node, path)
+        if is_client(path) and kind != "bool":
+            return text  # as it is written: a password 007 is not 7
+        try:
+            return _KINDS[kind](text)
+        except (KeyError, ValueError):
+            return self._fault(node, path, "not the kind of value that its tag says")
 
-        def replace(match: re.Match[str]) -> str:
-            dollar, name, has_default, default, stray = match.groups()
-            if dollar:
-                return "$"
-            if stray:
-                self._fault(
-                    node, path, "`${` without a variable; write ${NAME}, or $${ for the text"
-                )
-                return ""
-            found = self._environ.get(name)
-            if found is not None and not (found == "" and has_default):
-                return found
-            if has_default:
-                return default or ""
-            self._fault(
-                node,
-                path,
-                f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}",
-            )
-            return ""
+    def _text(self, node: yaml.ScalarNode, path: Path) -> str:
+        result = substitute(node.value, self._environ)
+        if result.used:
+            self.document.substituted.add(path)
+        for problem in result.problems:
+            self._fault(node, path, problem)
+        try:
+            result.text.encode("utf-8")
+        except UnicodeEncodeError:
+            self._fault(node, path, "not valid Unicode")
+        return result.text
 
-        return _VARIABLE.sub(replace, str(node.value))
+    def _no_tags(self, node: yaml.Node, path: Path) -> None:
+        self._fault(node, path, "a tag is not known here; a value that begins with ! needs quotes")
 
     def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.document.faults.append(Fault(node.start_mark.line + 1, key_text(path), message))
+        """Note a fault that leaves the path without a value."""
+        self._note(node, path, message)
+        self.document.faulty.add(path)
+
+    def _note(self, node: yaml.Node, path: Path, message: str) -> None:
+        self.document.faults.append(Fault(_line(node), key_text(path), message))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _line(node: yaml.Node) -> int:
+    line: int = node.start_mark.line + 1
+    return line
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    """Return what a `<<` stands for: one node, or those of a list."""
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -35,6 +34,7 @@ HOSTILE_GROUPS = (
 )
 LONG_TOPIC = "truth-" + "l" * 243
 Key = tuple[str, str, int]
+Position = Callable[[str, str, int, int, int], None]
 
 
 class Reader:
@@ -96,6 +96,24 @@ def write(bootstrap: str) -> Truth:
         commit_offsets(bootstrap, group, {(topic, partition): offset})
         truth.lags[group, topic, partition] = lag
 
+    write_plain(bootstrap, position)
+    write_awkward(bootstrap, truth, position)
+    for protocol in ("classic", "consumer"):
+        topic, group = f"truth-live-{protocol}", f"truth-reads-{protocol}"
+        create_topic(bootstrap, topic, 1, 3)
+        produce(bootstrap, topic, 0, 20)
+        truth.readers.append(Reader(bootstrap, group, topic, 15, protocol))
+        truth.lags[group, topic, 0] = 5
+    create_topic(bootstrap, "truth-never", 2, 3)
+    produce(bootstrap, "truth-never", 0, 8)
+    truth.readers.append(Reader(bootstrap, "truth-never-commits", "truth-never", 0, "classic"))
+    for reader in truth.readers:
+        reader.wait()
+    return truth
+
+
+def write_plain(bootstrap: str, position: Position) -> None:
+
     create_topic(bootstrap, "truth-plain", 3, 3)
     produce(bootstrap, "truth-plain", 0, 100)
     produce(bootstrap, "truth-plain", 2, 50)
@@ -117,6 +135,13 @@ def write(bootstrap: str) -> Truth:
     position("truth-below-start", "truth-truncated", 1, 20, 0)
     position("truth-above-start", "truth-truncated", 0, 70, 30)
 
+    create_topic(bootstrap, LONG_TOPIC, 1, 3)
+    produce(bootstrap, LONG_TOPIC, 0, 9)
+    for number, group in enumerate(HOSTILE_GROUPS):
+        position(group, LONG_TOPIC, 0, number, 9 - number)
+
+
+def write_awkward(bootstrap: str, truth: Truth, position: Position) -> None:
     create_topic(bootstrap, "truth-marker", 1, 3)
     produce_transaction(bootstrap, "truth-marker", 0, 5)
     position("truth-on-marker", "truth-marker", 0, 5, 0)
@@ -145,24 +170,6 @@ def write(bootstrap: str) -> Truth:
     end = end_offsets(bootstrap, [("truth-compacted", 0)])["truth-compacted", 0]
     position("truth-in-gap", "truth-compacted", 0, 40, end - 40)
     truth.bounds.add(("truth-in-gap", "truth-compacted"))
-
-    create_topic(bootstrap, LONG_TOPIC, 1, 3)
-    produce(bootstrap, LONG_TOPIC, 0, 9)
-    for number, group in enumerate(HOSTILE_GROUPS):
-        position(group, LONG_TOPIC, 0, number, 9 - number)
-
-    for protocol in ("classic", "consumer"):
-        topic, group = f"truth-live-{protocol}", f"truth-reads-{protocol}"
-        create_topic(bootstrap, topic, 1, 3)
-        produce(bootstrap, topic, 0, 20)
-        truth.readers.append(Reader(bootstrap, group, topic, 15, protocol))
-        truth.lags[group, topic, 0] = 5
-    create_topic(bootstrap, "truth-never", 2, 3)
-    produce(bootstrap, "truth-never", 0, 8)
-    truth.readers.append(Reader(bootstrap, "truth-never-commits", "truth-never", 0, "classic"))
-    for reader in truth.readers:
-        reader.wait()
-    return truth
 
 
 def wait_for_gap(bootstrap: str, topic: str, offset: int) -> None:
@@ -215,11 +222,6 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         yield World(exporter, kafka.bootstrap, truth)
     for reader in truth.readers:
         reader.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def explain(world: World) -> None:
-    """Nothing: the fixture that waits for the truth says what differs where it never comes."""
 
 
 def test_every_lag_is_true(world: World) -> None:
@@ -293,14 +295,20 @@ def test_the_margin_to_retention(world: World) -> None:
 
 def test_what_was_so_before_the_exporter_came_is_no_event(world: World) -> None:
     page = world.page()
-    for metric in ("mq_messages_lost_total", "mq_offset_rewinds_total", "mq_position_anomalies_total"):
+    for metric in (
+        "mq_messages_lost_total",
+        "mq_offset_rewinds_total",
+        "mq_position_anomalies_total",
+    ):
         assert set(page.find(metric).values()) == {0.0}, metric
 
 
 def test_static_labels_are_on_all_series_of_the_source(world: World) -> None:
     page = world.page()
     bare = {
-        name for name, labels in page.series if ("source", "test") in labels and ("team", "a") not in labels
+        name
+        for name, labels in page.series
+        if ("source", "test") in labels and ("team", "a") not in labels
     }
     assert bare == set()
 
@@ -327,8 +335,10 @@ def test_counters_follow_what_was_produced_and_consumed(world: World) -> None:
     group, topic = "truth-counted", "truth-counted"
     create_topic(world.bootstrap, topic, 2, 3)
     commit_offsets(world.bootstrap, group, {(topic, 0): 0, (topic, 1): 0})
-    counted = dict(group=group, destination=topic)
-    world.exporter.wait(lambda p: p.value("mq_consumed_messages_total", **counted) == 0, "the group")
+    counted = {"group": group, "destination": topic}
+    world.exporter.wait(
+        lambda p: p.value("mq_consumed_messages_total", **counted) == 0, "the group"
+    )
     produce(world.bootstrap, topic, 0, 300)
     produce(world.bootstrap, topic, 1, 200)
     commit_offsets(world.bootstrap, group, {(topic, 0): 120, (topic, 1): 30})

@@ -109,7 +109,7 @@ class Exporter:
     ) -> None:
         assert self.child is not None
         if error is not None:
-            print(self.child.log_tail())
+            print(self.child.log_tail())  # noqa: T201 - pytest shows it with the failure
         self.child.resume()
         self.child.kill()
         self._ports.release()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -20,7 +19,20 @@ PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
     "q=0.4,text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
-HOSTILE = ['a"b', "a\\b", "a\nb", "a\\nb", "€ uro", "🙂", "a b", "a/b", "{a}", "a,b=", "x" * 249, "#"]
+HOSTILE = [
+    'a"b',
+    "a\\b",
+    "a\nb",
+    "a\\nb",
+    "€ uro",
+    "🙂",
+    "a b",
+    "a/b",
+    "{a}",
+    "a,b=",
+    "x" * 249,
+    "#",
+]
 
 
 def own(_: Format) -> bytes:
@@ -58,7 +70,11 @@ def test_text_and_openmetrics_have_the_same_samples() -> None:
         for s in metric.samples
     }
     assert plain == negotiated
-    assert ("mq_consumed_messages_total", (("destination", "t"), ("group", "g"), ("source", "s")), 7.0) in plain
+    assert (
+        "mq_consumed_messages_total",
+        (("destination", "t"), ("group", "g"), ("source", "s")),
+        7.0,
+    ) in plain
 
 
 @pytest.mark.parametrize(
@@ -120,7 +136,9 @@ def test_a_name_that_is_no_text_does_not_cost_the_page() -> None:
     assert 'group="ok"' in body
 
 
-@pytest.mark.parametrize(("value", "shown"), [(5, "5"), (2**63, "9223372036854775808"), (0.25, "0.25")])
+@pytest.mark.parametrize(
+    ("value", "shown"), [(5, "5"), (2**63, "9223372036854775808"), (0.25, "0.25")]
+)
 def test_values_are_written_whole(value: float, shown: str) -> None:
     assert render(family(value=value)).decode().split()[-1] == shown
 

@@ -30,7 +30,7 @@ Serve = Callable[..., Server]
 def free_port() -> int:
     """Find a free port below the range that outgoing connections are given theirs from."""
     while True:
-        port = random.randrange(15000, 32000)  # noqa: S311 # no secret
+        port = random.randrange(15000, 32000)  # no secret
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from exporter.collectors.kafka.errors import collect_error, kafka_error, reason_of
+from exporter.config import ConfigError
 from exporter.model import CollectError, Deadline
 
 T = TypeVar("T")
@@ -77,6 +78,8 @@ class KafkaClient:
                     self._admin = AdminClient(self.properties())
                 except KafkaException as error:
                     raise CollectError("invalid", _configuration_fault(error)) from None
+                except ConfigError as error:
+                    raise CollectError("invalid", str(error)) from None
                 self._made = time.monotonic()
             return self._admin
 

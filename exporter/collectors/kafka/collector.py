@@ -174,8 +174,7 @@ class KafkaCollector:
         return check_source(self._client, self._config, deadline)
 
     def close(self) -> None:
-        """Let go of the connections."""
-        self._tails.close()
+        """Let go of the connections; they end when no task uses them any more."""
         self._client.drop()
 
     # Steps of the backlog

@@ -43,6 +43,8 @@ GONE = frozenset(
         KafkaError.GROUP_ID_NOT_FOUND,
     }
 )
+UNSUPPORTED = frozenset({KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION})
+"""The cluster has no such feature: nothing is wrong, and asking again is of no use."""
 
 _ADVICE = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password under `client`",

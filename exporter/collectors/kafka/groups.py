@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import ConsumerGroupState, KafkaException
 
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.errors import GONE, kafka_error, problem
+from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
 from exporter.model import Deadline, GroupMembers, GroupState, Memberships, Problem
 
 STATES: Mapping[ConsumerGroupState, GroupState] = {
@@ -77,7 +77,7 @@ def describe_groups(
                 inner = kafka_error(error)
                 if inner is not None and inner.code() in GONE:
                     groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
-                else:
+                elif inner is None or inner.code() not in UNSUPPORTED:
                     problems.append(problem(f"group {name}", error))
     return Memberships(groups, tuple(problems))
 

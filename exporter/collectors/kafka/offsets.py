@@ -48,6 +48,9 @@ def read_commits(
     `named` are the partitions to ask for, where a broker can't be asked for all that there are.
     """
     commits = Commits()
+    if named is not None and not named:
+        commits.positions.update((group, Positions(group, {})) for group in groups)
+        return commits
     for group, future in _in_window(client, groups, deadline, named):
         if future is None:
             commits.problems.append(

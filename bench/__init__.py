@@ -1,0 +1,1 @@
+"""Measures the exporter on a real broker, at known sizes, and holds each series to the truth."""

@@ -1,0 +1,126 @@
+"""How large the measured clusters are, and the exact positions in them: everything follows from the names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+LOOKS_PER_CYCLE = 200
+"""Positions that the exporter looks behind in a cycle, until it knows each (`collectors.kafka.tail.LOOKS`)."""
+
+
+class Place(NamedTuple):
+    """One group's position."""
+
+    group: str
+    topic: str
+    partition: int
+
+
+class Standing(NamedTuple):
+    """What is true of it."""
+
+    committed: int
+    lag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One size: topics of equal width, groups that read whole topics."""
+
+    name: str
+    topics: int
+    partitions_per_topic: int
+    groups: int
+    topics_per_group: int
+    interval_seconds: float
+    """Between two cycles while they are measured: long enough for a cycle and fifty scrapes of each kind."""
+    max_series: int | None = None
+    """The source's limit, where the default is too low."""
+
+    @property
+    def partitions(self) -> int:
+        """Of all topics."""
+        return self.topics * self.partitions_per_topic
+
+    @property
+    def positions(self) -> int:
+        """Group-partitions."""
+        return self.groups * self.topics_per_group * self.partitions_per_topic
+
+    @property
+    def settling_cycles(self) -> int:
+        """Cycles after which the exporter has looked behind every position once, and costs what it costs from then on."""
+        return -(-self.partitions // LOOKS_PER_CYCLE) + 2
+
+    def topic_names(self) -> list[str]:
+        """In the order in which they are counted."""
+        return [self._topic(number) for number in range(self.topics)]
+
+    def group_names(self) -> list[str]:
+        """In the order in which they are counted."""
+        return [self._group(number) for number in range(self.groups)]
+
+    def logs(self) -> Iterator[tuple[str, int, int]]:
+        """Yield topic, partition and how many messages it holds."""
+        for topic, name in enumerate(self.topic_names()):
+            for partition in range(self.partitions_per_topic):
+                yield name, partition, messages(topic * self.partitions_per_topic + partition)
+
+    def group_standings(self, group: int) -> Iterator[tuple[Place, Standing]]:
+        """Yield the positions of the group with this number."""
+        name = self._group(group)
+        for nth in range(self.topics_per_group):
+            # Seven is prime to the numbers of topics, so the groups overlap and all topics are read.
+            topic = (group * 7 + nth) % self.topics
+            for partition in range(self.partitions_per_topic):
+                log = topic * self.partitions_per_topic + partition
+                end = messages(log)
+                committed = position(group, log, end)
+                yield (
+                    Place(name, self._topic(topic), partition),
+                    Standing(committed, end - committed),
+                )
+
+    def truth(self) -> dict[Place, Standing]:
+        """Return what is true of every position."""
+        return dict(
+            standing for group in range(self.groups) for standing in self.group_standings(group)
+        )
+
+    def _topic(self, number: int) -> str:
+        return f"bench-{self.name.lower()}-topic-{number:04d}"
+
+    def _group(self, number: int) -> str:
+        return f"bench-{self.name.lower()}-group-{number:05d}"
+
+
+SCALES: Mapping[str, Scale] = {
+    scale.name: scale
+    for scale in (
+        Scale("S", 20, 5, 20, 5, interval_seconds=3),
+        Scale("M", 100, 10, 200, 25, interval_seconds=6),
+        Scale("W", 100, 4, 10_000, 1, interval_seconds=20),
+        Scale("L", 100, 10, 2_000, 25, interval_seconds=45, max_series=3_000_000),
+    )
+}
+
+
+def messages(log: int) -> int:
+    """Return how many messages the partition with this number, over all topics, holds: none, some, or thousands."""
+    if log % 10 == 0:
+        return 0
+    if log % 100 == 1:
+        return 2_500
+    return log * 37 % 200
+
+
+def position(group: int, log: int, end: int) -> int:
+    """Return what the group has committed: in turn the end, the start, and somewhere between."""
+    turn = (group + log) % 3
+    if turn == 0:
+        return end
+    if turn == 1:
+        return 0
+    return end * (1 + (group * 31 + log) % 8) // 9

@@ -1,0 +1,194 @@
+"""A collector in a process of its own, so that what ends that process ends nothing else.
+
+librdkafka aborts the whole process on a failed assertion, and has a known one that a coordinator's return can trigger
+after a request for it timed out (confluentinc/librdkafka#4605). A daemon that dies with the cluster it watches is of no
+use; here only the process that reads that one cluster dies, and another takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
+from multiprocessing.connection import Connection
+
+import structlog
+
+from exporter.collectors.wire import Answer, Request, Setup
+from exporter.model import CollectError, Deadline, Finding, Observation, System
+
+GRACE = 2.0
+"""Seconds past its deadline after which a task that did not end is ended with its process."""
+RETRY_SHARE = 0.4
+"""Part of a run's time that must be left for a second try when the process died under the first."""
+CLOSE_SECONDS = 2.0
+
+
+class WorkerDiedError(Exception):
+    """The process ended while it had something to do."""
+
+
+class IsolatedCollector:
+    """Runs a collector's tasks in a child process, which is started at the first task and whenever it is gone."""
+
+    def __init__(self, setup: Setup, system: System, tasks: Sequence[str]) -> None:
+        self.system: System = system
+        self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
+            task: partial(self._run, task) for task in tasks
+        }
+        self._setup = setup
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+        self._early: frozenset[str] = frozenset()
+        self._closed = False
+        self._log = structlog.get_logger(__name__).bind(source=setup.config.name)
+
+    def due_early(self, task: str) -> bool:
+        """Whether the last answer said that the task has a reason to run before its time."""
+        with self._lock:
+            due = task in self._early
+            self._early -= {task}
+        return due
+
+    def check(self, deadline: Deadline) -> Sequence[Finding]:
+        """Try each feature once."""
+        findings: Sequence[Finding] = self._ask("check", deadline).value
+        return findings
+
+    def close(self) -> None:
+        """End the process; a task that is under way fails at once."""
+        with self._lock:
+            self._closed = True
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
+
+    def _run(self, task: str, deadline: Deadline) -> Observation:
+        whole = deadline.remaining()
+        try:
+            answer = self._ask(task, deadline)
+        except WorkerDiedError as death:
+            if deadline.remaining() < whole * RETRY_SHARE:
+                raise CollectError("internal", str(death)) from None
+            try:
+                answer = self._ask(task, deadline)
+            except WorkerDiedError as again:
+                raise CollectError("internal", str(again)) from None
+        with self._lock:
+            self._early |= answer.early
+        observation: Observation = answer.value
+        return observation
+
+    def _ask(self, task: str, deadline: Deadline) -> Answer:
+        worker = self._alive()
+        seconds = deadline.remaining()
+        future = worker.ask(task, seconds)
+        try:
+            answer = future.result(seconds + GRACE)
+        except FutureTimeoutError:
+            worker.end()
+            raise CollectError(
+                "timeout",
+                f"the task did not end {GRACE:g} s after its deadline; its process was ended",
+            ) from None
+        if answer.failure is not None:
+            raise CollectError(*answer.failure)
+        return answer
+
+    def _alive(self) -> _Worker:
+        with self._lock:
+            if self._closed:
+                raise CollectError("internal", "the collector is closed")
+            if self._worker is None or self._worker.is_over:
+                if self._worker is not None:
+                    self._log.warning("worker.replaced", died_of=self._worker.death)
+                self._worker = _Worker(self._setup)
+            return self._worker
+
+
+class _Worker:
+    """One child process and what it was asked."""
+
+    def __init__(self, setup: Setup) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [sys.executable, "-m", "exporter.collectors.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        self._connection = Connection(ours.detach())
+        self._send_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._pending: dict[int, Future[Answer]] = {}
+        self._numbers = itertools.count()
+        self.is_over = False
+        self.death = ""
+        self._send(setup)
+        threading.Thread(
+            target=self._receive, name=f"{setup.config.name}/answers", daemon=True
+        ).start()
+
+    def ask(self, task: str, seconds: float) -> Future[Answer]:
+        """Ask for a run; the future fails with `WorkerDiedError` where the process ends first."""
+        future: Future[Answer] = Future()
+        with self._lock:
+            if self.is_over:
+                future.set_exception(WorkerDiedError(self.death))
+                return future
+            number = next(self._numbers)
+            self._pending[number] = future
+        self._send(Request(number, task, seconds))
+        return future
+
+    def end(self) -> None:
+        """Kill the process and wait until it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_SECONDS)
+
+    def _send(self, message: Setup | Request) -> None:
+        with self._send_lock, contextlib.suppress(OSError):
+            # Where the process is gone, the receiving thread says so to all that wait.
+            self._connection.send(message)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                answer: Answer = self._connection.recv()
+                with self._lock:
+                    future = self._pending.pop(answer.number, None)
+                if future is not None:
+                    future.set_result(answer)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._bury()
+
+    def _bury(self) -> None:
+        self.end()
+        self._connection.close()
+        death = _cause(self._process.returncode)
+        with self._lock:
+            self.is_over = True
+            self.death = death
+            waiting = list(self._pending.values())
+            self._pending.clear()
+        for future in waiting:
+            future.set_exception(WorkerDiedError(death))
+
+
+def _cause(code: int | None) -> str:
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            return f"the process that reads the source ended by {name}; another takes its place"
+    return f"the process that reads the source ended with code {code}; another takes its place"

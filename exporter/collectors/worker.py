@@ -1,0 +1,68 @@
+"""The process of one collector: runs what it is asked to, until nobody is there to ask."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import structlog
+
+from exporter import logs
+from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.collectors.wire import Answer, Request, Setup
+from exporter.model import CollectError, Collector, Until
+
+
+def main() -> None:
+    """Serve requests from the connection that the command line names."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        # A terminal or a supervisor signals all of the daemon's processes; the daemon decides when this one ends.
+        signal.signal(number, signal.SIG_IGN)
+    connection = Connection(int(sys.argv[1]))
+    setup: Setup = connection.recv()
+    logs.configure(setup.log_format, setup.log_level)
+    collector = KafkaCollector(setup.config)
+    lock = threading.Lock()
+    try:
+        while True:
+            request: Request = connection.recv()
+            threading.Thread(
+                target=_serve, args=(collector, request, connection, lock), daemon=True
+            ).start()
+    except (EOFError, OSError):
+        # The daemon is gone or has closed this source. Nothing here needs to be put in order, and a broker that
+        # hangs would keep the clients from ending.
+        os._exit(0)
+
+
+def _serve(
+    collector: Collector, request: Request, connection: Connection, lock: threading.Lock
+) -> None:
+    answer = _answer(collector, request)
+    with lock:
+        try:
+            connection.send(answer)
+        except OSError:
+            os._exit(0)
+
+
+def _answer(collector: Collector, request: Request) -> Answer:
+    deadline = Until(request.seconds)
+    try:
+        if request.task == "check":
+            return Answer(request.number, collector.check(deadline))
+        observation = collector.tasks[request.task](deadline)
+    except CollectError as error:
+        return Answer(request.number, failure=(error.reason, str(error)))
+    except Exception as error:  # noqa: BLE001 - a bug in one task must not end the others
+        structlog.get_logger(__name__).exception("task.crashed", task=request.task)
+        return Answer(request.number, failure=("internal", f"{type(error).__name__}: {error}"))
+    early = frozenset(task for task in collector.tasks if collector.due_early(task))
+    return Answer(request.number, observation, early=early)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What pydantic finds wrong, as faults that a person can mend."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from exporter.config.errors import Fault
+from exporter.config.models import SYSTEMS, Config, KafkaSource
+from exporter.config.yaml_source import Document, Path, is_client, key_text
+
+_CLIENT_PROPERTY = 4
+"""Parts of a client property's path."""
+_STRUCTURE = {
+    "string_type": "text",
+    "tuple_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+}
+_WANTED = {
+    "name": "a source needs a name of its own",
+    "system": f"one of: {', '.join(SYSTEMS)}",
+    "bootstrap_servers": "brokers to begin with, such as kafka-1:9092,kafka-2:9092",
+    "sources": "a list of the clusters to read",
+}
+
+
+def fault_of(detail: ErrorDetails, document: Document) -> Fault | None:
+    """Return the fault, or None where it only follows from one that the document knows."""
+    path: Path = tuple(part for part in detail["loc"] if part != "[key]")
+    kind = detail["type"]
+    if document.is_faulty(path) or (kind == "config" and document.is_faulty_below(path)):
+        return None
+    line = document.line(path)
+    if is_client(path) and len(path) >= _CLIENT_PROPERTY and detail["input"] is None:
+        # The key may be the rest of a password: `client: {sasl.password: one,two}`.
+        message = "a property has no value; a value with a comma in it needs quotes"
+        return Fault(line, key_text(path[: _CLIENT_PROPERTY - 1]), message)
+    if kind == "config" and len(path) == 2:  # noqa: PLR2004 - a source as a whole: of an unknown system
+        path = (*path, "system")
+        line = document.line(path)
+    return Fault(line, key_text(path), _message(path, detail, private=document.is_private(path)))
+
+
+def _message(path: Path, detail: ErrorDetails, *, private: bool) -> str:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "config":
+        return str(context["expected" if private else "shown"])
+    if kind == "extra_forbidden":
+        return _unknown(path)
+    if kind == "missing":
+        return f"missing; {_WANTED.get(str(path[-1]), 'it is needed')}"
+    if kind == "literal_error":
+        known = f"expected {context['expected']}"
+        return f"{known}, not {value!r}" if isinstance(value, str) and not private else known
+    quotes = "; put it in quotes" if kind == "string_type" and _is_plain(value) else ""
+    return f"expected {_STRUCTURE[kind]}, not {_kind(value)}{quotes}"
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _kind(value: Any) -> str:
+    """Say what a value is without showing it."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        return "a list"
+    return "keys and values" if isinstance(value, dict) else "nothing"
+
+
+def _unknown(path: Path) -> str:
+    key, known = str(path[-1]), _keys_at(path[:-1])
+    near = difflib.get_close_matches(key, known, 1, 0.6)
+    if near:
+        return f"unknown key; did you mean {near[0]!r}?"
+    if "." in key and "client" in known:
+        return "unknown key; librdkafka's properties belong under `client`"
+    return f"unknown key; known here: {', '.join(known)}"
+
+
+def _keys_at(path: Path) -> list[str]:
+    """Return the keys that the model at the path knows."""
+    model: Any = Config
+    for part in path:
+        if isinstance(part, int):
+            model = KafkaSource
+            continue
+        annotation = model.model_fields[part].annotation
+        for candidate in (annotation, *get_args(annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    return list(model.model_fields)

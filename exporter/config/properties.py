@@ -1,0 +1,83 @@
+"""librdkafka's properties: which may be given, how their values are written, and those that stand in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+from exporter.config.errors import SecretFileError
+from exporter.config.types import fault
+
+REFUSED = {
+    "bootstrap.servers": "use bootstrap_servers",
+    "metadata.broker.list": "use bootstrap_servers",
+    "group.id": "the exporter joins no group",
+    "group.protocol": "the exporter joins no group",
+    "enable.auto.commit": "the exporter never commits",
+    "test.mock.num.brokers": "it would replace the cluster",
+}
+"""Properties that the exporter sets itself, or that would break it, and why."""
+FUNCTIONS = frozenset({"logger", "on_commit", "on_delivery"})
+"""Properties of the Python client that are functions or objects, besides those that end with `_cb`."""
+MAX_SECRET_BYTES = 1 << 20
+
+
+def _property_name(name: str) -> str:
+    if name in REFUSED:
+        raise fault(f"can't be set here: {REFUSED[name]}")
+    if name in FUNCTIONS or name.endswith("_cb"):
+        raise fault("can't be set here: it is a function, which a file can't give")
+    return name
+
+
+def _property_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str) and "\0" in value:
+        raise fault("must not contain a NUL character")
+    return value
+
+
+def _file(value: Any) -> Any:
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+        raise fault("expected the path of a file")
+    return value
+
+
+PropertyName = Annotated[str, AfterValidator(_property_name)]
+PropertyValue = Annotated[
+    str,
+    BeforeValidator(_property_value),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+SecretPath = Annotated[
+    Path, BeforeValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})
+]
+
+
+def read_secret(key: str, path: Path) -> str:
+    """Return the file's text without the newline at its end. Raises `SecretFileError`, which calls it `key`."""
+    text = problem = None
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_SECRET_BYTES + 1)
+        text = data.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        problem = f"can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = "not UTF-8 text"
+    else:
+        if len(data) > MAX_SECRET_BYTES:
+            problem = f"larger than {MAX_SECRET_BYTES:,} bytes"
+        elif not text:
+            problem = "the file is empty"
+        elif "\0" in text:
+            problem = "must not contain a NUL character"
+    if text is None or problem is not None:
+        # Raised out here, so that no error which holds the content is attached to it.
+        raise SecretFileError(key, path, problem or "can't be read")
+    return text

@@ -1,0 +1,94 @@
+"""YAML text into nodes that know their lines; what is wrong with it is said without quoting it."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from exporter.config.errors import ConfigError, Fault
+
+MAX_DEPTH = 50
+"""Levels of a file; this config has six."""
+TAG = "tag:yaml.org,2002:"
+
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_HARMLESS = re.compile(r"<[a-z ]+>|[^\w\s]")
+"""What may be quoted: the parser's names for things, and punctuation."""
+
+
+class Loader(yaml.SafeLoader):
+    """Tells texts from numbers and so on by YAML 1.2's core schema: `yes`, `0x1F` and `12:30` are texts."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to begin without YAML 1.1's
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse what would exhaust the stack."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            mark = parent.start_mark if parent is not None else None
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels", problem_mark=mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),
+):
+    Loader.add_implicit_resolver(TAG + _kind, re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def read_nodes(text: str, name: str) -> yaml.Node | None:
+    """Return the root, or None for a file without content. Raises `ConfigError` where the text is no YAML."""
+    unprintable = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if unprintable is not None:
+        before = text[: unprintable.start()]
+        column = len(before) - before.rfind("\n")
+        message = "not valid YAML: a control character is not allowed"
+        raise ConfigError(name, [Fault(before.count("\n") + 1, "", message, column)])
+    fault = None
+    try:
+        return Loader(text).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        fault = _fault(error, text)
+    # Raised out here, so that the parser's error, which quotes the file, is not attached to it.
+    raise ConfigError(name, [fault])
+
+
+def _fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Fault(0, "", f"not valid YAML: {_problem(error, '')}")
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    return Fault(mark.line + 1, "", f"not valid YAML: {_problem(error, line)}", mark.column + 1)
+
+
+def _problem(error: yaml.MarkedYAMLError, line: str) -> str:
+    problem = error.problem or error.context or "not understood"
+    if "undefined alias" in problem:
+        return "an alias without its anchor; a value that begins with * needs quotes"
+    if "'\\t'" in problem:
+        return "a tab can't indent; use spaces"
+    if "cannot start any token" in problem:
+        return "a value that begins with @, ` or % needs quotes"
+    problem = _QUOTED.sub(_only_harmless, problem)
+    if "${" in line:
+        problem += '; inside { } or [ ], write "${NAME}" with the quotes'
+    return problem
+
+
+def _only_harmless(match: re.Match[str]) -> str:
+    inner = match[1] if match[1] is not None else match[2]
+    return match[0] if _HARMLESS.fullmatch(inner) else "…"

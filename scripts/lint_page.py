@@ -1,0 +1,56 @@
+"""Holds a page of the embedded cluster against `promtool check metrics`, which must have nothing to say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.config import parse
+from exporter.daemon import Daemon
+from exporter.embedded import EmbeddedKafka, Reader, Workload
+
+CONFIG = """
+sources:
+  - {{name: lint, system: kafka, bootstrap_servers: "{servers}", groups: {{names: [{group}]}}}}
+"""
+GROUP = 'a"\\🙂'
+PATIENCE_SECONDS = 60.0
+
+
+def page() -> bytes:
+    """Return a page on which every kind of series of the embedded cluster is."""
+    cluster = EmbeddedKafka()
+    workload = Workload(cluster.bootstrap_servers, {"t": 50.0}, (Reader(GROUP, "t", 20.0),))
+    workload.start()
+    config = parse(
+        CONFIG.format(servers=cluster.bootstrap_servers, group=json.dumps(GROUP)), "lint"
+    )
+    daemon = Daemon(config, make=lambda source: KafkaCollector(source, name_partitions=True))
+    until = time.monotonic() + PATIENCE_SECONDS
+    found = b""
+    while b"mq_consumed_messages_per_second{" not in found:
+        if time.monotonic() > until:
+            sys.exit(f"no rates on the page after {PATIENCE_SECONDS:g} s")
+        daemon.run_once()
+        time.sleep(0.5)
+        found = b"".join(daemon.exposition.page("", "").chunks)
+    workload.stop(10)
+    return found
+
+
+def main() -> int:
+    """Return promtool's verdict."""
+    answer = subprocess.run(
+        ["promtool", "check", "metrics"], input=page(), capture_output=True, check=False
+    )
+    said = (answer.stdout + answer.stderr).decode()
+    if said:
+        print(said, end="")
+    return answer.returncode or int(bool(said))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Scraping on and on while something is broken on purpose."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from tests.support.exporter import Exporter, Scrape
+
+Key = tuple[str, str, int]
+
+
+class Watch:
+    """Scrapes without a pause until the block ends; keeps what was ever seen."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.seconds: list[float] = []
+        """How long each scrape took."""
+        self.lags: dict[Key, set[int]] = {}
+        """Every lag that was shown, by group, topic and partition."""
+        self.errors: list[str] = []
+        self.counters: dict[str, list[float]] = {}
+        """Sums of the counters, scrape by scrape."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            try:
+                taken, page = self._exporter.timed_scrape()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the test must hear of it
+                self.errors.append(repr(error))
+                continue
+            self.seconds.append(taken)
+            self._note(page)
+
+    def _note(self, page: Scrape) -> None:
+        for key, lag in page.lags().items():
+            self.lags.setdefault(key, set()).add(lag)
+        for name in ("mq_produced_messages_total", "mq_consumed_messages_total"):
+            self.counters.setdefault(name, []).append(sum(page.find(name).values()))
+
+    def hold(self, truth: Mapping[Key, int], slowest_seconds: float) -> None:
+        """Assert that nothing was ever shown but the truth, and that no scrape failed or waited for a broker."""
+        assert self.errors == []
+        assert self.lags == {key: {lag} for key, lag in truth.items()}
+        assert max(self.seconds) < slowest_seconds
