@@ -60,7 +60,7 @@ class Scale:
 
     def group_names(self) -> list[str]:
         """In the order in which they are counted."""
-        return [self._group(number) for number in range(self.groups)]
+        return [self.group_name(number) for number in range(self.groups)]
 
     def logs(self) -> Iterator[tuple[str, int, int]]:
         """Yield topic, partition and how many messages it holds."""
@@ -70,7 +70,7 @@ class Scale:
 
     def group_standings(self, group: int) -> Iterator[tuple[Place, Standing]]:
         """Yield the positions of the group with this number."""
-        name = self._group(group)
+        name = self.group_name(group)
         for nth in range(self.topics_per_group):
             # Seven is prime to the numbers of topics, so the groups overlap and all topics are read.
             topic = (group * 7 + nth) % self.topics
@@ -92,7 +92,8 @@ class Scale:
     def _topic(self, number: int) -> str:
         return f"bench-{self.name.lower()}-topic-{number:04d}"
 
-    def _group(self, number: int) -> str:
+    def group_name(self, number: int) -> str:
+        """Return the name of the group with this number."""
         return f"bench-{self.name.lower()}-group-{number:05d}"
 
 

@@ -25,7 +25,11 @@ class ConfigError(Exception):
     def __init__(self, name: str, faults: Iterable[Fault]) -> None:
         """`name` is what the file is called in the text."""
         self.faults = tuple(sorted(set(faults)))
-        super().__init__("\n".join(_text(name, fault) for fault in self.faults))
+        self._name = name
+        super().__init__(name, self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(_text(self._name, fault) for fault in self.faults)
 
 
 class SecretFileError(ConfigError):
@@ -34,6 +38,7 @@ class SecretFileError(ConfigError):
     def __init__(self, key: str, path: Path, problem: str) -> None:
         """`problem` says what is wrong with the file at `path`."""
         super().__init__(str(path), [Fault(0, key, problem)])
+        self.args = (key, path, problem)  # what it is made again from, in another process
 
 
 def _text(name: str, fault: Fault) -> str:

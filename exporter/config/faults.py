@@ -5,15 +5,15 @@ from __future__ import annotations
 import difflib
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.errors import Fault
 from exporter.config.models import SYSTEMS, Config, KafkaSource
 from exporter.config.yaml_source import Document, Path, is_client, key_text
 
-_CLIENT_PROPERTY = 4
-"""Parts of a client property's path."""
+_SOURCE, _CLIENT_PROPERTY = 2, 4
+"""Parts of the path of a source, and of one of its client properties."""
 _STRUCTURE = {
     "string_type": "text",
     "tuple_type": "a list",
@@ -29,10 +29,29 @@ _WANTED = {
 }
 
 
-def fault_of(detail: ErrorDetails, document: Document) -> Fault | None:
-    """Return the fault, or None where it only follows from one that the document knows."""
-    path: Path = tuple(part for part in detail["loc"] if part != "[key]")
-    kind = detail["type"]
+def faults_of(error: ValidationError, document: Document) -> list[Fault]:
+    """Return a fault for each thing to mend; what only follows from another fault is left out."""
+    details = error.errors(include_url=False)
+    misspelt = {
+        (*path[:-1], _nearest(path))
+        for detail in details
+        if detail["type"] == "extra_forbidden"
+        for path in [_path(detail)]
+    }
+    found = [
+        _fault(detail, document)
+        for detail in details
+        if detail["type"] != "missing" or _path(detail) not in misspelt
+    ]
+    return [fault for fault in found if fault is not None]
+
+
+def _path(detail: ErrorDetails) -> Path:
+    return tuple(part for part in detail["loc"] if part != "[key]")
+
+
+def _fault(detail: ErrorDetails, document: Document) -> Fault | None:
+    path, kind = _path(detail), detail["type"]
     if document.is_faulty(path) or (kind == "config" and document.is_faulty_below(path)):
         return None
     line = document.line(path)
@@ -40,7 +59,13 @@ def fault_of(detail: ErrorDetails, document: Document) -> Fault | None:
         # The key may be the rest of a password: `client: {sasl.password: one,two}`.
         message = "a property has no value; a value with a comma in it needs quotes"
         return Fault(line, key_text(path[: _CLIENT_PROPERTY - 1]), message)
-    if kind == "config" and len(path) == 2:  # noqa: PLR2004 - a source as a whole: of an unknown system
+    if (
+        kind == "config"
+        and path[0] == "sources"
+        and isinstance(path[-1], int)
+        and len(path) == _SOURCE
+    ):
+        # A source as a whole is refused for its system only.
         path = (*path, "system")
         line = document.line(path)
     return Fault(line, key_text(path), _message(path, detail, private=document.is_private(path)))
@@ -79,13 +104,18 @@ def _kind(value: Any) -> str:
 
 
 def _unknown(path: Path) -> str:
-    key, known = str(path[-1]), _keys_at(path[:-1])
-    near = difflib.get_close_matches(key, known, 1, 0.6)
-    if near:
-        return f"unknown key; did you mean {near[0]!r}?"
+    key, known, near = str(path[-1]), _keys_at(path[:-1]), _nearest(path)
+    if near is not None:
+        return f"unknown key; did you mean {near!r}?"
     if "." in key and "client" in known:
         return "unknown key; librdkafka's properties belong under `client`"
     return f"unknown key; known here: {', '.join(known)}"
+
+
+def _nearest(path: Path) -> str | None:
+    """Return the known key that an unknown one is most like, if it is like any."""
+    near = difflib.get_close_matches(str(path[-1]), _keys_at(path[:-1]), 1, 0.6)
+    return near[0] if near else None
 
 
 def _keys_at(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from exporter.config.errors import ConfigError, Fault
-from exporter.config.faults import fault_of
+from exporter.config.faults import faults_of
 from exporter.config.models import Collection, Config
 from exporter.config.yaml_source import MAX_BYTES, Document, key_text, read_yaml
 
@@ -55,8 +55,7 @@ def parse(
             merged = _with_defaults(document.data)
             config = Config.model_validate(merged, context={"folder": folder or Path()})
         except ValidationError as error:
-            found = (fault_of(detail, document) for detail in error.errors(include_url=False))
-            faults += [fault for fault in found if fault is not None]
+            faults += faults_of(error, document)
     elif not faults:
         faults.append(Fault(1, "", "expected keys and values, `sources:` among them"))
     if faults or config is None:

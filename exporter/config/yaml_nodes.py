@@ -10,6 +10,8 @@ from exporter.config.errors import ConfigError, Fault
 
 MAX_DEPTH = 50
 """Levels of a file; this config has six."""
+MAX_NODES = 100_000
+"""Values in a file, aliases counted as often as they are used: a few lines can stand for billions."""
 TAG = "tag:yaml.org,2002:"
 
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
@@ -22,10 +24,15 @@ class Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to begin without YAML 1.1's
     _depth = 0
+    _nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse what would exhaust the stack."""
+        """Refuse what would exhaust the stack, or take long."""
         self._depth += 1
+        self._nodes += 1
+        if self._nodes > 2 * MAX_NODES:  # a key is a node, too
+            mark = parent.start_mark if parent is not None else None
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_NODES:,} values", problem_mark=mark)
         if self._depth > MAX_DEPTH:
             mark = parent.start_mark if parent is not None else None
             raise yaml.MarkedYAMLError(problem=f"more than {MAX_DEPTH} levels", problem_mark=mark)
@@ -81,6 +88,8 @@ def _problem(error: yaml.MarkedYAMLError, line: str) -> str:
         return "an alias without its anchor; a value that begins with * needs quotes"
     if "'\\t'" in problem:
         return "a tab can't indent; use spaces"
+    if "another document" in problem:
+        return "a second document begins here; one is expected"
     if "cannot start any token" in problem:
         return "a value that begins with @, ` or % needs quotes"
     problem = _QUOTED.sub(_only_harmless, problem)

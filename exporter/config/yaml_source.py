@@ -11,11 +11,9 @@ import yaml
 
 from exporter.config.errors import ConfigError, Fault
 from exporter.config.variables import substitute
-from exporter.config.yaml_nodes import MAX_DEPTH, TAG, read_nodes
+from exporter.config.yaml_nodes import MAX_DEPTH, MAX_NODES, TAG, read_nodes
 
 MAX_BYTES = 1 << 20
-MAX_NODES = 100_000
-"""Values in a file, aliases counted as often as they are used: a few lines can stand for billions."""
 
 Path = tuple[str | int, ...]
 
@@ -178,12 +176,12 @@ class _Reader:
             return None
         if kind not in _KINDS:
             return self._no_tags(node, path)
-        if is_client(path) and kind != "bool":
-            return text  # as it is written: a password 007 is not 7
         try:
-            return _KINDS[kind](text)
+            value = _KINDS[kind](text)
         except (KeyError, ValueError):
             return self._fault(node, path, "not the kind of value that its tag says")
+        # A client property is taken as it is written: a password 007 is not 7.
+        return text if is_client(path) and kind != "bool" else value
 
     def _text(self, node: yaml.ScalarNode, path: Path) -> str:
         result = substitute(node.value, self._environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from exporter.collectors.kafka.errors import collect_error, kafka_error, reason_of
 from exporter.config import ConfigError
-from exporter.model import CollectError, Deadline
+from exporter.model import CollectError, Deadline, Problem
 
 T = TypeVar("T")
 
@@ -61,10 +61,17 @@ class KafkaClient:
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def properties(self) -> dict[str, Any]:
-        """Return the librdkafka properties in force, secrets read anew."""
+        """Return the librdkafka properties in force, secrets read anew.
+
+        Raises `CollectError` where a secret's file can't be read.
+        """
+        try:
+            given = self._properties()
+        except ConfigError as error:
+            raise CollectError("invalid", str(error)) from None
         return {
             **DEFAULTS,
-            **self._properties(),
+            **given,
             "error_cb": self._on_error,
             "logger": _librdkafka_logger(self._source),
         }
@@ -78,8 +85,6 @@ class KafkaClient:
                     self._admin = AdminClient(self.properties())
                 except KafkaException as error:
                     raise CollectError("invalid", _configuration_fault(error)) from None
-                except ConfigError as error:
-                    raise CollectError("invalid", str(error)) from None
                 self._made = time.monotonic()
             return self._admin
 
@@ -94,6 +99,16 @@ class KafkaClient:
             self._retired, self._admin = self._admin, None
         self._log.info("client.renewed", age_seconds=round(age), names_seen=names_seen)
         return True
+
+    def drop_after(self, problems: Iterable[Problem]) -> None:
+        """Let go of the client where an answer did not come in time.
+
+        librdkafka goes on asking a group's coordinator where it last was, even when that is another broker by now
+        (librdkafka#3847), and a request whose time was up can abort the process when its coordinator comes
+        back (librdkafka#4605). A new client knows of neither.
+        """
+        if any(problem.reason in ("timeout", "unreachable") for problem in problems):
+            self.drop()
 
     def drop(self) -> None:
         """Let go of the client; the next call connects anew, with secrets read anew."""

@@ -67,9 +67,12 @@ class KafkaCollector:
         """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
         self._config = config
         self._name_partitions = name_partitions
+        # A client a task, so that each can replace its own without taking another's answers away.
         self._client = KafkaClient(config.name, config.client_properties)
+        self._members_client = KafkaClient(config.name, config.client_properties)
+        self._facts_client = KafkaClient(config.name, config.client_properties)
         self._selection = Selection(config)
-        self._facts = TopicFacts(self._client)
+        self._facts = TopicFacts(self._facts_client)
         self._tails = Tails(self._client.properties, config.name)
         self._topology: Topology | None = None
         self._states: Mapping[str, GroupState] = {}
@@ -101,12 +104,12 @@ class KafkaCollector:
     def backlog(self, deadline: Deadline) -> LogBacklog:
         """Read topics, groups, then their commits, then the logs' ends: in this order no lag can be negative."""
         self._renew()
-        listing = self._begin_listing(Share(deadline, LISTING_SHARE))
+        listing = self._begin_listing(self._client, Share(deadline, LISTING_SHARE))
         attempt = deadline.remaining() * ATTEMPT_SHARE
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
         topology = read_topology(metadata, self._selection.topics)
         self._topology = topology
-        groups = self._end_listing(listing, deadline)
+        groups = self._end_listing(self._client, listing, deadline)
         commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
         ends = read_ends(self._client, topology, deadline)
         self._reread_overtaken(commits, ends, topology, deadline)
@@ -119,6 +122,7 @@ class KafkaCollector:
             ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
         )
         self._note_changes(groups.states, topology)
+        self._client.drop_after([*groups.problems, *commits.problems])
         return LogBacklog(
             logs=ends.logs,
             positions=commits.positions,
@@ -140,14 +144,16 @@ class KafkaCollector:
         """
         states = dict(self._states)
         if not states:
-            states = dict(self._end_listing(self._begin_listing(deadline), deadline).states)
+            listing = self._begin_listing(self._members_client, deadline)
+            states = dict(self._end_listing(self._members_client, listing, deadline).states)
         only, self._only = self._only, frozenset()
         names = [
             name
             for name, state in states.items()
             if state not in NOBODY and (not only or name in only)
         ]
-        look = describe_groups(self._client, names, self._selection.topic, deadline)
+        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        self._members_client.drop_after(look.problems)
         tried = {name: states[name] for name in names}
         found = {name: group.state for name, group in look.groups.items()}
         self._described = {**self._described, **tried, **found} if only else {**tried, **found}
@@ -158,7 +164,7 @@ class KafkaCollector:
         topology = self._topology
         if topology is None:
             attempt = deadline.remaining() * ATTEMPT_SHARE
-            metadata = self._client.metadata(deadline, attempt)
+            metadata = self._facts_client.metadata(deadline, attempt)
             topology = read_topology(metadata, self._selection.topics)
         if self._name_partitions:
             return Discovery()
@@ -167,6 +173,7 @@ class KafkaCollector:
         problems += self._facts.read_policies(names, time.monotonic(), deadline)
         if topology.complete:
             self._facts.forget_all_but(topology.leaders)
+        self._facts_client.drop_after(problems)
         return Discovery(tuple(problems))
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
@@ -175,30 +182,36 @@ class KafkaCollector:
 
     def close(self) -> None:
         """Let go of the connections; they end when no task uses them any more."""
-        self._client.drop()
+        for client in (self._client, self._members_client, self._facts_client):
+            client.drop()
 
     # Steps of the backlog
 
     def _renew(self) -> None:
         topology = self._topology
         present = len(topology.leaders) if topology is not None else 0
-        if self._client.renew_if_due(self._selection.seen() - present - len(self._states)):
+        stray = self._selection.seen() - present - len(self._states)
+        if self._client.renew_if_due(stray):
+            self._members_client.renew_if_due(stray)
+            self._facts_client.renew_if_due(stray)
             self._tails.close()
             self._selection.forget()
 
-    def _begin_listing(self, deadline: Deadline) -> Future[Any] | None:
+    def _begin_listing(self, client: KafkaClient, deadline: Deadline) -> Future[Any] | None:
         if self._config.groups.names is not None:
             return None
         timeout = max(deadline.remaining(), 0.1)
-        return self._client.admin.list_consumer_groups(request_timeout=timeout)
+        return client.admin.list_consumer_groups(request_timeout=timeout)
 
-    def _end_listing(self, listing: Future[Any] | None, deadline: Deadline) -> Listing:
+    def _end_listing(
+        self, client: KafkaClient, listing: Future[Any] | None, deadline: Deadline
+    ) -> Listing:
         if listing is None:
             return Listing(dict.fromkeys(self._config.groups.names or (), "unknown"), ())
         try:
-            result = self._client.wait(listing, deadline.remaining())
+            result = client.wait(listing, deadline.remaining())
         except KafkaException as error:
-            raise self._client.fault(error) from None
+            raise client.fault(error) from None
         groups = read_listing(result, self._selection.group)
         if not groups.complete:
             # What a silent broker does not list is read all the same: its groups may have moved.

@@ -16,7 +16,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from exporter.collectors.kafka.errors import describe, reason_of
-from exporter.model import Deadline, Log, Positions
+from exporter.model import CollectError, Deadline, Log, Positions
 
 SMALL_LAG = 1_000
 """Offsets behind a position up to which it is worth a look."""
@@ -152,7 +152,7 @@ class Tails:
         try:
             consumer = self._consumer(isolated)
             consumer.assign([TopicPartition(t, p, look.position) for (t, p), look in looks.items()])
-        except KafkaException as error:
+        except (KafkaException, CollectError) as error:
             self._log.warning("tail.look_failed", error=str(error))
             return
         pending = dict(looks)

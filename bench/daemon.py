@@ -1,0 +1,127 @@
+"""The real exporter in a process of its own, and a client that takes its page without looking at it."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, NamedTuple, Self
+
+from bench.scales import Scale
+from tests.support.children import Child
+from tests.support.ports import PortBlock
+
+Kind = Literal["gzip text", "plain text", "gzip OpenMetrics"]
+KINDS: tuple[Kind, ...] = ("gzip text", "plain text", "gzip OpenMetrics")
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+TIMEOUT_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+_HEADERS: dict[Kind, dict[str, str]] = {
+    "gzip text": {"Accept": "text/plain", "Accept-Encoding": "gzip"},
+    "plain text": {"Accept": "text/plain", "Accept-Encoding": "identity"},
+    "gzip OpenMetrics": {"Accept": OPENMETRICS, "Accept-Encoding": "gzip"},
+}
+
+
+class DaemonError(Exception):
+    """The exporter ended, or did not do in time what it should."""
+
+
+class Scrape(NamedTuple):
+    """One page as it came, and the seconds that it took."""
+
+    body: bytes
+    seconds: float
+
+
+class Daemon:
+    """A running exporter with one Kafka source; a context manager."""
+
+    def __init__(self, bootstrap: str, scale: Scale, interval_seconds: float, folder: Path) -> None:
+        self._ports = PortBlock()
+        self._port = self._ports.take()
+        self._folder = folder
+        self._config = folder / f"{scale.name}-{interval_seconds:g}s.yaml"
+        source: dict[str, object] = {
+            "name": "bench",
+            "system": "kafka",
+            "bootstrap_servers": bootstrap,
+            # The other tasks run at the start, and then not while something is measured.
+            "schedule": {
+                "backlog": f"{interval_seconds:g}s",
+                "consumers": "1h",
+                "discovery": "1h",
+            },
+        }
+        if scale.max_series is not None:
+            source["max_series"] = scale.max_series
+        config = {"listen": f"127.0.0.1:{self._port}", "sources": [source]}
+        self._config.write_text(json.dumps(config), encoding="utf-8")
+        self._connection: http.client.HTTPConnection | None = None
+        self._child: Child | None = None
+        self.started = 0.0
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "exporter", "run", "--config", str(self._config)]
+        self.started = time.monotonic()
+        self._child = Child(command, self._config.with_suffix(".log"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child is not None:
+            try:
+                self._child.terminate(STOP_SECONDS)
+            finally:
+                self._child.kill()
+        self._ports.release()
+
+    @property
+    def pid(self) -> int:
+        """Of the daemon; what it starts are its children."""
+        if self._child is None:
+            raise DaemonError("the exporter has not been started")
+        return self._child.pid
+
+    def scrape(self, kind: Kind) -> Scrape:
+        """Take a page. The connection is kept, as Prometheus keeps it."""
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(
+                "127.0.0.1", self._port, timeout=TIMEOUT_SECONDS
+            )
+        began = time.perf_counter()
+        try:
+            self._connection.request("GET", "/metrics", headers=_HEADERS[kind])
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            self._connection = None
+            raise
+        seconds = time.perf_counter() - began
+        if answer.status != http.client.OK:
+            raise DaemonError(f"the page is answered with {answer.status}")
+        return Scrape(body, seconds)
+
+    def page(self) -> bytes:
+        """Take the page and unpack it; raises `DaemonError` where the exporter has ended."""
+        try:
+            return gzip.decompress(self.scrape("gzip text").body)
+        except OSError:
+            self.check()
+            raise
+
+    def check(self) -> None:
+        """Raise `DaemonError` where the exporter has ended."""
+        if self._child is None or not self._child.is_running:
+            tail = self._child.log_tail() if self._child is not None else ""
+            raise DaemonError(f"the exporter ended; the end of its log:\n{tail}")

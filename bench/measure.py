@@ -1,0 +1,197 @@
+"""What is measured of the exporter, one phase a function."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.daemon import KINDS, Daemon, DaemonError, Kind
+from bench.floor import Floor, measure_floor
+from bench.page import (
+    Cycle,
+    Metric,
+    Verdict,
+    failures,
+    has_all,
+    judge,
+    last_cycle,
+    series_count,
+)
+from bench.processes import Memory, cpu_between, cpu_seconds, memory
+from bench.scales import Place, Scale, Standing
+
+FLOOR_CYCLES = 5
+CYCLES = 5
+SCRAPES = 50
+POLL_SECONDS = 0.25
+FIRST_POLL_SECONDS = 0.02
+BUSY_INTERVAL_SECONDS = 1.0
+BUSY_PAUSE_SECONDS = 0.1
+"""Between two scrapes while cycles run back to back."""
+FIRST_PAGE_SECONDS = 180.0
+CYCLE_SECONDS = 120.0
+FLOOR_SECONDS = 600.0
+QUIET_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CycleCost:
+    """One cycle with the idle time around it, and the one or two scrapes by which its end is known."""
+
+    cpu_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeCost:
+    """Some scrapes of one kind."""
+
+    wall_seconds: list[float]
+    cpu_seconds: float | None
+    """A scrape, on the average; None where cycles ran at the same time."""
+    page_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All that was measured at one scale."""
+
+    scale: str
+    positions: int
+    floor: Floor
+    first_page_seconds: list[float]
+    truth: Mapping[Metric, Verdict]
+    """At the end, after every cycle."""
+    failures: Mapping[str, int]
+    settling: Sequence[CycleCost]
+    cycles: Sequence[CycleCost]
+    scrapes: Mapping[Kind, ScrapeCost]
+    busy_scrapes: ScrapeCost
+    series: int
+    memory: Memory
+
+
+def measure(bootstrap: str, scale: Scale, folder: Path) -> Result:
+    """Measure the floor, then the exporter twice: with time between its cycles, and without."""
+    truth = scale.truth()
+    floor = measure_floor(bootstrap, FLOOR_CYCLES, FLOOR_SECONDS)
+    with Daemon(bootstrap, scale, scale.interval_seconds, folder) as daemon:
+        first = first_page(daemon, truth)
+        cycles = run_cycles(daemon, scale, scale.settling_cycles + CYCLES)
+        scrapes = {kind: quiet_scrapes(daemon, scale, kind) for kind in KINDS}
+        page = daemon.page()
+        held = memory(daemon.pid)
+    with Daemon(bootstrap, scale, BUSY_INTERVAL_SECONDS, folder) as daemon:
+        second = first_page(daemon, truth)
+        busy = busy_scrapes(daemon)
+        last = daemon.page()
+    counted = failures(page)
+    for reason, count in failures(last).items():
+        counted[reason] = counted.get(reason, 0) + count
+    verdicts = judge(page, truth)
+    if all(verdict.ok for verdict in verdicts.values()):
+        verdicts = judge(last, truth)
+    return Result(
+        scale=scale.name,
+        positions=scale.positions,
+        floor=floor,
+        first_page_seconds=[first, second],
+        truth=verdicts,
+        failures=counted,
+        settling=cycles[: scale.settling_cycles],
+        cycles=cycles[scale.settling_cycles :],
+        scrapes=scrapes,
+        busy_scrapes=busy,
+        series=series_count(page),
+        memory=held,
+    )
+
+
+def first_page(daemon: Daemon, truth: Mapping[Place, Standing]) -> float:
+    """Return the seconds from the start of the process to a page with every series, each of them right."""
+    seen = b""
+    fault = "it does not answer"
+    while time.monotonic() - daemon.started < FIRST_PAGE_SECONDS:
+        time.sleep(FIRST_POLL_SECONDS)
+        try:
+            body = daemon.scrape("gzip text").body
+        except ConnectionRefusedError:
+            daemon.check()
+            continue
+        taken = time.monotonic() - daemon.started
+        if len(body) == len(seen):
+            continue
+        seen = body
+        page = gzip.decompress(body)
+        if not has_all(page, len(truth)):
+            fault = "its page is not complete"
+            continue
+        wrong = [verdict for verdict in judge(page, truth).values() if not verdict.ok]
+        if not wrong:
+            return taken
+        fault = wrong[0].example
+    raise DaemonError(f"no right page within {FIRST_PAGE_SECONDS:g} s: {fault}; {failures(page)}")
+
+
+def run_cycles(daemon: Daemon, scale: Scale, count: int) -> list[CycleCost]:
+    """Measure cycles, each from the middle of the pause before it to the middle of the one behind it."""
+    costs = []
+    cycle = last_cycle(daemon.page())
+    _sleep_to_middle(cycle, scale.interval_seconds)
+    before = cpu_seconds(daemon.pid)
+    for _ in range(count):
+        cycle = _next_cycle(daemon, cycle, scale.interval_seconds)
+        _sleep_to_middle(cycle, scale.interval_seconds)
+        after = cpu_seconds(daemon.pid)
+        costs.append(CycleCost(cpu_between(before, after), cycle.seconds))
+        before = after
+    return costs
+
+
+def quiet_scrapes(daemon: Daemon, scale: Scale, kind: Kind) -> ScrapeCost:
+    """Scrape in a pause between two cycles, and again in another where a cycle came in between."""
+    daemon.scrape(kind)
+    cycle = last_cycle(daemon.page())
+    for _ in range(QUIET_TRIES):
+        cycle = _next_cycle(daemon, cycle, scale.interval_seconds)
+        before = cpu_seconds(daemon.pid)
+        scrapes = [daemon.scrape(kind) for _ in range(SCRAPES)]
+        after = cpu_seconds(daemon.pid)
+        if time.time() < cycle.began + scale.interval_seconds:
+            return ScrapeCost(
+                wall_seconds=[scrape.seconds for scrape in scrapes],
+                cpu_seconds=cpu_between(before, after) / SCRAPES,
+                page_bytes=len(scrapes[-1].body),
+            )
+    raise DaemonError(f"{SCRAPES} scrapes do not fit between two cycles")
+
+
+def busy_scrapes(daemon: Daemon) -> ScrapeCost:
+    """Scrape while cycles run back to back."""
+    scrapes = []
+    for _ in range(SCRAPES):
+        scrapes.append(daemon.scrape("gzip text"))
+        time.sleep(BUSY_PAUSE_SECONDS)
+    seconds = [scrape.seconds for scrape in scrapes]
+    return ScrapeCost(seconds, None, len(scrapes[-1].body))
+
+
+def _next_cycle(daemon: Daemon, before: Cycle, interval_seconds: float) -> Cycle:
+    """Return the cycle after `before`, once it has ended."""
+    until = time.monotonic() + interval_seconds + CYCLE_SECONDS
+    # Looking costs the daemon a scrape: not before the end is due.
+    time.sleep(max(before.began + interval_seconds + 0.9 * before.seconds - time.time(), 0.0))
+    while time.monotonic() < until:
+        cycle = last_cycle(daemon.page())
+        if cycle.began != before.began:
+            return cycle
+        time.sleep(POLL_SECONDS)
+    raise DaemonError(f"no cycle succeeded within {CYCLE_SECONDS:g} s: {failures(daemon.page())}")
+
+
+def _sleep_to_middle(cycle: Cycle, interval_seconds: float) -> None:
+    middle = cycle.began + (cycle.seconds + interval_seconds) / 2
+    time.sleep(max(middle - time.time(), 0.0))

@@ -1,0 +1,132 @@
+"""The exporter's page, held to the truth."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.scales import Place, Standing
+
+Metric = Literal["mq_lag_messages", "mq_committed_offset"]
+METRICS: tuple[Metric, ...] = ("mq_lag_messages", "mq_committed_offset")
+
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_SUCCESS = re.compile(
+    rb'^mq_collect_last_success_timestamp_seconds\{[^}]*task="backlog"[^}]*\} (\S+)$', re.MULTILINE
+)
+_DURATION = re.compile(
+    rb'^mq_collect_duration_seconds\{[^}]*task="backlog"[^}]*\} (\S+)$', re.MULTILINE
+)
+_UP = re.compile(rb"^mq_up\{[^}]*\} 1$", re.MULTILINE)
+_FAILURES = re.compile(rb"^mq_collect_failures_total\{([^}]*)\} (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one metric's series compare with the truth."""
+
+    expected: int
+    right: int
+    wrong: int
+    missing: int
+    unexpected: int
+    """Series of something that does not exist."""
+    duplicate: int
+    example: str
+    """The first fault found."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every series is there, once, and right."""
+        return self.right == self.expected and not (self.unexpected or self.duplicate)
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """The last run of the backlog task that succeeded."""
+
+    began: float
+    """Unix time; the daemon's start where there was none yet."""
+    seconds: float
+    """How long the last run took."""
+    complete: bool
+    """Whether there has been one."""
+
+
+def last_cycle(page: bytes) -> Cycle:
+    """Return what the page says of the backlog task."""
+    began, seconds = _SUCCESS.search(page), _DURATION.search(page)
+    return Cycle(
+        float(began[1]) if began else 0.0,
+        float(seconds[1]) if seconds else 0.0,
+        complete=_UP.search(page) is not None,
+    )
+
+
+def failures(page: bytes) -> dict[str, int]:
+    """Return the failures that were counted, by task and reason, without those that are 0."""
+    found = {}
+    for labels, value in _FAILURES.findall(page):
+        if count := int(float(value)):
+            by_name = dict(_LABEL.findall(labels.decode()))
+            found[f"{by_name['task']} {by_name['reason']}"] = count
+    return found
+
+
+def series_count(page: bytes) -> int:
+    """Return how many sample lines there are."""
+    return page.count(b"\n") - len(re.findall(rb"^#", page, re.MULTILINE))
+
+
+def has_all(page: bytes, positions: int) -> bool:
+    """Tell quickly whether the page can be complete."""
+    return all(page.count(f"\n{metric}{{".encode()) >= positions for metric in METRICS)
+
+
+def judge(page: bytes, truth: Mapping[Place, Standing]) -> dict[Metric, Verdict]:
+    """Compare each series of lag and committed offset with the truth."""
+    text = page.decode()
+    return {metric: _judge(metric, _samples(metric, text), truth) for metric in METRICS}
+
+
+def _samples(metric: Metric, text: str) -> list[tuple[Place, float]]:
+    found = []
+    for labels, value in re.findall(rf"^{metric}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
+        by_name = dict(_LABEL.findall(labels))
+        place = Place(by_name["group"], by_name["destination"], int(by_name["partition"]))
+        found.append((place, float(value)))
+    return found
+
+
+def _judge(
+    metric: Metric, samples: list[tuple[Place, float]], truth: Mapping[Place, Standing]
+) -> Verdict:
+    times = Counter(place for place, _ in samples)
+    right = 0
+    faults: list[str] = []
+    for place, value in dict(samples).items():
+        standing = truth.get(place)
+        if standing is None:
+            faults.append(f"{metric} of {place}: there is no such position")
+            continue
+        true = standing.lag if metric == "mq_lag_messages" else standing.committed
+        if value == true:
+            right += 1
+        else:
+            faults.append(f"{metric} of {place}: {value:g}, and the truth is {true}")
+    missing = truth.keys() - times.keys()
+    faults += [f"{metric} of {place}: missing" for place in sorted(missing)[:1]]
+    unexpected = len(times.keys() - truth.keys())
+    duplicate = sum(count - 1 for count in times.values())
+    return Verdict(
+        expected=len(truth),
+        right=right,
+        wrong=len(times) - unexpected - right,
+        missing=len(missing),
+        unexpected=unexpected,
+        duplicate=duplicate,
+        example=faults[0] if faults else ("a series is there twice" if duplicate else ""),
+    )

@@ -1,0 +1,602 @@
+"""The config file: what is taken, what is refused and how that is said, and that no secret is shown."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import re
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.catalogue import CATALOGUE
+from exporter.config import (
+    Config,
+    ConfigError,
+    KafkaSource,
+    SecretFileError,
+    load,
+    parse,
+    yaml_nodes,
+)
+from exporter.config.types import RESERVED_LABELS
+
+ROOT = Path(__file__).parent.parent.parent
+BROKEN = Path(__file__).parent / "configs"
+EXAMPLES = [ROOT / "config" / "example.yaml", *sorted((ROOT / "config").glob("kafka-*.yaml"))]
+SOURCE = "sources:\n  - name: orders\n    system: kafka\n    bootstrap_servers: kafka-1:9092\n"
+SECRET = "hunter2-marker"
+
+FAULTS = {
+    "alias": ":6:22: not valid YAML: an alias without its anchor; a value that begins with * needs quotes",
+    "billion": ":1: more than 100,000 values, those counted that aliases repeat",
+    "control-character": ":2:13: not valid YAML: a control character is not allowed",
+    "deep": ":1:58: not valid YAML: more than 50 levels",
+    "duplicate-key": ":6: sources[0].hold: this key stands twice; the first is in line 5",
+    "duration-unknown-unit": ":5: sources[0].hold: expected a duration such as 500ms, 10s, 2m or 1h30m",
+    "duration-without-unit": ":5: sources[0].deadline: a duration needs a unit; write 30s",
+    "empty-name": ":2: sources[0].name: must not be empty",
+    "empty": ": the file is empty; it needs a `sources` list",
+    "endless": ":1: more than 50 levels, those counted that aliases repeat",
+    "function-property": ":5: sources[0].client.error_cb: can't be set here: it is a function, which a file can't give",
+    "interval-too-short": ":6: sources[0].schedule.backlog: at least 100ms",
+    "label-name": ":2: defaults.labels.9lives: not a label name; letters, digits and _ make one, no digit or __ in front",
+    "label-reserved": ":7: sources[0].labels.job: this label is set by the exporter or by the scraping side; choose another",
+    "list": ":1: expected keys and values, `sources:` among them",
+    "listen": ":1: listen: expected host:port, such as 0.0.0.0:9877, :9877 or [::1]:9877",
+    "long-name": ":2: sources[0].name: at most 200 characters",
+    "merge-billion": ":3: more than 100,000 values, those counted that aliases repeat",
+    "missing-name": ":2: sources[0].name: missing; a source needs a name of its own",
+    "missing-sources": ":1: sources: missing; a list of the clusters to read",
+    "missing-system": ":2: sources[0].system: missing; one of: kafka",
+    "no-sources": ":1: sources: must not be empty",
+    "not-one-of": ":1: log.format: expected 'json' or 'console', not 'xml'",
+    "not-utf8": ":2: not UTF-8 text",
+    "other-system": ":3: sources[0].system: system 'rabbitmq' is not supported by this version; supported: kafka",
+    "own-property": ":6: sources[0].client.group.id: can't be set here: the exporter joins no group",
+    "pattern": ":8: sources[0].destinations.include[1]: not a regular expression: unterminated character set at position 0",
+    "property-twice": ":7: sources[0].client_files.sasl.password: also under client, in line 5; keep one of them",
+    "servers-port": ":4: sources[0].bootstrap_servers: expected host:port, several of them separated by commas or as a list",
+    "stray-variable": ":5: sources[0].client.sasl.password: `${` without a variable; write ${NAME}, or $${ for the text",
+    "syntax": ":6:1: not valid YAML: expected ',' or '}', but got '<stream end>'",
+    "tab": ":6:1: not valid YAML: a tab can't indent; use spaces",
+    "tag": ":6: sources[0].client.sasl.password: a tag is not known here; a value that begins with ! needs quotes",
+    "text": ":1: expected keys and values, `sources:` among them",
+    "twin-names": ":5: sources[1].name: another source has this name, in line 2; names must differ",
+    "two-documents": ":5:1: not valid YAML: a second document begins here; one is expected",
+    "unknown-key-far": ":5: sources[0].colour: unknown key; known here: schedule, deadline, hold, rate_window, max_series, labels, name, system, bootstrap_servers, client, client_files, destinations, groups, internals, isolation, read_committed_groups, granularity",
+    "unknown-key-nested": ":2: defaults.schedule.backlogs: unknown key; did you mean 'backlog'?",
+    "unknown-key-property": ":5: sources[0].security.protocol: unknown key; librdkafka's properties belong under `client`",
+    "unknown-key": ":4: sources[0].bootstrap_server: unknown key; did you mean 'bootstrap_servers'?",
+    "unquoted-comma": ":5: sources[0].client: a property has no value; a value with a comma in it needs quotes",
+    "unset-variable": ":7: sources[0].client.sasl.password: the environment variable MQ_TEST_UNSET is not set; set it, or write ${MQ_TEST_UNSET:-default}",
+    "variable-without-quotes": ":5:30: not valid YAML: expected ',' or '}', but got '{'; inside { } or [ ], write \"${NAME}\" with the quotes",
+    "wrong-type-list": ":5: sources[0].destinations.include: expected a list, not text",
+    "wrong-type-number": ":5: sources[0].max_series: expected a whole number of 1 or more",
+    "wrong-type-section": ":5: sources[0].groups: expected keys and values, not a list",
+    "wrong-type-switch": ":5: sources[0].internals: expected true or false",
+    "wrong-type-text": ":6: sources[0].labels.version: expected text, not a number; put it in quotes",
+}
+"""File to what is said of it, behind its path."""
+
+
+def read(text: str, **environ: str) -> Config:
+    return parse(text, "c.yaml", environ)
+
+
+def source(more: str = "", **environ: str) -> KafkaSource:
+    """The one source of a config, with more lines at its end."""
+    return read(SOURCE + more, **environ).sources[0]
+
+
+def refusal(text: str, **environ: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        read(text, **environ)
+    return str(raised.value)
+
+
+# Broken files
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_broken_file_is_refused_with_key_line_and_what_was_expected(name: str) -> None:
+    path = BROKEN / f"{name}.yaml"
+    with pytest.raises(ConfigError) as raised:
+        load(path, {})
+    assert str(raised.value) == f"{path}{FAULTS[name]}"
+
+
+def test_every_broken_file_is_in_the_table() -> None:
+    assert {path.stem for path in BROKEN.iterdir()} == set(FAULTS)
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
+    text = (
+        "listen: here\nlog: {level: loud}\n"
+        + SOURCE
+        + "    hold: 3\n    client: {sasl.password: '${NONE}', group.id: a}\n"
+        + "    client_files: {group.id: b, ssl.key.pem: c}\n    internals: 1\n"
+        + "  - {name: orders, system: nsq}\n"
+    )
+    unset = "the environment variable NONE is not set; set it, or write ${NONE:-default}"
+    assert refusal(text).splitlines() == [
+        "c.yaml:1: listen: expected host:port, such as 0.0.0.0:9877, :9877 or [::1]:9877",
+        "c.yaml:2: log.level: expected 'debug', 'info', 'warning' or 'error', not 'loud'",
+        "c.yaml:7: sources[0].hold: a duration needs a unit; write 3s",
+        "c.yaml:8: sources[0].client.group.id: can't be set here: the exporter joins no group",
+        f"c.yaml:8: sources[0].client.sasl.password: {unset}",
+        "c.yaml:9: sources[0].client_files.group.id: also under client, in line 8; keep one of them",
+        "c.yaml:9: sources[0].client_files.group.id: can't be set here: the exporter joins no group",
+        "c.yaml:10: sources[0].internals: expected true or false",
+        "c.yaml:11: sources[1].name: another source has this name, in line 4; names must differ",
+        "c.yaml:11: sources[1].system: system 'nsq' is not supported by this version; supported: kafka",
+    ]
+
+
+def test_a_fault_in_defaults_is_told_once() -> None:
+    text = "defaults: {deadline: 5}\n" + SOURCE + SOURCE.replace("orders", "b").split("\n", 1)[1]
+    assert refusal(text) == "c.yaml:1: defaults.deadline: a duration needs a unit; write 5s"
+
+
+def test_a_value_that_could_not_be_read_is_one_fault() -> None:
+    text = SOURCE.replace("kafka-1:9092", "['${A}', 'b:1']")
+    expected = "the environment variable A is not set; set it, or write ${A:-default}"
+    assert refusal(text) == f"c.yaml:4: sources[0].bootstrap_servers[0]: {expected}"
+
+
+def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
+    large = tmp_path / "large.yaml"
+    large.write_bytes(b"#" * ((1 << 20) + 1))
+    for path, message in (
+        (tmp_path / "none.yaml", "can't be read: No such file or directory"),
+        (tmp_path, "can't be read: Is a directory"),
+        (large, "larger than 1,048,576 bytes"),
+    ):
+        with pytest.raises(ConfigError) as raised:
+            load(path, {})
+        assert str(raised.value) == f"{path}: {message}"
+
+
+@given(st.text(max_size=200) | st.text("[]{}&*!|>'\"%@:-?, \n\tab<$#", max_size=60))
+def test_any_text_is_a_config_or_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("    ? [a]\n    : b\n", "5: sources[0]: a key must be a text"),
+        ("    <<: 5\n", "5: sources[0]: expected an alias of keys and values after <<"),
+        (
+            "    max_series: !!int many\n",
+            "5: sources[0].max_series: not the kind of value that its tag says",
+        ),
+        (
+            "    groups: !!set {a}\n",
+            "5: sources[0].groups: a tag is not known here; a value that begins with ! needs quotes",
+        ),
+        ('    labels: {a: "\\ud800"}\n', "5: sources[0].labels.a: not valid Unicode"),
+        (
+            "    groups: {include: [5]}\n",
+            "5: sources[0].groups.include[0]: expected a regular expression in quotes",
+        ),
+        (
+            "    groups: {include: ['a{99999999999}']}\n",
+            "5: sources[0].groups.include[0]: not a regular expression: too large",
+        ),
+        ("    groups: {names: []}\n", "5: sources[0].groups.names: must not be empty"),
+        ("    hold: 0.5ms\n", "5: sources[0].hold: at least 1ms"),
+        (
+            "    client_files: {a.b: ''}\n",
+            "5: sources[0].client_files.a.b: expected the path of a file",
+        ),
+        (
+            "    labels: {a: true}\n",
+            "5: sources[0].labels.a: expected text, not true or false; put it in quotes",
+        ),
+        (
+            '  - {name: "a\\nb", system: kafka, bootstrap_servers: a}\n',
+            "5: sources[1].name: must be one line, without control characters",
+        ),
+    ],
+)
+def test_other_values_are_refused(more: str, fault: str) -> None:
+    assert refusal(SOURCE + more) == f"c.yaml:{fault}"
+
+
+def test_a_file_of_too_many_values_is_refused_before_all_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(yaml_nodes, "MAX_NODES", 1000)
+    text = "sources: [" + "x, " * 2100 + "@"
+    assert refusal(text) == "c.yaml:1:10: not valid YAML: more than 1,000 values"
+
+
+def again(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - made right here
+
+
+def test_errors_and_sources_can_go_to_another_process() -> None:
+    only = source("    client_files: {a.b: /none}\n")
+    assert only.groups.allows("used")
+    assert again(only) == only
+    with pytest.raises(ConfigError) as refused:
+        read("listen: 5\n")
+    with pytest.raises(SecretFileError) as unread:
+        only.client_properties()
+    for error in (refused.value, unread.value):
+        assert (type(again(error)), str(again(error))) == (type(error), str(error))
+
+
+# What is taken
+
+
+def test_what_is_not_said_has_its_default() -> None:
+    config = read(SOURCE)
+    assert (config.listen, config.reload_endpoint) == ("0.0.0.0:9877", False)
+    assert (config.log.format, config.log.level) == ("json", "info")
+    (only,) = config.sources
+    assert only.schedule.model_dump() == {
+        "backlog": 10.0,
+        "consumers": 30.0,
+        "discovery": 60.0,
+        "rates": 30.0,
+        "latency": 10.0,
+        "probe": 5.0,
+    }
+    assert (only.deadline, only.hold, only.rate_window) == (10.0, 120.0, 120.0)
+    assert (only.max_series, only.labels, only.internals) == (500_000, {}, False)
+    assert (only.isolation, only.granularity) == ("read_uncommitted", "partition")
+    assert (only.read_committed_groups, only.groups.names) == ((), None)
+    assert only.client_properties() == {"bootstrap.servers": "kafka-1:9092"}
+
+
+def test_a_source_overrides_the_defaults_key_by_key() -> None:
+    defaults = (
+        "defaults: {schedule: {backlog: 1s, consumers: 2s}, hold: 3m, deadline: 4s, "
+        "rate_window: 5m, max_series: 6, labels: {team: a, zone: b}}\n"
+    )
+    more = "    schedule: {consumers: 9s}\n    hold: 1m\n    labels: {zone: c}\n"
+    only = read(defaults + SOURCE + more).sources[0]
+    assert (only.schedule.backlog, only.schedule.consumers) == (1.0, 9.0)
+    assert (only.schedule.discovery, only.hold, only.deadline) == (60.0, 60.0, 4.0)
+    assert (only.rate_window, only.max_series) == (300.0, 6)
+    assert only.labels == {"team": "a", "zone": "c"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("10s", 10), ("2m", 120), ("1h30m", 5400), ("7d", 604_800), ("1.5s", 1.5)],
+)
+def test_durations_have_units(text: str, seconds: float) -> None:
+    assert source(f"    hold: {text}\n").hold == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["-1s", "1 s", "s", "1s2", "1e3s", "367d", "٣s", "''", "[1s]", "true"]
+)
+def test_other_durations_are_refused(text: str) -> None:
+    assert refusal(f"{SOURCE}    hold: {text}\n").startswith("c.yaml:5: sources[0].hold: ")
+
+
+@pytest.mark.parametrize("text", ["a:1,b:2", "[a:1, b:2]", "' a:1 , b:2 '"])
+def test_bootstrap_servers_are_a_list_either_way(text: str) -> None:
+    assert read(SOURCE.replace("kafka-1:9092", text)).sources[0].bootstrap_servers == "a:1,b:2"
+
+
+@pytest.mark.parametrize(
+    "text", ["''", "a:1,,b:2", "9092", "{a: 1}", "[]", "a b:1", "a:0", "[a:1, 5]"]
+)
+def test_other_bootstrap_servers_are_refused(text: str) -> None:
+    assert "sources[0].bootstrap_servers: expected host:port" in refusal(
+        SOURCE.replace("kafka-1:9092", text)
+    )
+
+
+def test_filters_match_whole_names_with_line_breaks_too() -> None:
+    topics = source(
+        "    destinations: {include: ['a.*', '(?i)B', '(.)\\1'], exclude: ['a\\.tmp-.*']}\n"
+    ).destinations
+    allowed = ["a", "a.b", "a\nb", "b", "B", "xx"]
+    assert [
+        name for name in [*allowed, "ba", "", "a.tmp-1", "xy"] if topics.allows(name)
+    ] == allowed
+    assert source().groups.allows("any\nthing 🐟")
+
+
+def test_merge_keys_and_anchors_work() -> None:
+    text = (
+        "sources:\n  - &first {name: a, system: kafka, bootstrap_servers: 'k:1', hold: 1m}\n"
+        "  - {<<: *first, name: b}\n  - <<: [{name: c}, *first]\n    hold: 3m\n"
+    )
+    found = [(s.name, s.bootstrap_servers, s.hold) for s in read(text).sources]
+    assert found == [("a", "k:1", 60.0), ("b", "k:1", 60.0), ("c", "k:1", 180.0)]
+
+
+def test_a_key_without_a_value_is_not_given() -> None:
+    assert source("    labels:\n    groups:\n") == source()
+    assert "sources[0].name: missing" in refusal(SOURCE.replace(" orders", ""))
+
+
+def test_client_properties_are_texts_as_they_are_written() -> None:
+    more = (
+        "    client: {a.a: true, a.b: False, a.c: 0123, a.d: 1.50, a.e: yes, a.f: 12:30, a.g: ''}\n"
+    )
+    assert source(more).client == {
+        "a.a": "true",
+        "a.b": "false",
+        "a.c": "0123",
+        "a.d": "1.50",
+        "a.e": "yes",
+        "a.f": "12:30",
+        "a.g": "",
+    }
+
+
+def test_labels_that_the_exporter_sets_are_refused_but_cluster_is_free() -> None:
+    used = {label for metric in CATALOGUE for label in metric.labels} | {"partition"}
+    assert used <= RESERVED_LABELS
+    assert source("    labels: {cluster: eu}\n").labels == {"cluster": "eu"}
+
+
+@pytest.mark.parametrize("name", ["__a", "a-b", "1a", "ä", "''"])
+def test_other_label_names_are_refused(name: str) -> None:
+    assert "not a label name" in refusal(f"{SOURCE}    labels: {{{name}: x}}\n")
+
+
+# The environment
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${A}", "one"),
+        ("x${A}y${A}", "xoneyone"),
+        ("${NONE:-two}", "two"),
+        ("${EMPTY:-two}", "two"),
+        ("${EMPTY}", ""),
+        ("${NONE:-}", ""),
+        ("$${A}", "${A}"),
+        ("$$$A$", "$$A$"),
+    ],
+)
+def test_variables_are_put_in(text: str, value: str) -> None:
+    more = f"    labels: {{a: '{text}'}}\n"
+    assert source(more, A="one", EMPTY="").labels == {"a": value}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_variable_is_a_value_and_never_yaml(value: str) -> None:
+    more = "    client:\n      sasl.password: ${P}\n      sasl.username: u\n"
+    assert source(more, P=value).client == {"sasl.password": value, "sasl.username": "u"}
+
+
+def test_variables_serve_typed_keys() -> None:
+    text = (
+        "reload_endpoint: ${B}\nlog:\n  level: ${L}\n"
+        + SOURCE
+        + "    max_series: ${N}\n    hold: ${D}m\n    internals: ${B}\n"
+    )
+    config = read(text, B="true", L="debug", N="12", D="3")
+    only = config.sources[0]
+    assert (config.reload_endpoint, config.log.level) == (True, "debug")
+    assert (only.max_series, only.hold, only.internals) == (12, 180.0, True)
+
+
+# Files with secrets
+
+
+def test_client_files_are_read_at_each_call_beside_the_config(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text(SOURCE + "    client_files: {sasl.password: secret}\n")
+    only = load(config, {}).sources[0]
+    for text in ("one", "two "):
+        (tmp_path / "secret").write_text(f"{text}\n")
+        assert only.client_properties()["sasl.password"] == text
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "can't be read: No such file or directory"),
+        (b"", "the file is empty"),
+        (SECRET.encode() + b"\xff", "not UTF-8 text"),
+        (SECRET.encode() + b"\0", "must not contain a NUL character"),
+        (SECRET.encode() * 100_000, "larger than 1,048,576 bytes"),
+    ],
+)
+def test_a_secret_file_that_can_not_be_used_is_named(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    only = source(f"    client_files: {{sasl.password: {path}}}\n")
+    with pytest.raises(SecretFileError) as raised:
+        only.client_properties()
+    assert str(raised.value) == f"{path}: sources[orders].client_files.sasl.password: {problem}"
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+    assert raised.value.__context__ is None
+
+
+# Secrets
+
+
+def test_no_client_value_is_in_a_repr() -> None:
+    config = read(f"{SOURCE}    client: {{sasl.password: {SECRET}, a.b: '${{P}}'}}\n", P=SECRET)
+    for text in (repr(config), str(config), repr(config.sources), f"{config.sources[0]!r}"):
+        assert SECRET not in text
+        assert "sasl.password" in text
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "    client: {sasl.password: [@]}\n",
+        "    client: {sasl.password: {@: @}}\n",
+        "    client: {sasl.password: {a: @, a: @}}\n",
+        "    client: {sasl.password: a,@}\n",
+        "    client: {sasl.password: a,@,@}\n",
+        "    client: {@: [@]}\n",
+        '    client: {sasl.password: "@\\0"}\n',
+        "    client: {sasl.password: !@ x}\n",
+        "    client: {sasl.password: !a!@ x}\n",
+        "    client: {sasl.password: !!int '@'}\n",
+        "    client: {sasl.password: *@}\n",
+        "    client: {sasl.password: &@ x, b.c: &@ *none}\n",
+        "    client: {sasl.password: '@\n",
+        '    client: {sasl.password: "@\\q"}\n',
+        "    client: {sasl.password: %@}\n",
+        "    client: {sasl.password: '@' '@'}\n",
+        "    client:\n      sasl.password: @: @\n",
+        "    client:\n      sasl.password: x\n    @\n",
+        "    client: @\n",
+        "    client: [@]\n",
+        "    client: {sasl.password: @}\n    hold: 5\n",
+        "    hold: ${P}\n",
+        "    hold: ${NONE:-@}\n",
+        "    deadline: 9${P}\n",
+        "    isolation: ${P}\n",
+        "    max_series: ${P}\n",
+        "    internals: ${P}\n",
+        "    client_files: ${P}\n",
+        "    client: ${P}\n",
+        "    groups: {include: ['(?P<x>${P}']}\n",
+        "    groups: {include: ['${P}(?<@)']}\n",
+        "    groups: {names: ${P}}\n",
+        "    schedule: {backlog: '${P}'}\n",
+        "  - {name: b, system: '${P}', bootstrap_servers: a}\n",
+        "  - {name: b, system: kafka, bootstrap_servers: '${P} '}\n",
+    ],
+)
+def test_no_fault_shows_a_secret(more: str) -> None:
+    text = SOURCE + more.replace("@", SECRET)
+    with pytest.raises(ConfigError) as raised:
+        read(text, P=f"{SECRET} ,")
+    shown = "".join(traceback.format_exception(raised.value)) + repr(raised.value)
+    assert SECRET not in shown
+    assert raised.value.__context__ is None
+
+
+def test_a_number_from_the_environment_is_not_shown() -> None:
+    expected = "c.yaml:5: sources[0].hold: a duration needs a unit, such as 10s"
+    assert refusal(SOURCE + "    hold: ${P}\n", P="4711") == expected
+
+
+# Equality, which a reload goes by
+
+
+def test_sources_are_equal_as_long_as_nothing_changed() -> None:
+    first = source("    client: {a.b: c}\n")
+    assert first.groups.allows("used")
+    assert first == source("    client: {a.b: '${X}'}\n    hold: 120s\n    groups: {}\n", X="c")
+    assert read("log: {level: debug}\n" + SOURCE).sources == read(SOURCE).sources
+
+
+@pytest.mark.parametrize(
+    "more", ["client: {a.b: d}", "hold: 1m", "groups: {names: [a]}", "client_files: {a.b: c}"]
+)
+def test_sources_differ_where_something_changed(more: str) -> None:
+    assert source(f"    {more}\n") != source()
+
+
+def test_a_source_differs_where_its_defaults_changed() -> None:
+    assert read("defaults: {hold: 1m}\n" + SOURCE).sources != read(SOURCE).sources
+
+
+# Examples and schema
+
+
+def example(path: Path, folder: Path) -> str:
+    """An example's text, with the files that it names made in a folder of the test."""
+    text = re.sub(r"/(?:etc|run)/[\w/]*/(?=[\w.-]+)", f"{folder}/", path.read_text())
+    authority = trustme.CA()
+    certificate = authority.issue_cert("exporter")
+    for name in set(re.findall(rf"{re.escape(str(folder))}/([\w.-]+)", text)):
+        kind = Path(name).suffix
+        if kind == ".pem":
+            authority.cert_pem.write_to_path(folder / name)
+        elif kind == ".crt":
+            certificate.cert_chain_pems[0].write_to_path(folder / name)
+        elif kind == ".key":
+            certificate.private_key_pem.write_to_path(folder / name)
+        else:
+            (folder / name).write_text(f"{SECRET}\n")
+    return text
+
+
+def accept(properties: dict[str, str]) -> None:
+    """Have librdkafka check the properties; raises `KafkaException` where it refuses them."""
+    quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None}
+    AdminClient({**properties, **quiet})
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_librdkafka_accepts_every_example(path: Path, tmp_path: Path) -> None:
+    environ = dict.fromkeys(("KAFKA_PASSWORD", "KAFKA_KEY_PASSWORD"), SECRET)
+    for each in parse(example(path, tmp_path), path.name, environ).sources:
+        accept(each.client_properties())
+
+
+def test_librdkafka_refuses_properties_that_it_does_not_know() -> None:
+    with pytest.raises(KafkaException):
+        accept(source("    client: {sasl.passwort: x}\n").client_properties())
+
+
+def test_every_example_is_there() -> None:
+    kinds = ("full", "mtls", "oauthbearer", "plaintext", "sasl-plain", "sasl-scram", "tls")
+    assert [path.stem for path in EXAMPLES] == ["example", *(f"kafka-{kind}" for kind in kinds)]
+
+
+def keys(value: Any) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*map(keys, value))
+    return set(value).union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+
+def test_the_full_example_has_every_key() -> None:
+    named = keys(yaml.safe_load((ROOT / "config" / "kafka-full.yaml").read_text()))
+    known = set().union(*(part["properties"] for part in [SCHEMA, *SCHEMA["$defs"].values()]))
+    assert known <= named
+
+
+def generator() -> ModuleType:
+    path = ROOT / "scripts" / "generate_schema.py"
+    spec = importlib.util.spec_from_file_location("generate_schema", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCHEMA: dict[str, Any] = json.loads(generator().schema())
+
+
+def test_the_schema_knows_the_keys_and_allows_variables() -> None:
+    properties = SCHEMA["$defs"]["KafkaSource"]["properties"]
+    assert set(properties) == set(KafkaSource.model_fields)
+    duration, variable = properties["hold"]["anyOf"]
+    assert (duration["type"], variable["pattern"]) == ("string", r"\$\{")
+    assert properties["hold"]["default"] == "2m"
+    assert SCHEMA["$defs"]["KafkaSource"]["additionalProperties"] is False
+    assert set(SCHEMA["$defs"]["KafkaSource"]["required"]) == {
+        "name",
+        "system",
+        "bootstrap_servers",
+    }
+
+
+def test_the_committed_schema_is_the_one_of_the_models() -> None:
+    assert (ROOT / "config" / "schema.json").read_text() == generator().schema()
