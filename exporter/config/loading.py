@@ -57,7 +57,9 @@ def parse(
         except ValidationError as error:
             faults += faults_of(error, document)
     elif not faults:
-        faults.append(Fault(1, "", "expected keys and values, `sources:` among them"))
+        faults.append(
+            Fault(document.line(()), "", "expected keys and values, `sources:` among them")
+        )
     if faults or config is None:
         raise ConfigError(name, faults)
     return config

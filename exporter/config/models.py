@@ -105,7 +105,7 @@ class NameFilter(Model):
 class GroupFilter(NameFilter):
     """Which groups are shown; `names` where the broker may not list them."""
 
-    names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty)] = None
+    names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty), NOT_EMPTY_OR_NULL] = None
     """Exactly these groups are read, and none is listed."""
 
 

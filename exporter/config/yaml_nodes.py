@@ -17,6 +17,15 @@ TAG = "tag:yaml.org,2002:"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _HARMLESS = re.compile(r"<[a-z ]+>|[^\w\s]")
 """What may be quoted: the parser's names for things, and punctuation."""
+_SAID = {
+    "undefined alias": "an alias without its anchor; a value that begins with * needs quotes",
+    "second occurrence": "an anchor of this name stands above",
+    "'\\t'": "a tab can't indent; use spaces",
+    "mapping values are not allowed": "no key is expected here; check the indentation, and quote a value with `: ` in it",
+    "another document": "a second document begins here; one is expected",
+    "cannot start any token": "a value that begins with @, ` or % needs quotes",
+}
+"""What the parser's words, which these are a part of, mean to somebody who writes a config."""
 
 
 class Loader(yaml.SafeLoader):
@@ -75,6 +84,8 @@ def read_nodes(text: str, name: str) -> yaml.Node | None:
 
 def _fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     mark = error.problem_mark or error.context_mark
+    if _is_open_quote(error):
+        mark = error.context_mark
     if mark is None:
         return Fault(0, "", f"not valid YAML: {_problem(error, '')}")
     lines = text.splitlines()
@@ -82,16 +93,18 @@ def _fault(error: yaml.MarkedYAMLError, text: str) -> Fault:
     return Fault(mark.line + 1, "", f"not valid YAML: {_problem(error, line)}", mark.column + 1)
 
 
+def _is_open_quote(error: yaml.MarkedYAMLError) -> bool:
+    context, problem = error.context or "", error.problem or ""
+    return "quoted scalar" in context and "end of stream" in problem
+
+
 def _problem(error: yaml.MarkedYAMLError, line: str) -> str:
     problem = error.problem or error.context or "not understood"
-    if "undefined alias" in problem:
-        return "an alias without its anchor; a value that begins with * needs quotes"
-    if "'\\t'" in problem:
-        return "a tab can't indent; use spaces"
-    if "another document" in problem:
-        return "a second document begins here; one is expected"
-    if "cannot start any token" in problem:
-        return "a value that begins with @, ` or % needs quotes"
+    if _is_open_quote(error):
+        return "the quote that opens here is not closed"
+    for part, said in _SAID.items():
+        if part in problem:
+            return said
     problem = _QUOTED.sub(_only_harmless, problem)
     if "${" in line:
         problem += '; inside { } or [ ], write "${NAME}" with the quotes'

@@ -140,7 +140,7 @@ class _Reader:
             here = (*path, key)
             self.document.lines[here] = _line(key_node)
             value = self.value(value_node, here)
-            if value is not None or is_client(here):
+            if value is not None or (is_client(here) and len(here) >= _CLIENT):
                 found[key] = value
         return found
 

@@ -1,0 +1,48 @@
+"""Makes the README's picture: the demo's table after a while, as an SVG."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.config import parse
+from exporter.daemon import Daemon
+from exporter.demo import CONFIG
+from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.top import View
+
+SECONDS = 40
+TARGET = Path(__file__).parent.parent / "docs" / "top.svg"
+
+
+def main() -> None:
+    """Run the demo's workload for a while and write the picture."""
+    cluster = EmbeddedKafka()
+    workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
+    groups = [reader.group for reader in READERS]
+    text = CONFIG.format(
+        listen="127.0.0.1:9877", bootstrap_servers=cluster.bootstrap_servers, groups=groups
+    )
+    daemon = Daemon(
+        parse(text, "picture"), make=lambda source: KafkaCollector(source, name_partitions=True)
+    )
+    workload.start()
+    daemon.collect()
+    view = View()
+    for _ in range(SECONDS):
+        time.sleep(1)
+        view.take(daemon.overview())
+    console = Console(record=True, width=88, file=Path(os.devnull).open("w"))  # noqa: SIM115
+    console.print(view.screen(daemon.overview(), 10, "http://127.0.0.1:9877/metrics"))
+    console.save_svg(str(TARGET), title="mq-lag-exporter demo")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
