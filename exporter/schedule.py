@@ -106,8 +106,10 @@ class Runner:
             outcome.fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon
             outcome.reached = False
-            outcome.fail("internal", f"{type(error).__name__}: {error}")
-            self._log.exception("task.crashed")
+            message = f"{type(error).__name__}: {error}"
+            if message != outcome.message:
+                self._log.exception("task.crashed")
+            outcome.fail("internal", message)
         else:
             outcome.reached = True
             if problems:
@@ -153,10 +155,7 @@ class Runner:
         while not self._stop.is_set():
             self.run_once()
             refused = refused + 1 if self.outcome.reason in BACK_OFF else 0
-            now = time.monotonic()
-            due += interval * min(2 ** max(refused - 1, 0), BACK_OFF_LIMIT)
-            # A run that took longer than the interval: go on from now instead of catching up.
-            due = max(due, now)
+            due = next_due(due, time.monotonic(), interval, refused)
             self._wait(due + phase)
 
     def _wait(self, due: float) -> None:
@@ -169,3 +168,13 @@ class Runner:
             if now >= early_from and self.task.due_early():
                 return
             self._stop.wait(min(TICK, due - now))
+
+
+def next_due(due: float, now: float, interval: float, refused: int) -> float:
+    """Return when a task is due after a run that ended `now`; `refused` counts refusals in a row.
+
+    A run before its time moves nothing. A run that took longer than the interval is not caught up with.
+    """
+    if now < due:
+        return due
+    return max(due + interval * min(2 ** max(refused - 1, 0), BACK_OFF_LIMIT), now)

@@ -29,6 +29,9 @@ from exporter.config.types import (
 SYSTEMS = ("kafka",)
 """Systems that a source can be of; each has a model here."""
 
+_LISTED: Any = Field(json_schema_extra={"minItems": 1})
+"""Says to editors what `not_empty` says to the user."""
+
 
 class Model(BaseModel):
     """A part of the config: unknown keys are errors, and nothing changes after loading."""
@@ -105,7 +108,7 @@ class NameFilter(Model):
 class GroupFilter(NameFilter):
     """Which groups are shown; `names` where the broker may not list them."""
 
-    names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty), NOT_EMPTY_OR_NULL] = None
+    names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty), _LISTED] = None
     """Exactly these groups are read, and none is listed."""
 
 
@@ -182,5 +185,5 @@ class Config(Model):
     """Logging."""
     defaults: Collection = Collection()
     """What holds for every source that does not say otherwise."""
-    sources: Annotated[tuple[Source, ...], BeforeValidator(not_empty)]
+    sources: Annotated[tuple[Source, ...], BeforeValidator(not_empty), _LISTED]
     """The clusters to read."""

@@ -578,6 +578,15 @@ KINDS = {
     "boolean": bool,
     "null": type(None),
 }
+
+
+def is_a(value: Any, kinds: str | list[str]) -> bool:
+    names = [kinds] if isinstance(kinds, str) else kinds
+    if isinstance(value, bool):
+        return "boolean" in names
+    return any(isinstance(value, KINDS[name]) for name in names)
+
+
 WORDS: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
     "required": (dict, lambda value, names: set(names) <= value.keys()),
     "minItems": (list, lambda value, least: len(value) >= least),
@@ -587,7 +596,7 @@ WORDS: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
     "minimum": (int, lambda value, least: value >= least),
     "enum": (object, lambda value, known: value in known),
     "const": (object, lambda value, known: value == known),
-    "type": (object, lambda value, kinds: is_a(value, kinds)),
+    "type": (object, is_a),
 }
 PARTS = ("properties", "additionalProperties", "items")
 ABOUT = {"$defs", "$schema", "title", "description", "default", "examples", "format"}
@@ -614,13 +623,6 @@ def parts(value: Any, schema: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         others = schema.get("additionalProperties", {})
         named = schema.get("properties", {})
         yield from ((part, named.get(key, others)) for key, part in value.items())
-
-
-def is_a(value: Any, kinds: str | list[str]) -> bool:
-    names = [kinds] if isinstance(kinds, str) else kinds
-    if isinstance(value, bool):
-        return "boolean" in names
-    return any(isinstance(value, KINDS[name]) for name in names)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

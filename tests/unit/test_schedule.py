@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
 from exporter.model import CollectError, Deadline, Discovery, Observation, Problem, Reason
-from exporter.schedule import Outcome, Runner, Task
+from exporter.schedule import Outcome, Runner, Task, next_due
 
 PATIENCE = 60.0
 
@@ -40,7 +41,7 @@ def test_a_whole_answer_is_a_success() -> None:
 
 
 def test_a_partial_answer_is_used_and_counted() -> None:
-    taken = []
+    taken: list[Observation] = []
     part = Discovery((Problem("timeout", "group g", "no answer"),))
     one = runner(lambda _: part, accept=taken.append)
     one.run_once()
@@ -61,7 +62,7 @@ def test_a_failure_is_counted_by_its_reason(reason: Reason) -> None:
 
 
 def test_a_bug_in_a_task_or_behind_it_is_an_internal_failure() -> None:
-    def crash(_: object) -> Observation:
+    def crash(_: object) -> NoReturn:
         raise ZeroDivisionError
 
     for one in (runner(crash), runner(lambda _: Discovery(), accept=crash)):
@@ -115,6 +116,21 @@ def test_a_task_runs_before_its_time_when_it_is_asked_to() -> None:
     assert runs.acquire(timeout=PATIENCE)
     one.stop()
     assert one.join(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("case", "now", "refused", "due"),
+    [
+        ("in time", 101.0, 0, 110.0),
+        ("before its time: the regular run is not put off", 95.0, 0, 100.0),
+        ("longer than the interval: nothing is caught up with", 135.0, 0, 135.0),
+        ("refused once", 101.0, 1, 110.0),
+        ("refused again", 101.0, 2, 120.0),
+        ("refused for long", 101.0, 30, 160.0),
+    ],
+)
+def test_when_a_task_is_due_again(case: str, now: float, refused: int, due: float) -> None:
+    assert (case, next_due(100.0, now, 10.0, refused)) == (case, due)
 
 
 def test_what_a_task_brings_after_its_end_is_not_taken() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -38,6 +39,8 @@ COMMITS_SHARE = 0.65
 
 One broker that hangs costs each step its whole share, and must leave time for the next.
 """
+WHOLE_AGAIN = 0.9
+"""Part of the interval after which all groups are described, and not only those that changed."""
 NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 
 
@@ -77,6 +80,7 @@ class KafkaCollector:
         self._topology: Topology | None = None
         self._states: Mapping[str, GroupState] = {}
         self._described: Mapping[str, GroupState] = {}
+        self._described_at = -math.inf
         self._changed: frozenset[str] = frozenset()
         self._only: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -147,6 +151,9 @@ class KafkaCollector:
             listing = self._begin_listing(self._members_client, deadline)
             states = dict(self._end_listing(self._members_client, listing, deadline).states)
         only, self._only = self._only, frozenset()
+        now = time.monotonic()
+        if now - self._described_at > WHOLE_AGAIN * self._config.schedule.consumers:
+            only, self._described_at = frozenset(), now
         names = [
             name
             for name, state in states.items()
