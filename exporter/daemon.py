@@ -116,7 +116,8 @@ class Daemon:
         if self.server is not None:
             self.server.stop(until.remaining())
         late = [source for source in sources if not source.join(until.remaining())]
-        self._log.info("daemon.stopped", clean=not late)
+        if self.server is not None:
+            self._log.info("daemon.stopped", clean=not late)
         return not late
 
     def run_once(self) -> bool:

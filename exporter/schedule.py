@@ -86,6 +86,8 @@ class Runner:
 
     def join(self, timeout: float) -> bool:
         """Wait for the end; tell whether it came."""
+        if self._thread.ident is None:
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -177,4 +179,5 @@ def next_due(due: float, now: float, interval: float, refused: int) -> float:
     """
     if now < due:
         return due
-    return max(due + interval * min(2 ** max(refused - 1, 0), BACK_OFF_LIMIT), now)
+    doubled = 1 << min(max(refused - 1, 0), BACK_OFF_LIMIT)
+    return max(due + interval * min(doubled, BACK_OFF_LIMIT), now)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -222,6 +224,46 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         yield World(exporter, kafka.bootstrap, truth)
     for reader in truth.readers:
         reader.close()
+
+
+def test_promtool_has_nothing_to_say_about_the_page(world: World) -> None:
+    page = world.exporter.get("/metrics", Accept="text/plain").content
+    answer = subprocess.run(
+        ["promtool", "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (answer.returncode, answer.stdout + answer.stderr) == (0, b"")
+
+
+def test_the_json_says_what_the_page_says(world: World) -> None:
+    answer = world.exporter.get("/api/v1/subscriptions?partitions=true").json()
+    lags = {
+        (row["group"], row["destination"], int(place["partition"])): place["lag_messages"]
+        for row in answer["subscriptions"]
+        for place in row["partitions"]
+    }
+    assert lags == world.truth.lags
+    assert [source["up"] for source in answer["sources"]] == [True]
+
+
+def test_hostile_names_do_no_harm_on_the_page_for_people(world: World) -> None:
+    page = world.exporter.get("/").text
+    assert "truth-quote&quot;" in page
+    assert 'truth-quote"' not in page
+
+
+def test_once_prints_the_same_page(world: World) -> None:
+    command = [sys.executable, "-m", "exporter", "once", "--config", str(world.exporter.config)]
+    answer = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert (answer.returncode, answer.stderr) == (0, b"")
+    lags = Scrape(answer.stdout.decode(), text=True).lags()
+    assert lags == world.truth.lags
+
+
+def test_top_watches_a_daemon(world: World) -> None:
+    command = [sys.executable, "-m", "exporter", "top", world.exporter.url, "--looks", "1"]
+    answer = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert answer.returncode == 0
+    assert "truth-behind" in answer.stdout.decode()
 
 
 def test_every_lag_is_true(world: World) -> None:

@@ -13,7 +13,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import requests
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.support.children import Child
 from tests.support.ports import PortBlock
@@ -26,9 +29,10 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 class Scrape:
     """One page, parsed. Duplicate series are an error."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, page: str, *, text: bool = False) -> None:
+        """Parse OpenMetrics, or the text format."""
         self.series: dict[tuple[str, Labels], float] = {}
-        for family in text_string_to_metric_families(text):
+        for family in parse_text(page) if text else parse_openmetrics(page):
             for sample in family.samples:
                 key = (sample.name, tuple(sorted(sample.labels.items())))
                 if key in self.series:
@@ -164,10 +168,11 @@ class Exporter:
         page = self.scrape()
         for _ in range(count):
             before = page.value(metric, source=source, task="backlog")
-            page = self.wait(
-                lambda p, b=before: p.value(metric, source=source, task="backlog") != b,
-                "a cycle",
-            )
+
+            def moved(seen: Scrape, before: float | None = before) -> bool:
+                return seen.value(metric, source=source, task="backlog") != before
+
+            page = self.wait(moved, "a cycle")
         return page
 
     def _is_up(self) -> bool:
@@ -175,7 +180,7 @@ class Exporter:
         if not self.child.is_running:
             raise AssertionError(f"the exporter ended: {self.child.log_tail()}")
         try:
-            return self.get("/-/healthy").status_code == requests.codes.ok
+            return bool(self.get("/-/healthy").status_code == requests.codes.ok)
         except requests.ConnectionError:
             return False
 
