@@ -128,7 +128,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace) -> int:
-    daemon = Daemon(_load(options.config))
+    # What failed is said once, below, and not in the log too.
+    quiet = Log(format="console", level="error")
+    logs.configure(quiet.format, quiet.level)
+    daemon = Daemon(load(options.config).model_copy(update={"log": quiet}))
     reached = daemon.run_once()
     for chunk in daemon.exposition.page("", "").chunks:
         sys.stdout.buffer.write(chunk)

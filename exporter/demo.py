@@ -19,7 +19,7 @@ from exporter.model import Collector
 from exporter.top import watch
 
 CONFIG = """
-listen: {listen}
+listen: "{listen}"
 log: {{format: console, level: error}}
 sources:
   - name: demo
@@ -76,6 +76,8 @@ def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
 def free(listen: str) -> str:
     """Return the address, with another port where its own is taken."""
     host, _, port = listen.rpartition(":")
+    if not port.isdecimal():
+        return listen  # refused with the config
     for candidate in (int(port), *range(int(port) + 1, int(port) + 50)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

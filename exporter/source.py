@@ -72,9 +72,19 @@ class Source:
             runner.start()
 
     def run_once(self) -> None:
-        """Run each task once, in the order in which the collector names them."""
+        """Run each task once, in the order in which the collector names them, the backlog in any case.
+
+        Where one can't reach the source, the others would only wait for the same.
+        """
         for runner in self._runners:
             runner.run_once()
+            if not runner.outcome.reached:
+                break
+        backlog = self.outcomes["backlog"]
+        if not backlog.runs:
+            fault = runner.outcome
+            backlog.fail(fault.reason or "internal", fault.message)
+            self._publish_health()
 
     def stop(self) -> None:
         """Ask the tasks to end; nothing is shown of what they still bring."""

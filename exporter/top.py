@@ -6,7 +6,6 @@ import json
 import ssl
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable
@@ -87,7 +86,7 @@ class View:
         lines = [Text(title, style="dim")]
         for source in overview["sources"]:
             if not source["up"]:
-                fault = source["message"] or "not yet read"
+                fault = printable(source["message"] or "not yet read")
                 lines.append(Text(f"{printable(source['source'])}: {fault}", style="red"))
         return Group(*lines, self.table(overview, rows))
 
@@ -107,6 +106,7 @@ def watch(
     """
     view = View()
     shown = 0
+    answered = True
     live = Live(console=console, auto_refresh=False, screen=False) if console.is_terminal else None
     try:
         if live is not None:
@@ -115,11 +115,15 @@ def watch(
             started = time.monotonic()
             try:
                 overview = fetch()
-            except (OSError, ValueError, urllib.error.URLError) as error:
-                screen: Any = Text(f"{title}: no answer: {error}", style="red")
-            else:
                 view.take(overview)
-                screen = view.screen(overview, max(console.height - 6, 5), title)
+                screen: Any = view.screen(overview, max(console.height - 6, 5), title)
+                answered = True
+            except (OSError, ValueError) as error:
+                answered = False
+                screen = Text(printable(f"{title}: no answer: {error}"), style="red")
+            except (KeyError, TypeError, AttributeError):
+                answered = False
+                screen = Text(f"{title}: no answer: this is no mq-lag-exporter", style="red")
             if live is not None:
                 live.update(screen, refresh=True)
             else:
@@ -131,7 +135,7 @@ def watch(
     finally:
         if live is not None:
             live.stop()
-    return 0
+    return 0 if answered or stop.is_set() else 1
 
 
 def sparkline(values: deque[int]) -> str:

@@ -278,7 +278,12 @@ def test_offsets_reset_back_and_forth(cluster: KafkaCluster, exporter: Exporter)
     rewinds = 0
     for offset in (50, 10, 60, 0, 100):
         commit_offsets(bootstrap, group, {("reset", 0): offset})
-        page = exporter.wait(lambda p, o=offset: p.lags().get((group, "reset", 0)) == 100 - o, "it")
+        left = 100 - offset
+
+        def arrived(page: Scrape, left: int = left) -> bool:
+            return page.lags().get((group, "reset", 0)) == left
+
+        page = exporter.wait(arrived, "the position")
         rewinds += offset in (10, 0)
         assert page.value("mq_offset_rewinds_total", **sub) == rewinds
     assert page.value("mq_consumed_messages_total", **sub) == 50 + 100
@@ -316,7 +321,7 @@ def test_reload_keeps_what_did_not_change_and_refuses_what_is_broken(
     page = exporter.wait(lambda p: p.lags("second").items() >= truth.items(), "the second source")
     assert page.value("mq_consumed_messages_total", **sub) == 20
 
-    changed = {**HOLD, "rate_window": "30s", "labels": {}}
+    changed = {**HOLD, "rate_window": "30s"}
     exporter.write([kafka_source(bootstrap, groups=groups, **changed)])
     exporter.signal(signal.SIGHUP)
     exporter.wait(lambda p: p.find("mq_up", source="second") == {}, "the second source's end")

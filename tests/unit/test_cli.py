@@ -388,7 +388,6 @@ def test_top_of_a_daemon_that_is_not_there_says_so_and_ends(
     assert_no_traceback(finished)
 
 
-@pytest.mark.xfail(strict=True, reason="top ends with 0 whatever it saw")
 def test_top_fails_where_its_last_look_had_no_answer(command: Command, ports: PortBlock) -> None:
     assert command("top", "--looks", "1", f"http://{closed_port(ports)}").returncode == FAILED
 
@@ -458,7 +457,6 @@ def test_the_demo_takes_another_port_where_its_own_is_taken(
     assert int(found[1]) > taken
 
 
-@pytest.mark.xfail(strict=True, reason="the address goes into the demo's config unchecked")
 @pytest.mark.parametrize("listen", ["here", "[::1]:99999"])
 def test_the_demo_says_what_is_wrong_with_an_address(command: Command, listen: str) -> None:
     finished = command("demo", "--seconds", "1", "--listen", listen)

@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.kafka.errors import collect_error, kafka_error, reason_of
+from exporter.collectors.kafka.errors import collect_error, describe, kafka_error, reason_of
 from exporter.config import ConfigError
 from exporter.model import CollectError, Deadline, Problem
 
@@ -144,9 +144,13 @@ class KafkaClient:
         hint = self._hint if time.monotonic() - self._hinted < HINT_VALID else None
         return collect_error(inner, hint)
 
-    def poll(self) -> None:
-        """Serve what the client has to say."""
+    def unreached(self, problem: Problem) -> CollectError:
+        """Turn what no broker answered into the failure of a task."""
         self.admin.poll(0)
+        hint = self._hint if time.monotonic() - self._hinted < HINT_VALID else None
+        if hint is None:
+            return CollectError(problem.reason, f"{problem.subject}: {problem.message}")
+        return CollectError(reason_of(hint), describe(hint))
 
     def _on_error(self, error: KafkaError) -> None:
         reason = reason_of(error)

@@ -149,7 +149,10 @@ class KafkaCollector:
         states = dict(self._states)
         if not states:
             listing = self._begin_listing(self._members_client, deadline)
-            states = dict(self._end_listing(self._members_client, listing, deadline).states)
+            groups = self._end_listing(self._members_client, listing, deadline)
+            if groups.problems and not groups.states:
+                raise self._members_client.unreached(groups.problems[0])
+            states = dict(groups.states)
         only, self._only = self._only, frozenset()
         now = time.monotonic()
         if now - self._described_at > WHOLE_AGAIN * self._config.schedule.consumers:

@@ -76,8 +76,10 @@ def describe(error: KafkaError) -> str:
     return f"{error.str()}; {advice}" if advice else error.str()
 
 
-def kafka_error(error: BaseException) -> KafkaError | None:
-    """Return the KafkaError inside an exception of the client, if that is what it is."""
+def kafka_error(error: object) -> KafkaError | None:
+    """Return the KafkaError that an exception of the client has, or that it is: a listing's faults are bare ones."""
+    if isinstance(error, KafkaError):
+        return error
     if isinstance(error, KafkaException) and error.args:
         inner = error.args[0]
         if isinstance(inner, KafkaError):
@@ -88,14 +90,15 @@ def kafka_error(error: BaseException) -> KafkaError | None:
 def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
     """Turn an error into the task's failure; `hint` is what the connection last complained of.
 
-    A request that times out does not know that no broker could be reached, or that the password is wrong.
+    A request that times out, or finds no connection, does not know that no broker could be reached, or that the
+    password is wrong.
     """
-    if hint is not None and error.code() in _TIMEOUT:
+    if hint is not None and error.code() in _TIMEOUT | {KafkaError._TRANSPORT}:
         error = hint
     return CollectError(reason_of(error), describe(error))
 
 
-def problem(subject: str, error: BaseException) -> Problem:
+def problem(subject: str, error: object) -> Problem:
     """Say which part of an answer is missing, and why."""
     inner = kafka_error(error)
     if inner is None:
