@@ -26,6 +26,7 @@ from bench.scales import Place, Scale, Standing
 FLOOR_CYCLES = 5
 CYCLES = 5
 SCRAPES = 50
+"""Of each kind; fewer where the pauses between cycles are too short."""
 POLL_SECONDS = 0.25
 FIRST_POLL_SECONDS = 0.02
 BUSY_INTERVAL_SECONDS = 1.0
@@ -34,7 +35,8 @@ BUSY_PAUSE_SECONDS = 0.1
 FIRST_PAGE_SECONDS = 180.0
 CYCLE_SECONDS = 120.0
 FLOOR_SECONDS = 600.0
-QUIET_TRIES = 3
+PAUSES = 5
+"""Between cycles, in which the quiet scrapes of one kind are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,31 +154,33 @@ def run_cycles(daemon: Daemon, scale: Scale, count: int) -> list[CycleCost]:
 
 
 def quiet_scrapes(daemon: Daemon, scale: Scale, kind: Kind) -> ScrapeCost:
-    """Scrape in a pause between two cycles, and again in another where a cycle came in between."""
-    daemon.scrape(kind)
+    """Scrape in the pause between two cycles, and in the next ones as long as there are not enough."""
+    size = len(daemon.scrape(kind).body)
     cycle = last_cycle(daemon.page())
-    for _ in range(QUIET_TRIES):
+    seconds: list[float] = []
+    used = 0.0
+    for _ in range(PAUSES):
         cycle = _next_cycle(daemon, cycle, scale.interval_seconds)
+        due = cycle.began + scale.interval_seconds
         before = cpu_seconds(daemon.pid)
-        scrapes = [daemon.scrape(kind) for _ in range(SCRAPES)]
-        after = cpu_seconds(daemon.pid)
-        if time.time() < cycle.began + scale.interval_seconds:
-            return ScrapeCost(
-                wall_seconds=[scrape.seconds for scrape in scrapes],
-                cpu_seconds=cpu_between(before, after) / SCRAPES,
-                page_bytes=len(scrapes[-1].body),
-            )
-    raise DaemonError(f"{SCRAPES} scrapes do not fit between two cycles")
+        while len(seconds) < SCRAPES and time.time() + 2 * max(seconds, default=0.0) < due:
+            seconds.append(daemon.scrape(kind).seconds)
+        used += cpu_between(before, cpu_seconds(daemon.pid))
+        if len(seconds) == SCRAPES:
+            break
+    if not seconds:
+        raise DaemonError("cycles leave no time for a scrape between them")
+    return ScrapeCost(seconds, used / len(seconds), size)
 
 
 def busy_scrapes(daemon: Daemon) -> ScrapeCost:
     """Scrape while cycles run back to back."""
-    scrapes = []
+    seconds = []
     for _ in range(SCRAPES):
-        scrapes.append(daemon.scrape("gzip text"))
+        scrape = daemon.scrape("gzip text")
+        seconds.append(scrape.seconds)
         time.sleep(BUSY_PAUSE_SECONDS)
-    seconds = [scrape.seconds for scrape in scrapes]
-    return ScrapeCost(seconds, None, len(scrapes[-1].body))
+    return ScrapeCost(seconds, None, len(scrape.body))
 
 
 def _next_cycle(daemon: Daemon, before: Cycle, interval_seconds: float) -> Cycle:

@@ -10,17 +10,22 @@ from pathlib import Path
 
 import psutil
 
-MIB = 1024
+MIB = 1024  # KiB
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of all the processes together, in MB (of 2**20 bytes)."""
+    """Of a process and its descendants, in MB (of 2**20 bytes)."""
 
-    peak_mb: float
-    """The sum of each one's own peak of resident memory; pages that they share count for each."""
+    peaks_mb: list[float]
+    """Each one's own peak of resident memory, the first process first."""
     proportional_mb: float
-    """Now, with shared pages divided among those who share them (PSS)."""
+    """Of all together now, with shared pages divided among those who share them (PSS)."""
+
+    @property
+    def peak_mb(self) -> float:
+        """The sum of the peaks: pages that they share count for each, and the peaks need not coincide."""
+        return sum(self.peaks_mb)
 
 
 def process_tree(pid: int) -> tuple[int, ...]:
@@ -49,7 +54,7 @@ def memory(pid: int) -> Memory:
     """Return what the process and its descendants hold."""
     tree = process_tree(pid)
     return Memory(
-        peak_mb=sum(_kib(one, "status", "VmHWM") for one in tree) / MIB,
+        peaks_mb=[_kib(one, "status", "VmHWM") / MIB for one in tree],
         proportional_mb=sum(_kib(one, "smaps_rollup", "Pss") for one in tree) / MIB,
     )
 

@@ -94,7 +94,11 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         f"the first {len(result.settling)} cycles",
         f"{found.settling_cpu_seconds:.3f} CPU s each, on the average",
     )
-    yield "memory, peak", f"{found.peak_mb:.0f} MB, the floor {result.floor.peak_mb:.0f} MB"
+    peaks = " + ".join(f"{peak:.0f}" for peak in result.memory.peaks_mb)
+    yield (
+        "memory, peak",
+        f"{found.peak_mb:.0f} MB ({peaks}), the floor {result.floor.peak_mb:.0f} MB",
+    )
     yield "memory, proportional", f"{result.memory.proportional_mb:.0f} MB at the end"
 
 

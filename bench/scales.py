@@ -100,10 +100,10 @@ class Scale:
 SCALES: Mapping[str, Scale] = {
     scale.name: scale
     for scale in (
-        Scale("S", 20, 5, 20, 5, interval_seconds=3),
-        Scale("M", 100, 10, 200, 25, interval_seconds=6),
-        Scale("W", 100, 4, 10_000, 1, interval_seconds=20),
-        Scale("L", 100, 10, 2_000, 25, interval_seconds=45, max_series=3_000_000),
+        Scale("S", 20, 5, 20, 5, interval_seconds=2),
+        Scale("M", 100, 10, 200, 25, interval_seconds=5),
+        Scale("W", 100, 4, 10_000, 1, interval_seconds=12),
+        Scale("L", 100, 10, 2_000, 25, interval_seconds=30, max_series=3_000_000),
     )
 }
 

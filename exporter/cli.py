@@ -1,28 +1,25 @@
-"""The command: run, once, check, demo, top."""
+"""The command: run, once, check, health, demo, top.
+
+Each command imports what it needs when it runs: a daemon should not carry the libraries of a terminal.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
-import ssl
 import sys
 import threading
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
+from exporter import __version__
 
-from exporter import __version__, logs
-from exporter.config import Config, ConfigError, Log, load
-from exporter.daemon import Daemon, collectors
-from exporter.model import CollectError, Finding, Until
-from exporter.server import ServerError
-from exporter.top import from_url, printable, watch
-from exporter.webconfig import WebConfigError
-from exporter.webconfig import load as load_web
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from exporter.model import Finding
 
 FAILED, MISUSED = 1, 2
 """Exit codes: a source or the address could not be used; the command or the config is wrong."""
@@ -47,6 +44,13 @@ the first config:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(arguments)
+    if not options.terminal:
+        # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
+        sys.modules["rich"] = None  # type: ignore[assignment]
+    from exporter.config import ConfigError
+    from exporter.server import ServerError
+    from exporter.webconfig import WebConfigError
+
     try:
         code: int = options.command(options)
     except (ConfigError, WebConfigError) as error:
@@ -70,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mq-lag-exporter {__version__}")
+    parser.set_defaults(terminal=True)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the daemon")
@@ -81,11 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="TLS and basic authentication, in the format that Prometheus's exporters share",
     )
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_run, terminal=False)
 
     once = commands.add_parser("once", help="print one page of metrics and exit")
     once.add_argument("--config", type=Path, required=True, metavar="FILE")
-    once.set_defaults(command=_once)
+    once.set_defaults(command=_once, terminal=False)
 
     check = commands.add_parser("check", help="validate a config and try each source once")
     check.add_argument("config", type=Path, metavar="FILE")
@@ -111,14 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(path: Path) -> Config:
-    config = load(path)
-    logs.configure(config.log.format, config.log.level)
-    return config
-
-
 def _run(options: argparse.Namespace) -> int:
-    config = _load(options.config)
+    from exporter import logs
+    from exporter.config import load
+    from exporter.daemon import Daemon
+    from exporter.webconfig import load as load_web
+
+    config = load(options.config)
+    logs.configure(config.log.format, config.log.level)
     web = load_web(options.web) if options.web is not None else None
     Daemon(config, path=options.config, web=web).run()
     sys.stdout.flush()
@@ -128,6 +133,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace) -> int:
+    from exporter import logs
+    from exporter.config import Log, load
+    from exporter.daemon import Daemon
+
     # What failed is said once, below, and not in the log too.
     quiet = Log(format="console", level="error")
     logs.configure(quiet.format, quiet.level)
@@ -145,6 +154,14 @@ def _once(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from exporter import logs
+    from exporter.config import Log, load
+    from exporter.daemon import collectors
+    from exporter.model import CollectError, Finding, Until
+    from exporter.top import printable
+
     config = load(options.config)
     logs.configure("console", "error")
     console = Console(soft_wrap=True)
@@ -167,6 +184,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _line(finding: Finding) -> Text:
+    from rich.text import Text
+
+    from exporter.top import printable
+
     mark, style = (
         ("ok     ", "green") if finding.ok else ("missing", "red" if finding.required else "yellow")
     )
@@ -174,6 +195,9 @@ def _line(finding: Finding) -> Text:
 
 
 def _health(options: argparse.Namespace) -> int:
+    import ssl
+    import urllib.request
+
     # It asks the daemon beside it, whose certificate is made out to another name.
     context = ssl.create_default_context()
     context.check_hostname = False
@@ -189,13 +213,21 @@ def _health(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    # Imported here, since no other command has a use for an embedded cluster.
-    from exporter.demo import run_demo  # noqa: PLC0415
+    from rich.console import Console
+
+    from exporter.demo import run_demo
 
     return run_demo(listen=options.listen, seconds=options.seconds, console=Console())
 
 
 def _top(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from exporter import logs
+    from exporter.config import Log, load
+    from exporter.daemon import Daemon
+    from exporter.top import from_url, watch
+
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from exporter import logs
+from exporter.collectors import kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import KafkaSource, parse
 from exporter.daemon import Daemon
@@ -90,7 +91,7 @@ def free(listen: str) -> str:
 
 
 def _collector(config: KafkaSource) -> Collector:
-    return KafkaCollector(config, name_partitions=True)
+    return KafkaCollector(kafka_settings(config), name_partitions=True)
 
 
 def _introduce(console: Console, listen: str, bootstrap_servers: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from importlib.metadata import version
 
-import confluent_kafka
 from prometheus_client import (
     CollectorRegistry,
     Gauge,
@@ -29,10 +29,10 @@ def own_metrics() -> Callable[[Format], bytes]:
     info = Gauge(
         "mq_exporter_build_info",
         "1, labelled with the versions of the exporter and of what it is built on.",
-        ("version", "python", "librdkafka"),
+        ("version", "python", "confluent_kafka"),
         registry=registry,
     )
-    info.labels(__version__, platform.python_version(), confluent_kafka.libversion()[0]).set(1)
+    info.labels(__version__, platform.python_version(), version("confluent-kafka")).set(1)
 
     def render(fmt: Format) -> bytes:
         if fmt == "openmetrics":

@@ -34,7 +34,7 @@ def metric_docs() -> str:
         parts.append(f"\n## {section}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
         parts += [_row(metric) for metric in CATALOGUE if metric.section == section]
     parts.append(
-        "| `mq_exporter_build_info` | gauge | version, python, librdkafka | Always 1. |\n"
+        "| `mq_exporter_build_info` | gauge | version, python, confluent_kafka | Always 1. |\n"
         "| `process_*`, `python_*` | | | The process, as `prometheus_client` shows it. |\n"
     )
     return "".join(parts)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from exporter.collectors import kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import parse
 from exporter.daemon import Daemon
@@ -28,7 +29,9 @@ def page() -> bytes:
     config = parse(
         CONFIG.format(servers=cluster.bootstrap_servers, group=json.dumps(GROUP)), "lint"
     )
-    daemon = Daemon(config, make=lambda source: KafkaCollector(source, name_partitions=True))
+    daemon = Daemon(
+        config, make=lambda source: KafkaCollector(kafka_settings(source), name_partitions=True)
+    )
     until = time.monotonic() + PATIENCE_SECONDS
     found = b""
     while b"mq_consumed_messages_per_second{" not in found:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from exporter.collectors import kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import parse
 from exporter.daemon import Daemon
@@ -29,7 +30,8 @@ def main() -> None:
         listen="127.0.0.1:9877", bootstrap_servers=cluster.bootstrap_servers, groups=groups
     )
     daemon = Daemon(
-        parse(text, "picture"), make=lambda source: KafkaCollector(source, name_partitions=True)
+        parse(text, "picture"),
+        make=lambda source: KafkaCollector(kafka_settings(source), name_partitions=True),
     )
     workload.start()
     daemon.collect()

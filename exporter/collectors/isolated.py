@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pickle
 import signal
 import socket
@@ -31,6 +32,8 @@ GRACE = 2.0
 RETRY_SHARE = 0.4
 """Part of a run's time that must be left for a second try when the process died under the first."""
 CLOSE_SECONDS = 2.0
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+"""glibc would keep an arena a thread, and librdkafka has many threads: a third of the process's memory."""
 
 
 class WorkerDiedError(Exception):
@@ -40,8 +43,8 @@ class WorkerDiedError(Exception):
 class IsolatedCollector:
     """Runs a collector's tasks in a child process, which is started at the first task and whenever it is gone."""
 
-    def __init__(self, setup: Setup, system: System, tasks: Sequence[str]) -> None:
-        self.system: System = system
+    def __init__(self, setup: Setup, tasks: Sequence[str]) -> None:
+        self.system: System = setup.system
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
             task: partial(self._run, task) for task in tasks
         }
@@ -50,7 +53,7 @@ class IsolatedCollector:
         self._worker: _Worker | None = None
         self._early: frozenset[str] = frozenset()
         self._closed = False
-        self._log = structlog.get_logger(__name__).bind(source=setup.config.name)
+        self._log = structlog.get_logger(__name__).bind(source=setup.settings.name)
 
     def due_early(self, task: str) -> bool:
         """Whether the last answer said that the task has a reason to run before its time."""
@@ -122,9 +125,10 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "exporter.collectors.worker", str(theirs.fileno())],
+                [sys.executable, "-m", "exporter.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                env={**ALLOCATOR, **os.environ},
             )
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
@@ -135,7 +139,7 @@ class _Worker:
         self.death = ""
         self._send(setup)
         threading.Thread(
-            target=self._receive, name=f"{setup.config.name}/answers", daemon=True
+            target=self._receive, name=f"{setup.settings.name}/answers", daemon=True
         ).start()
 
     def ask(self, task: str, seconds: float) -> Future[Answer]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporter.config import KafkaSource
-from exporter.model import Reason
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import Reason, System
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """The first message: what to read, and how to log."""
 
-    config: KafkaSource
+    system: System
+    settings: KafkaSettings
     log_format: Literal["json", "console"]
     log_level: str
 

@@ -1,6 +1,6 @@
 """The config file as typed models; an error names the key, the line and what was expected."""
 
-from exporter.config.errors import ConfigError, Fault, SecretFileError
+from exporter.config.errors import ConfigError, Fault
 from exporter.config.loading import load, parse
 from exporter.config.models import (
     Config,
@@ -20,7 +20,6 @@ __all__ = [
     "Log",
     "NameFilter",
     "Schedule",
-    "SecretFileError",
     "load",
     "parse",
 ]

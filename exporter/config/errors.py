@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,15 +29,6 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(_text(self._name, fault) for fault in self.faults)
-
-
-class SecretFileError(ConfigError):
-    """A file of `client_files` can't be used; names the key and the path, never the content."""
-
-    def __init__(self, key: str, path: Path, problem: str) -> None:
-        """`problem` says what is wrong with the file at `path`."""
-        super().__init__(str(path), [Fault(0, key, problem)])
-        self.args = (key, path, problem)  # what it is made again from, in another process
 
 
 def _text(name: str, fault: Fault) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from exporter.config.properties import PropertyName, PropertyValue, SecretPath, read_secret
+from exporter.config.properties import PropertyName, PropertyValue, SecretPath
 from exporter.config.types import (
     Count,
     Interval,
@@ -25,6 +24,8 @@ from exporter.config.types import (
     fault,
     not_empty,
 )
+from exporter.names import NameMatcher
+from exporter.secrets import with_secrets
 
 SYSTEMS = ("kafka",)
 """Systems that a source can be of; each has a model here."""
@@ -90,19 +91,13 @@ class NameFilter(Model):
     """Regular expressions; none of them may match the whole name."""
 
     @cached_property
-    def _compiled(self) -> tuple[tuple[re.Pattern[str], ...], ...]:
-        # One by one: joined into one pattern, numbered groups and flags would mean something else.
-        return tuple(
-            tuple(re.compile(pattern, re.DOTALL) for pattern in patterns)
-            for patterns in (self.include, self.exclude)
-        )
+    def matcher(self) -> NameMatcher:
+        """The filter without the model around it."""
+        return NameMatcher(self.include, self.exclude)
 
     def allows(self, name: str) -> bool:
         """Tell whether the name is to be shown."""
-        include, exclude = self._compiled
-        return any(p.fullmatch(name) for p in include) and not any(
-            p.fullmatch(name) for p in exclude
-        )
+        return self.matcher.allows(name)
 
 
 class GroupFilter(NameFilter):
@@ -154,11 +149,8 @@ class KafkaSource(Collection):
 
         Raises `SecretFileError` naming the key and the file where one can't be read.
         """
-        secrets = {
-            name: read_secret(f"sources[{self.name}].client_files.{name}", path)
-            for name, path in self.client_files.items()
-        }
-        return {**self.client, **secrets, "bootstrap.servers": self.bootstrap_servers}
+        given = {**self.client, "bootstrap.servers": self.bootstrap_servers}
+        return with_secrets(self.name, given, self.client_files)
 
 
 def _of_a_known_system(value: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from exporter.config.errors import SecretFileError
 from exporter.config.types import fault
 
 REFUSED = {
@@ -21,7 +20,6 @@ REFUSED = {
 """Properties that the exporter sets itself, or that would break it, and why."""
 FUNCTIONS = frozenset({"logger", "on_commit", "on_delivery"})
 """Properties of the Python client that are functions or objects, besides those that end with `_cb`."""
-MAX_SECRET_BYTES = 1 << 20
 
 
 def _property_name(name: str) -> str:
@@ -57,27 +55,3 @@ PropertyValue = Annotated[
 SecretPath = Annotated[
     Path, BeforeValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})
 ]
-
-
-def read_secret(key: str, path: Path) -> str:
-    """Return the file's text without the newline at its end. Raises `SecretFileError`, which calls it `key`."""
-    text = problem = None
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_SECRET_BYTES + 1)
-        text = data.decode("utf-8").rstrip("\r\n")
-    except OSError as error:
-        problem = f"can't be read: {error.strerror}"
-    except UnicodeDecodeError:
-        problem = "not UTF-8 text"
-    else:
-        if len(data) > MAX_SECRET_BYTES:
-            problem = f"larger than {MAX_SECRET_BYTES:,} bytes"
-        elif not text:
-            problem = "the file is empty"
-        elif "\0" in text:
-            problem = "must not contain a NUL character"
-    if text is None or problem is not None:
-        # Raised out here, so that no error which holds the content is attached to it.
-        raise SecretFileError(key, path, problem or "can't be read")
-    return text

@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import pytest
 
+from exporter.collectors import kafka_settings
 from exporter.collectors.kafka import client
 from exporter.collectors.kafka.collector import KafkaCollector
-from exporter.config import KafkaSource, parse
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.config import parse
 from exporter.model import LogBacklog, Until
 from tests.support.kafka import Kafka
 from tests.support.kafka_data import commit_offsets, create_topic, delete_topic, produce
@@ -17,9 +19,9 @@ from tests.support.kafka_data import commit_offsets, create_topic, delete_topic,
 SECONDS = 60.0
 
 
-def source(bootstrap: str, more: str = "") -> KafkaSource:
+def source(bootstrap: str, more: str = "") -> KafkaSettings:
     text = f"sources: [{{name: s, system: kafka, bootstrap_servers: '{bootstrap}'{more}}}]"
-    return parse(text, "test", {}).sources[0]
+    return kafka_settings(parse(text, "test", {}).sources[0])
 
 
 @pytest.fixture

@@ -26,12 +26,12 @@ from exporter.config import (
     Config,
     ConfigError,
     KafkaSource,
-    SecretFileError,
     load,
     parse,
     yaml_nodes,
 )
 from exporter.config.types import RESERVED_LABELS
+from exporter.secrets import SecretFileError
 
 ROOT = Path(__file__).parent.parent.parent
 BROKEN = sorted((Path(__file__).parent / "configs").glob("*.yaml"))

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.analysis.families import Family
 from exporter.catalogue import CATALOGUE
-from exporter.exposition import Exposition, Format, accepts_gzip, labeler, render
+from exporter.exposition import Exposition, Format, accepts_gzip, labeler
+from exporter.exposition import render as render_pieces
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
@@ -43,6 +44,10 @@ def exposition(*families: Family, source: str = "s") -> Exposition:
     page = Exposition(own)
     page.update(source, families)
     return page
+
+
+def render(family: Family) -> bytes:
+    return b"".join(render_pieces(family))
 
 
 def family(name: str = "mq_lag_messages", group: str = "g", value: float | None = 5) -> Family:
@@ -141,6 +146,13 @@ def test_a_name_that_is_no_text_does_not_cost_the_page() -> None:
 )
 def test_values_are_written_whole(value: float, shown: str) -> None:
     assert render(family(value=value)).decode().split()[-1] == shown
+
+
+def test_pieces_make_one_whole() -> None:
+    labels = [labeler({})({"partition": str(number)}) for number in range(10_001)]
+    lines = render(Family("m", labels, list(range(10_001)))).decode().splitlines()
+    assert lines == [f'm{{partition="{number}"}} {number}' for number in range(10_001)]
+    assert render(Family("m", [], [])) == b""
 
 
 def test_large_floats_survive() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from confluent_kafka import (
     Consumer,
@@ -19,17 +19,17 @@ from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, kafka_error
 from exporter.collectors.kafka.groups import read_listing
 from exporter.collectors.kafka.selection import Selection
+from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.tail import READER
 from exporter.collectors.kafka.topics import Topology, read_topology
 from exporter.model import CollectError, Deadline, Finding
 
-if TYPE_CHECKING:
-    from exporter.config import KafkaSource
 
-
-def check_source(client: KafkaClient, config: KafkaSource, deadline: Deadline) -> Sequence[Finding]:
+def check_source(
+    client: KafkaClient, settings: KafkaSettings, deadline: Deadline
+) -> Sequence[Finding]:
     """Return a finding a feature; only the first where no broker can be reached."""
-    selection = Selection(config)
+    selection = Selection(settings)
     try:
         metadata = client.metadata(deadline, deadline.remaining() / 2)
     except CollectError as error:
@@ -47,7 +47,7 @@ def check_source(client: KafkaClient, config: KafkaSource, deadline: Deadline) -
                 "and check destinations.include and exclude",
             )
         )
-    groups, finding = _groups(client, config, selection, deadline)
+    groups, finding = _groups(client, settings, selection, deadline)
     findings.append(finding)
     probe = _Probe(client, topology, groups, deadline)
     findings += [
@@ -68,10 +68,10 @@ def check_source(client: KafkaClient, config: KafkaSource, deadline: Deadline) -
 
 
 def _groups(
-    client: KafkaClient, config: KafkaSource, selection: Selection, deadline: Deadline
+    client: KafkaClient, settings: KafkaSettings, selection: Selection, deadline: Deadline
 ) -> tuple[list[str], Finding]:
-    if config.groups.names is not None:
-        names = list(config.groups.names)
+    if settings.group_names is not None:
+        names = list(settings.group_names)
         return names, Finding(
             "groups", ok=True, detail=f"{len(names)} groups by name", required=True
         )

@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from exporter.collectors.kafka.errors import collect_error, describe, kafka_error, reason_of
-from exporter.config import ConfigError
 from exporter.model import CollectError, Deadline, Problem
+from exporter.secrets import SecretFileError
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class KafkaClient:
         """
         try:
             given = self._properties()
-        except ConfigError as error:
+        except SecretFileError as error:
             raise CollectError("invalid", str(error)) from None
         return {
             **DEFAULTS,

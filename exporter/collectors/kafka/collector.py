@@ -15,9 +15,9 @@ from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import Listing, describe_groups, read_listing
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
 from exporter.collectors.kafka.selection import Selection
+from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.tail import Tails
 from exporter.collectors.kafka.topics import TopicFacts, Topology, read_topology
-from exporter.config import KafkaSource
 from exporter.model import (
     Deadline,
     Discovery,
@@ -66,17 +66,17 @@ class KafkaCollector:
 
     system: System = "kafka"
 
-    def __init__(self, config: KafkaSource, *, name_partitions: bool = False) -> None:
+    def __init__(self, settings: KafkaSettings, *, name_partitions: bool = False) -> None:
         """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
-        self._config = config
+        self._settings = settings
         self._name_partitions = name_partitions
         # A client a task, so that each can replace its own without taking another's answers away.
-        self._client = KafkaClient(config.name, config.client_properties)
-        self._members_client = KafkaClient(config.name, config.client_properties)
-        self._facts_client = KafkaClient(config.name, config.client_properties)
-        self._selection = Selection(config)
+        self._client = KafkaClient(settings.name, settings.client_properties)
+        self._members_client = KafkaClient(settings.name, settings.client_properties)
+        self._facts_client = KafkaClient(settings.name, settings.client_properties)
+        self._selection = Selection(settings)
         self._facts = TopicFacts(self._facts_client)
-        self._tails = Tails(self._client.properties, config.name)
+        self._tails = Tails(self._client.properties, settings.name)
         self._topology: Topology | None = None
         self._states: Mapping[str, GroupState] = {}
         self._described: Mapping[str, GroupState] = {}
@@ -130,9 +130,9 @@ class KafkaCollector:
         return LogBacklog(
             logs=ends.logs,
             positions=commits.positions,
-            states=groups.states if self._config.groups.names is None else {},
+            states=groups.states if self._settings.group_names is None else {},
             logs_complete=topology.complete,
-            groups_complete=groups.complete and self._config.groups.names is None,
+            groups_complete=groups.complete and self._settings.group_names is None,
             read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
             drained=self._tails.drained(),
             gaps=self._facts.compacted() | self._tails.gaps | _open(ends.logs),
@@ -155,7 +155,7 @@ class KafkaCollector:
             states = dict(groups.states)
         only, self._only = self._only, frozenset()
         now = time.monotonic()
-        if now - self._described_at > WHOLE_AGAIN * self._config.schedule.consumers:
+        if now - self._described_at > WHOLE_AGAIN * self._settings.consumers_interval:
             only, self._described_at = frozenset(), now
         names = [
             name
@@ -188,7 +188,7 @@ class KafkaCollector:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
-        return check_source(self._client, self._config, deadline)
+        return check_source(self._client, self._settings, deadline)
 
     def close(self) -> None:
         """Let go of the connections; they end when no task uses them any more."""
@@ -208,7 +208,7 @@ class KafkaCollector:
             self._selection.forget()
 
     def _begin_listing(self, client: KafkaClient, deadline: Deadline) -> Future[Any] | None:
-        if self._config.groups.names is not None:
+        if self._settings.group_names is not None:
             return None
         timeout = max(deadline.remaining(), 0.1)
         return client.admin.list_consumer_groups(request_timeout=timeout)
@@ -217,7 +217,7 @@ class KafkaCollector:
         self, client: KafkaClient, listing: Future[Any] | None, deadline: Deadline
     ) -> Listing:
         if listing is None:
-            return Listing(dict.fromkeys(self._config.groups.names or (), "unknown"), ())
+            return Listing(dict.fromkeys(self._settings.group_names or (), "unknown"), ())
         try:
             result = client.wait(listing, deadline.remaining())
         except KafkaException as error:

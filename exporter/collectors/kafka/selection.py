@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from exporter.config import KafkaSource
+from exporter.collectors.kafka.settings import KafkaSettings
 
 INTERNAL_TOPIC = re.compile(r"__.*|mq-lag-exporter-.*", re.DOTALL)
 """Kafka's own topics, and this exporter's."""
@@ -26,11 +26,10 @@ class Decisions(dict[str, bool]):
 class Selection:
     """The filters of one source. Regular expressions run once a name, not once a cycle."""
 
-    def __init__(self, config: KafkaSource) -> None:
-        self._config = config
-        self._patterns = [re.compile(p, re.DOTALL) for p in config.read_committed_groups]
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
         self.topics = Decisions(self._wants_topic)
-        self._groups = Decisions(config.groups.allows)
+        self._groups = Decisions(settings.groups.allows)
         self._committed = Decisions(self._is_committed)
 
     def topic(self, name: str) -> bool:
@@ -56,9 +55,10 @@ class Selection:
 
     def _wants_topic(self, name: str) -> bool:
         internal = INTERNAL_TOPIC.fullmatch(name) is not None
-        return (self._config.internals or not internal) and self._config.destinations.allows(name)
+        return (self._settings.internals or not internal) and self._settings.destinations.allows(
+            name
+        )
 
     def _is_committed(self, group: str) -> bool:
-        return self._config.isolation == "read_committed" or any(
-            pattern.fullmatch(group) for pattern in self._patterns
-        )
+        settings = self._settings
+        return settings.read_committed or settings.read_committed_groups.allows(group)

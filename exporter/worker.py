@@ -8,12 +8,15 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
-import structlog
+# structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in each process.
+sys.modules["rich"] = None  # type: ignore[assignment]
 
-from exporter import logs
-from exporter.collectors.kafka.collector import KafkaCollector
-from exporter.collectors.wire import Answer, Request, Setup
-from exporter.model import CollectError, Collector, Until
+import structlog  # noqa: E402
+
+from exporter import logs  # noqa: E402
+from exporter.collectors.kafka.collector import KafkaCollector  # noqa: E402
+from exporter.collectors.wire import Answer, Request, Setup  # noqa: E402
+from exporter.model import CollectError, Collector, Until  # noqa: E402
 
 
 def main() -> None:
@@ -24,7 +27,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
     logs.configure(setup.log_format, setup.log_level)
-    collector = KafkaCollector(setup.config)
+    collector = KafkaCollector(setup.settings)
     lock = threading.Lock()
     try:
         while True:
