@@ -117,11 +117,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from exporter import logs
+    from exporter import allocator, logs
     from exporter.config import load
     from exporter.daemon import Daemon
     from exporter.webconfig import load as load_web
 
+    allocator.keep_little()
     config = load(options.config)
     logs.configure(config.log.format, config.log.level)
     web = load_web(options.web) if options.web is not None else None

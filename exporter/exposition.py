@@ -98,6 +98,9 @@ class Block:
     zipped: bytes
 
 
+NOTHING = Block((), b"")
+
+
 def block(pieces: Iterable[bytes]) -> Block:
     """Keep the pieces in both forms."""
     plain = tuple(pieces)
@@ -136,10 +139,11 @@ class Exposition:
         before = self._blocks.get(source, {})
         after: dict[str, Block] = {}
         for family in families:
-            pieces = tuple(render(family))
-            known = before.get(family.name)
-            if known is not None and known.plain == pieces:
-                after[family.name] = known
+            known = before.get(family.name, NOTHING)
+            pieces = tuple(_kept(render(family), known.plain))
+            if pieces == known.plain:
+                if known.plain:
+                    after[family.name] = known
             elif pieces:
                 after[family.name] = Block(pieces, member(pieces))
         with self._lock:
@@ -185,3 +189,10 @@ def accepts_gzip(header: str) -> bool:
         except ValueError:
             best[coding.strip()] = 0.0
     return best.get("gzip", best.get("*", 0.0)) > 0
+
+
+def _kept(pieces: Iterable[bytes], before: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the pieces, those that are as before as the very objects of before, so that they exist once."""
+    for index, piece in enumerate(pieces):
+        same = index < len(before) and before[index] == piece
+        yield before[index] if same else piece

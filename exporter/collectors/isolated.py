@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
+from exporter import allocator
 from exporter.collectors.wire import Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
 
@@ -32,8 +33,6 @@ GRACE = 2.0
 RETRY_SHARE = 0.4
 """Part of a run's time that must be left for a second try when the process died under the first."""
 CLOSE_SECONDS = 2.0
-ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1048576"}
-"""glibc would keep an arena a thread, and librdkafka has many threads: a third of the process's memory."""
 
 
 class WorkerDiedError(Exception):
@@ -128,7 +127,7 @@ class _Worker:
                 [sys.executable, "-m", "exporter.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**ALLOCATOR, **os.environ},
+                env={**allocator.ENVIRONMENT, **os.environ},
             )
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
