@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from multiprocessing.connection import Connection
 
 # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in each process.
@@ -15,7 +16,7 @@ import structlog  # noqa: E402
 
 from exporter import logs  # noqa: E402
 from exporter.collectors.kafka.collector import KafkaCollector  # noqa: E402
-from exporter.collectors.wire import Answer, Request, Setup  # noqa: E402
+from exporter.collectors.wire import READY, Answer, Request, Setup  # noqa: E402
 from exporter.model import CollectError, Collector, Until  # noqa: E402
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     logs.configure(setup.log_format, setup.log_level)
     collector = KafkaCollector(setup.settings)
     lock = threading.Lock()
+    connection.send(Answer(READY))
     try:
         while True:
             request: Request = connection.recv()
@@ -53,7 +55,7 @@ def _serve(
 
 
 def _answer(collector: Collector, request: Request) -> Answer:
-    deadline = Until(request.seconds)
+    deadline = Until(request.until - time.monotonic())
     try:
         if request.task == "check":
             return Answer(request.number, collector.check(deadline))

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -25,7 +26,7 @@ from multiprocessing.connection import Connection
 import structlog
 
 from exporter import allocator
-from exporter.collectors.wire import Answer, Request, Setup
+from exporter.collectors.wire import READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
 
 GRACE = 2.0
@@ -33,6 +34,8 @@ GRACE = 2.0
 RETRY_SHARE = 0.4
 """Part of a run's time that must be left for a second try when the process died under the first."""
 CLOSE_SECONDS = 2.0
+START_SECONDS = 60.0
+"""Time for a process to start."""
 
 
 class WorkerDiedError(Exception):
@@ -91,8 +94,14 @@ class IsolatedCollector:
         return observation
 
     def _ask(self, task: str, deadline: Deadline) -> Answer:
-        worker = self._alive()
         seconds = deadline.remaining()
+        worker = self._alive()
+        # Many that start at once on a small machine take their time; that is none of a task's.
+        if not worker.ready.wait(START_SECONDS):
+            worker.end()
+            raise CollectError(
+                "internal", "the process that reads the source did not start in time"
+            )
         future = worker.ask(task, seconds)
         try:
             answer = future.result(seconds + GRACE)
@@ -134,6 +143,8 @@ class _Worker:
         self._lock = threading.Lock()
         self._pending: dict[int, Future[Answer]] = {}
         self._numbers = itertools.count()
+        self.ready = threading.Event()
+        """Set when the process has started, and when it is gone."""
         self.is_over = False
         self.death = ""
         self._send(setup)
@@ -150,7 +161,7 @@ class _Worker:
                 return future
             number = next(self._numbers)
             self._pending[number] = future
-        self._send(Request(number, task, seconds))
+        self._send(Request(number, task, time.monotonic() + seconds))
         return future
 
     def end(self) -> None:
@@ -169,6 +180,9 @@ class _Worker:
         try:
             while True:
                 answer: Answer = self._connection.recv()
+                if answer.number == READY:
+                    self.ready.set()
+                    continue
                 with self._lock:
                     future = self._pending.pop(answer.number, None)
                 if future is not None:
@@ -183,6 +197,7 @@ class _Worker:
         with self._lock:
             self.is_over = True
             self.death = death
+            self.ready.set()
             waiting = list(self._pending.values())
             self._pending.clear()
         for future in waiting:

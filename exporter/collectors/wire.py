@@ -8,6 +8,9 @@ from typing import Any, Literal
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Reason, System
 
+READY = -1
+"""The number of the answer that nobody asked for: the process has started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -21,11 +24,12 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Run a task, or `check`, within so many seconds."""
+    """Run a task, or `check`, until then."""
 
     number: int
     task: str
-    seconds: float
+    until: float
+    """On the monotonic clock, which all processes share."""
 
 
 @dataclass(frozen=True, slots=True)

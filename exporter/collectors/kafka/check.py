@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import (
+    OFFSET_END,
     Consumer,
     ConsumerGroupTopicPartitions,
+    KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
@@ -45,6 +47,7 @@ def check_source(
                 ok=False,
                 detail="no topic can be seen; give the user Describe on the topics, "
                 "and check destinations.include and exclude",
+                required=True,
             )
         )
     groups, finding = _groups(client, settings, selection, deadline)
@@ -71,10 +74,7 @@ def _groups(
     client: KafkaClient, settings: KafkaSettings, selection: Selection, deadline: Deadline
 ) -> tuple[list[str], Finding]:
     if settings.group_names is not None:
-        names = list(settings.group_names)
-        return names, Finding(
-            "groups", ok=True, detail=f"{len(names)} groups by name", required=True
-        )
+        return _named_groups(client, settings.group_names, deadline)
     timeout = deadline.remaining()
     try:
         result = client.wait(client.admin.list_consumer_groups(request_timeout=timeout), timeout)
@@ -95,6 +95,28 @@ def _groups(
     return list(listing.states), Finding(
         "groups", ok=True, detail=f"{len(listing.states)} groups", required=True
     )
+
+
+def _named_groups(
+    client: KafkaClient, names: Sequence[str], deadline: Deadline
+) -> tuple[list[str], Finding]:
+    timeout = deadline.remaining()
+    allowed, refused = [], []
+    for name in names:
+        request = [ConsumerGroupTopicPartitions(name)]
+        future = client.admin.list_consumer_group_offsets(request, request_timeout=timeout)[name]
+        try:
+            client.wait(future, timeout)
+        except KafkaException as error:
+            fault = client.fault(error)
+            if fault.reason == "unauthorized":
+                refused.append(f"group {name}: {fault}")
+                continue
+        allowed.append(name)
+    if refused:
+        return allowed, Finding("groups", ok=False, detail=refused[0], required=True)
+    detail = f"{len(allowed)} groups by name"
+    return allowed, Finding("groups", ok=True, detail=detail, required=True)
 
 
 class _Probe:
@@ -123,9 +145,7 @@ class _Probe:
             seen = attempt()
         except KafkaException as error:
             inner = kafka_error(error)
-            text = describe(inner) if inner is not None else str(error)
-            if advice not in text:
-                text = f"{text}; {advice}"
+            text = describe(inner, advice) if inner is not None else f"{error}; {advice}"
             return Finding(feature, ok=False, detail=text, required=required)
         return Finding(feature, ok=True, detail=seen or "nothing there to try it on")
 
@@ -175,9 +195,11 @@ class _Probe:
     def read(self) -> str | None:
         if self._partition is None:
             return None
-        consumer = Consumer({**self._client.properties(), **READER, "auto.offset.reset": "latest"})
+        consumer = Consumer({**self._client.properties(), **READER})
         try:
-            consumer.assign([TopicPartition(self._partition.topic, self._partition.partition)])
+            consumer.assign(
+                [TopicPartition(self._partition.topic, self._partition.partition, OFFSET_END)]
+            )
             until = time.monotonic() + self._deadline.remaining()
             while time.monotonic() < until:
                 message = consumer.poll(0.1)
@@ -189,7 +211,7 @@ class _Probe:
                 return "records can be read, so markers are not counted as lag"
         finally:
             consumer.close()
-        return "no answer in time"
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
     def _one(self, call: Callable[[float], Any]) -> Any:
         timeout = self._deadline.remaining()

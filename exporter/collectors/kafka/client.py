@@ -14,7 +14,14 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.kafka.errors import collect_error, describe, kafka_error, reason_of
+from exporter.collectors.kafka.errors import (
+    collect_error,
+    describe,
+    harmless,
+    is_tls,
+    kafka_error,
+    reason_of,
+)
 from exporter.model import CollectError, Deadline, Problem
 from exporter.secrets import SecretFileError
 
@@ -86,7 +93,10 @@ class KafkaClient:
                 except KafkaException as error:
                     raise CollectError("invalid", _configuration_fault(error)) from None
                 self._made = time.monotonic()
-            return self._admin
+            admin = self._admin
+        # Serves what it has to say: complaints, and tokens that are to be renewed.
+        admin.poll(0)
+        return admin
 
     def renew_if_due(self, names_seen: int) -> bool:
         """Replace the client where it is old or has seen too many names; calls under way end with the old one."""
@@ -118,15 +128,20 @@ class KafkaClient:
     def metadata(self, deadline: Deadline, attempt: float) -> ClusterMetadata:
         """Return brokers and topics. Tries again while time is left, since one attempt asks one broker only.
 
-        Raises `CollectError` where no broker answers.
+        Raises `CollectError` where no broker answers; then the client is let go of, so that the next one takes
+        secrets and certificates as they are by then.
         """
         while True:
             try:
-                return self.admin.list_topics(timeout=min(attempt, max(deadline.remaining(), 0.1)))
+                found = self.admin.list_topics(timeout=min(attempt, max(deadline.remaining(), 0.1)))
             except KafkaException as error:
                 fault = self.fault(error)
                 if deadline.remaining() < attempt or fault.reason == "unauthorized":
+                    self.drop()
                     raise fault from None
+            else:
+                self._hint = None
+                return found
 
     def wait(self, future: Future[T], timeout: float) -> T:
         """Return the future's result; raises what the future raises, or `KafkaException` when time is up."""
@@ -159,7 +174,7 @@ class KafkaClient:
         known, now = self._hint, time.monotonic()
         if known is None or now - self._hinted > HINT_WEIGHS or _weight(error) <= _weight(known):
             self._hint, self._hinted = error, now
-        self._log.debug("connection.error", reason=reason, error=error.str())
+        self._log.debug("connection.error", reason=reason, error=harmless(error.str()))
 
 
 def _weight(error: KafkaError) -> int:
@@ -167,7 +182,7 @@ def _weight(error: KafkaError) -> int:
     code = error.code()
     if reason_of(error) == "unauthorized":
         return 0
-    if code == KafkaError._SSL:
+    if is_tls(error):
         return 1
     if code == KafkaError._RESOLVE:
         return 2
@@ -177,10 +192,7 @@ def _weight(error: KafkaError) -> int:
 def _configuration_fault(error: KafkaException) -> str:
     """Say which property librdkafka refuses, and never the value, which may be a secret."""
     inner = kafka_error(error)
-    text = inner.str() if inner is not None else ""
-    for mark in (' value "', " value '"):
-        if mark in text:
-            text = text.split(mark, maxsplit=1)[0]
+    text = harmless(inner.str()) if inner is not None else ""
     return f"librdkafka refuses the properties under `client`: {text}"
 
 
@@ -193,7 +205,7 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         # What matters is reported by the task that fails; these lines repeat it many times a second.
-        self._log.debug("librdkafka.message", text=record.getMessage())
+        self._log.debug("librdkafka.message", text=harmless(record.getMessage()))
 
 
 def _librdkafka_logger(source: str) -> logging.Logger:

@@ -17,7 +17,7 @@ from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.tail import Tails
-from exporter.collectors.kafka.topics import TopicFacts, Topology, read_topology
+from exporter.collectors.kafka.topics import TopicFacts, Topology, read_topology, topic_rights
 from exporter.model import (
     Deadline,
     Discovery,
@@ -113,11 +113,18 @@ class KafkaCollector:
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
         topology = read_topology(metadata, self._selection.topics)
         self._topology = topology
+        unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
         groups = self._end_listing(self._client, listing, deadline)
         commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
         ends = read_ends(self._client, topology, deadline)
         self._reread_overtaken(commits, ends, topology, deadline)
-        problems = [*topology.problems, *groups.problems, *commits.problems, *ends.problems]
+        problems = [
+            *unseen,
+            *topology.problems,
+            *groups.problems,
+            *commits.problems,
+            *ends.problems,
+        ]
         self._suspect(topology, ends, deadline, problems)
         recreated = self._facts.take_recreated()
         for topic in recreated:
@@ -131,7 +138,7 @@ class KafkaCollector:
             logs=ends.logs,
             positions=commits.positions,
             states=groups.states if self._settings.group_names is None else {},
-            logs_complete=topology.complete,
+            logs_complete=topology.complete and not unseen,
             groups_complete=groups.complete and self._settings.group_names is None,
             read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
             drained=self._tails.drained(),
@@ -148,6 +155,9 @@ class KafkaCollector:
         """
         states = dict(self._states)
         if not states:
+            # It says why, where no broker answers; a listing would be empty.
+            attempt = deadline.remaining() * ATTEMPT_SHARE
+            self._members_client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
             listing = self._begin_listing(self._members_client, deadline)
             groups = self._end_listing(self._members_client, listing, deadline)
             if groups.problems and not groups.states:

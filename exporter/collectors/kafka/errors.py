@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from confluent_kafka import KafkaError, KafkaException
 
 from exporter.model import CollectError, Problem, Reason
@@ -46,16 +48,35 @@ GONE = frozenset(
 UNSUPPORTED = frozenset({KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION})
 """The cluster has no such feature: nothing is wrong, and asking again is of no use."""
 
+_SILENT = _TIMEOUT | {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
+"""Codes of requests that got no answer, and don't know why."""
+
+_TLS_ADVICE = "check security.protocol and the ssl.* files under `client`"
 _ADVICE = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password under `client`",
-    KafkaError._SSL: "check security.protocol and the ssl.* files under `client`",
+    KafkaError._SSL: _TLS_ADVICE,
     KafkaError._RESOLVE: "check the host names in bootstrap_servers",
     KafkaError._TRANSPORT: "check bootstrap_servers, security.protocol and that a broker listens there",
-    KafkaError._ALL_BROKERS_DOWN: "check bootstrap_servers and that a broker listens there",
+    KafkaError._ALL_BROKERS_DOWN: "check bootstrap_servers, security.protocol and that a broker listens there",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give the user Describe on the cluster",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give the user Describe on the group",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give the user Describe on the topic",
 }
+
+
+_VALUES = [
+    (re.compile(pattern, re.DOTALL), instead)
+    for pattern, instead in (
+        (
+            r'Invalid value ".*" for configuration property',
+            "Invalid value for configuration property",
+        ),
+        (r'(property "[^"]*") value .* is outside', r"\1 is outside"),
+        (r"(sasl\.oauthbearer\.config) beginning at: .*", r"\1"),
+        (r"(client: Unsupported SASL mechanism): .*", r"\1"),
+        (r"(No provider for SASL mechanism) .*", r"\1 that sasl.mechanism names"),
+    )
+]
 
 
 def reason_of(error: KafkaError) -> Reason:
@@ -70,10 +91,32 @@ def reason_of(error: KafkaError) -> Reason:
     return "invalid"
 
 
-def describe(error: KafkaError) -> str:
-    """Say what happened and, where it is known, what to do about it."""
-    advice = _ADVICE.get(error.code())
-    return f"{error.str()}; {advice}" if advice else error.str()
+def is_tls(error: KafkaError) -> bool:
+    """Tell whether TLS was not agreed upon: librdkafka calls that a transport's failure, too."""
+    code = error.code()
+    return code == KafkaError._SSL or (code == KafkaError._TRANSPORT and "SSL" in error.str())
+
+
+def explains(hint: KafkaError, error: KafkaError) -> bool:
+    """Tell whether what the connection complained of says more than the request's own failure."""
+    return error.code() in _SILENT and (
+        hint.code() != KafkaError._ALL_BROKERS_DOWN or error.code() in _TIMEOUT
+    )
+
+
+def harmless(text: str) -> str:
+    """Return librdkafka's message without the property's value that it quotes."""
+    for pattern, instead in _VALUES:
+        text = pattern.sub(instead, text)
+    return text.strip()
+
+
+def describe(error: KafkaError, advice: str | None = None) -> str:
+    """Say what happened and what to do about it: `advice`, or what is known to help."""
+    text = harmless(error.str()).removesuffix(".")
+    if advice is None:
+        advice = _TLS_ADVICE if is_tls(error) else _ADVICE.get(error.code())
+    return f"{text}; {advice}" if advice else text
 
 
 def kafka_error(error: object) -> KafkaError | None:
@@ -90,10 +133,9 @@ def kafka_error(error: object) -> KafkaError | None:
 def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
     """Turn an error into the task's failure; `hint` is what the connection last complained of.
 
-    A request that times out, or finds no connection, does not know that no broker could be reached, or that the
-    password is wrong.
+    A request without an answer does not know that no broker could be reached, or that the password is wrong.
     """
-    if hint is not None and error.code() in _TIMEOUT | {KafkaError._TRANSPORT}:
+    if hint is not None and explains(hint, error):
         error = hint
     return CollectError(reason_of(error), describe(error))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
@@ -20,6 +20,9 @@ STATES: Mapping[ConsumerGroupState, GroupState] = {
     ConsumerGroupState.DEAD: "dead",
     ConsumerGroupState.EMPTY: "empty",
 }
+NOT_THERE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
+"""Descriptions that can't be had, and that is no failure: a group of the consumer protocol which reads a topic that may
+not be seen is a right not given."""
 BATCH = 200
 """Groups a describing call."""
 
@@ -77,7 +80,7 @@ def describe_groups(
                 inner = kafka_error(error)
                 if inner is not None and inner.code() in GONE:
                     groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
-                elif inner is None or inner.code() not in UNSUPPORTED:
+                elif inner is None or inner.code() not in NOT_THERE:
                     problems.append(problem(f"group {name}", error))
     return Memberships(groups, tuple(problems))
 

@@ -195,9 +195,10 @@ class Tails:
         topic = look.tail[0]
         if reason_of(error) == "unauthorized":
             self._denied[topic] = time.monotonic() + DENIED
+            text = describe(error, "give the user Read on the topic")
             if self.denied_reason is None:
-                self._log.info("tail.not_allowed", topic=topic, error=describe(error))
-            self.denied_reason = describe(error)
+                self._log.info("tail.not_allowed", topic=topic, error=text)
+            self.denied_reason = text
         else:
             self._log.debug("tail.look_failed", topic=topic, error=describe(error))
 

@@ -6,13 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import ClusterMetadata, ConfigResource
 
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import GONE, describe, kafka_error, problem, reason_of
 from exporter.model import Deadline, Problem
 
+OFFSETS_TOPIC = "__consumer_offsets"
+NO_TOPIC = "no topic can be seen; give the user Describe on the topics"
 BATCH = 500
 """Topics a request."""
 POLICY_KEPT = 600.0
@@ -51,6 +53,27 @@ def read_topology(metadata: ClusterMetadata, allowed: Mapping[str, bool]) -> Top
         leaders[name] = tuple(row)
     nodes = {broker.id: f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()}
     return Topology(leaders, nodes, complete, tuple(problems))
+
+
+def topic_rights(
+    client: KafkaClient, metadata: ClusterMetadata, deadline: Deadline
+) -> tuple[Problem, ...]:
+    """Say so where no topic is listed for lack of rights; a broker lists what may be seen, and calls that all.
+
+    Asked for a name, it tells: to who may not see the topic it refuses it, whether it exists or not.
+    """
+    if metadata.topics:
+        return ()
+    futures = client.admin.describe_topics(
+        TopicCollection([OFFSETS_TOPIC]), request_timeout=max(deadline.remaining(), 0.1)
+    )
+    try:
+        client.wait(futures[OFFSETS_TOPIC], deadline.remaining())
+    except KafkaException as error:
+        inner = kafka_error(error)
+        if inner is not None and inner.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return (Problem("unauthorized", "topics", NO_TOPIC),)
+    return ()
 
 
 class TopicFacts:
