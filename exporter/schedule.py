@@ -104,6 +104,8 @@ class Runner:
             task.accept(observation)
             problems = observation.problems
         except CollectError as error:
+            if self._stop.is_set():
+                return
             outcome.reached = False
             outcome.fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon

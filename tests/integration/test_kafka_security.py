@@ -394,7 +394,12 @@ def test_a_source_recovers_when_its_password_file_appears_or_is_corrected(
         for path in files.values():
             path.write_text(password("security-late\n"))
         exporter.wait(
-            lambda page: all(page.lags(name) == lags for name in files), "both to recover", 60
+            lambda page: (
+                all(page.lags(name) == lags for name in files)
+                and set(page.find("mq_collect_success").values()) == {1.0}
+            ),
+            "both to recover",
+            60,
         )
         seen = Seen.of(exporter)
     assert {name: row["up"] for name, row in seen.sources.items()} == dict.fromkeys(files, True)

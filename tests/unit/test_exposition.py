@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zlib
 
 import pytest
 from hypothesis import given
@@ -174,6 +175,13 @@ def test_a_removed_source_takes_its_series_with_it() -> None:
     page.remove("s")
     assert "mq_lag_messages" not in text(page)
     assert text(page, encoding="gzip") == text(page)
+
+
+def test_a_gzip_page_is_one_member() -> None:
+    page = b"".join(exposition(family(), family("mq_consumers")).page("", "gzip").chunks)
+    reader = zlib.decompressobj(31)
+    assert reader.decompress(page).decode() == text(exposition(family(), family("mq_consumers")))
+    assert (reader.eof, reader.unused_data) == (True, b"")
 
 
 def test_what_did_not_change_is_not_rendered_again() -> None:

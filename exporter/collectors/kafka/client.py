@@ -44,6 +44,12 @@ MAX_AGE = 6 * 3600.0
 """Seconds after which the client is replaced: librdkafka keeps a handle for every topic that it ever saw."""
 MAX_NAMES_SEEN = 10_000
 """Distinct topics and groups, beyond those that exist, after which it is replaced sooner."""
+OUTLIVES = 60.0
+"""Seconds by which a request to a group's coordinator outlives the task's own deadline.
+
+One whose time is up inside librdkafka can abort the process when its coordinator answers after all (librdkafka#4605);
+so the task stops waiting first, and the client is let go of with the request.
+"""
 GRACE = 1.0
 """Seconds that librdkafka may be late with the failure of a request whose time is up."""
 HINT_VALID = 12.0
@@ -143,10 +149,10 @@ class KafkaClient:
                 self._hint = None
                 return found
 
-    def wait(self, future: Future[T], timeout: float) -> T:
+    def wait(self, future: Future[T], timeout: float, grace: float = GRACE) -> T:
         """Return the future's result; raises what the future raises, or `KafkaException` when time is up."""
         try:
-            return future.result(timeout + GRACE)
+            return future.result(timeout + grace)
         except FutureTimeoutError:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
@@ -162,6 +168,7 @@ class KafkaClient:
     def unreached(self, problem: Problem) -> CollectError:
         """Turn what no broker answered into the failure of a task."""
         self.admin.poll(0)
+        self.drop()
         hint = self._hint if time.monotonic() - self._hinted < HINT_VALID else None
         if hint is None:
             return CollectError(problem.reason, f"{problem.subject}: {problem.message}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
-from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
 from exporter.model import Deadline, GroupMembers, GroupState, Memberships, Problem
 
@@ -72,10 +72,12 @@ def describe_groups(
                 )
             )
             break
-        futures = client.admin.describe_consumer_groups(batch, request_timeout=timeout)
+        futures = client.admin.describe_consumer_groups(batch, request_timeout=timeout + OUTLIVES)
         for name, future in futures.items():
             try:
-                groups[name] = _members(client.wait(future, timeout), wanted)
+                groups[name] = _members(
+                    client.wait(future, deadline.remaining(), grace=0.0), wanted
+                )
             except KafkaException as error:
                 inner = kafka_error(error)
                 if inner is not None and inner.code() in GONE:

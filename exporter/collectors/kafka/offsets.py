@@ -17,7 +17,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec
 
-from exporter.collectors.kafka.client import GRACE, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
 from exporter.collectors.kafka.errors import GONE, describe, kafka_error, problem, reason_of
 from exporter.collectors.kafka.topics import Topology
 from exporter.model import Deadline, Log, Positions, Problem
@@ -125,7 +125,7 @@ def _in_window(
             return False
         partitions = [TopicPartition(*pair) for pair in named] if named is not None else None
         request = ConsumerGroupTopicPartitions(group, partitions)
-        timeout = max(deadline.remaining(), 0.01)
+        timeout = deadline.remaining() + OUTLIVES
         future = admin.list_consumer_group_offsets([request], request_timeout=timeout)[group]
         in_flight.add(group)
         future.add_done_callback(lambda done: answers.put((group, done)))
@@ -135,7 +135,7 @@ def _in_window(
         pass
     while in_flight:
         try:
-            group, future = answers.get(timeout=deadline.remaining() + GRACE)
+            group, future = answers.get(timeout=deadline.remaining())
         except queue.Empty:
             break
         in_flight.discard(group)
