@@ -137,13 +137,14 @@ def test_a_broker_that_accepts_and_never_answers(
 def test_faults_leak_neither_threads_nor_memory(
     cluster: KafkaCluster, truth: dict[Key, int], exporter: Exporter
 ) -> None:
-    process = psutil.Process(exporter.pid)
+    process, node = psutil.Process(exporter.pid), cluster.address(0)
     threads, memory = [], []
     for _ in range(4):
         cluster.pause(0)
-        exporter.wait(lambda p: p.value("mq_collect_success", task="backlog") == 0, "the fault")
+        exporter.wait(lambda p: p.value("mq_node_up", node=node) == 0, "the node to be down")
         cluster.resume(0)
         cluster.wait_broker(0)
+        exporter.wait(lambda p: p.value("mq_node_up", node=node) == 1, "the node to be up")
         exporter.cycles(2)
         threads.append(process.num_threads())
         memory.append(process.memory_info().rss)
