@@ -96,7 +96,7 @@ class LogSubscription:
         self.deleted_topic = 0
         self.orphaned = False
         """Whether there is a position on a destination that does not exist."""
-        self._past: set[int] = set()
+        self._past: dict[int, None] = {}  # an empty set is three times as large, and there are many
         self._below: dict[int, int] = {}
         self._starts: Sequence[int | None] = ()
         self._shrunk = False
@@ -171,7 +171,7 @@ class LogSubscription:
         if position > end:
             self._past_end(partition)
         elif self._past:
-            self._past.discard(partition)
+            self._past.pop(partition, None)
         self.lag[index] = max(end - effective, 0)
         before = self.committed[index]
         self.committed[index] = position
@@ -282,7 +282,7 @@ class LogSubscription:
     def _past_end(self, partition: int) -> None:
         if partition in self._past:
             return
-        self._past.add(partition)
+        self._past[partition] = None
         if self._seen:
             self.past_end += 1
 
@@ -310,6 +310,6 @@ class LogSubscription:
             self.labels.append(label)
         for partition in gone - keep:
             self.stale.pop(partition, None)
-            self._past.discard(partition)
+            self._past.pop(partition, None)
             self._below.pop(partition, None)
         self._find_unassigned()

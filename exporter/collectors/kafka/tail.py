@@ -8,7 +8,7 @@ position gets a record, or the end of the partition. It never joins a group and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -54,6 +54,14 @@ class Look(NamedTuple):
     end: int
 
 
+class _Stand(NamedTuple):
+    """Where a group stood in a topic at the last look, and whether nothing was left to ask about that."""
+
+    offsets: Mapping[int, int | None]
+    ends: Sequence[int | None]
+    settled: bool
+
+
 @dataclass(slots=True)
 class _Known:
     """What was found in one partition: nothing in [empty_from, empty_to), a record at or behind `record`."""
@@ -69,7 +77,7 @@ class Tails:
     def __init__(self, properties: Callable[[], dict[str, Any]], source: str) -> None:
         self._properties = properties
         self._known: dict[Tail, _Known] = {}
-        self._stood: dict[tuple[str, str], Mapping[int, int | None]] = {}
+        self._stood: dict[tuple[str, str], _Stand] = {}
         self._denied: dict[str, float] = {}
         self._consumers: dict[bool, Consumer] = {}
         self._log = structlog.get_logger(__name__).bind(source=source)
@@ -134,18 +142,24 @@ class Tails:
         for group, by_topic in positions:
             isolated = read_committed(group)
             for topic, offsets in by_topic.items():
-                before = self._stood.get((group, topic), offsets)
-                self._stood[group, topic] = offsets
                 log = logs.get(topic)
                 if log is None or time.monotonic() < self._denied.get(topic, 0.0):
                     continue
-                for look in _standing(topic, log, offsets, before, isolated=isolated):
+                ends = log.stable if isolated else log.end
+                before = self._stood.get((group, topic))
+                if before is not None and before == (offsets, ends, True):
+                    continue
+                asked = False
+                stood = offsets if before is None else before.offsets
+                for look in _standing(topic, log, offsets, stood, isolated=isolated):
                     known = self._known.get(look.tail)
-                    chosen = wanted.get(look.tail)
                     if known is not None and _answered(known, look):
                         continue
+                    asked = True
+                    chosen = wanted.get(look.tail)
                     if chosen is None or chosen.position < look.position:
                         wanted[look.tail] = look
+                self._stood[group, topic] = _Stand(offsets, ends, not asked and stood == offsets)
         return wanted
 
     def _read(self, isolated: bool, looks: dict[tuple[str, int], Look], until: float) -> None:
@@ -234,5 +248,5 @@ def _standing(
         end, start = ends[partition], log.start[partition]
         if end is None or start is None or start >= end:
             continue
-        if 0 < end - max(position, start) <= SMALL_LAG and before.get(partition) == position:
+        if before.get(partition) == position and 0 < end - max(position, start) <= SMALL_LAG:
             yield Look((topic, partition, isolated), max(position, start), end)
