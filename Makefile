@@ -61,11 +61,13 @@ clean: ## Remove everything that make has made, .venv and the downloaded Kafka t
 
 $(RUNTIME): requirements.lock
 	@scripts/create-venv $(PYTHON)
+	@echo "setting up .venv, which takes some 20 seconds the first time"
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml
 	@scripts/create-venv $(PYTHON)
+	@echo "setting up .venv for development, which takes a minute the first time"
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@

@@ -59,9 +59,8 @@ class View:
     def table(self, overview: Overview, rows: int) -> Table:
         """Return the worst `rows` subscriptions as a table."""
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-        table.add_column("SOURCE", overflow="fold")
-        table.add_column("DESTINATION", overflow="fold")
-        table.add_column("GROUP", overflow="fold")
+        for name in ("SOURCE", "DESTINATION", "GROUP"):
+            table.add_column(name, no_wrap=True, overflow="ellipsis")
         for name in ("LAG", "IN/S", "OUT/S", "CONSUMERS"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("TREND", no_wrap=True)
@@ -87,7 +86,8 @@ class View:
         for source in overview["sources"]:
             if not source["up"]:
                 fault = printable(source["message"] or "not yet read")
-                lines.append(Text(f"{printable(source['source'])}: {fault}", style="red"))
+                style = "red" if source["message"] else "dim"
+                lines.append(Text(f"{printable(source['source'])}: {fault}", style=style))
         return Group(*lines, self.table(overview, rows))
 
 
@@ -120,7 +120,8 @@ def watch(
                 answered = True
             except (OSError, ValueError) as error:
                 answered = False
-                screen = Text(printable(f"{title}: no answer: {error}"), style="red")
+                reason = getattr(error, "reason", error)
+                screen = Text(printable(f"{title}: no answer: {reason}"), style="red")
             except (KeyError, TypeError, AttributeError):
                 answered = False
                 screen = Text(f"{title}: no answer: this is no mq-lag-exporter", style="red")
@@ -129,6 +130,9 @@ def watch(
             else:
                 console.print(screen)
             shown += 1
+            if not answered and shown == 1:
+                # Nobody is there, or not what is looked for: later on, a daemon may be restarted.
+                break
             if looks is not None and shown >= looks:
                 break
             stop.wait(max(interval - (time.monotonic() - started), 0.1))

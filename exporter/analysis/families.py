@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from exporter.analysis.limits import within_limit
+from exporter.analysis.group import Group
+from exporter.analysis.limits import Brought, Budget, most_lagging_first
 from exporter.analysis.log_state import LogState
+from exporter.analysis.rates import CounterTable
 from exporter.analysis.subscription import LogSubscription
 from exporter.analysis.topic import LogTopic
-from exporter.catalogue import ANOMALIES
+from exporter.catalogue import ANOMALIES, LOSSES
 from exporter.model import GROUP_STATES
 
 Value = int | float | None
@@ -43,29 +45,69 @@ class View:
     per_partition: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    topics: Sequence[LogTopic]
+    groups: Sequence[Group]
+    subscriptions: Sequence[LogSubscription]
+    dropped: int = 0
+
+
 def show(state: LogState, view: View, now: float) -> Shown:
     """Return what `state` shows at `now`: nothing that is older than `hold`, not more than `max_series`."""
-    fixed = [*_topic_families(state, view, now), *_group_families(state, view, now)]
-    count = sum(len(family.labels) for family in fixed)
-    visible = [sub for sub in state.subscriptions.values() if now - sub.read_at <= view.hold]
-    room = view.max_series - count
-    shown, dropped = visible, 0
-    if sum(_at_most(sub, view) for sub in visible) > room:
-        sizes = {id(sub): _size(sub, view, now) for sub in visible}
-        shown = within_limit(
-            visible,
-            room=room,
-            size=lambda sub: sizes[id(sub)],
-            lag=LogSubscription.total_lag,
-            shown=lambda sub: sub.shown,
-        )
-        dropped = sum(sizes.values()) - sum(sizes[id(sub)] for sub in shown)
-    for sub in visible:
+    every = _Chosen(
+        list(state.topics.values()),
+        [group for group in state.groups.values() if now - group.read_at <= view.hold],
+        [sub for sub in state.subscriptions.values() if now - sub.read_at <= view.hold],
+    )
+    chosen = every if _fits(every, view) else _choose(state, every, view, now)
+    for sub in every.subscriptions:
         sub.shown = False
-    for sub in shown:
+    for sub in chosen.subscriptions:
         sub.shown = True
-    families = [*fixed, *_subscription_families(shown, view, now)]
-    return Shown(families, sum(len(family.labels) for family in families), dropped)
+    families = [
+        *_topic_families(chosen.topics, state.topic_produced, view, now),
+        *_group_families(chosen.groups),
+        _losses(state),
+        *_subscription_families(chosen.subscriptions, view, now),
+    ]
+    return Shown(families, sum(len(family.labels) for family in families), chosen.dropped)
+
+
+def _fits(every: _Chosen, view: View) -> bool:
+    """Whether all of it fits for certain."""
+    most = _TOPIC_SERIES * sum(topic.partitions for topic in every.topics)
+    most += (2 + len(GROUP_STATES)) * len(every.groups) + len(LOSSES)
+    return most + sum(_at_most(sub, view) for sub in every.subscriptions) <= view.max_series
+
+
+def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
+    """Leave out whole subscriptions, the least lagging first, and topics and groups that none of the shown has.
+
+    A subscription brings its topic's and its group's series along. What room is left goes to other topics, then groups.
+    """
+    budget = Budget(view.max_series - len(LOSSES))
+    topics: Brought[LogTopic] = Brought(
+        lambda topic: _count(_topic_families([topic], state.topic_produced, view, now)), budget, {}
+    )
+    groups: Brought[Group] = Brought(lambda group: _count(_group_families([group])), budget, {})
+    shown: list[LogSubscription] = []
+    for sub in most_lagging_first(
+        every.subscriptions, lag=LogSubscription.total_lag, shown=lambda sub: sub.shown
+    ):
+        group = state.groups.get(sub.group)
+        own = _size(sub, view, now)
+        if budget.take(own + topics.need(sub.topic) + groups.need(group)):
+            topics.add(sub.topic)
+            groups.add(group)
+            shown.append(sub)
+        else:
+            budget.dropped += own
+    return _Chosen(topics.fill(every.topics), groups.fill(every.groups), shown, budget.dropped)
+
+
+def _count(families: Iterable[Family]) -> int:
+    return sum(len(family.labels) for family in families)
 
 
 def _family(name: str, labels: list[str], values: list[Value]) -> Family:
@@ -97,9 +139,13 @@ def _sum(values: Sequence[Value]) -> Value:
     return sum(known) if known and len(known) == len(values) else None
 
 
-def _topic_families(state: LogState, view: View, now: float) -> list[Family]:
-    topics = list(state.topics.values())
-    counters = state.topic_produced
+_TOPIC_SERIES = 5
+"""Series of a partition, at most."""
+
+
+def _topic_families(
+    topics: Sequence[LogTopic], counters: CounterTable, view: View, now: float
+) -> list[Family]:
     labels = (
         list(chain.from_iterable(topic.labels for topic in topics))
         if view.per_partition
@@ -148,8 +194,7 @@ def _stable_where_below(topic: LogTopic) -> Sequence[Value]:
 # Groups
 
 
-def _group_families(state: LogState, view: View, now: float) -> list[Family]:
-    groups = [group for group in state.groups.values() if now - group.read_at <= view.hold]
+def _group_families(groups: Sequence[Group]) -> list[Family]:
     stated = [group for group in groups if group.state is not None]
     return [
         _family("mq_group_members", [g.label for g in groups], [g.members for g in groups]),
@@ -161,12 +206,15 @@ def _group_families(state: LogState, view: View, now: float) -> list[Family]:
         Family(
             "mq_group_rebalances_total", [g.label for g in stated], [g.rebalances for g in stated]
         ),
-        Family(
-            "mq_subscriptions_lost_total",
-            [state.labeler({"reason": reason}) for reason in state.losses],
-            list(state.losses.values()),
-        ),
     ]
+
+
+def _losses(state: LogState) -> Family:
+    return Family(
+        "mq_subscriptions_lost_total",
+        [state.labeler({"reason": reason}) for reason in state.losses],
+        list(state.losses.values()),
+    )
 
 
 # Subscriptions

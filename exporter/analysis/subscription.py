@@ -162,25 +162,25 @@ class LogSubscription:
         self, index: int, partition: int, position: int, start: int, end: int
     ) -> int:
         """Take one position; returns how many messages were processed since the look before."""
-        effective = position
+        before = self.committed[index]
+        self.committed[index] = position
+        self.lag[index] = max(end - max(position, start), 0)
+        # Deleted unread at the look before: what moves past these was not processed.
+        lost_up_to = self._below.get(partition, 0) if self._below else 0
         if position < start:
             self._below_start(partition, position, start)
-            effective = start
         elif self._below:
             self._below.pop(partition, None)
         if position > end:
             self._past_end(partition)
         elif self._past:
             self._past.pop(partition, None)
-        self.lag[index] = max(end - effective, 0)
-        before = self.committed[index]
-        self.committed[index] = position
         if before is None or position == before or position > end:
             return 0
         if position < before:
             self.rewinds += 1
             return 0
-        return max(effective - max(before, start), 0)
+        return max(position - max(before, lost_up_to), 0)
 
     def hold(self) -> None:
         """The group could not be read this time: everything stays as it is."""

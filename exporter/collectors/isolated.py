@@ -66,7 +66,10 @@ class IsolatedCollector:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
-        findings: Sequence[Finding] = self._ask("check", deadline).value
+        try:
+            findings: Sequence[Finding] = self._ask("check", deadline).value
+        except WorkerDiedError as death:
+            raise CollectError("internal", str(death)) from None
         return findings
 
     def close(self) -> None:

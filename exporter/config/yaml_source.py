@@ -190,8 +190,9 @@ class _Reader:
         for problem in result.problems:
             self._fault(node, path, problem)
         try:
-            result.text.encode("utf-8")
-        except UnicodeEncodeError:
+            # JSON writes what is beyond the first plane as a pair of surrogates, and JSON is YAML.
+            return result.text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
             self._fault(node, path, "not valid Unicode")
         return result.text
 

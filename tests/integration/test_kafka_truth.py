@@ -409,3 +409,22 @@ def test_counters_follow_what_was_produced_and_consumed(world: World) -> None:
     assert page.value("mq_lag_messages", **counted, partition="1") == 0
     for partition, lag in ((0, 50), (1, 0)):
         world.truth.lags[group, topic, partition] = lag
+
+
+def test_a_group_that_deletes_what_it_has_read_loses_nothing(world: World) -> None:
+    """As Kafka Streams does with its repartition topics."""
+    group, topic = "truth-deletes", "truth-deletes"
+    create_topic(world.bootstrap, topic, 1, 3)
+    commit_offsets(world.bootstrap, group, {(topic, 0): 0})
+    sub = {"group": group, "destination": topic}
+    world.exporter.wait(lambda p: p.value("mq_consumed_messages_total", **sub) == 0, "the group")
+    for read in range(20, 120, 20):
+        produce(world.bootstrap, topic, 0, 20)
+        commit_offsets(world.bootstrap, group, {(topic, 0): read})
+        delete_records(world.bootstrap, {(topic, 0): read})
+    page = world.exporter.wait(
+        lambda p: p.value("mq_consumed_messages_total", **sub) == 100, "what was consumed"
+    )
+    assert page.value("mq_messages_lost_total", **sub) == 0
+    assert page.value("mq_lag_messages", **sub, partition="0") == 0
+    world.truth.lags[group, topic, 0] = 0

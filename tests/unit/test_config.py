@@ -191,6 +191,10 @@ def test_errors_and_sources_can_go_to_another_process() -> None:
         assert (type(again(error)), str(again(error))) == (type(error), str(error))
 
 
+def test_a_pair_of_surrogates_as_json_writes_it_is_one_character() -> None:
+    assert source('    groups: {names: ["\\ud83d\\ude42"]}\n').groups.names == ("🙂",)
+
+
 # What is taken
 
 

@@ -118,11 +118,32 @@ def test_jumping_over_lost_messages_consumes_only_what_was_there() -> None:
     assert shown("mq_consumed_messages_total", **SUB) == 20
 
 
+@pytest.mark.parametrize(
+    ("case", "after", "start", "consumed", "lost", "lag"),
+    [
+        ("read, committed and deleted between two looks", 1000, 900, 900, 0, 0),
+        ("deleted as far as it was read, as Kafka Streams does", 1000, 1000, 900, 0, 0),
+        ("deleted further than it was read", 150, 180, 50, 30, 820),
+    ],
+)
+def test_what_was_read_before_it_was_deleted_is_consumed(
+    case: str, after: int, start: int, consumed: int, lost: int, lag: int
+) -> None:
+    s = state()
+    s.observe(look({"t": log((0, 100))}, {"g": {"t": {0: 100}}}), 0.0)
+    s.observe(look({"t": log((start, 1000))}, {"g": {"t": {0: after}}}), 1.0)
+    shown = seen(s, 1.0)
+    assert (case, shown("mq_consumed_messages_total", **SUB)) == (case, consumed)
+    assert shown("mq_messages_lost_total", **SUB) == lost
+    assert shown("mq_lag_messages", **POSITION) == lag
+
+
 def test_standing_at_the_start_while_it_moves_is_no_loss() -> None:
     s = state()
     for now, start in enumerate([0, 40, 80]):
         s.observe(look({"t": log((start, 100))}, {"g": {"t": {0: start}}}), float(now))
     assert seen(s, 2.0)("mq_messages_lost_total", **SUB) == 0
+    assert seen(s, 2.0)("mq_consumed_messages_total", **SUB) == 80
 
 
 def test_past_the_end_is_counted_when_it_begins() -> None:
@@ -398,6 +419,21 @@ def test_past_the_limit_whole_subscriptions_are_left_out_the_least_lagging_first
     assert lagging == {f"g{index}" for index in range(2, 10)}
     assert shown.shown.series <= everything - 18
     assert shown.shown.dropped > 0
+
+
+def test_a_limit_keeps_the_worst_subscription_with_its_topic_and_group() -> None:
+    s = state()
+    topics = {f"t{index}": log((0, 100)) for index in range(30)}
+    groups = {f"g{index}": {f"t{index}": {0: 100 - index}} for index in range(30)}
+    s.observe(look(topics, groups), 0.0)
+    shown = seen(s, 0.0, View(hold=120.0, max_series=60, per_partition=True))
+    worst = {"destination": "t29", "partition": "0"}
+    assert shown("mq_lag_messages", **worst, group="g29") == 29
+    assert shown("mq_log_end_offset", **worst) == 100
+    assert shown("mq_group_state", group="g29", state="stable") == 1
+    assert shown.shown.series <= 60
+    everything = seen(s, 0.0).shown.series
+    assert shown.shown.dropped == everything - shown.shown.series
 
 
 def test_a_shown_subscription_stays_until_another_lags_clearly_more() -> None:

@@ -250,7 +250,7 @@ def test_without_a_terminal_each_look_stands_below_the_one_before() -> None:
 
 
 def test_a_look_that_fails_says_so_and_the_next_one_is_taken() -> None:
-    faults = iter([OSError("connection refused"), ValueError("no JSON")])
+    faults = iter([None, OSError("connection refused"), ValueError("no JSON")])
 
     def fetch() -> dict[str, Any]:
         fault = next(faults, None)
@@ -258,10 +258,19 @@ def test_a_look_that_fails_says_so_and_the_next_one_is_taken() -> None:
             raise fault
         return overview(row())
 
-    text = watched(fetch, console(), 3, threading.Event())
-    lines = text.splitlines()
-    assert lines[:2] == ["here: no answer: connection refused", "here: no answer: no JSON"]
+    text = watched(fetch, console(), 4, threading.Event())
+    said = [line for line in text.splitlines() if "no answer" in line]
+    assert said == ["here: no answer: connection refused", "here: no answer: no JSON"]
     assert cells(text)[-1][:3] == ["shop", "orders", "billing"]
+
+
+def test_it_ends_where_nobody_answers_at_first() -> None:
+    def fetch() -> dict[str, Any]:
+        raise OSError("connection refused")
+
+    there = console()
+    code = watch(fetch, title="here", interval=0.01, stop=threading.Event(), console=there)
+    assert (code, written(there)) == (1, "here: no answer: connection refused\n")
 
 
 @pytest.mark.parametrize("answer", [{}, [], {"sources": [], "subscriptions": [{}]}])
