@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Set as AbstractSet
 
+SAMPLES = 16
+"""Samples kept of a window: a rate's time is at most this part longer than the window."""
 NOTHING: frozenset[int] = frozenset()
 
 
@@ -17,6 +19,7 @@ class CounterTable:
 
     def __init__(self, window: float) -> None:
         self._window = window
+        self._last: float | None = None
         self._free: list[int] = []
         self._born: list[float] = []
         self._samples: deque[tuple[float, list[int]]] = deque()
@@ -63,7 +66,9 @@ class CounterTable:
             samples.popleft()
         if samples:
             self._compute(now, *samples[0], stale)
-        samples.append((now, self.values.copy()))
+        self._last = now
+        if not samples or now - samples[-1][0] >= self._window / SAMPLES:
+            samples.append((now, self.values.copy()))
 
     def _compute(self, now: float, then: float, before: list[int], stale: AbstractSet[int]) -> None:
         known = len(before)
@@ -83,7 +88,7 @@ class CounterTable:
             rates[slot] = (value - base) / (now - start) if now > start else None
 
     def _follow_gaps(self, now: float, stale: AbstractSet[int]) -> None:
-        last = self._samples[-1][0] if self._samples else now
+        last = now if self._last is None else self._last
         for slot in stale:
             self._stale_since.setdefault(slot, last)
         for slot in [slot for slot in self._stale_since if slot not in stale]:

@@ -60,3 +60,13 @@ def test_a_gap_in_the_samples_is_averaged_over() -> None:
     table.values[slot] = 600
     table.sample(60.0)
     assert table.rates[slot] == pytest.approx(10.0)
+
+
+def test_frequent_samples_are_not_all_kept() -> None:
+    table = CounterTable(16.0)
+    slot = table.allocate(0.0)
+    for step in range(1_000):
+        table.values[slot] += 1
+        table.sample(0.1 * step)
+    assert len(table._samples) <= 18
+    assert table.rates[slot] == pytest.approx(10.0)
