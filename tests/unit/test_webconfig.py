@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from exporter import webconfig
 from exporter.webconfig import RateLimit, Users, WebConfigError, load
+from exporter.webconfig.ciphers import TLS12_SUITES
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 Write = Callable[[str], Path]
@@ -102,7 +103,7 @@ def test_cipher_suites_are_go_names_in_order(write: Write) -> None:
 
 def test_every_go_suite_is_known_to_openssl() -> None:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    for name in webconfig._TLS12_SUITES.values():
+    for name in TLS12_SUITES.values():
         made.set_ciphers(name)
 
 
@@ -332,7 +333,7 @@ def test_unknown_user_costs_as_much_as_a_known_one(hashings: list[bytes]) -> Non
 def test_remembered_passwords_are_bounded(
     monkeypatch: pytest.MonkeyPatch, hashings: list[bytes]
 ) -> None:
-    monkeypatch.setattr(webconfig, "_REMEMBERED_LOGINS", 2)
+    monkeypatch.setattr(webconfig.users, "_REMEMBERED_LOGINS", 2)
     users = Users(dict.fromkeys("abc", HASH))
     for user in "abcc":
         assert users.allow(basic(user, "right"))

@@ -1,0 +1,59 @@
+"""What is asked and what is answered, and the pieces in which an answer goes out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+PIECE_BYTES = 256 * 1024
+_TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for.
+
+    Header names are lower-case, the path is decoded, the last of a repeated query key counts.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What it gets: `chunks` one after the other; the length and the usual headers are added."""
+
+    status: int
+    content_type: str
+    chunks: Sequence[bytes]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
+    """Return a response of one line of text."""
+    return Response(status, _TEXT, (f"{text}\n".encode(),), headers)
+
+
+def pieces(head: bytes, chunks: Sequence[bytes]) -> Iterator[bytes | memoryview]:
+    """Join small chunks and cut large ones without copying.
+
+    Each piece is worth a call, and none is so large that a slow client could not take it in time.
+    """
+    waiting, size = [head], len(head)
+    for chunk in chunks:
+        if size + len(chunk) <= PIECE_BYTES:
+            waiting.append(chunk)
+            size += len(chunk)
+            continue
+        if waiting:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        if len(chunk) <= PIECE_BYTES:
+            waiting, size = [chunk], len(chunk)
+            continue
+        view = memoryview(chunk)
+        for start in range(0, len(chunk), PIECE_BYTES):
+            yield view[start : start + PIECE_BYTES]
+    if waiting:
+        yield b"".join(waiting)

@@ -1,0 +1,139 @@
+"""The file's keys as typed models; an error names the key and what was expected."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from exporter.webconfig.ciphers import TLS12_SUITES, TLS13_SUITES, Curve
+
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
+_GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_ClientAuth = Literal[
+    "", "NoClientCert", "RequestClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"
+]
+_Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
+# The headers that can be set, and their values where these are an enumeration.
+_HEADERS: dict[str, tuple[str, ...]] = {
+    "Strict-Transport-Security": (),
+    "X-Content-Type-Options": ("nosniff",),
+    "X-Frame-Options": ("deny", "sameorigin"),
+    "X-XSS-Protection": (),
+    "Content-Security-Policy": (),
+}
+
+
+def _client_auth(value: object) -> object:
+    if value in ("RequireAnyClientCert", "RequireClientCert"):
+        message = "a certificate can't be taken unverified here; use RequireAndVerifyClientCert"
+        raise ValueError(message)
+    return value
+
+
+def _suite(value: str) -> str:
+    if value not in TLS12_SUITES and value not in TLS13_SUITES:
+        message = f"expected one of {', '.join([*TLS12_SUITES, *sorted(TLS13_SUITES)])}"
+        raise ValueError(message)
+    return value
+
+
+def _bcrypt_hash(value: str) -> str:
+    if not _BCRYPT.fullmatch(value):
+        message = 'expected a bcrypt hash ($2y$…, as `htpasswd -nBC 10 ""` prints it)'
+        raise ValueError(message)
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if name not in _HEADERS:
+            message = f"{name} can't be set; expected one of {', '.join(_HEADERS)}"
+            raise ValueError(message)
+        allowed = _HEADERS[name]
+        if allowed and text not in allowed:
+            message = f"{name}: expected {' or '.join(allowed)}"
+            raise ValueError(message)
+        if not text.isascii() or not text.isprintable():
+            message = f"{name}: expected printable ASCII on one line"
+            raise ValueError(message)
+    return {name: text for name, text in value.items() if text}
+
+
+def _go_seconds(value: object) -> object:
+    if value == 0 and not isinstance(value, bool):
+        return 0.0
+    if not isinstance(value, str) or not re.fullmatch(f"(?:{_GO_DURATION.pattern})+|0", value):
+        message = "expected a duration such as 1s or 250ms"
+        raise ValueError(message)
+    return sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_DURATION.findall(value))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class _Tls(_Section):
+    cert: str = ""
+    key: str = ""
+    client_ca: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = ""
+    client_auth_type: Annotated[_ClientAuth, BeforeValidator(_client_auth)] = ""
+    client_allowed_sans: list[str] = []
+    min_version: _Version = "TLS12"
+    max_version: Literal["TLS12", "TLS13"] = "TLS13"
+    cipher_suites: list[Annotated[str, AfterValidator(_suite)]] = []
+    curve_preferences: Annotated[list[Curve], Field(max_length=1)] = []
+    prefer_server_cipher_suites: bool = True
+
+    @property
+    def enabled(self) -> bool:
+        """Whether TLS is asked for, by the same keys as in exporter-toolkit."""
+        given = (
+            self.cert,
+            self.key,
+            self.client_ca,
+            self.cert_file,
+            self.key_file,
+            self.client_ca_file,
+        )
+        return any(given) or bool(self.client_auth_type)
+
+
+Tls = _Tls  # the class keeps its name: messages quote it
+
+
+class _Http(_Section):
+    http2: bool = True
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
+
+
+class _RateLimit(_Section):
+    interval: Annotated[float, BeforeValidator(_go_seconds)] = 0.0
+    burst: int = 0
+
+    @model_validator(mode="after")
+    def _burst_lets_some_pass(self) -> Self:
+        if self.interval and self.burst < 1:
+            message = "burst: expected at least 1 with an interval"
+            raise ValueError(message)
+        return self
+
+
+class File(_Section):
+    """The whole file."""
+
+    tls_server_config: _Tls = _Tls()
+    http_server_config: _Http = _Http()
+    basic_auth_users: dict[str, Annotated[str, AfterValidator(_bcrypt_hash)]] = {}
+    rate_limit: _RateLimit = _RateLimit()

@@ -1,0 +1,78 @@
+"""Basic authentication: users, their bcrypt hashes, and what a client sends."""
+
+import base64
+import binascii
+import hashlib
+import secrets
+import threading
+from collections.abc import Mapping
+
+import bcrypt
+
+_BCRYPT_INPUT_BYTES = 72  # it looks at no more: Go cuts the rest off, the library refuses it
+_REMEMBERED_LOGINS = 256
+
+
+class Users:
+    """Who may come in: users and their bcrypt hashes.
+
+    A right password is hashed once, and after that known by a keyed digest.
+    """
+
+    def __init__(self, hashes: Mapping[str, str]) -> None:
+        """Take `hashes` by user name."""
+        self._hashes = {user.encode(): value.encode() for user, value in hashes.items()}
+        # Checked for unknown users, so that the time taken doesn't tell which users there are.
+        self._decoy = max(
+            self._hashes.values(), key=lambda value: value.split(b"$")[2], default=b""
+        )
+        self._digest_key = secrets.token_bytes(32)
+        self._known: set[bytes] = set()
+        # One hash at a time: strangers who guess get one core, not all.
+        self._hashing = threading.Lock()
+
+    def allow(self, authorization: str | None) -> bool:
+        """Tell whether this header has a user and the password; yes, where there are no users."""
+        if not self._hashes:
+            return True
+        credentials = _basic_credentials(authorization)
+        if credentials is None:
+            return False
+        user, password = credentials
+        stored = self._hashes.get(user)
+        digest = self._digest(user, password, stored or self._decoy)
+        if digest in self._known:
+            return True
+        with self._hashing:
+            matches = _matches(password, stored or self._decoy)
+        if not matches or stored is None:
+            return False
+        if len(self._known) >= _REMEMBERED_LOGINS:
+            self._known.clear()
+        self._known.add(digest)
+        return True
+
+    def _digest(self, *parts: bytes) -> bytes:
+        digest = hashlib.blake2b(key=self._digest_key, digest_size=32)
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big") + part)
+        return digest.digest()
+
+
+def _basic_credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = decoded.partition(b":")
+    return (user, password) if colon else None
+
+
+def _matches(password: bytes, stored: bytes) -> bool:
+    try:
+        return bcrypt.checkpw(password[:_BCRYPT_INPUT_BYTES], stored)
+    except ValueError:  # a hash that only looked like one
+        return False
