@@ -113,7 +113,9 @@ class KafkaCollector:
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
         topology = read_topology(metadata, self._selection.topics)
         self._topology = topology
-        unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
+        unseen: tuple[Problem, ...] = ()
+        if not self._name_partitions:
+            unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
         groups = self._end_listing(self._client, listing, deadline)
         commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
         ends = read_ends(self._client, topology, deadline)
