@@ -32,6 +32,8 @@ GROUP_STATES: tuple[GroupState, ...] = (
     "dead",
     "empty",
 )
+NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
+"""States of a group without members."""
 
 
 class CollectError(Exception):

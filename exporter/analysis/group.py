@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from exporter.model import GroupMembers, GroupState
+from exporter.model import NOBODY, GroupMembers, GroupState
 
 REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completing_rebalance"})
-NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 
 
 class Group:

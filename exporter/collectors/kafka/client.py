@@ -162,17 +162,20 @@ class KafkaClient:
         inner = kafka_error(error)
         if inner is None:
             return CollectError("internal", f"{type(error).__name__}: {error}")
-        hint = self._hint if time.monotonic() - self._hinted < HINT_VALID else None
-        return collect_error(inner, hint)
+        return collect_error(inner, self._recent_hint())
 
     def unreached(self, problem: Problem) -> CollectError:
         """Turn what no broker answered into the failure of a task."""
         self.admin.poll(0)
         self.drop()
-        hint = self._hint if time.monotonic() - self._hinted < HINT_VALID else None
+        hint = self._recent_hint()
         if hint is None:
             return CollectError(problem.reason, f"{problem.subject}: {problem.message}")
         return CollectError(reason_of(hint), describe(hint))
+
+    def _recent_hint(self) -> KafkaError | None:
+        """Return what the connection complained of, while that can explain a failure."""
+        return self._hint if time.monotonic() - self._hinted < HINT_VALID else None
 
     def _on_error(self, error: KafkaError) -> None:
         reason = reason_of(error)

@@ -19,6 +19,7 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.tail import Tails
 from exporter.collectors.kafka.topics import TopicFacts, Topology, read_topology, topic_rights
 from exporter.model import (
+    NOBODY,
     Deadline,
     Discovery,
     Finding,
@@ -41,7 +42,6 @@ One broker that hangs costs each step its whole share, and must leave time for t
 """
 WHOLE_AGAIN = 0.9
 """Part of the interval after which all groups are described, and not only those that changed."""
-NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 
 
 class Share:

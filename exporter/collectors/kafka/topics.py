@@ -84,8 +84,6 @@ class TopicFacts:
         self._ids: dict[str, str] = {}
         self._policies: dict[str, tuple[float, bool]] = {}
         self._recreated: set[str] = set()
-        self.unreadable: Problem | None = None
-        """Why clean-up policies can't be read, where that is so."""
 
     def known(self, name: str) -> bool:
         """Whether the topic's id has been read."""
@@ -150,12 +148,10 @@ class TopicFacts:
                     missing = _unless_gone(f"configuration of topic {resource.name}", error)
                     if missing is not None and missing.reason == "unauthorized":
                         # A right not given is a feature that is not there, not a failure of each cycle.
-                        self.unreadable = missing
                         self._policies[resource.name] = (now, False)
                     elif missing is not None:
                         problems.append(missing)
                     continue
-                self.unreadable = None
                 policy = config["cleanup.policy"].value or ""
                 self._policies[resource.name] = (now, "compact" in policy)
         return problems
