@@ -52,7 +52,7 @@ lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev \
 	  --constraint requirements.lock --output-file requirements-dev.lock
 
-clean: ## Remove everything that make has made, .venv and the downloaded Kafka too
+clean: ## Remove everything that make has made, .venv and the brokers in .cache too
 	rm -rf .venv .cache dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

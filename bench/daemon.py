@@ -42,11 +42,20 @@ class Scrape(NamedTuple):
 class Daemon:
     """A running exporter with one Kafka source; a context manager."""
 
-    def __init__(self, bootstrap: str, scale: Scale, interval_seconds: float, folder: Path) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        scale: Scale,
+        interval_seconds: float,
+        folder: Path,
+        *,
+        times: bool = False,
+    ) -> None:
+        """`times` looks at the time behind each look at the backlog, and not only behind the first."""
         self._ports = PortBlock()
         self._port = self._ports.take()
         self._folder = folder
-        self._config = folder / f"{scale.name}-{interval_seconds:g}s.yaml"
+        self._config = folder / f"{scale.name}-{interval_seconds:g}s{'-times' * times}.yaml"
         source: dict[str, object] = {
             "name": "bench",
             "system": "kafka",
@@ -56,7 +65,9 @@ class Daemon:
                 "backlog": f"{interval_seconds:g}s",
                 "consumers": "1h",
                 "discovery": "1h",
+                "latency": f"{interval_seconds:g}s" if times else "1h",
             },
+            "probe": {"enabled": False},
         }
         if scale.max_series is not None:
             source["max_series"] = scale.max_series

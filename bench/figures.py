@@ -30,6 +30,10 @@ class Figures:
     scrape_cpu_seconds: float
     """The dearest of the kinds."""
     peak_mb: float
+    time_cpu_seconds: float
+    """Of the ages, a cycle, on top of the backlog."""
+    time_peak_mb: float
+    """With the ages."""
 
 
 def figures(result: Result) -> Figures:
@@ -49,6 +53,8 @@ def figures(result: Result) -> Figures:
         scrape_wall_seconds=max(median(scrape.wall_seconds) for scrape in scrapes),
         scrape_cpu_seconds=max(scrape.cpu_seconds or 0.0 for scrape in scrapes),
         peak_mb=result.memory.peak_mb,
+        time_cpu_seconds=max(_cpu(result.times.cycles) - cycle_cpu, 0.0),
+        time_peak_mb=result.times.memory.peak_mb,
     )
 
 

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from confluent_kafka import (
@@ -18,7 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from bench.scales import Scale
+from bench.scales import SPREAD_SECONDS, Scale
 
 IN_FLIGHT = 20
 """Groups whose offsets are set at once; with more of them some time out."""
@@ -119,13 +120,22 @@ def _produce(bootstrap: str, scale: Scale, ends: dict[tuple[str, int], int]) -> 
         if error is not None:
             faults.append(error)
 
+    began = time.time() - SPREAD_SECONDS
     for topic, partition, count in scale.logs():
-        for _ in range(ends[topic, partition], count):
+        for number in range(ends[topic, partition], count):
+            produce = partial(
+                producer.produce,
+                topic,
+                VALUE,
+                partition=partition,
+                on_delivery=delivered,
+                timestamp=round(1000 * (began + SPREAD_SECONDS * number / count)),
+            )
             try:
-                producer.produce(topic, VALUE, partition=partition, on_delivery=delivered)
+                produce()
             except BufferError:
                 producer.flush(SECONDS)
-                producer.produce(topic, VALUE, partition=partition, on_delivery=delivered)
+                produce()
         producer.poll(0)
     unsent = producer.flush(SECONDS)
     if faults or unsent:

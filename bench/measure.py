@@ -11,14 +11,18 @@ from pathlib import Path
 from bench.daemon import KINDS, Daemon, DaemonError, Kind
 from bench.floor import Floor, measure_floor
 from bench.page import (
+    Ages,
     Cycle,
     Metric,
     Verdict,
+    ages,
     failures,
     has_all,
     judge,
     last_cycle,
+    runs,
     series_count,
+    succeeded,
 )
 from bench.processes import Memory, cpu_between, cpu_seconds, memory
 from bench.scales import Place, Scale, Standing
@@ -58,6 +62,24 @@ class ScrapeCost:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeCost:
+    """What the ages cost, and how soon they are there. Subscriptions are groups times the topics that each reads."""
+
+    subscriptions: int
+    runs: int
+    """Looks at the time, from a cold start, until every position has an age and every subscription a bound."""
+    seconds: float
+    """The same from the start of the process."""
+    at_once: Ages
+    """Behind the first look."""
+    ages: Ages
+    """At the end."""
+    cycles: Sequence[CycleCost]
+    """With a look at the time in each."""
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """All that was measured at one scale."""
 
@@ -74,10 +96,11 @@ class Result:
     busy_scrapes: ScrapeCost
     series: int
     memory: Memory
+    times: TimeCost
 
 
 def measure(bootstrap: str, scale: Scale, folder: Path) -> Result:
-    """Measure the floor, then the exporter twice: with time between its cycles, and without."""
+    """Measure the floor, then the exporter: with time between its cycles, without, and with the ages."""
     truth = scale.truth()
     floor = measure_floor(bootstrap, FLOOR_CYCLES, FLOOR_SECONDS)
     with Daemon(bootstrap, scale, scale.interval_seconds, folder) as daemon:
@@ -90,8 +113,11 @@ def measure(bootstrap: str, scale: Scale, folder: Path) -> Result:
         second = first_page(daemon, truth)
         busy = busy_scrapes(daemon)
         last = daemon.page()
+    with Daemon(bootstrap, scale, scale.interval_seconds, folder, times=True) as daemon:
+        times = measure_times(daemon, scale)
+        timed = daemon.page()
     counted = failures(page)
-    for reason, count in failures(last).items():
+    for reason, count in (*failures(last).items(), *failures(timed).items()):
         counted[reason] = counted.get(reason, 0) + count
     verdicts = judge(page, truth)
     if all(verdict.ok for verdict in verdicts.values()):
@@ -109,6 +135,7 @@ def measure(bootstrap: str, scale: Scale, folder: Path) -> Result:
         busy_scrapes=busy,
         series=series_count(page),
         memory=held,
+        times=times,
     )
 
 
@@ -151,6 +178,38 @@ def run_cycles(daemon: Daemon, scale: Scale, count: int) -> list[CycleCost]:
         costs.append(CycleCost(cpu_between(before, after), cycle.seconds))
         before = after
     return costs
+
+
+def measure_times(daemon: Daemon, scale: Scale) -> TimeCost:
+    """Wait until every age is there, then measure cycles with a look at the time in each."""
+    wanted = (scale.positions, scale.groups * scale.topics_per_group)
+    looks: list[tuple[float, Ages]] = []
+    while time.monotonic() - daemon.started < FIRST_PAGE_SECONDS:
+        time.sleep(POLL_SECONDS)
+        try:
+            page = daemon.page()
+        except ConnectionRefusedError:
+            daemon.check()
+            continue
+        began = runs(page, "latency")
+        if not succeeded(page, "latency") or (looks and looks[-1][0] == began):
+            continue
+        looks.append((began, ages(page)))
+        if (looks[-1][1].known, looks[-1][1].bounded) == wanted:
+            break
+    else:
+        raise DaemonError(f"not every age is there: {looks[-1:]}")
+    seconds = time.monotonic() - daemon.started
+    cycles = run_cycles(daemon, scale, scale.settling_cycles + CYCLES)
+    return TimeCost(
+        subscriptions=wanted[1],
+        runs=len(looks),
+        seconds=seconds,
+        at_once=looks[0][1],
+        ages=ages(daemon.page()),
+        cycles=cycles[scale.settling_cycles :],
+        memory=memory(daemon.pid),
+    )
 
 
 def quiet_scrapes(daemon: Daemon, scale: Scale, kind: Kind) -> ScrapeCost:

@@ -13,6 +13,10 @@ from bench.scales import Place, Standing
 Metric = Literal["mq_lag_messages", "mq_committed_offset"]
 METRICS: tuple[Metric, ...] = ("mq_lag_messages", "mq_committed_offset")
 
+TOLERANCE_SECONDS = 1.0
+TOLERANCE_RATIO = 0.01
+"""The exporter's defaults."""
+
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _SUCCESS = re.compile(
     rb'^mq_collect_last_success_timestamp_seconds\{[^}]*task="backlog"[^}]*\} (\S+)$', re.MULTILINE
@@ -42,6 +46,54 @@ class Verdict:
     def ok(self) -> bool:
         """Whether every series is there, once, and right."""
         return self.right == self.expected and not (self.unexpected or self.duplicate)
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How many positions have an age, and how many subscriptions a bound for it."""
+
+    known: int
+    bounded: int
+    wide: int
+    """Bounds that are wider than the tolerance by default."""
+
+
+def ages(page: bytes) -> Ages:
+    """Return what the page says of time."""
+    text = page.decode()
+    oldest: dict[tuple[str, str], float] = {}
+    known = 0
+    for place, seconds in _samples("mq_lag_seconds", text):
+        known += 1
+        key = (place.group, place.topic)
+        oldest[key] = max(oldest.get(key, 0.0), seconds)
+    bounds = {
+        (place.group, place.topic): bound
+        for place, bound in _samples("mq_lag_seconds_uncertainty", text)
+    }
+    wide = sum(
+        bound > max(TOLERANCE_SECONDS, TOLERANCE_RATIO * oldest.get(key, 0.0))
+        for key, bound in bounds.items()
+    )
+    return Ages(known, len(bounds), wide)
+
+
+def runs(page: bytes, task: str) -> float:
+    """Return when the task's last run that succeeded began, in Unix time."""
+    found = re.search(
+        rb'^mq_collect_last_success_timestamp_seconds\{[^}]*task="'
+        + task.encode()
+        + rb'"[^}]*\} (\S+)$',
+        page,
+        re.MULTILINE,
+    )
+    return float(found[1]) if found else 0.0
+
+
+def succeeded(page: bytes, task: str) -> bool:
+    """Tell whether the task's last run got a whole answer."""
+    pattern = rb'^mq_collect_success\{[^}]*task="' + task.encode() + rb'"[^}]*\} 1$'
+    return re.search(pattern, page, re.MULTILINE) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +144,11 @@ def judge(page: bytes, truth: Mapping[Place, Standing]) -> dict[Metric, Verdict]
     return {metric: _judge(metric, _samples(metric, text), truth) for metric in METRICS}
 
 
-def _samples(metric: Metric, text: str) -> list[tuple[Place, float]]:
+def _samples(metric: str, text: str) -> list[tuple[Place, float]]:
     found = []
     for labels, value in re.findall(rf"^{metric}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
         by_name = dict(_LABEL.findall(labels))
-        place = Place(by_name["group"], by_name["destination"], int(by_name["partition"]))
+        place = Place(by_name["group"], by_name["destination"], int(by_name.get("partition", -1)))
         found.append((place, float(value)))
     return found
 

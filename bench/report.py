@@ -99,6 +99,18 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         "memory, peak",
         f"{found.peak_mb:.0f} MB ({peaks}), the floor {result.floor.peak_mb:.0f} MB",
     )
+    times = result.times
+    bounded = f"{times.ages.bounded:,} of {times.subscriptions:,} subscriptions with a bound"
+    yield (
+        "ages",
+        f"{times.ages.known:,} of {result.positions:,} known, {bounded}, {times.ages.wide:,} too wide",
+    )
+    yield (
+        "ages, all of them",
+        f"after {times.runs} looks ({times.at_once.known:,} after the first), {times.seconds:.1f} s from the start",
+    )
+    yield "ages, CPU", f"{found.time_cpu_seconds:.3f} s a cycle on top of the backlog's"
+    yield "ages, memory, peak", f"{found.time_peak_mb:.0f} MB"
     yield "memory, proportional", f"{result.memory.proportional_mb:.0f} MB at the end"
 
 

@@ -108,6 +108,10 @@ SCALES: Mapping[str, Scale] = {
 }
 
 
+SPREAD_SECONDS = 3600.0
+"""Time over which a partition's messages were enqueued, one after the other at an even pace, up to the run's start."""
+
+
 def messages(log: int) -> int:
     """Return how many messages the partition with this number, over all topics, holds: none, some, or thousands."""
     if log % 10 == 0:
@@ -124,4 +128,4 @@ def position(group: int, log: int, end: int) -> int:
         return end
     if turn == 1:
         return 0
-    return end * (1 + (group * 31 + log) % 8) // 9
+    return end * (1 + (group * 31 + log) % 96) // 97

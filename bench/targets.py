@@ -49,7 +49,10 @@ _AT_M = (
     _Limit("cycle, CPU", "s", 1, 0.6, lambda f: f.cycle_cpu_seconds),
     _Limit("peak memory", "MB", 1, 150, lambda f: f.peak_mb),
     _Limit("first complete page", "s", 1, 3, lambda f: f.first_page_seconds),
+    _Limit("ages, CPU on top of a cycle", "s", 1, 1, lambda f: f.time_cpu_seconds),
 )
+MOST_LOOKS = 3
+"""Looks at the time from a cold start until every age is there, with its bound, at scale M."""
 
 _GROWING: tuple[tuple[str, Callable[[Figures], float]], ...] = (
     ("cycle, CPU", lambda f: f.cycle_cpu_seconds),
@@ -74,6 +77,10 @@ def outcomes(results: Mapping[str, Result]) -> list[Outcome]:
     if "M" in results:
         at_m = figures(results["M"])
         found += [limit.judge("M", at_m) for limit in _AT_M]
+        looks = results["M"].times.runs
+        found.append(
+            Outcome("M", "ages, looks", f"at most {MOST_LOOKS}", f"{looks}", looks <= MOST_LOOKS)
+        )
         if "L" in results:
             growth = results["L"].positions / results["M"].positions
             at_l = figures(results["L"])

@@ -15,6 +15,8 @@ DESTINATION = ("system", "source", "vhost", "destination")
 LOG = ("system", "source", "destination")
 GROUP = ("system", "source", "group")
 SOURCE = ("system", "source")
+LATENCY_BUCKETS = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
+PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,14 @@ class Metric:
     section: str
     per_partition: bool = False
     systems: tuple[str, ...] = ("kafka",)
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, without +Inf."""
 
 
 def _rows() -> tuple[Metric, ...]:
     sub, dest, log, group, source = SUBSCRIPTION, DESTINATION, LOG, GROUP, SOURCE
     backlog, rates, consumers, own = "Backlog", "Rates", "Consumers", "The exporter"
+    time, probe = "Time", "Probes"
     return (
         Metric(
             "mq_lag_messages",
@@ -99,6 +104,13 @@ def _rows() -> tuple[Metric, ...]:
             backlog,
         ),
         Metric(
+            "mq_message_size_bytes",
+            "gauge",
+            dest,
+            "Mean size of the messages that were read lately: key, value and headers.",
+            backlog,
+        ),
+        Metric(
             "mq_produced_messages_total",
             "counter",
             dest,
@@ -141,6 +153,79 @@ def _rows() -> tuple[Metric, ...]:
             sub,
             "Messages processed a second, over the rate window.",
             rates,
+        ),
+        Metric(
+            "mq_lag_seconds",
+            "gauge",
+            sub,
+            "Age of the oldest message not yet processed; 0 with no lag.",
+            time,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_lag_seconds_uncertainty",
+            "gauge",
+            sub,
+            "Most seconds by which the subscription's largest age may be off, where that can be told.",
+            time,
+        ),
+        Metric(
+            "mq_lag_seconds_method",
+            "gauge",
+            (*sub, "method"),
+            "1 for the method by which the subscription's age is found.",
+            time,
+        ),
+        Metric(
+            "mq_latency_seconds",
+            "histogram",
+            sub,
+            "Seconds from the enqueueing of a message to its consumption, one observation per seen movement.",
+            time,
+            buckets=LATENCY_BUCKETS,
+        ),
+        Metric(
+            "mq_commit_interval_seconds",
+            "gauge",
+            sub,
+            "Longest of the recent gaps between movements of the position while there was something to process.",
+            time,
+        ),
+        Metric(
+            "mq_timestamp_anomalies_total",
+            "counter",
+            (*source, "kind"),
+            "Timestamps in the future, missing, or unreadable.",
+            time,
+        ),
+        Metric(
+            "mq_time_to_loss_seconds",
+            "gauge",
+            sub,
+            "Seconds until retention reaches the first unread message at the present rates; +Inf where it will not.",
+            time,
+        ),
+        Metric(
+            "mq_probe_latency_seconds",
+            "histogram",
+            (*source, "node", "stage"),
+            "Seconds from the sending of a probe to the stage: publish, receive, ack.",
+            probe,
+            buckets=PROBE_BUCKETS,
+        ),
+        Metric(
+            "mq_probe_messages_total",
+            "counter",
+            (*source, "node", "result"),
+            "Probes sent, received in time, lost, and failed to be published.",
+            probe,
+        ),
+        Metric(
+            "mq_probe_success",
+            "gauge",
+            (*source, "node"),
+            "1 if the last due probe came back in time.",
+            probe,
         ),
         Metric(
             "mq_consumers",

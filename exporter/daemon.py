@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,12 @@ class Daemon:
             source.stop()
         if self.server is not None:
             self.server.stop(until.remaining())
-        late = [source for source in sources if not source.join(until.remaining())]
+        # Side by side, since each may have something to clean up.
+        with ThreadPoolExecutor(max(len(sources), 1)) as threads:
+            ended = list(threads.map(lambda source: source.join(until.remaining()), sources))
         if self.server is not None:
-            self._log.info("daemon.stopped", clean=not late)
-        return not late
+            self._log.info("daemon.stopped", clean=all(ended))
+        return all(ended)
 
     def run_once(self) -> bool:
         """Run each task of each source once; tell whether every source could be reached."""

@@ -27,7 +27,7 @@ sources:
     system: kafka
     bootstrap_servers: "{bootstrap_servers}"
     groups: {{names: {groups}}}
-    schedule: {{backlog: 1s, consumers: 10s}}
+    schedule: {{backlog: 1s, latency: 1s, consumers: 10s}}
     rate_window: 20s
 """
 STOP_SECONDS = 1.5
@@ -47,6 +47,7 @@ def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
         groups=[reader.group for reader in READERS],
     )
     config = parse(text, "demo", os.environ)
+    cluster.make_topic(config.sources[0].probe.destination)
     workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
     daemon = Daemon(config, make=_collector)
     workload.start()

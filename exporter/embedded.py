@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 QUIET = logging.Logger("embedded", logging.CRITICAL)  # noqa: LOG001 - not shared, so not leaked
 BROKERS = 3
+MAKE_SECONDS = 5.0
 STEP = 0.1
 """Seconds between two steps of a simulated client."""
 
@@ -53,6 +54,11 @@ class EmbeddedKafka:
         )
         brokers = self._host.list_topics(timeout=10).brokers.values()
         self.bootstrap_servers = ",".join(f"{b.host}:{b.port}" for b in brokers)
+
+    def make_topic(self, name: str) -> None:
+        """Make a topic by producing to it; these brokers know no other way."""
+        self._host.produce(name, b"")
+        self._host.flush(MAKE_SECONDS)
 
 
 class Workload:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from exporter.analysis.families import Family, Shown
+from exporter.analysis.families import Family
 from exporter.analysis.log_state import Node
 from exporter.model import REASONS
 from exporter.schedule import Outcome
@@ -16,7 +16,9 @@ def health_families(
     label: Labeler,
     outcomes: Mapping[str, Outcome],
     nodes: Mapping[str, Node],
-    shown: Shown,
+    *,
+    series: int,
+    dropped: int,
 ) -> Sequence[Family]:
     """Return the families that tell how a source fares; they are there from the first page on."""
     source = [label({})]
@@ -37,6 +39,6 @@ def health_families(
             [label({"task": task, "reason": reason}) for task in outcomes for reason in REASONS],
             [run.failures.get(reason, 0) for run in runs for reason in REASONS],
         ),
-        Family("mq_series", source, [shown.series]),
-        Family("mq_series_dropped", source, [shown.dropped]),
+        Family("mq_series", source, [series]),
+        Family("mq_series_dropped", source, [dropped]),
     )

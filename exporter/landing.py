@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from exporter import __version__
+from exporter.readable import age, loss, number, standing
 
 ROWS = 100
 STYLE = """
@@ -21,6 +22,8 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 def landing_page(overview: dict[str, Any]) -> str:
     """Return the page as HTML; every name in it is escaped."""
     subscriptions = overview["subscriptions"]
+    shown = subscriptions[:ROWS]
+    losses = any(map(loss, shown))
     more = len(subscriptions) - ROWS
     note = (
         f"<p>… and {more} more, in the <a href='api/v1/subscriptions'>JSON</a>.</p>"
@@ -37,8 +40,10 @@ def landing_page(overview: dict[str, Any]) -> str:
         "<h2>Sources</h2><table><tr><th>source<th>system<th>state<th class='n'>series"
         + "".join(map(_source, overview["sources"]))
         + "</table><h2>Subscriptions, most lagging first</h2><table><tr><th>source<th>destination<th>group"
-        "<th class='n'>lag<th class='n'>produced/s<th class='n'>consumed/s<th class='n'>consumers"
-        + "".join(map(_subscription, subscriptions[:ROWS]))
+        "<th class='n'>lag<th class='n'>age"
+        + ("<th class='n'>loss in" if losses else "")
+        + "<th class='n'>produced/s<th class='n'>consumed/s<th class='n'>consumers"
+        + "".join(_subscription(row, losses=losses) for row in shown)
         + f"</table>{note}</html>"
     )
 
@@ -55,16 +60,15 @@ def _source(row: dict[str, Any]) -> str:
     )
 
 
-def _subscription(row: dict[str, Any]) -> str:
-    numbers = (
-        _number(row["lag_messages"], 0),
-        _number(row["produced_messages_per_second"], 1),
-        _number(row["consumed_messages_per_second"], 1),
-        _number(row["consumers"], 0),
-    )
+def _subscription(row: dict[str, Any], *, losses: bool) -> str:
+    late = "n bad" if standing(row) == "bad" else "n"
+    cells = [
+        (late, number(row["lag_messages"], 0)),
+        (late, age(row)),
+        *([("n bad", loss(row))] if losses else []),
+        ("n", number(row["produced_messages_per_second"], 1)),
+        ("n", number(row["consumed_messages_per_second"], 1)),
+        ("n", number(row["consumers"], 0)),
+    ]
     names = "".join(f"<td>{escape(row[key])}" for key in ("source", "destination", "group"))
-    return f"<tr>{names}" + "".join(f"<td class='n'>{number}" for number in numbers)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+    return f"<tr>{names}" + "".join(f"<td class='{kind}'>{text}" for kind, text in cells)

@@ -32,6 +32,16 @@ GROUP_STATES: tuple[GroupState, ...] = (
     "dead",
     "empty",
 )
+Method = Literal["time_index", "record", "head", "percentile", "estimate"]
+METHODS: tuple[Method, ...] = ("time_index", "record", "head", "percentile", "estimate")
+"""How an age was found."""
+Stage = Literal["publish", "receive", "ack"]
+STAGES: tuple[Stage, ...] = ("publish", "receive", "ack")
+"""What of a probe is timed: the broker's acknowledgement, the receipt, the commit."""
+ProbeResult = Literal["sent", "received", "lost", "failed"]
+PROBE_RESULTS: tuple[ProbeResult, ...] = ("sent", "received", "lost", "failed")
+TimestampAnomaly = Literal["future", "missing", "unreadable"]
+TIMESTAMP_ANOMALIES: tuple[TimestampAnomaly, ...] = ("future", "missing", "unreadable")
 NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
 
@@ -123,14 +133,75 @@ class Memberships:
     problems: Sequence[Problem] = ()
 
 
+class Retention(NamedTuple):
+    """When a log's messages are deleted; None is never."""
+
+    seconds: float | None
+    """Age of a message."""
+    size: int | None
+    """Bytes of a partition."""
+
+
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Facts that change seldom; a task returns it for its problems, the collector keeps the rest."""
+    """Facts that change seldom."""
 
+    retention: Mapping[str, Retention] = field(default_factory=dict)
+    """By destination, where it is known."""
     problems: Sequence[Problem] = ()
 
 
-Observation = LogBacklog | Memberships | Discovery
+class Stamps(NamedTuple):
+    """When the oldest unread messages of one subscription were enqueued: three columns, a partition a row.
+
+    A partition that lags and is not among them is one whose time is not known.
+    """
+
+    partitions: Sequence[int]
+    times: Sequence[float]
+    """Unix time in seconds. +inf where there is no unread message after all."""
+    errors: Sequence[float]
+    """Seconds by which the time may be off; negative where that can't be told."""
+    method: Method
+
+
+@dataclass(frozen=True, slots=True)
+class LogTimes:
+    """What is known of time at one look at a source whose destinations are logs."""
+
+    at: float
+    """When the positions were read, in Unix time."""
+    stamps: Mapping[tuple[str, str], Stamps]
+    """(group, destination) to its times; subscriptions without lag may be missing."""
+    latencies: Mapping[tuple[str, str], Sequence[float]]
+    """(group, destination), those that are followed, to seconds from enqueue to consumption; one a movement."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Destination to how many messages were read since the last look, and their bytes."""
+    anomalies: Mapping[TimestampAnomaly, int] = field(default_factory=dict)
+    """Timestamps that were newly found to be wrong."""
+    problems: Sequence[Problem] = ()
+
+
+class NodeProbe(NamedTuple):
+    """What became of one probe of one node. Times are in seconds from the sending; None is one that did not come."""
+
+    node: str
+    sent: bool
+    """Whether there was a way to send it."""
+    publish: float | None
+    receive: float | None
+    ack: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """One round of probes."""
+
+    probes: Sequence[NodeProbe]
+    problems: Sequence[Problem] = ()
+
+
+Observation = LogBacklog | Memberships | Discovery | LogTimes | Probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +238,8 @@ class Collector(Protocol):
 
     system: System
     tasks: Mapping[str, Callable[[Deadline], Observation]]
+    follows: Mapping[str, str]
+    """Tasks that run right after another one, whatever became of it, to the one before."""
 
     def due_early(self, task: str) -> bool:
         """Whether the task has a reason to run before its time."""
@@ -177,5 +250,8 @@ class Collector(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connections without waiting for a broker; a task under way may fail."""
+        """Leave nothing behind on the brokers, as far as that takes no more than about a second, and let go of them.
+
+        A task that is under way may fail.
+        """
         ...

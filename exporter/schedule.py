@@ -14,6 +14,8 @@ from exporter.model import CollectError, Deadline, Observation, Problem, Reason,
 
 PHASE = 0.1
 """Part of the interval by which tasks are kept apart, chosen by chance."""
+SOONEST = 0.7
+"""Part of its interval that has to be over before a task that follows another runs again."""
 TICK = 0.25
 """Seconds between two looks at whether a task is due early."""
 BACK_OFF: frozenset[Reason] = frozenset({"unauthorized"})
@@ -59,6 +61,8 @@ class Task:
     accept: Callable[[Observation], None]
     """Takes what was observed."""
     due_early: Callable[[], bool] = lambda: False
+    follows: bool = False
+    """Whether it runs when it is woken by the task before it, and not by the clock."""
 
 
 class Runner:
@@ -70,10 +74,14 @@ class Runner:
         self.outcome = outcome
         self._after = after
         self._stop = threading.Event()
+        self._woken = threading.Event()
+        self._followers: list[Runner] = []
         self._log = structlog.get_logger(__name__).bind(source=task.source, task=task.name)
         self._reported: tuple[Reason, str] | None = None
         self._thread = threading.Thread(
-            target=self._loop, name=f"{task.source}/{task.name}", daemon=True
+            target=self._follow if task.follows else self._loop,
+            name=f"{task.source}/{task.name}",
+            daemon=True,
         )
 
     def start(self) -> None:
@@ -83,6 +91,15 @@ class Runner:
     def stop(self) -> None:
         """Ask for an end; a run that is under way goes on to its deadline."""
         self._stop.set()
+        self._woken.set()
+
+    def leads(self, follower: Runner) -> None:
+        """Wake `follower` after each run."""
+        self._followers.append(follower)
+
+    def wake(self) -> None:
+        """Run a task that follows, now or behind the run that is under way."""
+        self._woken.set()
 
     def join(self, timeout: float) -> bool:
         """Wait for the end; tell whether it came."""
@@ -158,9 +175,24 @@ class Runner:
         refused = 0
         while not self._stop.is_set():
             self.run_once()
+            for follower in self._followers:
+                follower.wake()
             refused = refused + 1 if self.outcome.reason in BACK_OFF else 0
             due = next_due(due, time.monotonic(), interval, refused)
             self._wait(due + phase)
+
+    def _follow(self) -> None:
+        """Run whenever the task before has run, and not much more often than the task's own interval says."""
+        due = time.monotonic()
+        while True:
+            self._woken.wait()
+            self._woken.clear()
+            if self._stop.is_set():
+                return
+            now = time.monotonic()
+            if now >= due:
+                due = now + self.task.interval * SOONEST
+                self.run_once()
 
     def _wait(self, due: float) -> None:
         """Wait until the task is due, or due early, or to be stopped."""

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import structlog
 
-from exporter.analysis.families import Shown, View, show
+from exporter.analysis.families import Family, Shown, View, show
 from exporter.analysis.log_state import LogState
+from exporter.analysis.probes import ProbeState
 from exporter.analysis.rows import rows
+from exporter.analysis.time_families import show_times
 from exporter.config import KafkaSource
 from exporter.exposition import Exposition, labeler
 from exporter.health import health_families
-from exporter.model import Collector, LogBacklog, Memberships, Observation, Until
+from exporter.model import (
+    Collector,
+    Discovery,
+    LogBacklog,
+    LogTimes,
+    Memberships,
+    Observation,
+    Probes,
+    Until,
+)
 from exporter.schedule import Outcome, Runner, Task
 
 NOTHING = Shown((), 0, 0)
+BESIDE = ("times", "probes")
+"""What is shown beside the backlog, each by itself."""
+
+
+class _Beside(NamedTuple):
+    """What another task than the backlog's shows: since when, and how many series."""
+
+    at: float
+    series: int
 
 
 class Source:
@@ -43,6 +63,9 @@ class Source:
         self.outcomes = {name: Outcome(last_success=started) for name in collector.tasks}
         if heir_of is not None:
             self.outcomes.update(heir_of.outcomes)
+        self._probes: ProbeState = (
+            heir_of._probes if heir_of is not None else ProbeState(self._label)
+        )
         self._view = View(
             hold=config.hold,
             max_series=config.max_series,
@@ -51,11 +74,18 @@ class Source:
         self._shown = NOTHING
         self._observed: float | None = heir_of._observed if heir_of is not None else None
         self._visible = False
+        self._beside: dict[str, _Beside] = {} if heir_of is None else dict(heir_of._beside)
+        if config.probe.enabled is False:
+            self._end_probes()
+        self._generation = self.state.generation
         self._ended = False
         self._runners = [
             Runner(self._task(name, run), self.outcomes[name], self._publish_health)
             for name, run in collector.tasks.items()
         ]
+        runners = {runner.task.name: runner for runner in self._runners}
+        for follower, leader in collector.follows.items():
+            runners[leader].leads(runners[follower])
         self._log = structlog.get_logger(__name__).bind(source=config.name)
         self._publish_health()
 
@@ -65,6 +95,12 @@ class Source:
         other.state.set_rate_window(self.config.rate_window)
         other.state.reselect()
         return other.state
+
+    def _end_probes(self) -> None:
+        """Show none of the probes of the source before: there will be no others."""
+        self._probes = ProbeState(self._label)
+        self._beside.pop("probes", None)
+        self._exposition.remove(self._key("probes"))
 
     def start(self) -> None:
         """Run the tasks from now on."""
@@ -78,7 +114,7 @@ class Source:
         """
         for runner in self._runners:
             runner.run_once()
-            if not runner.outcome.reached:
+            if not runner.outcome.reached and not runner.task.follows:
                 break
         backlog = self.outcomes["backlog"]
         if not backlog.runs:
@@ -102,18 +138,25 @@ class Source:
 
     def withdraw(self) -> None:
         """Show nothing any more."""
-        self._exposition.remove(self.config.name)
-        self._exposition.remove(self._health_key)
+        for key in (self.config.name, self._health_key, *map(self._key, BESIDE)):
+            self._exposition.remove(key)
 
     def expire(self) -> None:
         """Hide what is shown once it is older than `hold`; the state is kept."""
         with self._lock:
-            if self._visible and not self._is_fresh():
+            now = time.monotonic()
+            old = [name for name, b in self._beside.items() if now - b.at > self.config.hold]
+            for name in old:
+                del self._beside[name]
+                self._exposition.remove(self._key(name))
+            hides = self._visible and not self._is_fresh()
+            if hides:
                 self._visible = False
                 self._shown = NOTHING
                 self._exposition.remove(self.config.name)
-                self._publish_health()
                 self._log.warning("source.hidden", hold_seconds=self.config.hold)
+            if old or hides:
+                self._publish_health()
 
     def rows(self, *, partitions: bool = False) -> list[dict[str, Any]]:
         """Return the subscriptions that are shown, as JSON-ready rows, with their partitions where wanted."""
@@ -136,18 +179,26 @@ class Source:
                 "age_seconds": None
                 if self._observed is None
                 else round(time.monotonic() - self._observed, 3),
-                "series": self._shown.series,
+                "series": self._series(),
                 "series_dropped": self._shown.dropped,
             }
 
     @property
     def tried(self) -> bool:
-        """Whether each task has run once."""
-        return all(outcome.runs for outcome in self.outcomes.values())
+        """Whether each task that goes by the clock has run once."""
+        follows = self.collector.follows
+        return all(outcome.runs for name, outcome in self.outcomes.items() if name not in follows)
 
     @property
     def _health_key(self) -> str:
-        return f"{self.config.name}\n"
+        return self._key("health")
+
+    def _key(self, part: str) -> str:
+        """Return the exposition's key for a part of what this source shows; no source has a name like it."""
+        return f"{self.config.name}\n{part}"
+
+    def _series(self) -> int:
+        return self._shown.series + sum(beside.series for beside in self._beside.values())
 
     def _task(self, name: str, run: Callable[..., Observation]) -> Task:
         return Task(
@@ -158,6 +209,7 @@ class Source:
             run=run,
             accept=self._accept,
             due_early=lambda: self.collector.due_early(name),
+            follows=name in self.collector.follows,
         )
 
     def _accept(self, observation: Observation) -> None:
@@ -165,17 +217,42 @@ class Source:
         with self._lock:
             if self._ended:
                 return
-            if isinstance(observation, LogBacklog):
-                self.state.observe(observation, now)
-                self._observed = now
-            elif isinstance(observation, Memberships):
-                self.state.members(observation, now)
+            if isinstance(observation, Discovery):
+                self.state.retention(observation.retention)
+            elif isinstance(observation, Probes):
+                self._probes.take(observation, now)
+                self._show_beside("probes", self._probes.families(), now)
+            elif isinstance(observation, LogTimes):
+                self.state.times(observation, now, self.config.hold)
+                if self._observed is not None and self._is_fresh():
+                    # Held from the positions on: those that the times belong to.
+                    self._show_times(self._observed)
             else:
-                return
-            if self._is_fresh():
-                self._shown = show(self.state, self._view, now)
-                self._visible = True
-                self._exposition.update(self.config.name, self._shown.families)
+                self._accept_backlog(observation, now)
+
+    def _accept_backlog(self, observation: LogBacklog | Memberships, now: float) -> None:
+        if isinstance(observation, LogBacklog):
+            self.state.observe(observation, now)
+            self._observed = now
+        else:
+            self.state.members(observation, now)
+        if self._is_fresh():
+            self._shown = show(self.state, self._view, now)
+            self._visible = True
+            self._exposition.update(self.config.name, self._shown.families)
+            times = self._beside.get("times")
+            if times is not None and self._generation != self.state.generation:
+                # What is gone is gone at once, whenever the next look at the time may be.
+                self._show_times(times.at)
+
+    def _show_times(self, at: float) -> None:
+        self._generation = self.state.generation
+        self._show_beside("times", show_times(self.state, self._view), at)
+
+    def _show_beside(self, part: str, families: Sequence[Family], at: float) -> None:
+        """Show what comes from a task other than the backlog's; it is held by itself from `at` on."""
+        self._beside[part] = _Beside(at, sum(len(family.labels) for family in families))
+        self._exposition.update(self._key(part), families)
 
     def _is_fresh(self) -> bool:
         return self._observed is not None and time.monotonic() - self._observed <= self.config.hold
@@ -184,7 +261,11 @@ class Source:
         with self._lock:
             if not self._ended:
                 families = health_families(
-                    self._label, self.outcomes, self.state.nodes, self._shown
+                    self._label,
+                    self.outcomes,
+                    self.state.nodes,
+                    series=self._series(),
+                    dropped=self._shown.dropped,
                 )
                 self._exposition.update(self._health_key, families)
 

@@ -8,13 +8,16 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from exporter.readable import Standing, age, loss, number, standing
 
 Overview = dict[str, Any]
 Fetch = Callable[[], Overview]
@@ -22,6 +25,14 @@ Fetch = Callable[[], Overview]
 BARS = "▁▂▃▄▅▆▇█"
 TREND = 12
 """Looks that the trend shows."""
+TREND_LEAST = 5
+"""Looks below which it is no trend."""
+NAMES = ("SOURCE", "DESTINATION", "GROUP")
+NAME_LEAST = 8
+"""Characters of a name that are left of it on a narrow terminal."""
+GAP = 2
+"""Characters between two columns."""
+COLOURS: dict[Standing, str] = {"good": "green", "unsure": "yellow", "bad": "red"}
 TIMEOUT = 5.0
 
 
@@ -56,31 +67,40 @@ class View:
         for key in [key for key in self._trends if key not in present]:
             del self._trends[key]
 
-    def table(self, overview: Overview, rows: int) -> Table:
-        """Return the worst `rows` subscriptions as a table."""
-        table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-        for name in ("SOURCE", "DESTINATION", "GROUP"):
-            table.add_column(name, no_wrap=True, overflow="ellipsis")
-        for name in ("LAG", "IN/S", "OUT/S", "CONSUMERS"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("TREND", no_wrap=True)
+    def table(self, overview: Overview, rows: int, width: int) -> Table:
+        """Return the worst `rows` subscriptions as a table for a terminal of `width` characters."""
         subscriptions = overview["subscriptions"]
-        for row in subscriptions[:rows]:
-            key = (row["source"], row["destination"], row["group"])
-            trend = self._trends.get(key, deque())
+        shown = subscriptions[:rows]
+        keys = [(row["source"], row["destination"], row["group"]) for row in shown]
+        names = [[printable(key[part]) for key in keys] for part in range(len(NAMES))]
+        numbers = _numbers(shown)
+        room = _room(width, numbers)
+        if room < NAME_LEAST * len(NAMES) + GAP * (len(NAMES) - 1):
+            del numbers["CONSUMERS"]
+            room = _room(width, numbers)
+        widths, trend = _fit(
+            [_width([head, *n]) for head, n in zip(NAMES, names, strict=True)], room
+        )
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+        for head, most in zip(NAMES, widths, strict=True):
+            table.add_column(head, no_wrap=True, overflow="ellipsis", width=most)
+        for head in numbers:
+            table.add_column(head, justify="right", no_wrap=True)
+        if trend:
+            table.add_column("TREND", no_wrap=True)
+        for index, (row, key) in enumerate(zip(shown, keys, strict=True)):
+            style = _style(row)
+            drawn = sparkline(list(self._trends.get(key, ()))[-trend:]) if trend else ""
             table.add_row(
-                *(Text(printable(part)) for part in key),
-                Text(number(row["lag_messages"], 0), style=_style(row)),
-                number(row["produced_messages_per_second"], 1),
-                number(row["consumed_messages_per_second"], 1),
-                number(row["consumers"], 0),
-                sparkline(trend),
+                *(Text(each[index]) for each in names),
+                *(Text(cells[index], style.get(head, "")) for head, cells in numbers.items()),
+                *([drawn] if trend else []),
             )
         if len(subscriptions) > rows:
             table.caption = f"{len(subscriptions) - rows} more"
         return table
 
-    def screen(self, overview: Overview, rows: int, title: str) -> Group:
+    def screen(self, overview: Overview, rows: int, title: str, width: int) -> Group:
         """Return title, faults of sources, and the table."""
         lines = [Text(title, style="dim")]
         for source in overview["sources"]:
@@ -88,7 +108,47 @@ class View:
                 fault = printable(source["message"] or "not yet read")
                 style = "red" if source["message"] else "dim"
                 lines.append(Text(f"{printable(source['source'])}: {fault}", style=style))
-        return Group(*lines, self.table(overview, rows))
+        return Group(*lines, self.table(overview, rows, width))
+
+
+def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the columns behind the names, by their heads."""
+    losses = [loss(row) for row in rows]
+    return {
+        "LAG": [number(row["lag_messages"], 0) for row in rows],
+        "AGE": [age(row) for row in rows],
+        **({"LOSS IN": losses} if any(losses) else {}),
+        "IN/S": [number(row["produced_messages_per_second"], 1) for row in rows],
+        "OUT/S": [number(row["consumed_messages_per_second"], 1) for row in rows],
+        "CONSUMERS": [number(row["consumers"], 0) for row in rows],
+    }
+
+
+def _room(width: int, numbers: dict[str, list[str]]) -> int:
+    """Return how many of `width` characters the numbers leave to the names and the trend."""
+    return width - sum(_width([head, *cells]) + GAP for head, cells in numbers.items())
+
+
+def _fit(names: list[int], room: int) -> tuple[list[int], int]:
+    """Return how wide the names and the trend may be; what does not fit is taken from the trend first."""
+    left = room - sum(names) - GAP * (len(names) - 1)
+    if left - GAP >= TREND_LEAST:
+        return names, min(left - GAP, TREND)
+    widths = list(names)
+    while left < 0 and max(widths) > NAME_LEAST:
+        widths[widths.index(max(widths))] -= 1
+        left += 1
+    return widths, 0
+
+
+def _width(cells: Sequence[str]) -> int:
+    return max(map(cell_len, cells))
+
+
+def _style(row: dict[str, Any]) -> dict[str, str]:
+    """Return the colours of a row's cells, by their heads."""
+    colour = COLOURS[standing(row)]
+    return {"LAG": colour, "AGE": colour, "LOSS IN": "red"}
 
 
 def watch(
@@ -116,7 +176,8 @@ def watch(
             try:
                 overview = fetch()
                 view.take(overview)
-                screen: Any = view.screen(overview, max(console.height - 6, 5), title)
+                rows = max(console.height - 6, 5)
+                screen: Any = view.screen(overview, rows, title, console.width)
                 answered = True
             except (OSError, ValueError) as error:
                 answered = False
@@ -142,7 +203,7 @@ def watch(
     return 0 if answered or stop.is_set() else 1
 
 
-def sparkline(values: deque[int]) -> str:
+def sparkline(values: Sequence[int]) -> str:
     """Draw the values as bars, the highest of them full."""
     top = max(values, default=0)
     if top == 0:
@@ -150,20 +211,6 @@ def sparkline(values: deque[int]) -> str:
     return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in values)
 
 
-def number(value: float | None, digits: int) -> str:
-    """Format a number for people; unknown is a dash."""
-    return "-" if value is None else f"{value:,.{digits}f}"
-
-
 def printable(text: str) -> str:
     """Replace what could steer a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def _style(row: dict[str, Any]) -> str:
-    lag = row["lag_messages"]
-    if not lag:
-        return "green"
-    produced, consumed = row["produced_messages_per_second"], row["consumed_messages_per_second"]
-    behind = produced is not None and consumed is not None and consumed < produced
-    return "red" if behind else "yellow"

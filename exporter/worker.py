@@ -16,7 +16,7 @@ import structlog  # noqa: E402
 
 from exporter import logs  # noqa: E402
 from exporter.collectors.kafka.collector import KafkaCollector  # noqa: E402
-from exporter.collectors.wire import READY, Answer, Request, Setup  # noqa: E402
+from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup  # noqa: E402
 from exporter.model import CollectError, Collector, Until  # noqa: E402
 
 
@@ -59,6 +59,9 @@ def _answer(collector: Collector, request: Request) -> Answer:
     try:
         if request.task == "check":
             return Answer(request.number, collector.check(deadline))
+        if request.task == CLOSE:
+            collector.close()
+            return Answer(request.number)
         observation = collector.tasks[request.task](deadline)
     except CollectError as error:
         return Answer(request.number, failure=(error.reason, str(error)))

@@ -18,8 +18,9 @@ HEAD = """\
 Made from `exporter/catalogue.py` by `make generate`; don't edit.
 
 A label that does not apply is left out. Metrics marked *per partition* carry the label `partition` too, unless the
-source's `granularity` is `subscription`: then they have the sum over the partitions, and a subscription with a
-partition that can't be read is left out. A source's static `labels` from the config are on all its series.
+source's `granularity` is `subscription`: then they have the sum over the partitions (of seconds: the largest), and a
+subscription with a partition that can't be read is left out. A source's static `labels` from the config are on all its
+series.
 
 Counters start at 0 with the process. Those that follow a broker's log add the forward movement that was observed;
 those that count events are there at 0 from the first sight of their subscription, and what already was so at the first
@@ -42,7 +43,13 @@ def metric_docs() -> str:
 
 def _row(metric: Metric) -> str:
     labels = ", ".join(metric.labels) + (" *per partition*" if metric.per_partition else "")
-    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |\n"
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help}{_buckets(metric)} |\n"
+
+
+def _buckets(metric: Metric) -> str:
+    if not metric.buckets:
+        return ""
+    return f" Buckets: {', '.join(f'{bound:g}' for bound in metric.buckets)}, +Inf."
 
 
 def main() -> None:

@@ -25,7 +25,10 @@ def _with_variables(part: Any) -> Any:
         return [_with_variables(item) for item in part]
     if not isinstance(part, dict):
         return part
-    if part.get("type") in ("boolean", "integer") or {"enum", "pattern", "const"} & part.keys():
+    if (
+        part.get("type") in ("boolean", "integer", "number")
+        or {"enum", "pattern", "const"} & part.keys()
+    ):
         about = {key: part[key] for key in ("title", "description", "default") if key in part}
         value = {key: item for key, item in part.items() if key not in about}
         return {**about, "anyOf": [value, VARIABLE]}

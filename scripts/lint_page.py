@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from exporter import logs
 from exporter.collectors import kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import parse
@@ -18,28 +19,38 @@ sources:
   - {{name: lint, system: kafka, bootstrap_servers: "{servers}", groups: {{names: [{group}]}}}}
 """
 GROUP = 'a"\\🙂'
+LAST = (
+    b"mq_consumed_messages_per_second",
+    b"mq_lag_seconds",
+    b"mq_latency_seconds_bucket",
+    b"mq_probe_latency_seconds_bucket",
+)
+"""What takes longest to appear."""
 PATIENCE_SECONDS = 60.0
 
 
 def page() -> bytes:
     """Return a page on which every kind of series of the embedded cluster is."""
+    logs.configure("console", "error")
     cluster = EmbeddedKafka()
     workload = Workload(cluster.bootstrap_servers, {"t": 50.0}, (Reader(GROUP, "t", 20.0),))
     workload.start()
     config = parse(
         CONFIG.format(servers=cluster.bootstrap_servers, group=json.dumps(GROUP)), "lint"
     )
+    cluster.make_topic(config.sources[0].probe.destination)
     daemon = Daemon(
         config, make=lambda source: KafkaCollector(kafka_settings(source), name_partitions=True)
     )
     until = time.monotonic() + PATIENCE_SECONDS
     found = b""
-    while b"mq_consumed_messages_per_second{" not in found:
+    while missing := [name.decode() for name in LAST if name + b"{" not in found]:
         if time.monotonic() > until:
-            sys.exit(f"no rates on the page after {PATIENCE_SECONDS:g} s")
+            sys.exit(f"after {PATIENCE_SECONDS:g} s the page has no {', '.join(missing)}")
         daemon.run_once()
         time.sleep(0.5)
         found = b"".join(daemon.exposition.page("", "").chunks)
+    daemon.stop()
     workload.stop(10)
     return found
 

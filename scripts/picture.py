@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from exporter import logs
 from exporter.collectors import kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import parse
@@ -18,19 +19,23 @@ from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
 from exporter.top import View
 
 SECONDS = 40
+WIDTH = 96
 TARGET = Path(__file__).parent.parent / "docs" / "top.svg"
 
 
 def main() -> None:
     """Run the demo's workload for a while and write the picture."""
+    logs.configure("console", "error")
     cluster = EmbeddedKafka()
     workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
     groups = [reader.group for reader in READERS]
     text = CONFIG.format(
         listen="127.0.0.1:9877", bootstrap_servers=cluster.bootstrap_servers, groups=groups
     )
+    config = parse(text, "picture")
+    cluster.make_topic(config.sources[0].probe.destination)
     daemon = Daemon(
-        parse(text, "picture"),
+        config,
         make=lambda source: KafkaCollector(kafka_settings(source), name_partitions=True),
     )
     workload.start()
@@ -39,8 +44,9 @@ def main() -> None:
     for _ in range(SECONDS):
         time.sleep(1)
         view.take(daemon.overview())
-    console = Console(record=True, width=88, file=Path(os.devnull).open("w"))  # noqa: SIM115
-    console.print(view.screen(daemon.overview(), 10, "http://127.0.0.1:9877/metrics"))
+    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"))  # noqa: SIM115
+    screen = view.screen(daemon.overview(), 10, "http://127.0.0.1:9877/metrics", WIDTH)
+    console.print(screen)
     console.save_svg(str(TARGET), title="mq-lag-exporter demo")
     sys.stdout.flush()
     os._exit(0)

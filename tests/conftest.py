@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.kafka import Kafka, KafkaCluster
+from tests.support.nsq import NsqCluster
+from tests.support.rabbitmq import RabbitCluster
 
 
 @pytest.fixture(scope="session")
 def local_kafka() -> Iterator[KafkaCluster]:
     """Three brokers with all listeners, shared by all tests: for tests that break nothing."""
-    with KafkaCluster() as cluster:
+    # A broker that was fenced for a moment on a busy machine leads again before a test misses it.
+    with KafkaCluster(settings={"leader.imbalance.check.interval.seconds": "10"}) as cluster:
         yield cluster
 
 
@@ -30,4 +33,18 @@ def kafka(request: pytest.FixtureRequest) -> Kafka:
 def own_kafka() -> Iterator[KafkaCluster]:
     """Three brokers for one test alone, which may kill, pause and restart them."""
     with KafkaCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitCluster]:
+    """One node with all listeners and quick statistics, shared: for tests that break nothing."""
+    with RabbitCluster(quick_statistics=True, tls=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def nsq() -> Iterator[NsqCluster]:
+    """Two nsqds and two nsqlookupds for one test alone; they start in no time."""
+    with NsqCluster(nsqds=2, lookupds=2) as cluster:
         yield cluster

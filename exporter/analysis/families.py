@@ -10,10 +10,10 @@ from exporter.analysis.group import Group
 from exporter.analysis.limits import Brought, Budget, most_lagging_first
 from exporter.analysis.log_state import LogState
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.topic import LogTopic
 from exporter.catalogue import ANOMALIES, LOSSES
-from exporter.model import GROUP_STATES
+from exporter.model import GROUP_STATES, TIMESTAMP_ANOMALIES
 
 Value = int | float | None
 
@@ -77,7 +77,7 @@ def show(state: LogState, view: View, now: float) -> Shown:
 def _fits(every: _Chosen, view: View) -> bool:
     """Whether all of it fits for certain."""
     most = _TOPIC_SERIES * sum(topic.partitions for topic in every.topics)
-    most += (2 + len(GROUP_STATES)) * len(every.groups) + len(LOSSES)
+    most += len(every.topics) + (2 + len(GROUP_STATES)) * len(every.groups) + _OF_THE_SOURCE
     return most + sum(_at_most(sub, view) for sub in every.subscriptions) <= view.max_series
 
 
@@ -86,9 +86,11 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
 
     A subscription brings its topic's and its group's series along. What room is left goes to other topics, then groups.
     """
-    budget = Budget(view.max_series - len(LOSSES))
+    budget = Budget(view.max_series - _OF_THE_SOURCE)
     topics: Brought[LogTopic] = Brought(
-        lambda topic: _count(_topic_families([topic], state.topic_produced, view, now)), budget, {}
+        lambda topic: _count(_topic_families([topic], state.topic_produced, view, now)) + 1,
+        budget,
+        {},
     )
     groups: Brought[Group] = Brought(lambda group: _count(_group_families([group])), budget, {})
     shown: list[LogSubscription] = []
@@ -110,14 +112,16 @@ def _count(families: Iterable[Family]) -> int:
     return sum(len(family.labels) for family in families)
 
 
-def _family(name: str, labels: list[str], values: list[Value]) -> Family:
+def family(name: str, labels: list[str], values: list[Value]) -> Family:
+    """Return a family without the series whose value is None."""
     if None in values:
         pairs = [(a, b) for a, b in zip(labels, values, strict=True) if b is not None]
         return Family(name, [a for a, _ in pairs], [b for _, b in pairs])
     return Family(name, labels, values)
 
 
-def _flat(lists: Iterable[Sequence[Value]]) -> list[Value]:
+def flat(lists: Iterable[Sequence[Value]]) -> list[Value]:
+    """Return the lists' values as one list."""
     return list(chain.from_iterable(lists))
 
 
@@ -140,7 +144,9 @@ def _sum(values: Sequence[Value]) -> Value:
 
 
 _TOPIC_SERIES = 5
-"""Series of a partition, at most."""
+"""Series of a partition, at most; a topic has one of its own besides, its messages' mean size."""
+_OF_THE_SOURCE = len(LOSSES) + len(TIMESTAMP_ANOMALIES)
+"""Series that belong to none of a source's destinations and groups."""
 
 
 def _topic_families(
@@ -153,15 +159,15 @@ def _topic_families(
     )
 
     def column(name: str, values: Callable[[LogTopic], Sequence[Value]]) -> Family:
-        return _family(name, labels, _flat(_fresh(t, values(t), view, now) for t in topics))
+        return family(name, labels, flat(_fresh(t, values(t), view, now) for t in topics))
 
     return [
         column("mq_log_start_offset", lambda topic: topic.start),
         column("mq_log_end_offset", lambda topic: topic.end),
-        _family(
+        family(
             "mq_last_stable_offset",
             list(chain.from_iterable(topic.labels for topic in topics)),
-            _flat(_open_transactions(topic, view, now) for topic in topics),
+            flat(_open_transactions(topic, view, now) for topic in topics),
         )
         if view.per_partition
         else column("mq_last_stable_offset", _stable_where_below),
@@ -197,7 +203,7 @@ def _stable_where_below(topic: LogTopic) -> Sequence[Value]:
 def _group_families(groups: Sequence[Group]) -> list[Family]:
     stated = [group for group in groups if group.state is not None]
     return [
-        _family("mq_group_members", [g.label for g in groups], [g.members for g in groups]),
+        family("mq_group_members", [g.label for g in groups], [g.members for g in groups]),
         Family(
             "mq_group_state",
             list(chain.from_iterable(group.state_labels for group in stated)),
@@ -237,13 +243,22 @@ _SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
     ("mq_messages_lost_total", lambda sub: sub.lost),
     ("mq_retention_margin_messages", lambda sub: sub.margin),
     ("mq_offset_rewinds_total", lambda sub: sub.rewinds),
+    ("mq_commit_interval_seconds", lambda sub: round(sub.gaps.longest, 3)),
 )
+
+
+TIME_SERIES = 3
+"""Series of a subscription's own, at most, that `time_families` adds to the ages and the histogram."""
 
 
 def _at_most(sub: LogSubscription, view: View) -> int:
     """Return how many series the subscription can have."""
     positions = len(sub.partitions) if view.per_partition else 1
-    return 2 * positions + len(_SCALARS) + len(ANOMALIES)
+    return 3 * positions + len(_SCALARS) + len(ANOMALIES) + TIME_SERIES + _histogram(sub)
+
+
+def _histogram(sub: LogSubscription) -> int:
+    return 0 if sub.latency is None else len(sub.latency.labels)
 
 
 def _size(sub: LogSubscription, view: View, now: float) -> int:
@@ -253,25 +268,26 @@ def _size(sub: LogSubscription, view: View, now: float) -> int:
     for values in (sub.lag, sub.committed):
         found = _positions(sub, values, view, now)
         positions += sum(value is not None for value in found)
-    return positions + scalars + len(ANOMALIES)
+    ages = len(sub.partitions) if view.per_partition else 1
+    return positions + scalars + len(ANOMALIES) + ages + TIME_SERIES + _histogram(sub)
 
 
 def _subscription_families(subs: Sequence[LogSubscription], view: View, now: float) -> list[Family]:
     labels = [sub.label for sub in subs]
-    families = [_family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS]
+    families = [family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS]
     families.append(
         Family(
             "mq_position_anomalies_total",
             list(chain.from_iterable(sub.anomaly_labels for sub in subs)),
-            _flat((sub.past_end, sub.deleted_topic) for sub in subs),
+            flat((sub.past_end, sub.deleted_topic) for sub in subs),
         )
     )
     places = list(chain.from_iterable(sub.labels for sub in subs)) if view.per_partition else labels
-    lags = _flat(_positions(sub, sub.lag, view, now) for sub in subs)
-    committed = _flat(_positions(sub, sub.committed, view, now) for sub in subs)
+    lags = flat(_positions(sub, sub.lag, view, now) for sub in subs)
+    committed = flat(_positions(sub, sub.committed, view, now) for sub in subs)
     return [
-        _family("mq_lag_messages", places, lags),
-        _family("mq_committed_offset", places, committed),
+        family("mq_lag_messages", places, lags),
+        family("mq_committed_offset", places, committed),
         *families,
     ]
 
@@ -282,15 +298,3 @@ def _positions(
     """Return a value a partition, or their sum where partitions are not wanted."""
     known = visible(sub, values, view.hold, now)
     return known if view.per_partition else [_sum(known)]
-
-
-def visible(
-    sub: LogSubscription, values: Sequence[int | None], hold: float, now: float
-) -> Sequence[int | None]:
-    """Return the values by partition, without those that could not be read for longer than `hold`."""
-    if not sub.stale:
-        return values
-    return [
-        None if partition in sub.stale and now - sub.stale[partition] > hold else value
-        for partition, value in zip(sub.partitions, values, strict=True)
-    ]

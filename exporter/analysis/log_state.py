@@ -5,16 +5,26 @@ One instance a source. Not thread-safe: its owner holds a lock around each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from exporter.analysis.forecast import time_to_loss
 from exporter.analysis.group import Group
+from exporter.analysis.histogram import Histogram
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.topic import LogTopic
-from exporter.catalogue import ANOMALIES, LOSSES
-from exporter.model import GROUP_STATES, LogBacklog, Memberships, Positions
+from exporter.catalogue import ANOMALIES, LATENCY_BUCKETS, LOSSES
+from exporter.model import (
+    GROUP_STATES,
+    TIMESTAMP_ANOMALIES,
+    LogBacklog,
+    LogTimes,
+    Memberships,
+    Positions,
+    Retention,
+)
 
 GONE_AFTER = 2
 """Complete listings in a row without a thing before it counts as deleted."""
@@ -49,6 +59,11 @@ class LogState:
     settling: int = 0
     """Looks to come in which what is gone was left out on purpose, so it is no loss."""
     losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
+    timestamp_anomalies: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(TIMESTAMP_ANOMALIES, 0)
+    )
+    generation: int = 0
+    """Grows whenever a subscription is gone."""
 
     def __post_init__(self) -> None:
         self.topic_produced = CounterTable(self.rate_window)
@@ -86,6 +101,43 @@ class LogState:
             if name in self.groups or members.state != "dead":
                 self._group(name).described(members, now)
         self._assign(now)
+
+    def retention(self, known: Mapping[str, Retention]) -> None:
+        """Take what is known of when the logs' messages are deleted."""
+        for name, topic in self.topics.items():
+            topic.retention = known.get(name)
+
+    def times(self, look: LogTimes, now: float, hold: float) -> None:
+        """Take one look at the time; what it does not know is held for `hold` seconds."""
+        for key, subscription in self.subscriptions.items():
+            lags = visible(subscription, subscription.lag, hold, now)
+            subscription.ages.take(
+                subscription.partitions,
+                subscription.labels,
+                lags,
+                look.stamps.get(key),
+                at=look.at,
+                now=now,
+                hold=hold,
+            )
+            subscription.time_to_loss = time_to_loss(subscription, lags)
+        for key, latencies in look.latencies.items():
+            known = self.subscriptions.get(key)
+            if known is not None:
+                self._latencies(known, latencies)
+        for name, (count, total) in look.sizes.items():
+            topic = self.topics.get(name)
+            if topic is not None:
+                topic.size.add(count, total)
+        for kind, count in look.anomalies.items():
+            self.timestamp_anomalies[kind] += count
+
+    def _latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
+        if subscription.latency is None:
+            labels = {"destination": subscription.topic.name, "group": subscription.group}
+            subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
+        for seconds in latencies:
+            subscription.latency.observe(seconds)
 
     # Destinations
 
@@ -226,6 +278,7 @@ class LogState:
 
     def _drop_subscription(self, key: tuple[str, str], reason: str) -> None:
         subscription = self.subscriptions.pop(key)
+        self.generation += 1
         self._count_loss(subscription, reason)
         subscription.release()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
-from exporter.analysis.families import View, visible
+from exporter.analysis.families import View
 from exporter.analysis.log_state import LogState
-from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.subscription import LogSubscription, visible
 
 
 class Named(Protocol):
@@ -50,6 +51,11 @@ def _row(
         "lag_upper_bound": sub.upper_bound,
         "produced_messages_per_second": sub.produced.rates[sub.produced_slot],
         "consumed_messages_per_second": sub.consumed.rates[sub.consumed_slot],
+        "lag_seconds": _largest_age(sub),
+        "lag_seconds_uncertainty": sub.ages.uncertainty,
+        "lag_seconds_method": sub.ages.method,
+        "commit_interval_seconds": round(sub.gaps.longest, 3),
+        "time_to_loss_seconds": _finite(sub.time_to_loss),
         "consumers": sub.consumers,
         "group_state": group.state if group is not None else None,
         "uncommitted_messages": sub.uncommitted_messages,
@@ -57,10 +63,26 @@ def _row(
         "retention_margin_messages": sub.margin,
     }
     if partitions:
+        ages = sub.ages.by_partition()
         row["partitions"] = [
-            {"partition": str(partition), "lag_messages": lag, "committed_offset": position}
+            {
+                "partition": str(partition),
+                "lag_messages": lag,
+                "lag_seconds": ages.get(partition),
+                "committed_offset": position,
+            }
             for partition, lag, position in zip(
                 sub.partitions, lags, visible(sub, sub.committed, view.hold, now), strict=True
             )
         ]
     return row
+
+
+def _largest_age(sub: LogSubscription) -> float | None:
+    """The largest age that is known: for a person, one partition that isn't should not hide the others."""
+    return max((age for age in sub.ages.values if age is not None), default=None)
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity: what never comes is null, as is what is not known."""
+    return None if value is None or math.isinf(value) else value

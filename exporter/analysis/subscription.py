@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from exporter.analysis.ages import Ages
+from exporter.analysis.commits import CommitGaps
+from exporter.analysis.histogram import Histogram
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.topic import LogTopic
 
@@ -24,16 +27,19 @@ class LogSubscription:
         "_shrunk",
         "_starts",
         "_unassigned",
+        "ages",
         "anomaly_labels",
         "committed",
         "consumed",
         "consumed_slot",
         "consumers",
         "deleted_topic",
+        "gaps",
         "group",
         "label",
         "labels",
         "lag",
+        "latency",
         "lost",
         "margin",
         "missing",
@@ -46,6 +52,7 @@ class LogSubscription:
         "rewinds",
         "shown",
         "stale",
+        "time_to_loss",
         "topic",
         "uncommitted_messages",
         "uncommitted_partitions",
@@ -89,6 +96,13 @@ class LogSubscription:
         self.shown = False
         self.margin: int | None = None
         self.upper_bound = False
+
+        self.ages: Final = Ages()
+        self.gaps: Final = CommitGaps()
+        self.latency: Histogram | None = None
+        """Of what was consumed, where that is followed."""
+        self.time_to_loss: float | None = None
+        """Seconds; None where it is not known."""
 
         self.lost = 0
         self.rewinds = 0
@@ -154,6 +168,7 @@ class LogSubscription:
             self.margin = max(min(margins), 0)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and any(self.lag)
+        self.gaps.look(now, moved=moved > 0, waiting=any(self.lag))
         self.read_at = now
         self._starts = starts
         self._seen = True
@@ -313,3 +328,15 @@ class LogSubscription:
             self._past.pop(partition, None)
             self._below.pop(partition, None)
         self._find_unassigned()
+
+
+def visible(
+    sub: LogSubscription, values: Sequence[int | None], hold: float, now: float
+) -> Sequence[int | None]:
+    """Return the values by partition, without those that could not be read for longer than `hold`."""
+    if not sub.stale:
+        return values
+    return [
+        None if partition in sub.stale and now - sub.stale[partition] > hold else value
+        for partition, value in zip(sub.partitions, values, strict=True)
+    ]

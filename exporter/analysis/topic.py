@@ -6,7 +6,34 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from exporter.analysis.rates import CounterTable
-from exporter.model import Log
+from exporter.model import Log, Retention
+
+RECENT_SIZES = 1_000
+"""Messages over which a mean size is taken, about."""
+
+
+class MeanSize:
+    """The mean size of the messages that were read lately."""
+
+    __slots__ = ("_count", "_total")
+
+    def __init__(self) -> None:
+        self._count = 0.0
+        self._total = 0.0
+
+    def add(self, count: int, total: int) -> None:
+        """Take messages and their bytes; older ones fade."""
+        self._count += count
+        self._total += total
+        if self._count > RECENT_SIZES:
+            fade = RECENT_SIZES / self._count
+            self._count *= fade
+            self._total *= fade
+
+    @property
+    def mean(self) -> float | None:
+        """Bytes a message; None while none was read."""
+        return round(self._total / self._count, 1) if self._count else None
 
 
 class LogTopic:
@@ -27,6 +54,8 @@ class LogTopic:
         "name",
         "produced",
         "read_at",
+        "retention",
+        "size",
         "stable",
         "start",
         "whole",
@@ -55,6 +84,9 @@ class LogTopic:
         self.whole = False
         """Whether this look read every partition."""
         self.gaps = False
+        self.retention: Retention | None = None
+        """When messages are deleted; None where that is not known."""
+        self.size: Final = MeanSize()
         self.missing = 0
         """Complete listings in a row without this topic."""
 

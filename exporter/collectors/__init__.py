@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from exporter.collectors.isolated import IsolatedCollector
-from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.collectors.kafka.settings import FOLLOWS, TASKS, KafkaSettings
 from exporter.collectors.wire import Setup
 from exporter.model import Collector
 from exporter.names import NameMatcher
@@ -31,12 +31,22 @@ def kafka_settings(config: KafkaSource) -> KafkaSettings:
         read_committed=config.isolation == "read_committed",
         read_committed_groups=NameMatcher(config.read_committed_groups),
         consumers_interval=config.schedule.consumers,
+        latency_interval=config.schedule.latency,
+        method=config.timestamps.method,
+        header=config.timestamps.header,
+        tolerance_seconds=config.timestamps.tolerance.seconds,
+        tolerance_ratio=config.timestamps.tolerance.ratio,
+        latency_limit=config.latency.limit,
+        latency_groups=NameMatcher(config.latency.groups),
+        probe=config.probe.enabled,
+        probe_topic=config.probe.destination,
+        probe_deadline=config.probe.deadline,
     )
 
 
 def _kafka(config: KafkaSource, log_format: LogFormat, log_level: str) -> Collector:
     setup = Setup("kafka", kafka_settings(config), log_format, log_level)
-    return IsolatedCollector(setup, ("discovery", "backlog", "consumers"))
+    return IsolatedCollector(setup, TASKS, FOLLOWS)
 
 
 COLLECTORS: Mapping[str, Callable[[KafkaSource, LogFormat, str], Collector]] = {"kafka": _kafka}

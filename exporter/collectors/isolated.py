@@ -26,13 +26,15 @@ from multiprocessing.connection import Connection
 import structlog
 
 from exporter import allocator
-from exporter.collectors.wire import READY, Answer, Request, Setup
+from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
 
 GRACE = 2.0
 """Seconds past its deadline after which a task that did not end is ended with its process."""
 RETRY_SHARE = 0.4
 """Part of a run's time that must be left for a second try when the process died under the first."""
+CLEAN_SECONDS = 1.0
+"""Time for a process to clean up; a broker that hangs must not hold up the daemon's end."""
 CLOSE_SECONDS = 2.0
 START_SECONDS = 60.0
 """Time for a process to start."""
@@ -45,8 +47,9 @@ class WorkerDiedError(Exception):
 class IsolatedCollector:
     """Runs a collector's tasks in a child process, which is started at the first task and whenever it is gone."""
 
-    def __init__(self, setup: Setup, tasks: Sequence[str]) -> None:
+    def __init__(self, setup: Setup, tasks: Sequence[str], follows: Mapping[str, str]) -> None:
         self.system: System = setup.system
+        self.follows = follows
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
             task: partial(self._run, task) for task in tasks
         }
@@ -73,11 +76,12 @@ class IsolatedCollector:
         return findings
 
     def close(self) -> None:
-        """End the process; a task that is under way fails at once."""
+        """Let the process clean up behind itself, then end it; a task that is under way fails."""
         with self._lock:
             self._closed = True
             worker, self._worker = self._worker, None
         if worker is not None:
+            worker.clean_up(CLEAN_SECONDS)
             worker.end()
 
     def _run(self, task: str, deadline: Deadline) -> Observation:
@@ -166,6 +170,12 @@ class _Worker:
             self._pending[number] = future
         self._send(Request(number, task, time.monotonic() + seconds))
         return future
+
+    def clean_up(self, seconds: float) -> None:
+        """Let the process do what it has to before its end, where it runs and as far as that takes no longer."""
+        if self.ready.is_set():
+            with contextlib.suppress(FutureTimeoutError, WorkerDiedError):
+                self.ask(CLOSE, seconds).result(seconds)
 
     def end(self) -> None:
         """Kill the process and wait until it is gone."""

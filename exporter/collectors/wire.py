@@ -8,6 +8,8 @@ from typing import Any, Literal
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Reason, System
 
+CLOSE = "close"
+"""What is asked instead of a task when it is the last request."""
 READY = -1
 """The number of the answer that nobody asked for: the process has started."""
 
@@ -24,7 +26,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Run a task, or `check`, until then."""
+    """Run a task, `check` or `CLOSE`, until then."""
 
     number: int
     task: str

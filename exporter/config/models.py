@@ -14,12 +14,15 @@ from exporter.config.types import (
     Count,
     Interval,
     Labels,
+    Limit,
     Listen,
     Name,
     Pattern,
     Positive,
+    Ratio,
     Servers,
     Switch,
+    TopicName,
     duration,
     fault,
     not_empty,
@@ -62,7 +65,9 @@ class Schedule(Model):
     """Facts that change seldom."""
     rates: Interval = duration("30s")
     latency: Interval = duration("10s")
+    """Ages and latencies; right after a look at the backlog."""
     probe: Interval = duration("5s")
+    """Messages of the exporter's own, which time the cluster."""
 
 
 class Collection(Model):
@@ -107,6 +112,53 @@ class GroupFilter(NameFilter):
     """Exactly these groups are read, and none is listed."""
 
 
+class Tolerance(Model):
+    """How exact an age has to be: within the larger of the two."""
+
+    seconds: Positive = duration("1s")
+    """Error that is good enough at any age."""
+    ratio: Ratio = 0.01
+    """Error that is good enough, as a part of the age."""
+
+
+class Timestamps(Model):
+    """How ages are found."""
+
+    method: Literal["auto", "time_index", "record"] = "auto"
+    """Lookups by timestamp, records that are read, or whichever serves better."""
+    header: Name | None = None
+    """Header of a record with the producer's own timestamp; records are read then."""
+    tolerance: Tolerance = Tolerance()
+    """How exact an age has to be."""
+
+    @field_validator("header")
+    @classmethod
+    def _read_from_records(cls, given: str | None, info: ValidationInfo) -> str | None:
+        if given is not None and info.data.get("method") == "time_index":
+            raise fault("a header is read from records: method can't be time_index with it")
+        return given
+
+
+class Latency(Model):
+    """Which subscriptions have a histogram of latencies."""
+
+    limit: Limit = 1_000
+    """The first so many have one."""
+    groups: tuple[Pattern, ...] = ()
+    """Regular expressions of groups that have one in any case."""
+
+
+class Probe(Model):
+    """Messages of the exporter's own, which time the cluster."""
+
+    enabled: Switch | None = None
+    """Whether to send them. Where it is not said: if the rights are there."""
+    destination: TopicName = "mq-lag-exporter-probe"
+    """Topic to send them to; it is made where that is allowed, and belongs to nobody else."""
+    deadline: Positive = duration("5s")
+    """Time after which a probe is lost."""
+
+
 class KafkaSource(Collection):
     """One Kafka cluster."""
 
@@ -132,6 +184,13 @@ class KafkaSource(Collection):
     """Regular expressions of groups whose lag ends at the last stable offset."""
     granularity: Literal["partition", "subscription"] = "partition"
     """Whether there are series for each partition, or sums over them."""
+
+    timestamps: Timestamps = Timestamps()
+    """How ages are found."""
+    latency: Latency = Latency()
+    """Which subscriptions have a histogram of latencies."""
+    probe: Probe = Probe()
+    """Messages of the exporter's own, which time the cluster."""
 
     @field_validator("client_files")
     @classmethod

@@ -30,6 +30,7 @@ _SERVER = re.compile(
     r"(?:(?:SASL_)?(?:PLAINTEXT|SSL)://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/,\[\]]+)(?::([0-9]{1,5}))?",
     re.IGNORECASE,
 )
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -119,6 +120,31 @@ def _count(value: Any) -> Any:
     return int(text)
 
 
+def _limit(value: Any) -> Any:
+    text = "" if isinstance(value, bool) else str(value)
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise fault("expected a whole number, 0 or more")
+    return int(text)
+
+
+def _ratio(value: Any) -> Any:
+    try:
+        found = float(value) if isinstance(value, str | int | float) else -1.0
+    except (ValueError, OverflowError):
+        found = -1.0
+    if isinstance(value, bool) or not 0.0 <= found <= 1.0:
+        raise fault("expected a number from 0 to 1")
+    return found
+
+
+def _topic_name(value: Any) -> Any:
+    if not isinstance(value, str) or not _TOPIC.fullmatch(value) or value in (".", ".."):
+        raise fault("expected a topic's name: letters, digits, dots, _ and -, at most 249")
+    if value.startswith("__"):
+        raise fault("this is one of Kafka's own topics; give the probes a topic of theirs")
+    return value
+
+
 def _name(value: str) -> str:
     if not value.strip():
         raise fault("must not be empty")
@@ -168,6 +194,15 @@ Listen = Annotated[
 Servers = Annotated[str, BeforeValidator(_servers), WithJsonSchema(_SERVERS_SCHEMA)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Limit = Annotated[int, BeforeValidator(_limit), WithJsonSchema({"type": "integer", "minimum": 0})]
+Ratio = Annotated[
+    float, BeforeValidator(_ratio), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+]
+TopicName = Annotated[
+    str,
+    BeforeValidator(_topic_name),
+    WithJsonSchema({"type": "string", "pattern": "^[a-zA-Z0-9._-]{1,249}$"}),
+]
 Name = Annotated[
     str,
     AfterValidator(_name),

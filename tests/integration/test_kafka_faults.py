@@ -90,6 +90,9 @@ def test_a_broker_killed_and_restarted(
 def test_a_cluster_killed_for_longer_than_hold(
     cluster: KafkaCluster, truth: dict[Key, int], exporter: Exporter
 ) -> None:
+    exporter.wait(
+        lambda p: list(p.find("mq_probe_success").values()) == [1.0] * 3, "a probe of each broker"
+    )
     with Watch(exporter) as watch:
         killed = time.monotonic()
         cluster.kill_all()
@@ -102,7 +105,13 @@ def test_a_cluster_killed_for_longer_than_hold(
         assert page.value("mq_collect_success", task="backlog") == 0
         failures = page.find("mq_collect_failures_total", task="backlog", reason="unreachable")
         assert sum(failures.values()) >= 1
-        assert page.value("mq_series") == 0
+        page = exporter.wait(
+            lambda p: (
+                p.value("mq_series") == sum(name.startswith("mq_probe_") for name, _ in p.series)
+            ),
+            "nothing but failed probes to be left",
+        )
+        assert set(page.find("mq_probe_success").values()) == {0.0}
         cluster.restart_all()
         cluster.wait_ready()
         exporter.wait(lambda p: p.lags() == truth, "the truth again")

@@ -17,6 +17,7 @@ import requests
 import trustme
 from confluent_kafka import Consumer
 
+from exporter.collectors.kafka.settings import TASKS
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster, Listener
 from tests.support.kafka_data import commit_offsets, create_topic, produce, produce_transaction
@@ -359,7 +360,7 @@ def test_a_source_with_a_fault_is_down_in_all_it_shows(broken: Seen, name: str) 
 def test_a_fault_is_logged_once_a_task(broken: Seen, name: str) -> None:
     warnings = broken.events(name, "warning")
     assert set(warnings) == {"task.failed"}
-    assert len(warnings) <= 3
+    assert len(warnings) <= len(TASKS)
     assert broken.events(name, "error") == []
 
 
@@ -563,11 +564,12 @@ def test_what_may_be_seen_is_seen_and_true(
 
 @pytest.mark.parametrize("name", ["full", "reads", "configs", "fewest", "by-name"])
 def test_a_right_that_is_not_given_is_no_failure(allowed: Seen, name: str) -> None:
-    tasks = ("backlog", "consumers", "discovery")
-    assert allowed.succeeded(name) == dict.fromkeys(tasks, True)
-    assert [allowed.failures(name, task) for task in tasks] == [set()] * 3
+    assert allowed.succeeded(name) == dict.fromkeys(TASKS, True)
+    assert [allowed.failures(name, task) for task in TASKS] == [set()] * len(TASKS)
     assert allowed.sources[name]["message"] == ""
-    assert len(allowed.events(name, "info")) <= 1
+    # A source that failed for a moment, as it may on a busy machine, says that it has recovered.
+    told = [event for event in allowed.events(name, "info") if event != "task.recovered"]
+    assert len(told) == len(set(told)), "each once"
     about = f'"source": "{name}"'
     lines = [line for line in allowed.log.splitlines() if about in line and '"warning"' in line]
     assert [line for line in lines if "authorization" in line] == []
@@ -615,6 +617,7 @@ def test_a_source_without_any_right_does_not_look_like_an_empty_cluster(allowed:
 
 # What the commands say
 
+READING = "exact ages, bounds, transaction markers"
 FEATURES = (
     "connection",
     "groups",
@@ -623,22 +626,27 @@ FEATURES = (
     "consumers",
     "recreated topics",
     "compacted topics",
-    "transaction markers",
+    "ages",
+    READING,
+    "probe",
 )
+PROBE = {"probe": "Create, Read and Write on the topic"}
+"""What is missing where the probe's topic neither may be seen nor made."""
 
 
 @pytest.mark.parametrize(
     ("user", "code", "missing"),
     [
-        ("full", 0, {}),
-        ("reads", 0, {"compacted topics": "DescribeConfigs on the topics"}),
-        ("configs", 0, {"transaction markers": "Read on the topics"}),
+        ("full", 0, PROBE),
+        ("reads", 0, {**PROBE, "compacted topics": "DescribeConfigs on the topics"}),
+        ("configs", 0, {**PROBE, READING: "Read on the topics"}),
         (
             "fewest",
             0,
             {
+                **PROBE,
                 "compacted topics": "DescribeConfigs on the topics",
-                "transaction markers": "Read on the topics",
+                READING: "Read on the topics",
             },
         ),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 
 from tests.support import kafka_data
+from tests.support.children import is_alive
 from tests.support.kafka import KafkaCluster, Listener, Mechanism
 from tests.support.waiting import wait_until
 
@@ -209,7 +209,7 @@ def test_a_paused_broker_answers_again_when_it_is_resumed(own_kafka: KafkaCluste
     )
     own_kafka.resume(0)
     own_kafka.wait_broker(0)
-    assert "orders" in client.list_topics(timeout=30).topics
+    wait_until(lambda: "orders" in client.list_topics(timeout=30).topics, "the topic")
 
 
 def test_brokers_die_with_the_test_run_even_when_paused(tmp_path: Path) -> None:
@@ -231,15 +231,6 @@ def test_brokers_die_with_the_test_run_even_when_paused(tmp_path: Path) -> None:
     run.send_signal(signal.SIGKILL)
     run.communicate()
     wait_until(lambda: not any(map(is_alive, pids)), "both children to be gone")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
 
 
 def test_two_clusters_run_side_by_side(local_kafka: KafkaCluster) -> None:

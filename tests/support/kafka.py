@@ -26,6 +26,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.support import kafka_data
+from tests.support.certificates import make_certificates
 from tests.support.children import Child
 from tests.support.kafka_config import (
     LISTENERS,
@@ -33,7 +34,6 @@ from tests.support.kafka_config import (
     SECURITY_PROTOCOLS,
     BrokerLayout,
     broker_properties,
-    make_certificates,
 )
 from tests.support.kafka_runtime import broker_command, class_archive, format_storage, use_archive
 from tests.support.ports import PortBlock

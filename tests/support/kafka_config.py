@@ -6,13 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import trustme
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from tests.support.certificates import CLIENT, Certificates
 
 SECURITY_PROTOCOLS = {
     "plaintext": "PLAINTEXT",
@@ -28,45 +22,8 @@ LISTENERS = (*SECURITY_PROTOCOLS, "controller")
 PASSWORDS = {"admin": "admin-secret", "alice": "alice-secret", "bob": "bob-secret"}
 """Who can log in by PLAIN from the start; only `admin` may do anything without an ACL."""
 
-MTLS_USER = "client"
+MTLS_USER = CLIENT
 """Who the owner of `Certificates.client_cert` is to the brokers; a super user."""
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """PEM files: what the brokers show, what clients trust, and what clients may show."""
-
-    ca: Path
-    server: Path  # key and chain in one file, as Kafka wants them
-    client_cert: Path
-    client_key: Path
-
-
-def make_certificates(folder: Path) -> Certificates:
-    """Fresh ones, signed by a fresh authority."""
-    files = Certificates(
-        ca=folder / "ca.pem",
-        server=folder / "server.pem",
-        client_cert=folder / "client.pem",
-        client_key=folder / "client.key",
-    )
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(files.ca)
-    server = authority.issue_cert("localhost", "127.0.0.1")
-    files.server.write_bytes(
-        _pkcs8(server.private_key_pem) + b"".join(blob.bytes() for blob in server.cert_chain_pems)
-    )
-    client = authority.issue_cert(f"{MTLS_USER}@tests", common_name=MTLS_USER)
-    files.client_key.write_bytes(_pkcs8(client.private_key_pem))
-    files.client_cert.write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
-    return files
-
-
-def _pkcs8(key: trustme.Blob) -> bytes:
-    """The same key in the only form that Kafka reads."""
-    return load_pem_private_key(key.bytes(), None).private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
 
 
 @dataclass(frozen=True)

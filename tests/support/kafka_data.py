@@ -9,6 +9,8 @@ from typing import TypeVar, cast
 from uuid import uuid4
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -30,6 +32,7 @@ _PASSING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,  # to a coordinator that has not heard of a new topic
     KafkaError._TIMED_OUT,
     KafkaError._TRANSPORT,
 )
@@ -64,7 +67,12 @@ def create_topic(
 def delete_topic(bootstrap: str, name: str) -> None:
     """Returns when the brokers list it no more."""
     client = admin_client(bootstrap)
-    client.delete_topics([name])[name].result(_TIMEOUT_SECONDS)
+    try:
+        client.delete_topics([name])[name].result(_TIMEOUT_SECONDS)
+    except KafkaException as error:
+        # The client asks again where an answer is late, and then the topic is gone.
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
     wait_until(lambda: name not in client.list_topics(timeout=5).topics, f"topic {name} to be gone")
 
 
@@ -268,3 +276,34 @@ def _list_offsets(
         (at.topic, at.partition): done.result(_TIMEOUT_SECONDS).offset
         for at, done in answers.items()
     }
+
+
+def read_timestamps(bootstrap: str, topic: str, partition: int = 0) -> dict[int, int]:
+    """Offset to timestamp (ms) of every record that a reader of committed records gets."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"tests-{uuid4()}",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "log_level": 0,
+        }
+    )
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+    found: dict[int, int] = {}
+    try:
+        while True:
+            message = consumer.poll(_TIMEOUT_SECONDS)
+            if message is None:
+                raise TimeoutError(f"{topic}/{partition} was not read to its end")
+            fault = message.error()
+            if fault is not None:
+                if fault.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(fault)
+                return found
+            offset = message.offset()
+            assert offset is not None
+            found[offset] = message.timestamp()[1]
+    finally:
+        consumer.close()

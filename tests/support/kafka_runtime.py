@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.tools import ROOT, cached_folder, find_tool
+
 CLUSTER_ID = "bXEtbGFnLWV4cG9ydGVyLQ"
 
 _FEATURES = ("share.version=1",)
@@ -29,28 +30,18 @@ _LOGGING = {
 }
 
 
-class MissingToolError(Exception):
-    """What the tests need is not on this machine."""
-
-
 def kafka_folder() -> Path:
     """The folder of the Kafka that the tests run, put there by scripts/install-test-tools."""
     pom = (ROOT / "scripts/kafka/pom.xml").read_text()
     version = re.search(r"<kafka\.version>([^<]+)<", pom)
     assert version, "scripts/kafka/pom.xml names no kafka.version"
-    folder = ROOT / ".cache" / f"kafka-{version[1]}"
-    if not (folder / "stamp").exists():
-        raise MissingToolError(f"no Kafka in {folder}: run scripts/install-test-tools")
-    return folder
+    return cached_folder(f"kafka-{version[1]}")
 
 
 def find_java() -> str:
     """The Java of JAVA_HOME, or else of PATH."""
     home = os.environ.get("JAVA_HOME")
-    java = shutil.which(f"{home}/bin/java" if home else "java")
-    if java is None:
-        raise MissingToolError("no java: run scripts/install-test-tools")
-    return java
+    return find_tool(f"{home}/bin/java" if home else "java")
 
 
 def broker_command(properties: Path, *jvm_options: str) -> list[str]:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from exporter import webconfig
 from exporter.catalogue import CATALOGUE
+from exporter.collectors import kafka_settings
 from exporter.config import (
     Config,
     ConfigError,
@@ -216,6 +217,11 @@ def test_what_is_not_said_has_its_default() -> None:
     assert (only.isolation, only.granularity) == ("read_uncommitted", "partition")
     assert (only.read_committed_groups, only.groups.names) == ((), None)
     assert only.client_properties() == {"bootstrap.servers": "kafka-1:9092"}
+    assert (only.timestamps.method, only.timestamps.header) == ("auto", None)
+    assert only.timestamps.tolerance.model_dump() == {"seconds": 1.0, "ratio": 0.01}
+    assert (only.latency.limit, only.latency.groups) == (1_000, ())
+    assert (only.probe.enabled, only.probe.deadline) == (None, 5.0)
+    assert only.probe.destination == "mq-lag-exporter-probe"
 
 
 def test_a_source_overrides_the_defaults_key_by_key() -> None:
@@ -309,6 +315,105 @@ def test_labels_that_the_exporter_sets_are_refused_but_cluster_is_free() -> None
 @pytest.mark.parametrize("name", ["__a", "a-b", "1a", "ä", "''"])
 def test_other_label_names_are_refused(name: str) -> None:
     assert "not a label name" in refusal(f"{SOURCE}    labels: {{{name}: x}}\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "expected"),
+    [
+        (
+            "timestamps: {method: magic}",
+            "timestamps.method",
+            "expected 'auto', 'time_index' or 'record', not 'magic'",
+        ),
+        ("timestamps: {header: ''}", "timestamps.header", "must not be empty"),
+        (
+            "timestamps: {header: 5}",
+            "timestamps.header",
+            "expected text, not a number; put it in quotes",
+        ),
+        (
+            "timestamps: {method: time_index, header: sent}",
+            "timestamps.header",
+            "a header is read from records: method can't be time_index with it",
+        ),
+        ("timestamps: {headr: a}", "timestamps.headr", "unknown key; did you mean 'header'?"),
+        ("timestamps: record", "timestamps", "expected keys and values, not text"),
+        (
+            "timestamps: {tolerance: 1s}",
+            "timestamps.tolerance",
+            "expected keys and values, not text",
+        ),
+        (
+            "timestamps: {tolerance: {seconds: 1}}",
+            "timestamps.tolerance.seconds",
+            "a duration needs a unit; write 1s",
+        ),
+        ("latency: {limit: -1}", "latency.limit", "expected a whole number, 0 or more"),
+        ("latency: {limit: 1.5}", "latency.limit", "expected a whole number, 0 or more"),
+        ("latency: {limit: true}", "latency.limit", "expected a whole number, 0 or more"),
+        ("latency: {groups: billing}", "latency.groups", "expected a list, not text"),
+        (
+            "latency: {groups: ['(']}",
+            "latency.groups[0]",
+            "not a regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        ("probe: true", "probe", "expected keys and values, not true or false"),
+        ("probe: {enabled: maybe}", "probe.enabled", "expected true or false"),
+        ("probe: {deadline: 5}", "probe.deadline", "a duration needs a unit; write 5s"),
+        ("probe: {deadline: 0s}", "probe.deadline", "at least 1ms"),
+        (
+            "probe: {topic: a}",
+            "probe.topic",
+            "unknown key; known here: enabled, destination, deadline",
+        ),
+    ],
+)
+def test_what_is_wrong_about_time_is_told_with_key_and_line(
+    more: str, key: str, expected: str
+) -> None:
+    assert refusal(f"{SOURCE}    {more}\n") == f"c.yaml:5: sources[0].{key}: {expected}"
+
+
+@pytest.mark.parametrize("value", ["2", "-0.1", ".nan", ".inf", "5%", "true", "[0.5]", "9" * 400])
+def test_a_ratio_is_a_number_from_0_to_1(value: str) -> None:
+    fault = refusal(f"{SOURCE}    timestamps: {{tolerance: {{ratio: {value}}}}}\n")
+    key = "sources[0].timestamps.tolerance.ratio"
+    assert fault == f"c.yaml:5: {key}: expected a number from 0 to 1"
+
+
+@pytest.mark.parametrize(("value", "ratio"), [("0", 0.0), ("1", 1.0), ("'0.25'", 0.25)])
+def test_other_ratios_are_taken(value: str, ratio: float) -> None:
+    found = source(f"    timestamps: {{tolerance: {{ratio: {value}}}}}\n").timestamps
+    assert (found.tolerance.ratio, found.tolerance.seconds) == (ratio, 1.0)
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "..", ".", "a/b", "''", "5", "x" * 250])
+def test_a_probe_goes_to_a_topic_that_there_can_be(name: str) -> None:
+    assert refusal(f"{SOURCE}    probe: {{destination: {name}}}\n") == (
+        "c.yaml:5: sources[0].probe.destination: expected a topic's name: "
+        "letters, digits, dots, _ and -, at most 249"
+    )
+
+
+@pytest.mark.parametrize(("text", "enabled"), [("true", True), ("off", False), ("", None)])
+def test_probes_are_on_or_off_or_left_to_the_rights(text: str, enabled: bool | None) -> None:
+    assert source(f"    probe: {{enabled: {text}}}\n").probe.enabled is enabled
+
+
+def test_the_collector_is_told_of_the_time_as_the_source_says() -> None:
+    more = (
+        "    schedule: {latency: 7s}\n"
+        "    timestamps: {method: record, header: sent, tolerance: {seconds: 2s, ratio: 0.5}}\n"
+        "    latency: {limit: 0, groups: ['bill.*']}\n"
+        "    probe: {enabled: false, destination: probes, deadline: 3s}\n"
+    )
+    told = kafka_settings(source(more))
+    assert (told.latency_interval, told.method, told.header) == (7.0, "record", "sent")
+    assert (told.tolerance_seconds, told.tolerance_ratio, told.latency_limit) == (2.0, 0.5, 0)
+    assert [name for name in ("billing", "orders") if told.latency_groups.allows(name)] == [
+        "billing"
+    ]
+    assert (told.probe, told.probe_topic, told.probe_deadline) == (False, "probes", 3.0)
 
 
 # The environment
@@ -597,7 +702,8 @@ WORDS: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
     "minLength": (str, lambda value, least: len(value) >= least),
     "maxLength": (str, lambda value, most: len(value) <= most),
     "pattern": (str, lambda value, pattern: re.search(pattern, value) is not None),
-    "minimum": (int, lambda value, least: value >= least),
+    "minimum": (int | float, lambda value, least: value >= least),
+    "maximum": (int | float, lambda value, most: value <= most),
     "enum": (object, lambda value, known: value in known),
     "const": (object, lambda value, known: value == known),
     "type": (object, is_a),
@@ -647,6 +753,10 @@ def test_every_example_is_what_the_schema_says(path: Path) -> None:
         "labels: {a: 1}",
         "client: [a]",
         "schedule: {backlogs: 1s}",
+        "timestamps: {method: magic}",
+        "timestamps: {tolerance: {ratio: 1.5}}",
+        "latency: {limit: -1}",
+        "probe: {destination: a b}",
     ],
 )
 def test_the_schema_refuses_what_the_config_refuses(more: str) -> None:

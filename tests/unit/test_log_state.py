@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from exporter.analysis.families import View, show
-from exporter.model import Memberships
+from exporter.model import TIMESTAMP_ANOMALIES, Memberships
 from tests.unit.looks import log, look, members, seen, state
 
 SUB = {"destination": "t", "group": "g"}
 POSITION = {**SUB, "partition": "0"}
+TIME_KEPT = 4
+"""Series that room is kept for a subscription of one partition: its age, uncertainty, method, forecast."""
+SOURCE_KEPT = len(TIMESTAMP_ANOMALIES)
 
 
 @pytest.mark.parametrize(
@@ -409,16 +412,19 @@ def test_past_the_limit_whole_subscriptions_are_left_out_the_least_lagging_first
     s = state()
     groups = {f"g{index}": {"t": {0: 10 - index}} for index in range(10)}
     s.observe(look({"t": log((0, 10))}, groups), 0.0)
-    everything = seen(s, 0.0).shown.series
-    shown = seen(s, 0.0, View(hold=120.0, max_series=everything - 18, per_partition=True))
+    own = 10
+    kept = SOURCE_KEPT + 1 + 10 * TIME_KEPT
+    everything = seen(s, 0.0).shown.series + kept
+    most = everything - 2 * (own + TIME_KEPT)
+    shown = seen(s, 0.0, View(hold=120.0, max_series=most, per_partition=True))
     lagging = {
         group
         for group in groups
         if shown("mq_lag_messages", destination="t", group=group, partition="0") is not None
     }
     assert lagging == {f"g{index}" for index in range(2, 10)}
-    assert shown.shown.series <= everything - 18
-    assert shown.shown.dropped > 0
+    assert shown.shown.series == most - kept + 2 * TIME_KEPT
+    assert shown.shown.dropped == 2 * (own + TIME_KEPT)
 
 
 def test_a_limit_keeps_the_worst_subscription_with_its_topic_and_group() -> None:
@@ -426,14 +432,17 @@ def test_a_limit_keeps_the_worst_subscription_with_its_topic_and_group() -> None
     topics = {f"t{index}": log((0, 100)) for index in range(30)}
     groups = {f"g{index}": {f"t{index}": {0: 100 - index}} for index in range(30)}
     s.observe(look(topics, groups), 0.0)
-    shown = seen(s, 0.0, View(hold=120.0, max_series=60, per_partition=True))
+    shown = seen(s, 0.0, View(hold=120.0, max_series=70, per_partition=True))
     worst = {"destination": "t29", "partition": "0"}
     assert shown("mq_lag_messages", **worst, group="g29") == 29
     assert shown("mq_log_end_offset", **worst) == 100
     assert shown("mq_group_state", group="g29", state="stable") == 1
-    assert shown.shown.series <= 60
-    everything = seen(s, 0.0).shown.series
-    assert shown.shown.dropped == everything - shown.shown.series
+    everything = seen(s, 0.0).shown.series + 30 * (1 + TIME_KEPT) + SOURCE_KEPT
+    destinations = {label for name, label in shown.values if name == "mq_log_end_offset"}
+    subs = {label for name, label in shown.values if name == "mq_consumed_messages_total"}
+    with_time = shown.shown.series + len(destinations) + TIME_KEPT * len(subs) + SOURCE_KEPT
+    assert with_time <= 70
+    assert shown.shown.dropped == everything - with_time
 
 
 def test_a_shown_subscription_stays_until_another_lags_clearly_more() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from exporter.model import CollectError, Deadline, Discovery, Observation, Problem, Reason
 from exporter.schedule import Outcome, Runner, Task, next_due
+from tests.support.waiting import wait_until
 
 PATIENCE = 60.0
 
@@ -21,8 +22,9 @@ def runner(
     accept: Callable[[Observation], None] = lambda _: None,
     due_early: Callable[[], bool] = lambda: False,
     after: Callable[[], None] = lambda: None,
+    follows: bool = False,
 ) -> Runner:
-    task = Task("s", "backlog", interval, 5.0, run, accept, due_early)
+    task = Task("s", "backlog", interval, 5.0, run, accept, due_early, follows)
     return Runner(task, Outcome(last_success=1.0), after)
 
 
@@ -42,7 +44,7 @@ def test_a_whole_answer_is_a_success() -> None:
 
 def test_a_partial_answer_is_used_and_counted() -> None:
     taken: list[Observation] = []
-    part = Discovery((Problem("timeout", "group g", "no answer"),))
+    part = Discovery(problems=(Problem("timeout", "group g", "no answer"),))
     one = runner(lambda _: part, accept=taken.append)
     one.run_once()
     assert taken == [part]
@@ -149,3 +151,112 @@ def test_what_a_task_brings_after_its_end_is_not_taken() -> None:
     leave.set()
     assert one.join(PATIENCE)
     assert taken == []
+
+
+# A task that follows another
+
+
+class Counted:
+    """A task that can be waited for."""
+
+    def __init__(self, interval: float, *, fails: bool = False, follows: bool = False) -> None:
+        self.entered = threading.Semaphore(0)
+        self.leave = threading.Semaphore(0)
+        """Released as often as the task may end; only looked at where `holds`."""
+        self.holds = False
+        self.fails = fails
+        self.runner = runner(self._run, interval=interval, follows=follows)
+
+    def _run(self, _: Deadline) -> Observation:
+        self.entered.release()
+        if self.holds:
+            self.leave.acquire(timeout=PATIENCE)
+        if self.fails:
+            raise CollectError("unreachable", "no broker")
+        return Discovery()
+
+    def ran(self) -> bool:
+        return self.entered.acquire(timeout=PATIENCE)
+
+    def wake_and_wait(self) -> None:
+        """Wake it, and return when it has seen that; what it was woken for before is done by then."""
+        self.runner.wake()
+        wait_until(lambda: not self.runner._woken.is_set(), "the task to wake")
+
+    def end(self) -> int:
+        """Stop, and return how many runs there were besides those that were waited for."""
+        self.runner.stop()
+        assert self.runner.join(PATIENCE)
+        runs = 0
+        while self.entered.acquire(blocking=False):
+            runs += 1
+        return runs
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_task_that_follows_runs_behind_each_run_of_the_one_before(*, fails: bool) -> None:
+    before = Counted(0.02, fails=fails)
+    follower = Counted(0.001, follows=True)
+    before.runner.leads(follower.runner)
+    for each in (follower, before):
+        each.runner.start()
+    for _ in range(5):
+        assert before.ran()
+        assert follower.ran()
+    before.end()
+    follower.end()
+
+
+def test_a_task_that_follows_does_not_run_by_the_clock() -> None:
+    before = Counted(3600.0)
+    before.holds = True
+    follower = Counted(0.001, follows=True)
+    before.runner.leads(follower.runner)
+    for each in (follower, before):
+        each.runner.start()
+    assert before.ran()
+    assert follower.end() == 0, "the one before is still at it"
+    before.leave.release()
+    assert before.end() == 0
+
+
+def test_a_task_that_follows_keeps_to_its_own_interval() -> None:
+    follower = Counted(3600.0, follows=True)
+    follower.runner.start()
+    follower.runner.wake()
+    assert follower.ran()
+    for _ in range(3):
+        follower.wake_and_wait()
+    assert follower.end() == 0
+
+
+def test_what_wakes_a_task_while_it_runs_has_it_run_again() -> None:
+    follower = Counted(0.0, follows=True)
+    follower.holds = True
+    follower.runner.start()
+    follower.runner.wake()
+    assert follower.ran()
+    for _ in range(3):
+        follower.runner.wake()
+    follower.leave.release()
+    assert follower.ran()
+    follower.leave.release()
+    assert follower.end() == 0, "once, however often it was woken"
+
+
+def test_a_task_that_was_never_woken_can_be_stopped() -> None:
+    follower = Counted(3600.0, follows=True)
+    follower.runner.start()
+    assert follower.end() == 0
+
+
+def test_a_task_that_is_stopped_while_it_runs_is_not_woken_again() -> None:
+    follower = Counted(0.0, follows=True)
+    follower.holds = True
+    follower.runner.start()
+    follower.runner.wake()
+    assert follower.ran()
+    follower.runner.wake()
+    follower.runner.stop()
+    follower.leave.release()
+    assert follower.end() == 0

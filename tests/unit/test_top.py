@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
-from exporter.top import BARS, TREND, View, number, printable, sparkline, watch
+from exporter.readable import duration
+from exporter.top import BARS, TREND, View, printable, sparkline, watch
 
 HOSTILE = "a\x1b[2Jb\x07c\x9b31md\ne\rf\u202eg"
 HARMLESS = "a\ufffd[2Jb\ufffdc\ufffd31md\ufffde\ufffdf\ufffdg"
@@ -24,6 +26,10 @@ def row(**more: Any) -> dict[str, Any]:
         "destination": "orders",
         "group": "billing",
         "lag_messages": 1234,
+        "lag_seconds": 250.0,
+        "lag_seconds_uncertainty": 0.001,
+        "commit_interval_seconds": 0.0,
+        "time_to_loss_seconds": None,
         "produced_messages_per_second": 120.0,
         "consumed_messages_per_second": 90.25,
         "consumers": 2,
@@ -51,12 +57,14 @@ def written(there: Console) -> str:
     return there.file.getvalue()
 
 
-def shown(looks: Iterable[dict[str, Any]], rows: int = 10, *, terminal: bool = False) -> str:
+def shown(
+    looks: Iterable[dict[str, Any]], rows: int = 10, *, terminal: bool = False, width: int = 160
+) -> str:
     """The screen after these looks."""
-    view, there, screen = View(), console(terminal=terminal), None
+    view, there, screen = View(), console(terminal=terminal, width=width), None
     for look in looks:
         view.take(look)
-        screen = view.screen(look, rows, "here")
+        screen = view.screen(look, rows, "here", width)
     there.print(screen)
     return written(there)
 
@@ -72,21 +80,23 @@ def cells(text: str) -> list[list[str]]:
 def test_a_subscription_is_a_line_with_its_numbers() -> None:
     assert cells(shown([overview(row())])) == [
         ["here"],
-        ["SOURCE", "DESTINATION", "GROUP", "LAG", "IN/S", "OUT/S", "CONSUMERS", "TREND"],
-        ["shop", "orders", "billing", "1,234", "120.0", "90.2", "2", "█"],
+        ["SOURCE", "DESTINATION", "GROUP", "LAG", "AGE", "IN/S", "OUT/S", "CONSUMERS", "TREND"],
+        ["shop", "orders", "billing", "1,234", *("4", "m", "10", "s"), "120.0", "90.2", "2", "█"],
     ]
 
 
 def test_what_is_unknown_is_a_dash_and_zero_is_zero() -> None:
     unknown = row(
         lag_messages=None,
+        lag_seconds=None,
+        lag_seconds_uncertainty=None,
         produced_messages_per_second=None,
         consumed_messages_per_second=0.0,
         consumers=None,
     )
     assert cells(shown([overview(unknown)]))[-1] == [
         *("shop", "orders", "billing"),
-        *("-", "-", "0.0", "-"),
+        *("-", "-", "-", "0.0", "-"),
     ]
 
 
@@ -134,26 +144,121 @@ def test_the_trend_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lag", "produced", "consumed", "colour"),
+    ("row", "colour"),
     [
-        (0, 1.0, 0.0, "32"),  # caught up
-        (5, 1.0, 1.0, "33"),  # behind, and holding
-        (5, 1.0, 2.0, "33"),  # behind, and catching up
-        (5, 2.0, 1.0, "31"),  # behind, and falling further
-        (5, None, 1.0, "33"),
+        (row(lag_messages=0, lag_seconds=0.0), "32"),
+        (row(lag_seconds=60.0, consumed_messages_per_second=130.0), "33"),
+        (row(lag_seconds=60.0, consumed_messages_per_second=60.0), "31"),
     ],
+    ids=["good", "unsure", "bad"],
 )
-def test_the_colour_of_the_lag_says_how_it_goes(
-    lag: int, produced: float | None, consumed: float | None, colour: str
+def test_lag_and_age_have_the_colour_of_how_the_backlog_stands(
+    row: dict[str, Any], colour: str
 ) -> None:
-    look = overview(
-        row(
-            lag_messages=lag,
-            produced_messages_per_second=produced,
-            consumed_messages_per_second=consumed,
-        )
-    )
-    assert f"\x1b[{colour}m" in shown([look], terminal=True)
+    text = shown([overview(row)], terminal=True)
+    assert re.findall(r"\x1b\[(\d+)m *([^ \x1b][^\x1b]*)\x1b\[0m", text.splitlines()[-1]) == [
+        (colour, f"{row['lag_messages']:,}"),
+        (colour, duration(row["lag_seconds"])),
+    ]
+
+
+# Loss
+
+
+def test_how_soon_messages_are_lost_is_shown_where_that_is_less_than_a_day_away() -> None:
+    rows = [
+        row(group="a", time_to_loss_seconds=7_500.0),
+        row(group="b", time_to_loss_seconds=90_000.0),
+        row(group="c", time_to_loss_seconds=None),
+        row(group="d", time_to_loss_seconds=0.0),
+    ]
+    head, *lines = shown([overview(*rows)]).splitlines()[1:]
+    assert re.search("LAG +AGE +LOSS IN +IN/S", head)
+    place = head.index("LOSS IN")
+    found = [line[place : place + len("LOSS IN")].strip() for line in lines]
+    assert found == ["2 h 5 m", "", "", "now"]
+
+
+def test_a_loss_is_red() -> None:
+    text = shown([overview(row(time_to_loss_seconds=60.0))], terminal=True)
+    assert re.search(r"\x1b\[31m *1 m 0 s\x1b", text)
+
+
+@pytest.mark.parametrize("seconds", [None, 86_400.0])
+def test_without_a_loss_to_come_there_is_no_column_for_it(seconds: float | None) -> None:
+    assert "LOSS" not in shown([overview(row(time_to_loss_seconds=seconds))])
+
+
+# Width
+
+DEMO = [
+    row(source="demo", destination="orders", group="billing", consumed_messages_per_second=90.0),
+    row(source="demo", destination="orders", group="order-processing", lag_messages=12),
+    row(source="demo", destination="payments", group="settlement", lag_seconds=0.4),
+    row(source="demo", destination="emails", group="mailer", lag_seconds=7_500.0),
+]
+LONG = row(
+    source="production-eu-west-1",
+    destination="com.example.payments.settlement.events.v2",
+    group="settlement-service-reconciliation-worker",
+    lag_messages=123_456_789,
+    time_to_loss_seconds=7_500.0,
+)
+
+
+def lines_of(width: int, *rows: dict[str, Any]) -> list[str]:
+    """The table after as many looks as the trend may show, drawn for this width."""
+    return shown([overview(*rows)] * TREND, width=width).splitlines()[1:]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_the_table_is_as_wide_as_the_terminal_at_most(width: int) -> None:
+    for rows in (DEMO, [LONG], [*DEMO, LONG]):
+        lines = lines_of(width, *rows)
+        assert len(lines) == len(rows) + 1
+        assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_number_is_cut_off(width: int) -> None:
+    head, line = lines_of(width, LONG)
+    assert head.split()[3:9] == ["LAG", "AGE", "LOSS", "IN", "IN/S", "OUT/S"]
+    assert "123,456,789  4 m 10 s  2 h 5 m  120.0   90.2" in line
+
+
+def test_at_80_the_trend_goes_and_short_names_stay_whole() -> None:
+    text = "\n".join(lines_of(80, *DEMO))
+    assert "TREND" not in text
+    assert "…" not in text
+    assert "order-processing" in text
+
+
+def test_at_120_there_is_room_for_all_of_it() -> None:
+    head, *lines = lines_of(120, *DEMO)
+    assert head.endswith("TREND" + " " * (TREND - len("TREND")))
+    assert all(line.endswith(BARS[7] * TREND) for line in lines)
+
+
+def test_between_the_two_the_trend_is_shorter() -> None:
+    whole = cell_len(lines_of(160, *DEMO)[0])
+    for less, bars in ((0, TREND), (1, TREND - 1), (TREND - 5, 5), (TREND - 4, 0)):
+        line = lines_of(whole - less, *DEMO)[1]
+        assert (less, line.count(BARS[7])) == (less, bars)
+
+
+def test_where_names_would_be_nothing_the_consumers_go() -> None:
+    head, line = lines_of(80, LONG)
+    assert "CONSUMERS" not in head
+    assert min(map(len, line.split()[:3])) >= 8
+    assert "CONSUMERS" in lines_of(100, LONG)[0]
+
+
+def test_long_names_are_cut_off_the_longest_first() -> None:
+    _, line = lines_of(100, {**LONG, "source": "shop", "time_to_loss_seconds": None})
+    source, destination, group = line.split()[:3]
+    assert source == "shop"
+    assert destination[-1] == group[-1] == "…"
+    assert abs(len(destination) - len(group)) <= 1
 
 
 # Sources
@@ -199,21 +304,7 @@ def test_a_name_that_looks_like_markup_is_only_a_name() -> None:
     assert "[b]: [/x]" in text
 
 
-# Numbers
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (None, 0, "-"),
-        (0, 0, "0"),
-        (1234567, 0, "1,234,567"),
-        (0.04, 1, "0.0"),
-        (1234.56, 1, "1,234.6"),
-    ],
-)
-def test_numbers_are_for_people(value: float | None, digits: int, text: str) -> None:
-    assert number(value, digits) == text
+# Trends
 
 
 @pytest.mark.parametrize(
@@ -229,7 +320,7 @@ def test_numbers_are_for_people(value: float | None, digits: int, text: str) -> 
     ],
 )
 def test_sparkline(values: Iterable[int], bars: str) -> None:
-    assert sparkline(deque(values)) == bars
+    assert sparkline(list(values)) == bars
 
 
 # Looking again and again

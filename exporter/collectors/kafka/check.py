@@ -20,9 +20,11 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, kafka_error
 from exporter.collectors.kafka.groups import read_listing
+from exporter.collectors.kafka.probe.layout import read_layout
+from exporter.collectors.kafka.probe.topic import probe_finding
+from exporter.collectors.kafka.reader import READER
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.collectors.kafka.tail import READER
 from exporter.collectors.kafka.topics import Topology, read_topology
 from exporter.model import CollectError, Deadline, Finding
 
@@ -61,11 +63,13 @@ def check_source(
         probe.tried(
             "compacted topics", probe.policy, "give the user DescribeConfigs on the topics"
         ),
+        probe.tried("ages", probe.lookup, "give the user Describe on the topics"),
         probe.tried(
-            "transaction markers",
+            "exact ages, bounds, transaction markers",
             probe.read,
-            "give the user Read on the topics; not needed where nobody produces in transactions",
+            "give the user Read on the topics; without it, ages come from lookups by timestamp only",
         ),
+        probe_finding(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
     return findings
 
@@ -169,6 +173,17 @@ class _Probe:
         )
         return f"{partition.topic}/{partition.partition} ends at {info.offset}"
 
+    def lookup(self) -> str | None:
+        partition = self._partition
+        if partition is None:
+            return None
+        self._one(
+            lambda t: self._client.admin.list_offsets(
+                {partition: OffsetSpec.for_timestamp(0)}, request_timeout=t
+            )
+        )
+        return "offsets can be looked up by timestamp"
+
     def members(self) -> str | None:
         group = self._group
         if group is None:
@@ -208,7 +223,7 @@ class _Probe:
                 error = message.error()
                 if error is not None and not _is_end(error):
                     raise KafkaException(error)
-                return "records can be read, so markers are not counted as lag"
+                return "records can be read, so ages are exact or have a bound, and markers are not counted as lag"
         finally:
             consumer.close()
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))

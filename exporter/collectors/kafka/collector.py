@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -13,22 +15,34 @@ from confluent_kafka import KafkaException
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import Listing, describe_groups, read_listing
+from exporter.collectors.kafka.heads import Positions as SeenPositions
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
+from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.selection import Selection
-from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.collectors.kafka.settings import FOLLOWS, KafkaSettings
 from exporter.collectors.kafka.tail import Tails
-from exporter.collectors.kafka.topics import TopicFacts, Topology, read_topology, topic_rights
+from exporter.collectors.kafka.times import Times
+from exporter.collectors.kafka.topics import (
+    TopicFacts,
+    Topology,
+    listing_problem,
+    read_topology,
+    topic_rights,
+)
 from exporter.model import (
     NOBODY,
+    CollectError,
     Deadline,
     Discovery,
     Finding,
     GroupState,
     Log,
     LogBacklog,
+    LogTimes,
     Memberships,
     Observation,
     Positions,
+    Probes,
     Problem,
     System,
 )
@@ -57,6 +71,21 @@ class Share:
         return max(self._whole.remaining() - self._reserve, 0.0)
 
 
+class Unseen:
+    """Names that one thread finds and another one has to hear of, once."""
+
+    def __init__(self) -> None:
+        self._names: deque[str] = deque()
+
+    def add(self, names: Iterable[str]) -> None:
+        """Leave them for the other thread."""
+        self._names.extend(names)
+
+    def take(self) -> frozenset[str]:
+        """Return what was left since the last time."""
+        return frozenset(self._names.popleft() for _ in range(len(self._names)))
+
+
 class KafkaCollector:
     """The tasks of one Kafka source.
 
@@ -77,6 +106,20 @@ class KafkaCollector:
         self._selection = Selection(settings)
         self._facts = TopicFacts(self._facts_client)
         self._tails = Tails(self._client.properties, settings.name)
+        self._prober = Prober(settings, administers=not name_partitions)
+        if name_partitions:
+            # Such a cluster knows no lookup by timestamp either.
+            settings = replace(settings, method="record")
+        self._times_client = KafkaClient(settings.name, settings.client_properties)
+        self._times = Times(settings, self._times_client)
+        self._seen: SeenPositions | CollectError = CollectError(
+            "unreachable", "the backlog was not read yet"
+        )
+        self._recreated = Unseen()
+        self._present: frozenset[str] = frozenset()
+        self._absent: frozenset[str] = frozenset()
+        self._unlisted: Problem | None = None
+        """Why the groups' listing before could not be whole: the listing is asked for before the metadata."""
         self._topology: Topology | None = None
         self._states: Mapping[str, GroupState] = {}
         self._described: Mapping[str, GroupState] = {}
@@ -90,8 +133,11 @@ class KafkaCollector:
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
             "discovery": self.discovery,
             "backlog": self.backlog,
+            "latency": self.latency,
             "consumers": self.consumers,
+            "probe": self.probe,
         }
+        self.follows: Mapping[str, str] = FOLLOWS
 
     def due_early(self, task: str) -> bool:
         """Whether the last look at the backlog found something that the task should see to."""
@@ -101,23 +147,39 @@ class KafkaCollector:
         if task == "discovery" and self._new_topics:
             self._new_topics = False
             return True
-        return False
+        return task == "probe" and self._prober.due_early()
 
     # Tasks
 
     def backlog(self, deadline: Deadline) -> LogBacklog:
         """Read topics, groups, then their commits, then the logs' ends: in this order no lag can be negative."""
+        try:
+            return self._look(deadline)
+        except CollectError as error:
+            self._seen = error
+            self._prober.miss(error)
+            raise
+
+    def _look(self, deadline: Deadline) -> LogBacklog:
         self._renew()
         listing = self._begin_listing(self._client, Share(deadline, LISTING_SHARE))
         attempt = deadline.remaining() * ATTEMPT_SHARE
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
         topology = read_topology(metadata, self._selection.topics)
+        if not metadata.topics and self._present:
+            # A broker that has just started knows of no topic yet, and of no error.
+            missing = Problem("unreachable", "topics", "the broker that was asked lists none yet")
+            topology = replace(topology, complete=False, problems=(missing,))
         self._topology = topology
+        self._prober.see(metadata)
         unseen: tuple[Problem, ...] = ()
         if not self._name_partitions:
             unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
-        groups = self._end_listing(self._client, listing, deadline)
+        unlisted = None if self._name_partitions else listing_problem(metadata)
+        groups = self._end_listing(self._client, listing, deadline, unlisted or self._unlisted)
+        self._unlisted = unlisted
         commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
+        at = time.time()
         ends = read_ends(self._client, topology, deadline)
         self._reread_overtaken(commits, ends, topology, deadline)
         problems = [
@@ -128,6 +190,8 @@ class KafkaCollector:
             *ends.problems,
         ]
         self._suspect(topology, ends, deadline, problems)
+        complete = topology.complete and not unseen
+        newly_absent = self._note_absent(ends.logs, complete=complete)
         recreated = self._facts.take_recreated()
         for topic in recreated:
             self._tails.forget(topic)
@@ -136,11 +200,11 @@ class KafkaCollector:
         )
         self._note_changes(groups.states, topology)
         self._client.drop_after([*groups.problems, *commits.problems])
-        return LogBacklog(
+        look = LogBacklog(
             logs=ends.logs,
             positions=commits.positions,
             states=groups.states if self._settings.group_names is None else {},
-            logs_complete=topology.complete and not unseen,
+            logs_complete=complete,
             groups_complete=groups.complete and self._settings.group_names is None,
             read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
             drained=self._tails.drained(),
@@ -149,6 +213,11 @@ class KafkaCollector:
             nodes={name: broker not in ends.silent for broker, name in topology.nodes.items()},
             problems=problems,
         )
+        self._seen = SeenPositions(
+            look, topology.leaders, at, self._facts.append_time(), self._facts.compacted()
+        )
+        self._recreated.add([*recreated, *newly_absent])
+        return look
 
     def consumers(self, deadline: Deadline) -> Memberships:
         """Describe the groups that may have members; the others are known to be empty from their listing.
@@ -196,15 +265,34 @@ class KafkaCollector:
         if topology.complete:
             self._facts.forget_all_but(topology.leaders)
         self._facts_client.drop_after(problems)
-        return Discovery(tuple(problems))
+        return Discovery(self._facts.retention(), problems)
+
+    def latency(self, deadline: Deadline) -> LogTimes:
+        """Find the times of the positions that the last look at the backlog saw."""
+        seen = self._seen
+        if isinstance(seen, CollectError):
+            raise CollectError(seen.reason, str(seen))
+        # Looks at the backlog may have come and gone since the last one at the time.
+        backlog = replace(seen.backlog, recreated=self._recreated.take())
+        look = self._times.look(replace(seen, backlog=backlog), deadline)
+        self._times_client.drop_after(look.problems)
+        return look
+
+    def probe(self, deadline: Deadline) -> Probes:
+        """Send a message to each broker, and receive it."""
+        return self._prober.run(deadline)
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
         return check_source(self._client, self._settings, deadline)
 
     def close(self) -> None:
-        """Let go of the connections; they end when no task uses them any more."""
-        for client in (self._client, self._members_client, self._facts_client):
+        """Leave nothing behind, within about a second, and let go of the connections.
+
+        They end when no task uses them any more.
+        """
+        self._prober.close()
+        for client in (self._client, self._members_client, self._facts_client, self._times_client):
             client.drop()
 
     # Steps of the backlog
@@ -216,6 +304,7 @@ class KafkaCollector:
         if self._client.renew_if_due(stray):
             self._members_client.renew_if_due(stray)
             self._facts_client.renew_if_due(stray)
+            self._times_client.renew_if_due(stray)
             self._tails.close()
             self._selection.forget()
 
@@ -226,8 +315,13 @@ class KafkaCollector:
         return client.admin.list_consumer_groups(request_timeout=timeout)
 
     def _end_listing(
-        self, client: KafkaClient, listing: Future[Any] | None, deadline: Deadline
+        self,
+        client: KafkaClient,
+        listing: Future[Any] | None,
+        deadline: Deadline,
+        unlisted: Problem | None = None,
     ) -> Listing:
+        """`unlisted` says why the listing can't be whole, where that is known."""
         if listing is None:
             return Listing(dict.fromkeys(self._settings.group_names or (), "unknown"), ())
         try:
@@ -235,6 +329,8 @@ class KafkaCollector:
         except KafkaException as error:
             raise client.fault(error) from None
         groups = read_listing(result, self._selection.group)
+        if unlisted is not None:
+            groups = Listing(groups.states, (*groups.problems, unlisted))
         if not groups.complete:
             # What a silent broker does not list is read all the same: its groups may have moved.
             known = {
@@ -291,6 +387,14 @@ class KafkaCollector:
             **{topic: log for topic, log in before.items() if topic in topology.leaders},
             **{topic: log for topic, log in ends.logs.items() if None not in log.end},
         }
+
+    def _note_absent(self, present: Iterable[str], *, complete: bool) -> frozenset[str]:
+        """Return the topics that this listing lacks and the one before had; those that two lack are forgotten."""
+        if not complete:
+            return frozenset()
+        self._facts.forget(self._absent.difference(present))
+        self._absent, self._present = self._present.difference(present), frozenset(present)
+        return self._absent
 
     def _note_changes(self, states: Mapping[str, GroupState], topology: Topology) -> None:
         """Remember what the other tasks should see to before their time, and drop what is gone."""

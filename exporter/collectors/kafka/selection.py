@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from exporter.collectors.kafka.probe.layout import probe_group
 from exporter.collectors.kafka.settings import KafkaSettings
 
 INTERNAL_TOPIC = re.compile(r"__.*|mq-lag-exporter-.*", re.DOTALL)
@@ -28,8 +29,9 @@ class Selection:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._probe_group = probe_group(settings.probe_topic)
         self.topics = Decisions(self._wants_topic)
-        self._groups = Decisions(settings.groups.allows)
+        self._groups = Decisions(self._wants_group)
         self._committed = Decisions(self._is_committed)
 
     def topic(self, name: str) -> bool:
@@ -54,10 +56,14 @@ class Selection:
             decisions.clear()
 
     def _wants_topic(self, name: str) -> bool:
-        internal = INTERNAL_TOPIC.fullmatch(name) is not None
-        return (self._settings.internals or not internal) and self._settings.destinations.allows(
-            name
-        )
+        settings = self._settings
+        internal = name == settings.probe_topic or INTERNAL_TOPIC.fullmatch(name) is not None
+        return (settings.internals or not internal) and settings.destinations.allows(name)
+
+    def _wants_group(self, name: str) -> bool:
+        settings = self._settings
+        internal = self._probe_group.fullmatch(name) is not None
+        return (settings.internals or not internal) and settings.groups.allows(name)
 
     def _is_committed(self, group: str) -> bool:
         settings = self._settings

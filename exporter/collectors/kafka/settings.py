@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from exporter.names import NameMatcher
 from exporter.secrets import with_secrets
 
+TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
+"""In the order in which one run of each has most to go by."""
+FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
 EVERYTHING = NameMatcher((".*",))
 NOTHING = NameMatcher(())
 
@@ -31,6 +35,25 @@ class KafkaSettings:
     read_committed_groups: NameMatcher = NOTHING
     consumers_interval: float = 30.0
     """Seconds between two descriptions of all groups."""
+
+    latency_interval: float = 10.0
+    """Seconds between two looks at the time."""
+    method: Literal["auto", "time_index", "record"] = "auto"
+    """How ages are found."""
+    header: str | None = None
+    """Header with the producer's timestamp; records are read then."""
+    tolerance_seconds: float = 1.0
+    tolerance_ratio: float = 0.01
+    """How exact an age has to be: within the larger of the two, the second as a part of the age."""
+    latency_limit: int = 1_000
+    """The first so many subscriptions have a histogram of latencies."""
+    latency_groups: NameMatcher = NOTHING
+    """Groups that have one in any case."""
+    probe: bool | None = None
+    """Whether to send probes; None is where the rights are there."""
+    probe_topic: str = "mq-lag-exporter-probe"
+    probe_deadline: float = 5.0
+    """Seconds after which a probe is lost."""
 
     def client_properties(self) -> dict[str, str]:
         """Return librdkafka's properties, secrets read now. Raises `SecretFileError`."""

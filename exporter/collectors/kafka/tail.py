@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from exporter.collectors.kafka.errors import describe, reason_of
+from exporter.collectors.kafka.reader import Place, RecordReader
 from exporter.model import CollectError, Deadline, Log, Positions
 
 SMALL_LAG = 1_000
@@ -29,21 +30,6 @@ DENIED = 600.0
 
 Tail = tuple[str, int, bool]
 """Destination, partition, and whether only committed records count."""
-
-READER: Mapping[str, Any] = {
-    "group.id": "mq-lag-exporter-reader",
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "error",
-    "fetch.wait.max.ms": 10,
-    "fetch.queue.backoff.ms": 1,
-    "fetch.error.backoff.ms": 50,
-    "max.partition.fetch.bytes": 4096,
-    "queued.min.messages": 1,
-    "queued.max.messages.kbytes": 1024,
-}
-"""Properties of a consumer that reads single records soon, and leaves nothing behind."""
 
 
 class Look(NamedTuple):
@@ -75,11 +61,13 @@ class Tails:
     """Remembers where there is nothing to read, and looks where that is not known."""
 
     def __init__(self, properties: Callable[[], dict[str, Any]], source: str) -> None:
-        self._properties = properties
+        self._readers = {
+            isolated: RecordReader(properties, committed_only=isolated)
+            for isolated in (False, True)
+        }
         self._known: dict[Tail, _Known] = {}
         self._stood: dict[tuple[str, str], _Stand] = {}
         self._denied: dict[str, float] = {}
-        self._consumers: dict[bool, Consumer] = {}
         self._log = structlog.get_logger(__name__).bind(source=source)
         self.gaps: set[str] = set()
         """Topics in which offsets without a record were found."""
@@ -128,8 +116,8 @@ class Tails:
 
     def close(self) -> None:
         """Let go of the connections."""
-        while self._consumers:
-            self._consumers.popitem()[1].close()
+        for reader in self._readers.values():
+            reader.close()
 
     def _candidates(
         self,
@@ -163,33 +151,18 @@ class Tails:
         return wanted
 
     def _read(self, isolated: bool, looks: dict[tuple[str, int], Look], until: float) -> None:
+        places = [Place(*partition, look.position) for partition, look in looks.items()]
         try:
-            consumer = self._consumer(isolated)
-            consumer.assign([TopicPartition(t, p, look.position) for (t, p), look in looks.items()])
+            for reading in self._readers[isolated].read(places, until):
+                look = looks[reading.place[:2]]
+                if reading.fault is not None:
+                    self._refused(look, reading.fault)
+                elif reading.record is None:
+                    self._found(look, look.end)
+                else:
+                    self._found(look, reading.record.offset())
         except (KafkaException, CollectError) as error:
             self._log.warning("tail.look_failed", error=str(error))
-            return
-        pending = dict(looks)
-        while pending and time.monotonic() < until:
-            message = consumer.poll(min(0.1, max(until - time.monotonic(), 0.0)))
-            if message is None:
-                continue
-            topic, partition, fault = message.topic(), message.partition(), message.error()
-            if topic is None or partition is None:
-                continue
-            look = pending.get((topic, partition))
-            if look is None:
-                continue
-            offset = message.offset()
-            if fault is None:
-                self._found(look, offset)
-            elif fault.code() == KafkaError._PARTITION_EOF:
-                self._found(look, look.end)
-            else:
-                self._refused(look, fault)
-            del pending[topic, partition]
-            consumer.incremental_unassign([TopicPartition(topic, partition)])
-        consumer.unassign()
 
     def _found(self, look: Look, offset: int | None) -> None:
         """Note the first thing behind a position: a record's offset, or the end."""
@@ -215,14 +188,6 @@ class Tails:
             self.denied_reason = text
         else:
             self._log.debug("tail.look_failed", topic=topic, error=describe(error))
-
-    def _consumer(self, isolated: bool) -> Consumer:
-        consumer = self._consumers.get(isolated)
-        if consumer is None:
-            level = "read_committed" if isolated else "read_uncommitted"
-            consumer = Consumer({**self._properties(), **READER, "isolation.level": level})
-            self._consumers[isolated] = consumer
-        return consumer
 
 
 def _answered(known: _Known, look: Look) -> bool:

@@ -1,4 +1,4 @@
-"""Which topics exist: from the metadata of each cycle, and, more seldom, their ids and clean-up policies."""
+"""Which topics exist: from the metadata of each cycle, and, more seldom, their ids and configuration."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from confluent_kafka.admin import ClusterMetadata, ConfigResource
 
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import GONE, describe, kafka_error, problem, reason_of
-from exporter.model import Deadline, Problem
+from exporter.model import Deadline, Problem, Retention
 
 OFFSETS_TOPIC = "__consumer_offsets"
 NO_TOPIC = "no topic can be seen; give the user Describe on the topics"
 BATCH = 500
 """Topics a request."""
 POLICY_KEPT = 600.0
-"""Seconds for which a topic's clean-up policy is taken as known."""
+"""Seconds for which a topic's configuration is taken as known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,20 @@ def read_topology(metadata: ClusterMetadata, allowed: Mapping[str, bool]) -> Top
     return Topology(leaders, nodes, complete, tuple(problems))
 
 
+def listing_problem(metadata: ClusterMetadata) -> Problem | None:
+    """Say so where the brokers can't list all groups: those of a partition without a leader are left out without an error.
+
+    That is so for a while after all brokers were down. Where the offsets' topic may not be seen, the others stand for it.
+    """
+    offsets = metadata.topics.get(OFFSETS_TOPIC)
+    seen = metadata.topics.values() if offsets is None else [offsets]
+    if all(partition.leader >= 0 for topic in seen for partition in topic.partitions.values()):
+        return None
+    return Problem(
+        "unreachable", "list of groups", "partitions have no leader; some are not listed"
+    )
+
+
 def topic_rights(
     client: KafkaClient, metadata: ClusterMetadata, deadline: Deadline
 ) -> tuple[Problem, ...]:
@@ -76,13 +90,25 @@ def topic_rights(
     return ()
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a topic's configuration says of what the exporter has to know; None is a right not given."""
+
+    compacted: bool = False
+    retention: Retention | None = None
+    append_time: bool = False
+    """Whether the broker stamps the records, so that their order is the order of their timestamps."""
+
+
 class TopicFacts:
-    """What is learnt of topics now and then: their ids, and whether they are compacted."""
+    """What is learnt of topics now and then: their ids, and what their configuration says."""
 
     def __init__(self, client: KafkaClient) -> None:
         self._client = client
         self._ids: dict[str, str] = {}
-        self._policies: dict[str, tuple[float, bool]] = {}
+        self._former: dict[str, str] = {}
+        """Ids of topics that were not listed the last time: they may be back by the next."""
+        self._policies: dict[str, tuple[float, Policy]] = {}
         self._recreated: set[str] = set()
 
     def known(self, name: str) -> bool:
@@ -91,7 +117,23 @@ class TopicFacts:
 
     def compacted(self) -> frozenset[str]:
         """Topics whose clean-up policy includes compaction."""
-        return frozenset(name for name, (_, compacted) in list(self._policies.items()) if compacted)
+        return frozenset(
+            name for name, (_, found) in list(self._policies.items()) if found.compacted
+        )
+
+    def append_time(self) -> frozenset[str]:
+        """Topics whose records the broker stamps."""
+        return frozenset(
+            name for name, (_, found) in list(self._policies.items()) if found.append_time
+        )
+
+    def retention(self) -> dict[str, Retention]:
+        """When topics' records are deleted, where that is known."""
+        return {
+            name: found.retention
+            for name, (_, found) in list(self._policies.items())
+            if found.retention is not None
+        }
 
     def take_recreated(self) -> frozenset[str]:
         """Return the topics that were found to have another id than before, once."""
@@ -100,10 +142,17 @@ class TopicFacts:
         return taken
 
     def forget_all_but(self, names: Collection[str]) -> None:
-        """Drop what is known of topics that are gone."""
-        tables: tuple[dict[str, Any], ...] = (self._ids, self._policies)
-        for table in tables:
-            for name in [name for name in list(table) if name not in names]:
+        """Drop what is known of topics that are not listed, but for the ids of which `forget` is not told yet."""
+        for name in [name for name in list(self._policies) if name not in names]:
+            self._policies.pop(name, None)
+        for name in [name for name in list(self._ids) if name not in names]:
+            self._former[name] = self._ids.pop(name)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop all that is known of topics that are gone: what comes back is a new one."""
+        tables: tuple[dict[str, Any], ...] = (self._ids, self._former, self._policies)
+        for name in names:
+            for table in tables:
                 table.pop(name, None)
 
     def read_ids(self, names: Iterable[str], deadline: Deadline) -> list[Problem]:
@@ -122,7 +171,8 @@ class TopicFacts:
                     if missing is not None:
                         problems.append(missing)
                     continue
-                before = self._ids.get(name)
+                former = self._former.pop(name, None)
+                before = self._ids.get(name, former)
                 self._ids[name] = now = str(topic.topic_id)
                 if before is not None and before != now:
                     self._recreated.add(name)
@@ -130,7 +180,7 @@ class TopicFacts:
         return problems
 
     def read_policies(self, names: Iterable[str], now: float, deadline: Deadline) -> list[Problem]:
-        """Read the clean-up policies of topics for which they are not known, or not lately."""
+        """Read the configuration of topics for which it is not known, or not lately."""
         due = [
             name
             for name in names
@@ -148,13 +198,37 @@ class TopicFacts:
                     missing = _unless_gone(f"configuration of topic {resource.name}", error)
                     if missing is not None and missing.reason == "unauthorized":
                         # A right not given is a feature that is not there, not a failure of each cycle.
-                        self._policies[resource.name] = (now, False)
+                        self._policies[resource.name] = (now, Policy())
                     elif missing is not None:
                         problems.append(missing)
                     continue
-                policy = config["cleanup.policy"].value or ""
-                self._policies[resource.name] = (now, "compact" in policy)
+                self._policies[resource.name] = (now, _policy(config))
         return problems
+
+
+def _policy(config: Mapping[str, Any]) -> Policy:
+    """Take what matters from a topic's configuration (Kafka's documentation, 3.2 Topic Configs)."""
+
+    def value(key: str) -> str:
+        entry = config.get(key)
+        return "" if entry is None or entry.value is None else str(entry.value)
+
+    clean_up = value("cleanup.policy").split(",")
+    return Policy(
+        compacted="compact" in clean_up,
+        retention=_retention(clean_up, value("retention.ms"), value("retention.bytes")),
+        append_time=value("message.timestamp.type") == "LogAppendTime",
+    )
+
+
+def _retention(clean_up: list[str], milliseconds: str, size: str) -> Retention | None:
+    if "delete" not in clean_up:
+        return Retention(None, None)
+    try:
+        time, room = int(milliseconds), int(size)
+    except ValueError:
+        return None
+    return Retention(time / 1000 if time >= 0 else None, room if room >= 0 else None)
 
 
 def _unless_gone(subject: str, error: KafkaException) -> Problem | None:

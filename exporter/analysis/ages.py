@@ -1,0 +1,130 @@
+"""The age of one subscription's backlog, partition by partition, and how far the largest may be off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from exporter.model import Method, Stamps
+
+MILLI = 1000.0
+ROUNDING = 0.0005
+"""Seconds by which an age may be off because it is told to the millisecond."""
+
+
+class Ages:
+    """What the last look at the time said; what it could not say is held for a while."""
+
+    __slots__ = ("_partitions", "_unknown_since", "labels", "method", "uncertainty", "values")
+
+    def __init__(self) -> None:
+        self._partitions: Sequence[int] = ()
+        self._unknown_since: dict[int, float] = {}
+        self.labels: Sequence[str] = ()
+        """Label texts of the partitions, side by side with `values`."""
+        self.values: list[float | None] = []
+        """Seconds by partition; None where unknown."""
+        self.uncertainty: float | None = None
+        """Seconds by which the largest of them may be off; None where that can't be told."""
+        self.method: Method | None = None
+
+    def take(
+        self,
+        partitions: Sequence[int],
+        labels: Sequence[str],
+        lags: Sequence[int | None],
+        stamps: Stamps | None,
+        *,
+        at: float,
+        now: float,
+        hold: float,
+    ) -> None:
+        """Take one look. `partitions`, `labels` and `lags` are side by side; a lag that is not known has no age.
+
+        `at` is the Unix time of the positions, `now` the monotonic time; what is unknown is held for `hold` seconds.
+        """
+        if stamps is not None and (self.method is None or any(lags)):
+            # What had nothing to find has no say: the series would come and go with the lag.
+            self.method = stamps.method
+        if not any(lags):
+            self.values = [None if lag is None else 0.0 for lag in lags]
+            self.uncertainty = None if None in lags or not lags else 0.0
+            self._unknown_since.clear()
+        elif stamps is not None and stamps.partitions == partitions:
+            self._whole(lags, stamps, at)
+        else:
+            self._in_part(partitions, lags, stamps, at=at, now=now, hold=hold)
+        self._partitions, self.labels = partitions, labels
+
+    def largest(self) -> float | None:
+        """The age of the oldest unread message of all partitions; None where one of them is unknown."""
+        known = [value for value in self.values if value is not None]
+        return max(known) if known and len(known) == len(self.values) else None
+
+    def by_partition(self) -> dict[int, float | None]:
+        """Partition to age in seconds, None where it is unknown."""
+        return dict(zip(self._partitions, self.values, strict=True))
+
+    def _whole(self, lags: Sequence[int | None], stamps: Stamps, at: float) -> None:
+        """Each partition has a stamp."""
+        if self._unknown_since:
+            self._unknown_since.clear()
+        self.values = [
+            _age(at, time) if lag else (None if lag is None else 0.0)
+            for lag, time in zip(lags, stamps.times, strict=True)
+        ]
+        self._bound(stamps.errors, lags)
+
+    def _in_part(
+        self,
+        partitions: Sequence[int],
+        lags: Sequence[int | None],
+        stamps: Stamps | None,
+        *,
+        at: float,
+        now: float,
+        hold: float,
+    ) -> None:
+        before = dict(zip(self._partitions, self.values, strict=True))
+        rows = {} if stamps is None else {p: row for row, p in enumerate(stamps.partitions)}
+        values: list[float | None] = []
+        errors: list[float] = []
+        for partition, lag in zip(partitions, lags, strict=True):
+            row = rows.get(partition)
+            error = 0.0
+            if not lag:
+                value: float | None = None if lag is None else 0.0
+            elif stamps is not None and row is not None:
+                value, error = _age(at, stamps.times[row]), stamps.errors[row]
+            else:
+                since = self._unknown_since.setdefault(partition, now)
+                value, error = before.get(partition) if now - since <= hold else None, -1.0
+                values.append(value)
+                errors.append(error)
+                continue
+            self._unknown_since.pop(partition, None)
+            values.append(value)
+            errors.append(error)
+        for partition in [p for p in self._unknown_since if p not in set(partitions)]:
+            del self._unknown_since[partition]
+        self.values = values
+        self._bound(errors, lags)
+
+    def _bound(self, errors: Sequence[float], lags: Sequence[int | None]) -> None:
+        """Find by how much the largest age may be off, if each one's error is known."""
+        largest = highest = 0.0
+        self.uncertainty = None
+        for value, error, lag in zip(self.values, errors, lags, strict=True):
+            if lag == 0:
+                continue
+            if value is None or error < 0:
+                return
+            largest = max(largest, value)
+            highest = max(highest, value + error)
+        # The true one is not below the largest less that one's error, so upwards is further.
+        self.uncertainty = math.ceil((highest - largest + ROUNDING) * MILLI) / MILLI
+
+
+def _age(at: float, time: float) -> float:
+    """Return the age at `at`, to the millisecond; a time to come is no age."""
+    return round(at - time, 3) if at > time else 0.0

@@ -1,0 +1,47 @@
+"""Histograms with classic buckets, as the series that Prometheus reads."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+
+from prometheus_client.utils import floatToGoString
+
+Labeler = Callable[[Mapping[str, str]], str]
+
+
+class Histogram:
+    """Counts observations by bucket."""
+
+    __slots__ = ("_bounds", "_counts", "labels", "sum")
+
+    def __init__(
+        self, bounds: Sequence[float], labeler: Labeler, labels: Mapping[str, str]
+    ) -> None:
+        """`bounds` are the buckets' upper bounds in ascending order, without +Inf."""
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self.labels: Sequence[str] = [
+            *(
+                "_bucket" + labeler({**labels, "le": floatToGoString(bound)})
+                for bound in (*bounds, float("inf"))
+            ),
+            "_count" + labeler(labels),
+            "_sum" + labeler(labels),
+        ]
+        """What stands behind the metric's name in each series' line; the series of `values`."""
+
+    def observe(self, value: float) -> None:
+        """Count one value; an upper bound belongs to its bucket."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def values(self) -> list[int | float]:
+        """Return the cumulative counts, the count and the sum."""
+        total = 0
+        cumulated: list[int | float] = []
+        for count in self._counts:
+            total += count
+            cumulated.append(total)
+        return [*cumulated, total, round(self.sum, 6)]

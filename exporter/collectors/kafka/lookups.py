@@ -1,0 +1,120 @@
+"""Lookups by timestamp, many partitions in a request and a bounded number of requests in flight."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.errors import GONE, kafka_error, problem
+from exporter.model import Deadline, Problem
+
+IN_FLIGHT = 4
+"""Requests that one broker has to work at."""
+
+
+class Lookup(NamedTuple):
+    """Asks for the first record of a partition whose timestamp is at least `time` (ms)."""
+
+    topic: str
+    partition: int
+    time: int
+
+
+class Found(NamedTuple):
+    """The record's offset and timestamp (ms), both -1 where there is none."""
+
+    lookup: Lookup
+    offset: int
+    timestamp: int
+
+
+class Lookups:
+    """Asks the brokers; a broker that did not answer in time is not asked again by the same object."""
+
+    def __init__(self, client: KafkaClient, leaders: Mapping[str, Sequence[int]]) -> None:
+        """`leaders` is topic to the leader of each partition; negative where it has none."""
+        self._client = client
+        self._leaders = leaders
+        self._silent: set[int] = set()
+        self.problems: list[Problem] = []
+        self.asked = 0
+
+    def ask(self, lookups: Iterable[Lookup], deadline: Deadline) -> Iterator[Found]:
+        """Yield the answers in any order; what was not answered is missing."""
+        calls = self._calls(lookups)
+        under_way: list[tuple[int, Mapping[TopicPartition, Future[Any]], list[Lookup]]] = []
+        flying: dict[int, int] = defaultdict(int)
+        while calls or under_way:
+            for leader in list(calls):
+                while calls[leader] and flying[leader] < IN_FLIGHT and deadline.remaining() > 0:
+                    batch = calls[leader].pop(0)
+                    flying[leader] += 1
+                    under_way.append((leader, self._send(batch, deadline), batch))
+                if not calls[leader] or leader in self._silent or deadline.remaining() <= 0:
+                    del calls[leader]
+            if not under_way:
+                return
+            leader, futures, batch = under_way.pop(0)
+            yield from self._answers(leader, futures, batch, deadline)
+            flying[leader] -= 1
+
+    def _calls(self, lookups: Iterable[Lookup]) -> dict[int, list[list[Lookup]]]:
+        """Sort lookups by leader, and into requests in which no partition comes twice."""
+        calls: dict[int, list[list[Lookup]]] = defaultdict(list)
+        depth: dict[tuple[str, int], int] = defaultdict(int)
+        for lookup in lookups:
+            row = self._leaders.get(lookup.topic, ())
+            leader = row[lookup.partition] if lookup.partition < len(row) else -1
+            if leader < 0 or leader in self._silent:
+                continue
+            layer = depth[lookup.topic, lookup.partition]
+            depth[lookup.topic, lookup.partition] += 1
+            layers = calls[leader]
+            if layer == len(layers):
+                layers.append([])
+            layers[layer].append(lookup)
+        return calls
+
+    def _send(
+        self, batch: Sequence[Lookup], deadline: Deadline
+    ) -> Mapping[TopicPartition, Future[Any]]:
+        self.asked += len(batch)
+        specs = {
+            TopicPartition(lookup.topic, lookup.partition): OffsetSpec.for_timestamp(lookup.time)
+            for lookup in batch
+        }
+        timeout = max(deadline.remaining(), 0.1)
+        found: Mapping[TopicPartition, Future[Any]] = self._client.admin.list_offsets(
+            specs, request_timeout=timeout
+        )
+        return found
+
+    def _answers(
+        self,
+        leader: int,
+        futures: Mapping[TopicPartition, Future[Any]],
+        batch: Sequence[Lookup],
+        deadline: Deadline,
+    ) -> Iterator[Found]:
+        failed: list[tuple[str, KafkaException]] = []
+        # The futures come in the order of what was asked for.
+        for lookup, future in zip(batch, futures.values(), strict=True):
+            try:
+                found = self._client.wait(future, deadline.remaining())
+            except KafkaException as error:
+                inner = kafka_error(error)
+                if inner is None or inner.code() not in GONE:
+                    failed.append((f"time of {lookup.topic}/{lookup.partition}", error))
+                continue
+            yield Found(lookup, found.offset, found.timestamp)
+        if not failed:
+            return
+        self.problems += [problem(subject, error) for subject, error in failed]
+        if len(failed) == len(batch) and problem("", failed[0][1]).reason == "timeout":
+            self._silent.add(leader)

@@ -1,0 +1,158 @@
+"""Commits behind received probes: to a group that the probed broker coordinates, so that no other one is timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import structlog
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.errors import GONE, describe, kafka_error, reason_of
+from exporter.collectors.kafka.probe.layout import choose_group
+from exporter.model import Deadline
+
+PATIENCE = 30.0
+"""Seconds that a commit is waited for, without another to its group; far less than `OUTLIVES`."""
+DENIED = 600.0
+"""Seconds until commits that were refused are tried again."""
+NOT_ALLOWED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+Answer = Future[ConsumerGroupTopicPartitions]
+
+
+class Commits:
+    """Commits by one admin client, and the groups that it left. Used by one thread at a time."""
+
+    def __init__(self, client: KafkaClient, topic: str, source: str, *, deletes: bool) -> None:
+        """`deletes` is whether the cluster can delete groups."""
+        self._client = client
+        self._topic = topic
+        self._deletes = deletes
+        self._groups: dict[int, str] = {}
+        self._pending: dict[str, tuple[Answer, float]] = {}
+        self._used: dict[str, bool] = {}
+        """Groups that were committed to, and whether the last commit was answered."""
+        self._denied_until = 0.0
+        self._is_stale = False
+        self._is_new = True
+        self._told = ""
+        self._log = structlog.get_logger(__name__).bind(source=source)
+
+    def begin(self) -> bool:
+        """Get ready for a round: let go of the client where it does not get answers. Tell whether it is a new one.
+
+        A request whose time is up inside librdkafka can abort the process (librdkafka#4605), and a client asks
+        a group's coordinator where it last was (librdkafka#3847).
+        """
+        now = time.monotonic()
+        self._pending = {g: p for g, p in self._pending.items() if not p[0].done()}
+        if self._is_stale or any(now - at > PATIENCE for _, at in self._pending.values()):
+            self._is_stale = False
+            self._pending.clear()
+            self._client.drop()
+            self._is_new = True
+        is_new, self._is_new = self._is_new, False
+        return is_new
+
+    def commit(
+        self,
+        broker: int,
+        coordinators: Sequence[int],
+        position: tuple[int, int],
+        answered: Callable[[bool], None],
+    ) -> bool:
+        """Commit a position (partition, offset) at the broker; tell whether there will be an answer.
+
+        `answered` is called by librdkafka's thread, with whether the commit was taken.
+        """
+        if time.monotonic() < self._denied_until:
+            return False
+        group = choose_group(self._topic, broker, coordinators, self._groups.get(broker))
+        if group is None or (group in self._pending and not self._pending[group][0].done()):
+            return False
+        self._groups[broker] = group
+        self._used[group] = False
+        request = ConsumerGroupTopicPartitions(group, [TopicPartition(self._topic, *position)])
+        future: Answer = self._client.admin.alter_consumer_group_offsets(
+            [request], request_timeout=OUTLIVES
+        )[group]
+        self._pending[group] = (future, time.monotonic())
+
+        def done(answer: Answer) -> None:
+            error = _error(answer)
+            answered(error is None)
+            self._used[group] = error is None
+            self._note(error)
+
+        future.add_done_callback(done)
+        return True
+
+    def delete(self, deadline: Deadline) -> None:
+        """Delete the groups, as far as their coordinators answer; it is not waited for those that last did not."""
+        if not self._used or not self._deletes:
+            return
+        left = self._delete(list(self._used), deadline)
+        if any(reason_of(error) == "unreachable" for error in left.values()):
+            # Their coordinator is another broker by now, which a new client finds.
+            self._client.drop()
+            left = self._delete(list(left), deadline)
+        self._used.clear()
+        if left:
+            groups, errors = sorted(left), [describe(e, _what_then(e)) for e in left.values()]
+            self._log.info("probe.groups_left", groups=groups, error=errors[0])
+
+    def _delete(self, names: list[str], deadline: Deadline) -> dict[str, KafkaError]:
+        """Return those that are left."""
+        futures = self._client.admin.delete_consumer_groups(names, request_timeout=OUTLIVES)
+        left: dict[str, KafkaError] = {}
+        for name in sorted(names, key=self._used.__getitem__, reverse=True):
+            timeout = deadline.remaining() if self._used[name] else min(deadline.remaining(), 0.3)
+            try:
+                self._client.wait(futures[name], timeout, grace=0.0)
+            except KafkaException as error:
+                inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
+                if inner.code() not in GONE:
+                    left[name] = inner
+        return left
+
+    def _note(self, error: KafkaError | None) -> None:
+        """Say once that there are no commits."""
+        if error is None:
+            self._told = ""
+            return
+        reason = reason_of(error)
+        if error.code() in NOT_ALLOWED:
+            self._denied_until = time.monotonic() + DENIED
+        else:
+            self._is_stale |= reason != "invalid"
+        if reason != self._told:
+            self._told = reason
+            self._log.info("probe.not_committed", error=describe(error, self._right(error)))
+
+    def _right(self, error: KafkaError) -> str | None:
+        if error.code() not in NOT_ALLOWED:
+            return None
+        return (
+            f"give the user Read on the topic, and on groups whose names begin with {self._topic}-"
+        )
+
+
+def _error(answer: Answer) -> KafkaError | None:
+    try:
+        partitions = answer.result().topic_partitions or ()
+    except KafkaException as error:
+        return kafka_error(error) or KafkaError(KafkaError._FAIL)
+    return next((p.error for p in partitions if p.error is not None), None)
+
+
+def _what_then(error: KafkaError) -> str:
+    if reason_of(error) != "unauthorized":
+        return "they expire by the brokers' offsets.retention.minutes"
+    return "give the user Delete on them, or leave them to expire by offsets.retention.minutes"

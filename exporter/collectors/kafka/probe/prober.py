@@ -1,0 +1,253 @@
+"""Probes: in each round a message to every broker, received back and committed."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import ClusterMetadata
+
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.errors import describe
+from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
+from exporter.collectors.kafka.probe.commits import Commits
+from exporter.collectors.kafka.probe.layout import Layout, Place, place, read_layout
+from exporter.collectors.kafka.probe.topic import DENIED, DENIED_IF_REQUIRED, Lack, ProbeTopic
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import CollectError, Deadline, NodeProbe, Probes, Problem, Until
+
+MARGIN = 0.5
+"""Seconds of the task's time that a round leaves."""
+LOOK = 0.02
+"""Seconds between two looks at what is over."""
+VAIN_ROUNDS = 3
+"""Rounds in a row without anything received after which the clients are made anew."""
+CLOSE_SECONDS = 0.8
+"""Time given to cleaning up."""
+NONE = Probes(())
+
+
+class Prober:
+    """Probes one cluster. Rounds run one at a time, in any thread; `close` may come from another one."""
+
+    def __init__(self, settings: KafkaSettings, *, administers: bool) -> None:
+        """`administers` is whether the cluster can make topics and delete groups."""
+        self._settings = settings
+        self._administers = administers
+        self._client = KafkaClient(settings.name, settings.client_properties)
+        self._topic = ProbeTopic(self._client, settings)
+        self._commits = Commits(
+            self._client, settings.probe_topic, settings.name, deletes=administers
+        )
+        self._layout: Layout | None = None
+        self._fault: CollectError | None = None
+        self._waits = False
+        self._places: tuple[Place, ...] = ()
+        self._channel: Channel | None = None
+        self._made_for = (0, 0)
+        self._vain = 0
+        self._denied: Lack | None = None
+        self._denied_until = 0.0
+        self._told: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._round = threading.Lock()
+        self._closed = threading.Event()
+        self._log = structlog.get_logger(__name__).bind(
+            source=settings.name, topic=settings.probe_topic
+        )
+
+    def see(self, metadata: ClusterMetadata) -> None:
+        """Take what the probes go by from the cluster's metadata."""
+        if self._settings.probe is not False:
+            self._layout = read_layout(metadata, self._settings.probe_topic)
+
+    def miss(self, fault: CollectError) -> None:
+        """Take why the cluster's metadata could not be read."""
+        self._fault = fault
+
+    def due_early(self) -> bool:
+        """Whether the cluster was seen for the first time since a round had nothing to go by."""
+        due = self._waits and self._layout is not None
+        if due:
+            self._waits = False
+        return due
+
+    def run(self, deadline: Deadline) -> Probes:
+        """Probe each broker once; none before the cluster was seen.
+
+        Raises `CollectError` where the clients can't be made, or the cluster could not be read and never was.
+        """
+        layout = self._layout
+        if self._settings.probe is False:
+            return NONE
+        if layout is None:
+            self._waits = True
+            if self._fault is not None:
+                raise CollectError(self._fault.reason, str(self._fault))
+            return NONE
+        with self._round:
+            if self._closed.is_set():
+                return NONE
+            return self._run(layout, deadline)
+
+    def close(self) -> None:
+        """Delete the groups and let go of the connections, within about a second."""
+        until = Until(CLOSE_SECONDS)
+        self._closed.set()
+        # The round under way ends at once, so that it does not commit to a group that was deleted.
+        if self._round.acquire(timeout=until.remaining()):
+            try:
+                self._commits.delete(until)
+                self._end_channel()
+            finally:
+                self._round.release()
+        self._client.drop()
+
+    def _run(self, layout: Layout, deadline: Deadline) -> Probes:
+        if self._administers:
+            layout = self._topic.ensure(layout, deadline)
+        self._places = place(self._places, layout, time.monotonic())
+        lack = self._topic.lack
+        if lack is None and time.monotonic() < self._denied_until:
+            lack = self._denied
+        if lack is not None or not self._places:
+            return Probes((), self._problems(lack, layout))
+        flights = self._fly(self._open(layout), layout, deadline)
+        if self._closed.is_set():
+            return NONE
+        lack = self._judge()
+        if lack is not None:
+            return Probes((), self._problems(lack, layout))
+        return Probes(
+            [_probe(each, flights.get(each.broker)) for each in self._places],
+            self._problems(None, layout),
+        )
+
+    # The clients
+
+    def _open(self, layout: Layout) -> Channel:
+        """Return clients that know the topic as it is; anew where the ones before are of no use any more."""
+        known = (self._topic.generation, len(layout.partitions or ()))
+        channel = self._channel
+        if channel is not None and (
+            channel.faults.is_broken or known != self._made_for or self._vain >= VAIN_ROUNDS
+        ):
+            self._end_channel()
+        if self._channel is None:
+            try:
+                self._channel = Channel(
+                    self._client.properties(),
+                    self._settings.probe_topic,
+                    self._settings.probe_deadline,
+                )
+            except KafkaException as error:
+                raise self._client.fault(error) from None
+            self._made_for, self._vain = known, 0
+        return self._channel
+
+    def _end_channel(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    def _judge(self) -> Lack | None:
+        """Return the right that the round found missing."""
+        denied = self._channel.faults.denied if self._channel is not None else None
+        if denied is None:
+            self._denied = None
+            return None
+        self._end_channel()
+        pause = DENIED_IF_REQUIRED if self._settings.probe else DENIED
+        self._denied_until = time.monotonic() + pause
+        advice = f"give the user Read and Write on the topic {self._settings.probe_topic}"
+        self._denied = Lack("unauthorized", describe(denied, advice))
+        return self._denied
+
+    # One round
+
+    def _fly(self, channel: Channel, layout: Layout, deadline: Deadline) -> dict[int, Flight]:
+        """Send to each broker and wait for what comes; return the flights by broker."""
+        is_new = self._commits.begin()
+        channel.drain()
+        ends = time.perf_counter() + deadline.remaining() - MARGIN
+        places = {each.broker: each for each in self._places if each.partition is not None}
+        flights = {
+            broker: self._send(channel, each, ends, greets=is_new)
+            for broker, each in places.items()
+        }
+        while not self._closed.is_set():
+            for broker, flight in flights.items():
+                number = places[broker].partition
+                if flight.greets and number is not None:
+                    if flight.offset is not None and not channel.hears(number):
+                        channel.hear(number, flight.offset)
+                    if flight.has_greeted() and ends - time.perf_counter() > flight.limit / 2:
+                        flights[broker] = self._send(channel, places[broker], ends)
+            if all(flight.is_over() for flight in flights.values()):
+                break
+            arrival = channel.receive(LOOK)
+            if arrival is not None:
+                self._take(arrival, flights, layout)
+        self._settle(channel, places, flights)
+        return flights
+
+    def _send(self, channel: Channel, to: Place, ends: float, *, greets: bool = False) -> Flight:
+        """Send a message to a broker. The first one opens the connections, and another one behind it is timed."""
+        number = to.partition or 0
+        limit = min(self._settings.probe_deadline, max(ends - time.perf_counter(), 0.0))
+        flight = Flight(next(self._numbers), limit, greets=greets or not channel.hears(number))
+        channel.send(flight, number)
+        return flight
+
+    def _take(self, arrival: Arrival, flights: dict[int, Flight], layout: Layout) -> None:
+        for broker, flight in flights.items():
+            if flight.sequence == arrival.sequence and flight.received():
+                flight.awaits_ack = True
+                position = (arrival.partition, arrival.offset + 1)
+                if not self._commits.commit(broker, layout.coordinators, position, flight.acked):
+                    flight.awaits_ack = False
+
+    def _settle(
+        self, channel: Channel, places: dict[int, Place], flights: dict[int, Flight]
+    ) -> None:
+        """Begin afresh, next time, with the partitions of which nothing came."""
+        for broker, flight in flights.items():
+            number = places[broker].partition
+            if number is not None and flight.publish is not None and flight.receive is None:
+                channel.leave(number)
+        came = any(flight.receive is not None for flight in flights.values())
+        self._vain = 0 if came else self._vain + 1
+
+    # What is missing
+
+    def _problems(self, lack: Lack | None, layout: Layout) -> Sequence[Problem]:
+        """Say what is missing: in the log once, and as a problem where the config wants probes."""
+        found: list[Problem] = []
+        subject = f"probe topic {self._settings.probe_topic}"
+        if lack is not None:
+            found.append(Problem(lack.reason, subject, lack.message))
+        elif layout.partitions is not None:
+            covered = {each.broker for each in self._places}
+            left = [name for broker, name in layout.nodes.items() if broker not in covered]
+            if left:
+                why = self._topic.refusal or "they lead no partition of it"
+                message = f"no probe of {', '.join(sorted(left))}: {why}"
+                found.append(Problem("partial", subject, message))
+        for problem in found:
+            if problem.message not in self._told:
+                event = "probe.not_possible" if lack is not None else "probe.not_covered"
+                self._log.info(event, error=problem.message)
+        self._told = {problem.message for problem in found}
+        return found if self._settings.probe else ()
+
+
+def _probe(at: Place, flight: Flight | None) -> NodeProbe:
+    if flight is None:
+        return NodeProbe(at.node, sent=False, publish=None, receive=None, ack=None)
+    return NodeProbe(
+        at.node, sent=True, publish=flight.publish, receive=flight.receive, ack=flight.ack
+    )

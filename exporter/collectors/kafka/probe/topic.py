@@ -1,0 +1,218 @@
+"""The probe's topic: made where that is allowed, with a partition on every broker, and used as it is elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import NamedTuple
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, NewPartitions, NewTopic
+
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.errors import describe, kafka_error, reason_of
+from exporter.collectors.kafka.probe.layout import Layout, Partition, assignment, homeless
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import Deadline, Finding, Reason
+
+CONFIG = {
+    "cleanup.policy": "delete",
+    "retention.ms": "600000",
+    "retention.bytes": "1048576",
+    "segment.ms": "600000",
+    "segment.bytes": "1048576",  # the least that Kafka 4 takes
+    "min.insync.replicas": "1",
+}
+"""Nothing is kept for long."""
+SECONDS = 3.0
+"""Time given to making the topic or a partition."""
+PROPAGATION = 15.0
+"""Seconds for which what was made is known better here than by the brokers."""
+DENIED = 600.0
+DENIED_IF_REQUIRED = 60.0
+"""Seconds until what was refused is tried again, the second where the config wants probes."""
+FAILED = 10.0
+"""Seconds until what failed otherwise is tried again."""
+RIGHTS = {AclOperation.READ: "Read", AclOperation.WRITE: "Write"}
+
+
+class Lack(NamedTuple):
+    """Why there are no probes, and what to do."""
+
+    reason: Reason
+    message: str
+
+
+class ProbeTopic:
+    """Sees to it that there is a topic, and that each broker leads a partition of it."""
+
+    def __init__(self, client: KafkaClient, settings: KafkaSettings) -> None:
+        self._client = client
+        self._name = settings.probe_topic
+        self._denied = DENIED_IF_REQUIRED if settings.probe else DENIED
+        self._log = structlog.get_logger(__name__).bind(source=settings.name, topic=self._name)
+        self._made: tuple[Partition, ...] = ()
+        self._made_at = 0.0
+        self._next_try = 0.0
+        self._next_extension = 0.0
+        self.generation = 0
+        """How often the topic was made."""
+        self.lack: Lack | None = None
+        """Why there is no topic."""
+        self.refusal: str | None = None
+        """Why there are brokers without a partition."""
+
+    def ensure(self, layout: Layout, deadline: Deadline) -> Layout:
+        """Return the layout with what had to be made and could be."""
+        now = time.monotonic()
+        seen = layout.partitions or ()
+        if len(self._made) > len(seen) and now - self._made_at < PROPAGATION:
+            layout = replace(layout, partitions=self._made)
+        if layout.partitions is None:
+            return self._make(layout, now, deadline)
+        self.lack = None
+        self._next_try = 0.0
+        return self._extend(layout, now, deadline)
+
+    def _make(self, layout: Layout, now: float, deadline: Deadline) -> Layout:
+        if now < self._next_try or not layout.nodes:
+            return layout
+        error = self._wait(
+            self._client.admin.create_topics(
+                [new_topic(self._name, layout)], request_timeout=_seconds(deadline)
+            ),
+            deadline,
+        )
+        if error is None:
+            self.lack = None
+            self.generation += 1
+            self._log.info("probe.topic_made", nodes=sorted(layout.nodes.values()))
+            return self._keep(layout, [[broker] for broker in sorted(layout.nodes)], now)
+        self._next_try = now + self._pause(error)
+        self.lack = _creation_lack(self._name, error)
+        return layout
+
+    def _extend(self, layout: Layout, now: float, deadline: Deadline) -> Layout:
+        brokers = homeless(layout)
+        if not brokers:
+            self.refusal, self._next_extension = None, 0.0
+            return layout
+        if now < self._next_extension:
+            return layout
+        before = layout.partitions or ()
+        rows = assignment(layout, brokers)
+        more = NewPartitions(self._name, len(before) + len(rows), replica_assignment=rows)
+        error = self._wait(
+            self._client.admin.create_partitions([more], request_timeout=_seconds(deadline)),
+            deadline,
+        )
+        if error is None:
+            self._log.info("probe.topic_extended", nodes=[layout.nodes[b] for b in brokers])
+            return self._keep(layout, rows, now)
+        self._next_extension = now + self._pause(error)
+        self.refusal = describe(
+            error,
+            f"give the user Alter on the topic {self._name}, or add partitions that they lead",
+        )
+        return layout
+
+    def _keep(self, layout: Layout, rows: Sequence[Sequence[int]], now: float) -> Layout:
+        added = tuple(Partition(row[0], tuple(row)) for row in rows)
+        self._made, self._made_at = (layout.partitions or ()) + added, now
+        return replace(layout, partitions=self._made)
+
+    def _pause(self, error: KafkaError) -> float:
+        return self._denied if reason_of(error) == "unauthorized" else FAILED
+
+    def _wait(self, futures: dict[str, Future[None]], deadline: Deadline) -> KafkaError | None:
+        try:
+            self._client.wait(futures[self._name], _seconds(deadline), grace=0.5)
+        except KafkaException as error:
+            inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
+            if reason_of(inner) != "invalid":
+                # Another client connects anew, with secrets read anew.
+                self._client.drop()
+            return inner
+        return None
+
+
+def new_topic(name: str, layout: Layout) -> NewTopic:
+    """Return the topic to make: a partition on each broker, without a copy.
+
+    A copy's broker would hold up the acknowledgements of another one, and take over the lead from one that hangs.
+    """
+    rows = [[broker] for broker in sorted(layout.nodes)]
+    return NewTopic(name, num_partitions=len(rows), replica_assignment=rows, config=CONFIG)
+
+
+def _seconds(deadline: Deadline) -> float:
+    return max(min(SECONDS, deadline.remaining() / 2), 0.1)
+
+
+def _creation_lack(name: str, error: KafkaError) -> Lack | None:
+    """Say why the topic could not be made; None where it is there, and will be seen."""
+    if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+        return None
+    advice = f"make the topic {name}, with a partition led by each broker"
+    if reason_of(error) == "unauthorized":
+        advice = f"give the user Create, Read and Write on the topic {name}"
+    return Lack(reason_of(error), describe(error, advice))
+
+
+def probe_finding(
+    client: KafkaClient, settings: KafkaSettings, layout: Layout, deadline: Deadline
+) -> Finding:
+    """Return what `check` says of the probes. Nothing is sent or made."""
+    name, required = settings.probe_topic, settings.probe is True
+    if settings.probe is False:
+        return Finding("probe", ok=True, detail="switched off by probe.enabled")
+    if layout.partitions is None:
+        lack = _may_make(client, name, layout, deadline)
+        detail = (
+            f"topic {name} can be made, with a partition on each of {len(layout.nodes)} brokers"
+        )
+        return Finding("probe", lack is None, lack.message if lack else detail, required)
+    missing = _missing_rights(client, name, deadline)
+    if missing:
+        return Finding("probe", ok=False, detail=missing, required=required)
+    left_out = [layout.nodes[broker] for broker in homeless(layout)]
+    detail = (
+        f"topic {name} covers {len(layout.nodes) - len(left_out)} of {len(layout.nodes)} brokers"
+    )
+    if left_out:
+        detail += f"; no probe of {', '.join(left_out)} unless the user has Alter on the topic"
+    return Finding("probe", not (left_out and required), detail, required)
+
+
+def _may_make(client: KafkaClient, name: str, layout: Layout, deadline: Deadline) -> Lack | None:
+    timeout = _seconds(deadline)
+    futures = client.admin.create_topics(
+        [new_topic(name, layout)], validate_only=True, request_timeout=timeout
+    )
+    try:
+        client.wait(futures[name], timeout)
+    except KafkaException as error:
+        inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
+        if inner.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            return _creation_lack(name, inner)
+        return Lack("unauthorized", f"give the user Describe, Read and Write on the topic {name}")
+    return None
+
+
+def _missing_rights(client: KafkaClient, name: str, deadline: Deadline) -> str:
+    """Say what to give the user, or what went wrong; empty where nothing is missing."""
+    timeout = _seconds(deadline)
+    futures = client.admin.describe_topics(
+        TopicCollection([name]), include_authorized_operations=True, request_timeout=timeout
+    )
+    try:
+        operations = client.wait(futures[name], timeout).authorized_operations
+    except KafkaException as error:
+        return str(client.fault(error))
+    if operations is None:
+        return ""
+    lacking = [word for operation, word in RIGHTS.items() if operation not in operations]
+    return f"give the user {' and '.join(lacking)} on the topic {name}" if lacking else ""

@@ -1,0 +1,123 @@
+"""Reads single records at given positions, with a consumer that is assigned them.
+
+It never joins a group, never commits, and moves nobody's position.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from exporter.collectors.kafka.errors import kafka_error
+from exporter.model import CollectError
+
+POLL = 0.1
+"""Seconds."""
+READER: Mapping[str, Any] = {
+    "group.id": "mq-lag-exporter-reader",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+    "fetch.wait.max.ms": 10,
+    "fetch.queue.backoff.ms": 1,
+    "fetch.error.backoff.ms": 50,
+    "max.partition.fetch.bytes": 4096,
+    "queued.min.messages": 1,
+    "queued.max.messages.kbytes": 1024,
+}
+"""Properties of a consumer that reads single records soon, and leaves nothing behind."""
+
+
+class Place(NamedTuple):
+    """An offset to read at."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Reading(NamedTuple):
+    """What is at a place: a record there or behind it, the end of the partition, or a fault."""
+
+    place: Place
+    record: Message | None
+    """None at the partition's end, and where there is a fault."""
+    fault: KafkaError | None = None
+
+
+class RecordReader:
+    """One consumer; made at the first use."""
+
+    def __init__(self, properties: Callable[[], dict[str, Any]], *, committed_only: bool) -> None:
+        """`committed_only` skips the records of transactions that are open or were aborted."""
+        self._properties = properties
+        self._level = "read_committed" if committed_only else "read_uncommitted"
+        self._consumer: Consumer | None = None
+
+    def read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
+        """Yield what is at each place, in any order, until all is read or the monotonic clock shows `until`.
+
+        Raises `CollectError` where the client can't be made, `KafkaException` where it can't be used.
+        """
+        waiting: dict[tuple[str, int], deque[Place]] = {}
+        for place in places:
+            waiting.setdefault(place[:2], deque()).append(place)
+        if not waiting:
+            return
+        consumer = self._made()
+        consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
+        try:
+            while waiting and time.monotonic() < until:
+                message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
+                reading = None if message is None else _reading(message, waiting)
+                if reading is None:
+                    continue
+                yield reading
+                key = reading.place[:2]
+                queue = waiting[key]
+                queue.popleft()
+                consumer.incremental_unassign([TopicPartition(*key)])
+                if queue:
+                    consumer.incremental_assign([TopicPartition(*queue[0])])
+                else:
+                    del waiting[key]
+        finally:
+            consumer.unassign()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    def _made(self) -> Consumer:
+        if self._consumer is None:
+            try:
+                self._consumer = Consumer(
+                    {**self._properties(), **READER, "isolation.level": self._level}
+                )
+            except KafkaException as error:
+                inner = kafka_error(error)
+                raise CollectError("invalid", "" if inner is None else inner.str()) from None
+        return self._consumer
+
+
+def _reading(message: Message, waiting: Mapping[tuple[str, int], deque[Place]]) -> Reading | None:
+    topic, partition, fault = message.topic(), message.partition(), message.error()
+    if topic is None or partition is None:
+        return None
+    queue = waiting.get((topic, partition))
+    if queue is None:
+        return None
+    place = queue[0]
+    if fault is None:
+        offset = message.offset()
+        return None if offset is None or offset < place.offset else Reading(place, message)
+    if fault.code() == KafkaError._PARTITION_EOF:
+        return Reading(place, None)
+    return Reading(place, None, fault)

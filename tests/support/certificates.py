@@ -1,0 +1,54 @@
+"""Certificates for the tests' servers and clients, signed by an authority of the tests' own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+CLIENT = "client"
+"""The common name in `Certificates.client_cert`."""
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: what servers show, what clients trust, and what clients may show."""
+
+    ca: Path
+    server: Path  # the key and the chain, in one file
+    client_cert: Path
+    client_key: Path
+
+
+def make_certificates(folder: Path) -> Certificates:
+    """Fresh ones, signed by a fresh authority."""
+    files = Certificates(
+        ca=folder / "ca.pem",
+        server=folder / "server.pem",
+        client_cert=folder / "client.pem",
+        client_key=folder / "client.key",
+    )
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(files.ca)
+    server = authority.issue_cert("localhost", "127.0.0.1")
+    files.server.write_bytes(
+        _pkcs8(server.private_key_pem) + b"".join(blob.bytes() for blob in server.cert_chain_pems)
+    )
+    client = authority.issue_cert(f"{CLIENT}@tests", common_name=CLIENT)
+    files.client_key.write_bytes(_pkcs8(client.private_key_pem))
+    files.client_cert.write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
+    return files
+
+
+def _pkcs8(key: trustme.Blob) -> bytes:
+    """The same key in the form that every server reads."""
+    return load_pem_private_key(key.bytes(), None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )

@@ -1,0 +1,28 @@
+"""The tools that the tests run, put there by scripts/install-test-tools."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class MissingToolError(Exception):
+    """What the tests need is not on this machine."""
+
+
+def find_tool(name: str) -> str:
+    """The path of a command."""
+    path = shutil.which(name)
+    if path is None:
+        raise MissingToolError(f"no {name}: run scripts/install-test-tools")
+    return path
+
+
+def cached_folder(name: str) -> Path:
+    """A folder of what was fetched or built; it is there as a whole or not at all."""
+    folder = ROOT / ".cache" / name
+    if not (folder / "stamp").exists():
+        raise MissingToolError(f"no {folder}: run scripts/install-test-tools")
+    return folder

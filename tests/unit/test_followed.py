@@ -1,0 +1,158 @@
+"""Whose latencies are followed, and what counts as a movement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from exporter.collectors.kafka.followed import Followed, Movement
+from exporter.model import Log, LogBacklog, Positions
+from exporter.names import NameMatcher
+
+NOBODY = NameMatcher(())
+Offsets = Mapping[int, int | None]
+
+
+def backlog(
+    *,
+    recreated: frozenset[str] = frozenset(),
+    logs_complete: bool = True,
+    groups_complete: bool = True,
+    topics: tuple[str, ...] = ("t", "u"),
+    **groups: Mapping[str, Offsets],
+) -> LogBacklog:
+    """What each group has committed, by topic; topics of three partitions."""
+    return LogBacklog(
+        logs={topic: Log([0] * 3, [100] * 3, [100] * 3) for topic in topics},
+        positions={group: Positions(group, offsets) for group, offsets in groups.items()},
+        states={},
+        logs_complete=logs_complete,
+        groups_complete=groups_complete,
+        recreated=recreated,
+    )
+
+
+def moved(followed: Followed, look: LogBacklog, at: float = 0.0) -> list[tuple[str, str, int, int]]:
+    """Group, topic, partition and last offset of each movement."""
+    return [(*m.key, m.partition, m.last) for m in followed.look(look, at)]
+
+
+def test_where_a_group_stands_at_first_sight_is_no_movement() -> None:
+    followed = Followed(10, NOBODY)
+    assert moved(followed, backlog(g={"t": {0: 5, 1: 7}})) == []
+    assert moved(followed, backlog(g={"t": {0: 5, 1: 7}})) == []
+
+
+def test_each_partition_that_moved_on_is_one_movement() -> None:
+    """Up to the message before the position."""
+    followed = Followed(10, NOBODY)
+    moved(followed, backlog(g={"t": {0: 5, 1: 7, 2: 0}}))
+    assert moved(followed, backlog(g={"t": {0: 9, 1: 7, 2: 1}})) == [
+        ("g", "t", 0, 8),
+        ("g", "t", 2, 0),
+    ]
+    assert moved(followed, backlog(g={"t": {0: 9, 1: 7, 2: 1}})) == []
+
+
+def test_a_movement_has_the_time_at_which_it_was_seen() -> None:
+    followed = Followed(10, NOBODY)
+    followed.look(backlog(g={"t": {0: 5}}), 100.0)
+    assert followed.look(backlog(g={"t": {0: 6}}), 110.0) == [
+        Movement(("g", "t"), "t", 0, 5, 110.0)
+    ]
+
+
+def test_a_position_that_went_back_moves_from_there_on() -> None:
+    followed = Followed(10, NOBODY)
+    moved(followed, backlog(g={"t": {0: 50}}))
+    assert moved(followed, backlog(g={"t": {0: 10}})) == []
+    assert moved(followed, backlog(g={"t": {0: 12}})) == [("g", "t", 0, 11)]
+
+
+def test_the_first_commit_in_a_partition_is_no_movement() -> None:
+    followed = Followed(10, NOBODY)
+    moved(followed, backlog(g={"t": {0: 5}}))
+    assert moved(followed, backlog(g={"t": {0: 5, 1: 30}})) == []
+    assert moved(followed, backlog(g={"t": {0: 5, 1: 31}})) == [("g", "t", 1, 30)]
+
+
+def test_a_group_whose_positions_expired_begins_anew() -> None:
+    followed = Followed(10, NOBODY)
+    for offsets in ({"t": {0: 5}}, {}, {"t": {0: 8}}):
+        assert moved(followed, backlog(g=offsets)) == []
+    assert moved(followed, backlog(g={"t": {0: 9}})) == [("g", "t", 0, 8)]
+
+
+def test_a_partition_that_could_not_be_read_is_one_movement_in_the_end() -> None:
+    followed = Followed(10, NOBODY)
+    moved(followed, backlog(g={"t": {0: 5, 1: 5}}))
+    for offsets in ({0: None, 1: 5}, {1: 5}):
+        assert moved(followed, backlog(g={"t": offsets})) == []
+    assert moved(followed, backlog(groups_complete=False)) == []
+    assert moved(followed, backlog(g={"t": {0: 8, 1: 5}})) == [("g", "t", 0, 7)]
+
+
+def test_a_topic_made_anew_begins_anew() -> None:
+    followed = Followed(10, NOBODY)
+    moved(followed, backlog(g={"t": {0: 5}, "u": {0: 5}}))
+    made_anew = backlog(g={"t": {0: 9}, "u": {0: 6}}, recreated=frozenset({"t"}))
+    assert moved(followed, made_anew) == [("g", "u", 0, 5)]
+    assert moved(followed, backlog(g={"t": {0: 10}, "u": {0: 6}})) == [("g", "t", 0, 9)]
+
+
+def test_so_many_are_followed_and_the_next_when_one_goes() -> None:
+    followed = Followed(2, NOBODY)
+    three = backlog(a={"t": {0: 1}}, b={"t": {0: 1}}, c={"t": {0: 1}})
+    moved(followed, three)
+    assert sorted(followed.keys) == [("a", "t"), ("b", "t")]
+    moved(followed, backlog(b={"t": {0: 1}}, c={"t": {0: 1}}))
+    assert sorted(followed.keys) == [("b", "t"), ("c", "t")]
+
+
+def test_the_first_ones_stay_when_others_come() -> None:
+    followed = Followed(1, NOBODY)
+    moved(followed, backlog(z={"t": {0: 1}}))
+    moved(followed, backlog(a={"t": {0: 1}}, z={"t": {0: 1}}))
+    assert list(followed.keys) == [("z", "t")]
+
+
+def test_a_group_that_is_named_is_followed_past_the_limit() -> None:
+    followed = Followed(0, NameMatcher(("pay_.*",)))
+    look = backlog(pay_1={"t": {0: 1}}, other={"t": {0: 1}})
+    moved(followed, look)
+    assert list(followed.keys) == [("pay_1", "t")]
+
+
+def test_a_group_that_was_not_listed_in_full_stays_followed() -> None:
+    for incomplete in ({"groups_complete": False}, {"logs_complete": False}):
+        followed = Followed(1, NOBODY)
+        moved(followed, backlog(g={"t": {0: 1}}))
+        moved(followed, backlog(**incomplete))  # type: ignore[arg-type]
+        assert list(followed.keys) == [("g", "t")]
+
+
+def test_a_topic_that_is_gone_is_followed_no_more() -> None:
+    followed = Followed(10, NOBODY)
+    moved(followed, backlog(g={"t": {0: 1}, "u": {0: 1}}))
+    moved(followed, backlog(g={"t": {0: 1}, "u": {0: 1}}, topics=("t",)))
+    assert list(followed.keys) == [("g", "t")]
+
+
+def test_a_movement_that_is_given_back_comes_again_as_often_as_is_said() -> None:
+    followed = Followed(10, NOBODY)
+    followed.look(backlog(g={"t": {0: 5}}), 0.0)
+    (movement,) = followed.look(backlog(g={"t": {0: 9}}), 10.0)
+    seen = []
+    for look in range(4):
+        followed.retry(movement, movement.last - 1, 3)
+        again = followed.look(backlog(g={"t": {0: 9}}), 20.0 + look)
+        if not again:
+            break
+        (movement,) = again
+        seen.append((movement.last, movement.at))
+    assert seen == [(7, 10.0), (6, 10.0)]
+
+
+def test_before_the_first_message_there_is_none_to_look_for() -> None:
+    followed = Followed(10, NOBODY)
+    followed.retry(Movement(("g", "t"), "t", 0, 0, 1.0), -1, 3)
+    assert followed.look(backlog(g={"t": {0: 1}}), 2.0) == []

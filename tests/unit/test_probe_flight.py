@@ -1,0 +1,79 @@
+"""Which messages count as a probe's receipt: this channel's own, the first time, and in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import KafkaError, Message
+
+from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
+
+LONG = 3600.0
+
+
+@pytest.fixture
+def channel() -> Iterator[Channel]:
+    """A channel to nobody."""
+    properties = {"bootstrap.servers": "127.0.0.1:1", "error_cb": lambda _: None, "log_level": 0}
+    channel = Channel(properties, "topic", 1.0)
+    yield channel
+    channel.close()
+
+
+def message(key: bytes | None, value: bytes = b"7", topic: str = "topic") -> Message:
+    return Message(topic=topic, partition=1, offset=5, key=key, value=value)
+
+
+def test_a_message_with_the_channels_mark_is_its_own(channel: Channel) -> None:
+    assert channel.arrival(message(channel.mark)) == Arrival(7, 1, 5)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"12345678"])
+def test_a_message_of_another_exporter_is_none(channel: Channel, key: bytes | None) -> None:
+    assert channel.arrival(message(key, b"not a number")) is None
+
+
+def test_a_probe_in_time_is_received_once() -> None:
+    flight = Flight(1, LONG, greets=False)
+    assert flight.received()
+    first = flight.receive
+    assert not flight.received()
+    assert flight.receive == first
+
+
+def test_what_comes_late_does_not_count() -> None:
+    flight = Flight(1, -1.0, greets=False)
+    assert not flight.received()
+    flight.delivered(None, message(b""))
+    flight.acked(True)
+    assert (flight.publish, flight.receive, flight.ack) == (None, None, None)
+    assert flight.is_over()
+
+
+def test_a_probe_is_over_when_it_is_published_received_and_answered() -> None:
+    flight = Flight(1, LONG, greets=False)
+    flight.awaits_ack = flight.received()
+    assert not flight.is_over()
+    flight.delivered(None, message(b""))
+    assert not flight.is_over()
+    flight.acked(False)
+    assert flight.is_over()
+    assert flight.ack is None
+
+
+def test_a_probe_that_can_not_be_published_is_over() -> None:
+    flight = Flight(1, LONG, greets=False)
+    flight.delivered(KafkaError(KafkaError._MSG_TIMED_OUT), message(b""))
+    assert flight.is_over()
+    assert flight.publish is None
+
+
+def test_a_greeting_is_followed_once_it_is_back_and_its_commit_answered() -> None:
+    flight = Flight(1, LONG, greets=True)
+    flight.awaits_ack = flight.received()
+    assert not flight.has_greeted()
+    flight.delivered(None, message(b""))
+    assert not flight.has_greeted()
+    flight.acked(True)
+    assert flight.has_greeted()

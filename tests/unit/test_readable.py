@@ -1,0 +1,160 @@
+"""Numbers, durations and judgements as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.readable import age, duration, loss, number, standing
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (None, 0, "-"),
+        (0, 0, "0"),
+        (1234567, 0, "1,234,567"),
+        (0.04, 1, "0.0"),
+        (1234.56, 1, "1,234.6"),
+    ],
+)
+def test_numbers_are_for_people(value: float | None, digits: int, text: str) -> None:
+    assert number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0 s"),
+        (0.0, "0 s"),
+        (0.001, "0.1 s"),
+        (3.25, "3.2 s"),
+        (9.99, "9.9 s"),
+        (10.0, "10 s"),
+        (59.999, "59 s"),
+        (60.0, "1 m 0 s"),
+        (250.0, "4 m 10 s"),
+        (3_599.9, "59 m 59 s"),
+        (3_600.0, "1 h 0 m"),
+        (7_500.0, "2 h 5 m"),
+        (86_399.0, "23 h 59 m"),
+        (86_400.0, "1 d 0 h"),
+        (273_600.0, "3 d 4 h"),
+        (400 * 86_400.0, "400 d 0 h"),
+    ],
+)
+def test_durations_have_their_two_largest_units(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
+
+
+@given(st.floats(0.1, 1e8))
+def test_a_duration_is_cut_off_by_less_than_its_smaller_unit(seconds: float) -> None:
+    parts = duration(seconds).split()
+    shown = sum(
+        float(value) * SECONDS[unit] for value, unit in zip(*[iter(parts)] * 2, strict=True)
+    )
+    least = 0.1 if "." in parts[0] else SECONDS[parts[-1]]
+    assert shown <= seconds * (1 + 1e-9)
+    assert seconds < shown + least * (1 + 1e-9)
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    """A subscription that keeps up, a little behind as they all are."""
+    return {
+        "lag_messages": 12,
+        "lag_seconds": 0.4,
+        "lag_seconds_uncertainty": 0.001,
+        "commit_interval_seconds": 1.0,
+        "time_to_loss_seconds": None,
+        "produced_messages_per_second": 100.0,
+        "consumed_messages_per_second": 99.0,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "off", "text"),
+    [
+        (250.0, 2.0, "4 m 10 s"),
+        (250.0, 25.0, "4 m 10 s"),
+        (250.0, 25.1, "~4 m 10 s"),
+        (3.2, 1.0, "3.2 s"),
+        (3.2, 1.1, "~3.2 s"),
+        (0.0, 5.0, "~0 s"),
+        (250.0, None, "4 m 10 s"),
+        (None, None, "-"),
+    ],
+)
+def test_an_age_that_may_be_off_by_much_is_marked(
+    seconds: float | None, off: float | None, text: str
+) -> None:
+    assert age(row(lag_seconds=seconds, lag_seconds_uncertainty=off)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (86_400.0, ""), (86_399.0, "23 h 59 m"), (42.0, "42 s"), (0.0, "now")],
+)
+def test_a_loss_is_told_where_it_is_less_than_a_day_away(seconds: float | None, text: str) -> None:
+    assert loss(row(time_to_loss_seconds=seconds)) == text
+
+
+def judged(
+    lag: int | None, seconds: float | None, produced: float | None, consumed: float | None
+) -> str:
+    return standing(
+        row(
+            lag_messages=lag,
+            lag_seconds=seconds,
+            produced_messages_per_second=produced,
+            consumed_messages_per_second=consumed,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "lag", "seconds", "produced", "consumed", "expected"),
+    [
+        ("caught up", 0, 0.0, 1.0, 0.0, "good"),
+        ("keeps up", 12, 0.4, 100.0, 100.0, "good"),
+        ("keeps up, with the jitter of a short window", 12, 0.4, 100.0, 91.0, "good"),
+        ("waits for the next commit", 500, 5.9, 100.0, 99.0, "good"),
+        ("a fast topic at a steady distance", 5_000, 0.5, 9_000.0, 9_000.0, "unsure"),
+        ("a fast topic with jitter", 5_000, 0.5, 9_000.0, 8_500.0, "unsure"),
+        ("begins to fall behind", 500, 4.0, 100.0, 50.0, "unsure"),
+        ("late, and catching up", 900, 60.0, 100.0, 101.0, "unsure"),
+        ("many, and catching up", 9_000, 60.0, 100.0, 200.0, "unsure"),
+        ("late, and falls behind", 900, 60.0, 100.0, 50.0, "bad"),
+        ("many, and falls behind", 1_001, 2.0, 1_000.0, 500.0, "bad"),
+        ("late, and at a steady distance", 900, 60.0, 100.0, 100.0, "bad"),
+        ("late, and loses a little", 900, 60.0, 100.0, 99.0, "bad"),
+        ("late, and nothing moves at all", 3, 6.1, 0.0, 0.0, "bad"),
+        ("the age is not known", 12, None, 100.0, 100.0, "unsure"),
+        ("the age is not known, and it falls behind", 1_001, None, 100.0, 50.0, "bad"),
+        ("the rates are not known", 9_000, 60.0, None, None, "unsure"),
+        ("one rate is not known", 9_000, 60.0, 10.0, None, "unsure"),
+        ("the lag is not known", None, 60.0, 100.0, 50.0, "unsure"),
+    ],
+)
+def test_bad_is_what_is_past_a_threshold_and_does_not_get_better(
+    case: str,
+    lag: int | None,
+    seconds: float | None,
+    produced: float | None,
+    consumed: float | None,
+    expected: str,
+) -> None:
+    assert (case, judged(lag, seconds, produced, consumed)) == (case, expected)
+
+
+def test_a_group_that_commits_seldom_is_not_late_for_that() -> None:
+    seldom = {"lag_seconds": 60.0, "lag_messages": 600}
+    assert standing(row(**seldom, commit_interval_seconds=60.0)) == "good"
+    assert standing(row(**seldom, commit_interval_seconds=50.0)) == "bad"

@@ -1,0 +1,687 @@
+"""The index of lookups by timestamp, against a broker whose log is a list of timestamps."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from exporter.collectors.kafka.partition_times import (
+    DISORDER_MS,
+    ENTRIES,
+    PartitionTimes,
+    Place,
+    ReadRecord,
+    Tolerance,
+)
+from exporter.collectors.kafka.time_index import TimeIndex
+
+TOLERANCE = Tolerance(1.0, 0.01)
+EPOCH = 1_700_000_000_000
+"""Timestamp of the first record, in milliseconds."""
+ROUNDS = 24
+"""Rounds of questions and answers at a look, as `times` has them."""
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+
+
+class Broker:
+    """One partition: what it holds, and what it answers."""
+
+    def __init__(self, timestamps: Iterable[int], start: int = 0) -> None:
+        self.log = list(timestamps)
+        self.start = start
+        self.asked = 0
+
+    @property
+    def end(self) -> int:
+        return len(self.log)
+
+    def lookup(self, asked: int) -> tuple[int, int]:
+        """The first record whose timestamp is at least that, and its timestamp."""
+        self.asked += 1
+        for offset in range(self.start, self.end):
+            if self.log[offset] >= asked:
+                return offset, self.log[offset]
+        return -1, -1
+
+
+def places(offsets: Iterable[int]) -> set[Place]:
+    return {(offset, False) for offset in offsets}
+
+
+def look(
+    part: PartitionTimes, broker: Broker, offsets: Iterable[int], at_ms: int, *, read: int = 0
+) -> int:
+    """One look as `times` does it, with no more than `read` records read; returns the rounds of lookups."""
+    part.look(broker.start, broker.end, places(offsets))
+    rounds = 0
+    while rounds < ROUNDS:
+        questions = part.questions(at_ms, TOLERANCE)
+        if rounds == 0:
+            questions = [*questions, *part.feed(at_ms, TOLERANCE)]
+        if not questions:
+            break
+        rounds += 1
+        for question in questions:
+            part.answered(question, *broker.lookup(question))
+    for place in part.telling()[:read]:
+        read_at(part, broker, place[0])
+    return rounds
+
+
+def read_at(part: PartitionTimes, broker: Broker, offset: int) -> None:
+    part.take((offset, False), ReadRecord(broker.log[offset] / 1000, offset, broker.end))
+
+
+def hold_promises(part: PartitionTimes, broker: Broker, at_ms: int, *, proven: bool) -> None:
+    """Whatever is claimed of a place is true."""
+    for place in part.wanted:
+        found = part.estimate(place, at_ms, TOLERANCE, proven=proven)
+        if found is not None and found.error >= 0:
+            off = abs(age(at_ms, found.time) - age(at_ms, broker.log[place[0]] / 1000))
+            assert off <= found.error + 1e-6, (place, found, broker.log[place[0]])
+
+
+def hold_converged(part: PartitionTimes, at_ms: int) -> None:
+    """The time of every place is known as exactly as is wanted."""
+    for place in part.wanted:
+        found = part.estimate(place, at_ms, TOLERANCE, proven=True)
+        assert found is not None, place
+        enough = max(TOLERANCE.seconds, TOLERANCE.ratio * age(at_ms, found.time))
+        assert 0.0 <= found.error <= enough + 1e-6, place
+
+
+def age(at_ms: int, time: float) -> float:
+    return max(at_ms / 1000 - time, 0.0)
+
+
+def proven() -> PartitionTimes:
+    """A partition of which a record was read that agreed with the index."""
+    part = PartitionTimes("t", 0)
+    part.checked = True
+    return part
+
+
+gaps = st.lists(
+    st.one_of(
+        st.just(0),
+        st.integers(1, 5),
+        st.integers(0, 10 * SECOND),
+        st.integers(0, HOUR),
+        st.integers(0, 2 * DAY),
+    ),
+    min_size=1,
+    max_size=60,
+)
+ordered = gaps.map(lambda found: [EPOCH + sum_ for sum_ in accumulate(found)])
+since = st.one_of(
+    st.just(0), st.integers(-2 * HOUR, 3 * SECOND), st.integers(-5, 5), st.integers(0, 8 * DAY)
+)
+"""Milliseconds from the last record to the look; it may have come since, or its producer's clock be fast."""
+
+
+@st.composite
+def ordered_logs(draw: st.DrawFn, most_back: int = 0) -> tuple[list[int], set[int], int]:
+    """Timestamps that run backwards by no more than that, some offsets, and the time of the look."""
+    stamps = draw(ordered)
+    if most_back:
+        back = st.lists(st.integers(0, most_back), min_size=len(stamps), max_size=len(stamps))
+        stamps = [stamp - less for stamp, less in zip(stamps, draw(back), strict=True)]
+    offsets = draw(st.sets(st.integers(0, len(stamps) - 1), min_size=1, max_size=20))
+    return stamps, offsets, max(stamps) + draw(since)
+
+
+# Any log in order
+
+
+@given(ordered_logs())
+def test_an_ordered_log_is_known_well_enough_after_one_look(
+    given_log: tuple[list[int], set[int], int],
+) -> None:
+    stamps, offsets, at_ms = given_log
+    part, broker = proven(), Broker(stamps)
+    assert look(part, broker, offsets, at_ms) < ROUNDS
+    hold_converged(part, at_ms)
+    hold_promises(part, broker, at_ms, proven=True)
+
+
+@given(ordered_logs(most_back=DISORDER_MS))
+def test_timestamps_a_little_out_of_order_do_no_harm(
+    given_log: tuple[list[int], set[int], int],
+) -> None:
+    stamps, offsets, at_ms = given_log
+    part, broker = proven(), Broker(stamps)
+    look(part, broker, offsets, at_ms)
+    hold_converged(part, at_ms)
+    hold_promises(part, broker, at_ms, proven=True)
+
+
+@given(ordered_logs())
+def test_where_the_broker_stamps_no_record_has_to_be_read(
+    given_log: tuple[list[int], set[int], int],
+) -> None:
+    stamps, offsets, at_ms = given_log
+    part, broker = PartitionTimes("t", 0), Broker(stamps)
+    part.append_time = True
+    look(part, broker, offsets, at_ms)
+    hold_converged(part, at_ms)
+    hold_promises(part, broker, at_ms, proven=True)
+
+
+def test_what_was_not_checked_by_a_record_is_no_promise() -> None:
+    part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
+    look(part, broker, [50], EPOCH + HOUR)
+    found = part.estimate((50, False), EPOCH + HOUR, TOLERANCE, proven=True)
+    assert found is not None
+    assert found.error < 0
+    assert found.time == pytest.approx(EPOCH / 1000 + 50, abs=36)
+
+
+def test_two_records_that_agree_are_enough() -> None:
+    part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
+    checked = []
+    for _ in range(2):
+        look(part, broker, [30, 50, 70], EPOCH + HOUR, read=1)
+        checked.append(part.checked)
+    assert checked == [False, True]
+    hold_converged(part, EPOCH + HOUR)
+    hold_promises(part, broker, EPOCH + HOUR, proven=True)
+
+
+def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> None:
+    """Old records were replayed between newer ones; inside a wide bracket, one of the newer ones agrees."""
+    newer = [EPOCH + i * MINUTE for i in range(40)]
+    older = [EPOCH - DAY + i * MINUTE for i in range(40)]
+    part, broker = PartitionTimes("t", 0), Broker([*newer[:20], *older, *newer[20:]])
+    at_ms = EPOCH + HOUR
+    part.look(broker.start, broker.end, places([30, 70]))
+    for question in part.questions(at_ms, TOLERANCE):
+        part.answered(question, *broker.lookup(question))
+    assert part.questions(at_ms, TOLERANCE)
+    read_at(part, broker, 70)
+    assert (part.disordered, part.checked) == (False, False)
+    look(part, broker, [30, 70], at_ms, read=1)
+    assert part.disordered
+
+
+def test_a_topic_that_is_not_in_order_makes_no_promise_of_any_of_its_partitions() -> None:
+    part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(100))
+    look(part, broker, [50], EPOCH + HOUR)
+    found = part.estimate((50, False), EPOCH + HOUR, TOLERANCE, proven=False)
+    assert found is not None
+    assert found.error < 0
+
+
+# Any log at all
+
+
+@given(
+    st.lists(st.integers(EPOCH, EPOCH + 10 * DAY), min_size=1, max_size=60),
+    st.data(),
+)
+def test_the_upper_bound_holds_in_whatever_order_the_timestamps_are(
+    stamps: list[int], data: st.DataObject
+) -> None:
+    offsets = data.draw(st.sets(st.integers(0, len(stamps) - 1), min_size=1, max_size=20))
+    at_ms = max(stamps) + data.draw(since)
+    part, broker = PartitionTimes("t", 0), Broker(stamps)
+    look(part, broker, offsets, at_ms)
+    for offset in range(len(stamps)):
+        bracket = part.index.bracket(offset)
+        assert bracket.below is None or stamps[offset] < bracket.below
+        if bracket.exact:
+            assert bracket.low == stamps[offset]
+
+
+@given(
+    st.lists(st.integers(EPOCH, EPOCH + 10 * DAY), min_size=2, max_size=60),
+    st.data(),
+)
+def test_a_record_that_contradicts_ends_the_promise(stamps: list[int], data: st.DataObject) -> None:
+    running = list(accumulate(stamps, max))
+    late = [o for o, stamp in enumerate(stamps) if stamp < running[o] - DISORDER_MS]
+    assume(late)
+    offset = data.draw(st.sampled_from(late))
+    at_ms = max(stamps) + HOUR
+    part, broker = proven(), Broker(stamps)
+    # The neighbours that are in order bracket it: the running maximum stands before it.
+    look(part, broker, {*range(len(stamps))}, at_ms)
+    low = part.index.bracket(offset).low
+    assume(low is not None and stamps[offset] < low - DISORDER_MS)
+    known_before = part.disordered
+    read_at(part, broker, offset)
+    assert (known_before, part.disordered) == (False, True)
+    found = part.estimate((offset, False), at_ms, TOLERANCE, proven=False)
+    assert found is not None
+    assert (found.time, found.error) == (stamps[offset] / 1000, 0.0)
+
+
+def test_disorder_is_over_once_its_records_are_deleted() -> None:
+    stamps = [EPOCH + i * SECOND for i in range(100)]
+    stamps[40] -= HOUR
+    stamps[60] -= HOUR
+    part, broker = proven(), Broker(stamps)
+    for start, disordered in ((0, True), (41, True), (60, True), (61, False)):
+        broker.start = start
+        look(part, broker, [max(60, start), max(40, start), 80], EPOCH + HOUR)
+        if start == 0:
+            read_at(part, broker, 60)
+            read_at(part, broker, 40)
+        assert part.disordered is disordered, start
+
+
+def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> None:
+    stamps = [EPOCH + i * 10 for i in range(100)]
+    stamps[50] -= DISORDER_MS
+    part, broker = PartitionTimes("t", 0), Broker(stamps)
+    look(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
+    assert (part.disordered, part.checked) == (False, True)
+
+
+# The cost
+
+
+def most_lookups(stamps: Sequence[int], offsets: Sequence[int], at_ms: int) -> float:
+    part, broker = proven(), Broker(stamps)
+    look(part, broker, offsets, at_ms)
+    hold_converged(part, at_ms)
+    return broker.asked / len(offsets)
+
+
+def test_a_steady_producer_costs_a_few_lookups_a_position() -> None:
+    hour = [EPOCH + i * SECOND for i in range(3600)]
+    at_ms = hour[-1]
+    assert most_lookups(hour, [1800], at_ms) <= 4
+    assert most_lookups(hour, range(0, 3600, 200), at_ms) <= 3
+    assert most_lookups(hour, range(0, 3600, 3), at_ms) <= 0.5
+
+
+def test_a_replay_of_a_week_costs_some_more() -> None:
+    week = [EPOCH + i * 7 * DAY // 5000 for i in range(5000)]
+    assert most_lookups(week, range(0, 5000, 250), week[-1] + DAY) <= 3
+
+
+@given(gaps, st.integers(0, 59))
+def test_no_log_costs_many_lookups_for_a_position(found: list[int], offset: int) -> None:
+    stamps = [EPOCH + sum_ for sum_ in accumulate(found)]
+    part, broker = proven(), Broker(stamps)
+    look(part, broker, [min(offset, len(stamps) - 1)], stamps[-1] + DAY)
+    assert broker.asked <= 20
+
+
+def test_what_is_known_is_not_asked_again() -> None:
+    part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(3600))
+    at_ms = EPOCH + 2 * HOUR
+    look(part, broker, [7, 1000, 3599], at_ms)
+    look(part, broker, [7, 1000, 3599], at_ms)  # feeds the tail
+    known = broker.asked
+    for later in range(10):
+        assert look(part, broker, [7, 1000, 3599], at_ms + later * 10 * SECOND) == 0
+    assert broker.asked == known
+
+
+@pytest.mark.parametrize("lag", [1, 5, 300, 2000])
+def test_a_reader_that_moves_along_costs_about_two_lookups_a_look(lag: int) -> None:
+    """Ten records a second; from a tenth of a second behind to some minutes."""
+    part, broker = proven(), Broker(EPOCH + i * 100 for i in range(6000))
+    look(part, broker, [broker.end - lag], broker.log[-1] + 50)
+    before = broker.asked
+    for _ in range(20):
+        broker.log += [broker.log[-1] + (i + 1) * 100 for i in range(100)]
+        at_ms = broker.log[-1] + 50
+        look(part, broker, [broker.end - lag, broker.end - lag - 1], at_ms)
+        hold_converged(part, at_ms)
+        hold_promises(part, broker, at_ms, proven=True)
+    assert broker.asked - before <= 3 * 20
+
+
+def test_the_tail_is_known_before_anybody_falls_behind() -> None:
+    """Each look asks for the last second once, if anything came."""
+    part, broker = proven(), Broker([EPOCH])
+    for second in range(1, 120):
+        broker.log += [EPOCH + second * SECOND + i * 10 for i in range(100)]
+        look(part, broker, [broker.end - 1], broker.log[-1] + 5)
+    before = broker.asked
+    look(part, broker, range(0, broker.end, 100), broker.log[-1] + 5)
+    assert broker.asked - before <= 3
+    hold_converged(part, broker.log[-1] + 5)
+
+
+def test_an_idle_log_is_fed_nothing() -> None:
+    part, broker = proven(), Broker([EPOCH, EPOCH + HOUR])
+    for _ in range(2):
+        look(part, broker, [0], EPOCH + 2 * HOUR)
+    part.look(0, 2, places([0]))
+    assert part.feed(EPOCH + 3 * HOUR, TOLERANCE) == []
+
+
+def test_what_was_deleted_still_tells_of_what_is_left() -> None:
+    part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(3600))
+    offsets = [2000, 3000]
+    for _ in range(2):
+        look(part, broker, offsets, EPOCH + 2 * HOUR)
+    before = broker.asked
+    broker.start = 1999
+    look(part, broker, offsets, EPOCH + 2 * HOUR)
+    hold_converged(part, EPOCH + 2 * HOUR)
+    assert broker.asked == before
+
+
+def test_what_comes_behind_an_old_end_was_not_known_then() -> None:
+    part, broker = proven(), Broker([EPOCH])
+    look(part, broker, [0], EPOCH + 2 * SECOND)
+    look(part, broker, [0], EPOCH + 2 * SECOND)
+    broker.log.append(EPOCH + HOUR)
+    at_ms = EPOCH + HOUR + 10 * SECOND
+    look(part, broker, [1], at_ms)
+    hold_converged(part, at_ms)
+    hold_promises(part, broker, at_ms, proven=True)
+
+
+def test_a_log_that_was_cut_and_has_grown_again_is_another() -> None:
+    old = [EPOCH + i * SECOND for i in range(10)]
+    part, broker = proven(), Broker(old)
+    look(part, broker, [2, 9], EPOCH + HOUR, read=2)
+    broker.log = old[:8]
+    look(part, broker, [2], EPOCH + HOUR)
+    assert not part.checked
+    broker.log += [EPOCH + 2 * HOUR] * 5
+    look(part, broker, [9], EPOCH + 3 * HOUR)
+    part.checked = True
+    hold_promises(part, broker, EPOCH + 3 * HOUR, proven=True)
+
+
+# Places of which nothing can be known
+
+
+@pytest.mark.parametrize("offset", [3, 9, 200])
+def test_a_place_that_is_not_in_the_log_is_not_asked_for(offset: int) -> None:
+    """Deleted already, or past the end: a movement's last message may be."""
+    part, broker = proven(), Broker((EPOCH + i * HOUR for i in range(100)), start=10)
+    for _ in range(2):
+        look(part, broker, [offset, 50], EPOCH + 10 * DAY)
+    assert part.unread() == [(50, False)]
+    assert broker.asked <= 6
+    assert look(part, broker, [offset, 50], EPOCH + 10 * DAY) == 0
+    assert part.estimate((3, False), EPOCH + 10 * DAY, TOLERANCE, proven=True) is None
+
+
+def test_where_the_first_records_are_gone_the_first_one_left_counts() -> None:
+    """As in a compacted log, whose start stays where it was."""
+    part = proven()
+    part.look(0, 100, places([40]))
+    for _ in range(3):
+        for question in part.questions(EPOCH + DAY, TOLERANCE):
+            left = question <= EPOCH + 60_000
+            part.answered(question, 60 if left else -1, EPOCH + 60_000 if left else -1)
+    assert part.questions(EPOCH + DAY, TOLERANCE) == []
+    found = part.estimate((40, False), EPOCH + DAY, TOLERANCE, proven=True)
+    assert found is not None
+    assert (found.time, found.error) == (EPOCH / 1000 + 60, 0.0)
+
+
+def test_a_broker_without_lookups_is_asked_once() -> None:
+    part = PartitionTimes("t", 0)
+    part.look(0, 100, places([40]))
+    for question in part.questions(EPOCH, TOLERANCE):
+        part.answered(question, -1, -1)
+    assert part.no_lookups
+    assert part.questions(EPOCH, TOLERANCE) == []
+    assert part.estimate((40, False), EPOCH, TOLERANCE, proven=True) is None
+
+
+# What reading can tell and lookups can't
+
+
+def test_a_timestamp_to_come_is_seen_and_worth_reading() -> None:
+    at_ms = EPOCH + HOUR
+    part, broker = proven(), Broker([EPOCH, at_ms + DAY, at_ms + DAY])
+    look(part, broker, [0, 2], at_ms)
+    assert part.to_come(at_ms + SECOND) == {2}
+    assert part.doubtful(at_ms) == [(2, False)]
+    read_at(part, broker, 2)
+    assert part.doubtful(at_ms) == []
+    assert part.to_come(at_ms + SECOND) == {2}
+
+
+def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
+    """So it is where old records are replayed behind newer ones, at the end or in the middle."""
+    ordered = [EPOCH + i * 18 * SECOND for i in range(400)]
+    replayed = [EPOCH - DAY + i * SECOND for i in range(100)]
+    for stamps in (
+        [*ordered[:200], *replayed, *ordered[200:]],
+        [*ordered[:200], *replayed],
+    ):
+        part, broker = PartitionTimes("t", 0), Broker(stamps)
+        look(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
+        assert part.disordered
+
+
+def test_a_burst_does_not_hide_a_replay() -> None:
+    """The burst is denser, the replay is longer: both are read before lookups are trusted."""
+    ordered = [EPOCH + i * 18 * SECOND for i in range(400)]
+    replayed = [EPOCH - DAY + i * SECOND for i in range(100)]
+    burst = [ordered[-1] + HOUR] * 80
+    part, broker = (
+        PartitionTimes("t", 0),
+        Broker([*ordered[:200], *replayed, *ordered[200:], *burst]),
+    )
+    look(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
+    assert part.disordered
+
+
+def test_what_a_lookup_answered_is_no_test_of_it() -> None:
+    part = PartitionTimes("t", 0)
+    part.look(0, 100, places([0, 50, 70, 80]))
+    for asked, offset in ((0, 0), (EPOCH + 60, 60), (EPOCH + 80, 80)):
+        part.answered(asked, offset, EPOCH + offset)
+    assert {offset for offset, _ in part.telling()[:2]} == {70, 50}
+
+
+def test_a_reader_at_the_tail_is_checked_too() -> None:
+    part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * 100 for i in range(600))
+    look(part, broker, [596, 597], broker.log[-1] + 50, read=2)
+    assert part.checked
+
+
+def test_the_end_of_the_partition_holds_until_it_moves() -> None:
+    part = PartitionTimes("t", 0)
+    part.look(0, 10, places([9]))
+    part.take((9, False), ReadRecord(math.inf, 10, 10))
+    found = part.estimate((9, False), EPOCH, TOLERANCE, proven=True)
+    assert found is not None
+    assert (found.time, found.error) == (math.inf, 0.0)
+    assert part.unread() == []
+    part.look(0, 12, places([9]))
+    assert part.unread() == [(9, False)]
+    assert part.estimate((9, False), EPOCH, TOLERANCE, proven=True) is None
+
+
+@pytest.mark.parametrize("time", [EPOCH / 1000, None])
+def test_a_record_further_on_than_asked_for_tells_of_a_gap(time: float | None) -> None:
+    part = PartitionTimes("t", 0)
+    part.look(0, 10, places([4]))
+    assert part.take((4, False), ReadRecord(time, 6, 10))
+    assert not part.take((4, False), ReadRecord(time, 4, 10))
+
+
+def test_no_record_before_the_end_tells_of_a_gap() -> None:
+    """A marker, or records of an aborted transaction."""
+    part = PartitionTimes("t", 0)
+    part.look(0, 10, places([9]))
+    assert part.take((9, False), ReadRecord(math.inf, 10, 10))
+
+
+# The index by itself
+
+
+@st.composite
+def indexes(draw: st.DrawFn) -> tuple[TimeIndex, int]:
+    """What lookups told of a growing log, and its end."""
+    stamps = draw(ordered)
+    index = TimeIndex()
+    end = 1
+    for _ in range(draw(st.integers(1, 12))):
+        end = draw(st.integers(end, len(stamps)))
+        broker = Broker(stamps[:end])
+        near = st.builds(operator.add, st.sampled_from(broker.log[-3:]), st.integers(-1, 1))
+        for asked in draw(st.lists(near | st.sampled_from(stamps), min_size=1, max_size=4)):
+            offset, stamp = broker.lookup(asked)
+            if offset >= 0:
+                index.answered(asked, offset, stamp)
+            else:
+                index.unanswered(asked, end)
+    return index, len(stamps)
+
+
+@given(indexes(), st.data())
+def test_dropping_pairs_never_loses_what_brackets_a_wanted_position(
+    given_index: tuple[TimeIndex, int], data: st.DataObject
+) -> None:
+    index, end = given_index
+    positions = data.draw(st.lists(st.integers(0, end), max_size=3))
+    before = [index.bracket(position) for position in positions]
+    newest = index.newest
+    index.keep(positions, data.draw(st.integers(1, 8)))
+    assert [index.bracket(position) for position in positions] == before
+    assert index.newest == newest
+
+
+def test_dropping_pairs_keeps_the_last_record_before_an_old_end() -> None:
+    index = TimeIndex()
+    for offset in range(10):
+        index.answered(EPOCH + offset * 10, offset, EPOCH + offset * 10)
+    index.unanswered(EPOCH + 95, 10)
+    index.answered(EPOCH + 150, 15, EPOCH + 150)
+    before = index.bracket(12)
+    index.keep([12], 1)
+    assert len(index) < 12
+    assert index.bracket(12) == before
+    assert (before.low, before.below) == (EPOCH + 90, EPOCH + 150)
+
+
+def test_an_index_does_not_grow_without_end() -> None:
+    part, broker = proven(), Broker([EPOCH])
+    for second in range(1, 3 * ENTRIES):
+        broker.log.append(EPOCH + second * 10 * SECOND)
+        look(part, broker, [broker.end - 1], broker.log[-1] + 5)
+    assert len(part.index) <= ENTRIES + 4
+
+
+@given(indexes())
+def test_an_index_is_in_order(given_index: tuple[TimeIndex, int]) -> None:
+    index, end = given_index
+    below = [bracket.below for p in range(end) if (bracket := index.bracket(p)).below is not None]
+    lows = [bracket.low for p in range(end) if (bracket := index.bracket(p)).low is not None]
+    assert all(a <= b for a, b in pairwise(below))
+    assert all(a <= b for a, b in pairwise(lows))
+
+
+def test_what_lookups_told_of_another_log_gives_way() -> None:
+    index = TimeIndex()
+    index.answered(100, 5, 120)
+    index.answered(200, 8, 210)
+    index.unanswered(300, 12)
+    index.answered(50, 9, 400)
+    assert len(index) == 1
+    assert (index.bracket(8).below, index.bracket(9).low, index.bracket(11).below) == (
+        50,
+        400,
+        None,
+    )
+
+
+# Looks without end
+
+
+class Looks(RuleBasedStateMachine):
+    """Records come and go, groups move, logs are truncated; what is claimed is always true."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = proven()
+        self.broker = Broker([])
+        self.offsets: set[int] = set()
+        self.now = EPOCH
+
+    @initialize(found=gaps)
+    def begin(self, found: list[int]) -> None:
+        self.produce(found)
+
+    @rule(found=gaps)
+    def produce(self, found: list[int]) -> None:
+        stamps = [self.now + sum_ for sum_ in accumulate(found)]
+        self.broker.log += stamps
+        self.now = stamps[-1]
+
+    @rule(found=gaps)
+    def produce_together(self, found: list[int]) -> None:
+        """All at one time, as a burst does."""
+        self.broker.log += [self.now] * len(found)
+
+    @rule(seconds=st.integers(1, 100_000))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds * SECOND
+
+    @rule(part=st.floats(0, 1))
+    def delete(self, part: float) -> None:
+        broker = self.broker
+        broker.start = max(broker.start, int(broker.end * part))
+
+    @rule(part=st.floats(0, 0.9))
+    def truncate(self, part: float) -> None:
+        """By an unclean election; the look sees it, as the log is shorter than before."""
+        broker = self.broker
+        broker.log = broker.log[: max(int(broker.end * part), broker.start)]
+        self.look()
+
+    @rule(parts=st.lists(st.floats(0, 0.999), max_size=6))
+    def move(self, parts: list[float]) -> None:
+        broker = self.broker
+        size = broker.end - broker.start
+        self.offsets = {broker.start + int(size * part) for part in parts} if size else set()
+
+    @rule()
+    def stand_at_the_end_of_the_look_before(self) -> None:
+        """As a reader does that had nothing left to read."""
+        if self.part.end < self.broker.end:
+            self.offsets = {self.part.end}
+
+    @rule(read=st.integers(0, 3))
+    def look(self, read: int = 0) -> None:
+        broker = self.broker
+        self.offsets = {max(offset, broker.start) for offset in self.offsets}
+        self.offsets = {offset for offset in self.offsets if offset < broker.end}
+        rounds = look(self.part, broker, self.offsets, self.now, read=read)
+        assert rounds < ROUNDS
+        self.part.checked = True
+        hold_converged(self.part, self.now)
+
+    @invariant()
+    def everything_claimed_is_true(self) -> None:
+        if self.part.end == self.broker.end:
+            known = {p for p in self.part.wanted if p[0] >= self.broker.start}
+            self.part.wanted = known
+            hold_promises(self.part, self.broker, self.now, proven=True)
+
+
+TestLooks = Looks.TestCase
+TestLooks.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def test_what_was_read_in_a_compacted_topic_holds_for_one_look() -> None:
+    """Compaction may take the record away, and then a younger one is the oldest."""
+    part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * MINUTE for i in range(10))
+    part.compacted = True
+    part.look(broker.start, broker.end, places([3]))
+    part.take((3, False), ReadRecord(EPOCH / 1000, 3, broker.end, part.looks))
+    assert part.unread() == []
+    part.look(broker.start, broker.end, places([3]))
+    assert part.unread() == [(3, False)]
+    assert part.estimate((3, False), EPOCH + HOUR, TOLERANCE, proven=False) is None
