@@ -6,7 +6,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/mq-lag-exporter
 COPY requirements.lock ./
-RUN /opt/mq-lag-exporter/bin/pip install --require-hashes --only-binary :all: -r requirements.lock
+RUN /opt/mq-lag-exporter/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 RUN pip install build==1.3.0 && python -m build --wheel --outdir /dist \

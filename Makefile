@@ -57,17 +57,18 @@ clean: ## Remove everything that make has made, .venv and the brokers in .cache 
 	rm -rf .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp says what .venv holds: the runtime's dependencies, or the developers' too, which include them.
+# A stamp says what .venv holds: the runtime's dependencies, or the developers' too, which include them. The locks are
+# whole, so nothing is resolved: older pips want a hash of a newer release where an extra is asked for (pypa/pip#9644).
 
 $(RUNTIME): requirements.lock
 	@scripts/create-venv $(PYTHON)
 	@echo "setting up .venv, which takes some 20 seconds the first time"
-	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml
 	@scripts/create-venv $(PYTHON)
 	@echo "setting up .venv for development, which takes a minute the first time"
-	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --no-deps --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@

@@ -120,6 +120,8 @@ def dead_broker(request: pytest.FixtureRequest, ports: PortBlock) -> Iterator[st
             return
         address = ("127.0.0.1", ports.take())
         if request.param == "silent":
+            # As servers do: a connection of an earlier test may linger on the port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
             listener.listen(64)
         yield f"{address[0]}:{address[1]}"
