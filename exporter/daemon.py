@@ -15,13 +15,15 @@ import structlog
 
 from exporter import __version__
 from exporter.collectors import COLLECTORS
-from exporter.config import Config, ConfigError, KafkaSource, Log, load
+from exporter.config import Config, ConfigError, Log, load
+from exporter.config import Source as SourceConfig
 from exporter.exposition import Exposition
 from exporter.landing import landing_page
 from exporter.model import Collector, Until
 from exporter.own import own_metrics
 from exporter.server import Request, Response, Route, Server
-from exporter.source import Source, same_place
+from exporter.source import Source
+from exporter.states import same_place
 from exporter.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
@@ -30,7 +32,7 @@ TICK = 0.5
 TEXT = "text/plain; charset=utf-8"
 GET = frozenset({"GET"})
 
-MakeCollector = Callable[[KafkaSource], Collector]
+MakeCollector = Callable[[SourceConfig], Collector]
 
 
 def collectors(log: Log) -> MakeCollector:
@@ -182,7 +184,7 @@ class Daemon:
         self._config = config
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
 
-    def _new_source(self, config: KafkaSource, heir: Source | None = None) -> Source:
+    def _new_source(self, config: SourceConfig, heir: Source | None = None) -> Source:
         return Source(
             config, self._make(config), self.exposition, started=self._started, heir_of=heir
         )

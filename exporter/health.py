@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from exporter.analysis.families import Family
-from exporter.analysis.log_state import Node
+from exporter.analysis.nodes import Node
 from exporter.model import REASONS
 from exporter.schedule import Outcome
 

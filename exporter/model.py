@@ -201,7 +201,117 @@ class Probes:
     problems: Sequence[Problem] = ()
 
 
-Observation = LogBacklog | Memberships | Discovery | LogTimes | Probes
+class Place(NamedTuple):
+    """Where messages wait for one subscription: a queue, or an nsqd's part of a channel. None where a name does not apply."""
+
+    vhost: str | None
+    destination: str
+    group: str | None
+    partition: str | None
+
+
+class Depth(NamedTuple):
+    """What waits in one place at one look; None is what could not be read."""
+
+    place: Place
+    lag: int | None
+    unacknowledged: int | None = None
+    deferred: int | None = None
+    paused: bool = False
+    """Whether its messages are kept from its consumers on purpose."""
+
+
+class Counts(NamedTuple):
+    """What a broker has counted in one place, each number since the broker's `epoch`; None is what it does not count."""
+
+    place: Place
+    outstanding: int
+    """Messages enqueued and not yet processed at the moment of the counts, deferred ones included."""
+    enqueued: int | None
+    processed: int | None
+    """Messages that consumers finished; None where that is what was enqueued less what is outstanding."""
+    redelivered: int | None
+    consumers: int | None
+    head_age: float | None = None
+    """Seconds since the timestamp that its producer gave to the message at the head."""
+    wait: float | None = None
+    """Seconds from enqueue to finish of the slowest messages lately, as the broker measured them."""
+    leaks: bool = False
+    """Whether messages leave it in other ways too: they expire, or a limit drops them."""
+    epoch: int = 0
+    """Another number is another life of the broker's counters."""
+
+
+class Produced(NamedTuple):
+    """Messages that a destination, or a node's part of it, has taken in since the broker's `epoch`."""
+
+    vhost: str | None
+    destination: str
+    partition: str | None
+    total: int
+    size: int | None
+    """Their bytes, where they are counted."""
+    epoch: int = 0
+
+
+class StreamOffsets(NamedTuple):
+    """Where one consumer stands in a destination that is a log, and where the log ends; None is not known."""
+
+    place: Place
+    committed: int
+    end: int
+    start: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLook:
+    """One look at a source whose destinations are queues."""
+
+    at: float
+    """When the source was asked, on the monotonic clock, which all processes share."""
+    depths: Sequence[Depth]
+    counts: Sequence[Counts] = ()
+    produced: Sequence[Produced] = ()
+    streams: Sequence[StreamOffsets] = ()
+    whole: frozenset[str | None] = frozenset()
+    """Partitions that were read to the last place: what is missing there does not exist. {None} for the whole source."""
+    vanished: frozenset[str] = frozenset()
+    """Partitions whose node is no part of the source any more."""
+    destinations: frozenset[tuple[str | None, str, str | None]] = frozenset()
+    """vhost, destination and partition of each that was read, whether somebody subscribes to it or not."""
+    nodes: Mapping[str, bool] | None = None
+    """Nodes, by name, to whether they answered; None where that can't be asked."""
+    alarms: Sequence[str] = ()
+    """What keeps producers from publishing, in words."""
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """What the brokers have counted, where that is asked for apart from the backlog."""
+
+    at: float
+    """When the source was asked, on the monotonic clock."""
+    counts: Sequence[Counts]
+    whole: bool
+    """Whether these are the counts of every place, so that rates can be told."""
+    produced: Sequence[Produced] = ()
+    streams: Sequence[StreamOffsets] = ()
+    sizes: Mapping[tuple[str | None, str], float] = field(default_factory=dict)
+    """(vhost, destination) to the mean bytes of the messages that wait."""
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a discovery found that is kept in the collector: only what is missing is told."""
+
+    problems: Sequence[Problem] = ()
+
+
+Observation = (
+    LogBacklog | Memberships | Discovery | LogTimes | Probes | QueueLook | QueueCounts | Facts
+)
 
 
 @dataclass(frozen=True, slots=True)

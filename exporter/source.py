@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from exporter.analysis.families import Family, Shown, View, show
+from exporter.analysis.families import Family, Shown, View
 from exporter.analysis.log_state import LogState
 from exporter.analysis.probes import ProbeState
-from exporter.analysis.rows import rows
+from exporter.analysis.queue_state import QueueState
+from exporter.analysis.sources import SourceState, show_source, source_rows
 from exporter.analysis.time_families import show_times
-from exporter.config import KafkaSource
+from exporter.config import Source as SourceConfig
 from exporter.exposition import Exposition, labeler
 from exporter.health import health_families
 from exporter.model import (
@@ -25,9 +26,12 @@ from exporter.model import (
     Memberships,
     Observation,
     Probes,
+    QueueCounts,
+    QueueLook,
     Until,
 )
 from exporter.schedule import Outcome, Runner, Task
+from exporter.states import inherited, new_state
 
 NOTHING = Shown((), 0, 0)
 BESIDE = ("times", "probes")
@@ -46,7 +50,7 @@ class Source:
 
     def __init__(
         self,
-        config: KafkaSource,
+        config: SourceConfig,
         collector: Collector,
         exposition: Exposition,
         *,
@@ -59,7 +63,9 @@ class Source:
         self._exposition = exposition
         self._lock = threading.RLock()
         self._label = labeler({"system": config.system, "source": config.name, **config.labels})
-        self.state = self._inherit(heir_of)
+        self.state: SourceState = (
+            new_state(config, self._label) if heir_of is None else inherited(heir_of.state, config)
+        )
         self.outcomes = {name: Outcome(last_success=started) for name in collector.tasks}
         if heir_of is not None:
             self.outcomes.update(heir_of.outcomes)
@@ -69,7 +75,7 @@ class Source:
         self._view = View(
             hold=config.hold,
             max_series=config.max_series,
-            per_partition=config.granularity == "partition",
+            per_partition=getattr(config, "granularity", "partition") == "partition",
         )
         self._shown = NOTHING
         self._observed: float | None = heir_of._observed if heir_of is not None else None
@@ -77,7 +83,7 @@ class Source:
         self._beside: dict[str, _Beside] = {} if heir_of is None else dict(heir_of._beside)
         if config.probe.enabled is False:
             self._end_probes()
-        self._generation = self.state.generation
+        self._generation = self._deletions()
         self._ended = False
         self._runners = [
             Runner(self._task(name, run), self.outcomes[name], self._publish_health)
@@ -88,13 +94,6 @@ class Source:
             runners[leader].leads(runners[follower])
         self._log = structlog.get_logger(__name__).bind(source=config.name)
         self._publish_health()
-
-    def _inherit(self, other: Source | None) -> LogState:
-        if other is None:
-            return LogState(self._label, self.config.rate_window)
-        other.state.set_rate_window(self.config.rate_window)
-        other.state.reselect()
-        return other.state
 
     def _end_probes(self) -> None:
         """Show none of the probes of the source before: there will be no others."""
@@ -164,7 +163,7 @@ class Source:
             if not self._visible:
                 return []
             now = time.monotonic()
-            return rows(self.state, self.config, self._view, now, partitions=partitions)
+            return source_rows(self.state, self.config, self._view, now, partitions=partitions)
 
     def status(self) -> dict[str, Any]:
         """Return how the source fares, JSON-ready."""
@@ -181,6 +180,7 @@ class Source:
                 else round(time.monotonic() - self._observed, 3),
                 "series": self._series(),
                 "series_dropped": self._shown.dropped,
+                "alarms": list(self.state.alarms) if isinstance(self.state, QueueState) else [],
             }
 
     @property
@@ -217,37 +217,61 @@ class Source:
         with self._lock:
             if self._ended:
                 return
-            if isinstance(observation, Discovery):
-                self.state.retention(observation.retention)
-            elif isinstance(observation, Probes):
+            if isinstance(observation, Probes):
                 self._probes.take(observation, now)
                 self._show_beside("probes", self._probes.families(), now)
-            elif isinstance(observation, LogTimes):
-                self.state.times(observation, now, self.config.hold)
-                if self._observed is not None and self._is_fresh():
-                    # Held from the positions on: those that the times belong to.
-                    self._show_times(self._observed)
+            elif isinstance(self.state, LogState):
+                self._accept_log(self.state, observation, now)
             else:
-                self._accept_backlog(observation, now)
+                self._accept_queues(self.state, observation, now)
 
-    def _accept_backlog(self, observation: LogBacklog | Memberships, now: float) -> None:
+    def _accept_queues(self, state: QueueState, observation: Observation, now: float) -> None:
+        if isinstance(observation, QueueLook):
+            state.observe(observation)
+            self._observed = now
+        elif isinstance(observation, QueueCounts):
+            state.count(observation)
+        if self._is_fresh():
+            self._show(now)
+
+    def _accept_log(self, state: LogState, observation: Observation, now: float) -> None:
+        if isinstance(observation, Discovery):
+            state.retention(observation.retention)
+        elif isinstance(observation, LogTimes):
+            state.times(observation, now, self.config.hold)
+            if self._observed is not None and self._is_fresh():
+                # Held from the positions on: those that the times belong to.
+                self._show_times(state, self._observed)
+        elif isinstance(observation, LogBacklog | Memberships):
+            self._accept_backlog(state, observation, now)
+
+    def _accept_backlog(
+        self, state: LogState, observation: LogBacklog | Memberships, now: float
+    ) -> None:
         if isinstance(observation, LogBacklog):
-            self.state.observe(observation, now)
+            state.observe(observation, now)
             self._observed = now
         else:
-            self.state.members(observation, now)
+            state.members(observation, now)
         if self._is_fresh():
-            self._shown = show(self.state, self._view, now)
-            self._visible = True
-            self._exposition.update(self.config.name, self._shown.families)
+            self._show(now)
             times = self._beside.get("times")
-            if times is not None and self._generation != self.state.generation:
+            if times is not None and self._generation != self._deletions():
                 # What is gone is gone at once, whenever the next look at the time may be.
-                self._show_times(times.at)
+                self._show_times(state, times.at)
 
-    def _show_times(self, at: float) -> None:
-        self._generation = self.state.generation
-        self._show_beside("times", show_times(self.state, self._view), at)
+    def _show(self, now: float) -> None:
+        self._shown = show_source(self.state, self._view, now)
+        self._visible = True
+        self._exposition.update(self.config.name, self._shown.families)
+
+    def _deletions(self) -> int:
+        """Return a number that grows whenever a subscription is gone whose ages are shown beside it."""
+        return self.state.generation if isinstance(self.state, LogState) else 0
+
+    def _show_times(self, state: LogState, at: float) -> None:
+        self._generation = self._deletions()
+        self._show_beside("times", show_times(state, self._view), at)
 
     def _show_beside(self, part: str, families: Sequence[Family], at: float) -> None:
         """Show what comes from a task other than the backlog's; it is held by itself from `at` on."""
@@ -268,9 +292,3 @@ class Source:
                     dropped=self._shown.dropped,
                 )
                 self._exposition.update(self._health_key, families)
-
-
-def same_place(before: KafkaSource, after: KafkaSource) -> bool:
-    """Tell whether the counters of one may go on in the other: the same cluster, shown under the same labels."""
-    fields = ("system", "name", "bootstrap_servers", "labels")
-    return all(getattr(before, field) == getattr(after, field) for field in fields)

@@ -32,6 +32,9 @@ def _with_variables(part: Any) -> Any:
         about = {key: part[key] for key in ("title", "description", "default") if key in part}
         value = {key: item for key, item in part.items() if key not in about}
         return {**about, "anyOf": [value, VARIABLE]}
+    if "oneOf" in part:
+        # Editors know `anyOf` better than OpenAPI's discriminator; the system's name tells the kinds apart.
+        part = {"anyOf": part["oneOf"]}
     return {key: _with_variables(item) for key, item in part.items()}
 
 

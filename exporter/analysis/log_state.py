@@ -12,6 +12,7 @@ from uuid import uuid4
 from exporter.analysis.forecast import time_to_loss
 from exporter.analysis.group import Group
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.nodes import Labeler, Node, follow_nodes
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.topic import LogTopic
@@ -28,22 +29,8 @@ from exporter.model import (
 
 GONE_AFTER = 2
 """Complete listings in a row without a thing before it counts as deleted."""
-NODE_KEPT = 86_400.0
-"""Seconds for which a vanished node stays visible as down."""
 MARK = uuid4().hex
 """Stands for the partition in a template; in nobody's name."""
-
-Labeler = Callable[[Mapping[str, str]], str]
-"""Makes the text of a label set; given by the exposition, so that this package knows nothing of it."""
-
-
-@dataclass(slots=True)
-class Node:
-    """A broker: whether it answered at the last look, and when it last did."""
-
-    label: str
-    up: bool
-    seen: float
 
 
 @dataclass
@@ -78,7 +65,7 @@ class LogState:
 
     def observe(self, look: LogBacklog, now: float) -> None:
         """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
-        self._nodes(look, now)
+        follow_nodes(self.nodes, look.nodes, self.labeler, now)
         self._topics(look, now)
         known = list(self.subscriptions.values())
         for subscription in known:
@@ -305,19 +292,7 @@ class LogState:
                     known.assigned.get(destination, frozenset()),
                 )
 
-    # Nodes and rates
-
-    def _nodes(self, look: LogBacklog, now: float) -> None:
-        for name, up in look.nodes.items():
-            node = self.nodes.get(name)
-            if node is None:
-                node = self.nodes[name] = Node(self.labeler({"node": name}), up, now)
-            node.up = up
-            node.seen = now
-        for name in [name for name in self.nodes if name not in look.nodes]:
-            self.nodes[name].up = False
-            if now - self.nodes[name].seen > NODE_KEPT:
-                del self.nodes[name]
+    # Rates
 
     def _sample(self, look: LogBacklog, now: float) -> None:
         stale_partitions = {slot for topic in self.topics.values() for slot in topic.stale_slots()}

@@ -45,6 +45,7 @@ def _row(
     row: dict[str, Any] = {
         "system": source.system,
         "source": source.name,
+        "vhost": None,
         "destination": sub.topic.name,
         "group": sub.group,
         "lag_messages": sum(known) if known else None,

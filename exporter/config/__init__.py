@@ -1,15 +1,12 @@
 """The config file as typed models; an error names the key, the line and what was expected."""
 
 from exporter.config.errors import ConfigError, Fault
+from exporter.config.kafka import KafkaSource
 from exporter.config.loading import load, parse
-from exporter.config.models import (
-    Config,
-    GroupFilter,
-    KafkaSource,
-    Log,
-    NameFilter,
-    Schedule,
-)
+from exporter.config.models import Config, Log, Source
+from exporter.config.nsq import NsqSource
+from exporter.config.rabbitmq import RabbitSource
+from exporter.config.shared import GroupFilter, NameFilter, Schedule
 
 __all__ = [
     "Config",
@@ -19,7 +16,10 @@ __all__ = [
     "KafkaSource",
     "Log",
     "NameFilter",
+    "NsqSource",
+    "RabbitSource",
     "Schedule",
+    "Source",
     "load",
     "parse",
 ]

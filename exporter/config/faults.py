@@ -9,12 +9,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from exporter.config.errors import Fault
-from exporter.config.models import SYSTEMS, Config, KafkaSource
+from exporter.config.models import SOURCES, Config
 from exporter.config.yaml_source import Document, Path, is_client, key_text
 
 _SOURCE, _CLIENT_PROPERTY = 2, 4
 """Parts of the path of a source, and of one of its client properties."""
+_NO_SYSTEM = ("union_tag_not_found", "union_tag_invalid")
 _STRUCTURE = {
+    "union_tag_not_found": "keys and values",
     "string_type": "text",
     "tuple_type": "a list",
     "dict_type": "keys and values",
@@ -23,8 +25,9 @@ _STRUCTURE = {
 }
 _WANTED = {
     "name": "a source needs a name of its own",
-    "system": f"one of: {', '.join(SYSTEMS)}",
+    "system": f"one of: {', '.join(SOURCES)}",
     "bootstrap_servers": "brokers to begin with, such as kafka-1:9092,kafka-2:9092",
+    "management_url": "the management API, such as http://rabbit:15672",
     "sources": "a list of the clusters to read",
 }
 
@@ -33,7 +36,7 @@ def faults_of(error: ValidationError, document: Document) -> list[Fault]:
     """Return a fault for each thing to mend; what only follows from another fault is left out."""
     details = error.errors(include_url=False)
     misspelt = {
-        (*path[:-1], _nearest(path))
+        (*path[:-1], _nearest(path, document))
         for detail in details
         if detail["type"] == "extra_forbidden"
         for path in [_path(detail)]
@@ -47,7 +50,13 @@ def faults_of(error: ValidationError, document: Document) -> list[Fault]:
 
 
 def _path(detail: ErrorDetails) -> Path:
-    return tuple(part for part in detail["loc"] if part != "[key]")
+    """Return where the value stands in the file: the system by which a source's model was chosen is no part of it."""
+    path = tuple(part for part in detail["loc"] if part != "[key]")
+    if path[:1] == ("sources",) and len(path) > _SOURCE:
+        path = (*path[:_SOURCE], *path[_SOURCE + 1 :])
+    if detail["type"] in _NO_SYSTEM and isinstance(detail["input"], dict):
+        path = (*path, "system")
+    return path
 
 
 def _fault(detail: ErrorDetails, document: Document) -> Fault | None:
@@ -65,18 +74,24 @@ def _fault(detail: ErrorDetails, document: Document) -> Fault | None:
         and isinstance(path[-1], int)
         and len(path) == _SOURCE
     ):
-        # A source as a whole is refused for its system only.
-        path = (*path, "system")
+        # A source as a whole is refused for its system, or for a key that it lacks.
+        if detail["input"].get("system") not in SOURCES:
+            path = (*path, "system")
         line = document.line(path)
-    return Fault(line, key_text(path), _message(path, detail, private=document.is_private(path)))
+    message = _message(path, detail, document, private=document.is_private(path))
+    return Fault(line, key_text(path), message)
 
 
-def _message(path: Path, detail: ErrorDetails, *, private: bool) -> str:
+def _message(path: Path, detail: ErrorDetails, document: Document, *, private: bool) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "config":
         return str(context["expected" if private else "shown"])
     if kind == "extra_forbidden":
-        return _unknown(path)
+        return _unknown(path, document)
+    if kind in _NO_SYSTEM and isinstance(value, dict):
+        kind = "missing" if "system" not in value else kind
+        if kind != "missing":
+            return f"expected one of {', '.join(SOURCES)}, not {_kind(value['system'])}"
     if kind == "missing":
         return f"missing; {_WANTED.get(str(path[-1]), 'it is needed')}"
     if kind == "literal_error":
@@ -103,8 +118,8 @@ def _kind(value: Any) -> str:
     return "keys and values" if isinstance(value, dict) else "nothing"
 
 
-def _unknown(path: Path) -> str:
-    key, known, near = str(path[-1]), _keys_at(path[:-1]), _nearest(path)
+def _unknown(path: Path, document: Document) -> str:
+    key, known, near = str(path[-1]), _keys_at(path[:-1], document), _nearest(path, document)
     if near is not None:
         return f"unknown key; did you mean {near!r}?"
     if "." in key and "client" in known:
@@ -112,18 +127,18 @@ def _unknown(path: Path) -> str:
     return f"unknown key; known here: {', '.join(known)}"
 
 
-def _nearest(path: Path) -> str | None:
+def _nearest(path: Path, document: Document) -> str | None:
     """Return the known key that an unknown one is most like, if it is like any."""
-    near = difflib.get_close_matches(str(path[-1]), _keys_at(path[:-1]), 1, 0.6)
+    near = difflib.get_close_matches(str(path[-1]), _keys_at(path[:-1], document), 1, 0.6)
     return near[0] if near else None
 
 
-def _keys_at(path: Path) -> list[str]:
+def _keys_at(path: Path, document: Document) -> list[str]:
     """Return the keys that the model at the path knows."""
     model: Any = Config
     for part in path:
         if isinstance(part, int):
-            model = KafkaSource
+            model = SOURCES[document.data["sources"][part]["system"]]
             continue
         annotation = model.model_fields[part].annotation
         for candidate in (annotation, *get_args(annotation)):

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from exporter.config.errors import ConfigError, Fault
 from exporter.config.faults import faults_of
-from exporter.config.models import Collection, Config
+from exporter.config.models import Config
+from exporter.config.shared import Collection
 from exporter.config.yaml_source import MAX_BYTES, Document, key_text, read_yaml
 
 SHARED = tuple(Collection.model_fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -106,6 +107,40 @@ def _servers(value: Any) -> Any:
     return ",".join(servers)
 
 
+def _url(value: Any, schemes: tuple[str, ...]) -> str:
+    """Return an address of `schemes`, without a slash at its end. No message shows it: it may hold a password."""
+    expected = f"expected an address such as {schemes[0]}://host:port"
+    if not isinstance(value, str) or any(char.isspace() or ord(char) < ord(" ") for char in value):
+        raise fault(expected)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise fault(expected) from None
+    if parts.scheme not in schemes or not parts.hostname or port == 0:
+        raise fault(f"{expected}; it begins with {' or '.join(f'{s}://' for s in schemes)}")
+    if "@" in parts.netloc:
+        raise fault("no user or password in the address; there are keys for them")
+    if parts.query or parts.fragment:
+        raise fault(f"{expected}, with nothing behind ? or #")
+    return value.rstrip("/")
+
+
+def _urls(*schemes: str, path: bool) -> BeforeValidator:
+    """Return a validator of one address or a list of them."""
+
+    def check(value: Any) -> Any:
+        items = value if isinstance(value, list | tuple) else [value]
+        found = tuple(_url(item, schemes) for item in items)
+        if not path and any(urlsplit(url).path for url in found):
+            raise fault(f"expected an address such as {schemes[0]}://host:port, without a path")
+        if len(set(found)) < len(found):
+            raise fault("the same address twice")
+        return found
+
+    return BeforeValidator(check)
+
+
 def _switch(value: Any) -> Any:
     found = _TRUTHS.get(value.lower()) if isinstance(value, str) else value
     if not isinstance(found, bool):
@@ -175,7 +210,8 @@ _DURATION_SCHEMA = {
     "pattern": DURATION_PATTERN,
     "examples": ["500ms", "10s", "2m", "1h30m", "7d"],
 }
-_SERVERS_SCHEMA = {
+
+_ONE_OR_MORE = {
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"type": "array", "items": {"type": "string"}, "minItems": 1},
@@ -191,7 +227,14 @@ Pattern = Annotated[
 Listen = Annotated[
     str, BeforeValidator(_address), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
 ]
-Servers = Annotated[str, BeforeValidator(_servers), WithJsonSchema(_SERVERS_SCHEMA)]
+Servers = Annotated[str, BeforeValidator(_servers), WithJsonSchema(_ONE_OR_MORE)]
+HttpUrls = Annotated[
+    tuple[str, ...], _urls("http", "https", path=True), WithJsonSchema(_ONE_OR_MORE)
+]
+"""One address or a list of them."""
+AmqpUrls = Annotated[
+    tuple[str, ...], _urls("amqp", "amqps", path=False), WithJsonSchema(_ONE_OR_MORE)
+]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Limit = Annotated[int, BeforeValidator(_limit), WithJsonSchema({"type": "integer", "minimum": 0})]

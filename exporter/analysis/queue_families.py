@@ -1,0 +1,206 @@
+"""What a queue source's state shows now: each metric's series, as label texts and values side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+
+from exporter.analysis.families import Family, Shown, Value, View, family, flat
+from exporter.analysis.limits import Brought, Budget, most_lagging_first
+from exporter.analysis.queue_place import QueuePlace
+from exporter.analysis.queue_state import QueueState
+from exporter.analysis.queue_subscription import Queue, QueueSubscription
+
+Subscriptions = Sequence[QueueSubscription]
+
+
+def show_queues(state: QueueState, view: View, now: float) -> Shown:
+    """Return what `state` shows at `now`: nothing that is older than `hold`, not more than `max_series`."""
+    fresh = [
+        subscription
+        for subscription in state.subscriptions.values()
+        if any(now - place.read_at <= view.hold for place in subscription.places.values())
+    ]
+    queues, shown, dropped = _chosen(state, fresh, view, now)
+    for subscription in fresh:
+        subscription.shown = False
+    for subscription in shown:
+        subscription.shown = True
+    families = [
+        *_queue_families(queues, state, view, now),
+        *_subscription_families(shown, state, view, now),
+        _losses(state),
+    ]
+    return Shown(families, _count(families), dropped)
+
+
+def _chosen(
+    state: QueueState, fresh: Subscriptions, view: View, now: float
+) -> tuple[Sequence[Queue], Subscriptions, int]:
+    """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
+    every = list(state.queues.values())
+    most = sum(_at_most(subscription) for subscription in fresh)
+    if most + sum(4 + 2 * len(queue.parts) for queue in every) + 3 <= view.max_series:
+        return every, fresh, 0
+    budget = Budget(view.max_series - len(state.losses))
+    queues: Brought[Queue] = Brought(
+        lambda queue: _count(_queue_families([queue], state, view, now)), budget, {}
+    )
+    shown: list[QueueSubscription] = []
+    for subscription in most_lagging_first(
+        fresh, lag=QueueSubscription.total_lag, shown=lambda each: each.shown
+    ):
+        own = _count(_subscription_families([subscription], state, view, now))
+        if budget.take(own + queues.need(subscription.queue)):
+            queues.add(subscription.queue)
+            shown.append(subscription)
+        else:
+            budget.dropped += own
+    return queues.fill(every), shown, budget.dropped
+
+
+def _at_most(subscription: QueueSubscription) -> int:
+    """Return how many series the subscription can have."""
+    histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
+    return 4 * len(subscription.places) + len(_SCALARS) + 1 + histogram
+
+
+def _count(families: Iterable[Family]) -> int:
+    return sum(len(each.labels) for each in families)
+
+
+def _losses(state: QueueState) -> Family:
+    return Family(
+        "mq_subscriptions_lost_total",
+        [state.labeler({"reason": reason}) for reason in state.losses],
+        list(state.losses.values()),
+    )
+
+
+# Destinations
+
+
+def _queue_families(
+    queues: Sequence[Queue], state: QueueState, view: View, now: float
+) -> list[Family]:
+    table = state.queue_produced
+    labels = [queue.label for queue in queues]
+
+    def column(name: str, values: Sequence[Value]) -> Family:
+        """Values by slot, a series a part or their sum."""
+        if view.per_partition:
+            parts = [part for queue in queues for part in queue.parts.values()]
+            shown = [
+                values[part.slot] if now - part.counted_at <= view.hold else None for part in parts
+            ]
+            return family(name, [part.label for part in parts], shown)
+        sums = [_sum([values[part.slot] for part in queue.parts.values()]) for queue in queues]
+        return family(name, labels, sums)
+
+    return [
+        family("mq_log_start_offset", labels, [queue.start for queue in queues]),
+        family("mq_log_end_offset", labels, [queue.end for queue in queues]),
+        family("mq_message_size_bytes", labels, [queue.mean_size for queue in queues]),
+        column("mq_produced_messages_total", table.values),
+        column("mq_produced_messages_per_second", table.rates),
+    ]
+
+
+def _sum(values: Sequence[Value]) -> Value:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    """Return the largest, and nothing where one is not known: it may be larger."""
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
+
+
+# Subscriptions
+
+_SCALARS: tuple[tuple[str, Callable[[QueueSubscription], Value]], ...] = (
+    ("mq_committed_offset", lambda sub: sub.committed),
+    (
+        "mq_subscription_produced_messages_total",
+        lambda sub: sub.produced.values[sub.produced_slot] if sub.counted else None,
+    ),
+    (
+        "mq_consumed_messages_total",
+        lambda sub: sub.consumed.values[sub.consumed_slot] if sub.counted else None,
+    ),
+    ("mq_redelivered_messages_total", lambda sub: sub.redelivered),
+    (
+        "mq_subscription_produced_messages_per_second",
+        lambda sub: sub.produced.rates[sub.produced_slot] if sub.counted else None,
+    ),
+    (
+        "mq_consumed_messages_per_second",
+        lambda sub: sub.consumed.rates[sub.consumed_slot] if sub.counted else None,
+    ),
+    ("mq_consumers", QueueSubscription.consumers),
+    (
+        "mq_commit_interval_seconds",
+        lambda sub: round(sub.gaps.longest, 3) if sub.counted else None,
+    ),
+)
+
+_DEPTHS: tuple[tuple[str, Callable[[QueuePlace], Value]], ...] = (
+    ("mq_lag_messages", lambda place: place.lag),
+    ("mq_unacknowledged_messages", lambda place: place.unacknowledged),
+    ("mq_deferred_messages", lambda place: place.deferred),
+)
+
+
+def _subscription_families(
+    subs: Subscriptions, state: QueueState, view: View, now: float
+) -> list[Family]:
+    labels = [sub.label for sub in subs]
+    places = [place for sub in subs for place in sub.places.values()]
+    families = [family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS]
+    for name, depth in _DEPTHS:
+        if view.per_partition:
+            values = [_held(place, depth, view, now) for place in places]
+            families.append(family(name, [place.label for place in places], values))
+        else:
+            sums = [
+                _sum([_held(place, depth, view, now) for place in sub.places.values()])
+                for sub in subs
+            ]
+            families.append(family(name, labels, sums))
+    return [*families, *_time_families(subs, state, view, now)]
+
+
+def _held(place: QueuePlace, value: Callable[[QueuePlace], Value], view: View, now: float) -> Value:
+    return value(place) if now - place.read_at <= view.hold else None
+
+
+def _time_families(subs: Subscriptions, state: QueueState, view: View, now: float) -> list[Family]:
+    found = [sub.ages(view.hold, now, state.wanted) for sub in subs]
+    known = [
+        (sub, method)
+        for sub, (ages, method) in zip(subs, found, strict=True)
+        if any(age is not None for age in ages)
+    ]
+    followed = [sub.latency for sub in subs if sub.latency is not None]
+    return [
+        family(
+            "mq_lag_seconds",
+            [place.label for sub in subs for place in sub.places.values()],
+            flat(ages for ages, _ in found),
+        )
+        if view.per_partition
+        else family(
+            "mq_lag_seconds", [sub.label for sub in subs], [_largest(ages) for ages, _ in found]
+        ),
+        Family(
+            "mq_lag_seconds_method",
+            [sub.label.removesuffix("} ") + f',method="{method}"}} ' for sub, method in known],
+            [1] * len(known),
+        ),
+        Family(
+            "mq_latency_seconds",
+            list(chain.from_iterable(histogram.labels for histogram in followed)),
+            flat(histogram.values() for histogram in followed),
+        ),
+    ]

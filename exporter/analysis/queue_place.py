@@ -1,0 +1,214 @@
+"""The state of one place where messages wait: a queue, or an nsqd's part of a channel."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from exporter.analysis.departures import Arrivals, Departures
+from exporter.analysis.enqueued import Record
+from exporter.model import Counts, Depth, Method
+
+APART = 30.0
+"""Seconds by which the head's timestamp and the record may differ before the timestamp is taken to mean something else."""
+
+
+class Moved:
+    """What one look saw move."""
+
+    __slots__ = ("consumed", "latency", "produced", "redelivered")
+
+    def __init__(self, produced: int, consumed: int, redelivered: int) -> None:
+        self.produced = produced
+        self.consumed = consumed
+        self.redelivered = redelivered
+        self.latency: float | None = None
+        """Seconds from enqueue to consumption of the last message that was consumed, where that is known."""
+
+
+class QueuePlace:
+    """Follows one place from look to look."""
+
+    __slots__ = (
+        "_arrivals",
+        "_departures",
+        "_head",
+        "_last",
+        "_method",
+        "_moving",
+        "_processed",
+        "_record",
+        "_wait",
+        "consumers",
+        "counted_at",
+        "deferred",
+        "label",
+        "lag",
+        "missing",
+        "partition",
+        "paused",
+        "read_at",
+        "unacknowledged",
+    )
+
+    def __init__(self, partition: str | None, label: str, now: float) -> None:
+        self.partition: Final = partition
+        self.label: Final = label
+        """Text of the place's labels."""
+        self.lag: int | None = None
+        self.unacknowledged: int | None = None
+        self.deferred: int | None = None
+        self.paused = False
+        self.consumers: int | None = None
+        self.read_at = now
+        """When it could last be read."""
+        self.missing = 0
+        """Whole looks in a row without it."""
+        self.counted_at = now
+        """When its counts were last read."""
+        self._last: Counts | None = None
+        self._processed = 0
+        self._arrivals = Arrivals(0)
+        self._departures = Departures()
+        self._record: Record | None = None
+        self._moving = False
+        """Whether messages left between the last two counts."""
+        self._head: tuple[float, float] | None = None
+        """When the head's timestamp was read, and the age it had then."""
+        self._wait: float | None = None
+        self._method: Method = "estimate"
+
+    def depth(self, depth: Depth, now: float) -> None:
+        """Take what waits now; what could not be read stays as it is."""
+        self.missing = 0
+        if depth.lag is None:
+            return
+        self.lag = depth.lag
+        self.unacknowledged = depth.unacknowledged
+        self.deferred = depth.deferred
+        self.paused = depth.paused
+        self.read_at = now
+
+    def count(self, counts: Counts, at: float) -> Moved | None:
+        """Take what the broker has counted; return what moved, None where that can't be told.
+
+        The first look, and one at counters that began anew, show no movement.
+        """
+        before, self._last = self._last, counts
+        self.counted_at = at
+        self.consumers = counts.consumers
+        self._wait = counts.wait
+        self._head = None if counts.head_age is None else (at, counts.head_age)
+        if counts.enqueued is None:
+            self._record = None
+            return None
+        if before is None or self._record is None:
+            self._arrivals, self._departures = Arrivals(counts.outstanding), Departures()
+            self._processed = 0
+            self._record = Record(at, counts.outstanding)
+            return Moved(0, 0, 0)
+        return self._move(self._record, before, counts, at)
+
+    def _move(self, record: Record, before: Counts, counts: Counts, at: float) -> Moved:
+        published, consumed, redelivered = _movement(before, counts)
+        self._processed += consumed
+        gone = self._departures.value
+        least = gone + consumed + counts.outstanding
+        came = self._arrivals.look(published, least, at)
+        record.add(at, came)
+        if counts.processed is None:
+            # Counted in one moment, so it can't be off; what was lost with a node that died has left, too.
+            left = max(self._arrivals.value - counts.outstanding, gone)
+            self._departures.value = left
+        else:
+            left = self._departures.look(
+                came=self._arrivals.value,
+                outstanding=counts.outstanding,
+                processed=self._processed,
+                moved=max(came, consumed),
+                leaks=counts.leaks,
+                now=at,
+            )
+        self._moving = left > gone
+        moved = Moved(came, consumed, redelivered)
+        if consumed > 0 and left > gone:
+            enqueued_at = record.time_of(left)
+            if enqueued_at is not None:
+                moved.latency = max(at - enqueued_at, 0.0)
+        record.forget(left)
+        return moved
+
+    def age(self, now: float, wanted: Method | None) -> float | None:
+        """Return the age of the oldest message not yet processed; None where it is not known.
+
+        `wanted` is `percentile` or `estimate` where the user has chosen one of them. `method` says how it was found.
+        """
+        if self.lag is None:
+            return None
+        if self.lag == 0:
+            return 0.0
+        found = self._choose(self._estimate(now), self._head_age(now), wanted)
+        if found is None:
+            return None
+        seconds, self._method = found
+        return round(max(seconds, 0.0), 3)
+
+    @property
+    def method(self) -> Method:
+        """How the age was last found."""
+        return self._method
+
+    def _choose(
+        self, estimate: float | None, head: float | None, wanted: Method | None
+    ) -> tuple[float, Method] | None:
+        """Choose the way that is nearest to the truth now.
+
+        The record is exact to the moment of a look, but knows only what it has seen come. A head's timestamp is
+        as old as the broker's last count, so it serves while the head stands still; where it is far from the record, it
+        does not mean the moment of the enqueueing, and the producer knows best. A broker's percentiles are those of the last minutes.
+        """
+        if wanted == "percentile" and self._wait is not None:
+            return self._wait, "percentile"
+        if head is not None and (
+            estimate is None or not self._moving or abs(head - estimate) > APART
+        ):
+            return head, "head"
+        if estimate is not None:
+            return estimate, "estimate"
+        if wanted is None and self._wait is not None:
+            return self._wait, "percentile"
+        return None
+
+    def _head_age(self, now: float) -> float | None:
+        if self._head is None:
+            return None
+        at, age = self._head
+        return age + now - at
+
+    def _estimate(self, now: float) -> float | None:
+        record = self._record
+        if record is None:
+            return None
+        number = self._departures.value + 1
+        if number > record.total:
+            # It came after the counts were taken, at any moment since.
+            return (now - record.last) / 2
+        enqueued_at = record.time_of(number)
+        return None if enqueued_at is None else now - enqueued_at
+
+
+def _movement(before: Counts, now: Counts) -> tuple[int, int, int]:
+    """Return how many were published, consumed and delivered again between two looks."""
+    if now.epoch != before.epoch:
+        return 0, 0, 0
+    published = _forward(before.enqueued, now.enqueued)
+    if now.processed is not None:
+        consumed = _forward(before.processed, now.processed)
+    else:
+        left = [(counts.enqueued or 0) - counts.outstanding for counts in (before, now)]
+        consumed = _forward(*left)
+    return published, consumed, _forward(before.redelivered, now.redelivered)
+
+
+def _forward(before: int | None, now: int | None) -> int:
+    """Return how far a counter moved; one that fell began anew or lost a part, and shows nothing."""
+    return 0 if before is None or now is None else max(now - before, 0)

@@ -1,0 +1,74 @@
+"""The subscriptions of a source whose destinations are queues as rows, for the JSON, the page and the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exporter.analysis.families import View
+from exporter.analysis.queue_state import QueueState
+from exporter.analysis.queue_subscription import QueueSubscription
+from exporter.analysis.rows import Named
+
+
+def queue_rows(
+    state: QueueState, source: Named, view: View, now: float, *, partitions: bool = False
+) -> list[dict[str, Any]]:
+    """Return a row for each subscription that is shown; what is unknown or does not apply is null."""
+    return [
+        _row(state, source, subscription, view, now, partitions=partitions)
+        for subscription in state.subscriptions.values()
+        if subscription.shown
+    ]
+
+
+def _row(
+    state: QueueState,
+    source: Named,
+    sub: QueueSubscription,
+    view: View,
+    now: float,
+    *,
+    partitions: bool,
+) -> dict[str, Any]:
+    lags = sub.lags(view.hold, now)
+    known = [lag for lag in lags if lag is not None]
+    ages, method = sub.ages(view.hold, now, state.wanted)
+    aged = [age for age in ages if age is not None]
+    row: dict[str, Any] = {
+        "system": source.system,
+        "source": source.name,
+        "vhost": sub.queue.vhost,
+        "destination": sub.queue.name,
+        "group": sub.group,
+        "lag_messages": sum(known) if known else None,
+        "lag_upper_bound": False,
+        "produced_messages_per_second": _counted(sub, sub.produced.rates[sub.produced_slot]),
+        "consumed_messages_per_second": _counted(sub, sub.consumed.rates[sub.consumed_slot]),
+        "lag_seconds": max(aged) if aged else None,
+        "lag_seconds_uncertainty": None,
+        "lag_seconds_method": method if aged else None,
+        "commit_interval_seconds": round(sub.gaps.longest, 3),
+        "time_to_loss_seconds": None,
+        "consumers": sub.consumers(),
+        "group_state": None,
+        "uncommitted_messages": None,
+        "lost_messages": None,
+        "retention_margin_messages": None,
+        "redelivered_messages": sub.redelivered,
+        "paused": sub.paused,
+    }
+    if partitions:
+        row["partitions"] = [
+            {
+                "partition": place.partition,
+                "lag_messages": lag,
+                "lag_seconds": age,
+                "committed_offset": sub.committed,
+            }
+            for place, lag, age in zip(sub.places.values(), lags, ages, strict=True)
+        ]
+    return row
+
+
+def _counted(sub: QueueSubscription, rate: float | None) -> float | None:
+    return rate if sub.counted else None

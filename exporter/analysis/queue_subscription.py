@@ -1,0 +1,149 @@
+"""The state of one subscription of a source whose destinations are queues: its places, and what happened in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from exporter.analysis.commits import CommitGaps
+from exporter.analysis.histogram import Histogram
+from exporter.analysis.queue_place import Moved, QueuePlace
+from exporter.analysis.rates import CounterTable
+from exporter.model import Method
+
+
+class Queue:
+    """A destination: how many messages were produced to each of its parts, and how large they are."""
+
+    __slots__ = ("end", "label", "mean_size", "name", "parts", "start", "vhost")
+
+    def __init__(self, vhost: str | None, name: str, label: str) -> None:
+        self.vhost: Final = vhost
+        self.name: Final = name
+        self.label: Final = label
+        """Text of the destination's labels."""
+        self.parts: dict[str | None, QueuePart] = {}
+        self.mean_size: float | None = None
+        """Bytes."""
+        self.start: int | None = None
+        self.end: int | None = None
+        """Offsets, where it is a stream."""
+
+
+class QueuePart:
+    """What was produced to one part of a destination."""
+
+    __slots__ = ("_known", "counted_at", "label", "slot")
+
+    def __init__(self, label: str, slot: int, now: float) -> None:
+        self.label: Final = label
+        self.slot: Final = slot
+        self.counted_at = now
+        self._known: tuple[int, int] | None = None
+
+    def movement(self, count: int, epoch: int, now: float) -> int:
+        """Take a broker's count; return how far it moved."""
+        before, self._known = self._known, (count, epoch)
+        self.counted_at = now
+        if before is None or before[1] != epoch:
+            return 0
+        return max(count - before[0], 0)
+
+
+class QueueSubscription:
+    """Follows one queue's consumers, or one channel, from look to look."""
+
+    __slots__ = (
+        "committed",
+        "consumed",
+        "consumed_slot",
+        "counted",
+        "gaps",
+        "group",
+        "label",
+        "latency",
+        "places",
+        "produced",
+        "produced_slot",
+        "queue",
+        "redelivered",
+        "shown",
+    )
+
+    def __init__(
+        self,
+        queue: Queue,
+        group: str | None,
+        label: str,
+        *,
+        consumed: CounterTable,
+        produced: CounterTable,
+        now: float,
+    ) -> None:
+        self.queue: Final = queue
+        self.group: Final = group
+        self.label: Final = label
+        """Text of the subscription's labels."""
+        self.consumed: Final = consumed
+        self.produced: Final = produced
+        self.consumed_slot: Final = consumed.allocate(now)
+        self.produced_slot: Final = produced.allocate(now)
+        self.places: dict[str | None, QueuePlace] = {}
+        self.gaps: Final = CommitGaps()
+        self.latency: Histogram | None = None
+        """Of what was consumed, where that is followed."""
+        self.redelivered: int | None = None
+        self.counted = False
+        """Whether the broker's counts are known, so that there are counters and rates."""
+        self.shown = False
+        self.committed: int | None = None
+        """Offset of the next message, where the destination is a stream."""
+
+    def take(self, moved: Moved) -> None:
+        """Add what one look saw move in one of its places."""
+        self.counted = True
+        self.consumed.values[self.consumed_slot] += moved.consumed
+        self.produced.values[self.produced_slot] += moved.produced
+        self.redelivered = (self.redelivered or 0) + moved.redelivered
+
+    def lags(self, hold: float, now: float) -> list[int | None]:
+        """Return what waits, by place; None what could not be read for longer than `hold`."""
+        return [place.lag if now - place.read_at <= hold else None for place in self._places()]
+
+    def total_lag(self) -> int:
+        """What waits in all the places whose depth was ever read."""
+        return sum(place.lag or 0 for place in self._places())
+
+    def ages(
+        self, hold: float, now: float, wanted: Method | None
+    ) -> tuple[list[float | None], Method]:
+        """Return the ages by place, and how the largest was found."""
+        found: list[float | None] = []
+        method: Method = "estimate"
+        largest = -1.0
+        for place in self._places():
+            held = now - max(place.read_at, place.counted_at) > hold
+            age = None if held else place.age(now, wanted)
+            found.append(age)
+            if age is not None and age > largest:
+                largest, method = age, place.method
+        return found, method
+
+    def consumers(self) -> int | None:
+        """How many read here, where that is known of every place."""
+        found = [place.consumers for place in self._places()]
+        known = [count for count in found if count is not None]
+        return sum(known) if found and len(known) == len(found) else None
+
+    @property
+    def paused(self) -> bool:
+        """Whether one of its places is paused."""
+        return any(place.paused for place in self._places())
+
+    def release(self) -> None:
+        """Give back what it holds."""
+        self.consumed.release(self.consumed_slot)
+        self.produced.release(self.produced_slot)
+
+    def _places(self) -> Iterable[QueuePlace]:
+        return self.places.values()

@@ -1,0 +1,30 @@
+"""A source's state, whichever kind its destinations are: logs or queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exporter.analysis.families import Shown, View, show
+from exporter.analysis.log_state import LogState
+from exporter.analysis.queue_families import show_queues
+from exporter.analysis.queue_rows import queue_rows
+from exporter.analysis.queue_state import QueueState
+from exporter.analysis.rows import Named, rows
+
+SourceState = LogState | QueueState
+
+
+def show_source(state: SourceState, view: View, now: float) -> Shown:
+    """Return what the state shows at `now`."""
+    if isinstance(state, QueueState):
+        return show_queues(state, view, now)
+    return show(state, view, now)
+
+
+def source_rows(
+    state: SourceState, source: Named, view: View, now: float, *, partitions: bool = False
+) -> list[dict[str, Any]]:
+    """Return a row for each subscription that is shown, JSON-ready."""
+    if isinstance(state, QueueState):
+        return queue_rows(state, source, view, now, partitions=partitions)
+    return rows(state, source, view, now, partitions=partitions)

@@ -1,0 +1,73 @@
+"""How the HTTP and AMQP interfaces of a source are got at: certificates, user and password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr, ValidationInfo, field_validator
+
+from exporter.config.properties import SecretPath
+from exporter.config.shared import Model
+from exporter.config.types import Name, fault
+
+
+def _password(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text:
+        raise fault("must not be empty")
+    if any(char in text for char in "\0\r\n"):
+        raise fault("must be one line")
+    return value
+
+
+Password = Annotated[SecretStr, AfterValidator(_password)]
+
+
+def beside_the_config(path: Path | None, info: ValidationInfo) -> Path | None:
+    """Return the path, a relative one from the config's folder."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return None if path is None else folder / path
+
+
+class Tls(Model):
+    """Certificates; they are read again at each new connection."""
+
+    ca_file: SecretPath | None = None
+    """Certificates to trust instead of the system's."""
+    cert_file: SecretPath | None = None
+    """The exporter's own certificate, where the server wants one."""
+    key_file: SecretPath | None = None
+    """Its key, where that is not in the same file."""
+    server_name: Name | None = None
+    """Name that the server's certificate is for, where it is not the address's."""
+
+    @field_validator("ca_file", "cert_file", "key_file")
+    @classmethod
+    def _beside_the_config(cls, given: Path | None, info: ValidationInfo) -> Path | None:
+        return beside_the_config(given, info)
+
+    @field_validator("key_file")
+    @classmethod
+    def _with_a_certificate(cls, given: Path | None, info: ValidationInfo) -> Path | None:
+        if given is not None and info.data.get("cert_file") is None:
+            raise fault("a key needs its certificate: cert_file")
+        return given
+
+
+class Login(Model):
+    """User and password."""
+
+    username: Name | None = None
+    """User of the HTTP interface."""
+    password: Password | None = None
+    """Its password; better in a file, or from the environment as ${NAME}."""
+    password_file: SecretPath | None = None
+    """File with the password, read again at each new connection."""
+
+    @field_validator("password_file")
+    @classmethod
+    def _one_password(cls, given: Path | None, info: ValidationInfo) -> Path | None:
+        if given is not None and info.data.get("password") is not None:
+            raise fault("the password is given twice; keep password or password_file")
+        return beside_the_config(given, info)
