@@ -32,7 +32,6 @@ class Metric:
     help: str
     section: str
     per_partition: bool = False
-    systems: tuple[str, ...] = ("kafka",)
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets, without +Inf."""
 
@@ -47,6 +46,22 @@ def _rows() -> tuple[Metric, ...]:
             "gauge",
             sub,
             "Messages enqueued and not yet processed.",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_unacknowledged_messages",
+            "gauge",
+            sub,
+            "Of the lag, messages delivered and awaiting an acknowledgement (RabbitMQ unacked, NSQ in flight).",
+            backlog,
+            per_partition=True,
+        ),
+        Metric(
+            "mq_deferred_messages",
+            "gauge",
+            sub,
+            "Beside the lag, messages held back for later on purpose (NSQ).",
             backlog,
             per_partition=True,
         ),
@@ -107,7 +122,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_message_size_bytes",
             "gauge",
             dest,
-            "Mean size of the messages that were read lately: key, value and headers.",
+            "Mean size of the messages that were read lately (Kafka), that wait (RabbitMQ), or that came in (NSQ).",
             backlog,
         ),
         Metric(
@@ -129,7 +144,14 @@ def _rows() -> tuple[Metric, ...]:
             "mq_consumed_messages_total",
             "counter",
             sub,
-            "Messages processed, by the forward movement of the committed offsets.",
+            "Messages processed: by the committed offsets (Kafka), acknowledgements (RabbitMQ), the counters (NSQ).",
+            rates,
+        ),
+        Metric(
+            "mq_redelivered_messages_total",
+            "counter",
+            sub,
+            "Messages delivered again (RabbitMQ redeliveries, NSQ requeues and timeouts).",
             rates,
         ),
         Metric(
@@ -231,7 +253,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_consumers",
             "gauge",
             sub,
-            "Members that read the destination; while a group rebalances, the last stable count.",
+            "Members, consumers or clients that read the destination; while a group rebalances, the last stable count.",
             consumers,
         ),
         Metric("mq_group_members", "gauge", group, "Members of the consumer group.", consumers),
@@ -253,7 +275,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_messages_lost_total",
             "counter",
             sub,
-            "Messages deleted before the group processed them.",
+            "Messages deleted or dropped before they were processed.",
             consumers,
         ),
         Metric(

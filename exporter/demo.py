@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from exporter import logs
-from exporter.collectors import kafka_settings
+from exporter.collectors import COLLECTORS, kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
-from exporter.config import KafkaSource, parse
+from exporter.config import KafkaSource, Source, parse
 from exporter.daemon import Daemon
 from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
 from exporter.model import Collector
@@ -91,7 +91,9 @@ def free(listen: str) -> str:
     return listen
 
 
-def _collector(config: KafkaSource) -> Collector:
+def _collector(config: Source) -> Collector:
+    if not isinstance(config, KafkaSource):
+        return COLLECTORS[config.system](config, "console", "error")
     return KafkaCollector(kafka_settings(config), name_partitions=True)
 
 

@@ -238,6 +238,8 @@ class Counts(NamedTuple):
     """Seconds from enqueue to finish of the slowest messages lately, as the broker measured them."""
     leaks: bool = False
     """Whether messages leave it in other ways too: they expire, or a limit drops them."""
+    dropped: int | None = None
+    """Messages that it let go without a consumer, where that can be told."""
     epoch: int = 0
     """Another number is another life of the broker's counters."""
 

@@ -28,3 +28,7 @@ class NameMatcher:
         return any(p.fullmatch(name) for p in include) and not any(
             p.fullmatch(name) for p in exclude
         )
+
+
+EVERYTHING = NameMatcher((".*",))
+NOTHING = NameMatcher(())

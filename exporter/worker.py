@@ -15,7 +15,8 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 import structlog  # noqa: E402
 
 from exporter import logs  # noqa: E402
-from exporter.collectors.kafka.collector import KafkaCollector  # noqa: E402
+from exporter.collectors.kafka.settings import KafkaSettings  # noqa: E402
+from exporter.collectors.nsq.settings import NsqSettings  # noqa: E402
 from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup  # noqa: E402
 from exporter.model import CollectError, Collector, Until  # noqa: E402
 
@@ -28,7 +29,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
     logs.configure(setup.log_format, setup.log_level)
-    collector = KafkaCollector(setup.settings)
+    collector = _collector(setup)
     lock = threading.Lock()
     connection.send(Answer(READY))
     try:
@@ -41,6 +42,22 @@ def main() -> None:
         # The daemon is gone or has closed this source. Nothing here needs to be put in order, and a broker that
         # hangs would keep the clients from ending.
         os._exit(0)
+
+
+def _collector(setup: Setup) -> Collector:
+    """Return the system's collector; a process loads the libraries of its own system only."""
+    settings = setup.settings
+    if isinstance(settings, KafkaSettings):
+        from exporter.collectors.kafka.collector import KafkaCollector  # noqa: PLC0415
+
+        return KafkaCollector(settings)
+    if isinstance(settings, NsqSettings):
+        from exporter.collectors.nsq.collector import NsqCollector  # noqa: PLC0415
+
+        return NsqCollector(settings)
+    from exporter.collectors.rabbitmq.collector import RabbitCollector  # noqa: PLC0415
+
+    return RabbitCollector(settings)
 
 
 def _serve(

@@ -139,6 +139,7 @@ _SCALARS: tuple[tuple[str, Callable[[QueueSubscription], Value]], ...] = (
         lambda sub: sub.consumed.rates[sub.consumed_slot] if sub.counted else None,
     ),
     ("mq_consumers", QueueSubscription.consumers),
+    ("mq_messages_lost_total", QueueSubscription.dropped),
     (
         "mq_commit_interval_seconds",
         lambda sub: round(sub.gaps.longest, 3) if sub.counted else None,

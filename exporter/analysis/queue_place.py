@@ -38,6 +38,7 @@ class QueuePlace:
         "_processed",
         "_record",
         "_wait",
+        "dropped",
         "consumers",
         "counted_at",
         "deferred",
@@ -65,6 +66,8 @@ class QueuePlace:
         """Whole looks in a row without it."""
         self.counted_at = now
         """When its counts were last read."""
+        self.dropped: int | None = None
+        """Messages that went without a consumer since the first look, where that can be told."""
         self._last: Counts | None = None
         self._processed = 0
         self._arrivals = Arrivals(0)
@@ -98,6 +101,9 @@ class QueuePlace:
         self.consumers = counts.consumers
         self._wait = counts.wait
         self._head = None if counts.head_age is None else (at, counts.head_age)
+        if counts.dropped is not None:
+            gone = 0 if before is None else _forward(before.dropped, counts.dropped)
+            self.dropped = (self.dropped or 0) + gone
         if counts.enqueued is None:
             self._record = None
             return None

@@ -52,7 +52,7 @@ def _row(
         "consumers": sub.consumers(),
         "group_state": None,
         "uncommitted_messages": None,
-        "lost_messages": None,
+        "lost_messages": sub.dropped(),
         "retention_margin_messages": None,
         "redelivered_messages": sub.redelivered,
         "paused": sub.paused,

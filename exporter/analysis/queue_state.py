@@ -60,13 +60,12 @@ class QueueState:
         self.queue_produced = CounterTable(self.rate_window)
         self.produced = CounterTable(self.rate_window)
         self.consumed = CounterTable(self.rate_window)
-        self._tables = (self.queue_produced, self.produced, self.consumed)
         self._latencies = 0
 
     def set_rate_window(self, window: float) -> None:
         """Use another rate window from now on."""
         self.rate_window = window
-        for table in self._tables:
+        for table in (self.queue_produced, self.produced, self.consumed):
             table.set_window(window)
 
     def reselect(self) -> None:
@@ -87,8 +86,7 @@ class QueueState:
         self._counts(look.counts, now)
         self._streams(look.streams)
         self._forget(look, seen)
-        if look.counts or look.produced:
-            self._sample(now)
+        self._sample(look.counts, look.produced, now)
         self.settling = max(self.settling - 1, 0)
 
     def count(self, look: QueueCounts) -> None:
@@ -101,8 +99,7 @@ class QueueState:
             queue = self.queues.get(key)
             if queue is not None:
                 queue.mean_size = size
-        if look.whole:
-            self._sample(look.at)
+        self._sample(look.counts, look.produced, look.at)
 
     # Places
 
@@ -207,9 +204,23 @@ class QueueState:
             if subscription is not None:
                 subscription.committed = each.committed
 
-    def _sample(self, now: float) -> None:
-        for table in self._tables:
-            table.sample(now)
+    def _sample(self, counts: Sequence[Counts], produced: Sequence[Produced], now: float) -> None:
+        """Compute the rates of what this look counted; the others stay as they are."""
+        if not counts and not produced:
+            return
+        counted = {each.place[:3] for each in counts}
+        stale = [sub for key, sub in self.subscriptions.items() if key not in counted]
+        self.produced.sample(now, {sub.produced_slot for sub in stale})
+        self.consumed.sample(now, {sub.consumed_slot for sub in stale})
+        self.queue_produced.sample(
+            now,
+            {
+                part.slot
+                for queue in self.queues.values()
+                for part in queue.parts.values()
+                if part.counted_at != now
+            },
+        )
 
     # What is gone
 

@@ -135,6 +135,11 @@ class QueueSubscription:
         known = [count for count in found if count is not None]
         return sum(known) if found and len(known) == len(found) else None
 
+    def dropped(self) -> int | None:
+        """Messages that went without a consumer, where that can be told."""
+        known = [place.dropped for place in self._places() if place.dropped is not None]
+        return sum(known) if known else None
+
     @property
     def paused(self) -> bool:
         """Whether one of its places is paused."""

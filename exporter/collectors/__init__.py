@@ -1,19 +1,25 @@
-"""One folder a system. A new system is an entry in `COLLECTORS`."""
+"""One folder a system. A new system is an entry in `COLLECTORS`, and one in the worker that runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from exporter.collectors.access import Login, Tls
 from exporter.collectors.isolated import IsolatedCollector
 from exporter.collectors.kafka.settings import FOLLOWS, TASKS, KafkaSettings
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.rabbitmq.settings import FOLLOWS as RABBIT_FOLLOWS
+from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.wire import Setup
 from exporter.model import Collector
 from exporter.names import NameMatcher
 
 if TYPE_CHECKING:
     # The processes of collectors import this package, and not the config's library.
-    from exporter.config import KafkaSource
+    from exporter.config import KafkaSource, NsqSource, RabbitSource
+    from exporter.config.access import Login as LoginConfig
+    from exporter.config.access import Tls as TlsConfig
 
 LogFormat = Literal["json", "console"]
 
@@ -44,9 +50,76 @@ def kafka_settings(config: KafkaSource) -> KafkaSettings:
     )
 
 
+def rabbit_settings(config: RabbitSource) -> RabbitSettings:
+    """Return what the collector is told of the source."""
+    return RabbitSettings(
+        name=config.name,
+        management=config.management_url,
+        prometheus=config.prometheus_url,
+        amqp=config.amqp_url,
+        tls=_tls(config.tls),
+        login=_login(config),
+        vhosts=config.vhosts.matcher,
+        destinations=config.destinations.matcher,
+        internals=config.internals,
+        probe=config.probe.enabled is not False and bool(config.amqp_url),
+        probe_queue=config.probe.destination,
+        probe_vhost=config.probe.vhost,
+        probe_deadline=config.probe.deadline,
+        probe_interval=config.schedule.probe,
+    )
+
+
+def nsq_settings(config: NsqSource) -> NsqSettings:
+    """Return what the collector is told of the source."""
+    probe = config.probe
+    return NsqSettings(
+        name=config.name,
+        lookupds=config.nsqlookupd,
+        nsqds=config.nsqd,
+        tls=_tls(config.tls),
+        login=_login(config),
+        destinations=config.destinations.matcher,
+        groups=config.groups.matcher,
+        internals=config.internals,
+        probe=probe.enabled,
+        probe_topic=probe.destination,
+        probe_deadline=probe.deadline,
+        probe_tls=probe.tls,
+        auth_secret=None if probe.auth_secret is None else probe.auth_secret.get_secret_value(),
+        auth_secret_file=probe.auth_secret_file,
+    )
+
+
+def _tls(config: TlsConfig) -> Tls:
+    return Tls(config.ca_file, config.cert_file, config.key_file, config.server_name)
+
+
+def _login(config: LoginConfig) -> Login:
+    password = None if config.password is None else config.password.get_secret_value()
+    return Login(config.username, password, config.password_file)
+
+
 def _kafka(config: KafkaSource, log_format: LogFormat, log_level: str) -> Collector:
     setup = Setup("kafka", kafka_settings(config), log_format, log_level)
     return IsolatedCollector(setup, TASKS, FOLLOWS)
 
 
-COLLECTORS: Mapping[str, Callable[[KafkaSource, LogFormat, str], Collector]] = {"kafka": _kafka}
+def _rabbitmq(config: RabbitSource, log_format: LogFormat, log_level: str) -> Collector:
+    settings = rabbit_settings(config)
+    setup = Setup("rabbitmq", settings, log_format, log_level)
+    return IsolatedCollector(setup, settings.tasks(), RABBIT_FOLLOWS)
+
+
+def _nsq(config: NsqSource, log_format: LogFormat, log_level: str) -> Collector:
+    settings = nsq_settings(config)
+    setup = Setup("nsq", settings, log_format, log_level)
+    return IsolatedCollector(setup, settings.tasks(), {})
+
+
+COLLECTORS: Mapping[str, Callable[[Any, LogFormat, str], Collector]] = {
+    "kafka": _kafka,
+    "rabbitmq": _rabbitmq,
+    "nsq": _nsq,
+}
+"""By the `system` of a source, which goes with the type of its config."""

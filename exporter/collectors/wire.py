@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import Reason, System
 
 CLOSE = "close"
@@ -19,7 +21,7 @@ class Setup:
     """The first message: what to read, and how to log."""
 
     system: System
-    settings: KafkaSettings
+    settings: KafkaSettings | RabbitSettings | NsqSettings
     log_format: Literal["json", "console"]
     log_level: str
 

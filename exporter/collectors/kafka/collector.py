@@ -12,6 +12,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import Listing, describe_groups, read_listing
@@ -56,19 +57,6 @@ One broker that hangs costs each step its whole share, and must leave time for t
 """
 WHOLE_AGAIN = 0.9
 """Part of the interval after which all groups are described, and not only those that changed."""
-
-
-class Share:
-    """A deadline that ends before another one does."""
-
-    def __init__(self, whole: Deadline, part: float) -> None:
-        """`part` is the share of the time that is left now."""
-        self._whole = whole
-        self._reserve = whole.remaining() * (1.0 - part)
-
-    def remaining(self) -> float:
-        """Seconds, never negative."""
-        return max(self._whole.remaining() - self._reserve, 0.0)
 
 
 class Unseen:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from exporter.names import NameMatcher
+from exporter.names import EVERYTHING, NOTHING, NameMatcher
 from exporter.secrets import with_secrets
 
 TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
 """In the order in which one run of each has most to go by."""
 FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
-EVERYTHING = NameMatcher((".*",))
-NOTHING = NameMatcher(())
 
 
 @dataclass(frozen=True)

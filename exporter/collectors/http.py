@@ -1,0 +1,167 @@
+"""HTTP for the brokers that are read by it: bounded in time and size, with errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from exporter.collectors.access import SHOWN, Login, Tls, reason_of
+from exporter.model import CollectError, Deadline
+
+MOST_BYTES = 256 << 20
+"""Of one answer, after decompression: more than a broker with a million queues says."""
+PIECE = 1 << 16
+REDIRECTS = range(300, 400)
+
+
+class _Adapter(HTTPAdapter):
+    """Connections with the source's certificates, and another server name where that is wanted."""
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["ssl_context"] = self._tls.context()
+        if self._tls.server_name is not None:
+            kwargs["server_hostname"] = kwargs["assert_hostname"] = self._tls.server_name
+        super().init_poolmanager(*args, **kwargs)
+
+
+class HttpClient:
+    """GETs from one source's servers. Safe to use from many threads: each has connections of its own."""
+
+    def __init__(self, source: str, tls: Tls, login: Login) -> None:
+        self._key = f"sources[{source}]"
+        self._tls = tls
+        self._login = login
+        self._local = threading.local()
+
+    def get_json(
+        self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None
+    ) -> Any:
+        """Return the answer as JSON. Raises `CollectError`, which names the URL without the question."""
+        body = self.get(url, deadline, params)
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise CollectError(
+                "invalid", f"{url}: the answer is not JSON; is this the right address?"
+            ) from None
+
+    def get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None) -> bytes:
+        """Return the answer's body. Raises `CollectError`."""
+        session = self._session(url)
+        try:
+            return _fetch(session, url, deadline, params)
+        except CollectError:
+            raise
+        except (requests.RequestException, Urllib3Error, OSError) as error:
+            self._forget()
+            raise _fault(url, error) from None
+
+    def _session(self, url: str) -> requests.Session:
+        """Return this thread's session. Secrets and certificates are read when it is made."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.trust_env = False  # no proxy and no .netrc of whoever started us
+            if url.startswith("https:"):
+                session.mount("https://", _Adapter(self._tls))
+            login = self._login.read(self._key)
+            if login is not None:
+                session.auth = HTTPBasicAuth(login[0].encode(), login[1].encode())
+            self._local.session = session
+        return session
+
+    def _forget(self) -> None:
+        """Connect anew next time, with what the files hold then."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        self._local.session = None
+        if session is not None:
+            session.close()
+
+
+def _fetch(
+    session: requests.Session, url: str, deadline: Deadline, params: Mapping[str, str] | None
+) -> bytes:
+    seconds = max(deadline.remaining(), 0.05)
+    with session.get(
+        url, params=params, timeout=seconds, stream=True, allow_redirects=False
+    ) as answer:
+        _check_status(url, answer, deadline)
+        return _body(url, answer, deadline)
+
+
+def _body(url: str, answer: requests.Response, deadline: Deadline) -> bytes:
+    """Read the whole body: not for ever, and not whatever there is."""
+    pieces = []
+    size = 0
+    while True:
+        # read1: what is there, decompressed, without waiting for a whole piece of an answer that trickles.
+        piece = answer.raw.read1(PIECE, decode_content=True)
+        if not piece:
+            break
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise CollectError("invalid", f"{url}: the answer is larger than {MOST_BYTES >> 20} MB")
+        if deadline.remaining() <= 0:
+            raise CollectError("timeout", f"{url}: the answer did not end in time")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _check_status(url: str, answer: requests.Response, deadline: Deadline) -> None:
+    status = answer.status_code
+    if status == requests.codes.ok:
+        return
+    if status in (requests.codes.unauthorized, requests.codes.forbidden):
+        raise CollectError(
+            "unauthorized",
+            f"{url}: refused ({status}){_words(answer, deadline)}; check username and password, and what the user may do",
+        )
+    if status in REDIRECTS:
+        raise CollectError(
+            "invalid",
+            f"{url}: sends us elsewhere ({status}), and we don't follow; give the final address",
+        )
+    message = f"{url}: answered {status}{_words(answer, deadline)}"
+    failed = status >= requests.codes.internal_server_error
+    raise CollectError("unreachable" if failed else "invalid", message)
+
+
+def _words(answer: requests.Response, deadline: Deadline) -> str:
+    """Return what the server itself says to an error, as far as a line."""
+    if deadline.remaining() <= 0:
+        return ""
+    try:
+        text = answer.raw.read1(4 * SHOWN, decode_content=True).decode("utf-8", "replace")
+    except (Urllib3Error, OSError):
+        return ""
+    if text.lstrip().startswith("<"):
+        return ""  # a page of a proxy
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:SHOWN]
+    return f": {line}" if line else ""
+
+
+def _fault(url: str, error: Exception) -> CollectError:
+    """Return the error of a request that got no answer; it never holds more than the address."""
+    if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ReadTimeout):
+        return CollectError("timeout", f"{url}: no answer in time")
+    if isinstance(error, requests.exceptions.SSLError):
+        return CollectError(
+            "unreachable", f"{url}: TLS: {reason_of(error)}; check tls.ca_file and tls.server_name"
+        )
+    if "timed out" in str(error).lower():
+        return CollectError("timeout", f"{url}: no answer in time")
+    return CollectError(
+        "unreachable",
+        f"{url}: {reason_of(error)}; check the address and that a server listens there",
+    )

@@ -1,0 +1,1 @@
+"""NSQ: read through the HTTP interfaces of nsqd and nsqlookupd."""

@@ -1,0 +1,166 @@
+"""Reads one NSQ installation: which tasks there are, and in what order each asks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from exporter.collectors.http import HttpClient
+from exporter.collectors.nsq.nodes import Known, Nsqd, discover
+from exporter.collectors.nsq.probe import NsqProber
+from exporter.collectors.nsq.selection import Selection
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.nsq.stats import Finished, Reading, read_stats
+from exporter.collectors.parallel import all_at_once
+from exporter.model import (
+    CollectError,
+    Deadline,
+    Facts,
+    Finding,
+    Observation,
+    Probes,
+    Problem,
+    QueueLook,
+    System,
+)
+
+
+class NsqCollector:
+    """The tasks of one NSQ source: `discovery` finds the nsqds, `backlog` reads them, `probe` times them."""
+
+    system: System = "nsq"
+    follows: Mapping[str, str] = {}
+
+    def __init__(self, settings: NsqSettings) -> None:
+        every: Mapping[str, Callable[[Deadline], Observation]] = {
+            "discovery": self.discovery,
+            "backlog": self.backlog,
+            "probe": self.probe,
+        }
+        self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
+            name: every[name] for name in settings.tasks()
+        }
+        self._settings = settings
+        self._http = HttpClient(settings.name, settings.tls, settings.login)
+        self._selection = Selection(settings)
+        self._finished = Finished()
+        self._lock = threading.Lock()
+        self._known = Known()
+        self._discovered = False
+        self._prober = NsqProber(settings)
+
+    def due_early(self, task: str) -> bool:  # noqa: ARG002 - what a collector has
+        """Whether the task has a reason to run before its time: never."""
+        return False
+
+    def discovery(self, deadline: Deadline) -> Facts:
+        """Find the nsqds."""
+        listing = discover(self._settings, self._http, deadline)
+        with self._lock:
+            self._known.take(listing)
+            self._discovered = True
+        return Facts(listing.problems)
+
+    def backlog(self, deadline: Deadline) -> QueueLook:
+        """Read all nsqds at the same time."""
+        if not self._discovered:
+            self.discovery(deadline)
+        with self._lock:
+            nodes = dict(self._known.nodes)
+        at = time.monotonic()
+        answers = all_at_once([partial(self._read, node, deadline) for node in nodes.values()])
+        found = dict(zip(nodes, answers, strict=True))
+        readings = {n: a for n, a in found.items() if isinstance(a, Reading)}
+        faults = {n: a for n, a in found.items() if isinstance(a, CollectError)}
+        with self._lock:
+            vanished = self._known.drop_silent(readings)
+        faults = {name: fault for name, fault in faults.items() if name not in vanished}
+        if faults and not readings:
+            first = next(iter(faults.values()))
+            raise CollectError(first.reason, str(first))
+        look = _look(at, readings, faults, vanished)
+        self._finished.keep(depth.place for depth in look.depths)
+        return look
+
+    def probe(self, deadline: Deadline) -> Probes:
+        """Send a message to each nsqd, and receive it."""
+        if not self._discovered:
+            self.discovery(deadline)
+        with self._lock:
+            nodes = list(self._known.nodes.values())
+        return self._prober.run(nodes, deadline)
+
+    def check(self, deadline: Deadline) -> Sequence[Finding]:
+        """Try each feature once."""
+        try:
+            listing = discover(self._settings, self._http, deadline)
+        except CollectError as error:
+            return [Finding("connection", ok=False, detail=str(error), required=True)]
+        findings = [
+            Finding("connection", ok=True, detail=f"{len(listing.nodes)} nsqds", required=True),
+            *(
+                Finding(f"discovery ({p.subject})", ok=False, detail=p.message)
+                for p in listing.problems
+            ),
+        ]
+        nodes = listing.nodes
+        answers = all_at_once([partial(self._read, node, deadline) for node in nodes.values()])
+        for name, answer in zip(nodes, answers, strict=True):
+            findings += _findings(name, answer)
+        if self._settings.probe:
+            findings += self._prober.check(list(nodes.values()), deadline)
+        return findings
+
+    def close(self) -> None:
+        """Leave the probes' topics, which go with that."""
+        self._prober.close()
+
+    def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
+        params = {"format": "json", "include_mem": "false"}
+        if not self._settings.internals:
+            params["include_clients"] = (
+                "false"  # what each finished tells about ephemeral channels only
+            )
+        answer: Any = self._http.get_json(f"{node.url}/stats", deadline, params)
+        return read_stats(answer, node.name, self._selection, node.tombstones, self._finished)
+
+
+def _look(
+    at: float,
+    readings: Mapping[str, Reading],
+    faults: Mapping[str, CollectError],
+    vanished: frozenset[str],
+) -> QueueLook:
+    every = list(readings.values())
+    return QueueLook(
+        at,
+        depths=[depth for reading in every for depth in reading.depths],
+        counts=[counts for reading in every for counts in reading.counts],
+        produced=[produced for reading in every for produced in reading.produced],
+        whole=frozenset(readings),
+        vanished=vanished,
+        destinations=frozenset().union(*(reading.destinations for reading in every)),
+        nodes={**dict.fromkeys(readings, True), **dict.fromkeys(faults, False)},
+        problems=[Problem(fault.reason, name, str(fault)) for name, fault in faults.items()],
+    )
+
+
+def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
+    if isinstance(answer, CollectError):
+        return [Finding(f"lag, rates, ages ({name})", ok=False, detail=str(answer), required=True)]
+    percentiles = any(counts.wait is not None for counts in answer.counts)
+    channels = sum(1 for depth in answer.depths if depth.place.group is not None)
+    detail = f"{len(answer.produced)} topics and {channels} channels that are shown"
+    return [
+        Finding(f"lag, rates, ages ({name})", ok=True, detail=detail, required=True),
+        Finding(
+            f"percentiles ({name})",
+            ok=True,
+            detail="nsqd measures them"
+            if percentiles
+            else "none measured (--e2e-processing-latency-percentile); ages are estimated from the counters",
+        ),
+    ]

@@ -1,0 +1,178 @@
+"""Which nsqds there are: those that the nsqlookupds know, and those that the config names."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from exporter.collectors.http import HttpClient
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.parallel import all_at_once
+from exporter.model import CollectError, Deadline, Problem
+
+GONE_AFTER = 2
+"""Complete discoveries in a row without a node before it is none of the installation's any more, if it is silent too."""
+
+
+@dataclass(frozen=True)
+class Nsqd:
+    """One nsqd: where it is asked, and what it says of itself."""
+
+    url: str
+    name: str
+    """Broadcast address and HTTP port: the same whoever tells of it."""
+    tcp: tuple[str, int] | None = None
+    """Where clients connect to."""
+    tombstones: frozenset[str] = frozenset()
+    """Topics of which every nsqlookupd says that this node is not to be read any more."""
+
+
+class Listing(NamedTuple):
+    """What one discovery found."""
+
+    nodes: Mapping[str, Nsqd]
+    complete: bool
+    problems: Sequence[Problem]
+
+
+@dataclass
+class Known:
+    """The nodes that are asked for their statistics: those of the last discoveries."""
+
+    nodes: dict[str, Nsqd] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    """Nodes that complete discoveries lack now, and how many in a row."""
+
+    def take(self, listing: Listing) -> None:
+        """Take a discovery: what an incomplete one lacks stays."""
+        # A node may have been known by the address of the config before it told its name.
+        by_url = {node.url for node in listing.nodes.values()}
+        for name in [n for n, node in self.nodes.items() if node.url in by_url]:
+            if name not in listing.nodes:
+                self.nodes.pop(name)
+                self.missing.pop(name, None)
+        self.nodes |= listing.nodes
+        for name in listing.nodes:
+            self.missing.pop(name, None)
+        if listing.complete:
+            for name in self.nodes.keys() - listing.nodes.keys():
+                self.missing[name] = self.missing.get(name, 0) + 1
+
+    def drop_silent(self, answered: Iterable[str]) -> frozenset[str]:
+        """Forget the nodes that the discoveries lack and that don't answer either; return them.
+
+        An nsqlookupd that was restarted knows no node until they tell it of themselves.
+        """
+        gone = frozenset(
+            name for name, count in self.missing.items() if count >= GONE_AFTER
+        ).difference(answered)
+        for name in gone:
+            self.nodes.pop(name, None)
+            self.missing.pop(name, None)
+        return gone
+
+
+def discover(settings: NsqSettings, http: HttpClient, deadline: Deadline) -> Listing:
+    """Ask all nsqlookupds, and each nsqd of the config, at the same time. Raises `CollectError` where none answers."""
+    lookupds = [each for url in settings.lookupds for each in addresses(url)]
+    nsqds = [each for url in settings.nsqds for each in addresses(url)]
+    asked: list[tuple[str, Callable[[], Any]]] = [
+        *((url, _get(http, f"{url}/nodes", deadline)) for url in lookupds),
+        *((url, _get(http, f"{url}/info", deadline)) for url in nsqds),
+    ]
+    answers = all_at_once([call for _, call in asked])
+    problems: list[Problem] = []
+    found: dict[str, list[Nsqd]] = {}
+    complete = True
+    for (url, _), answer in zip(asked, answers, strict=True):
+        try:
+            if isinstance(answer, CollectError):
+                raise answer
+            nodes = _listed(answer, url) if url in lookupds else [_itself(answer, url)]
+        except CollectError as error:
+            problems.append(Problem(error.reason, _short(url), str(error)))
+            complete &= url not in lookupds
+            if url in nsqds:
+                # Shown as down by the address that is known of it.
+                node = Nsqd(url, _short(url))
+                found.setdefault(node.name, []).append(node)
+            continue
+        for node in nodes:
+            found.setdefault(node.name, []).append(node)
+    if problems and len(problems) == len(asked):
+        raise CollectError(problems[0].reason, problems[0].message)
+    return Listing({name: _merged(nodes) for name, nodes in found.items()}, complete, problems)
+
+
+def addresses(url: str) -> list[str]:
+    """Return the URL for each address that its host name has, where there are several: all of them are meant.
+
+    A name with one address, or with none that is found now, stays as it is.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname is None:
+        return [url]  # a certificate is for the name
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    except OSError:
+        return [url]
+    hosts = sorted({str(entry[4][0]) for entry in found})
+    families = {entry[0] for entry in found}
+    if len(families) > 1:
+        # One server listens on both families as a rule; IPv4 is there in any case.
+        hosts = sorted({str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET})
+    if len(hosts) < 2:  # noqa: PLR2004 - one address
+        return [url]
+    return [f"http://{_bracketed(host)}:{parts.port or 80}{parts.path}" for host in hosts]
+
+
+def _get(http: HttpClient, url: str, deadline: Deadline) -> Callable[[], Any]:
+    return lambda: http.get_json(url, deadline)
+
+
+def _listed(answer: Any, url: str) -> list[Nsqd]:
+    """Return the nodes of an nsqlookupd's `/nodes`."""
+    try:
+        data = answer.get("data", answer)  # nsq before 1.0 wraps it
+        return [_producer(producer) for producer in data.get("producers") or ()]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CollectError(
+            "invalid", f"{url}/nodes: not what an nsqlookupd answers; is it one?"
+        ) from None
+
+
+def _producer(producer: Any) -> Nsqd:
+    host = _bracketed(str(producer["broadcast_address"]))
+    port = int(producer["http_port"])
+    topics, tombstones = producer.get("topics") or (), producer.get("tombstones") or ()
+    dead = frozenset(str(topic) for topic, flag in zip(topics, tombstones, strict=False) if flag)
+    tcp = (str(producer["broadcast_address"]), int(producer["tcp_port"]))
+    return Nsqd(f"http://{host}:{port}", f"{host}:{port}", tcp, dead)
+
+
+def _itself(answer: Any, url: str) -> Nsqd:
+    """Return the node of an nsqd's `/info`; it is asked at the address of the config."""
+    try:
+        data = answer.get("data", answer)
+        name = f"{_bracketed(str(data['broadcast_address']))}:{int(data['http_port'])}"
+        tcp = (urlsplit(url).hostname or "", int(data["tcp_port"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CollectError("invalid", f"{url}/info: not what an nsqd answers; is it one?") from None
+    return Nsqd(url, name, tcp)
+
+
+def _merged(nodes: Sequence[Nsqd]) -> Nsqd:
+    """Return one node of what several say of it; the config's address, which comes last, is the one to ask."""
+    dead = frozenset[str].intersection(*(node.tombstones for node in nodes))
+    return Nsqd(nodes[-1].url, nodes[-1].name, nodes[-1].tcp, dead)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _short(url: str) -> str:
+    return urlsplit(url).netloc

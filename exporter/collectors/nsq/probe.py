@@ -1,0 +1,185 @@
+"""A message to each nsqd and back, on an ephemeral topic of the exporter's own, which goes with the connection."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from exporter.collectors.nsq.nodes import Nsqd
+from exporter.collectors.nsq.protocol import ERROR, MESSAGE, MESSAGE_HEAD, NsqConnection, refusal
+from exporter.collectors.nsq.selection import EPHEMERAL
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
+from exporter.secrets import SecretFileError, read_secret
+
+THREADS = 16
+MARGIN = 0.5
+"""Seconds of the task's deadline that are left for everything but waiting."""
+CHANNEL = f"probe{EPHEMERAL}"
+
+
+class _Outcome(NamedTuple):
+    """What became of one probe."""
+
+    probe: NodeProbe
+    problem: Problem | None = None
+
+
+class NsqProber:
+    """Keeps a connection to each nsqd, and sends a message over it and back."""
+
+    def __init__(self, settings: NsqSettings) -> None:
+        self._settings = settings
+        self._topic = f"{settings.probe_topic}-{os.urandom(4).hex()}{EPHEMERAL}"
+        """Each exporter has a topic of its own, so that two don't take each other's messages."""
+        self._lines: dict[str, _Line] = {}
+
+    def run(self, nodes: Sequence[Nsqd], deadline: Deadline) -> Probes:
+        """Probe all nsqds at the same time."""
+        names = {node.name for node in nodes}
+        for name in [name for name in self._lines if name not in names]:
+            self._lines.pop(name).close()
+        for node in nodes:
+            self._lines.setdefault(node.name, _Line(self._settings, self._topic))
+        if not nodes:
+            return Probes(())
+        seconds = min(self._settings.probe_deadline, max(deadline.remaining() - MARGIN, 0.1))
+        with ThreadPoolExecutor(min(THREADS, len(nodes))) as threads:
+            outcomes = list(
+                threads.map(lambda node: self._lines[node.name].probe(node, seconds), nodes)
+            )
+        return Probes(
+            [outcome.probe for outcome in outcomes],
+            [outcome.problem for outcome in outcomes if outcome.problem is not None],
+        )
+
+    def check(self, nodes: Sequence[Nsqd], deadline: Deadline) -> list[Finding]:
+        """Try a probe of each nsqd."""
+        probes = self.run(nodes, deadline)
+        why = {problem.subject: problem.message for problem in probes.problems}
+        return [
+            Finding(
+                f"probe ({probe.node})",
+                ok=probe.receive is not None,
+                detail=why.get(probe.node)
+                or (
+                    f"end to end in {probe.receive * 1000:.1f} ms"
+                    if probe.receive is not None
+                    else "the message did not come back in time"
+                ),
+            )
+            for probe in probes.probes
+        ]
+
+    def close(self) -> None:
+        """Leave all nsqds."""
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
+
+
+class _Line:
+    """The way to one nsqd and back. Used by one thread at a time."""
+
+    def __init__(self, settings: NsqSettings, topic: str) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._connection: NsqConnection | None = None
+        self._address: tuple[str, int] | None = None
+        self._number = 0
+
+    def probe(self, node: Nsqd, seconds: float) -> _Outcome:
+        """Send one message and wait for it, `seconds` at the most. Never raises."""
+        deadline = Until(seconds)
+        try:
+            if self._connection is not None:
+                try:
+                    return _Outcome(
+                        self._exchange(self._ready(node, deadline), node.name, deadline)
+                    )
+                except OSError:
+                    # nsqd was restarted since, or has left us: that says nothing of how it is now.
+                    self.close()
+            return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
+        except CollectError as error:
+            fault = error
+        except ssl.SSLError as error:
+            fault = CollectError("unreachable", f"TLS: {error.reason or error}; check tls.ca_file")
+        except OSError as error:
+            reason = "timeout" if isinstance(error, TimeoutError) else "unreachable"
+            text = error.strerror or str(error) or "no connection in time"
+            fault = CollectError("timeout" if reason == "timeout" else "unreachable", text)
+        self.close()
+        where = ":".join(map(str, node.tcp)) if node.tcp is not None else node.name
+        problem = Problem(fault.reason, node.name, f"{where}: {fault}")
+        return _Outcome(
+            NodeProbe(node.name, sent=False, publish=None, receive=None, ack=None), problem
+        )
+
+    def close(self) -> None:
+        """Leave; a next probe connects anew."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _ready(self, node: Nsqd, deadline: Deadline) -> NsqConnection:
+        if node.tcp is None:
+            raise CollectError(
+                "unreachable", "its TCP port is not known, since it was not reached yet"
+            )
+        if self._connection is not None and self._address == node.tcp:
+            return self._connection
+        self.close()
+        settings = self._settings
+        connection = NsqConnection(
+            node.tcp,
+            deadline,
+            tls=settings.tls.context() if settings.probe_tls else None,
+            server_name=settings.tls.server_name,
+            secret=self._secret(),
+        )
+        try:
+            connection.subscribe(self._topic, CHANNEL, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._address = connection, node.tcp
+        return connection
+
+    def _secret(self) -> str | None:
+        settings = self._settings
+        if settings.auth_secret_file is None:
+            return settings.auth_secret
+        try:
+            key = f"sources[{settings.name}].probe.auth_secret_file"
+            return read_secret(key, settings.auth_secret_file)
+        except SecretFileError as error:
+            raise CollectError("invalid", str(error)) from None
+
+    def _exchange(self, connection: NsqConnection, name: str, deadline: Deadline) -> NodeProbe:
+        self._number += 1
+        body = b"%d" % self._number
+        sent = time.monotonic()
+        connection.publish(self._topic, body, deadline)
+        publish = receive = None
+        while publish is None or receive is None:
+            frame = connection.frame(deadline)
+            if frame is None:
+                break
+            if frame.kind == ERROR:
+                raise refusal("PUB", frame.data)
+            if frame.kind != MESSAGE:
+                publish = frame.at - sent
+                continue
+            # One that comes after its deadline is finished, so that nothing piles up, and counted as what it is: lost.
+            connection.finish(frame.data, deadline)
+            if frame.data[MESSAGE_HEAD:] == body:
+                receive = frame.at - sent
+        if publish is None:
+            self.close()  # an answer that comes later would be taken for the next one's
+            receive = None
+        return NodeProbe(name, sent=True, publish=publish, receive=receive, ack=None)

@@ -1,0 +1,181 @@
+"""One connection to an nsqd by its TCP protocol, V2 (https://nsq.io/clients/tcp_protocol_spec.html)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+import time
+from typing import Any, NamedTuple
+
+from exporter import __version__
+from exporter.model import CollectError, Deadline
+
+MAGIC = b"  V2"
+RESPONSE, ERROR, MESSAGE = 0, 1, 2
+HEARTBEAT = b"_heartbeat_"
+HEARTBEAT_MS = 60_000
+MOST_BYTES = 1 << 20
+"""Of one frame; probes are a few dozen bytes."""
+HEAD = struct.Struct(">ii")
+MESSAGE_HEAD = 26
+"""Bytes before a message's body: timestamp, attempts, id."""
+ID = slice(10, 26)
+
+
+class Frame(NamedTuple):
+    """What nsqd sent, and when it was here, on the monotonic clock."""
+
+    kind: int
+    data: bytes
+    at: float
+
+
+class NsqError(CollectError):
+    """What nsqd refused a command with."""
+
+
+class NsqConnection:
+    """A connection that takes messages without nsqd holding them back to fill a buffer."""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        deadline: Deadline,
+        *,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+        secret: str | None = None,
+    ) -> None:
+        """Connect and introduce ourselves. Raises `OSError` or `CollectError`."""
+        self._unread = b""
+        self._socket = socket.create_connection(address, max(deadline.remaining(), 0.05))
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.sendall(MAGIC)
+            self._identify(deadline, tls, server_name or address[0], secret)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def subscribe(self, topic: str, channel: str, deadline: Deadline) -> None:
+        """Become the channel's consumer."""
+        self._command(f"SUB {topic} {channel}\n", deadline)
+        self._expect_ok("SUB", deadline)
+        self._command("RDY 10\n", deadline)
+
+    def publish(self, topic: str, body: bytes, deadline: Deadline) -> None:
+        """Hand a message over; the answer comes as a frame."""
+        self._command(f"PUB {topic}\n", deadline, body)
+
+    def finish(self, message: bytes, deadline: Deadline) -> None:
+        """Say that a message is done; nsqd does not answer."""
+        self._command(f"FIN {message[ID].decode()}\n", deadline)
+
+    def frame(self, deadline: Deadline) -> Frame | None:
+        """Return the next frame that is no heartbeat; None if none comes in time. Raises `OSError`."""
+        while True:
+            frame = self._whole()
+            if frame is None:
+                if not self._read(deadline):
+                    return None
+            elif frame.kind == RESPONSE and frame.data == HEARTBEAT:
+                self._command("NOP\n", deadline)
+            else:
+                return frame
+
+    def close(self) -> None:
+        """Leave; what is ephemeral goes with it."""
+        self._socket.close()
+
+    def _identify(
+        self,
+        deadline: Deadline,
+        tls: ssl.SSLContext | None,
+        server_name: str,
+        secret: str | None,
+    ) -> None:
+        body = {
+            "client_id": "mq-lag-exporter",
+            "hostname": socket.gethostname(),
+            "user_agent": f"mq-lag-exporter/{__version__}",
+            "feature_negotiation": True,
+            "output_buffer_size": -1,
+            "output_buffer_timeout": -1,
+            "heartbeat_interval": HEARTBEAT_MS,
+            "tls_v1": tls is not None,
+        }
+        self._command("IDENTIFY\n", deadline, json.dumps(body).encode())
+        answer = self._answer("IDENTIFY", deadline)
+        features: Any = json.loads(answer) if answer.startswith(b"{") else {}
+        if tls is not None:
+            if not features.get("tls_v1"):
+                raise NsqError(
+                    "invalid", "nsqd has no TLS; leave probe.tls out, or start nsqd with --tls-cert"
+                )
+            self._socket = tls.wrap_socket(self._socket, server_hostname=server_name)
+            self._expect_ok("TLS", deadline)
+        if features.get("auth_required"):
+            if secret is None:
+                raise NsqError(
+                    "unauthorized", "nsqd wants authentication; give probe.auth_secret_file"
+                )
+            self._command("AUTH\n", deadline, secret.encode())
+            self._answer("AUTH", deadline)
+
+    def _expect_ok(self, command: str, deadline: Deadline) -> None:
+        answer = self._answer(command, deadline)
+        if answer != b"OK":
+            raise NsqError("invalid", f"nsqd answers {command} with {answer[:80]!r}")
+
+    def _answer(self, command: str, deadline: Deadline) -> bytes:
+        frame = self.frame(deadline)
+        if frame is None:
+            raise NsqError("timeout", f"nsqd does not answer {command} in time")
+        if frame.kind == ERROR:
+            raise refusal(command, frame.data)
+        return frame.data
+
+    def _command(self, line: str, deadline: Deadline, body: bytes | None = None) -> None:
+        sized = b"" if body is None else struct.pack(">i", len(body)) + body
+        self._socket.settimeout(max(deadline.remaining(), 0.05))
+        self._socket.sendall(line.encode() + sized)
+
+    def _read(self, deadline: Deadline) -> bool:
+        seconds = deadline.remaining()
+        if seconds <= 0:
+            return False
+        self._socket.settimeout(seconds)
+        try:
+            data = self._socket.recv(65_536)
+        except TimeoutError:
+            return False
+        if not data:
+            raise ConnectionResetError("nsqd closed the connection")
+        self._unread += data
+        return True
+
+    def _whole(self) -> Frame | None:
+        if len(self._unread) < HEAD.size:
+            return None
+        size, kind = HEAD.unpack_from(self._unread)
+        if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the kind is counted in
+            raise NsqError("invalid", "not what an nsqd sends; is it the TCP port of one?")
+        if len(self._unread) < 4 + size:
+            return None
+        data = self._unread[HEAD.size : 4 + size]
+        self._unread = self._unread[4 + size :]
+        return Frame(kind, data, time.monotonic())
+
+
+def refusal(command: str, data: bytes) -> NsqError:
+    """Return the error of a command that nsqd refused."""
+    text = data[:120].decode("utf-8", "replace")
+    denied = text.startswith(("E_AUTH", "E_UNAUTHORIZED"))
+    advice = "; check probe.auth_secret_file and what it allows" if denied else ""
+    if "tls required" in text.lower():
+        advice = "; set probe.tls"
+    return NsqError(
+        "unauthorized" if denied else "invalid", f"nsqd refuses {command}: {text}{advice}"
+    )

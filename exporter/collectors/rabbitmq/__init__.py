@@ -1,0 +1,1 @@
+"""RabbitMQ: read through its management API, probed by AMQP."""

@@ -1,0 +1,57 @@
+"""RabbitMQ's management API: the first of several addresses that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from exporter.collectors.deadlines import Share
+from exporter.collectors.http import HttpClient
+from exporter.model import CollectError, Deadline
+
+
+class ManagementApi:
+    """Asks the node that answered last, and the others where it does not answer any more."""
+
+    def __init__(self, http: HttpClient, urls: tuple[str, ...]) -> None:
+        self._http = http
+        self._urls = urls
+        self._current = 0
+
+    @property
+    def url(self) -> str:
+        """The address in use."""
+        return self._urls[self._current]
+
+    def get(self, path: str, deadline: Deadline, **params: str) -> Any:
+        """Return the answer to `/api/` and `path`. Raises `CollectError`."""
+        first = self._current
+        count = len(self._urls)
+        for turn in range(count):
+            index = (first + turn) % count
+            attempt = Share(deadline, 1.0 / (count - turn))
+            try:
+                found = self._http.get_json(f"{self._urls[index]}/api/{path}", attempt, params)
+            except CollectError as error:
+                if error.reason in ("timeout", "unreachable") and turn < count - 1:
+                    continue
+                raise
+            self._current = index
+            return found
+        raise AssertionError("a source has an address")
+
+    def rows(self, path: str, deadline: Deadline, **params: str) -> list[Mapping[str, Any]]:
+        """Return the answer where that is a list of objects. Raises `CollectError`."""
+        found = self.get(path, deadline, **params)
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise CollectError(
+                "invalid",
+                f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
+            )
+        return found
+
+
+def in_path(name: str) -> str:
+    """Return a name as one part of a URL's path."""
+    return quote(name, safe="")

@@ -1,0 +1,98 @@
+"""What a RabbitMQ source can serve with the rights and plugins that there are: each feature is tried once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from exporter.collectors.http import HttpClient
+from exporter.collectors.rabbitmq.api import ManagementApi
+from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
+from exporter.collectors.rabbitmq.queues import COLUMNS, TOTALS, Selection, counts_of, listed
+from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
+from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.model import CollectError, Deadline, Finding
+
+
+def check_source(
+    settings: RabbitSettings, http: HttpClient, api: ManagementApi, deadline: Deadline
+) -> list[Finding]:
+    """Return a finding a feature; only the first where the management API can't be reached."""
+    try:
+        overview: Any = api.get("overview", deadline)
+        rows = api.rows("queues", deadline, **TOTALS)
+    except CollectError as error:
+        return [Finding("connection", ok=False, detail=str(error), required=True)]
+    selection = Selection(settings)
+    queues = listed(rows, selection)
+    version = overview.get("rabbitmq_version", "?") if isinstance(overview, dict) else "?"
+    detail = f"RabbitMQ {version}, {len(queues)} queues ({len(rows) - len(queues)} left out)"
+    findings = [Finding("connection", ok=True, detail=detail, required=True)]
+    findings.append(
+        _tried(
+            "every vhost (lag)",
+            lambda: _no_hidden(
+                settings, hidden_vhosts(api, selection, queues, len(rows), deadline)
+            ),
+            "",
+        )
+    )
+    findings.append(
+        _tried("rates, ages, consumers", lambda: _counted(api, selection, deadline), "")
+    )
+    findings.append(
+        _tried(
+            "nodes and alarms",
+            lambda: f"{len(api.rows('nodes', deadline, columns='name'))} nodes",
+            "give the user the tag monitoring",
+        )
+    )
+    if any(queue.stream for queue in queues):
+        findings.append(
+            _tried(
+                "lag of streams",
+                lambda: f"{len(api.rows('stream/consumers', deadline))} consumers of streams",
+                "enable the plugin rabbitmq_stream_management",
+            )
+        )
+    known = texts(queue.name for queue in queues)
+    for url in settings.prometheus:
+
+        def page(url: str = url) -> str:
+            answer = http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
+            return f"{len(read_detailed(url, answer, known))} queues"
+
+        findings.append(
+            _tried(
+                f"backlog from {url}", page, "enable the plugin rabbitmq_prometheus (3.9 or later)"
+            )
+        )
+    return findings
+
+
+def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
+    if hidden:
+        problem = told(settings.login.username, hidden[0])
+        more = f" ({len(hidden) - 1} more like it)" if len(hidden) > 1 else ""
+        raise CollectError("unauthorized", f"{problem.subject}{more}: {problem.message}")
+    return "no vhost is closed to the user"
+
+
+def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> str:
+    rows = [row for row in api.rows("queues", deadline, columns=COLUMNS) if selection.queue(row)]
+    counted = [counts for row in rows if (counts := counts_of(row, 0.0)) is not None]
+    if rows and not counted and any(row.get("type") != "stream" for row in rows):
+        raise CollectError(
+            "invalid", "the management API has no statistics of queues; are they switched off?"
+        )
+    heads = sum(1 for counts in counted if counts.head_age is not None)
+    return f"{len(counted)} queues are counted; {heads} have a timestamp at their head"
+
+
+def _tried(feature: str, attempt: Callable[[], str], advice: str) -> Finding:
+    required = feature.endswith("(lag)")
+    try:
+        return Finding(feature, ok=True, detail=attempt(), required=required)
+    except CollectError as error:
+        detail = f"{error}; {advice}" if advice else str(error)
+        return Finding(feature, ok=False, detail=detail, required=required)

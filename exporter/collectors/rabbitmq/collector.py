@@ -1,0 +1,286 @@
+"""Reads one RabbitMQ cluster: which tasks there are, and in what order each asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from exporter.collectors.deadlines import Share
+from exporter.collectors.http import HttpClient
+from exporter.collectors.parallel import all_at_once
+from exporter.collectors.rabbitmq.api import ManagementApi, in_path
+from exporter.collectors.rabbitmq.check import check_source
+from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
+from exporter.collectors.rabbitmq.probe import RabbitProber
+from exporter.collectors.rabbitmq.queues import (
+    COLUMNS,
+    TOTALS,
+    Name,
+    Queue,
+    Selection,
+    counts_of,
+    listed,
+    mean_size,
+)
+from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
+from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
+from exporter.collectors.rabbitmq.streams import Streams, read_streams
+from exporter.model import (
+    CollectError,
+    Counts,
+    Deadline,
+    Depth,
+    Facts,
+    Finding,
+    Observation,
+    Probes,
+    Problem,
+    QueueCounts,
+    QueueLook,
+    System,
+)
+
+LISTING_SHARE = 0.8
+"""Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
+CLOSELY = 50
+"""Queues with a backlog, the largest first, whose counts are read one by one in between."""
+
+
+class RabbitCollector:
+    """The tasks of one RabbitMQ source.
+
+    `backlog` reads what waits, often; `rates` what was counted in all queues, seldom, since that costs the broker more;
+    `latency` the same of the queues with a backlog, one by one; `discovery` what the user may not see; `probe` times the nodes.
+    """
+
+    system: System = "rabbitmq"
+    follows = FOLLOWS
+
+    def __init__(self, settings: RabbitSettings) -> None:
+        every: Mapping[str, Callable[[Deadline], Observation]] = {
+            "backlog": self.backlog,
+            "discovery": self.discovery,
+            "rates": self.rates,
+            "latency": self.latency,
+            "probe": self.probe,
+        }
+        self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
+            name: every[name] for name in settings.tasks()
+        }
+        self._settings = settings
+        self._http = HttpClient(settings.name, settings.tls, settings.login)
+        self._api = ManagementApi(self._http, settings.management)
+        self._selection = Selection(settings)
+        self._prober = RabbitProber(settings)
+        self._queues: Sequence[Queue] = ()
+        self._listed = 0
+        """How many queues the last list had, those included that are not shown."""
+        self._lagging: Sequence[Name] = ()
+        self._known: Mapping[bytes, Name] = {}
+        self._told: dict[str, bool] = {}
+        self._log = structlog.get_logger(__name__).bind(source=settings.name)
+
+    def due_early(self, task: str) -> bool:  # noqa: ARG002 - what a collector has
+        """Whether the task has a reason to run before its time: never."""
+        return False
+
+    def backlog(self, deadline: Deadline) -> QueueLook:
+        """Read what waits in each queue, and the nodes."""
+        at = time.monotonic()
+        problems: list[Problem] = []
+        if self._settings.prometheus and self._queues:
+            depths = self._detailed(deadline, problems)
+            whole = False
+        else:
+            depths = self._list(Share(deadline, LISTING_SHARE))
+            whole = True
+        streams = self._streams(deadline, problems)
+        depths = [*depths, *streams.depths]
+        nodes, alarms = self._nodes(deadline, problems)
+        self._note_lagging(depths)
+        return QueueLook(
+            at,
+            depths,
+            counts=streams.counts,
+            produced=streams.produced,
+            streams=streams.offsets,
+            whole=frozenset({None}) if whole else frozenset(),
+            destinations=frozenset((*queue.name, None) for queue in self._queues),
+            nodes=nodes,
+            alarms=alarms,
+            problems=problems,
+        )
+
+    def rates(self, deadline: Deadline) -> QueueCounts:
+        """Read what was counted in all queues."""
+        at, now = time.monotonic(), time.time()
+        rows = self._api.rows("queues", deadline, columns=COLUMNS)
+        shown = [row for row in rows if self._selection.queue(row)]
+        counts = [counts for row in shown if (counts := counts_of(row, now)) is not None]
+        if self._settings.prometheus:
+            self._list(deadline)
+        self._feature("rates, ages and consumers", bool(counts) or not shown, STATS_OFF)
+        sizes: dict[tuple[str | None, str], float] = {
+            (str(row["vhost"]), str(row["name"])): size
+            for row in shown
+            if (size := mean_size(row)) is not None
+        }
+        return QueueCounts(at, counts, whole=True, sizes=sizes)
+
+    def latency(self, deadline: Deadline) -> QueueCounts:
+        """Read what was counted in the queues with a backlog, so that their ages are exact."""
+        at, now = time.monotonic(), time.time()
+        names = self._lagging
+        answers = all_at_once([partial(self._one, name, deadline) for name in names])
+        counts: list[Counts] = []
+        problems: list[Problem] = []
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, CollectError):
+                if "404" not in str(answer):  # deleted since it was listed
+                    problems.append(Problem(answer.reason, f"queue {name[1]!r}", str(answer)))
+                continue
+            found = counts_of(answer, now)
+            if found is not None:
+                counts.append(found)
+        if problems and not counts:
+            raise CollectError(problems[0].reason, problems[0].message)
+        return QueueCounts(at, counts, whole=False, problems=problems)
+
+    def discovery(self, deadline: Deadline) -> Facts:
+        """Look for what the user may not see, and what the cluster can't serve."""
+        hidden = hidden_vhosts(self._api, self._selection, self._queues, self._listed, deadline)
+        return Facts([told(self._settings.login.username, vhost) for vhost in hidden])
+
+    def probe(self, deadline: Deadline) -> Probes:
+        """Send a message to each node, and receive it."""
+        return self._prober.run(deadline)
+
+    def check(self, deadline: Deadline) -> Sequence[Finding]:
+        """Try each feature once."""
+        findings = check_source(self._settings, self._http, self._api, deadline)
+        if self._settings.probe and findings[0].ok:
+            findings += self._prober.check(deadline)
+        return findings
+
+    def close(self) -> None:
+        """Close the probes' connections; their queues go with them."""
+        self._prober.close()
+
+    # Steps
+
+    def _list(self, deadline: Deadline) -> list[Depth]:
+        rows = self._api.rows("queues", deadline, **TOTALS)
+        self._listed = len(rows)
+        queues = listed(rows, self._selection)
+        self._queues = queues
+        self._selection.keep({(str(row["vhost"]), str(row["name"])) for row in rows})
+        if self._settings.prometheus:
+            self._known = texts(queue.name for queue in queues)
+        return [queue.depth for queue in queues if not queue.stream]
+
+    def _detailed(self, deadline: Deadline, problems: list[Problem]) -> list[Depth]:
+        """Return what waits by the plugin's pages; by the management API where one of them is missing."""
+        urls = self._settings.prometheus
+        known = self._known
+        part = Share(deadline, LISTING_SHARE / 2)
+        answers = all_at_once([partial(self._page, url, known, part) for url in urls])
+        found: dict[Name, tuple[int, int]] = {}
+        for url, answer in zip(urls, answers, strict=True):
+            if isinstance(answer, CollectError):
+                problems.append(
+                    Problem(answer.reason, url, f"{answer}; asked the management API instead")
+                )
+                continue
+            for name, (ready, unacked) in answer.items():
+                before = found.get(name, (0, 0))
+                found[name] = (max(before[0], ready), max(before[1], unacked))
+        if problems:
+            return self._list(Share(deadline, LISTING_SHARE))
+        return [
+            Depth(queue.depth.place, sum(found[queue.name]), found[queue.name][1])
+            if queue.name in found
+            else queue.depth._replace(lag=None)
+            for queue in self._queues
+            if not queue.stream
+        ]
+
+    def _page(
+        self, url: str, known: Mapping[bytes, Name], deadline: Deadline
+    ) -> dict[Name, tuple[int, int]]:
+        page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
+        return read_detailed(url, page, known)
+
+    def _streams(self, deadline: Deadline, problems: list[Problem]) -> Streams:
+        """Return where the consumers of streams stand, where there are streams and the plugin that knows."""
+        names = {queue.name for queue in self._queues if queue.stream}
+        if not names:
+            return Streams()
+        try:
+            rows = self._api.rows("stream/consumers", deadline)
+        except CollectError as error:
+            missing = "404" in str(error)
+            self._feature("lag of streams", not missing, NO_STREAM_PLUGIN)
+            if not missing:
+                problems.append(Problem(error.reason, "streams", str(error)))
+            return Streams()
+        return read_streams(rows, names)
+
+    def _nodes(
+        self, deadline: Deadline, problems: list[Problem]
+    ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
+        """Return which nodes run, and the alarms; nothing where the user may not know."""
+        columns = "name,running,mem_alarm,disk_free_alarm"
+        try:
+            rows = self._api.rows("nodes", deadline, columns=columns)
+        except CollectError as error:
+            denied = error.reason == "unauthorized"
+            self._feature("nodes and alarms", not denied, NO_MONITORING)
+            if not denied:
+                problems.append(Problem(error.reason, "nodes", str(error)))
+            return None, ()
+        nodes = {str(row["name"]): bool(row.get("running")) for row in rows if "name" in row}
+        return nodes, [alarm for row in rows for alarm in _alarms(row)]
+
+    def _one(self, name: Name, deadline: Deadline) -> Mapping[str, Any]:
+        path = f"queues/{in_path(name[0])}/{in_path(name[1])}"
+        found = self._api.get(path, deadline, columns=COLUMNS)
+        if not isinstance(found, dict) or "name" not in found:
+            raise CollectError("invalid", f"{path}: not what RabbitMQ answers")
+        return found
+
+    def _note_lagging(self, depths: Sequence[Depth]) -> None:
+        lagging = [d for d in depths if d.lag and d.place.group is None]
+        lagging.sort(key=lambda depth: -(depth.lag or 0))
+        streams = {queue.name for queue in self._queues if queue.stream}
+        names = [(d.place.vhost or "", d.place.destination) for d in lagging]
+        self._lagging = [name for name in names if name not in streams][:CLOSELY]
+
+    def _feature(self, name: str, works: bool, advice: str) -> None:
+        """Log once when a feature is found missing, and when it is back: it is no failure of each run."""
+        if self._told.get(name, True) != works:
+            self._told[name] = works
+            if works:
+                self._log.info("feature.found", feature=name)
+            else:
+                self._log.warning("feature.missing", feature=name, advice=advice)
+
+
+STATS_OFF = (
+    "the management API has no statistics of queues: unset management_agent.disable_metrics_collector "
+    "and management.disable_stats"
+)
+NO_STREAM_PLUGIN = "enable the plugin rabbitmq_stream_management"
+NO_MONITORING = "give the user the tag monitoring"
+
+
+def _alarms(row: Mapping[str, Any]) -> list[str]:
+    kinds = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
+    return [
+        f"{kind} alarm on {row.get('name')}: publishers are blocked"
+        for key, kind in kinds.items()
+        if row.get(key) is True
+    ]

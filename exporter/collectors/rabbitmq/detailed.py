@@ -1,0 +1,53 @@
+"""What waits, from the Prometheus plugin of every node: a tenth of what the management API costs the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from exporter.collectors.rabbitmq.queues import Name
+from exporter.model import CollectError
+
+FAMILY = "queue_coarse_metrics"
+READY = b"rabbitmq_detailed_queue_messages_ready{"
+UNACKED = b"rabbitmq_detailed_queue_messages_unacked{"
+
+
+def read_detailed(
+    url: str, page: bytes, known: Mapping[bytes, Name]
+) -> dict[Name, tuple[int, int]]:
+    """Return ready and unacknowledged messages by queue, of those that are known. Raises `CollectError`.
+
+    A label's text is looked up in `known` (`texts`) instead of being parsed: RabbitMQ before 3.11 writes quotes in names as
+    they are.
+    """
+    ready: dict[Name, int] = {}
+    unacked: dict[Name, int] = {}
+    seen = False
+    for line in page.split(b"\n"):
+        for head, found in ((READY, ready), (UNACKED, unacked)):
+            if line.startswith(head):
+                seen = True
+                labels, _, value = line[len(head) :].rpartition(b"} ")
+                name = known.get(labels)
+                if name is not None:
+                    found[name] = int(float(value))
+    if not seen and b"rabbitmq_" not in page:
+        raise CollectError(
+            "invalid",
+            f"{url}: not a page of RabbitMQ's Prometheus plugin; is it the right address?",
+        )
+    return {name: (ready[name], unacked[name]) for name in ready.keys() & unacked.keys()}
+
+
+def texts(names: Iterable[Name]) -> dict[bytes, Name]:
+    """Return the texts of the labels that a queue may have on the page."""
+    found: dict[bytes, Name] = {}
+    for name in names:
+        vhost, queue = name
+        found[f'vhost="{vhost}",queue="{queue}"'.encode()] = name
+        found[f'vhost="{_escaped(vhost)}",queue="{_escaped(queue)}"'.encode()] = name
+    return found
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,79 @@
+"""pika's errors in our words: what holds, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pika.exceptions import (
+    AMQPConnectionError,
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    IncompatibleProtocolError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from exporter.collectors.access import SHOWN, reason_of
+from exporter.model import CollectError, Reason
+
+ACCESS_REFUSED = 403
+NOT_FOUND = 404
+RIGHTS = (
+    "the probe needs configure ^NAME\\..*, write ^(amq\\.default|NAME\\..*)$ and read ^NAME\\..* "
+    "in its vhost, where NAME is probe.destination"
+)
+
+_KNOWN: tuple[tuple[type | tuple[type, ...], Reason, str], ...] = (
+    (
+        (AuthenticationError, ProbableAuthenticationError),
+        "unauthorized",
+        "login refused; check username and password",
+    ),
+    (
+        ProbableAccessDeniedError,
+        "unauthorized",
+        "the user may not use the vhost; check probe.vhost, and the user's permissions in it",
+    ),
+    (
+        IncompatibleProtocolError,
+        "invalid",
+        "no AMQP 0-9-1 is spoken there; check amqp_url, which begins with amqps:// where the port has TLS",
+    ),
+    (TimeoutError, "timeout", "no connection in time"),
+)
+
+
+def fault_of(error: Any) -> CollectError:
+    """Return the error of a connection or a channel."""
+    if isinstance(error, CollectError):
+        return error
+    for kind, reason, text in _KNOWN:
+        if isinstance(error, kind):
+            return CollectError(reason, text)
+    if isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker):
+        return _closed(error.reply_code, error.reply_text[:SHOWN])
+    inner = _inner(error)
+    if inner is not None:
+        return fault_of(inner)
+    if "timeout" in type(error).__name__.lower():
+        return CollectError("timeout", "no connection in time")
+    text = f"{reason_of(error)}; check amqp_url and that a node listens there"
+    return CollectError("unreachable", text)
+
+
+def _inner(error: Any) -> BaseException | None:
+    """Return what a connection's error is about, where pika wrapped it."""
+    if not isinstance(error, AMQPConnectionError) or not error.args:
+        return None
+    found = error.args[0]
+    nested = getattr(found, "exception", found)
+    return nested if isinstance(nested, BaseException) else None
+
+
+def _closed(code: int, text: str) -> CollectError:
+    if code == ACCESS_REFUSED:
+        return CollectError("unauthorized", f"{text}; {RIGHTS}")
+    if code == NOT_FOUND:
+        return CollectError("invalid", f"{text}; check probe.vhost")
+    return CollectError("unreachable", f"closed by the node ({code}): {text}")

@@ -1,0 +1,287 @@
+"""The way to one RabbitMQ node and back by AMQP: one connection, its queue, and the messages over it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+from exporter.collectors.rabbitmq.faults import fault_of
+from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.model import CollectError, NodeProbe, Problem, Until
+
+HEARTBEAT_LEAST = 60
+"""Seconds. Nobody looks at the connection between two probes, so the heartbeat has to be slower than those."""
+PREFETCH = 10
+
+
+def _never() -> bool:
+    return False
+
+
+class Outcome(NamedTuple):
+    """What became of one probe."""
+
+    probe: NodeProbe
+    problem: Problem | None = None
+
+
+class _Flight:
+    """One message under way; times are on the monotonic clock."""
+
+    def __init__(self, number: int) -> None:
+        self.body = b"%d" % number
+        self.sent: float | None = None
+        self.published: float | None = None
+        self.received: float | None = None
+        self.acknowledged: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.published is not None and self.acknowledged is not None
+
+    def probe(self, node: str) -> NodeProbe:
+        """Return the times since the sending."""
+        start = self.sent
+        if start is None:
+            return NodeProbe(node, sent=False, publish=None, receive=None, ack=None)
+        times = (self.published, self.received, self.acknowledged)
+        publish, receive, ack = (None if at is None else at - start for at in times)
+        if publish is None:
+            receive = ack = None
+        return NodeProbe(node, sent=True, publish=publish, receive=receive, ack=ack)
+
+
+class Line:
+    """Keeps the connection from probe to probe; it is looked at only during these. Used by one thread at a time."""
+
+    def __init__(self, settings: RabbitSettings, url: str) -> None:
+        self.url = url
+        self._settings = settings
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._tls = parts.scheme == "amqps"
+        self._port = parts.port or (5671 if self._tls else 5672)
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self.node = f"{host}:{self._port}"
+        self._queue = f"{settings.probe_queue}.{os.urandom(6).hex()}"
+        self._number = 0
+        self._loop: Any = None
+        self._connection: Any = None
+        self._channel: Any = None
+        self._ready = False
+        self._blocked = False
+        self._fault: CollectError | None = None
+        self._flight: _Flight | None = None
+        self._done: Callable[[], bool] = _never
+
+    def probe(self, seconds: float) -> Outcome:
+        """Send one message and wait for it, `seconds` at the most. Never raises."""
+        until = Until(seconds)
+        flight = self._new_flight()
+        reused = self._ready
+        self._try(flight, until)
+        if reused and self._fault is not None and not self._blocked and flight.published is None:
+            # The node was restarted since, or has left us: that says nothing of how it is now.
+            self.close()
+            flight = self._new_flight()
+            self._try(flight, until)
+        fault = self._fault
+        if fault is None and flight.published is None:
+            fault = self._silence()
+        probe = flight.probe(self.node)
+        if fault is not None:
+            self.close()
+            problem = Problem(fault.reason, self.node, str(fault))
+            return Outcome(probe, None if probe.receive is not None else problem)
+        return Outcome(probe)
+
+    def close(self) -> None:
+        """Close the connection, at once and without a word where the node does not take one."""
+        connection, loop = self._connection, self._loop
+        self._connection = self._channel = self._loop = None
+        self._ready = self._blocked = False
+        self._fault = None
+        if connection is None:
+            return
+        try:
+            if connection.is_open:
+                connection.add_on_close_callback(lambda *_: loop.stop())
+                connection.close()
+                loop.call_later(0.2, loop.stop)
+                loop.start()
+            transport = connection._transport
+            if transport is not None:
+                transport.abort()
+            loop.close()
+        except Exception:  # noqa: BLE001, S110 - whatever is wrong with it, it is given up
+            pass
+
+    # One probe
+
+    def _new_flight(self) -> _Flight:
+        self._number += 1
+        return _Flight(self._number)
+
+    def _try(self, flight: _Flight, until: Until) -> None:
+        self._flight = flight
+        try:
+            if not self._ready:
+                self._connect()
+                self._run(until, lambda: self._ready)
+            if self._ready and self._fault is None:
+                flight.sent = time.monotonic()
+                self._channel.basic_publish("", self._queue, flight.body, mandatory=True)
+                self._run(until, lambda: flight.is_over)
+        except CollectError as error:
+            self._fault = error
+        except Exception as error:  # noqa: BLE001 - pika raises many kinds from its callbacks
+            self._fault = fault_of(error)
+        finally:
+            self._flight = None
+
+    def _run(self, until: Until, done: Callable[[], bool]) -> None:
+        """Let the connection work until that is done, a fault is found or the time is over."""
+        if done() or self._fault is not None:
+            return
+        loop = self._loop
+        self._done = done
+        timer = loop.call_later(until.remaining(), loop.stop)
+        loop.start()
+        loop.remove_timeout(timer)
+
+    def _step(self) -> None:
+        """Something happened: let `_run` return where that was all."""
+        if self._loop is not None and (self._fault is not None or self._done()):
+            self._loop.stop()
+
+    def _fail(self, fault: CollectError) -> None:
+        if self._fault is None:
+            self._fault = fault
+        self._ready = False
+        self._step()
+
+    def _silence(self) -> CollectError:
+        """Why nothing came in time."""
+        if self._blocked:
+            return CollectError(
+                "timeout",
+                "the node blocks publishers: a memory or disk alarm is on in the cluster; free some, or raise the limit",
+            )
+        return CollectError("timeout", "the node did not answer in time")
+
+    # Connecting, step by step
+
+    def _connect(self) -> None:
+        self.close()
+        self._loop = IOLoop()
+        self._done = _never
+        self._connection = pika.SelectConnection(
+            self._parameters(),
+            on_open_callback=self._on_open,
+            on_open_error_callback=lambda _, error: self._fail(fault_of(error)),
+            on_close_callback=lambda _, error: self._fail(fault_of(error)),
+            custom_ioloop=self._loop,
+        )
+
+    def _parameters(self) -> pika.ConnectionParameters:
+        settings = self._settings
+        login = settings.login.read(f"sources[{settings.name}]")
+        found = pika.ConnectionParameters(
+            host=self._host,
+            port=self._port,
+            virtual_host=settings.probe_vhost,
+            heartbeat=max(HEARTBEAT_LEAST, int(settings.probe_interval * 3)),
+            socket_timeout=settings.probe_deadline,
+            stack_timeout=settings.probe_deadline,
+            blocked_connection_timeout=None,
+            connection_attempts=1,
+            client_properties={"connection_name": f"mq-lag-exporter probe@{socket.gethostname()}"},
+        )
+        if login is not None:
+            found.credentials = pika.PlainCredentials(*login)
+        if self._tls:
+            found.ssl_options = pika.SSLOptions(
+                settings.tls.context(), settings.tls.server_name or self._host
+            )
+        return found
+
+    def _on_open(self, connection: Any) -> None:
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        connection.channel(on_open_callback=self._on_channel)
+
+    def _on_channel(self, channel: Any) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(lambda _, error: self._fail(fault_of(error)))
+        channel.add_on_return_callback(self._on_return)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._declare(channel))
+
+    def _declare(self, channel: Any) -> None:
+        milliseconds = int(self._settings.probe_deadline * 1000)
+        channel.queue_declare(
+            self._queue,
+            exclusive=True,
+            arguments={
+                "x-message-ttl": milliseconds,
+                "x-max-length": 100,
+                "x-expires": max(10 * milliseconds, 60_000),
+            },
+            callback=lambda _: channel.basic_qos(
+                prefetch_count=PREFETCH, callback=lambda _: self._consume(channel)
+            ),
+        )
+
+    def _consume(self, channel: Any) -> None:
+        channel.basic_consume(
+            self._queue, self._on_message, exclusive=True, callback=self._on_consuming
+        )
+
+    def _on_consuming(self, _: Any) -> None:
+        self._ready = True
+        self._step()
+
+    # What happens to a message
+
+    def _on_confirm(self, frame: Any) -> None:
+        flight = self._flight
+        if flight is None or flight.published is not None:
+            return
+        if isinstance(frame.method, pika.spec.Basic.Nack):
+            self._fail(
+                CollectError("invalid", "the node refused the message (a nack); see its log")
+            )
+            return
+        flight.published = time.monotonic()
+        self._step()
+
+    def _on_message(self, channel: Any, method: Any, _: Any, body: bytes) -> None:
+        now = time.monotonic()
+        flight = self._flight
+        channel.basic_ack(method.delivery_tag)
+        if flight is None or flight.body != body or flight.received is not None:
+            return  # it came after its deadline, and is lost
+        flight.received = now
+        # An ack is not answered; what is asked behind it on the same channel is, once the ack was dealt with.
+        channel.basic_qos(prefetch_count=PREFETCH, callback=lambda _: self._on_acknowledged(flight))
+
+    def _on_acknowledged(self, flight: _Flight) -> None:
+        flight.acknowledged = time.monotonic()
+        self._step()
+
+    def _on_return(self, *_: Any) -> None:
+        self._fail(
+            CollectError("invalid", "the probe's queue is gone, so its message could not be routed")
+        )
+
+    def _on_blocked(self, *_: Any) -> None:
+        self._blocked = True
+
+    def _on_unblocked(self, *_: Any) -> None:
+        self._blocked = False

@@ -1,0 +1,144 @@
+"""What the management API says of queues, as observations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.model import Counts, Depth, Place
+
+TOTALS = {
+    "disable_stats": "true",
+    "enable_queue_totals": "true",
+    "columns": "name,vhost,type,state,exclusive,auto_delete,owner_pid_details,"
+    "messages,messages_ready,messages_unacknowledged",
+}
+"""Asks for what waits, with nothing of the statistics: the broker's cheapest whole answer."""
+COLUMNS = ",".join(
+    (
+        *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
+        *("messages", "message_bytes", "consumers", "head_message_timestamp"),
+        *("arguments", "effective_policy_definition"),
+        *(
+            f"message_stats.{name}"
+            for name in ("publish", "ack", "deliver_no_ack", "get_no_ack", "redeliver")
+        ),
+    )
+)
+"""What the rates, ages and sizes are made of; from 3.13 on the list has these only where they are named."""
+LEAKS = ("message-ttl", "max-length", "max-length-bytes", "delivery-limit", "expires")
+"""Arguments and policies by which messages leave a queue without a consumer."""
+Name = tuple[str, str]
+"""vhost and queue."""
+
+
+class Queue(NamedTuple):
+    """A queue in the list of all."""
+
+    name: Name
+    stream: bool
+    depth: Depth
+
+
+class Selection:
+    """The filters of one source, decided once a name."""
+
+    def __init__(self, settings: RabbitSettings) -> None:
+        self._settings = settings
+        self._vhosts: dict[str, bool] = {}
+        self._queues: dict[Name, bool] = {}
+
+    def vhost(self, name: str) -> bool:
+        """Whether the vhost is to be shown."""
+        found = self._vhosts.get(name)
+        if found is None:
+            found = self._vhosts[name] = self._settings.vhosts.allows(name)
+        return found
+
+    def queue(self, row: Mapping[str, Any]) -> bool:
+        """Whether the queue is to be shown."""
+        name = (str(row["vhost"]), str(row["name"]))
+        found = self._queues.get(name)
+        if found is None:
+            found = self._queues[name] = self._wants(row, *name)
+        return found
+
+    def keep(self, names: set[Name]) -> None:
+        """Forget all other queues: one may come again as another kind."""
+        if len(self._queues) > len(names):
+            self._queues = {name: found for name, found in self._queues.items() if name in names}
+
+    def _wants(self, row: Mapping[str, Any], vhost: str, queue: str) -> bool:
+        settings = self._settings
+        internal = (
+            bool(row.get("exclusive"))
+            or bool(row.get("auto_delete"))
+            or bool(row.get("owner_pid_details"))
+            or queue.startswith(("amq.", f"{settings.probe_queue}."))
+        )
+        wanted = self.vhost(vhost) and settings.destinations.allows(queue)
+        return wanted and (settings.internals or not internal)
+
+
+def listed(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Queue]:
+    """Return the selected queues of a list with totals.
+
+    One that is down, or that its node does not answer for, has a depth of None.
+    """
+    found = []
+    for row in rows:
+        if not selection.queue(row):
+            continue
+        name = (str(row["vhost"]), str(row["name"]))
+        messages = row.get("messages")
+        waiting = row.get("messages_unacknowledged")
+        lost = row.get("state") in ("down", "crashed", "stopped", "minority")
+        depth = Depth(
+            place_of(name),
+            None if messages is None or lost else int(messages),
+            None if waiting is None else int(waiting),
+        )
+        found.append(Queue(name, row.get("type") == "stream", depth))
+    return found
+
+
+def place_of(name: Name, group: str | None = None) -> Place:
+    """Return where a queue's messages wait."""
+    return Place(name[0], name[1], group, None)
+
+
+def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
+    """Return what was counted in a queue; None where nothing was, or for a stream. `now` is Unix time."""
+    messages = row.get("messages")
+    if messages is None or row.get("type") == "stream":
+        return None
+    stats = row.get("message_stats")
+    counted = stats if isinstance(stats, dict) else {}
+    consumers, head = row.get("consumers"), row.get("head_message_timestamp")
+    processed = sum(int(counted.get(key, 0)) for key in ("ack", "deliver_no_ack", "get_no_ack"))
+    return Counts(
+        place_of((str(row["vhost"]), str(row["name"]))),
+        outstanding=int(messages),
+        enqueued=int(counted.get("publish", 0)),
+        processed=processed,
+        redelivered=int(counted.get("redeliver", 0)),
+        consumers=None if consumers is None else int(consumers),
+        head_age=max(now - int(head), 0.0) if isinstance(head, int) and head > 0 else None,
+        leaks=_leaks(row),
+    )
+
+
+def mean_size(row: Mapping[str, Any]) -> float | None:
+    """Return the mean bytes of the messages that wait; None where none does."""
+    messages, size = row.get("messages"), row.get("message_bytes")
+    if not messages or size is None or row.get("type") == "stream":
+        return None
+    return round(int(size) / int(messages), 1)
+
+
+def _leaks(row: Mapping[str, Any]) -> bool:
+    arguments, policy = row.get("arguments"), row.get("effective_policy_definition")
+    given = arguments if isinstance(arguments, dict) else {}
+    ruled = policy if isinstance(policy, dict) else {}
+    return any(f"x-{name}" in given or name in ruled for name in LEAKS)

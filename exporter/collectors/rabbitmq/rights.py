@@ -1,0 +1,61 @@
+"""What the user may not see: a vhost without rights looks like one without queues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from exporter.collectors.rabbitmq.api import ManagementApi, in_path
+from exporter.collectors.rabbitmq.queues import Queue, Selection
+from exporter.model import CollectError, Deadline, Problem
+
+MOST = 50
+"""Vhosts without a queue to be seen that are tried in one run."""
+
+
+def hidden_vhosts(
+    api: ManagementApi,
+    selection: Selection,
+    queues: Sequence[Queue],
+    listed: int,
+    deadline: Deadline,
+) -> list[str]:
+    """Return the vhosts that are wanted and that the user may not look into.
+
+    `listed` queues were in the list of all. Asks further only where there are more. Raises `CollectError`.
+    """
+    overview: Any = api.get("overview", deadline, columns="object_totals.queues")
+    totals = overview.get("object_totals") if isinstance(overview, dict) else None
+    total = totals.get("queues") if isinstance(totals, dict) else None
+    if total is not None and total <= listed:
+        return []
+    seen = {queue.name[0] for queue in queues}
+    rows = api.rows("vhosts", deadline, columns="name")
+    names = [str(row["name"]) for row in rows if "name" in row]
+    candidates = [name for name in names if name not in seen and selection.vhost(name)]
+    return [name for name in candidates[:MOST] if _refused(api, name, deadline)]
+
+
+def told(user: str | None, vhost: str) -> Problem:
+    """Return what to say of a vhost that the user may not look into."""
+    return Problem(
+        "unauthorized",
+        f"vhost {vhost!r}",
+        f"the user {user!r} has no rights in this vhost, so its queues can't be seen; give it empty ones: "
+        f"rabbitmqctl set_permissions -p VHOST USER '^$' '^$' '^$', or leave the vhost out by vhosts.exclude",
+    )
+
+
+def _refused(api: ManagementApi, vhost: str, deadline: Deadline) -> bool:
+    try:
+        api.get(
+            f"queues/{in_path(vhost)}",
+            deadline,
+            page="1",
+            page_size="1",
+            disable_stats="true",
+            columns="name",
+        )
+    except CollectError as error:
+        return error.reason == "unauthorized"
+    return False

@@ -1,0 +1,60 @@
+"""Where the consumers of streams stand, from the stream plugin's management extension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.collectors.rabbitmq.queues import Name, place_of
+from exporter.model import Counts, Depth, Produced, StreamOffsets
+
+
+@dataclass
+class Streams:
+    """What one look saw of streams."""
+
+    depths: list[Depth] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
+    offsets: list[StreamOffsets] = field(default_factory=list)
+    produced: list[Produced] = field(default_factory=list)
+
+
+def read_streams(rows: Iterable[Mapping[str, Any]], names: set[Name]) -> Streams:
+    """Return the positions of the consumers of the streams `names`.
+
+    Consumers of one name on one stream are one group, and so are those without a name (their connections come and go,
+    which makes no label). The one that is furthest behind stands for the group: each reads the whole stream, or they
+    take over from each other. Positions are of what was sent to a consumer, which is as much as RabbitMQ knows of it.
+    """
+    groups: dict[tuple[Name, str | None], list[tuple[int, int]]] = {}
+    ends: dict[Name, int] = {}
+    for row in rows:
+        queue = row.get("queue")
+        offset, lag = row.get("offset"), row.get("offset_lag")
+        if not isinstance(queue, dict) or offset is None or lag is None:
+            continue
+        name = (str(queue.get("vhost")), str(queue.get("name")))
+        if name not in names:
+            continue
+        position = int(offset)
+        end = position + max(int(lag), 0)
+        groups.setdefault((name, _group(row)), []).append((position, end))
+        ends[name] = max(ends.get(name, 0), end)
+    streams = Streams()
+    for (name, group), positions in groups.items():
+        place = place_of(name, group)
+        committed = min(position for position, _ in positions)
+        lag = max(end - position for position, end in positions)
+        streams.depths.append(Depth(place, lag))
+        streams.counts.append(Counts(place, lag, committed + lag, None, None, len(positions)))
+        streams.offsets.append(StreamOffsets(place, committed, committed + lag))
+    for name, end in ends.items():
+        streams.produced.append(Produced(name[0], name[1], None, end, None))
+    return streams
+
+
+def _group(row: Mapping[str, Any]) -> str | None:
+    properties = row.get("properties")
+    named = properties.get("name") if isinstance(properties, dict) else None
+    return str(named) if named else None
