@@ -22,12 +22,16 @@ def health_families(
 ) -> Sequence[Family]:
     """Return the families that tell how a source fares; they are there from the first page on."""
     source = [label({})]
+    reached = outcomes["backlog"].reached
     tasks = [label({"task": task}) for task in outcomes]
     runs = list(outcomes.values())
     return (
-        Family("mq_up", source, [int(outcomes["backlog"].reached)]),
+        Family("mq_up", source, [int(reached)]),
         Family(
-            "mq_node_up", [n.label for n in nodes.values()], [int(n.up) for n in nodes.values()]
+            # Where the source can't be reached at all, none of its nodes answers.
+            "mq_node_up",
+            [node.label for node in nodes.values()],
+            [int(node.up and reached) for node in nodes.values()],
         ),
         Family("mq_collect_success", tasks, [int(run.success) for run in runs]),
         Family("mq_collect_duration_seconds", tasks, [run.duration for run in runs]),

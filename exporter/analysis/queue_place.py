@@ -38,10 +38,10 @@ class QueuePlace:
         "_processed",
         "_record",
         "_wait",
-        "dropped",
         "consumers",
         "counted_at",
         "deferred",
+        "dropped",
         "label",
         "lag",
         "missing",
@@ -199,7 +199,14 @@ class QueuePlace:
             # It came after the counts were taken, at any moment since.
             return (now - record.last) / 2
         enqueued_at = record.time_of(number)
-        return None if enqueued_at is None else now - enqueued_at
+        if enqueued_at is None:
+            return None
+        # What waits now may be known better than the counts: at least all but so many of those that came have left.
+        if self.lag is not None:
+            latest = record.time_of(record.total - self.lag + 1)
+            if latest is not None:
+                enqueued_at = max(enqueued_at, latest)
+        return now - enqueued_at
 
 
 def _movement(before: Counts, now: Counts) -> tuple[int, int, int]:

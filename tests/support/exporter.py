@@ -19,7 +19,9 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from tests.support.children import Child
+from tests.support.nsq import NsqCluster
 from tests.support.ports import PortBlock
+from tests.support.rabbitmq import RabbitCluster, password_of
 from tests.support.waiting import wait_until
 
 Labels = tuple[tuple[str, str], ...]
@@ -133,6 +135,15 @@ class Exporter:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    def hang_up(self) -> None:
+        """Let it read its config again."""
+        self.signal(signal.SIGHUP)
+
+    def terminate(self) -> None:
+        """End it in an orderly way, as a supervisor does."""
+        assert self.child is not None
+        self.child.terminate(30)
+
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(self.url + path, headers=headers, timeout=30)
 
@@ -188,3 +199,22 @@ class Exporter:
 def kafka_source(bootstrap: str, name: str = "test", **more: Any) -> dict[str, Any]:
     """A source of a config."""
     return {"name": name, "system": "kafka", "bootstrap_servers": bootstrap, **more}
+
+
+def rabbit_source(rabbit: RabbitCluster, name: str = "test", **more: Any) -> dict[str, Any]:
+    """A source of a config: all nodes of the cluster."""
+    return {
+        "name": name,
+        "system": "rabbitmq",
+        "management_url": [rabbit.management_url(node) for node in rabbit.nodes],
+        "amqp_url": [f"amqp://127.0.0.1:{rabbit.port('amqp', node)}" for node in rabbit.nodes],
+        "username": "admin",
+        "password": password_of("admin"),
+        **more,
+    }
+
+
+def nsq_source(nsq: NsqCluster, name: str = "test", **more: Any) -> dict[str, Any]:
+    """A source of a config: all nsqlookupds of the cluster."""
+    lookupds = [nsq.http_url(lookupd) for lookupd in nsq.lookupds]
+    return {"name": name, "system": "nsq", "nsqlookupd": lookupds, **more}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import Known, Nsqd, discover
 from exporter.collectors.nsq.probe import NsqProber
@@ -26,6 +27,9 @@ from exporter.model import (
     QueueLook,
     System,
 )
+
+SHARE, SILENT = 0.5, 0.15
+"""Parts of a run's time that one nsqd may take: the others' numbers wait for it, and less so the next time."""
 
 
 class NsqCollector:
@@ -50,6 +54,8 @@ class NsqCollector:
         self._lock = threading.Lock()
         self._known = Known()
         self._discovered = False
+        self._silent: frozenset[str] = frozenset()
+        """Nodes that did not answer the last time."""
         self._prober = NsqProber(settings)
 
     def due_early(self, task: str) -> bool:  # noqa: ARG002 - what a collector has
@@ -71,10 +77,18 @@ class NsqCollector:
         with self._lock:
             nodes = dict(self._known.nodes)
         at = time.monotonic()
-        answers = all_at_once([partial(self._read, node, deadline) for node in nodes.values()])
+        answers = all_at_once(
+            [
+                partial(
+                    self._read, node, Share(deadline, SILENT if name in self._silent else SHARE)
+                )
+                for name, node in nodes.items()
+            ]
+        )
         found = dict(zip(nodes, answers, strict=True))
         readings = {n: a for n, a in found.items() if isinstance(a, Reading)}
         faults = {n: a for n, a in found.items() if isinstance(a, CollectError)}
+        self._silent = frozenset(faults)
         with self._lock:
             vanished = self._known.drop_silent(readings)
         faults = {name: fault for name, fault in faults.items() if name not in vanished}
