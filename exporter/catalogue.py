@@ -342,6 +342,13 @@ def _rows() -> tuple[Metric, ...]:
             "Runs of the task that failed, or that got a part of the answer only (reason partial).",
             own,
         ),
+        Metric(
+            "mq_collector_restarts_total",
+            "counter",
+            source,
+            "Times that the process which reads the source ended by itself and was replaced.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
     )

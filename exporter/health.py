@@ -19,19 +19,21 @@ def health_families(
     *,
     series: int,
     dropped: int,
+    restarts: int = 0,
 ) -> Sequence[Family]:
     """Return the families that tell how a source fares; they are there from the first page on."""
     source = [label({})]
     reached = outcomes["backlog"].reached
+    none_answers = not reached and outcomes["backlog"].reason == "unreachable"
     tasks = [label({"task": task}) for task in outcomes]
     runs = list(outcomes.values())
     return (
         Family("mq_up", source, [int(reached)]),
         Family(
-            # Where the source can't be reached at all, none of its nodes answers.
+            # One node that hangs can make a whole look fail; where the source is unreachable, none of its nodes answers.
             "mq_node_up",
             [node.label for node in nodes.values()],
-            [int(node.up and reached) for node in nodes.values()],
+            [int(node.up and not none_answers) for node in nodes.values()],
         ),
         Family("mq_collect_success", tasks, [int(run.success) for run in runs]),
         Family("mq_collect_duration_seconds", tasks, [run.duration for run in runs]),
@@ -43,6 +45,7 @@ def health_families(
             [label({"task": task, "reason": reason}) for task in outcomes for reason in REASONS],
             [run.failures.get(reason, 0) for run in runs for reason in REASONS],
         ),
+        Family("mq_collector_restarts_total", source, [restarts]),
         Family("mq_series", source, [series]),
         Family("mq_series_dropped", source, [dropped]),
     )

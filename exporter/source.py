@@ -78,6 +78,7 @@ class Source:
             per_partition=getattr(config, "granularity", "partition") == "partition",
         )
         self._shown = NOTHING
+        self._restarts: int = 0 if heir_of is None else heir_of.restarts
         self._observed: float | None = heir_of._observed if heir_of is not None else None
         self._visible = False
         self._beside: dict[str, _Beside] = {} if heir_of is None else dict(heir_of._beside)
@@ -182,6 +183,11 @@ class Source:
                 "series_dropped": self._shown.dropped,
                 "alarms": list(self.state.alarms) if isinstance(self.state, QueueState) else [],
             }
+
+    @property
+    def restarts(self) -> int:
+        """How often the collector's process was replaced, those of the sources before included."""
+        return self._restarts + int(getattr(self.collector, "restarts", 0))
 
     @property
     def tried(self) -> bool:
@@ -290,5 +296,6 @@ class Source:
                     self.state.nodes,
                     series=self._series(),
                     dropped=self._shown.dropped,
+                    restarts=self.restarts,
                 )
                 self._exposition.update(self._health_key, families)

@@ -58,6 +58,8 @@ class IsolatedCollector:
         self._worker: _Worker | None = None
         self._early: frozenset[str] = frozenset()
         self._closed = False
+        self.restarts = 0
+        """How often the process ended by itself and another took its place."""
         self._log = structlog.get_logger(__name__).bind(source=setup.settings.name)
 
     def due_early(self, task: str) -> bool:
@@ -128,6 +130,7 @@ class IsolatedCollector:
                 raise CollectError("internal", "the collector is closed")
             if self._worker is None or self._worker.is_over:
                 if self._worker is not None:
+                    self.restarts += 1
                     self._log.warning("worker.replaced", died_of=self._worker.death)
                 self._worker = _Worker(self._setup)
             return self._worker

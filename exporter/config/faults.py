@@ -92,6 +92,9 @@ def _message(path: Path, detail: ErrorDetails, document: Document, *, private: b
         kind = "missing" if "system" not in value else kind
         if kind != "missing":
             return f"expected one of {', '.join(SOURCES)}, not {_kind(value['system'])}"
+        near = difflib.get_close_matches("system", map(str, value), 1, 0.6)
+        if near:
+            return f"missing; did you mean 'system' by {near[0]!r}? One of: {', '.join(SOURCES)}"
     if kind == "missing":
         return f"missing; {_WANTED.get(str(path[-1]), 'it is needed')}"
     if kind == "literal_error":

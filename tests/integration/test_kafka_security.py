@@ -630,6 +630,8 @@ FEATURES = (
     READING,
     "probe",
 )
+COMMITS = ("probe's stage ack", "probe's clean-up")
+"""What is said of the probe's groups, where a probe can be sent."""
 PROBE = {"probe": "Create, Read and Write on the topic"}
 """What is missing where the probe's topic neither may be seen nor made."""
 
@@ -667,6 +669,37 @@ def test_check_says_which_right_is_missing(
         assert re.findall(r"give the user (.+? on the \w+)", detail) == [right], detail
     assert printed.code == code
     assert found_secrets(local_kafka, printed.out, printed.err) == set()
+
+
+@pytest.mark.parametrize(
+    ("on_groups", "missing"),
+    [
+        (("describe",), {COMMITS[0]: "Read", COMMITS[1]: "Delete"}),
+        (("describe", "read", "delete"), {}),
+    ],
+)
+def test_check_says_what_the_probes_groups_lack(
+    local_kafka: KafkaCluster,
+    users: None,
+    tmp_path: Path,
+    on_groups: tuple[str, ...],
+    missing: dict[str, str],
+) -> None:
+    user, topic = f"rights-probes-{len(on_groups)}", f"rights-probes-{len(on_groups)}"
+    create_topic(local_kafka.bootstrap, topic, 3, 1)
+    local_kafka.add_user(user, password(user))
+    local_kafka.allow(
+        user, ["describe", "describe_configs", "read", "write"], "topic", "rights-", prefixed=True
+    )
+    local_kafka.allow(user, ["describe"], "group", "rights-", prefixed=True)
+    local_kafka.allow(user, on_groups, "group", f"{topic}-", prefixed=True)
+    source = as_user(local_kafka, user.removeprefix("rights-"), probe={"destination": topic})
+    printed = run("check", tmp_path, [source])
+    assert printed.findings["probe"][0] == "ok", printed.out
+    for feature in COMMITS:
+        mark, detail = printed.findings[feature]
+        assert mark == ("missing" if feature in missing else "ok"), printed.out
+        assert missing.get(feature, "") in detail
 
 
 def test_check_without_any_right_fails_and_says_what_to_give(

@@ -614,6 +614,30 @@ def test_a_topic_that_was_away_for_one_look_is_another(world: World) -> None:
     collector.close()
 
 
+def test_a_topic_made_anew_between_two_looks_is_another_at_once(world: World) -> None:
+    """Also where nothing of its offsets tells: as many records, the same position."""
+    topic = "times-swapped"
+    collector = KafkaCollector(
+        KafkaSettings(
+            "swapped",
+            {"bootstrap.servers": world.bootstrap},
+            destinations=NameMatcher((topic,)),
+            groups=NameMatcher((topic,)),
+        )
+    )
+    for hours in (1, 9, 2):
+        world.data.write(topic, [-hours * HOUR] * 100)
+        commit_offsets(world.bootstrap, topic, {(topic, 0): 50})
+        collector.backlog(Until(60))
+        look = collector.latency(Until(60))
+        stamps = look.stamps[topic, topic]
+        assert stamps.times[0] == pytest.approx((world.data.now - hours * HOUR) / 1000, abs=0.01)
+        assert 0 <= stamps.errors[0] <= 0.002
+        collector.discovery(Until(60))
+        delete_topic(world.bootstrap, topic)
+    collector.close()
+
+
 def test_an_age_is_of_the_record_that_is_left_when_others_are_deleted(world: World) -> None:
     data, topic = world.data, "time-trimmed"
     stamps = [-4 * DAY + i * HOUR for i in range(50)]

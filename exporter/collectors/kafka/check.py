@@ -21,7 +21,7 @@ from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, kafka_error
 from exporter.collectors.kafka.groups import read_listing
 from exporter.collectors.kafka.probe.layout import read_layout
-from exporter.collectors.kafka.probe.topic import probe_finding
+from exporter.collectors.kafka.probe.topic import probe_findings
 from exporter.collectors.kafka.reader import READER
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -69,7 +69,7 @@ def check_source(
             probe.read,
             "give the user Read on the topics; without it, ages come from lookups by timestamp only",
         ),
-        probe_finding(client, settings, read_layout(metadata, settings.probe_topic), deadline),
+        *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
     return findings
 

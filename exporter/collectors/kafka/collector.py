@@ -55,6 +55,8 @@ COMMITS_SHARE = 0.65
 
 One broker that hangs costs each step its whole share, and must leave time for the next.
 """
+IDS_SHARE = 0.2
+"""Part of what is left of a run's time for the ids of topics that are most likely the same."""
 WHOLE_AGAIN = 0.9
 """Part of the interval after which all groups are described, and not only those that changed."""
 
@@ -362,7 +364,10 @@ class KafkaCollector:
     def _suspect(
         self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
     ) -> None:
-        """Read the ids of topics whose offsets went back: they may have been made anew."""
+        """Read the ids of the topics: one that was made anew must not be taken for the old one, whatever its offsets.
+
+        Where its offsets went back that has to be known; elsewhere it is looked for in the time that it takes as a rule.
+        """
         before = self._ends
         suspects = [
             topic
@@ -371,6 +376,10 @@ class KafkaCollector:
         ]
         if suspects:
             problems += self._facts.read_ids(suspects, deadline)
+        others = [t for t in ends.logs if self._facts.known(t) and t not in suspects]
+        if others:
+            # What fails here, the discovery tells of.
+            self._facts.read_ids(others, Share(deadline, IDS_SHARE))
         self._ends = {
             **{topic: log for topic, log in before.items() if topic in topology.leaders},
             **{topic: log for topic, log in ends.logs.items() if None not in log.end},

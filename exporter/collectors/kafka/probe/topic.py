@@ -162,10 +162,55 @@ def _creation_lack(name: str, error: KafkaError) -> Lack | None:
     return Lack(reason_of(error), describe(error, advice))
 
 
-def probe_finding(
+def probe_findings(
+    client: KafkaClient, settings: KafkaSettings, layout: Layout, deadline: Deadline
+) -> Sequence[Finding]:
+    """Return what `check` says of the probes. Nothing is sent, committed or made."""
+    probe = _probe_finding(client, settings, layout, deadline)
+    if settings.probe is False or not probe.ok:
+        return [probe]
+    return [probe, *_group_findings(client, settings, deadline)]
+
+
+def _group_findings(
+    client: KafkaClient, settings: KafkaSettings, deadline: Deadline
+) -> Sequence[Finding]:
+    """Return what the rights on the probes' groups allow; nothing where the cluster does not tell them."""
+    timeout = _seconds(deadline)
+    group = f"{settings.probe_topic}-0"
+    futures = client.admin.describe_consumer_groups(
+        [group], include_authorized_operations=True, request_timeout=timeout
+    )
+    try:
+        operations = client.wait(futures[group], timeout).authorized_operations
+    except KafkaException as error:
+        if reason_of(kafka_error(error) or KafkaError(KafkaError._FAIL)) != "unauthorized":
+            return ()
+        operations = ()
+    if operations is None:
+        return ()
+    names = f"the groups whose names begin with {settings.probe_topic}-"
+    return [
+        Finding(
+            feature,
+            ok=operation in operations,
+            detail=good if operation in operations else f"give the user {right} on {names}",
+        )
+        for feature, operation, right, good in (
+            ("probe's stage ack", AclOperation.READ, "Read", "commits can be timed"),
+            (
+                "probe's clean-up",
+                AclOperation.DELETE,
+                "Delete",
+                "the probes' groups are deleted at the end",
+            ),
+        )
+    ]
+
+
+def _probe_finding(
     client: KafkaClient, settings: KafkaSettings, layout: Layout, deadline: Deadline
 ) -> Finding:
-    """Return what `check` says of the probes. Nothing is sent or made."""
     name, required = settings.probe_topic, settings.probe is True
     if settings.probe is False:
         return Finding("probe", ok=True, detail="switched off by probe.enabled")
