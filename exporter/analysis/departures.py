@@ -35,25 +35,50 @@ class Drift:
         return self._low if self._low > 0 else min(self._high, 0.0)
 
 
+class Lately:
+    """How many messages moved lately: so many may lie between two counts."""
+
+    __slots__ = ("_moves",)
+
+    def __init__(self) -> None:
+        self._moves: deque[tuple[float, int]] = deque()
+
+    def look(self, moved: int, now: float) -> int:
+        """Take a movement, and return the sum of those of about two ticks."""
+        moves = self._moves
+        if moved:
+            moves.append((now, moved))
+        while len(moves) > 1 and now - moves[0][0] > 2 * TICK:
+            moves.popleft()
+        return 1 + sum(count for _, count in moves)
+
+
 class Arrivals:
     """How many messages came in: as many as were published, or more, where they came in another way.
 
     A dead letter is not counted as a publish; that it came shows in what waits and what was processed.
     """
 
-    __slots__ = ("_drift", "_published", "value")
+    __slots__ = ("_drift", "_lately", "_published", "value")
 
     def __init__(self, there: int) -> None:
         """`there` waited at the first look."""
         self.value: int = there
         self._published: int = there
         self._drift = Drift()
+        self._lately = Lately()
 
-    def look(self, published: int, least: int, now: float) -> int:
-        """Take how many more were published and how many must have come in all; return how many more came."""
+    def look(self, published: int, least: int, consumed: int, now: float) -> int:
+        """Take one look and return how many more came.
+
+        So many more were `published` and `consumed` since the look before; `least` must have come in all.
+        """
+        slack = self._lately.look(max(published, consumed), now)
         self._published += published
         found = max(self.value, self._published, least)
-        self._published += int(self._drift.look(found - self._published, now))
+        # What came in another way for good is the base of what will be published.
+        lasting = int(self._drift.look(found - self._published, now)) - slack
+        self._published += max(lasting, 0)
         came, self.value = found - self.value, found
         return came
 
@@ -66,7 +91,7 @@ class Departures:
     as the second does not contradict it for good.
     """
 
-    __slots__ = ("_drift", "_leaked", "_moves", "_offset", "value")
+    __slots__ = ("_drift", "_lately", "_leaked", "_offset", "value")
 
     def __init__(self) -> None:
         self.value = 0
@@ -74,7 +99,11 @@ class Departures:
         self._drift = Drift()
         self._leaked: float | None = None
         """When messages were last found to have left in another way."""
-        self._moves: deque[tuple[float, int]] = deque()
+        self._lately = Lately()
+
+    def least_came(self, processed: int, outstanding: int) -> int:
+        """Return how many messages must have come in: those that left, by the count of consumers, and those that wait."""
+        return processed + self._offset + outstanding
 
     def look(
         self, *, came: int, outstanding: int, processed: int, moved: int, leaks: bool, now: float
@@ -86,7 +115,7 @@ class Departures:
         """
         balance = came - outstanding
         beyond = balance - (processed + self._offset)
-        slack = self._slack(moved, now)
+        slack = self._lately.look(moved, now)
         lasting = self._drift.look(beyond, now)
         if abs(beyond) > 2 * slack:
             lasting = beyond  # a purge, or counters that began anew: no accident
@@ -102,12 +131,3 @@ class Departures:
         found = balance if by_balance else processed + self._offset
         self.value = min(max(found, self.value), came)
         return self.value
-
-    def _slack(self, moved: int, now: float) -> int:
-        """Return how many messages may be between two counts: what moved lately."""
-        moves = self._moves
-        if moved:
-            moves.append((now, moved))
-        while len(moves) > 1 and now - moves[0][0] > 2 * TICK:
-            moves.popleft()
-        return 1 + sum(count for _, count in moves)

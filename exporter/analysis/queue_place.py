@@ -118,8 +118,11 @@ class QueuePlace:
         published, consumed, redelivered = _movement(before, counts)
         self._processed += consumed
         gone = self._departures.value
-        least = gone + consumed + counts.outstanding
-        came = self._arrivals.look(published, least, at)
+        if counts.processed is None:
+            least = gone + counts.outstanding
+        else:
+            least = self._departures.least_came(self._processed, counts.outstanding)
+        came = self._arrivals.look(published, least, consumed, at)
         record.add(at, came)
         if counts.processed is None:
             # Counted in one moment, so it can't be off; what was lost with a node that died has left, too.

@@ -89,12 +89,7 @@ def _message(path: Path, detail: ErrorDetails, document: Document, *, private: b
     if kind == "extra_forbidden":
         return _unknown(path, document)
     if kind in _NO_SYSTEM and isinstance(value, dict):
-        kind = "missing" if "system" not in value else kind
-        if kind != "missing":
-            return f"expected one of {', '.join(SOURCES)}, not {_kind(value['system'])}"
-        near = difflib.get_close_matches("system", map(str, value), 1, 0.6)
-        if near:
-            return f"missing; did you mean 'system' by {near[0]!r}? One of: {', '.join(SOURCES)}"
+        return _no_system(value)
     if kind == "missing":
         return f"missing; {_WANTED.get(str(path[-1]), 'it is needed')}"
     if kind == "literal_error":
@@ -102,6 +97,17 @@ def _message(path: Path, detail: ErrorDetails, document: Document, *, private: b
         return f"{known}, not {value!r}" if isinstance(value, str) and not private else known
     quotes = "; put it in quotes" if kind == "string_type" and _is_plain(value) else ""
     return f"expected {_STRUCTURE[kind]}, not {_kind(value)}{quotes}"
+
+
+def _no_system(source: dict[str, Any]) -> str:
+    """Say what is wrong with a source whose system is not known."""
+    systems = ", ".join(SOURCES)
+    if "system" in source:
+        return f"expected one of {systems}, not {_kind(source['system'])}"
+    near = difflib.get_close_matches("system", map(str, source), 1, 0.6)
+    if near:
+        return f"missing; did you mean 'system' by {near[0]!r}? One of: {systems}"
+    return f"missing; {_WANTED['system']}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,0 +1,284 @@
+"""What is made of the looks at a source whose destinations are queues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from exporter.analysis.families import View
+from exporter.analysis.queue_families import show_queues
+from exporter.analysis.queue_rows import queue_rows
+from exporter.analysis.queue_state import Followed, QueueState
+from exporter.exposition import labeler
+from exporter.model import Counts, Depth, Place, Produced, QueueCounts, QueueLook
+
+VIEW = View(hold=120.0, max_series=500_000, per_partition=True)
+QUEUE = Place("/", "q", None, None)
+
+
+class Named:
+    system = "rabbitmq"
+    name = "r"
+
+
+class World:
+    """A state, its clock, and what it shows."""
+
+    def __init__(self, view: View = VIEW) -> None:
+        self.state = QueueState(labeler({}), 120.0)
+        self.view = view
+        self.now = 1_000.0
+
+    def look(self, *depths: Depth, after: float = 10.0, **more: object) -> None:
+        self.now += after
+        given = {
+            "whole": frozenset({depth.place.partition for depth in depths} or {None}),
+            "destinations": frozenset((d.place[0], d.place[1], d.place[3]) for d in depths),
+            **more,
+        }
+        self.state.observe(QueueLook(self.now, depths, **given))  # type: ignore[arg-type]
+
+    def count(self, *counts: Counts, after: float = 0.0) -> None:
+        self.now += after
+        self.state.count(QueueCounts(self.now, counts, whole=True))
+
+    def shown(self, name: str) -> dict[str, float | int | None]:
+        families = show_queues(self.state, self.view, self.now).families
+        return {
+            label.strip(): value
+            for family in families
+            if family.name == name
+            for label, value in zip(family.labels, family.values, strict=True)
+        }
+
+    def value(self, name: str) -> float | int | None:
+        found = self.shown(name)
+        assert len(found) <= 1
+        return next(iter(found.values()), None)
+
+
+def counts(
+    published: int, acked: int, waiting: int, *, place: Place = QUEUE, **more: object
+) -> Counts:
+    given: dict[str, object] = {"redelivered": 0, "consumers": 1, **more}
+    return Counts(place, waiting, published, acked, **given)  # type: ignore[arg-type]
+
+
+def test_what_a_broker_counted_before_is_not_counted() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 5, 2))
+    world.count(counts(1_000, 995, 5))
+    assert world.value("mq_produced_messages_total") == 0
+    assert world.value("mq_consumed_messages_total") == 0
+    world.look(Depth(QUEUE, 7, 2))
+    world.count(counts(1_010, 1_003, 7))
+    assert world.value("mq_produced_messages_total") == 10
+    assert world.value("mq_consumed_messages_total") == 8
+    assert world.value("mq_lag_messages") == 7
+    assert world.value("mq_unacknowledged_messages") == 2
+
+
+def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(100, 100, 0))
+    world.count(counts(150, 150, 0), after=30)
+    world.count(counts(20, 20, 0), after=30)
+    assert world.value("mq_produced_messages_total") == 50
+    assert world.value("mq_consumed_messages_total") == 50
+    world.count(counts(30, 30, 0), after=30)
+    assert world.value("mq_consumed_messages_total") == 60
+
+
+def test_without_counts_there_are_neither_counters_nor_rates_nor_an_age() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 3))
+    world.count(Counts(QUEUE, 3, None, None, None, None))
+    for name in (
+        "mq_consumed_messages_total",
+        "mq_subscription_produced_messages_total",
+        "mq_consumed_messages_per_second",
+        "mq_redelivered_messages_total",
+        "mq_lag_seconds",
+    ):
+        assert world.shown(name) == {}
+    assert world.value("mq_lag_messages") == 3
+
+
+def test_no_lag_is_no_age_whatever_is_known() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    assert world.value("mq_lag_seconds") == 0.0
+
+
+def test_the_age_of_what_came_since_the_first_look() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    world.look(Depth(QUEUE, 10))
+    world.count(counts(10, 0, 10))
+    for _ in range(5):
+        world.look(Depth(QUEUE, 10))
+        world.count(counts(10, 0, 10))
+    assert world.value("mq_lag_seconds") == pytest.approx(59.5, abs=0.1)
+    assert list(world.shown("mq_lag_seconds_method")) == [
+        '{vhost="/",destination="q",method="estimate"}'
+    ]
+
+
+def test_what_was_there_before_has_an_age_only_by_its_timestamp() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 4))
+    world.count(counts(10, 6, 4))
+    assert world.shown("mq_lag_seconds") == {}
+    world.count(counts(10, 6, 4, head_age=500.0))
+    assert world.value("mq_lag_seconds") == 500.0
+    world.look(Depth(QUEUE, 4))
+    assert world.value("mq_lag_seconds") == 510.0, "it stands still, so it grows"
+
+
+def test_a_moving_head_gives_way_to_the_record_unless_it_means_something_else() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    for step in range(1, 6):
+        world.look(Depth(QUEUE, 10))
+        world.count(counts(10 * step + 10, 10 * step, 10, head_age=18.0))
+    method = list(world.shown("mq_lag_seconds_method"))
+    assert method == ['{vhost="/",destination="q",method="estimate"}']
+    world.look(Depth(QUEUE, 10))
+    world.count(counts(70, 60, 10, head_age=86_400.0))
+    assert world.value("mq_lag_seconds") == 86_400.0
+
+
+def test_nsqds_own_percentile_is_for_what_the_record_does_not_reach() -> None:
+    place = Place(None, "t", "c", "n:1")
+    world = World()
+
+    def told(enqueued: int, waiting: int) -> Counts:
+        return Counts(place, waiting, enqueued, None, 0, 1, wait=33.0)
+
+    world.look(Depth(place, 5, 0, 0), counts=[told(5, 5)])
+    assert world.value("mq_lag_seconds") == 33.0
+    assert "percentile" in next(iter(world.shown("mq_lag_seconds_method")))
+    world.look(Depth(place, 4, 0, 0), counts=[told(9, 4)])
+    assert world.value("mq_lag_seconds") == pytest.approx(8.75, abs=0.5)
+    world.state.wanted = "percentile"
+    assert world.value("mq_lag_seconds") == 33.0
+
+
+def test_a_latency_is_from_the_enqueueing_to_the_look_that_saw_it_processed() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    world.count(counts(10, 0, 10), after=10)
+    world.count(counts(10, 10, 0), after=40)
+    assert world.shown("mq_latency_seconds")['_count{vhost="/",destination="q"}'] == 1
+    assert world.shown("mq_latency_seconds")['_sum{vhost="/",destination="q"}'] == pytest.approx(
+        40.5, abs=0.1
+    )
+
+
+def test_only_so_many_have_a_histogram_and_those_that_are_named() -> None:
+    world = World()
+    world.state.followed = Followed(1, lambda group: group == "named")
+    places = [Place(None, "t", group, "n:1") for group in ("a", "b", "named")]
+
+    def told(enqueued: int, waiting: int) -> Sequence[Counts]:
+        return [Counts(place, waiting, enqueued, None, 0, 1) for place in places]
+
+    for enqueued, waiting in ((0, 0), (5, 5), (5, 0)):
+        depths = [Depth(place, waiting, 0, 0) for place in places]
+        world.look(*depths, counts=told(enqueued, waiting))
+    counted = [label for label in world.shown("mq_latency_seconds") if label.startswith("_count")]
+    assert counted == [
+        '_count{destination="t",group="a"}',
+        '_count{destination="t",group="named"}',
+    ]
+
+
+def test_what_can_not_be_read_is_held_and_then_hidden() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 5, 1))
+    world.look(Depth(QUEUE, None), after=60)
+    assert world.value("mq_lag_messages") == 5
+    world.look(Depth(QUEUE, None), after=61)
+    assert world.shown("mq_lag_messages") == {}
+    world.look(Depth(QUEUE, 6, 1))
+    assert world.value("mq_lag_messages") == 6
+
+
+def test_gone_means_missing_in_two_whole_looks() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 5))
+    other = Depth(Place("/", "other", None, None), 0)
+    world.look(other)
+    assert '{vhost="/",destination="q"}' in world.shown("mq_lag_messages")
+    world.look(other, whole=frozenset())
+    world.look(other, whole=frozenset())
+    assert '{vhost="/",destination="q"}' in world.shown("mq_lag_messages"), "those were not whole"
+    world.look(other)
+    assert list(world.shown("mq_lag_messages")) == ['{vhost="/",destination="other"}']
+    assert world.state.losses["deleted"] == 1
+    assert ("/", "q") not in world.state.queues
+
+
+def test_a_vanished_node_takes_its_part_with_it() -> None:
+    here, there = Place(None, "t", "c", "a:1"), Place(None, "t", "c", "b:1")
+    produced = [Produced(None, "t", node, 5, None) for node in ("a:1", "b:1")]
+    world = World()
+    world.look(Depth(here, 2, 0, 0), Depth(there, 3, 0, 0), produced=produced)
+    world.look(
+        Depth(here, 2, 0, 0),
+        produced=produced[:1],
+        whole=frozenset({"a:1"}),
+        vanished=frozenset({"b:1"}),
+    )
+    assert list(world.shown("mq_lag_messages").values()) == [2]
+    assert len(world.shown("mq_produced_messages_total")) == 1
+    assert world.state.losses["node_gone"] == 1
+
+
+def test_rates_are_of_what_was_counted_and_stay_elsewhere() -> None:
+    world = World()
+    other = Place("/", "other", None, None)
+    world.look(Depth(QUEUE, 0), Depth(other, 0))
+    world.count(counts(0, 0, 0), counts(0, 0, 0, place=other))
+    world.count(counts(100, 100, 0), counts(50, 50, 0, place=other), after=10)
+    assert sorted(world.shown("mq_consumed_messages_per_second").values()) == [5.0, 10.0]
+    world.count(counts(200, 200, 0), after=10)
+    assert sorted(world.shown("mq_consumed_messages_per_second").values()) == [5.0, 10.0]
+
+
+def test_series_are_limited_by_whole_subscriptions_the_most_lagging_first() -> None:
+    world = World(View(hold=120.0, max_series=14, per_partition=True))
+    depths = [Depth(Place("/", f"q{n}", None, None), n, 0) for n in range(6)]
+    world.look(*depths)
+    shown = show_queues(world.state, world.view, world.now)
+    assert shown.series <= 14
+    assert shown.dropped > 0
+    assert '{vhost="/",destination="q5"}' in world.shown("mq_lag_messages")
+    assert '{vhost="/",destination="q0"}' not in world.shown("mq_lag_messages")
+
+
+def test_sums_where_partitions_are_not_wanted() -> None:
+    world = World(View(hold=120.0, max_series=1_000, per_partition=False))
+    places = [Place(None, "t", "c", node) for node in ("a:1", "b:1")]
+    world.look(*(Depth(place, 4, 1, 0) for place in places))
+    assert world.shown("mq_lag_messages") == {'{destination="t",group="c"}': 8}
+    world.look(Depth(places[0], 4, 1, 0), after=121, whole=frozenset({"a:1"}))
+    assert world.shown("mq_lag_messages") == {}, "not understated by the part that can't be read"
+
+
+def test_rows_have_what_the_page_needs() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 5, 1, paused=True))
+    world.count(counts(10, 5, 5))
+    show_queues(world.state, world.view, world.now)
+    (row,) = queue_rows(world.state, Named(), world.view, world.now, partitions=True)
+    assert (row["vhost"], row["destination"], row["group"]) == ("/", "q", None)
+    assert (row["lag_messages"], row["paused"]) == (5, True)
+    assert row["partitions"] == [
+        {"partition": None, "lag_messages": 5, "lag_seconds": None, "committed_offset": None}
+    ]
