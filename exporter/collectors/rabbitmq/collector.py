@@ -77,6 +77,8 @@ class RabbitCollector:
         self._selection = Selection(settings)
         self._prober = RabbitProber(settings)
         self._queues: Sequence[Queue] = ()
+        self._is_new_list = False
+        """Whether the queues were listed since the last look."""
         self._listed = 0
         """How many queues the last list had, those included that are not shown."""
         self._lagging: Sequence[Name] = ()
@@ -94,10 +96,10 @@ class RabbitCollector:
         problems: list[Problem] = []
         if self._settings.prometheus and self._queues:
             depths = self._detailed(deadline, problems)
-            whole = False
         else:
             depths = self._list(Share(deadline, LISTING_SHARE))
-            whole = True
+        # With the plugin's pages, only a new list of all queues tells that one is gone.
+        whole, self._is_new_list = self._is_new_list, False
         streams = self._streams(deadline, problems)
         depths = [*depths, *streams.depths]
         nodes, alarms = self._nodes(deadline, problems)
@@ -175,6 +177,7 @@ class RabbitCollector:
     def _list(self, deadline: Deadline) -> list[Depth]:
         rows = self._api.rows("queues", deadline, **TOTALS)
         self._listed = len(rows)
+        self._is_new_list = True
         queues = listed(rows, self._selection)
         self._queues = queues
         self._selection.keep({(str(row["vhost"]), str(row["name"])) for row in rows})
