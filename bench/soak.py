@@ -106,8 +106,6 @@ class Client(ABC):
                     due = max(due + 1.0 / RATE, time.monotonic() - 2)
                     time.sleep(max(due - time.monotonic(), 0))
                     self._note(body)
-                    if not self.running:
-                        break
             time.sleep(0.2)
 
     def _note(self, body: bytes) -> None:
@@ -196,7 +194,7 @@ class RabbitClient(Client):
         channel = connection.channel()
         channel.basic_qos(prefetch_count=20)
         for method, _, body in channel.consume(self.name, inactivity_timeout=0.2):
-            if body is not None:
+            if method is not None and body is not None and method.delivery_tag is not None:
                 yield body
                 channel.basic_ack(method.delivery_tag)
             if not self.running:

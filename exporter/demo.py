@@ -49,7 +49,7 @@ def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
     config = parse(text, "demo", os.environ)
     cluster.make_topic(config.sources[0].probe.destination)
     workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
-    daemon = Daemon(config, make=_collector)
+    daemon = Daemon(config, make=demo_collector)
     workload.start()
     daemon.start()
     _introduce(console, config.listen, cluster.bootstrap_servers)
@@ -91,7 +91,8 @@ def free(listen: str) -> str:
     return listen
 
 
-def _collector(config: Source) -> Collector:
+def demo_collector(config: Source) -> Collector:
+    """Return the collector of a source; one of the embedded cluster runs in this process, and names its partitions."""
     if not isinstance(config, KafkaSource):
         return COLLECTORS[config.system](config, "console", "error")
     return KafkaCollector(kafka_settings(config), name_partitions=True)

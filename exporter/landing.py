@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from exporter import __version__
-from exporter.readable import age, loss, number, standing
+from exporter.readable import age, loss, names, number, standing
 
 ROWS = 100
 STYLE = """
@@ -54,6 +54,8 @@ def _source(row: dict[str, Any]) -> str:
     )
     if row["message"]:
         state += f": {escape(row['message'])}"
+    for alarm in row.get("alarms", ()):
+        state += f"<br><span class='bad'>{escape(alarm)}</span>"
     return (
         f"<tr><td>{escape(row['source'])}<td>{escape(row['system'])}<td>{state}"
         f"<td class='n'>{row['series']}"
@@ -70,5 +72,5 @@ def _subscription(row: dict[str, Any], *, losses: bool) -> str:
         ("n", number(row["consumed_messages_per_second"], 1)),
         ("n", number(row["consumers"], 0)),
     ]
-    names = "".join(f"<td>{escape(row[key])}" for key in ("source", "destination", "group"))
-    return f"<tr>{names}" + "".join(f"<td class='{kind}'>{text}" for kind, text in cells)
+    named = "".join(f"<td>{escape(name)}" for name in names(row))
+    return f"<tr>{named}" + "".join(f"<td class='{kind}'>{text}" for kind, text in cells)

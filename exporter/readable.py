@@ -48,6 +48,17 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s"
 
 
+def names(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Return source, destination and group of a subscription, by which people know it.
+
+    A RabbitMQ queue stands with its vhost, unless that is the first one, `/`. A group that does not apply is empty.
+    """
+    vhost = row.get("vhost")
+    destination = row["destination"]
+    named = destination if vhost in (None, "/") else f"{vhost}/{destination}"
+    return row["source"], named, row["group"] or ""
+
+
 def age(row: dict[str, Any]) -> str:
     """Format a subscription's age; `~` stands before one that may be off by much."""
     seconds, off = row["lag_seconds"], row["lag_seconds_uncertainty"]

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from exporter.readable import Standing, age, loss, number, standing
+from exporter.readable import Standing, age, loss, names, number, standing
 
 Overview = dict[str, Any]
 Fetch = Callable[[], Overview]
@@ -60,7 +60,7 @@ class View:
         """Remember the lags of one look."""
         present = set()
         for row in overview["subscriptions"]:
-            key = (row["source"], row["destination"], row["group"])
+            key = names(row)
             present.add(key)
             if row["lag_messages"] is not None:
                 self._trends.setdefault(key, deque(maxlen=TREND)).append(row["lag_messages"])
@@ -71,15 +71,15 @@ class View:
         """Return the worst `rows` subscriptions as a table for a terminal of `width` characters."""
         subscriptions = overview["subscriptions"]
         shown = subscriptions[:rows]
-        keys = [(row["source"], row["destination"], row["group"]) for row in shown]
-        names = [[printable(key[part]) for key in keys] for part in range(len(NAMES))]
+        keys = [names(row) for row in shown]
+        columns = [[printable(key[part]) for key in keys] for part in range(len(NAMES))]
         numbers = _numbers(shown)
         room = _room(width, numbers)
         if room < NAME_LEAST * len(NAMES) + GAP * (len(NAMES) - 1):
             del numbers["CONSUMERS"]
             room = _room(width, numbers)
         widths, trend = _fit(
-            [_width([head, *n]) for head, n in zip(NAMES, names, strict=True)], room
+            [_width([head, *n]) for head, n in zip(NAMES, columns, strict=True)], room
         )
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
         for head, most in zip(NAMES, widths, strict=True):
@@ -92,7 +92,7 @@ class View:
             style = _style(row)
             drawn = sparkline(list(self._trends.get(key, ()))[-trend:]) if trend else ""
             table.add_row(
-                *(Text(each[index]) for each in names),
+                *(Text(each[index]) for each in columns),
                 *(Text(cells[index], style.get(head, "")) for head, cells in numbers.items()),
                 *([drawn] if trend else []),
             )
@@ -108,6 +108,10 @@ class View:
                 fault = printable(source["message"] or "not yet read")
                 style = "red" if source["message"] else "dim"
                 lines.append(Text(f"{printable(source['source'])}: {fault}", style=style))
+            lines += [
+                Text(f"{printable(source['source'])}: {printable(alarm)}", style="red")
+                for alarm in source.get("alarms", ())
+            ]
         return Group(*lines, self.table(overview, rows, width))
 
 

@@ -8,10 +8,9 @@ import sys
 import time
 
 from exporter import logs
-from exporter.collectors import kafka_settings
-from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import parse
 from exporter.daemon import Daemon
+from exporter.demo import demo_collector
 from exporter.embedded import EmbeddedKafka, Reader, Workload
 
 CONFIG = """
@@ -39,9 +38,7 @@ def page() -> bytes:
         CONFIG.format(servers=cluster.bootstrap_servers, group=json.dumps(GROUP)), "lint"
     )
     cluster.make_topic(config.sources[0].probe.destination)
-    daemon = Daemon(
-        config, make=lambda source: KafkaCollector(kafka_settings(source), name_partitions=True)
-    )
+    daemon = Daemon(config, make=demo_collector)
     until = time.monotonic() + PATIENCE_SECONDS
     found = b""
     while missing := [name.decode() for name in LAST if name + b"{" not in found]:

@@ -10,11 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from exporter import logs
-from exporter.collectors import kafka_settings
-from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import parse
 from exporter.daemon import Daemon
-from exporter.demo import CONFIG
+from exporter.demo import CONFIG, demo_collector
 from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
 from exporter.top import View
 
@@ -34,10 +32,7 @@ def main() -> None:
     )
     config = parse(text, "picture")
     cluster.make_topic(config.sources[0].probe.destination)
-    daemon = Daemon(
-        config,
-        make=lambda source: KafkaCollector(kafka_settings(source), name_partitions=True),
-    )
+    daemon = Daemon(config, make=demo_collector)
     workload.start()
     daemon.collect()
     view = View()

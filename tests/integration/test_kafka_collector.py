@@ -11,7 +11,7 @@ from exporter.collectors import kafka_settings
 from exporter.collectors.kafka import client
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.config import parse
+from exporter.config import KafkaSource, parse
 from exporter.model import LogBacklog, Until
 from tests.support.kafka import Kafka
 from tests.support.kafka_data import commit_offsets, create_topic, delete_topic, produce
@@ -21,7 +21,9 @@ SECONDS = 60.0
 
 def source(bootstrap: str, more: str = "") -> KafkaSettings:
     text = f"sources: [{{name: s, system: kafka, bootstrap_servers: '{bootstrap}'{more}}}]"
-    return kafka_settings(parse(text, "test", {}).sources[0])
+    (config,) = parse(text, "test", {}).sources
+    assert isinstance(config, KafkaSource)
+    return kafka_settings(config)
 
 
 @pytest.fixture

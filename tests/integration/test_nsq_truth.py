@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from tests.support import nsq_data as data
+from tests.support.consuming import Delivery
 from tests.support.exporter import Exporter, Scrape, nsq_source
 from tests.support.nsq import NsqCluster
 from tests.support.nsq_data import NsqConsumer
 from tests.support.waiting import wait_until
 
-QUICK = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "500ms"}}
+QUICK: dict[str, Any] = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "500ms"}}
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_requeues_and_timeouts_are_redeliveries_and_no_production(
     data.publish_all(url, "poison", [b"v"] * 3)
     tries: list[int] = []
 
-    def outcome(delivery: data.Delivery) -> Any:
+    def outcome(delivery: Delivery) -> Any:
         tries.append(delivery.attempts)
         return "requeue" if delivery.attempts <= 4 else "finish"
 

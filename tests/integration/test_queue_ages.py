@@ -58,7 +58,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seen, d
         nsq = stack.enter_context(NsqCluster())
         url, http = rabbit.amqp_url(), nsq.http_url()
         for kind in ("classic", "quorum"):
-            rabbit_data.declare(url, kind, kind)  # type: ignore[arg-type]
+            rabbit_data.declare(url, kind, kind)
         nsq_data.create_channel(http, "nsq", "c")
         schedule = {"backlog": f"{LOOK:g}s", "latency": f"{LOOK:g}s", "rates": f"{LOOK:g}s"}
         sources = [

@@ -16,7 +16,7 @@ from tests.support.rabbit_data import QueueKind, RabbitConsumer
 from tests.support.rabbitmq import RabbitCluster, quote_name
 from tests.support.waiting import wait_until
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "schedule": {
         "backlog": "300ms",
         "rates": "1s",

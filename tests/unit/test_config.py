@@ -48,7 +48,14 @@ def read(text: str, **environ: str) -> Config:
 
 def source(more: str = "", **environ: str) -> KafkaSource:
     """The one source of a config, with more lines at its end."""
-    return read(SOURCE + more, **environ).sources[0]
+    return clusters(read(SOURCE + more, **environ))[0]
+
+
+def clusters(config: Config) -> list[KafkaSource]:
+    """The sources of a config, which are all Kafka's."""
+    found = [source for source in config.sources if isinstance(source, KafkaSource)]
+    assert len(found) == len(config.sources)
+    return found
 
 
 def refusal(text: str, **environ: str) -> str:
@@ -204,7 +211,7 @@ def test_what_is_not_said_has_its_default() -> None:
     config = read(SOURCE)
     assert (config.listen, config.reload_endpoint) == ("0.0.0.0:9877", False)
     assert (config.log.format, config.log.level) == ("json", "info")
-    (only,) = config.sources
+    (only,) = clusters(config)
     assert only.schedule.model_dump() == {
         "backlog": 10.0,
         "consumers": 30.0,
@@ -255,7 +262,7 @@ def test_other_durations_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a:1,b:2", "[a:1, b:2]", "' a:1 , b:2 '"])
 def test_bootstrap_servers_are_a_list_either_way(text: str) -> None:
-    assert read(SOURCE.replace("kafka-1:9092", text)).sources[0].bootstrap_servers == "a:1,b:2"
+    assert clusters(read(SOURCE.replace("kafka-1:9092", text)))[0].bootstrap_servers == "a:1,b:2"
 
 
 @pytest.mark.parametrize(
@@ -283,7 +290,7 @@ def test_merge_keys_and_anchors_work() -> None:
         "sources:\n  - &first {name: a, system: kafka, bootstrap_servers: 'k:1', hold: 1m}\n"
         "  - {<<: *first, name: b}\n  - <<: [{name: c}, *first]\n    hold: 3m\n"
     )
-    found = [(s.name, s.bootstrap_servers, s.hold) for s in read(text).sources]
+    found = [(s.name, s.bootstrap_servers, s.hold) for s in clusters(read(text))]
     assert found == [("a", "k:1", 60.0), ("b", "k:1", 60.0), ("c", "k:1", 180.0)]
 
 
@@ -462,7 +469,7 @@ def test_variables_serve_typed_keys() -> None:
 def test_client_files_are_read_at_each_call_beside_the_config(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text(SOURCE + "    client_files: {sasl.password: secret}\n")
-    only = load(config, {}).sources[0]
+    only = clusters(load(config, {}))[0]
     for text in ("one", "two "):
         (tmp_path / "secret").write_text(f"{text}\n")
         assert only.client_properties()["sasl.password"] == text
@@ -607,7 +614,7 @@ def accept(properties: dict[str, str]) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_librdkafka_accepts_every_example(path: Path, tmp_path: Path) -> None:
     environ = dict.fromkeys(("KAFKA_PASSWORD", "KAFKA_KEY_PASSWORD"), SECRET)
-    for each in parse(example(path, tmp_path), path.name, environ).sources:
+    for each in clusters(parse(example(path, tmp_path), path.name, environ)):
         accept(each.client_properties())
 
 
@@ -642,7 +649,7 @@ def test_the_full_examples_have_every_key() -> None:
 
 def test_the_full_example_has_every_default() -> None:
     config = load(FULL, {})
-    (full,) = config.sources
+    (full,) = clusters(config)
     needed = {"name": full.name, "bootstrap_servers": full.bootstrap_servers, "system": "kafka"}
     plain = Config.model_validate({"sources": [needed]})
     assert full.model_dump(exclude=GIVEN) == plain.sources[0].model_dump(exclude=GIVEN)

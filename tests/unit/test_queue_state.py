@@ -246,9 +246,9 @@ def test_rates_are_of_what_was_counted_and_stay_elsewhere() -> None:
     world.look(Depth(QUEUE, 0), Depth(other, 0))
     world.count(counts(0, 0, 0), counts(0, 0, 0, place=other))
     world.count(counts(100, 100, 0), counts(50, 50, 0, place=other), after=10)
-    assert sorted(world.shown("mq_consumed_messages_per_second").values()) == [5.0, 10.0]
+    assert set(world.shown("mq_consumed_messages_per_second").values()) == {5.0, 10.0}
     world.count(counts(200, 200, 0), after=10)
-    assert sorted(world.shown("mq_consumed_messages_per_second").values()) == [5.0, 10.0]
+    assert set(world.shown("mq_consumed_messages_per_second").values()) == {5.0, 10.0}
 
 
 def test_series_are_limited_by_whole_subscriptions_the_most_lagging_first() -> None:
