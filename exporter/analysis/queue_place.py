@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.analysis.departures import Arrivals, Departures
+from exporter.analysis.departures import TICK, Arrivals, Departures
 from exporter.analysis.enqueued import Record
 from exporter.model import Counts, Depth, Method
 
@@ -37,6 +37,7 @@ class QueuePlace:
         "_moving",
         "_processed",
         "_record",
+        "_settled_at",
         "_wait",
         "consumers",
         "counted_at",
@@ -73,6 +74,8 @@ class QueuePlace:
         self._arrivals = Arrivals(0)
         self._departures = Departures()
         self._record: Record | None = None
+        self._settled_at = 0.0
+        """When the broker's counts fit together."""
         self._moving = False
         """Whether messages left between the last two counts."""
         self._head: tuple[float, float] | None = None
@@ -107,12 +110,34 @@ class QueuePlace:
         if counts.enqueued is None:
             self._record = None
             return None
+        if self._is_settling(before, counts, at):
+            return None if self._record is None else Moved(0, 0, 0)
         if before is None or self._record is None:
             self._arrivals, self._departures = Arrivals(counts.outstanding), Departures()
             self._processed = 0
             self._record = Record(at, counts.outstanding)
             return Moved(0, 0, 0)
         return self._move(self._record, before, counts, at)
+
+    def _is_settling(self, before: Counts | None, counts: Counts, at: float) -> bool:
+        """Whether the broker's counts do not fit together yet.
+
+        RabbitMQ takes them each at a moment of its own, so that those of a queue that is new, or whose node was
+        restarted, can be some of before and some of now, and some not there at all.
+        """
+        if counts.processed is None:
+            return False
+        if before is None:
+            self._settled_at = at + 2 * TICK
+        elif before.epoch == counts.epoch and (
+            (before.enqueued or 0) > (counts.enqueued or 0)
+            or (before.processed or 0) > counts.processed
+        ):
+            self._settled_at = at + 2 * TICK
+            return True
+        if self._record is None and counts.outstanding == self.lag:
+            self._settled_at = at
+        return at < self._settled_at
 
     def _move(self, record: Record, before: Counts, counts: Counts, at: float) -> Moved:
         published, consumed, redelivered = _movement(before, counts)

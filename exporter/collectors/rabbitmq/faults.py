@@ -63,12 +63,16 @@ def fault_of(error: Any) -> CollectError:
 
 
 def _inner(error: Any) -> BaseException | None:
-    """Return what a connection's error is about, where pika wrapped it."""
-    if not isinstance(error, AMQPConnectionError) or not error.args:
-        return None
-    found = error.args[0]
-    nested = getattr(found, "exception", found)
-    return nested if isinstance(nested, BaseException) else None
+    """Return what a connection's error is about: pika wraps it, as a rule several times."""
+    found: Any = error
+    while True:
+        tried = getattr(found, "exceptions", None) or [getattr(found, "exception", None)]
+        inner = tried[-1]
+        if inner is None and isinstance(found, AMQPConnectionError):
+            inner = next(iter(found.args), None)
+        if not isinstance(inner, BaseException):
+            return None if found is error else found
+        found = inner
 
 
 def _closed(code: int, text: str) -> CollectError:

@@ -1,0 +1,126 @@
+"""What the page says while RabbitMQ nodes die, hang and come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import rabbit_data as data
+from tests.support.exporter import Exporter, Scrape, rabbit_source
+from tests.support.rabbitmq import RabbitCluster
+
+QUICK: dict[str, Any] = {
+    "schedule": {
+        "backlog": "500ms",
+        "rates": "1s",
+        "latency": "1s",
+        "discovery": "2s",
+        "probe": "500ms",
+    },
+    "deadline": "4s",
+    "probe": {"deadline": "2s"},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RabbitCluster]:
+    """Two nodes; each test leaves them running."""
+    with RabbitCluster(2, quick_statistics=True) as cluster:
+        for node in cluster.nodes:
+            data.declare(cluster.amqp_url(node=node), f"on-{node}")
+            data.publish(cluster.amqp_url(node=node), f"on-{node}", 7)
+        yield cluster
+
+
+def lags(page: Scrape) -> dict[str, float]:
+    found = page.find("mq_lag_messages")
+    return {dict(labels)["destination"]: lag for labels, lag in found.items()}
+
+
+BOTH = {"on-0": 7, "on-1": 7}
+
+
+def amqp(cluster: RabbitCluster, node: int) -> str:
+    return f"127.0.0.1:{cluster.port('amqp', node)}"
+
+
+def test_a_killed_node_and_the_one_that_is_left(cluster: RabbitCluster, tmp_path: Path) -> None:
+    """The management API of the dead node comes first in the config: the other one is asked instead."""
+    source = rabbit_source(cluster, **QUICK, hold="6s")
+    source["management_url"] = [cluster.management_url(1), cluster.management_url(0)]
+    with Exporter(tmp_path, [source]) as exporter:
+        exporter.wait(lambda page: lags(page) == BOTH, "both queues")
+        exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
+        exporter.cycles(4)
+        produced = exporter.scrape().find("mq_produced_messages_total")
+        cluster.kill(1)
+        page = exporter.wait(
+            lambda page: page.value("mq_node_up", node=cluster.name(1)) == 0, "the node to be down"
+        )
+        assert page.value("mq_node_up", node=cluster.name(0)) == 1
+        assert page.value("mq_up") == 1
+        exporter.wait(
+            lambda page: page.value("mq_probe_success", node=amqp(cluster, 1)) == 0, "its probe"
+        )
+        assert exporter.scrape().value("mq_probe_success", node=amqp(cluster, 0)) == 1
+        page = exporter.wait(lambda page: lags(page) == {"on-0": 7}, "its queue to be hidden")
+        assert page.value("mq_subscriptions_lost_total", reason="deleted") == 0
+        cluster.restart(1)
+        exporter.wait(lambda page: lags(page) == BOTH, "both queues again")
+        exporter.wait(
+            lambda page: page.value("mq_node_up", node=cluster.name(1)) == 1, "the node to be up"
+        )
+        page = exporter.wait(
+            lambda page: page.value("mq_probe_success", node=amqp(cluster, 1)) == 1, "its probe"
+        )
+        page = exporter.wait(
+            lambda page: len(page.find("mq_produced_messages_total")) == 2, "the counts of both"
+        )
+        assert page.find("mq_produced_messages_total") == produced
+        assert "Connection refused; check amqp_url" in exporter.log()
+
+
+def test_a_node_that_hangs_fails_its_own_probes_only(
+    cluster: RabbitCluster, tmp_path: Path
+) -> None:
+    source = rabbit_source(cluster, **QUICK)
+    with Exporter(tmp_path, [source]) as exporter:
+        exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
+        cluster.pause(1)
+        try:
+            exporter.wait(
+                lambda page: page.value("mq_probe_success", node=amqp(cluster, 1)) == 0, "its probe"
+            )
+            page = exporter.scrape()
+            assert page.value("mq_probe_success", node=amqp(cluster, 0)) == 1
+            failed = {
+                result: page.value("mq_probe_messages_total", node=amqp(cluster, 0), result=result)
+                for result in ("lost", "failed")
+            }
+            assert failed == {"lost": 0, "failed": 0}
+        finally:
+            cluster.resume(1)
+        exporter.wait(lambda page: lags(page) == BOTH, "both queues")
+        exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
+
+
+def test_a_cluster_that_is_down_is_held_then_hidden_and_comes_back(
+    cluster: RabbitCluster, tmp_path: Path
+) -> None:
+    source = rabbit_source(cluster, **QUICK, hold="4s")
+    with Exporter(tmp_path, [source]) as exporter:
+        exporter.wait(lambda page: lags(page) == BOTH, "both queues")
+        for node in reversed(cluster.nodes):
+            cluster.terminate(node)
+        page = exporter.wait(lambda page: page.value("mq_up") == 0, "the source to be down")
+        failures = page.find("mq_collect_failures_total", task="backlog", reason="unreachable")
+        assert sum(failures.values()) >= 1
+        page = exporter.wait(lambda page: lags(page) == {}, "the held values to end")
+        assert set(page.find("mq_node_up").values()) == {0}
+        cluster.restart_all()
+        page = exporter.wait(lambda page: lags(page) == BOTH, "both queues again", 180)
+        assert page.value("mq_up") == 1
+        assert sum(page.find("mq_subscriptions_lost_total").values()) == 0
