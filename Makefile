@@ -12,10 +12,10 @@ DEV := .venv/.dev
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 GENERATED := docs/metrics.md config/schema.json
 
-.PHONY: help demo test lint format generate bench lock clean
+.PHONY: help demo test lint format generate bench bench-queues soak lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## Run the exporter against brokers of its own, and show what it sees
 	@trap : INT; $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
@@ -43,9 +43,17 @@ format: $(DEV) ## Format the code, and correct what can be corrected by itself
 generate: $(DEV) ## Write the generated files anew: the metrics' documentation and the config schema
 	$(PY) scripts/generate.py
 
-bench: $(DEV) ## Measure the exporter (ARGS="..." for its options)
+bench: $(DEV) ## Measure the exporter on Kafka (ARGS="..." for its options)
 	@scripts/install-test-tools
 	@$(PY) -m bench $(ARGS)
+
+bench-queues: $(DEV) ## Measure the exporter on RabbitMQ and NSQ
+	@scripts/install-test-tools
+	@$(PY) -m bench.queues $(ARGS)
+
+soak: $(DEV) ## Run all three systems for an hour, kill brokers in turn, compare every number (ARGS="--minutes 10")
+	@scripts/install-test-tools
+	@$(PY) -m bench.soak $(ARGS)
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock
