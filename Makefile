@@ -18,7 +18,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## Run the exporter against brokers of its own, and show what it sees
-	@trap : INT; $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
+	@trap : INT; PATH="$$PATH:$(firstword $(wildcard $(CURDIR)/.cache/nsq-*))" $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
 
 test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools

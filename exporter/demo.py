@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +20,8 @@ from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.config import KafkaSource, Source, parse
 from exporter.daemon import Daemon
 from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.embedded_nsq import EmbeddedNsq
+from exporter.embedded_rabbitmq import EmbeddedRabbit
 from exporter.model import Collector
 from exporter.top import watch
 
@@ -32,6 +38,8 @@ sources:
 """
 STOP_SECONDS = 1.5
 """Time given to everything to end after Ctrl-C; then the process ends all the same."""
+OTHERS = (EmbeddedNsq, EmbeddedRabbit)
+"""Servers that join where they are found."""
 
 
 def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
@@ -41,18 +49,23 @@ def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
         signal.signal(number, lambda *_: stop.set())
     logs.configure("console", "error")
     cluster = EmbeddedKafka()
+    others = [kind() for kind in OTHERS if kind.found()]
     text = CONFIG.format(
         listen=free(listen),
         bootstrap_servers=cluster.bootstrap_servers,
         groups=[reader.group for reader in READERS],
     )
+    text += "".join(other.source() for other in others)
     config = parse(text, "demo", os.environ)
     cluster.make_topic(config.sources[0].probe.destination)
     workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
     daemon = Daemon(config, make=demo_collector)
     workload.start()
     daemon.start()
-    _introduce(console, config.listen, cluster.bootstrap_servers)
+    folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-demo-"))
+    for other in others:
+        other.start(folder / other.name)
+    _introduce(console, config.listen, cluster.bootstrap_servers, others)
     if seconds is not None:
         timer = threading.Timer(seconds, stop.set)
         timer.daemon = True
@@ -70,6 +83,9 @@ def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
     ender.start()
     for source in daemon.sources.values():
         source.stop()
+    for other in others:
+        other.stop()
+    shutil.rmtree(folder, ignore_errors=True)
     workload.stop(STOP_SECONDS)
     daemon.stop()
     os._exit(code)
@@ -98,7 +114,12 @@ def demo_collector(config: Source) -> Collector:
     return KafkaCollector(kafka_settings(config), name_partitions=True)
 
 
-def _introduce(console: Console, listen: str, bootstrap_servers: str) -> None:
+def _introduce(
+    console: Console,
+    listen: str,
+    bootstrap_servers: str,
+    others: Sequence[EmbeddedNsq | EmbeddedRabbit],
+) -> None:
     console.print(
         f"[bold]mq-lag-exporter demo[/]: an embedded Kafka cluster on {bootstrap_servers}"
     )
@@ -108,4 +129,6 @@ def _introduce(console: Console, listen: str, bootstrap_servers: str) -> None:
         console.print(
             f"  group [cyan]{reader.group}[/] reads [cyan]{reader.topic}[/] and {reader.story}"
         )
+    for other in others:
+        console.print(f"  source [cyan]{other.name}[/] is {other.story}")
     console.print("Ctrl-C stops all of it.\n")

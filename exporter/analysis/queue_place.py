@@ -31,6 +31,7 @@ class QueuePlace:
     __slots__ = (
         "_arrivals",
         "_departures",
+        "_empty_at",
         "_head",
         "_last",
         "_method",
@@ -74,6 +75,8 @@ class QueuePlace:
         self._arrivals = Arrivals(0)
         self._departures = Departures()
         self._record: Record | None = None
+        self._empty_at: float | None = None
+        """When it was last seen empty."""
         self._settled_at = 0.0
         """When the broker's counts fit together."""
         self._moving = False
@@ -89,6 +92,8 @@ class QueuePlace:
         if depth.lag is None:
             return
         self.lag = depth.lag
+        if depth.lag == 0:
+            self._empty_at = now
         self.unacknowledged = depth.unacknowledged
         self.deferred = depth.deferred
         self.paused = depth.paused
@@ -115,9 +120,17 @@ class QueuePlace:
         if before is None or self._record is None:
             self._arrivals, self._departures = Arrivals(counts.outstanding), Departures()
             self._processed = 0
-            self._record = Record(at, counts.outstanding)
+            self._record = self._new_record(counts.outstanding, at)
             return Moved(0, 0, 0)
         return self._move(self._record, before, counts, at)
+
+    def _new_record(self, outstanding: int, at: float) -> Record:
+        """Begin a record: when the place was seen empty, nothing that waits in it now had come."""
+        if self._empty_at is None or self._empty_at >= at:
+            return Record(at, outstanding)
+        record = Record(self._empty_at, 0)
+        record.add(at, outstanding)
+        return record
 
     def _is_settling(self, before: Counts | None, counts: Counts, at: float) -> bool:
         """Whether the broker's counts do not fit together yet.

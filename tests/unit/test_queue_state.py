@@ -127,6 +127,15 @@ def test_the_age_of_what_came_since_the_first_look() -> None:
     ]
 
 
+def test_what_was_seen_empty_has_an_age_though_its_counts_came_later() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.look(Depth(QUEUE, 4))
+    world.count(counts(4, 0, 4), after=5)
+    world.look(Depth(QUEUE, 4), after=100)
+    assert world.value("mq_lag_seconds") == pytest.approx(113, abs=2)
+
+
 def test_what_was_there_before_has_an_age_only_by_its_timestamp() -> None:
     world = World()
     world.look(Depth(QUEUE, 4))

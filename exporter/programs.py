@@ -1,0 +1,63 @@
+"""Servers that are programs on this machine: found, started and ended, for the demo."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+BELOW_EPHEMERAL = range(21_000, 32_000)
+"""Above are the ports of clients, which come and go."""
+_candidates = iter(BELOW_EPHEMERAL)
+
+
+def find(name: str, *folders: str) -> str | None:
+    """Return a program of that name in one of the folders, or in PATH."""
+    for folder in folders:
+        path = Path(folder) / name
+        if os.access(path, os.X_OK):
+            return str(path)
+    return shutil.which(name)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface that nobody listens on now, and that were not returned before."""
+    found: list[int] = []
+    with ExitStack() as held:
+        for port in _candidates:
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                break
+    return found
+
+
+class Program:
+    """A process that writes to a log, and ends with `end`."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - a server that was found on this machine
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                process_group=0,  # a Ctrl-C is for the demo, which then ends its servers
+            )
+
+    def end(self) -> None:
+        """End the process at once: it has nothing that anybody wants to keep."""
+        self._process.kill()
+        self._process.wait()
