@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 
 import pytest
 import requests
+import rstream
 
 from tests.support import rabbit_data as data
 from tests.support.exporter import Exporter, Scrape, rabbit_source
 from tests.support.rabbit_data import QueueKind, RabbitConsumer
-from tests.support.rabbitmq import RabbitCluster, quote_name
+from tests.support.rabbitmq import RabbitCluster, password_of, quote_name
 from tests.support.waiting import wait_until
 
 QUICK: dict[str, Any] = {
@@ -328,6 +330,72 @@ def test_a_stream_is_no_backlog(rabbitmq: RabbitCluster, exporter: Exporter) -> 
         )
         page = exporter.cycles(2)
     assert page.find("mq_lag_messages", destination="stream") == {}
+
+
+def test_a_consumer_of_a_stream_lags_by_what_was_not_sent_to_it(
+    rabbitmq: RabbitCluster, exporter: Exporter
+) -> None:
+    asyncio.run(_stream(rabbitmq, exporter, "stream-lag"))
+
+
+CHUNK = 400
+"""Messages that the broker stores and sends together, at the most here; it tells positions by the first of them."""
+
+
+async def _stream(rabbitmq: RabbitCluster, exporter: Exporter, stream: str) -> None:
+    """Publish, read slowly, read all; the exporter is asked in a thread, so that the clients go on."""
+    login: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": rabbitmq.port("stream"),
+        "username": "admin",
+        "password": password_of("admin"),
+    }
+    go_on, received = asyncio.Event(), 0
+
+    async def take(message: Any, context: Any) -> None:
+        nonlocal received
+        received += 1
+        if received > 100:
+            await go_on.wait()
+
+    async with rstream.Producer(**login) as producer:
+        await producer.create_stream(stream)
+        for _ in range(60):  # as many chunks
+            await producer.send_batch(stream, [rstream.AMQPMessage(body=b"x")] * 50)
+        consumer = rstream.Consumer(**login)
+        await consumer.start()
+        first = rstream.ConsumerOffsetSpecification(rstream.OffsetType.FIRST, None)
+        await consumer.subscribe(
+            stream, take, decoder=rstream.amqp_decoder, offset_specification=first
+        )
+        reading = asyncio.create_task(consumer.run())
+        page = await asyncio.to_thread(
+            exporter.wait,
+            lambda page: (page.value("mq_log_end_offset", destination=stream) or 0) > 3_000 - CHUNK,
+            "all of it",
+        )
+        lag = page.value("mq_lag_messages", destination=stream)
+        end = page.value("mq_log_end_offset", destination=stream)
+        committed = page.value("mq_committed_offset", destination=stream)
+        assert lag is not None
+        assert end is not None
+        assert committed is not None
+        (seen,) = await asyncio.to_thread(rabbitmq.api, "GET", "stream/consumers")
+        assert lag == pytest.approx(3_000 - seen["consumed"], abs=CHUNK)
+        assert lag == end - committed
+        assert page.value("mq_consumers", destination=stream) == 1
+        go_on.set()
+        await asyncio.to_thread(
+            settled, exporter, {"mq_lag_messages": 0, "mq_lag_seconds": 0}, destination=stream
+        )
+        assert received > 2_900
+        await consumer.close()
+        reading.cancel()
+        await asyncio.to_thread(
+            exporter.wait,
+            lambda page: page.find("mq_lag_messages", destination=stream) == {},
+            "the consumer to be gone",
+        )
 
 
 def test_the_plugins_page_says_the_same(rabbitmq: RabbitCluster, tmp_path: Path) -> None:
