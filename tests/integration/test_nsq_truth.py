@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import nsq_data as data
 from tests.support.consuming import Delivery
-from tests.support.exporter import Exporter, Scrape, nsq_source
+from tests.support.exporter import Exporter, Scrape, nsq_source, settled
 from tests.support.nsq import NsqCluster
 from tests.support.nsq_data import NsqConsumer
 from tests.support.waiting import wait_until
@@ -29,20 +29,6 @@ def exporter(nsq: NsqCluster, tmp_path: Path) -> Iterator[Exporter]:
 def node(nsq: NsqCluster, nsqd: str) -> str:
     """What a node is called: its broadcast address and HTTP port."""
     return nsq.http_url(nsqd).removeprefix("http://")
-
-
-def settled(exporter: Exporter, wanted: dict[str, float | None], **labels: str) -> Scrape:
-    """The first page on which these metrics have these values."""
-
-    def holds(page: Scrape) -> bool:
-        return {name: page.value(name, **labels) for name in wanted} == wanted
-
-    try:
-        return exporter.wait(holds, f"{wanted} of {labels}", 30)
-    except TimeoutError:
-        page = exporter.scrape()
-        assert {name: page.value(name, **labels) for name in wanted} == wanted
-        raise
 
 
 def test_a_channel_at_two_nodes(nsq: NsqCluster, exporter: Exporter) -> None:

@@ -13,7 +13,7 @@ import requests
 import rstream
 
 from tests.support import rabbit_data as data
-from tests.support.exporter import Exporter, Scrape, rabbit_source
+from tests.support.exporter import Exporter, Scrape, rabbit_source, settled
 from tests.support.rabbit_data import QueueKind, RabbitConsumer
 from tests.support.rabbitmq import RabbitCluster, password_of, quote_name
 from tests.support.waiting import wait_until
@@ -39,19 +39,6 @@ def exporter(
     with Exporter(tmp_path_factory.mktemp("rabbit"), [source]) as exporter:
         exporter.wait(lambda page: page.value("mq_up") == 1, "the source to be up")
         yield exporter
-
-
-def settled(exporter: Exporter, wanted: dict[str, float | None], **labels: str) -> Scrape:
-    """The first page on which these metrics have these values."""
-
-    def seen(page: Scrape) -> dict[str, float | None]:
-        return {name: page.value(name, **labels) for name in wanted}
-
-    try:
-        return exporter.wait(lambda page: seen(page) == wanted, f"{wanted} of {labels}", 40)
-    except TimeoutError:
-        assert seen(exporter.scrape()) == wanted
-        raise
 
 
 def known(exporter: Exporter, queue: str) -> None:

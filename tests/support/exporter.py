@@ -196,6 +196,19 @@ class Exporter:
             return False
 
 
+def settled(exporter: Exporter, wanted: Mapping[str, float | None], **labels: str) -> Scrape:
+    """The first page on which these metrics have these values; None is no series with these labels."""
+
+    def seen(page: Scrape) -> dict[str, float | None]:
+        return {name: page.value(name, **labels) for name in wanted}
+
+    try:
+        return exporter.wait(lambda page: seen(page) == wanted, f"{wanted} of {labels}", 60)
+    except TimeoutError:
+        assert seen(exporter.scrape()) == wanted
+        raise
+
+
 def kafka_source(bootstrap: str, name: str = "test", **more: Any) -> dict[str, Any]:
     """A source of a config."""
     return {"name": name, "system": "kafka", "bootstrap_servers": bootstrap, **more}
