@@ -58,14 +58,26 @@ class HttpClient:
 
     def get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None) -> bytes:
         """Return the answer's body. Raises `CollectError`."""
-        session = self._session(url)
+        reused = getattr(self._local, "session", None) is not None
         try:
-            return _fetch(session, url, deadline, params)
-        except CollectError:
-            raise
+            return self._get(url, deadline, params)
         except (requests.RequestException, Urllib3Error, OSError) as error:
+            fault = _fault(url, error)
+        if reused and fault.reason == "unreachable" and deadline.remaining() > 0:
+            # The server may have closed a connection that nobody used for a while, or was restarted since.
+            try:
+                return self._get(url, deadline, params)
+            except (requests.RequestException, Urllib3Error, OSError) as error:
+                fault = _fault(url, error)
+        raise fault
+
+    def _get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None) -> bytes:
+        """Return the answer's body; after a failure, the next request connects anew."""
+        try:
+            return _fetch(self._session(url), url, deadline, params)
+        except (requests.RequestException, Urllib3Error, OSError):
             self._forget()
-            raise _fault(url, error) from None
+            raise
 
     def _session(self, url: str) -> requests.Session:
         """Return this thread's session. Secrets and certificates are read when it is made."""

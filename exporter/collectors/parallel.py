@@ -13,16 +13,23 @@ THREADS = 8
 T = TypeVar("T")
 
 
-def all_at_once(calls: Sequence[Callable[[], T]]) -> list[T | CollectError]:
-    """Return what each call returned, or the `CollectError` that it raised, in their order."""
+class Pool:
+    """Threads that stay, and with them the connections that each of them has."""
 
-    def answer(call: Callable[[], T]) -> T | CollectError:
-        try:
-            return call()
-        except CollectError as error:
-            return error
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS)
 
-    if len(calls) < 2:  # noqa: PLR2004 - nothing to do at the same time
-        return [answer(call) for call in calls]
-    with ThreadPoolExecutor(min(THREADS, len(calls))) as threads:
-        return list(threads.map(answer, calls))
+    def all_at_once(self, calls: Sequence[Callable[[], T]]) -> list[T | CollectError]:
+        """Return what each call returned, or the `CollectError` that it raised, in their order."""
+
+        def answer(call: Callable[[], T]) -> T | CollectError:
+            try:
+                return call()
+            except CollectError as error:
+                return error
+
+        return list(self._threads.map(answer, calls))
+
+    def close(self) -> None:
+        """Let the threads end when they have nothing to do."""
+        self._threads.shutdown(wait=False)

@@ -185,6 +185,19 @@ def test_an_answer_that_ends_too_soon(listener: Listener) -> None:
     assert failure(listener.url).reason in ("unreachable", "invalid")
 
 
+def test_a_connection_that_was_closed_meanwhile_is_no_failure(listener: Listener) -> None:
+    kept = HEAD + b"Content-Length: 1\r\n\r\n1"
+
+    def answer_and_leave(connection: socket.socket) -> None:
+        connection.sendall(kept)
+        connection.recv(1)  # the next request, which gets no answer
+
+    listener.answer = answer_and_leave
+    session = client()
+    for _ in range(4):
+        assert session.get_json(listener.url, Until(20)) == 1
+
+
 def test_a_giant_answer_is_given_up(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MOST_BYTES", 1 << 20)
     sent = 0

@@ -15,7 +15,7 @@ from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
-from exporter.collectors.parallel import all_at_once
+from exporter.collectors.parallel import Pool
 from exporter.model import (
     CollectError,
     Deadline,
@@ -49,6 +49,7 @@ class NsqCollector:
         }
         self._settings = settings
         self._http = HttpClient(settings.name, settings.tls, settings.login)
+        self._pool = Pool()
         self._selection = Selection(settings)
         self._finished = Finished()
         self._lock = threading.Lock()
@@ -64,7 +65,7 @@ class NsqCollector:
 
     def discovery(self, deadline: Deadline) -> Facts:
         """Find the nsqds."""
-        listing = discover(self._settings, self._http, deadline)
+        listing = discover(self._settings, self._http, self._pool, deadline)
         with self._lock:
             self._known.take(listing)
             self._discovered = True
@@ -77,7 +78,7 @@ class NsqCollector:
         with self._lock:
             nodes = dict(self._known.nodes)
         at = time.monotonic()
-        answers = all_at_once(
+        answers = self._pool.all_at_once(
             [
                 partial(
                     self._read, node, Share(deadline, SILENT if name in self._silent else SHARE)
@@ -110,7 +111,7 @@ class NsqCollector:
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
         try:
-            listing = discover(self._settings, self._http, deadline)
+            listing = discover(self._settings, self._http, self._pool, deadline)
         except CollectError as error:
             return [Finding("connection", ok=False, detail=str(error), required=True)]
         findings = [
@@ -121,7 +122,9 @@ class NsqCollector:
             ),
         ]
         nodes = listing.nodes
-        answers = all_at_once([partial(self._read, node, deadline) for node in nodes.values()])
+        answers = self._pool.all_at_once(
+            [partial(self._read, node, deadline) for node in nodes.values()]
+        )
         for name, answer in zip(nodes, answers, strict=True):
             findings += _findings(name, answer)
         if self._settings.probe:
@@ -131,6 +134,7 @@ class NsqCollector:
     def close(self) -> None:
         """Leave the probes' topics, which go with that."""
         self._prober.close()
+        self._pool.close()
 
     def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
         params = {"format": "json", "include_mem": "false"}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.parallel import all_at_once
+from exporter.collectors.parallel import Pool
 from exporter.model import CollectError, Deadline, Problem
 
 GONE_AFTER = 2
@@ -75,7 +75,7 @@ class Known:
         return gone
 
 
-def discover(settings: NsqSettings, http: HttpClient, deadline: Deadline) -> Listing:
+def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Deadline) -> Listing:
     """Ask all nsqlookupds, and each nsqd of the config, at the same time. Raises `CollectError` where none answers."""
     lookupds = [each for url in settings.lookupds for each in addresses(url)]
     nsqds = [each for url in settings.nsqds for each in addresses(url)]
@@ -83,7 +83,7 @@ def discover(settings: NsqSettings, http: HttpClient, deadline: Deadline) -> Lis
         *((url, _get(http, f"{url}/nodes", deadline)) for url in lookupds),
         *((url, _get(http, f"{url}/info", deadline)) for url in nsqds),
     ]
-    answers = all_at_once([call for _, call in asked])
+    answers = pool.all_at_once([call for _, call in asked])
     problems: list[Problem] = []
     found: dict[str, list[Nsqd]] = {}
     complete = True

@@ -11,7 +11,7 @@ import structlog
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
-from exporter.collectors.parallel import all_at_once
+from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
@@ -73,6 +73,7 @@ class RabbitCollector:
         }
         self._settings = settings
         self._http = HttpClient(settings.name, settings.tls, settings.login)
+        self._pool = Pool()
         self._api = ManagementApi(self._http, settings.management)
         self._selection = Selection(settings)
         self._prober = RabbitProber(settings)
@@ -137,7 +138,7 @@ class RabbitCollector:
         """Read what was counted in the queues with a backlog, so that their ages are exact."""
         at, now = time.monotonic(), time.time()
         names = self._lagging
-        answers = all_at_once([partial(self._one, name, deadline) for name in names])
+        answers = self._pool.all_at_once([partial(self._one, name, deadline) for name in names])
         counts: list[Counts] = []
         problems: list[Problem] = []
         for name, answer in zip(names, answers, strict=True):
@@ -171,6 +172,7 @@ class RabbitCollector:
     def close(self) -> None:
         """Close the probes' connections; their queues go with them."""
         self._prober.close()
+        self._pool.close()
 
     # Steps
 
@@ -190,7 +192,7 @@ class RabbitCollector:
         urls = self._settings.prometheus
         known = self._known
         part = Share(deadline, LISTING_SHARE / 2)
-        answers = all_at_once([partial(self._page, url, known, part) for url in urls])
+        answers = self._pool.all_at_once([partial(self._page, url, known, part) for url in urls])
         found: dict[Name, tuple[int, int]] = {}
         for url, answer in zip(urls, answers, strict=True):
             if isinstance(answer, CollectError):

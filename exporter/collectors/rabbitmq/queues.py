@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -42,12 +43,13 @@ class Queue(NamedTuple):
 
 
 class Selection:
-    """The filters of one source, decided once a name."""
+    """The filters of one source, decided once a name. Safe to use from the threads of all tasks."""
 
     def __init__(self, settings: RabbitSettings) -> None:
         self._settings = settings
         self._vhosts: dict[str, bool] = {}
         self._queues: dict[Name, bool] = {}
+        self._lock = threading.Lock()
 
     def vhost(self, name: str) -> bool:
         """Whether the vhost is to be shown."""
@@ -59,15 +61,17 @@ class Selection:
     def queue(self, row: Mapping[str, Any]) -> bool:
         """Whether the queue is to be shown."""
         name = (str(row["vhost"]), str(row["name"]))
-        found = self._queues.get(name)
-        if found is None:
-            found = self._queues[name] = self._wants(row, *name)
+        with self._lock:
+            found = self._queues.get(name)
+            if found is None:
+                found = self._queues[name] = self._wants(row, *name)
         return found
 
     def keep(self, names: set[Name]) -> None:
         """Forget all other queues: one may come again as another kind."""
-        if len(self._queues) > len(names):
-            self._queues = {name: found for name, found in self._queues.items() if name in names}
+        with self._lock:
+            for name in [name for name in self._queues if name not in names]:
+                del self._queues[name]
 
     def _wants(self, row: Mapping[str, Any], vhost: str, queue: str) -> bool:
         settings = self._settings
