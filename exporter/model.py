@@ -236,8 +236,6 @@ class Counts(NamedTuple):
     """Seconds since the timestamp that its producer gave to the message at the head."""
     wait: float | None = None
     """Seconds from enqueue to finish of the slowest messages lately, as the broker measured them."""
-    leaks: bool = False
-    """Whether messages leave it in other ways too: they expire, or a limit drops them."""
     dropped: int | None = None
     """Messages that it let go without a consumer, where that can be told."""
     epoch: int = 0

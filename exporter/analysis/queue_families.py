@@ -95,6 +95,12 @@ def _queue_families(
             ]
             return family(name, [part.label for part in parts], shown)
         sums = [_sum([values[part.slot] for part in queue.parts.values()]) for queue in queues]
+        if values is table.values:
+            # A counter does not fall when a part of it goes.
+            sums = [
+                None if total is None else total + queue.retired
+                for total, queue in zip(sums, queues, strict=True)
+            ]
         return family(name, labels, sums)
 
     return [

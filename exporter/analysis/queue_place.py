@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter.analysis.departures import TICK, Arrivals, Departures
+from exporter.analysis.arrivals import TICK, Arrivals
 from exporter.analysis.enqueued import Record
 from exporter.model import Counts, Depth, Method
 
@@ -30,10 +30,11 @@ class QueuePlace:
 
     __slots__ = (
         "_arrivals",
-        "_departures",
+        "_counted_left",
         "_empty_at",
         "_head",
         "_last",
+        "_left",
         "_method",
         "_moving",
         "_processed",
@@ -73,7 +74,10 @@ class QueuePlace:
         self._last: Counts | None = None
         self._processed = 0
         self._arrivals = Arrivals(0)
-        self._departures = Departures()
+        self._left = 0
+        """How many have left since the first look, at the least."""
+        self._counted_left = 0
+        """The same when the counts were last read."""
         self._record: Record | None = None
         self._empty_at: float | None = None
         """When it was last seen empty."""
@@ -86,11 +90,15 @@ class QueuePlace:
         self._wait: float | None = None
         self._method: Method = "estimate"
 
-    def depth(self, depth: Depth, now: float) -> None:
-        """Take what waits now; what could not be read stays as it is."""
+    def depth(self, depth: Depth, now: float) -> int:
+        """Take what waits now; what could not be read stays as it is. Return how many more must have come than was counted.
+
+        The broker's counts are of some moments ago, and what waits is of now. So what was processed by then and what
+        waits now can't be more than what has come in, and what had come in by then less what waits now can't be more than what has left.
+        """
         self.missing = 0
         if depth.lag is None:
-            return
+            return 0
         self.lag = depth.lag
         if depth.lag == 0:
             self._empty_at = now
@@ -98,6 +106,16 @@ class QueuePlace:
         self.deferred = depth.deferred
         self.paused = depth.paused
         self.read_at = now
+        if self._record is None or self._last is None or now < self._settled_at:
+            return 0
+        if self._last.processed is None:
+            return 0  # its counts are of one moment
+        waiting = depth.lag + (depth.deferred or 0)
+        came = self._arrivals.at_least(self._processed + waiting)
+        if came:
+            self._record.add(now, came)
+        self._left = max(self._left, self._arrivals.value - waiting)
+        return came
 
     def count(self, counts: Counts, at: float) -> Moved | None:
         """Take what the broker has counted; return what moved, None where that can't be told.
@@ -118,8 +136,8 @@ class QueuePlace:
         if self._is_settling(before, counts, at):
             return None if self._record is None else Moved(0, 0, 0)
         if before is None or self._record is None:
-            self._arrivals, self._departures = Arrivals(counts.outstanding), Departures()
-            self._processed = 0
+            self._arrivals = Arrivals(counts.outstanding)
+            self._processed = self._left = self._counted_left = 0
             self._record = self._new_record(counts.outstanding, at)
             return Moved(0, 0, 0)
         return self._move(self._record, before, counts, at)
@@ -155,33 +173,22 @@ class QueuePlace:
     def _move(self, record: Record, before: Counts, counts: Counts, at: float) -> Moved:
         published, consumed, redelivered = _movement(before, counts)
         self._processed += consumed
-        gone = self._departures.value
-        if counts.processed is None:
-            least = gone + counts.outstanding
-        else:
-            least = self._departures.least_came(self._processed, counts.outstanding)
-        came = self._arrivals.look(published, least, consumed, at)
-        record.add(at, came)
+        came = self._arrivals.published(published, consumed, at)
         if counts.processed is None:
             # Counted in one moment, so it can't be off; what was lost with a node that died has left, too.
-            left = max(self._arrivals.value - counts.outstanding, gone)
-            self._departures.value = left
+            came += self._arrivals.at_least(self._left + counts.outstanding)
+            self._left = max(self._arrivals.value - counts.outstanding, self._left)
         else:
-            left = self._departures.look(
-                came=self._arrivals.value,
-                outstanding=counts.outstanding,
-                processed=self._processed,
-                moved=max(came, consumed),
-                leaks=counts.leaks,
-                now=at,
-            )
-        self._moving = left > gone
+            self._left = max(self._left, min(self._processed, self._arrivals.value))
+        record.add(at, came)
+        self._moving = self._left > self._counted_left
+        self._counted_left = self._left
         moved = Moved(came, consumed, redelivered)
-        if consumed > 0 and left > gone:
-            enqueued_at = record.time_of(left)
+        if consumed > 0 and self._moving:
+            enqueued_at = record.time_of(self._left)
             if enqueued_at is not None:
                 moved.latency = max(at - enqueued_at, 0.0)
-        record.forget(left)
+        record.forget(self._left)
         return moved
 
     def age(self, now: float, wanted: Method | None) -> float | None:
@@ -235,19 +242,12 @@ class QueuePlace:
         record = self._record
         if record is None:
             return None
-        number = self._departures.value + 1
+        number = self._left + 1
         if number > record.total:
             # It came after the counts were taken, at any moment since.
             return (now - record.last) / 2
         enqueued_at = record.time_of(number)
-        if enqueued_at is None:
-            return None
-        # What waits now may be known better than the counts: at least all but so many of those that came have left.
-        if self.lag is not None:
-            latest = record.time_of(record.total - self.lag + 1)
-            if latest is not None:
-                enqueued_at = max(enqueued_at, latest)
-        return now - enqueued_at
+        return None if enqueued_at is None else now - enqueued_at
 
 
 def _movement(before: Counts, now: Counts) -> tuple[int, int, int]:

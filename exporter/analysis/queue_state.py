@@ -80,7 +80,9 @@ class QueueState:
         self.alarms = look.alarms
         seen = {depth.place for depth in look.depths}
         for depth in look.depths:
-            self._place(depth.place, now).depth(depth, now)
+            came = self._place(depth.place, now).depth(depth, now)
+            if came:
+                self._came(depth.place, came, now)
         for produced in look.produced:
             self._produced(produced, now)
         self._counts(look.counts, now)
@@ -138,6 +140,14 @@ class QueueState:
 
     # Counts
 
+    def _came(self, place: Place, count: int, now: float) -> None:
+        """Count messages that came in without being counted by the broker, or before it did."""
+        subscription = self.subscriptions[place[:3]]
+        moved = Moved(count, 0, 0)
+        subscription.take(moved)
+        if place.group is None and place.partition is None:
+            self._produced_by(subscription.queue, moved, now)
+
     def _counts(self, counts: Sequence[Counts], at: float) -> None:
         touched: dict[SubscriptionKey, tuple[bool, bool]] = {}
         for each in counts:
@@ -164,13 +174,17 @@ class QueueState:
             return
         if subscription.latency is None:
             group = subscription.group
-            named = group is not None and self.followed.group(group)
+            named = self._is_named(subscription)
             if not named and self._latencies >= self.followed.limit:
                 return
             self._latencies += not named
             labels = labels_of(subscription.queue.vhost, subscription.queue.name, group)
             subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
         subscription.latency.observe(moved.latency)
+
+    def _is_named(self, subscription: QueueSubscription) -> bool:
+        """Whether the config names it: it has a histogram beside the limit."""
+        return subscription.group is not None and self.followed.group(subscription.group)
 
     def _part(self, queue: Queue, partition: str | None, now: float) -> QueuePart:
         part = queue.parts.get(partition)
@@ -252,7 +266,7 @@ class QueueState:
             self.losses[reason] += 1
         if not subscription.places:
             del self.subscriptions[key]
-            self._latencies -= subscription.latency is not None
+            self._latencies -= subscription.latency is not None and not self._is_named(subscription)
             subscription.release()
 
     def _forget_queues(self, look: QueueLook) -> None:
@@ -265,7 +279,9 @@ class QueueState:
             for partition in list(queue.parts):
                 read = partition in look.vanished or partition in look.whole
                 if read and (*key, partition) not in used:
-                    self.queue_produced.release(queue.parts.pop(partition).slot)
+                    slot = queue.parts.pop(partition).slot
+                    queue.retired += self.queue_produced.values[slot]
+                    self.queue_produced.release(slot)
             if not queue.parts and key not in alive:
                 del self.queues[key]
 

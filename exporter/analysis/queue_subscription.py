@@ -15,7 +15,7 @@ from exporter.model import Method
 class Queue:
     """A destination: how many messages were produced to each of its parts, and how large they are."""
 
-    __slots__ = ("end", "label", "mean_size", "name", "parts", "start", "vhost")
+    __slots__ = ("end", "label", "mean_size", "name", "parts", "retired", "start", "vhost")
 
     def __init__(self, vhost: str | None, name: str, label: str) -> None:
         self.vhost: Final = vhost
@@ -23,6 +23,8 @@ class Queue:
         self.label: Final = label
         """Text of the destination's labels."""
         self.parts: dict[str | None, QueuePart] = {}
+        self.retired = 0
+        """Messages produced to parts that are no more."""
         self.mean_size: float | None = None
         """Bytes."""
         self.start: int | None = None

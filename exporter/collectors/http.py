@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from exporter.collectors.access import SHOWN, Login, Tls, reason_of
-from exporter.model import CollectError, Deadline
+from exporter.model import CollectError, Deadline, Reason
 
 MOST_BYTES = 256 << 20
 """Of one answer, after decompression: more than a broker with a million queues says."""
@@ -35,14 +34,29 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
 
 
+class StatusError(CollectError):
+    """The server answered with another status than 200."""
+
+    def __init__(self, reason: Reason, message: str, status: int) -> None:
+        super().__init__(reason, message)
+        self.status = status
+
+
+class _Session(requests.Session):
+    """A session, and whether an answer came by it already."""
+
+    used = False
+
+
 class HttpClient:
-    """GETs from one source's servers. Safe to use from many threads: each has connections of its own."""
+    """GETs from one source's servers. Safe to use from many threads; connections are kept from run to run."""
 
     def __init__(self, source: str, tls: Tls, login: Login) -> None:
         self._key = f"sources[{source}]"
         self._tls = tls
         self._login = login
-        self._local = threading.local()
+        self._idle: list[_Session] = []
+        """Sessions that nobody uses now; taking from a list and adding to it are atomic."""
 
     def get_json(
         self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None
@@ -57,48 +71,40 @@ class HttpClient:
             ) from None
 
     def get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None) -> bytes:
-        """Return the answer's body. Raises `CollectError`."""
-        reused = getattr(self._local, "session", None) is not None
-        try:
-            return self._get(url, deadline, params)
-        except (requests.RequestException, Urllib3Error, OSError) as error:
-            fault = _fault(url, error)
-        if reused and fault.reason == "unreachable" and deadline.remaining() > 0:
-            # The server may have closed a connection that nobody used for a while, or was restarted since.
+        """Return the answer's body. Raises `CollectError`, `StatusError` where there was an answer."""
+        while True:
+            session = self._session(url)
+            reused = session.used
             try:
-                return self._get(url, deadline, params)
+                body = _fetch(session, url, deadline, params)
+            except CollectError:
+                session.close()
+                raise
             except (requests.RequestException, Urllib3Error, OSError) as error:
+                session.close()
                 fault = _fault(url, error)
-        raise fault
+                if reused and fault.reason == "unreachable" and deadline.remaining() > 0:
+                    # Closed by the server since nobody used it for a while, or because it was restarted.
+                    continue
+            else:
+                session.used = True
+                self._idle.append(session)
+                return body
+            raise fault
 
-    def _get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None) -> bytes:
-        """Return the answer's body; after a failure, the next request connects anew."""
+    def _session(self, url: str) -> _Session:
+        """Return a session for one request. Secrets and certificates are read when it is made."""
         try:
-            return _fetch(self._session(url), url, deadline, params)
-        except (requests.RequestException, Urllib3Error, OSError):
-            self._forget()
-            raise
-
-    def _session(self, url: str) -> requests.Session:
-        """Return this thread's session. Secrets and certificates are read when it is made."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
+            session = self._idle.pop()
+        except IndexError:
+            session = _Session()
             session.trust_env = False  # no proxy and no .netrc of whoever started us
-            if url.startswith("https:"):
-                session.mount("https://", _Adapter(self._tls))
             login = self._login.read(self._key)
             if login is not None:
                 session.auth = HTTPBasicAuth(login[0].encode(), login[1].encode())
-            self._local.session = session
+        if url.startswith("https:") and not isinstance(session.get_adapter(url), _Adapter):
+            session.mount("https://", _Adapter(self._tls))
         return session
-
-    def _forget(self) -> None:
-        """Connect anew next time, with what the files hold then."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        self._local.session = None
-        if session is not None:
-            session.close()
 
 
 def _fetch(
@@ -135,18 +141,22 @@ def _check_status(url: str, answer: requests.Response, deadline: Deadline) -> No
     if status == requests.codes.ok:
         return
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
-        raise CollectError(
+        raise StatusError(
             "unauthorized",
             f"{url}: refused ({status}){_words(answer, deadline)}; check username and password, and what the user may do",
+            status,
         )
     if status in REDIRECTS:
-        raise CollectError(
+        raise StatusError(
             "invalid",
             f"{url}: sends us elsewhere ({status}), and we don't follow; give the final address",
+            status,
         )
     message = f"{url}: answered {status}{_words(answer, deadline)}"
+    if status == requests.codes.not_found:
+        message += "; is this the right address?"
     failed = status >= requests.codes.internal_server_error
-    raise CollectError("unreachable" if failed else "invalid", message)
+    raise StatusError("unreachable" if failed else "invalid", message, status)
 
 
 def _words(answer: requests.Response, deadline: Deadline) -> str:
@@ -175,5 +185,5 @@ def _fault(url: str, error: Exception) -> CollectError:
         return CollectError("timeout", f"{url}: no answer in time")
     return CollectError(
         "unreachable",
-        f"{url}: {reason_of(error)}; check the address and that a server listens there",
+        f"{url}: {reason_of(error)}; check the address and that an HTTP server listens there",
     )

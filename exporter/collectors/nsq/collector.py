@@ -10,7 +10,7 @@ from typing import Any
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
-from exporter.collectors.nsq.nodes import Known, Nsqd, discover
+from exporter.collectors.nsq.nodes import ANSWER_SHARE, Known, Nsqd, discover
 from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
@@ -78,15 +78,15 @@ class NsqCollector:
         with self._lock:
             nodes = dict(self._known.nodes)
         at = time.monotonic()
-        answers = self._pool.all_at_once(
-            [
-                partial(
+        found = self._pool.all_at_once(
+            {
+                name: partial(
                     self._read, node, Share(deadline, SILENT if name in self._silent else SHARE)
                 )
                 for name, node in nodes.items()
-            ]
+            },
+            Share(deadline, ANSWER_SHARE),
         )
-        found = dict(zip(nodes, answers, strict=True))
         readings = {n: a for n, a in found.items() if isinstance(a, Reading)}
         faults = {n: a for n, a in found.items() if isinstance(a, CollectError)}
         self._silent = frozenset(faults)
@@ -123,9 +123,9 @@ class NsqCollector:
         ]
         nodes = listing.nodes
         answers = self._pool.all_at_once(
-            [partial(self._read, node, deadline) for node in nodes.values()]
+            {name: partial(self._read, node, deadline) for name, node in nodes.items()}, deadline
         )
-        for name, answer in zip(nodes, answers, strict=True):
+        for name, answer in answers.items():
             findings += _findings(name, answer)
         if self._settings.probe:
             findings += self._prober.check(list(nodes.values()), deadline)

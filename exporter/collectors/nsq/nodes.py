@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
 from exporter.model import CollectError, Deadline, Problem
 
+ANSWER_SHARE = 0.9
+"""Part of a run's time in which all have to answer."""
 GONE_AFTER = 2
 """Complete discoveries in a row without a node before it is none of the installation's any more, if it is silent too."""
 
@@ -48,17 +51,24 @@ class Known:
 
     def take(self, listing: Listing) -> None:
         """Take a discovery: what an incomplete one lacks stays."""
-        # A node may have been known by the address of the config before it told its name.
-        by_url = {node.url for node in listing.nodes.values()}
-        for name in [n for n, node in self.nodes.items() if node.url in by_url]:
-            if name not in listing.nodes:
-                self.nodes.pop(name)
-                self.missing.pop(name, None)
-        self.nodes |= listing.nodes
-        for name in listing.nodes:
+        names = {node.url: name for name, node in self.nodes.items()}
+        found: dict[str, Nsqd] = {}
+        for name, node in listing.nodes.items():
+            known = names.get(node.url)
+            if known is not None and known != name and node.tcp is None:
+                # It does not answer now, and was called by the name that it told.
+                found.setdefault(known, self.nodes[known])
+                continue
+            if known is not None and known != name:
+                # It was called by the address of the config, before it told its name.
+                self.nodes.pop(known, None)
+                self.missing.pop(known, None)
+            found[name] = node
+        self.nodes |= found
+        for name in found:
             self.missing.pop(name, None)
         if listing.complete:
-            for name in self.nodes.keys() - listing.nodes.keys():
+            for name in self.nodes.keys() - found.keys():
                 self.missing[name] = self.missing.get(name, 0) + 1
 
     def drop_silent(self, answered: Iterable[str]) -> frozenset[str]:
@@ -79,15 +89,16 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
     """Ask all nsqlookupds, and each nsqd of the config, at the same time. Raises `CollectError` where none answers."""
     lookupds = [each for url in settings.lookupds for each in addresses(url)]
     nsqds = [each for url in settings.nsqds for each in addresses(url)]
-    asked: list[tuple[str, Callable[[], Any]]] = [
-        *((url, _get(http, f"{url}/nodes", deadline)) for url in lookupds),
-        *((url, _get(http, f"{url}/info", deadline)) for url in nsqds),
-    ]
-    answers = pool.all_at_once([call for _, call in asked])
+    part = Share(deadline, ANSWER_SHARE)
+    asked: dict[str, Callable[[], Any]] = {
+        **{url: _get(http, f"{url}/nodes", part) for url in lookupds},
+        **{url: _get(http, f"{url}/info", part) for url in nsqds},
+    }
+    answers = pool.all_at_once(asked, part)
     problems: list[Problem] = []
     found: dict[str, list[Nsqd]] = {}
     complete = True
-    for (url, _), answer in zip(asked, answers, strict=True):
+    for url, answer in answers.items():
         try:
             if isinstance(answer, CollectError):
                 raise answer

@@ -161,7 +161,7 @@ class Finished:
                 before.dropped + moved - done,
             )
         self._seen[counts.place] = now
-        return counts._replace(processed=now.finished, dropped=now.dropped, leaks=True)
+        return counts._replace(processed=now.finished, dropped=now.dropped)
 
     def keep(self, places: Iterator[Place]) -> None:
         """Forget all other channels."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.http import HttpClient
+from exporter.collectors.http import HttpClient, StatusError
 from exporter.model import CollectError, Deadline
+
+NOT_FOUND = HTTPStatus.NOT_FOUND
 
 
 class ManagementApi:
@@ -50,6 +54,22 @@ class ManagementApi:
                 f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
             )
         return found
+
+
+@contextmanager
+def expected_of(url: str) -> Iterator[None]:
+    """Make a `CollectError` of what goes wrong with an answer that is not what RabbitMQ gives."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CollectError(
+            "invalid", f"{url}/api: not what RabbitMQ answers; is it the management API?"
+        ) from None
+
+
+def is_missing(error: CollectError) -> bool:
+    """Whether the server says that there is no such thing."""
+    return isinstance(error, StatusError) and error.status == NOT_FOUND
 
 
 def in_path(name: str) -> str:

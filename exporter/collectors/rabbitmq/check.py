@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from exporter.collectors.http import HttpClient
-from exporter.collectors.rabbitmq.api import ManagementApi
+from exporter.collectors.rabbitmq.api import ManagementApi, expected_of
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.queues import COLUMNS, TOTALS, Selection, counts_of, listed
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Deadline, Finding
+
+TURNS = 10
+"""How often other vhosts are tried that may be closed to the user."""
 
 
 def check_source(
@@ -24,7 +27,11 @@ def check_source(
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
     selection = Selection(settings)
-    queues = listed(rows, selection)
+    try:
+        with expected_of(api.url):
+            queues = listed(rows, selection)
+    except CollectError as error:
+        return [Finding("connection", ok=False, detail=str(error), required=True)]
     version = overview.get("rabbitmq_version", "?") if isinstance(overview, dict) else "?"
     detail = f"RabbitMQ {version}, {len(queues)} queues ({len(rows) - len(queues)} left out)"
     findings = [Finding("connection", ok=True, detail=detail, required=True)]
@@ -32,7 +39,14 @@ def check_source(
         _tried(
             "every vhost (lag)",
             lambda: _no_hidden(
-                settings, hidden_vhosts(api, selection, queues, len(rows), deadline)
+                settings,
+                [
+                    vhost
+                    for turn in range(TURNS)
+                    for vhost in hidden_vhosts(
+                        api, selection, queues, len(rows), deadline, turn=turn
+                    )
+                ],
             ),
             "",
         )
@@ -71,6 +85,7 @@ def check_source(
 
 
 def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
+    hidden = list(dict.fromkeys(hidden))
     if hidden:
         problem = told(settings.login.username, hidden[0])
         more = f" ({len(hidden) - 1} more like it)" if len(hidden) > 1 else ""

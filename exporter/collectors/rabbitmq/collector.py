@@ -12,7 +12,7 @@ import structlog
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
-from exporter.collectors.rabbitmq.api import ManagementApi, in_path
+from exporter.collectors.rabbitmq.api import ManagementApi, expected_of, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.probe import RabbitProber
@@ -46,6 +46,8 @@ from exporter.model import (
 
 LISTING_SHARE = 0.8
 """Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
+COUNTLESS = 3
+"""Lists in a row without counts of any queue after which the statistics are taken to be off."""
 CLOSELY = 50
 """Queues with a backlog, the largest first, whose counts are read one by one in between."""
 
@@ -80,10 +82,14 @@ class RabbitCollector:
         self._queues: Sequence[Queue] = ()
         self._is_new_list = False
         """Whether the queues were listed since the last look."""
+        self._turn = 0
+        """How often vhosts were looked for that the user may not see."""
         self._listed = 0
         """How many queues the last list had, those included that are not shown."""
         self._lagging: Sequence[Name] = ()
         self._known: Mapping[bytes, Name] = {}
+        self._countless = 0
+        """Lists in a row in which no queue had counts."""
         self._told: dict[str, bool] = {}
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
 
@@ -122,11 +128,15 @@ class RabbitCollector:
         """Read what was counted in all queues."""
         at, now = time.monotonic(), time.time()
         rows = self._api.rows("queues", deadline, columns=COLUMNS)
-        shown = [row for row in rows if self._selection.queue(row)]
-        counts = [counts for row in shown if (counts := counts_of(row, now)) is not None]
+        with expected_of(self._api.url):
+            shown = [row for row in rows if self._selection.queue(row)]
+        with expected_of(self._api.url):
+            counts = [counts for row in shown if (counts := counts_of(row, now)) is not None]
         if self._settings.prometheus:
             self._list(deadline)
-        self._feature("rates, ages and consumers", bool(counts) or not shown, STATS_OFF)
+        # Queues that are all young, or of a node that was just started, have no counts yet.
+        self._countless = 0 if counts or not shown else self._countless + 1
+        self._feature("rates, ages and consumers", self._countless < COUNTLESS, STATS_OFF)
         sizes: dict[tuple[str | None, str], float] = {
             (str(row["vhost"]), str(row["name"])): size
             for row in shown
@@ -138,15 +148,20 @@ class RabbitCollector:
         """Read what was counted in the queues with a backlog, so that their ages are exact."""
         at, now = time.monotonic(), time.time()
         names = self._lagging
-        answers = self._pool.all_at_once([partial(self._one, name, deadline) for name in names])
+        keys = {f"{vhost}\n{queue}": (vhost, queue) for vhost, queue in names}
+        answers = self._pool.all_at_once(
+            {key: partial(self._one, name, deadline) for key, name in keys.items()}, deadline
+        )
         counts: list[Counts] = []
         problems: list[Problem] = []
-        for name, answer in zip(names, answers, strict=True):
+        for key, answer in answers.items():
+            name = keys[key]
             if isinstance(answer, CollectError):
-                if "404" not in str(answer):  # deleted since it was listed
+                if not is_missing(answer):  # deleted since it was listed
                     problems.append(Problem(answer.reason, f"queue {name[1]!r}", str(answer)))
                 continue
-            found = counts_of(answer, now)
+            with expected_of(self._api.url):
+                found = counts_of(answer, now)
             if found is not None:
                 counts.append(found)
         if problems and not counts:
@@ -155,7 +170,10 @@ class RabbitCollector:
 
     def discovery(self, deadline: Deadline) -> Facts:
         """Look for what the user may not see, and what the cluster can't serve."""
-        hidden = hidden_vhosts(self._api, self._selection, self._queues, self._listed, deadline)
+        self._turn += 1
+        hidden = hidden_vhosts(
+            self._api, self._selection, self._queues, self._listed, deadline, turn=self._turn
+        )
         return Facts([told(self._settings.login.username, vhost) for vhost in hidden])
 
     def probe(self, deadline: Deadline) -> Probes:
@@ -180,7 +198,8 @@ class RabbitCollector:
         rows = self._api.rows("queues", deadline, **TOTALS)
         self._listed = len(rows)
         self._is_new_list = True
-        queues = listed(rows, self._selection)
+        with expected_of(self._api.url):
+            queues = listed(rows, self._selection)
         self._queues = queues
         self._selection.keep({(str(row["vhost"]), str(row["name"])) for row in rows})
         if self._settings.prometheus:
@@ -192,9 +211,11 @@ class RabbitCollector:
         urls = self._settings.prometheus
         known = self._known
         part = Share(deadline, LISTING_SHARE / 2)
-        answers = self._pool.all_at_once([partial(self._page, url, known, part) for url in urls])
+        answers = self._pool.all_at_once(
+            {url: partial(self._page, url, known, part) for url in urls}, part
+        )
         found: dict[Name, tuple[int, int]] = {}
-        for url, answer in zip(urls, answers, strict=True):
+        for url, answer in answers.items():
             if isinstance(answer, CollectError):
                 problems.append(
                     Problem(answer.reason, url, f"{answer}; asked the management API instead")
@@ -227,12 +248,13 @@ class RabbitCollector:
         try:
             rows = self._api.rows("stream/consumers", deadline)
         except CollectError as error:
-            missing = "404" in str(error)
+            missing = is_missing(error)
             self._feature("lag of streams", not missing, NO_STREAM_PLUGIN)
             if not missing:
                 problems.append(Problem(error.reason, "streams", str(error)))
             return Streams()
-        return read_streams(rows, names)
+        with expected_of(self._api.url):
+            return read_streams(rows, names)
 
     def _nodes(
         self, deadline: Deadline, problems: list[Problem]

@@ -19,6 +19,8 @@ from exporter.model import CollectError, NodeProbe, Problem, Until
 HEARTBEAT_LEAST = 60
 """Seconds. Nobody looks at the connection between two probes, so the heartbeat has to be slower than those."""
 PREFETCH = 10
+CLOSE_SECONDS, ABORT_SECONDS = 0.2, 0.02
+"""Time for a node to take leave of us, and for the loop to close a socket."""
 
 
 def _never() -> bool:
@@ -70,7 +72,7 @@ class Line:
         self._port = parts.port or (5671 if self._tls else 5672)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.node = f"{host}:{self._port}"
-        self._queue = f"{settings.probe_queue}.{os.urandom(6).hex()}"
+        self._queue = ""
         self._number = 0
         self._loop: Any = None
         self._connection: Any = None
@@ -114,11 +116,14 @@ class Line:
             if connection.is_open:
                 connection.add_on_close_callback(lambda *_: loop.stop())
                 connection.close()
-                loop.call_later(0.2, loop.stop)
+                loop.call_later(CLOSE_SECONDS, loop.stop)
                 loop.start()
             transport = connection._transport
             if transport is not None:
                 transport.abort()
+                # That asks the loop to close the socket.
+                loop.call_later(ABORT_SECONDS, loop.stop)
+                loop.start()
             loop.close()
         except Exception:  # noqa: BLE001, S110 - whatever is wrong with it, it is given up
             pass
@@ -180,6 +185,8 @@ class Line:
 
     def _connect(self) -> None:
         self.close()
+        # Another name each time: the node may not have noticed yet that a connection before is gone, with its queue.
+        self._queue = f"{self._settings.probe_queue}.{os.urandom(6).hex()}"
         self._loop = IOLoop()
         self._done = _never
         self._connection = pika.SelectConnection(

@@ -20,7 +20,6 @@ COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
         *("messages", "message_bytes", "consumers", "head_message_timestamp"),
-        *("arguments", "effective_policy_definition"),
         *(
             f"message_stats.{name}"
             for name in ("publish", "ack", "deliver_no_ack", "get_no_ack", "redeliver")
@@ -28,8 +27,6 @@ COLUMNS = ",".join(
     )
 )
 """What the rates, ages and sizes are made of; from 3.13 on the list has these only where they are named."""
-LEAKS = ("message-ttl", "max-length", "max-length-bytes", "delivery-limit", "expires")
-"""Arguments and policies by which messages leave a queue without a consumer."""
 Name = tuple[str, str]
 """vhost and queue."""
 
@@ -129,7 +126,6 @@ def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
         redelivered=int(counted.get("redeliver", 0)),
         consumers=None if consumers is None else int(consumers),
         head_age=max(now - int(head), 0.0) if isinstance(head, int) and head > 0 else None,
-        leaks=_leaks(row),
     )
 
 
@@ -139,10 +135,3 @@ def mean_size(row: Mapping[str, Any]) -> float | None:
     if not messages or size is None or row.get("type") == "stream":
         return None
     return round(int(size) / int(messages), 1)
-
-
-def _leaks(row: Mapping[str, Any]) -> bool:
-    arguments, policy = row.get("arguments"), row.get("effective_policy_definition")
-    given = arguments if isinstance(arguments, dict) else {}
-    ruled = policy if isinstance(policy, dict) else {}
-    return any(f"x-{name}" in given or name in ruled for name in LEAKS)

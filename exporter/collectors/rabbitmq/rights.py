@@ -19,10 +19,13 @@ def hidden_vhosts(
     queues: Sequence[Queue],
     listed: int,
     deadline: Deadline,
+    *,
+    turn: int,
 ) -> list[str]:
     """Return the vhosts that are wanted and that the user may not look into.
 
-    `listed` queues were in the list of all. Asks further only where there are more. Raises `CollectError`.
+    `listed` queues were in the list of all. Asks further only where there are more. Of many vhosts each `turn` tries
+    others. Raises `CollectError`.
     """
     overview: Any = api.get("overview", deadline, columns="object_totals.queues")
     totals = overview.get("object_totals") if isinstance(overview, dict) else None
@@ -33,7 +36,11 @@ def hidden_vhosts(
     rows = api.rows("vhosts", deadline, columns="name")
     names = [str(row["name"]) for row in rows if "name" in row]
     candidates = [name for name in names if name not in seen and selection.vhost(name)]
-    return [name for name in candidates[:MOST] if _refused(api, name, deadline)]
+    if not candidates:
+        return []
+    first = turn * MOST % len(candidates)
+    tried = [*candidates[first:], *candidates[:first]][:MOST]
+    return [name for name in tried if _refused(api, name, deadline)]
 
 
 def told(user: str | None, vhost: str) -> Problem:
