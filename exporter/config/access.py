@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, SecretStr, ValidationInfo, field_validator, model_validator
 
 from exporter.config.properties import SecretPath
 from exporter.config.shared import Model
@@ -64,6 +64,15 @@ class Login(Model):
     """Its password; better in a file, or from the environment as ${NAME}."""
     password_file: SecretPath | None = None
     """File with the password, read again at each new connection."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        given = self.password is not None or self.password_file is not None
+        if given and self.username is None:
+            raise fault("a password needs its username")
+        if self.username is not None and not given:
+            raise fault("a username needs its password, or password_file")
+        return self
 
     @field_validator("password_file")
     @classmethod

@@ -387,6 +387,22 @@ def test_probes_are_quick_and_leave_nothing(nsq: NsqCluster, tmp_path: Path) -> 
         wait_until(lambda nsqd=nsqd: data.stats(nsq.http_url(nsqd))["topics"] == [], "nothing left")  # type: ignore[misc]
 
 
+def test_a_private_certificate_beside_plain_http(tmp_path: Path) -> None:
+    with NsqCluster(tls=True) as nsq:
+        source = nsq_source(
+            nsq,
+            schedule={"backlog": "200ms", "discovery": "200ms", "probe": "1s"},
+            nsqd=nsq.http_url(tls=True),
+            tls={"ca_file": str(nsq.ca_file)},
+        )
+        with Exporter(tmp_path, [source]) as exporter:
+            exporter.wait(lambda page: page.value("mq_up") == 1, "the source")
+            page = exporter.cycles(15)
+            failures = page.find("mq_collect_failures_total")
+            assert {dict(key)["task"]: n for key, n in failures.items() if n} == {}
+            assert len(page.find("mq_node_up")) == 1
+
+
 def test_tls_and_a_config_of_nsqds_only(tmp_path: Path) -> None:
     with NsqCluster(tls=True, lookupds=0, options={"tls-required": "true"}) as nsq:
         source: dict[str, Any] = {

@@ -231,6 +231,46 @@ def test_an_estimate_of_a_backlog_that_stands_still(
     assert page.find("mq_lag_seconds_method", destination=queue, method="estimate")
 
 
+def test_bursts_of_clients_that_come_and_go(rabbitmq: RabbitCluster, exporter: Exporter) -> None:
+    """Their counts and the queues' are taken at different moments: none may be counted twice."""
+    url, queues = rabbitmq.amqp_url(), [f"burst-{number}" for number in range(12)]
+    for queue in queues:
+        data.declare(url, queue)
+    for queue in queues:
+        known(exporter, queue)
+    for queue in queues:
+        data.publish(url, queue, 100)
+    published = time.time()
+    for queue in queues:
+        settled(
+            exporter,
+            {"mq_lag_messages": 100, "mq_produced_messages_total": 100},
+            destination=queue,
+        )
+    for queue in queues:
+        age = exporter.scrape().value("mq_lag_seconds", destination=queue)
+        assert age == pytest.approx(time.time() - published, abs=4)
+    for queue in queues:
+        data.get(url, queue, 60)
+    wait_until(
+        lambda: all(
+            rabbitmq.api("GET", f"queues/%2F/{queue}").get("message_stats", {}).get("ack") == 60
+            for queue in queues
+        ),
+        "the statistics",
+    )
+    for queue in queues:
+        settled(
+            exporter,
+            {
+                "mq_lag_messages": 40,
+                "mq_produced_messages_total": 100,
+                "mq_consumed_messages_total": 60,
+            },
+            destination=queue,
+        )
+
+
 def test_latencies_of_what_was_consumed(rabbitmq: RabbitCluster, exporter: Exporter) -> None:
     url, queue = rabbitmq.amqp_url(), "late"
     data.declare(url, queue)
@@ -550,7 +590,13 @@ def test_a_memory_alarm_fails_probes_and_is_shown(rabbitmq: RabbitCluster, tmp_p
             wait_until(lambda: "blocks publishers" in exporter.log(), "the reason")
             shown = exporter.get("/api/v1/subscriptions").json()["sources"][0]
             assert "memory alarm" in shown["alarms"][0]
-        exporter.wait(lambda p: p.value("mq_probe_success") == 1, "probes again")
+            assert "RESOURCE_LOCKED" not in exporter.log()
+        failed = exporter.scrape().value("mq_probe_messages_total", result="failed")
+        page = exporter.wait(lambda p: p.value("mq_probe_success") == 1, "probes again")
+        more = page.value("mq_probe_messages_total", result="failed")
+        assert failed is not None
+        assert more is not None
+        assert more - failed <= 3, "those under way, and no more"
         exporter.wait(
             lambda _: not exporter.get("/api/v1/subscriptions").json()["sources"][0]["alarms"],
             "the alarm's end",

@@ -98,6 +98,8 @@ def test_every_task_has_an_interval() -> None:
         ("    tls: {key_file: k}\n", "a key needs its certificate"),
         ("    password: a\n    password_file: b\n", "the password is given twice"),
         ('    password: ""\n', "must not be empty"),
+        ("    password: a\n", "sources[0]: a password needs its username"),
+        ("    username: a\n", "sources[0]: a username needs its password, or password_file"),
         ("    passwrod: a\n", "did you mean 'password'?"),
         ("    bootstrap_servers: k:9092\n", "unknown key; known here: username, password"),
         ('    vhosts: {include: ["("]}\n', "not a regular expression"),

@@ -280,6 +280,42 @@ def test_sums_where_partitions_are_not_wanted() -> None:
     assert world.shown("mq_lag_messages") == {}, "not understated by the part that can't be read"
 
 
+def test_a_sum_of_counters_does_not_fall_when_a_node_goes() -> None:
+    world = World(View(hold=120.0, max_series=1_000, per_partition=False))
+    here, there = Place(None, "t", "c", "a:1"), Place(None, "t", "c", "b:1")
+
+    def produced(first: int, second: int) -> list[Produced]:
+        return [Produced(None, "t", "a:1", first, None), Produced(None, "t", "b:1", second, None)]
+
+    depths = [Depth(here, 0, 0, 0), Depth(there, 0, 0, 0)]
+    world.look(*depths, produced=produced(0, 0))
+    world.look(*depths, produced=produced(5, 3))
+    assert world.value("mq_produced_messages_total") == 8
+    world.look(
+        depths[0],
+        produced=produced(6, 0)[:1],
+        whole=frozenset({"a:1"}),
+        vanished=frozenset({"b:1"}),
+    )
+    assert world.value("mq_produced_messages_total") == 9
+
+
+def test_named_groups_that_come_and_go_leave_the_limit_as_it_is() -> None:
+    world = World()
+    world.state.followed = Followed(1, lambda group: group.startswith("named"))
+
+    def run(*groups: str) -> None:
+        places = [Place(None, "t", group, "n:1") for group in groups]
+        for enqueued, waiting in ((0, 0), (5, 5), (5, 0)):
+            told = [Counts(place, waiting, enqueued, None, 0, 1) for place in places]
+            world.look(*(Depth(place, waiting, 0, 0) for place in places), counts=told)
+
+    run("named-1", "named-2", "named-3")
+    run("a", "b", "c")
+    counted = [label for label in world.shown("mq_latency_seconds") if label.startswith("_count")]
+    assert counted == ['_count{destination="t",group="a"}']
+
+
 def test_rows_have_what_the_page_needs() -> None:
     world = World()
     world.look(Depth(QUEUE, 5, 1, paused=True))

@@ -1,0 +1,195 @@
+"""Which nsqds there are, and what is made of answers that no real one gives."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from exporter.collectors.nsq.collector import NsqCollector
+from exporter.collectors.nsq.nodes import Known, Listing, Nsqd
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.rabbitmq.collector import RabbitCollector
+from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.model import CollectError, Until
+from tests.support.ports import PortBlock
+
+STATS = {"version": "1.3.0", "start_time": 1, "topics": []}
+Reply = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Site:
+    """An HTTP server that answers paths as it is told, and else 404."""
+
+    def __init__(self, port: int) -> None:
+        self.replies: dict[str, Reply] = {}
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.replies.get(self.path.partition("?")[0], status(404))(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.name = f"127.0.0.1:{port}"
+        self.url = f"http://{self.name}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def says(value: object) -> Reply:
+    body = json.dumps(value).encode()
+
+    def reply(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    return reply
+
+
+def status(code: int) -> Reply:
+    return lambda request: request.send_error(code)
+
+
+def trickle(request: BaseHTTPRequestHandler) -> None:
+    """Header after header, and never a body."""
+    request.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        request.wfile.write(b"X: y\r\n")
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def site() -> Iterator[Callable[[], Site]]:
+    ports = PortBlock()
+    made: list[Site] = []
+
+    def make() -> Site:
+        made.append(Site(ports.take()))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+    ports.release()
+
+
+def nsqd(site: Site) -> Site:
+    """Let it answer as an nsqd."""
+    host, port = site.name.split(":")
+    info = {"broadcast_address": host, "http_port": int(port), "tcp_port": 1}
+    site.replies = {"/stats": says(STATS), "/info": says(info)}
+    return site
+
+
+def test_a_server_that_trickles_its_headers_hides_no_other_one(site: Callable[[], Site]) -> None:
+    good, bad = nsqd(site()), nsqd(site())
+    collector = NsqCollector(NsqSettings("s", nsqds=(good.url, bad.url), probe=False))
+    collector.discovery(Until(20))
+    bad.replies["/stats"] = trickle
+    for _ in range(3):
+        began = time.monotonic()
+        look = collector.backlog(Until(1.0))
+        assert time.monotonic() - began < 10
+        assert look.nodes == {good.name: True, bad.name: False}
+        assert [problem.reason for problem in look.problems] == ["timeout"]
+    collector.close()
+
+
+def test_an_nsqd_that_is_no_nsqd(site: Callable[[], Site]) -> None:
+    other = nsqd(site())
+    other.replies["/stats"] = says([1, 2])
+    collector = NsqCollector(NsqSettings("s", nsqds=(other.url,), probe=False))
+    with pytest.raises(CollectError) as raised:
+        collector.backlog(Until(20))
+    assert raised.value.reason == "invalid"
+    assert "is it one?" in str(raised.value)
+    collector.close()
+
+
+def test_a_node_keeps_its_name_while_it_does_not_answer() -> None:
+    url, tcp = "http://localhost:4151", ("localhost", 4150)
+    named = Nsqd(url, "10.0.0.1:4151", tcp)
+    silent = Nsqd(url, "localhost:4151")
+    known = Known()
+    known.take(Listing({silent.name: silent}, True, ()))
+    assert set(known.nodes) == {"localhost:4151"}
+    known.take(Listing({named.name: named}, True, ()))
+    assert set(known.nodes) == {"10.0.0.1:4151"}
+    known.take(Listing({silent.name: silent}, True, ()))
+    assert known.nodes == {"10.0.0.1:4151": named}
+
+
+def test_only_what_is_neither_listed_nor_answers_is_gone() -> None:
+    node = Nsqd("http://a:1", "a:1", ("a", 2))
+    known = Known()
+    known.take(Listing({"a:1": node}, True, ()))
+    for _ in range(3):
+        known.take(Listing({}, False, ()))
+    assert known.drop_silent(()) == frozenset(), "those were incomplete"
+    for _ in range(2):
+        known.take(Listing({}, True, ()))
+    assert known.drop_silent({"a:1"}) == frozenset(), "it answers"
+    assert known.drop_silent(()) == {"a:1"}
+    assert known.nodes == {}
+
+
+@pytest.mark.parametrize(
+    "rows", [[{"foo": 1}], [{"name": "q"}], [{"vhost": "/", "name": "q", "messages": "x"}]]
+)
+def test_a_list_that_is_not_of_queues_is_no_bug_of_ours(
+    site: Callable[[], Site], rows: list[object]
+) -> None:
+    other = site()
+    other.replies = {"/api/queues": says(rows), "/api/nodes": says([])}
+    collector = RabbitCollector(RabbitSettings("s", (other.url,), probe=False))
+    with pytest.raises(CollectError) as raised:
+        collector.backlog(Until(20))
+    assert raised.value.reason == "invalid"
+    collector.close()
+
+
+def test_a_queue_whose_own_page_fails_is_told_unless_it_is_gone(site: Callable[[], Site]) -> None:
+    """Whatever digits are in names and addresses."""
+    other = site()
+    queue = {"vhost": "/", "name": "404", "messages": 3, "messages_unacknowledged": 0}
+    other.replies = {"/api/queues": says([queue]), "/api/nodes": says([])}
+    collector = RabbitCollector(RabbitSettings("s", (other.url,), probe=False))
+    collector.backlog(Until(20))
+    assert collector.latency(Until(20)).problems == []
+    other.replies["/api/queues/%2F/404"] = status(500)
+    with pytest.raises(CollectError) as raised:
+        collector.latency(Until(20))
+    assert raised.value.reason == "unreachable"
+    collector.close()
+
+
+def test_every_vhost_has_its_turn(site: Callable[[], Site]) -> None:
+    other = site()
+    names = [f"v{number}" for number in range(120)]
+    other.replies = {
+        "/api/overview": says({"object_totals": {"queues": 5}}),
+        "/api/vhosts": says([{"name": name} for name in names]),
+        "/api/queues": says([]),
+        "/api/nodes": says([]),
+        **{f"/api/queues/{name}": says([]) for name in names[:-1]},
+        f"/api/queues/{names[-1]}": status(401),
+    }
+    collector = RabbitCollector(RabbitSettings("s", (other.url,), probe=False))
+    collector.backlog(Until(20))
+    found = [problem for _ in range(4) for problem in collector.discovery(Until(20)).problems]
+    assert {problem.subject for problem in found} == {"vhost 'v119'"}
+    collector.close()
