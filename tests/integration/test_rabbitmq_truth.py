@@ -452,6 +452,68 @@ def test_the_plugins_page_says_the_same(rabbitmq: RabbitCluster, tmp_path: Path)
         )
 
 
+def test_a_broker_without_statistics_has_its_lag(tmp_path: Path) -> None:
+    """And says what is missing, once; it is no failure of each run."""
+    with RabbitCluster(settings={"management_agent.disable_metrics_collector": "true"}) as rabbit:
+        data.declare(rabbit.amqp_url(), "q")
+        data.publish(rabbit.amqp_url(), "q", 4)
+        with Exporter(tmp_path, [rabbit_source(rabbit, **QUICK)]) as exporter:
+            settled(exporter, {"mq_lag_messages": 4}, destination="q")
+            wait_until(lambda: "feature.missing" in exporter.log(), "it to be told")
+            page = exporter.cycles(4)
+            assert page.value("mq_lag_messages", destination="q") == 4
+            for name in ("mq_consumed_messages_total", "mq_lag_seconds", "mq_consumers"):
+                assert page.find(name, destination="q") == {}
+            assert page.value("mq_collect_success", task="backlog") == 1
+            assert page.value("mq_collect_success", task="rates") == 1
+            assert page.value("mq_probe_success") == 1
+            assert exporter.log().count("feature.missing") == 1
+            assert "disable_metrics_collector" in exporter.log()
+
+
+def test_a_poison_message_and_its_delivery_limit(
+    rabbitmq: RabbitCluster, exporter: Exporter
+) -> None:
+    """What a quorum queue drops after so many deliveries was not consumed."""
+    url, queue = rabbitmq.amqp_url(), "poison"
+    data.declare(url, queue, "quorum", arguments={"x-delivery-limit": 3})
+    known(exporter, queue)
+    data.publish(url, queue, 2)
+    with RabbitConsumer(url, queue, outcome=lambda _: "requeue"):
+        settled(
+            exporter,
+            {
+                "mq_lag_messages": 0,
+                "mq_consumed_messages_total": 0,
+                "mq_produced_messages_total": 2,
+                "mq_redelivered_messages_total": 6,
+            },
+            destination=queue,
+        )
+
+
+def test_a_single_active_consumer_and_the_one_that_waits(
+    rabbitmq: RabbitCluster, exporter: Exporter
+) -> None:
+    url, queue = rabbitmq.amqp_url(), "single"
+    data.declare(url, queue, arguments={"x-single-active-consumer": True})
+    known(exporter, queue)
+    with RabbitConsumer(url, queue, rate=0) as first, RabbitConsumer(url, queue) as second:
+        data.publish(url, queue, 10)
+        first.wait_held(10)
+        settled(
+            exporter,
+            {"mq_lag_messages": 10, "mq_unacknowledged_messages": 10, "mq_consumers": 2},
+            destination=queue,
+        )
+        assert second.processed == []
+        first.rate = None
+        first.wait_processed(10)
+        settled(
+            exporter, {"mq_lag_messages": 0, "mq_consumed_messages_total": 10}, destination=queue
+        )
+
+
 # Rights
 
 

@@ -1,0 +1,106 @@
+"""Replies of versions that do not run here, as their release notes and API references have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.collectors.rabbitmq.detailed import read_detailed, texts
+from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed, mean_size
+from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.collectors.rabbitmq.streams import read_streams
+from exporter.model import CollectError, Place
+
+QUORUM_313: dict[str, Any] = {
+    # From 3.13 on there is nothing but what `columns` names, and quorum queues have no `exclusive`.
+    "name": "q",
+    "vhost": "/",
+    "type": "quorum",
+    "state": "running",
+    "messages": 5,
+    "messages_ready": 3,
+    "messages_unacknowledged": 2,
+}
+CLASSIC_4: dict[str, Any] = {
+    # 4.x tells an exclusive queue by its owner.
+    "name": "mine",
+    "vhost": "/",
+    "type": "classic",
+    "state": "running",
+    "messages": 1,
+    "messages_unacknowledged": 0,
+    "owner_pid_details": {"name": "127.0.0.1:1 -> 127.0.0.1:5672"},
+}
+
+
+def selection(**more: Any) -> Selection:
+    return Selection(RabbitSettings("s", ("http://r",), **more))
+
+
+def test_a_list_with_the_named_fields_only() -> None:
+    (queue,) = listed([QUORUM_313], selection())
+    assert queue.depth[:3] == (Place("/", "q", None, None), 5, 2)
+
+
+def test_an_exclusive_queue_is_told_by_its_owner_too() -> None:
+    assert listed([CLASSIC_4], selection()) == []
+    assert len(listed([CLASSIC_4], selection(internals=True))) == 1
+
+
+@pytest.mark.parametrize("state", ["down", "crashed", "stopped", "minority"])
+def test_a_queue_that_does_not_run_can_not_be_read(state: str) -> None:
+    (queue,) = listed([{**QUORUM_313, "state": state, "messages": 0}], selection())
+    assert queue.depth.lag is None
+
+
+def test_a_queue_without_statistics_yet_has_no_counts() -> None:
+    row = {"name": "q", "vhost": "/", "type": "classic"}
+    assert counts_of(row, 0.0) is None
+    counts = counts_of({**row, "messages": 0}, 0.0)
+    assert counts is not None
+    assert (counts.enqueued, counts.processed, counts.consumers) == (0, 0, None)
+
+
+def test_counts_and_sizes_where_there_are_nulls() -> None:
+    row = {**QUORUM_313, "message_stats": None, "head_message_timestamp": "", "message_bytes": None}
+    counts = counts_of(row, 100.0)
+    assert counts is not None
+    assert counts.head_age is None
+    assert mean_size(row) is None
+
+
+def test_labels_of_the_plugins_page_escaped_or_not() -> None:
+    names = {("/", 'a"b'), ("v\\", "c")}
+    page = (
+        b'rabbitmq_detailed_queue_messages_ready{vhost="/",queue="a"b"} 3\n'
+        b'rabbitmq_detailed_queue_messages_unacked{vhost="/",queue="a"b"} 1\n'
+        b'rabbitmq_detailed_queue_messages_ready{vhost="v\\\\",queue="c"} 4e0\n'
+        b'rabbitmq_detailed_queue_messages_unacked{vhost="v\\\\",queue="c"} 0\n'
+        b'rabbitmq_detailed_queue_messages_ready{vhost="/",queue="half"} 9\n'
+    )
+    found = read_detailed("http://r", page, texts(names))
+    assert found == {("/", 'a"b'): (3, 1), ("v\\", "c"): (4, 0)}
+
+
+def test_another_page_is_not_taken_for_an_empty_one() -> None:
+    with pytest.raises(CollectError):
+        read_detailed("http://r", b"process_cpu_seconds_total 1\n", {})
+    assert read_detailed("http://r", b"rabbitmq_build_info{} 1\n", {}) == {}
+
+
+def test_consumers_of_a_stream_by_name() -> None:
+    def row(offset: int, lag: int, name: str | None = None, stream: str = "s") -> dict[str, Any]:
+        properties = {} if name is None else {"name": name}
+        queue = {"vhost": "/", "name": stream}
+        return {"offset": offset, "offset_lag": lag, "properties": properties, "queue": queue}
+
+    rows = [row(90, 10, "app"), row(70, 30, "app"), row(95, 5), row(1, 1, "app", "other"), {}]
+    streams = read_streams(rows, {("/", "s")})
+    assert {depth.place.group: depth.lag for depth in streams.depths} == {"app": 30, None: 5}
+    assert {o.place.group: (o.committed, o.end) for o in streams.offsets} == {
+        "app": (70, 100),
+        None: (95, 100),
+    }
+    assert [counts.consumers for counts in streams.counts] == [2, 1]
+    assert [produced.total for produced in streams.produced] == [100]
