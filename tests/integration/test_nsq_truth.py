@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.support.consuming import Delivery
 from tests.support.exporter import Exporter, Scrape, nsq_source, settled
 from tests.support.nsq import NsqCluster
 from tests.support.nsq_data import NsqConsumer
+from tests.support.ports import PortBlock
+from tests.support.site import Site, says
 from tests.support.waiting import wait_until
 
 QUICK: dict[str, Any] = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "500ms"}}
@@ -385,6 +388,31 @@ def test_probes_are_quick_and_leave_nothing(nsq: NsqCluster, tmp_path: Path) -> 
         exporter.terminate()
     for nsqd in nsq.nsqds:
         wait_until(lambda nsqd=nsqd: data.stats(nsq.http_url(nsqd))["topics"] == [], "nothing left")  # type: ignore[misc]
+
+
+def test_nsqds_that_want_authentication(tmp_path: Path) -> None:
+    """By a secret, which an HTTP server of the operator's own knows."""
+    ports = PortBlock()
+    site = Site(ports.take())
+    rights = {
+        "topic": "mq-lag-exporter-probe.*",
+        "channels": [".*"],
+        "permissions": ["subscribe", "publish"],
+    }
+    site.replies["/auth"] = says({"ttl": 60, "identity": "lag", "authorizations": [rights]})
+    secret = tmp_path / "secret"
+    secret.write_text("the-secret\n")
+    with closing(site), NsqCluster(options={"auth-http-address": site.name}) as nsq:
+        source = nsq_source(nsq, **QUICK)
+        with Exporter(tmp_path, [source]) as exporter:
+            exporter.wait(lambda page: page.value("mq_probe_success") == 0, "it to be refused")
+            wait_until(lambda: "wants authentication" in exporter.log(), "the reason")
+            assert exporter.scrape().value("mq_up") == 1
+            exporter.write([{**source, "probe": {"auth_secret_file": str(secret)}}])
+            exporter.hang_up()
+            exporter.wait(lambda page: page.value("mq_probe_success") == 1, "a probe")
+            assert "the-secret" not in exporter.log() + exporter.get("/metrics").text
+    ports.release()
 
 
 def test_a_private_certificate_beside_plain_http(tmp_path: Path) -> None:

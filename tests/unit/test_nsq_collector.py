@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -17,50 +15,9 @@ from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Until
 from tests.support.ports import PortBlock
+from tests.support.site import Site, says, status
 
 STATS = {"version": "1.3.0", "start_time": 1, "topics": []}
-Reply = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Site:
-    """An HTTP server that answers paths as it is told, and else 404."""
-
-    def __init__(self, port: int) -> None:
-        self.replies: dict[str, Reply] = {}
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.replies.get(self.path.partition("?")[0], status(404))(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.name = f"127.0.0.1:{port}"
-        self.url = f"http://{self.name}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def says(value: object) -> Reply:
-    body = json.dumps(value).encode()
-
-    def reply(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
-
-    return reply
-
-
-def status(code: int) -> Reply:
-    return lambda request: request.send_error(code)
 
 
 def trickle(request: BaseHTTPRequestHandler) -> None:
