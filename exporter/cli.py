@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mq-lag-exporter",
-        description="Consumer lag and rates of Kafka as Prometheus metrics.",
+        description="Consumer lag, latency and rates of Kafka, RabbitMQ and NSQ as Prometheus metrics.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -293,8 +293,6 @@ class QueueCounts:
     at: float
     """When the source was asked, on the monotonic clock."""
     counts: Sequence[Counts]
-    whole: bool
-    """Whether these are the counts of every place, so that rates can be told."""
     produced: Sequence[Produced] = ()
     streams: Sequence[StreamOffsets] = ()
     sizes: Mapping[tuple[str | None, str], float] = field(default_factory=dict)

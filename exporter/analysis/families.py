@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from exporter.analysis.group import Group
 from exporter.analysis.limits import Brought, Budget, most_lagging_first
 from exporter.analysis.log_state import LogState
+from exporter.analysis.nodes import Labeler
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.topic import LogTopic
 from exporter.catalogue import ANOMALIES, LOSSES
-from exporter.model import GROUP_STATES, TIMESTAMP_ANOMALIES
+from exporter.model import GROUP_STATES, TIMESTAMP_ANOMALIES, Method
 
 Value = int | float | None
 
@@ -68,7 +69,7 @@ def show(state: LogState, view: View, now: float) -> Shown:
     families = [
         *_topic_families(chosen.topics, state.topic_produced, view, now),
         *_group_families(chosen.groups),
-        _losses(state),
+        losses_family(state.labeler, state.losses),
         *_subscription_families(chosen.subscriptions, view, now),
     ]
     return Shown(families, sum(len(family.labels) for family in families), chosen.dropped)
@@ -88,11 +89,13 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     """
     budget = Budget(view.max_series - _OF_THE_SOURCE)
     topics: Brought[LogTopic] = Brought(
-        lambda topic: _count(_topic_families([topic], state.topic_produced, view, now)) + 1,
+        lambda topic: count_series(_topic_families([topic], state.topic_produced, view, now)) + 1,
         budget,
         {},
     )
-    groups: Brought[Group] = Brought(lambda group: _count(_group_families([group])), budget, {})
+    groups: Brought[Group] = Brought(
+        lambda group: count_series(_group_families([group])), budget, {}
+    )
     shown: list[LogSubscription] = []
     for sub in most_lagging_first(
         every.subscriptions, lag=LogSubscription.total_lag, shown=lambda sub: sub.shown
@@ -108,7 +111,8 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     return _Chosen(topics.fill(every.topics), groups.fill(every.groups), shown, budget.dropped)
 
 
-def _count(families: Iterable[Family]) -> int:
+def count_series(families: Iterable[Family]) -> int:
+    """Return how many series the families have."""
     return sum(len(family.labels) for family in families)
 
 
@@ -135,10 +139,11 @@ def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> 
             value if now - read_at <= view.hold else None
             for value, read_at in zip(values, topic.read_at, strict=True)
         ]
-    return values if view.per_partition else [_sum(values)]
+    return values if view.per_partition else [whole_sum(values)]
 
 
-def _sum(values: Sequence[Value]) -> Value:
+def whole_sum(values: Sequence[Value]) -> Value:
+    """Return the sum, and nothing where one is not known: it would be understated."""
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(values) else None
 
@@ -215,12 +220,18 @@ def _group_families(groups: Sequence[Group]) -> list[Family]:
     ]
 
 
-def _losses(state: LogState) -> Family:
+def losses_family(labeler: Labeler, losses: Mapping[str, int]) -> Family:
+    """Return how many subscriptions went away while lagging, by reason."""
     return Family(
         "mq_subscriptions_lost_total",
-        [state.labeler({"reason": reason}) for reason in state.losses],
-        list(state.losses.values()),
+        [labeler({"reason": reason}) for reason in losses],
+        list(losses.values()),
     )
+
+
+def method_label(label: str, method: Method | None) -> str:
+    """Return a subscription's label text with the method of its age."""
+    return label.removesuffix("} ") + f',method="{method}"}} '
 
 
 # Subscriptions
@@ -297,4 +308,4 @@ def _positions(
 ) -> Sequence[Value]:
     """Return a value a partition, or their sum where partitions are not wanted."""
     known = visible(sub, values, view.hold, now)
-    return known if view.per_partition else [_sum(known)]
+    return known if view.per_partition else [whole_sum(known)]

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
-from exporter.analysis.families import Family, Shown, Value, View, family, flat
+from exporter.analysis.families import (
+    Family,
+    Shown,
+    Value,
+    View,
+    count_series,
+    family,
+    flat,
+    losses_family,
+    method_label,
+    whole_sum,
+)
 from exporter.analysis.limits import Brought, Budget, most_lagging_first
 from exporter.analysis.queue_place import QueuePlace
 from exporter.analysis.queue_state import QueueState
@@ -29,9 +40,9 @@ def show_queues(state: QueueState, view: View, now: float) -> Shown:
     families = [
         *_queue_families(queues, state, view, now),
         *_subscription_families(shown, state, view, now),
-        _losses(state),
+        losses_family(state.labeler, state.losses),
     ]
-    return Shown(families, _count(families), dropped)
+    return Shown(families, count_series(families), dropped)
 
 
 def _chosen(
@@ -44,13 +55,13 @@ def _chosen(
         return every, fresh, 0
     budget = Budget(view.max_series - len(state.losses))
     queues: Brought[Queue] = Brought(
-        lambda queue: _count(_queue_families([queue], state, view, now)), budget, {}
+        lambda queue: count_series(_queue_families([queue], state, view, now)), budget, {}
     )
     shown: list[QueueSubscription] = []
     for subscription in most_lagging_first(
         fresh, lag=QueueSubscription.total_lag, shown=lambda each: each.shown
     ):
-        own = _count(_subscription_families([subscription], state, view, now))
+        own = count_series(_subscription_families([subscription], state, view, now))
         if budget.take(own + queues.need(subscription.queue)):
             queues.add(subscription.queue)
             shown.append(subscription)
@@ -63,18 +74,6 @@ def _at_most(subscription: QueueSubscription) -> int:
     """Return how many series the subscription can have."""
     histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
     return 4 * len(subscription.places) + len(_SCALARS) + 1 + histogram
-
-
-def _count(families: Iterable[Family]) -> int:
-    return sum(len(each.labels) for each in families)
-
-
-def _losses(state: QueueState) -> Family:
-    return Family(
-        "mq_subscriptions_lost_total",
-        [state.labeler({"reason": reason}) for reason in state.losses],
-        list(state.losses.values()),
-    )
 
 
 # Destinations
@@ -94,7 +93,7 @@ def _queue_families(
                 values[part.slot] if now - part.counted_at <= view.hold else None for part in parts
             ]
             return family(name, [part.label for part in parts], shown)
-        sums = [_sum([values[part.slot] for part in queue.parts.values()]) for queue in queues]
+        sums = [whole_sum([values[part.slot] for part in queue.parts.values()]) for queue in queues]
         if values is table.values:
             # A counter does not fall when a part of it goes.
             sums = [
@@ -110,11 +109,6 @@ def _queue_families(
         column("mq_produced_messages_total", table.values),
         column("mq_produced_messages_per_second", table.rates),
     ]
-
-
-def _sum(values: Sequence[Value]) -> Value:
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
 
 
 def _largest(values: Sequence[float | None]) -> float | None:
@@ -171,7 +165,7 @@ def _subscription_families(
             families.append(family(name, [place.label for place in places], values))
         else:
             sums = [
-                _sum([_held(place, depth, view, now) for place in sub.places.values()])
+                whole_sum([_held(place, depth, view, now) for place in sub.places.values()])
                 for sub in subs
             ]
             families.append(family(name, labels, sums))
@@ -202,7 +196,7 @@ def _time_families(subs: Subscriptions, state: QueueState, view: View, now: floa
         ),
         Family(
             "mq_lag_seconds_method",
-            [sub.label.removesuffix("} ") + f',method="{method}"}} ' for sub, method in known],
+            [method_label(sub.label, method) for sub, method in known],
             [1] * len(known),
         ),
         Family(

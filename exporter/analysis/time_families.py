@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from exporter.analysis.families import Family, Value, View, family, flat
+from exporter.analysis.families import Family, Value, View, family, flat, method_label
 from exporter.analysis.log_state import LogState
 from exporter.analysis.subscription import LogSubscription
 
@@ -44,7 +44,11 @@ def show_times(state: LogState, view: View) -> Sequence[Family]:
         *(family(name, labels, [value(sub) for sub in subs]) for name, value in SCALARS),
         Family(
             "mq_lag_seconds_method",
-            [method_label(sub) for sub in subs if sub.ages.method is not None],
+            [
+                method_label(sub.label, sub.ages.method)
+                for sub in subs
+                if sub.ages.method is not None
+            ],
             [1 for sub in subs if sub.ages.method is not None],
         ),
         Family(
@@ -58,11 +62,6 @@ def show_times(state: LogState, view: View) -> Sequence[Family]:
             list(state.timestamp_anomalies.values()),
         ),
     ]
-
-
-def method_label(sub: LogSubscription) -> str:
-    """Return the subscription's labels with the method of its age."""
-    return sub.label.removesuffix("} ") + f',method="{sub.ages.method}"}} '
 
 
 def _infinite(value: float | None) -> Value:

@@ -142,7 +142,7 @@ class RabbitCollector:
             for row in shown
             if (size := mean_size(row)) is not None
         }
-        return QueueCounts(at, counts, whole=True, sizes=sizes)
+        return QueueCounts(at, counts, sizes=sizes)
 
     def latency(self, deadline: Deadline) -> QueueCounts:
         """Read what was counted in the queues with a backlog, so that their ages are exact."""
@@ -166,7 +166,7 @@ class RabbitCollector:
                 counts.append(found)
         if problems and not counts:
             raise CollectError(problems[0].reason, problems[0].message)
-        return QueueCounts(at, counts, whole=False, problems=problems)
+        return QueueCounts(at, counts, problems=problems)
 
     def discovery(self, deadline: Deadline) -> Facts:
         """Look for what the user may not see, and what the cluster can't serve."""
