@@ -39,7 +39,7 @@ class Metric:
 def _rows() -> tuple[Metric, ...]:
     sub, dest, log, group, source = SUBSCRIPTION, DESTINATION, LOG, GROUP, SOURCE
     backlog, rates, consumers, own = "Backlog", "Rates", "Consumers", "The exporter"
-    time, probe = "Time", "Probes"
+    time, probe, judgement = "Time", "Probes", "Judgement"
     return (
         Metric(
             "mq_lag_messages",
@@ -305,6 +305,69 @@ def _rows() -> tuple[Metric, ...]:
             (*source, "reason"),
             "Subscriptions that went away while lagging.",
             consumers,
+        ),
+        Metric(
+            "mq_subscription_status",
+            "gauge",
+            (*sub, "status"),
+            "1 for the status that the subscription has, 0 for the others.",
+            judgement,
+        ),
+        Metric(
+            "mq_backlog_cause",
+            "gauge",
+            (*sub, "cause"),
+            "1 for the likeliest cause of the backlog, while there is one and the evidence speaks for one.",
+            judgement,
+        ),
+        Metric(
+            "mq_threshold_lag_messages",
+            "gauge",
+            sub,
+            "Messages of lag that the subscription is compared with; absent where switched off.",
+            judgement,
+        ),
+        Metric(
+            "mq_threshold_lag_seconds",
+            "gauge",
+            sub,
+            "Age of the backlog that the subscription is compared with; absent where switched off.",
+            judgement,
+        ),
+        Metric(
+            "mq_threshold_consume_ratio",
+            "gauge",
+            sub,
+            "Part of the production that the subscription has to consume; absent where switched off.",
+            judgement,
+        ),
+        Metric(
+            "mq_threshold_stop_seconds",
+            "gauge",
+            sub,
+            "How long the subscription may stand still while messages wait; absent where switched off.",
+            judgement,
+        ),
+        Metric(
+            "mq_threshold_probe_seconds",
+            "gauge",
+            source,
+            "Seconds from end to end that the source's probes are compared with; absent where switched off.",
+            judgement,
+        ),
+        Metric(
+            "mq_consumers_expected",
+            "gauge",
+            sub,
+            "1 where nobody reading is a fault, 0 where it is not.",
+            judgement,
+        ),
+        Metric(
+            "mq_time_to_drain_seconds",
+            "gauge",
+            sub,
+            "Seconds until the backlog is processed at the present rates; +Inf where it does not shrink, 0 with no lag.",
+            judgement,
         ),
         Metric("mq_up", "gauge", source, "1 if the last backlog task reached the source.", own),
         Metric(

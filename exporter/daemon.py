@@ -24,6 +24,7 @@ from exporter.own import own_metrics
 from exporter.server import Request, Response, Route, Server
 from exporter.source import Source
 from exporter.states import same_place
+from exporter.tables import threshold_table
 from exporter.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
@@ -63,6 +64,7 @@ class Daemon:
         self._reload_wanted = False
         self._log = structlog.get_logger(__name__)
         self.exposition = Exposition(own_metrics())
+        self._thresholds = threshold_table(config)
         self.sources: dict[str, Source] = {}
         for source in config.sources:
             self.sources[source.name] = self._new_source(source)
@@ -160,8 +162,11 @@ class Daemon:
             return None
 
     def _apply(self, config: Config) -> None:
+        self._thresholds = threshold_table(config)
         wanted = {source.name: source for source in config.sources}
         kept = [name for name, source in self.sources.items() if wanted.get(name) == source.config]
+        for name in kept:
+            self.sources[name].set_thresholds(self._thresholds)
         for name in [name for name in self.sources if name not in kept]:
             before = self.sources.pop(name)
             before.stop()
@@ -186,7 +191,12 @@ class Daemon:
 
     def _new_source(self, config: SourceConfig, heir: Source | None = None) -> Source:
         return Source(
-            config, self._make(config), self.exposition, started=self._started, heir_of=heir
+            config,
+            self._make(config),
+            self.exposition,
+            started=self._started,
+            thresholds=self._thresholds,
+            heir_of=heir,
         )
 
     # HTTP

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from exporter.analysis.families import Family
 from exporter.analysis.nodes import Node
+from exporter.analysis.shown import Family, family
 from exporter.model import REASONS
 from exporter.schedule import Outcome
 
@@ -20,6 +20,7 @@ def health_families(
     series: int,
     dropped: int,
     restarts: int = 0,
+    probe_seconds: float | None = None,
 ) -> Sequence[Family]:
     """Return the families that tell how a source fares; they are there from the first page on."""
     source = [label({})]
@@ -46,6 +47,7 @@ def health_families(
             [run.failures.get(reason, 0) for run in runs for reason in REASONS],
         ),
         Family("mq_collector_restarts_total", source, [restarts]),
+        family("mq_threshold_probe_seconds", source, [probe_seconds]),
         Family("mq_series", source, [series]),
         Family("mq_series_dropped", source, [dropped]),
     )

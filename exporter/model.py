@@ -42,6 +42,33 @@ ProbeResult = Literal["sent", "received", "lost", "failed"]
 PROBE_RESULTS: tuple[ProbeResult, ...] = ("sent", "received", "lost", "failed")
 TimestampAnomaly = Literal["future", "missing", "unreadable"]
 TIMESTAMP_ANOMALIES: tuple[TimestampAnomaly, ...] = ("future", "missing", "unreadable")
+Status = Literal[
+    "unknown", "rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind", "ok"
+]
+STATUSES: tuple[Status, ...] = (
+    "unknown",
+    "rewound",
+    "abandoned",
+    "stopped",
+    "stalled",
+    "lagging",
+    "falling_behind",
+    "ok",
+)
+"""How a subscription stands."""
+CauseName = Literal[
+    "paused",
+    "no_consumers",
+    "open_transaction",
+    "rebalancing",
+    "retry_loop",
+    "uneven_partitions",
+    "large_messages",
+    "too_few_consumers",
+    "traffic_surge",
+    "slow_consumers",
+]
+"""Why there is a backlog."""
 NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
 

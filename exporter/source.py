@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from exporter.analysis.families import Family, Shown, View
+from exporter.analysis.judging import Judging
 from exporter.analysis.log_state import LogState
 from exporter.analysis.probes import ProbeState
 from exporter.analysis.queue_state import QueueState
+from exporter.analysis.shown import Family, Shown, View
 from exporter.analysis.sources import SourceState, show_source, source_rows
+from exporter.analysis.thresholds import ThresholdTable
 from exporter.analysis.time_families import show_times
 from exporter.config import Source as SourceConfig
 from exporter.exposition import Exposition, labeler
@@ -55,6 +57,7 @@ class Source:
         exposition: Exposition,
         *,
         started: float,
+        thresholds: ThresholdTable | None = None,
         heir_of: Source | None = None,
     ) -> None:
         """`started` is the daemon's start in Unix time. `heir_of` is the source whose counters go on."""
@@ -72,6 +75,7 @@ class Source:
         self._probes: ProbeState = (
             heir_of._probes if heir_of is not None else ProbeState(self._label)
         )
+        self._judging = Judging(config.system, config.name, thresholds or ThresholdTable())
         self._view = View(
             hold=config.hold,
             max_series=config.max_series,
@@ -101,6 +105,12 @@ class Source:
         self._probes = ProbeState(self._label)
         self._beside.pop("probes", None)
         self._exposition.remove(self._key("probes"))
+
+    def set_thresholds(self, table: ThresholdTable) -> None:
+        """Judge by another table from the next look on."""
+        with self._lock:
+            self._judging.set_table(table)
+        self._publish_health()
 
     def start(self) -> None:
         """Run the tasks from now on."""
@@ -234,6 +244,7 @@ class Source:
     def _accept_queues(self, state: QueueState, observation: Observation, now: float) -> None:
         if isinstance(observation, QueueLook):
             state.observe(observation)
+            self._judging.judge(state, observation.at, time.time() - now + observation.at)
             self._observed = now
         elif isinstance(observation, QueueCounts):
             state.count(observation)
@@ -256,6 +267,7 @@ class Source:
     ) -> None:
         if isinstance(observation, LogBacklog):
             state.observe(observation, now)
+            self._judging.judge(state, now, time.time())
             self._observed = now
         else:
             state.members(observation, now)
@@ -284,6 +296,10 @@ class Source:
         self._beside[part] = _Beside(at, sum(len(family.labels) for family in families))
         self._exposition.update(self._key(part), families)
 
+    def _probe_seconds(self) -> float | None:
+        """Return what the probes are compared with; None where there are none."""
+        return None if self.config.probe.enabled is False else self._judging.probe_seconds
+
     def _is_fresh(self) -> bool:
         return self._observed is not None and time.monotonic() - self._observed <= self.config.hold
 
@@ -297,5 +313,6 @@ class Source:
                     series=self._series(),
                     dropped=self._shown.dropped,
                     restarts=self.restarts,
+                    probe_seconds=self._probe_seconds(),
                 )
                 self._exposition.update(self._health_key, families)

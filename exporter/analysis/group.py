@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from exporter.analysis.recent import Recent
 from exporter.model import NOBODY, GroupMembers, GroupState
 
 REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completing_rebalance"})
@@ -29,6 +30,7 @@ class Group:
         "read_at",
         "readers",
         "rebalances",
+        "recent",
         "state",
         "state_labels",
     )
@@ -43,6 +45,8 @@ class Group:
         """Destination to members that read it; None is unknown."""
         self.assigned: Mapping[str, frozenset[int]] = {}
         self.rebalances = 0
+        self.recent: Final = Recent()
+        """The rebalances of late; whoever judges takes the looks."""
         self.missing = 0
         """Complete listings in a row without this group."""
         self.read_at = 0.0

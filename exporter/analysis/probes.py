@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
-from exporter.analysis.families import Family
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.shown import Family
 from exporter.catalogue import BY_NAME
 from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, ProbeResult, Probes
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from exporter.analysis.families import (
+from exporter.analysis.judgement_families import JUDGEMENT_SERIES, judgement_families
+from exporter.analysis.limits import Brought, Budget, most_lagging_first
+from exporter.analysis.log_families import losses_family, method_label
+from exporter.analysis.queue_place import QueuePlace
+from exporter.analysis.queue_state import QueueState
+from exporter.analysis.queue_subscription import Queue, QueueSubscription
+from exporter.analysis.shown import (
     Family,
     Shown,
     Value,
@@ -13,14 +19,8 @@ from exporter.analysis.families import (
     count_series,
     family,
     flat,
-    losses_family,
-    method_label,
     whole_sum,
 )
-from exporter.analysis.limits import Brought, Budget, most_lagging_first
-from exporter.analysis.queue_place import QueuePlace
-from exporter.analysis.queue_state import QueueState
-from exporter.analysis.queue_subscription import Queue, QueueSubscription
 
 Subscriptions = Sequence[QueueSubscription]
 
@@ -73,7 +73,7 @@ def _chosen(
 def _at_most(subscription: QueueSubscription) -> int:
     """Return how many series the subscription can have."""
     histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
-    return 4 * len(subscription.places) + len(_SCALARS) + 1 + histogram
+    return 4 * len(subscription.places) + len(_SCALARS) + 1 + JUDGEMENT_SERIES + histogram
 
 
 # Destinations
@@ -169,7 +169,7 @@ def _subscription_families(
                 for sub in subs
             ]
             families.append(family(name, labels, sums))
-    return [*families, *_time_families(subs, state, view, now)]
+    return [*families, *_time_families(subs, state, view, now), *judgement_families(subs)]
 
 
 def _held(place: QueuePlace, value: Callable[[QueuePlace], Value], view: View, now: float) -> Value:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporter.analysis.families import View
+from exporter.analysis.judgement_rows import judgement_row
 from exporter.analysis.queue_state import QueueState
 from exporter.analysis.queue_subscription import QueueSubscription
 from exporter.analysis.rows import Named
+from exporter.analysis.shown import View
 
 
 def queue_rows(
@@ -57,6 +58,7 @@ def _row(
         "redelivered_messages": sub.redelivered,
         "paused": sub.paused,
     }
+    row.update(judgement_row(sub.judge))
     if partitions:
         row["partitions"] = [
             {

@@ -197,8 +197,14 @@ class QueueState:
     def _produced(self, produced: Produced, now: float) -> None:
         queue = self._queue(produced.vhost, produced.destination)
         part = self._part(queue, produced.partition, now)
-        self.queue_produced.values[part.slot] += part.movement(produced.total, produced.epoch, now)
-        if produced.size is not None and produced.total:
+        moved, grown = part.movement(produced.total, produced.size, produced.epoch, now)
+        self.queue_produced.values[part.slot] += moved
+        if produced.size is None or not produced.total:
+            return
+        if moved:
+            queue.recent.add(moved, grown)
+            queue.mean_size = queue.recent.mean
+        elif queue.mean_size is None:
             queue.mean_size = round(produced.size / produced.total, 1)
 
     def _produced_by(self, queue: Queue, moved: Moved, now: float) -> None:

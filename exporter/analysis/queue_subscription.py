@@ -7,15 +7,27 @@ from typing import Final
 
 from exporter.analysis.commits import CommitGaps
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.judge import Judge
 from exporter.analysis.queue_place import Moved, QueuePlace
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.sizes import MeanSize
 from exporter.model import Method
 
 
 class Queue:
     """A destination: how many messages were produced to each of its parts, and how large they are."""
 
-    __slots__ = ("end", "label", "mean_size", "name", "parts", "retired", "start", "vhost")
+    __slots__ = (
+        "end",
+        "label",
+        "mean_size",
+        "name",
+        "parts",
+        "recent",
+        "retired",
+        "start",
+        "vhost",
+    )
 
     def __init__(self, vhost: str | None, name: str, label: str) -> None:
         self.vhost: Final = vhost
@@ -27,6 +39,8 @@ class Queue:
         """Messages produced to parts that are no more."""
         self.mean_size: float | None = None
         """Bytes."""
+        self.recent: Final = MeanSize()
+        """Of what came in lately, where that is counted."""
         self.start: int | None = None
         self.end: int | None = None
         """Offsets, where it is a stream."""
@@ -35,21 +49,23 @@ class Queue:
 class QueuePart:
     """What was produced to one part of a destination."""
 
-    __slots__ = ("_known", "counted_at", "label", "slot")
+    __slots__ = ("_known", "_size", "counted_at", "label", "slot")
 
     def __init__(self, label: str, slot: int, now: float) -> None:
         self.label: Final = label
         self.slot: Final = slot
         self.counted_at = now
         self._known: tuple[int, int] | None = None
+        self._size = 0
 
-    def movement(self, count: int, epoch: int, now: float) -> int:
-        """Take a broker's count; return how far it moved."""
+    def movement(self, count: int, size: int | None, epoch: int, now: float) -> tuple[int, int]:
+        """Take a broker's count, and the bytes where it counts them; return how far both moved."""
         before, self._known = self._known, (count, epoch)
+        bytes_before, self._size = self._size, size or 0
         self.counted_at = now
-        if before is None or before[1] != epoch:
-            return 0
-        return max(count - before[0], 0)
+        if before is None or before[1] != epoch or count < before[0]:
+            return 0, 0
+        return count - before[0], max(self._size - bytes_before, 0)
 
 
 class QueueSubscription:
@@ -62,6 +78,7 @@ class QueueSubscription:
         "counted",
         "gaps",
         "group",
+        "judge",
         "label",
         "latency",
         "places",
@@ -92,6 +109,7 @@ class QueueSubscription:
         self.produced_slot: Final = produced.allocate(now)
         self.places: dict[str | None, QueuePlace] = {}
         self.gaps: Final = CommitGaps()
+        self.judge: Final = Judge()
         self.latency: Histogram | None = None
         """Of what was consumed, where that is followed."""
         self.redelivered: int | None = None

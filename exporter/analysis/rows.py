@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-from exporter.analysis.families import View
+from exporter.analysis.judgement_rows import judgement_row
 from exporter.analysis.log_state import LogState
+from exporter.analysis.shown import View
 from exporter.analysis.subscription import LogSubscription, visible
 
 
@@ -63,6 +64,7 @@ def _row(
         "lost_messages": sub.lost,
         "retention_margin_messages": sub.margin,
     }
+    row.update(judgement_row(sub.judge))
     if partitions:
         ages = sub.ages.by_partition()
         row["partitions"] = [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporter.analysis.families import Shown, View, show
+from exporter.analysis.log_families import show
 from exporter.analysis.log_state import LogState
 from exporter.analysis.queue_families import show_queues
 from exporter.analysis.queue_rows import queue_rows
 from exporter.analysis.queue_state import QueueState
 from exporter.analysis.rows import Named, rows
+from exporter.analysis.shown import Shown, View
 
 SourceState = LogState | QueueState
 

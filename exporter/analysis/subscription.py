@@ -8,6 +8,7 @@ from typing import Final
 from exporter.analysis.ages import Ages
 from exporter.analysis.commits import CommitGaps
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.judge import Judge
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.topic import LogTopic
 
@@ -23,6 +24,7 @@ class LogSubscription:
         "_below",
         "_label",
         "_past",
+        "_regain",
         "_seen",
         "_shrunk",
         "_starts",
@@ -36,6 +38,7 @@ class LogSubscription:
         "deleted_topic",
         "gaps",
         "group",
+        "judge",
         "label",
         "labels",
         "lag",
@@ -99,6 +102,7 @@ class LogSubscription:
 
         self.ages: Final = Ages()
         self.gaps: Final = CommitGaps()
+        self.judge: Final = Judge()
         self.latency: Histogram | None = None
         """Of what was consumed, where that is followed."""
         self.time_to_loss: float | None = None
@@ -112,6 +116,7 @@ class LogSubscription:
         """Whether there is a position on a destination that does not exist."""
         self._past: dict[int, None] = {}  # an empty set is three times as large, and there are many
         self._below: dict[int, int] = {}
+        self._regain: dict[int, int] = {}
         self._starts: Sequence[int | None] = ()
         self._shrunk = False
         self._seen = False
@@ -194,7 +199,10 @@ class LogSubscription:
             return 0
         if position < before:
             self.rewinds += 1
+            self._regain.setdefault(partition, before)
             return 0
+        if self._regain and (position >= self._regain.get(partition, position) or position == end):
+            self._regain.pop(partition, None)
         return max(position - max(before, lost_up_to), 0)
 
     def hold(self) -> None:
@@ -246,6 +254,11 @@ class LogSubscription:
         self.uncommitted_partitions, self.uncommitted_messages = partitions, messages
 
     @property
+    def is_rewound(self) -> bool:
+        """Whether a position went back, and has not regained where it was or come to the log's end."""
+        return bool(self._regain)
+
+    @property
     def is_assigned(self) -> bool:
         """Whether a member reads here."""
         return bool(self._assigned)
@@ -254,6 +267,7 @@ class LogSubscription:
         """The topic was deleted and made anew: movements are counted from the next look on."""
         self.committed = [None] * len(self.committed)
         self._below.clear()
+        self._regain.clear()
         self._starts = ()
 
     def clear(self) -> None:
@@ -327,6 +341,7 @@ class LogSubscription:
             self.stale.pop(partition, None)
             self._past.pop(partition, None)
             self._below.pop(partition, None)
+            self._regain.pop(partition, None)
         self._find_unassigned()
 
 

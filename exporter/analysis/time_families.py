@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from exporter.analysis.families import Family, Value, View, family, flat, method_label
+from exporter.analysis.judgement_families import shown_seconds
+from exporter.analysis.log_families import method_label
 from exporter.analysis.log_state import LogState
+from exporter.analysis.shown import Family, Value, View, family, flat
 from exporter.analysis.subscription import LogSubscription
-
-
-class _Infinity(float):
-    """Infinity as the text formats write it."""
-
-    def __str__(self) -> str:
-        return "+Inf"
-
-
-INFINITY = _Infinity("inf")
 
 SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
     ("mq_lag_seconds_uncertainty", lambda sub: sub.ages.uncertainty),
-    ("mq_time_to_loss_seconds", lambda sub: _infinite(sub.time_to_loss)),
+    ("mq_time_to_loss_seconds", lambda sub: shown_seconds(sub.time_to_loss)),
 )
 
 
@@ -62,7 +53,3 @@ def show_times(state: LogState, view: View) -> Sequence[Family]:
             list(state.timestamp_anomalies.values()),
         ),
     ]
-
-
-def _infinite(value: float | None) -> Value:
-    return INFINITY if value == math.inf else value

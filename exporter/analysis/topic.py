@@ -6,34 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.sizes import MeanSize
 from exporter.model import Log, Retention
-
-RECENT_SIZES = 1_000
-"""Messages over which a mean size is taken, about."""
-
-
-class MeanSize:
-    """The mean size of the messages that were read lately."""
-
-    __slots__ = ("_count", "_total")
-
-    def __init__(self) -> None:
-        self._count = 0.0
-        self._total = 0.0
-
-    def add(self, count: int, total: int) -> None:
-        """Take messages and their bytes; older ones fade."""
-        self._count += count
-        self._total += total
-        if self._count > RECENT_SIZES:
-            fade = RECENT_SIZES / self._count
-            self._count *= fade
-            self._total *= fade
-
-    @property
-    def mean(self) -> float | None:
-        """Bytes a message; None while none was read."""
-        return round(self._total / self._count, 1) if self._count else None
 
 
 class LogTopic:

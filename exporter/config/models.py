@@ -10,6 +10,7 @@ from exporter.config.kafka import KafkaSource
 from exporter.config.nsq import NsqSource
 from exporter.config.rabbitmq import RabbitSource
 from exporter.config.shared import LISTED, Collection, Model
+from exporter.config.thresholds import ThresholdLines
 from exporter.config.types import Listen, Switch, fault, not_empty
 
 SOURCES: dict[str, type[BaseModel]] = {
@@ -55,5 +56,7 @@ class Config(Model):
     """Logging."""
     defaults: Collection = Collection()
     """What holds for every source that does not say otherwise."""
+    thresholds: ThresholdLines = ()
+    """What subscriptions and probes are compared with: the first line that matches counts."""
     sources: Annotated[tuple[AnySource, ...], BeforeValidator(not_empty), LISTED]
     """The clusters to read."""

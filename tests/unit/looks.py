@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from exporter.analysis.families import Shown, View, show
+from exporter.analysis.log_families import show
 from exporter.analysis.log_state import LogState
+from exporter.analysis.shown import Shown, View
 from exporter.exposition import labeler
 from exporter.model import GroupMembers, GroupState, Log, LogBacklog, Positions
 

@@ -31,6 +31,7 @@ from exporter.config import (
     parse,
     yaml_nodes,
 )
+from exporter.config.thresholds import ThresholdConfig
 from exporter.config.types import RESERVED_LABELS
 from exporter.secrets import SecretFileError
 
@@ -654,7 +655,8 @@ def test_the_full_example_has_every_default() -> None:
     plain = Config.model_validate({"sources": [needed]})
     assert full.model_dump(exclude=GIVEN) == plain.sources[0].model_dump(exclude=GIVEN)
     assert config.defaults.model_dump(exclude=GIVEN) == plain.defaults.model_dump(exclude=GIVEN)
-    rest = {"sources", "defaults"}
+    assert config.thresholds[-1] == ThresholdConfig()
+    rest = {"sources", "defaults", "thresholds"}
     assert config.model_dump(exclude=rest) == plain.model_dump(exclude=rest)
 
 

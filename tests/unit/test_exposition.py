@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.analysis.families import Family
+from exporter.analysis.shown import Family
 from exporter.catalogue import CATALOGUE
 from exporter.exposition import Exposition, Format, accepts_gzip, labeler
 from exporter.exposition import render as render_pieces

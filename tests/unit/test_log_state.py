@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.analysis.families import View, show
+from exporter.analysis.log_families import show
+from exporter.analysis.shown import View
 from exporter.model import TIMESTAMP_ANOMALIES, Memberships
 from tests.unit.looks import log, look, members, seen, state
 

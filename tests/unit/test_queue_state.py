@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from exporter.analysis.families import View
 from exporter.analysis.queue_families import show_queues
 from exporter.analysis.queue_rows import queue_rows
 from exporter.analysis.queue_state import Followed, QueueState
+from exporter.analysis.shown import View
 from exporter.exposition import labeler
 from exporter.model import Counts, Depth, Place, Produced, QueueCounts, QueueLook
 

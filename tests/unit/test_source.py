@@ -79,6 +79,9 @@ class World:
     def monotonic(self) -> float:
         return self.now
 
+    def time(self) -> float:
+        return AT + self.now
+
     def reload(self, **changes: object) -> None:
         """Go on with another config of the same cluster."""
         before = self.source
@@ -355,7 +358,7 @@ def test_the_series_of_every_task_are_counted(world: World) -> None:
     world.run("consumers", Memberships({}))
     page = b"".join(world.exposition.page("", "").chunks).decode()
     lines = [line for line in page.splitlines() if line.startswith("mq_")]
-    own = ("mq_up", "mq_collect_", "mq_collector_", "mq_series", "mq_node_up")
+    own = ("mq_up", "mq_collect_", "mq_collector_", "mq_series", "mq_node_up", "mq_threshold_probe_")
     expected = sum(not line.startswith(own) for line in lines)
     assert list(world.shown("mq_series").values()) == [expected]
     assert world.source.status()["series"] == expected

@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from exporter.analysis.group import Group
+from exporter.analysis.judgement_families import JUDGEMENT_SERIES, judgement_families
 from exporter.analysis.limits import Brought, Budget, most_lagging_first
 from exporter.analysis.log_state import LogState
 from exporter.analysis.nodes import Labeler
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.shown import (
+    Family,
+    Shown,
+    Value,
+    View,
+    count_series,
+    family,
+    flat,
+    whole_sum,
+)
 from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.topic import LogTopic
 from exporter.catalogue import ANOMALIES, LOSSES
 from exporter.model import GROUP_STATES, TIMESTAMP_ANOMALIES, Method
-
-Value = int | float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric's series of one source. A value of None is left out."""
-
-    name: str
-    labels: Sequence[str]
-    values: Sequence[Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a source shows: its families, how many series they have, how many were left out."""
-
-    families: Sequence[Family]
-    series: int
-    dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How a source is to be shown."""
-
-    hold: float
-    max_series: int
-    per_partition: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +93,6 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     return _Chosen(topics.fill(every.topics), groups.fill(every.groups), shown, budget.dropped)
 
 
-def count_series(families: Iterable[Family]) -> int:
-    """Return how many series the families have."""
-    return sum(len(family.labels) for family in families)
-
-
-def family(name: str, labels: list[str], values: list[Value]) -> Family:
-    """Return a family without the series whose value is None."""
-    if None in values:
-        pairs = [(a, b) for a, b in zip(labels, values, strict=True) if b is not None]
-        return Family(name, [a for a, _ in pairs], [b for _, b in pairs])
-    return Family(name, labels, values)
-
-
-def flat(lists: Iterable[Sequence[Value]]) -> list[Value]:
-    """Return the lists' values as one list."""
-    return list(chain.from_iterable(lists))
-
-
 # Destinations
 
 
@@ -140,12 +104,6 @@ def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> 
             for value, read_at in zip(values, topic.read_at, strict=True)
         ]
     return values if view.per_partition else [whole_sum(values)]
-
-
-def whole_sum(values: Sequence[Value]) -> Value:
-    """Return the sum, and nothing where one is not known: it would be understated."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
 
 
 _TOPIC_SERIES = 5
@@ -265,7 +223,8 @@ TIME_SERIES = 3
 def _at_most(sub: LogSubscription, view: View) -> int:
     """Return how many series the subscription can have."""
     positions = len(sub.partitions) if view.per_partition else 1
-    return 3 * positions + len(_SCALARS) + len(ANOMALIES) + TIME_SERIES + _histogram(sub)
+    own = len(_SCALARS) + len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
+    return 3 * positions + own + _histogram(sub)
 
 
 def _histogram(sub: LogSubscription) -> int:
@@ -280,7 +239,8 @@ def _size(sub: LogSubscription, view: View, now: float) -> int:
         found = _positions(sub, values, view, now)
         positions += sum(value is not None for value in found)
     ages = len(sub.partitions) if view.per_partition else 1
-    return positions + scalars + len(ANOMALIES) + ages + TIME_SERIES + _histogram(sub)
+    own = len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
+    return positions + scalars + own + ages + _histogram(sub)
 
 
 def _subscription_families(subs: Sequence[LogSubscription], view: View, now: float) -> list[Family]:
@@ -300,6 +260,7 @@ def _subscription_families(subs: Sequence[LogSubscription], view: View, now: flo
         family("mq_lag_messages", places, lags),
         family("mq_committed_offset", places, committed),
         *families,
+        *judgement_families(subs),
     ]
 
 

@@ -1,0 +1,280 @@
+"""Why there is a backlog: one rule a cause, each from evidence, which it puts into words.
+
+The rules stand in the order of what they say: the first is the likeliest, since what it is about explains what the later
+ones see. A paused channel has slow consumers; a group that rebalances without end has few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from exporter.analysis import words
+from exporter.analysis.baseline import Baseline
+from exporter.analysis.crowd import Leaving
+from exporter.analysis.sight import Sight
+from exporter.analysis.thresholds import Thresholds
+from exporter.model import CauseName
+
+FELL = 0.6
+"""A rate that is less than this part of the usual one has fallen."""
+ROSE = 1.5
+"""A rate that is more than so many times the usual one has risen."""
+GREW = 2.0
+"""A size likewise."""
+UNEVEN, UNEVEN_OF_FEW = 0.8, 0.9
+"""Part of the backlog that a few parts hold: a quarter of them, or one of two or three."""
+FEW = 4
+RESTLESS = 3
+"""Rebalances, or moves back, each at a time of its own, that make it no accident."""
+MOST = 0.5
+"""Part of the deliveries that have to be repeats."""
+LEAST_REPEATS = 5
+
+
+class Cause(NamedTuple):
+    """One explanation of a backlog."""
+
+    name: CauseName
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known of a subscription that has a backlog."""
+
+    sight: Sight
+    thresholds: Thresholds
+    baseline: Baseline | None
+    """How it was before; None where that was not seen for long enough."""
+    leaving: Leaving | None
+    still: float
+    """Seconds for which nothing has moved."""
+    peak: tuple[float, float] | None
+    """The highest rate of production since the backlog began, and when, in Unix time."""
+    produced: int
+    consumed: int
+    redelivered: int
+    """Movements over the last while."""
+    rewinds: int
+    """Of late, those together counted once."""
+    memory: float
+    """How many seconds `rewinds` reaches back."""
+    replayed: bool = False
+    """Whether the backlog is there because the position was set back."""
+
+    def when(self, at: float) -> str:
+        """Format a Unix time."""
+        return words.moment(at, self.sight.clock)
+
+    @property
+    def each(self) -> float | None:
+        """Messages a second of each consumer now."""
+        rate, consumers = self.sight.consumed_rate, self.sight.consumers
+        return rate / consumers if rate is not None and consumers else None
+
+    @property
+    def usual(self) -> Baseline | None:
+        """How it was before, where something was consumed at all."""
+        return self.baseline if self.baseline is not None and self.baseline.consumed > 0 else None
+
+
+def paused(case: Case) -> str | None:
+    """Messages are kept back on purpose, or a broker's alarm blocks publishers."""
+    return "; ".join(case.sight.paused) or None
+
+
+def no_consumers(case: Case) -> str | None:
+    """Nobody reads."""
+    sight = case.sight
+    if sight.read_by_nobody:
+        who = "1 member reads" if sight.members == 1 else f"{sight.members} members read"
+        since = f", since {case.when(case.leaving.at)}" if case.leaving is not None else ""
+        return f"the group's {who} other destinations, none of them this one{since}"
+    if sight.consumers != 0 or case.still <= 0 or not case.thresholds.consumers_expected:
+        return None
+    if case.leaving is not None and case.leaving.now == 0:
+        before = case.leaving.before
+        who = "the only consumer" if before == 1 else f"all {before} consumers"
+        return f"{who} left, the last at {case.when(case.leaving.at)}; nobody has read since"
+    return f"nobody reads, and nothing was processed for {words.minutes(case.still)}"
+
+
+def open_transaction(case: Case) -> str | None:
+    """The position has come to a last stable offset that stands still."""
+    withheld = case.sight.withheld()
+    if withheld is None:
+        return None
+    where, messages = withheld
+    return (
+        f"a transaction has been left open in {where}: {words.count(messages)} messages stand behind it, "
+        "and the group has read up to it"
+    )
+
+
+def rebalancing(case: Case) -> str | None:
+    """The group keeps rebalancing, and nobody reads meanwhile."""
+    sight = case.sight
+    if sight.rebalance_times < RESTLESS:
+        return None
+    state = ", and is rebalancing now" if sight.rebalancing else ""
+    return (
+        f"the group rebalanced at least {sight.rebalances} times within "
+        f"{words.minutes(sight.rebalanced_for)}{state}; its consumers stop each time"
+    )
+
+
+def retry_loop(case: Case) -> str | None:
+    """The same messages come again and again."""
+    deliveries = case.redelivered + case.consumed
+    if case.redelivered >= LEAST_REPEATS and case.redelivered > MOST * deliveries:
+        return (
+            f"{words.part(case.redelivered / deliveries)} of the deliveries are repeats "
+            f"({words.count(case.redelivered)} against {words.count(case.consumed)} processed): "
+            "messages are given back and delivered again"
+        )
+    if case.rewinds >= RESTLESS:
+        return f"the position went back {case.rewinds} times within {words.minutes(case.memory)}"
+    return None
+
+
+def uneven_partitions(case: Case) -> str | None:
+    """A few of the parts hold the backlog."""
+    parts = sorted(case.sight.parts(), key=lambda each: -each[1])
+    total = sum(lag for _, lag in parts)
+    if len(parts) < 2 or total <= 0 or not case.sight.consumers:  # noqa: PLR2004 - one can't be uneven
+        return None
+    few = max(len(parts) // FEW, 1)
+    held = sum(lag for _, lag in parts[:few]) / total
+    if held < (UNEVEN if len(parts) >= FEW else UNEVEN_OF_FEW):
+        return None
+    most = sum(1 for _, lag in parts[:few] if lag > total * (1 - held) / few)
+    named = ", ".join(name for name, _ in parts[: min(most, 3)])
+    others = len(parts) - most
+    return (
+        f"{named}{' and others' if most > 3 else ''} hold{'s' if most == 1 else ''} "  # noqa: PLR2004
+        f"{words.part(sum(lag for _, lag in parts[:most]) / total)} of the backlog; "
+        f"the {'other one has' if others == 1 else f'other {others} have'} the rest"
+    )
+
+
+def large_messages(case: Case) -> str | None:
+    """The messages are much larger than before, and fewer are processed."""
+    usual, size, rate = case.usual, case.sight.size, case.sight.consumed_rate
+    if usual is None or usual.size is None or size is None or rate is None:
+        return None
+    if size < GREW * usual.size or rate >= FELL * usual.consumed:
+        return None
+    return (
+        f"messages have {words.size(size)} on average, usually {words.size(usual.size)}; "
+        f"{words.rate(rate)} are processed, usually {words.rate(usual.consumed)}"
+    )
+
+
+def consumers_left(case: Case) -> str | None:
+    """Some of the consumers are gone, and those that stayed work."""
+    leaving, each, usual = case.leaving, case.each, case.usual
+    if leaving is None or leaving.now == 0 or not each:
+        return None
+    if usual is not None and usual.each is not None and each < FELL * usual.each:
+        return None
+    gone = leaving.before - leaving.now
+    stayed = "the one left is busy" if leaving.now == 1 else f"the {leaving.now} left are busy"
+    return (
+        f"{gone} of {words.consumers(leaving.before)} left, the last at {case.when(leaving.at)}; "
+        f"{stayed} ({words.rate(each)} each)"
+    )
+
+
+def traffic_surge(case: Case) -> str | None:
+    """Much more comes in than before, and each consumer does what it did."""
+    usual, each = case.baseline, case.each
+    if usual is None or case.peak is None or each is None:
+        return None
+    highest, at = case.peak
+    if highest < ROSE * usual.produced or highest * case.memory < LEAST_REPEATS:
+        return None
+    if usual.each is not None and each < FELL * usual.each:
+        return None
+    return (
+        f"{words.rate(highest)} came in at {case.when(at)}, usually {words.rate(usual.produced)}; "
+        f"{words.rate(case.sight.consumed_rate or 0.0)} are processed"
+    )
+
+
+def slower_consumers(case: Case) -> str | None:
+    """Each consumer processes much less than it did."""
+    usual, each = case.usual, case.each
+    if usual is None or usual.each is None or each is None or each >= FELL * usual.each:
+        return None
+    if case.still > 0 and not case.consumed:
+        there = words.consumers(case.sight.consumers or 0)
+        return (
+            f"{there} there, and nothing was processed for {words.minutes(case.still)}; "
+            f"usually {words.rate(usual.consumed)}"
+        )
+    return f"each consumer processes {words.rate(each)}, usually {words.rate(usual.each)}"
+
+
+def more_would_help(case: Case) -> str | None:
+    """Consumers work, fewer than can share the work, and more comes in than they process."""
+    sight, each = case.sight, case.each
+    if not each or sight.produced_rate is None or sight.consumed_rate is None or case.replayed:
+        return None
+    consumers = sight.consumers or 0
+    if sight.consumed_rate >= sight.produced_rate or (
+        sight.places is not None and consumers >= sight.places
+    ):
+        return None
+    if case.still > 0 and not case.consumed:
+        return None
+    room = "" if sight.places is None else f" of at most {sight.places}"
+    return (
+        f"{words.consumers(consumers)}{room}: {words.rate(sight.consumed_rate)} are processed where "
+        f"{words.rate(sight.produced_rate)} come in"
+    )
+
+
+def none_helps(case: Case) -> str | None:
+    """Consumers are there, as many as can be or at a standstill, and it is not enough."""
+    sight = case.sight
+    if not sight.consumers or sight.consumed_rate is None or case.replayed:
+        return None
+    there = words.consumers(sight.consumers)
+    if case.still >= sight.stop:
+        verb = "is" if sight.consumers == 1 else "are"
+        return f"{there} {verb} there, and nothing was processed for {words.minutes(case.still)}"
+    if sight.produced_rate is None or sight.consumed_rate >= sight.produced_rate:
+        return None
+    if sight.places is None or sight.consumers < sight.places:
+        return None
+    return (
+        f"{there}, as many as can share the work: {words.rate(sight.consumed_rate)} are processed "
+        f"where {words.rate(sight.produced_rate)} come in"
+    )
+
+
+RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
+    ("paused", paused),
+    ("no_consumers", no_consumers),
+    ("open_transaction", open_transaction),
+    ("rebalancing", rebalancing),
+    ("retry_loop", retry_loop),
+    ("uneven_partitions", uneven_partitions),
+    ("large_messages", large_messages),
+    ("too_few_consumers", consumers_left),
+    ("traffic_surge", traffic_surge),
+    ("slow_consumers", slower_consumers),
+    ("too_few_consumers", more_would_help),
+    ("slow_consumers", none_helps),
+)
+
+
+def causes_of(case: Case) -> Sequence[Cause]:
+    """Return the causes that the evidence speaks for, the likeliest first; none where nothing does."""
+    found: dict[CauseName, Cause] = {}
+    for name, rule in RULES:
+        if name not in found and (evidence := rule(case)) is not None:
+            found[name] = Cause(name, evidence)
+    return tuple(found.values())

@@ -1,0 +1,46 @@
+"""When consumers came and went."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Leaving(NamedTuple):
+    """Consumers that left, over a while, and did not come back."""
+
+    before: int
+    now: int
+    at: float
+    """When the last of them was gone, in Unix time."""
+
+
+class Crowd:
+    """Follows the number of a subscription's consumers."""
+
+    __slots__ = ("_before", "_left_at", "_now")
+
+    def __init__(self) -> None:
+        self._now: int | None = None
+        self._before = 0
+        self._left_at: float | None = None
+
+    def look(self, consumers: int | None, clock: float, *, memory: float) -> None:
+        """Take one look at `clock`; consumers that left within `memory` seconds of each other left together."""
+        if consumers is None:
+            return
+        known, self._now = self._now, consumers
+        if known is None or consumers == known:
+            return
+        if consumers < known:
+            if self._left_at is None or clock - self._left_at > memory:
+                self._before = known
+            self._left_at = clock
+        elif consumers >= self._before:
+            self._left_at = None
+
+    @property
+    def leaving(self) -> Leaving | None:
+        """The consumers that are missing; None where none is."""
+        if self._left_at is None or self._now is None:
+            return None
+        return Leaving(self._before, self._now, self._left_at)

@@ -1,0 +1,218 @@
+"""The judgement of one subscription: its status, the causes of its backlog, and when it will be drained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from exporter.analysis.baseline import Baseline
+from exporter.analysis.causes import Case, Cause, causes_of
+from exporter.analysis.crowd import Crowd
+from exporter.analysis.recent import Recent
+from exporter.analysis.sight import Sight
+from exporter.analysis.status import Situation, status_of
+from exporter.analysis.thresholds import DEFAULTS, Thresholds
+from exporter.analysis.trend import Trend
+from exporter.model import Status
+
+HOLD = 4
+"""A status changes once it was not the one that the rules give for this part of the window."""
+MEMORY = 5
+"""Windows after which what is usual, and what happened, fades."""
+RARE = 4
+"""A position that moves more seldom than this part of the window is measured over two of its own steps."""
+TROUBLED: frozenset[Status] = frozenset(
+    {"rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind"}
+)
+"""Statuses with which what waits is called a backlog, and has a cause."""
+
+
+class Judge:
+    """Follows one subscription from look to look. `window` is the rate window, by which all its times go."""
+
+    __slots__ = (
+        "_baseline",
+        "_consumed",
+        "_crowd",
+        "_floor",
+        "_given_at",
+        "_given_looks",
+        "_lag",
+        "_looks",
+        "_moved_at",
+        "_peak",
+        "_recent_rewinds",
+        "_rewinds",
+        "_trend",
+        "causes",
+        "labels",
+        "since",
+        "status",
+        "thresholds",
+        "time_to_drain",
+    )
+
+    def __init__(self) -> None:
+        self.thresholds: Thresholds = DEFAULTS
+        self.status: Status = "unknown"
+        self.since: float | None = None
+        """When the status became this, in Unix time."""
+        self.causes: Sequence[Cause] = ()
+        """The likeliest first."""
+        self.time_to_drain: float | None = None
+        """Seconds; inf where the backlog does not shrink, None where that is not known."""
+        self.labels: tuple[str, ...] = ()
+        """Label texts of the subscription by status; their owner makes them."""
+        self._looks = 0
+        self._given_at = 0.0
+        self._given_looks = 0
+        self._moved_at: float | None = None
+        self._consumed: int | None = None
+        self._rewinds = 0
+        self._lag: int | None = None
+        self._floor: int | None = None
+        self._trend: Trend | None = None
+        self._baseline = Baseline()
+        self._crowd = Crowd()
+        self._recent_rewinds = Recent()
+        self._peak: tuple[float, float] | None = None
+
+    def look(self, sight: Sight, thresholds: Thresholds, window: float) -> None:
+        """Take one look."""
+        self.thresholds = thresholds
+        self._looks += 1
+        self._crowd.look(sight.consumers, sight.clock, memory=MEMORY * window)
+        self._recent_rewinds.look(sight.at, sight.rewinds, MEMORY * window)
+        waiting = self._is_waiting(sight)
+        still = self._stood_still(sight, waiting=waiting)
+        trend = self._follow(sight, window)
+        situation = Situation(
+            sight=sight,
+            thresholds=thresholds,
+            looks=self._looks,
+            still=still,
+            waiting=waiting,
+            low=None if trend is None else trend.low(sight.at, sight.commit_interval),
+            growth=None if trend is None else trend.growth(),
+        )
+        given = status_of(situation)
+        self._settle(given, sight, window)
+        self._learn(given, sight, window)
+        self.time_to_drain = self._drain(sight, trend, window)
+        self.causes = self._causes(sight, trend, still, window) if waiting else ()
+
+    @property
+    def cause(self) -> str | None:
+        """The likeliest cause of the backlog; None where there is none, or nothing speaks for one."""
+        return self.causes[0].name if self.causes else None
+
+    def _is_waiting(self, sight: Sight) -> bool:
+        """Whether something is there to process; without a position, what came since the consumers did."""
+        if sight.uncommitted is None:
+            self._floor = None
+            return bool(sight.lag)
+        self._floor = min(sight.uncommitted, self._floor or sight.uncommitted)
+        return bool(sight.lag) or sight.uncommitted > self._floor
+
+    def _stood_still(self, sight: Sight, *, waiting: bool) -> float:
+        """Return for how many seconds the position has not moved while something waited."""
+        if sight.consumed is None:
+            moved = self._lag is not None and sight.lag is not None and sight.lag < self._lag
+        else:
+            moved = self._consumed is not None and sight.consumed != self._consumed
+        moved = moved or sight.rewinds != self._rewinds
+        self._lag, self._consumed, self._rewinds = sight.lag, sight.consumed, sight.rewinds
+        if moved or not waiting or self._moved_at is None:
+            self._moved_at = sight.at
+        return sight.at - self._moved_at
+
+    def _follow(self, sight: Sight, window: float) -> Trend | None:
+        """Keep the trend while there is something to follow."""
+        if sight.lag is None:
+            return self._trend
+        if self._trend is None:
+            if not sight.lag:
+                return None
+            self._trend = Trend()
+        self._trend.look(
+            sight.at,
+            sight.lag,
+            sight.consumed or 0,
+            sight.produced or 0,
+            sight.redelivered,
+            span=max(window, 2 * sight.commit_interval),
+        )
+        if self._trend.idle:
+            self._trend = None
+        return self._trend
+
+    def _settle(self, given: Status, sight: Sight, window: float) -> None:
+        """Change the status once the rules have not given the present one for a while, so that it does not flap."""
+        if given == self.status and self.since is not None:
+            self._given_at, self._given_looks = sight.at, self._looks
+            return
+        away = self._looks - self._given_looks
+        held = sight.at - self._given_at >= window / HOLD and away > 1
+        if self.since is None or self.status == "unknown" or held:
+            self.status, self.since = given, sight.clock
+            self._given_at, self._given_looks = sight.at, self._looks
+
+    def _learn(self, given: Status, sight: Sight, window: float) -> None:
+        rates = (sight.produced_rate, sight.consumed_rate)
+        if given == "ok":
+            self._peak = None
+            if rates[0] is not None and rates[1] is not None:
+                self._baseline.learn(
+                    sight.at,
+                    rates[0],
+                    rates[1],
+                    sight.consumers,
+                    sight.size,
+                    memory=MEMORY * window,
+                )
+            return
+        self._baseline.pause()
+        if rates[0] is not None and (self._peak is None or rates[0] > self._peak[0]):
+            self._peak = (rates[0], sight.clock)
+
+    def _drain(self, sight: Sight, trend: Trend | None, window: float) -> float | None:
+        """Return lag ÷ (consume rate - produce rate)."""
+        if sight.lag is None:
+            return None
+        if sight.lag == 0:
+            return 0.0
+        consumed, produced = sight.consumed_rate, sight.produced_rate
+        if trend is not None and sight.commit_interval * RARE > window:
+            # Over a window of two steps or three, the rates would go up and down with each.
+            seconds = trend.seconds(sight.at)
+            if seconds < window:
+                return None
+            moved = trend.moved(sight.consumed or 0, sight.produced or 0, 0)
+            consumed, produced = moved[0] / seconds, moved[1] / seconds
+        if consumed is None or produced is None:
+            return None
+        return sight.lag / (consumed - produced) if consumed > produced else math.inf
+
+    def _causes(
+        self, sight: Sight, trend: Trend | None, still: float, window: float
+    ) -> Sequence[Cause]:
+        if self.status not in TROUBLED:
+            return ()
+        moved = (0, 0, 0)
+        if trend is not None:
+            moved = trend.moved(sight.consumed or 0, sight.produced or 0, sight.redelivered)
+        case = Case(
+            sight=sight,
+            thresholds=self.thresholds,
+            baseline=self._baseline if self._baseline.seconds >= window / 2 else None,
+            leaving=self._crowd.leaving,
+            still=still,
+            peak=self._peak,
+            consumed=moved[0],
+            produced=moved[1],
+            redelivered=moved[2],
+            rewinds=self._recent_rewinds.times,
+            memory=MEMORY * window,
+            replayed=sight.behind_its_place,
+        )
+        return causes_of(case)

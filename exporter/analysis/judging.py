@@ -1,0 +1,197 @@
+"""Judges every subscription of a source after a look at it: what is known of each, as a `Sight`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from exporter.analysis.commits import STOP_SECONDS
+from exporter.analysis.group import REBALANCING, Group
+from exporter.analysis.judge import MEMORY
+from exporter.analysis.log_state import LogState
+from exporter.analysis.queue_state import QueueState
+from exporter.analysis.queue_subscription import QueueSubscription
+from exporter.analysis.recent import PARTS
+from exporter.analysis.sight import Sight
+from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.thresholds import ThresholdTable
+from exporter.model import STATUSES
+
+WITHHELD = 0.5
+"""Part of a backlog that has to stand behind open transactions for these to be why it is there."""
+
+
+class Judging:
+    """Judges the subscriptions of one source by one table of thresholds."""
+
+    def __init__(self, system: str, source: str, table: ThresholdTable) -> None:
+        self._names = (system, source)
+        self._table = table
+        self._stale = True
+
+    def set_table(self, table: ThresholdTable) -> None:
+        """Use other thresholds from the next look on."""
+        self._table = table
+        self._stale = True
+
+    @property
+    def probe_seconds(self) -> float | None:
+        """The threshold of the source's probes; None where it is switched off."""
+        return self._table.of_source(*self._names).probe_seconds
+
+    def judge(self, state: LogState | QueueState, now: float, clock: float) -> None:
+        """Judge what was read at `now`; `clock` is the same moment in Unix time."""
+        if isinstance(state, LogState):
+            self._logs(state, now, clock)
+        else:
+            self._queues(state, now, clock)
+        self._stale = False
+
+    def _logs(self, state: LogState, now: float, clock: float) -> None:
+        span = MEMORY * state.rate_window
+        for group in state.groups.values():
+            group.recent.look(now, group.rebalances, span)
+        for subscription in state.subscriptions.values():
+            if self._stale or not subscription.judge.labels:
+                self._prepare(subscription, None, subscription.topic.name)
+            if subscription.read_at == now:
+                group_state = state.groups.get(subscription.group)
+                sight = _log_sight(subscription, group_state, span, now, clock)
+                judge = subscription.judge
+                judge.look(sight, judge.thresholds, state.rate_window)
+
+    def _queues(self, state: QueueState, now: float, clock: float) -> None:
+        for subscription in state.subscriptions.values():
+            if self._stale or not subscription.judge.labels:
+                queue = subscription.queue
+                self._prepare(subscription, queue.vhost, queue.name)
+            if any(place.read_at == now for place in subscription.places.values()):
+                sight = _queue_sight(subscription, state, now, clock)
+                judge = subscription.judge
+                judge.look(sight, judge.thresholds, state.rate_window)
+
+    def _prepare(
+        self, subscription: LogSubscription | QueueSubscription, vhost: str | None, destination: str
+    ) -> None:
+        judge = subscription.judge
+        found = self._table.of_subscription(*self._names, vhost, destination, subscription.group)
+        judge.thresholds = found
+        subscription.gaps.configured = found.stop_seconds or STOP_SECONDS
+        if not judge.labels:
+            head = subscription.label.removesuffix("} ")
+            judge.labels = tuple(f'{head},status="{status}"}} ' for status in STATUSES)
+
+
+def _log_sight(
+    sub: LogSubscription, group: Group | None, span: float, now: float, clock: float
+) -> Sight:
+    known = any(lag is not None for lag in sub.lag)
+    return Sight(
+        at=now,
+        clock=clock,
+        lag=sub.total_lag() if known else None,
+        age=sub.ages.largest(),
+        commit_interval=sub.gaps.longest,
+        stop=sub.gaps.stop,
+        consumed=sub.consumed.values[sub.consumed_slot],
+        produced=sub.produced.values[sub.produced_slot],
+        redelivered=0,
+        rewinds=sub.rewinds,
+        consumed_rate=sub.consumed.rates[sub.consumed_slot],
+        produced_rate=sub.produced.rates[sub.produced_slot],
+        consumers=sub.consumers,
+        uncommitted=sub.uncommitted_messages,
+        behind_its_place=sub.is_rewound,
+        read_by_nobody=group is not None and _reads_elsewhere(sub, group),
+        members=None if group is None else group.members,
+        rebalancing=group is not None and group.state in REBALANCING,
+        rebalances=0 if group is None else group.recent.count,
+        rebalanced_for=span,
+        rebalance_times=_restless(group, span, now),
+        size=sub.topic.size.mean,
+        parts=lambda: [
+            (f"partition {partition}", lag or 0)
+            for partition, lag in zip(sub.partitions, sub.lag, strict=True)
+        ],
+        places=sub.topic.partitions,
+        withheld=lambda: _withheld(sub),
+    )
+
+
+def _reads_elsewhere(sub: LogSubscription, group: Group) -> bool:
+    """Whether the group's members are known to read, and none of them here."""
+    readers = group.readers
+    return (
+        bool(group.members)
+        and bool(sub.partitions)
+        and group.state not in REBALANCING
+        and readers is not None
+        and not readers.get(sub.topic.name)
+        and any(readers.values())
+    )
+
+
+def _restless(group: Group | None, span: float, now: float) -> int:
+    """In how many parts of the time the group rebalanced, if it did so a moment ago."""
+    if group is None or group.recent.last is None or now - group.recent.last > 4 * span / PARTS:
+        return 0
+    return group.recent.times
+
+
+def _withheld(sub: LogSubscription) -> tuple[str, int] | None:
+    """Where the position stands at a last stable offset below the end, if that is most of the backlog."""
+    topic = sub.topic
+    messages, where = 0, []
+    for partition, position in zip(sub.partitions, sub.committed, strict=True):
+        if partition >= topic.partitions:
+            continue
+        stable, end = topic.stable[partition], topic.end[partition]
+        if stable is None or end is None or position is None:
+            continue
+        if stable < end and position >= stable:
+            messages += end - stable
+            where.append(partition)
+    if messages <= WITHHELD * sub.total_lag() or not messages:
+        return None
+    named = ", ".join(map(str, where[:3])) + (" and others" if len(where) > 3 else "")  # noqa: PLR2004
+    return f"partition{'s' if len(where) > 1 else ''} {named}", messages
+
+
+def _queue_sight(sub: QueueSubscription, state: QueueState, now: float, clock: float) -> Sight:
+    places = list(sub.places.values())
+    ages, _ = sub.ages(float("inf"), now, state.wanted)
+    aged = [age for age in ages if age is not None]
+    counted = sub.counted
+    return Sight(
+        at=now,
+        clock=clock,
+        lag=sub.total_lag() if any(place.lag is not None for place in places) else None,
+        age=max(aged) if len(aged) == len(places) and aged else None,
+        commit_interval=sub.gaps.longest,
+        stop=sub.gaps.stop,
+        consumed=sub.consumed.values[sub.consumed_slot] if counted else None,
+        produced=sub.produced.values[sub.produced_slot] if counted else None,
+        redelivered=sub.redelivered or 0,
+        rewinds=0,
+        consumed_rate=sub.consumed.rates[sub.consumed_slot] if counted else None,
+        produced_rate=sub.produced.rates[sub.produced_slot] if counted else None,
+        consumers=sub.consumers(),
+        size=sub.queue.mean_size,
+        parts=_parts(sub),
+        paused=_paused(sub, state.alarms),
+    )
+
+
+def _parts(sub: QueueSubscription) -> Callable[[], Sequence[tuple[str, int]]]:
+    return lambda: [
+        (f"nsqd {place.partition}", place.lag or 0)
+        for place in sub.places.values()
+        if place.partition is not None
+    ]
+
+
+def _paused(sub: QueueSubscription, alarms: Sequence[str]) -> Sequence[str]:
+    where = [place.partition or "" for place in sub.places.values() if place.paused]
+    if not where:
+        return alarms
+    what = "the topic" if sub.group is None else "the channel, or its topic,"
+    return (f"{what} is paused at {', '.join(where)}", *alarms)

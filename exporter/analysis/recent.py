@@ -1,0 +1,51 @@
+"""What a counter did lately."""
+
+from __future__ import annotations
+
+from collections import deque
+
+PARTS = 16
+"""Movements within this part of the span are kept as one."""
+
+
+class Recent:
+    """How far a counter moved within the last `span` seconds; nothing is kept of one that stands still."""
+
+    __slots__ = ("_known", "_moves")
+
+    def __init__(self) -> None:
+        self._known: int | None = None
+        self._moves: deque[tuple[float, int]] | None = None
+
+    def look(self, at: float, value: int, span: float) -> None:
+        """Take the counter's value at `at`. The first one is no movement."""
+        known, self._known = self._known, value
+        if known is not None and value > known:
+            if self._moves is None:
+                self._moves = deque()
+            moves, moved = self._moves, value - known
+            if moves and at - moves[-1][0] < span / PARTS:
+                since, before = moves.pop()
+                moves.append((since, before + moved))
+            else:
+                moves.append((at, moved))
+        if self._moves is not None:
+            while self._moves and at - self._moves[0][0] > span:
+                self._moves.popleft()
+            if not self._moves:
+                self._moves = None
+
+    @property
+    def count(self) -> int:
+        """Movement within the span that the last look gave."""
+        return sum(moved for _, moved in self._moves) if self._moves else 0
+
+    @property
+    def last(self) -> float | None:
+        """When it last moved, to within a part of the span; None where it did not."""
+        return self._moves[-1][0] if self._moves else None
+
+    @property
+    def times(self) -> int:
+        """In how many parts of the span it moved."""
+        return len(self._moves) if self._moves else 0

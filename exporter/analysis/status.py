@@ -1,0 +1,103 @@
+"""The status of a subscription: one rule a status, the first that holds gives it.
+
+All rules go by time, none by the number of commits, so that they hold at any cadence of commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from exporter.analysis.sight import Sight
+from exporter.analysis.thresholds import Thresholds
+from exporter.model import Status
+
+LEAST_GROWTH = 10
+"""Messages; a backlog that grew by less did not grow."""
+NOISE_SECONDS = 2.0
+"""Seconds of production by which a backlog's low may differ from one while to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A look, and what the looks before it say."""
+
+    sight: Sight
+    thresholds: Thresholds
+    looks: int
+    """How many there were, this one included."""
+    still: float
+    """Seconds for which messages have been waiting and the position has not moved."""
+    waiting: bool
+    """Whether there is something to process."""
+    low: int | None
+    """The smallest backlog over at least a commit interval; None where it was not seen for as long."""
+    growth: int | None
+    """Messages by which the backlog's low has been growing over the window; None where it has not."""
+
+
+def unknown(now: Situation) -> bool:
+    """Too little history: one look, or one at nothing that could be read."""
+    return now.looks < 2 or (now.sight.lag is None and now.sight.uncommitted is None)  # noqa: PLR2004 - two looks
+
+
+def rewound(now: Situation) -> bool:
+    """The position went back and has not regained where it was."""
+    return now.sight.behind_its_place
+
+
+def abandoned(now: Situation) -> bool:
+    """The group has members, none of them reads this destination, and its position stands still."""
+    return now.sight.read_by_nobody and (now.still > 0 or not now.waiting)
+
+
+def stopped(now: Situation) -> bool:
+    """Messages wait, nobody is there to read them although somebody should, and for the stop time nothing has moved."""
+    return _stands_still(now) and now.sight.consumers == 0 and now.thresholds.consumers_expected
+
+
+def stalled(now: Situation) -> bool:
+    """Messages wait, consumers are there, and for the stop time nothing has moved."""
+    return _stands_still(now) and now.sight.consumers != 0
+
+
+def lagging(now: Situation) -> bool:
+    """Past a threshold: of messages at the backlog's low, or of age beyond what the cadence of commits explains."""
+    most, oldest = now.thresholds.lag_messages, now.thresholds.lag_seconds
+    if most is not None and now.low is not None and now.low > most:
+        return True
+    age = now.sight.age
+    return oldest is not None and age is not None and age > oldest + now.sight.commit_interval
+
+
+def falling_behind(now: Situation) -> bool:
+    """The backlog's low has grown over the window by more than noise, and less was consumed than produced."""
+    ratio, sight = now.thresholds.consume_ratio, now.sight
+    produced, consumed = sight.produced_rate, sight.consumed_rate
+    if ratio is None or now.growth is None or produced is None or consumed is None:
+        return False
+    noise = produced * max(NOISE_SECONDS, sight.commit_interval / 2)
+    return now.growth > max(noise, LEAST_GROWTH) and consumed < ratio * produced
+
+
+def _stands_still(now: Situation) -> bool:
+    return now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.sight.stop
+
+
+RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
+    ("unknown", unknown),
+    ("rewound", rewound),
+    ("abandoned", abandoned),
+    ("stopped", stopped),
+    ("stalled", stalled),
+    ("lagging", lagging),
+    ("falling_behind", falling_behind),
+)
+
+
+def status_of(now: Situation) -> Status:
+    """Return the status by the rules alone, without the time for which it has to hold."""
+    for status, holds in RULES:
+        if holds(now):
+            return status
+    return "ok"
