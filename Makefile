@@ -10,7 +10,8 @@ PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
-GENERATED := docs/metrics.md config/schema.json
+GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
+  deploy/kubernetes/prometheusrule.yaml
 
 .PHONY: help demo test lint format generate bench bench-queues soak lock clean
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from exporter import __version__
-from exporter.readable import age, loss, names, number, standing
+from exporter.readable import age, loss, names, number, plain, standing
 
 ROWS = 100
 STYLE = """
@@ -42,7 +42,7 @@ def landing_page(overview: dict[str, Any]) -> str:
         + "</table><h2>Subscriptions, most lagging first</h2><table><tr><th>source<th>destination<th>group"
         "<th class='n'>lag<th class='n'>age"
         + ("<th class='n'>loss in" if losses else "")
-        + "<th class='n'>produced/s<th class='n'>consumed/s<th class='n'>consumers"
+        + "<th class='n'>produced/s<th class='n'>consumed/s<th class='n'>consumers<th>status<th>why"
         + "".join(_subscription(row, losses=losses) for row in shown)
         + f"</table>{note}</html>"
     )
@@ -72,5 +72,9 @@ def _subscription(row: dict[str, Any], *, losses: bool) -> str:
         ("n", number(row["consumed_messages_per_second"], 1)),
         ("n", number(row["consumers"], 0)),
     ]
+    evidence = row["causes"][0]["evidence"] if row["causes"] else ""
+    why = f"{plain(row['cause'])}: {evidence}" if evidence else ""
+    judged = f"<td class='{late.removeprefix('n').strip()}'>{escape(plain(row['status']))}<td>{escape(why)}"
     named = "".join(f"<td>{escape(name)}" for name in names(row))
-    return f"<tr>{named}" + "".join(f"<td class='{kind}'>{text}" for kind, text in cells)
+    numbers = "".join(f"<td class='{kind}'>{text}" for kind, text in cells)
+    return f"<tr>{named}{numbers}{judged}"

@@ -7,11 +7,8 @@ from typing import Any, Literal
 
 Standing = Literal["good", "unsure", "bad"]
 
-LATE_SECONDS = 5.0
-MANY_MESSAGES = 1_000
-"""The thresholds that hold where nobody says otherwise."""
-JITTER = 0.9
-"""Part of what is produced that has to be consumed; what is between that and all of it comes and goes."""
+STANDS_STILL = frozenset({"stopped", "stalled"})
+BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0
 """Losses further off than that are not on anybody's mind at night."""
 VAGUE_SECONDS, VAGUE_RATIO = 1.0, 0.1
@@ -75,20 +72,18 @@ def loss(row: dict[str, Any]) -> str:
 
 
 def standing(row: dict[str, Any]) -> Standing:
-    """Judge how a subscription's backlog stands.
+    """Judge by a subscription's status how its backlog stands.
 
-    Bad is one past a threshold that does not get better. A consumer whose rate is a little below that of the producers,
-    or whose oldest message waits for the next commit, is not.
+    Bad is one that stands still, or is past a threshold and does not get smaller.
     """
-    lag, seconds = row["lag_messages"], row["lag_seconds"]
-    produced, consumed = row["produced_messages_per_second"], row["consumed_messages_per_second"]
-    if lag == 0:
+    status = row["status"]
+    if status == "ok":
         return "good"
-    late = seconds is not None and seconds > LATE_SECONDS + row["commit_interval_seconds"]
-    past = late or (lag is not None and lag > MANY_MESSAGES)
-    if lag is None or produced is None or consumed is None:
-        return "unsure"
-    behind = consumed < JITTER * produced
-    if (past and behind) or (late and consumed <= produced):
+    if status in STANDS_STILL or (status in BEHIND and row["drains"] is False):
         return "bad"
-    return "unsure" if past or behind or seconds is None else "good"
+    return "unsure"
+
+
+def plain(word: str | None) -> str:
+    """Return a status or a cause as people write it."""
+    return "" if word is None else word.replace("_", " ")

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from exporter.readable import Standing, age, loss, names, number, standing
+from exporter.readable import Standing, age, loss, names, number, plain, standing
 
 Overview = dict[str, Any]
 Fetch = Callable[[], Overview]
@@ -30,6 +30,10 @@ TREND_LEAST = 5
 NAMES = ("SOURCE", "DESTINATION", "GROUP")
 NAME_LEAST = 8
 """Characters of a name that are left of it on a narrow terminal."""
+WORDS = ("STATUS", "CAUSE")
+"""Columns that hold no numbers."""
+SPARE = {"CONSUMERS": True, "CAUSE": False, "STATUS": False}
+"""Columns that a narrow terminal does not show, the first one first: rather than to cut names, or to cut them too short."""
 GAP = 2
 """Characters between two columns."""
 COLOURS: dict[Standing, str] = {"good": "green", "unsure": "yellow", "bad": "red"}
@@ -74,18 +78,17 @@ class View:
         keys = [names(row) for row in shown]
         columns = [[printable(key[part]) for key in keys] for part in range(len(NAMES))]
         numbers = _numbers(shown)
-        room = _room(width, numbers)
-        if room < NAME_LEAST * len(NAMES) + GAP * (len(NAMES) - 1):
-            del numbers["CONSUMERS"]
-            room = _room(width, numbers)
-        widths, trend = _fit(
-            [_width([head, *n]) for head, n in zip(NAMES, columns, strict=True)], room
-        )
+        wanted = [_width([head, *n]) for head, n in zip(NAMES, columns, strict=True)]
+        for spare, whole_names in SPARE.items():
+            needed = sum(wanted) if whole_names else NAME_LEAST * len(NAMES)
+            if _room(width, numbers) < needed + GAP * (len(NAMES) - 1):
+                numbers.pop(spare, None)
+        widths, trend = _fit(wanted, _room(width, numbers))
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
         for head, most in zip(NAMES, widths, strict=True):
             table.add_column(head, no_wrap=True, overflow="ellipsis", width=most)
         for head in numbers:
-            table.add_column(head, justify="right", no_wrap=True)
+            table.add_column(head, justify="left" if head in WORDS else "right", no_wrap=True)
         if trend:
             table.add_column("TREND", no_wrap=True)
         for index, (row, key) in enumerate(zip(shown, keys, strict=True)):
@@ -118,6 +121,7 @@ class View:
 def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     """Return the columns behind the names, by their heads."""
     losses = [loss(row) for row in rows]
+    causes = [plain(row["cause"]) for row in rows]
     return {
         "LAG": [number(row["lag_messages"], 0) for row in rows],
         "AGE": [age(row) for row in rows],
@@ -125,6 +129,8 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
         "IN/S": [number(row["produced_messages_per_second"], 1) for row in rows],
         "OUT/S": [number(row["consumed_messages_per_second"], 1) for row in rows],
         "CONSUMERS": [number(row["consumers"], 0) for row in rows],
+        "STATUS": [plain(row["status"]) for row in rows],
+        **({"CAUSE": causes} if any(causes) else {}),
     }
 
 
@@ -152,7 +158,7 @@ def _width(cells: Sequence[str]) -> int:
 def _style(row: dict[str, Any]) -> dict[str, str]:
     """Return the colours of a row's cells, by their heads."""
     colour = COLOURS[standing(row)]
-    return {"LAG": colour, "AGE": colour, "LOSS IN": "red"}
+    return {"LAG": colour, "AGE": colour, "STATUS": colour, "LOSS IN": "red"}
 
 
 def watch(

@@ -1,4 +1,4 @@
-"""Writes the files that are made from code: the metric reference and the config's schema."""
+"""Writes the files that are made from code: the metric reference, the config's schema, the rules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from exporter.catalogue import CATALOGUE, Metric
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import generate_alerts
 import generate_schema
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +57,9 @@ def main() -> None:
     """Write every generated file."""
     (ROOT / "docs" / "metrics.md").write_text(metric_docs(), encoding="utf-8")
     (ROOT / "config" / "schema.json").write_text(generate_schema.schema(), encoding="utf-8")
+    for path, text in generate_alerts.files().items():
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

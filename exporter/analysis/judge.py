@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from exporter.analysis.baseline import Baseline
 from exporter.analysis.causes import Case, Cause, causes_of
+from exporter.analysis.commits import SLACK
 from exporter.analysis.crowd import Crowd
 from exporter.analysis.recent import Recent
 from exporter.analysis.sight import Sight
@@ -140,6 +141,7 @@ class Judge:
             sight.consumed or 0,
             sight.produced or 0,
             sight.redelivered,
+            moved_at=sight.at if self._moved_at is None else self._moved_at,
             span=max(window, 2 * sight.commit_interval),
         )
         if self._trend.idle:
@@ -181,17 +183,24 @@ class Judge:
             return None
         if sight.lag == 0:
             return 0.0
-        consumed, produced = sight.consumed_rate, sight.produced_rate
         if trend is not None and sight.commit_interval * RARE > window:
-            # Over a window of two steps or three, the rates would go up and down with each.
-            seconds = trend.seconds(sight.at)
-            if seconds < window:
-                return None
-            moved = trend.moved(sight.consumed or 0, sight.produced or 0, 0)
-            consumed, produced = moved[0] / seconds, moved[1] / seconds
-        if consumed is None or produced is None:
+            return self._drain_by_steps(sight, trend)
+        return _drain(sight.lag, sight.consumed_rate, sight.produced_rate)
+
+    def _drain_by_steps(self, sight: Sight, trend: Trend) -> float | None:
+        """Return the same where the position moves seldom.
+
+        Rates are taken from one step to another, since over a window they would go up and down with each, and what was
+        processed since the last step is left out, if the next one is not late.
+        """
+        at, lag = sight.at, sight.lag or 0
+        moved_at = at if self._moved_at is None else self._moved_at
+        late = at - moved_at > SLACK * sight.commit_interval
+        rates = trend.rates(at, sight.consumed or 0, sight.produced or 0, at if late else moved_at)
+        if rates is None:
             return None
-        return sight.lag / (consumed - produced) if consumed > produced else math.inf
+        processed = 0.0 if late else rates[0] * min(at - moved_at, sight.commit_interval)
+        return _drain(max(lag - processed, 0.0), *rates)
 
     def _causes(
         self, sight: Sight, trend: Trend | None, still: float, window: float
@@ -216,3 +225,9 @@ class Judge:
             replayed=sight.behind_its_place,
         )
         return causes_of(case)
+
+
+def _drain(lag: float, consumed: float | None, produced: float | None) -> float | None:
+    if consumed is None or produced is None:
+        return None
+    return lag / (consumed - produced) if consumed > produced else math.inf

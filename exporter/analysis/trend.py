@@ -17,6 +17,8 @@ class _Slice(NamedTuple):
     produced: int
     redelivered: int
     """Counters at its start."""
+    moved_at: float
+    """When the position had last moved before its start."""
 
 
 class Trend:
@@ -32,7 +34,15 @@ class Trend:
         self._slices: list[_Slice] = []
 
     def look(
-        self, at: float, lag: int, consumed: int, produced: int, redelivered: int, *, span: float
+        self,
+        at: float,
+        lag: int,
+        consumed: int,
+        produced: int,
+        redelivered: int,
+        *,
+        moved_at: float,
+        span: float,
     ) -> None:
         """Take one look; all slices together are to cover at least `span` seconds."""
         slices = self._slices
@@ -41,7 +51,7 @@ class Trend:
             if lag < last.low:
                 slices[-1] = last._replace(low=lag)
             return
-        slices.append(_Slice(at, lag, consumed, produced, redelivered))
+        slices.append(_Slice(at, lag, consumed, produced, redelivered, moved_at))
         if len(slices) > SLICES + 1:
             del slices[0]
 
@@ -55,9 +65,19 @@ class Trend:
         """Whether nothing was waiting, at the lowest, all along."""
         return self.whole and not any(each.low for each in self._slices)
 
-    def seconds(self, at: float) -> float:
-        """How far back it reaches."""
-        return at - self._slices[0].start if self._slices else 0.0
+    def rates(
+        self, at: float, consumed: int, produced: int, moved_at: float
+    ) -> tuple[float, float] | None:
+        """Return messages consumed and produced a second, the first from one movement to another; None where none was seen."""
+        if not self.whole:
+            return None
+        first = self._slices[0]
+        if moved_at <= first.moved_at:
+            return None
+        return (
+            (consumed - first.consumed) / (moved_at - first.moved_at),
+            (produced - first.produced) / (at - first.start),
+        )
 
     def low(self, at: float, seconds: float) -> int | None:
         """Return the smallest backlog of at least the last `seconds`; None where that was not seen yet."""

@@ -23,6 +23,10 @@ def row(**changes: Any) -> dict[str, Any]:
         "produced_messages_per_second": 120.0,
         "consumed_messages_per_second": 130.25,
         "consumers": 2,
+        "status": "lagging",
+        "cause": None,
+        "causes": [],
+        "drains": True,
         **changes,
     }
 
@@ -60,9 +64,14 @@ def test_a_source_that_is_down_says_why() -> None:
 
 def test_a_subscription_is_a_line_with_its_numbers() -> None:
     head = ["source", "destination", "group", "lag", "age", "produced/s", "consumed/s", "consumers"]
-    assert table(page(row()), 1) == [
-        head,
-        ["shop", "orders", "billing", "1,234", "4 m 10 s", "120.0", "130.2", "2"],
+    caused = row(
+        cause="slow_consumers", causes=[{"cause": "slow_consumers", "evidence": "5 <i> a second"}]
+    )
+    line = ["shop", "orders", "billing", "1,234", "4 m 10 s", "120.0", "130.2", "2"]
+    assert table(page(row(), caused), 1) == [
+        [*head, "status", "why"],
+        [*line, "lagging", ""],
+        [*line, "lagging", "slow consumers: 5 &lt;i&gt; a second"],
     ]
 
 
@@ -75,7 +84,7 @@ def test_what_is_unknown_is_a_dash_and_zero_is_zero() -> None:
         consumed_messages_per_second=0.0,
         consumers=None,
     )
-    assert table(page(unknown), 1)[1][3:] == ["0", "-", "-", "0.0", "-"]
+    assert table(page(unknown), 1)[1][3:] == ["0", "-", "-", "0.0", "-", "lagging", ""]
 
 
 def test_how_soon_messages_are_lost_has_a_column_where_one_is_about_to_be() -> None:
@@ -86,7 +95,7 @@ def test_how_soon_messages_are_lost_has_a_column_where_one_is_about_to_be() -> N
 
 
 def test_a_backlog_that_does_not_get_better_is_marked() -> None:
-    worse = page(row(consumed_messages_per_second=60.0))
+    worse = page(row(drains=False))
     assert "<td class='n bad'>1,234<td class='n bad'>4 m 10 s<td class='n'>120.0" in worse
     assert "n bad" not in page(row())
 

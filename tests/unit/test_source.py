@@ -256,7 +256,7 @@ def test_a_subscription_as_a_whole_has_its_largest_age(world: World) -> None:
 
 
 def test_what_is_left_out_has_no_times_and_no_sizes_either(world: World) -> None:
-    world.reload(max_series=40)
+    world.reload(max_series=60)
     positions = {"g": {"t": {0: 4}}, "h": {"u": {0: 5}}}
     world.run("backlog", look({"t": log((0, 10)), "u": log((0, 10))}, positions))
     sizes = {"t": (1, 100), "u": (1, 100)}
@@ -358,7 +358,14 @@ def test_the_series_of_every_task_are_counted(world: World) -> None:
     world.run("consumers", Memberships({}))
     page = b"".join(world.exposition.page("", "").chunks).decode()
     lines = [line for line in page.splitlines() if line.startswith("mq_")]
-    own = ("mq_up", "mq_collect_", "mq_collector_", "mq_series", "mq_node_up", "mq_threshold_probe_")
+    own = (
+        "mq_up",
+        "mq_collect_",
+        "mq_collector_",
+        "mq_series",
+        "mq_node_up",
+        "mq_threshold_probe_",
+    )
     expected = sum(not line.startswith(own) for line in lines)
     assert list(world.shown("mq_series").values()) == [expected]
     assert world.source.status()["series"] == expected

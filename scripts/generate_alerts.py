@@ -1,0 +1,495 @@
+"""The alert and recording rules as data, and the files that are made of them.
+
+`alerts/recording.yml` and `alerts/alerts.yml` are rule files of Prometheus; `deploy/kubernetes/prometheusrule.yaml` has the same
+rules for its operator. Each rule says which labels its alert has (`Scope`), and from that come the links, the naming of
+the thing and the look-up of the cause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import yaml
+
+RUNBOOKS = "https://github.com/mq-lag-exporter/mq-lag-exporter/blob/main/docs/runbooks/"
+HEAD = "# Made from scripts/generate_alerts.py by `make generate`; don't edit. What each alert means: docs/runbooks/.\n"
+
+Scope = Literal["subscription", "group", "node", "source", "exporter"]
+Severity = Literal["critical", "warning", "info"]
+
+SUB = "subscription"
+LAG = "subscription:mq_lag_messages:sum"
+AGE = "subscription:mq_lag_seconds:max"
+LATE = "subscription:mq_lag_seconds:late"
+DRAIN = "subscription:mq_time_to_drain_seconds:max"
+LOSS = "subscription:mq_time_to_loss_seconds:min"
+CONSUMED = "subscription:mq_consumed_messages:rate5m"
+PRODUCED = "subscription:mq_produced_messages:rate5m"
+CONSUMERS = "subscription:mq_consumers:max"
+MOVED = "subscription:mq_moved:timestamp_seconds"
+UP = "source:mq_up:max"
+PROBE = "node:mq_probe_success:max"
+
+
+def merged(metric: str) -> str:
+    """Return the series of exporters side by side as one."""
+    return f"max without (instance, pod) ({metric})"
+
+
+DRAINING = f"max_over_time({DRAIN}[2m]) < 900"
+"""The backlog will be processed within a quarter of an hour, and has been said so for a while."""
+ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
+"""With the label `status`, which the match leaves out."""
+INTERVAL = merged("mq_commit_interval_seconds")
+
+RECORDING: tuple[tuple[str, str], ...] = (
+    (LAG, "max without (instance, pod) (sum without (partition) (mq_lag_messages))"),
+    (AGE, "max without (instance, pod, partition) (mq_lag_seconds)"),
+    (
+        LATE,
+        f"{AGE}\n"
+        f"  - ({merged('mq_threshold_lag_seconds')}\n"
+        f"    + ({INTERVAL} or 0 * {merged('mq_threshold_lag_seconds')}))",
+    ),
+    (CONSUMED, merged("rate(mq_consumed_messages_total[5m])")),
+    (PRODUCED, merged("rate(mq_subscription_produced_messages_total[5m])")),
+    (CONSUMERS, merged("mq_consumers")),
+    (DRAIN, merged("mq_time_to_drain_seconds")),
+    (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
+    (
+        # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. Where a
+        # broker counts nothing, a backlog that shrank has moved.
+        MOVED,
+        f"0 * ({merged('increase(mq_consumed_messages_total[2m])')} > 0) + time()\n"
+        + f"or 0 * ({merged('increase(mq_offset_rewinds_total[2m])')} > 0) + time()\n"
+        + f"or 0 * (resets({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()\n"
+        + f"or 0 * ({LAG} == 0) + time()\n"
+        + f"or (last_over_time({MOVED}[10m]) and {LAG})\n"
+        + f"or 0 * {LAG} + time()",
+    ),
+    (UP, merged("mq_up")),
+    (PROBE, merged("mq_probe_success")),
+)
+
+SUBSCRIPTION_NAME = (
+    "{{ with $labels.group }}{{ . }} on {{ end }}{{ $labels.destination }}"
+    "{{ with $labels.vhost }} in vhost {{ . }}{{ end }} ({{ $labels.source }})"
+)
+OF_SUBSCRIPTION = (
+    "{system=%q,source=%q,vhost=%q,destination=%q,group=%q}",
+    "$labels.system $labels.source $labels.vhost $labels.destination $labels.group",
+)
+
+
+def asked(metric: str, text: str) -> str:
+    """Return a template that shows `text` for the first series of a metric of the alert's subscription."""
+    pattern, labels = OF_SUBSCRIPTION
+    return f'{{{{ with printf "{metric}{pattern}" {labels} | query }}}}{text}{{{{ end }}}}'
+
+
+CAUSE = asked(
+    "mq_backlog_cause",
+    ' Likely cause: {{ . | first | label "cause" | reReplaceAll "_" " " }}.',
+)
+SECONDS = "{{ . | first | value | humanizeDuration }}"
+RATES = asked(CONSUMED, ' {{ . | first | value | printf "%.1f" }}/s processed') + asked(
+    PRODUCED, ', {{ . | first | value | printf "%.1f" }}/s come in.'
+)
+WAITING = asked(LAG, '{{ . | first | value | printf "%.0f" }} messages wait')
+OLDEST = asked(AGE, f", the oldest for {SECONDS}")
+CONSUMERS_NOW = asked(CONSUMERS, ' Consumers: {{ . | first | value | printf "%.0f" }}.')
+
+DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
+    "subscription": ("mq-subscription", ("system", "source", "vhost", "destination", "group")),
+    "group": ("mq-kafka", ("source", "group")),
+    "node": ("mq-probes", ("system", "source", "node")),
+    "source": ("mq-overview", ("system", "source")),
+    "exporter": ("mq-exporter", ()),
+}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert rule. `keeps` is how long it goes on after the expression no longer holds."""
+
+    name: str
+    expr: str
+    severity: Severity
+    scope: Scope
+    summary: str
+    description: str
+    waits: str | None = None
+    keeps: str | None = "5m"
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def rule(self) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it."""
+        uid, variables = DASHBOARDS[self.scope]
+        link = "&".join(f"var-{name}={{{{ $labels.{name} | urlquery }}}}" for name in variables)
+        return {
+            "alert": self.name,
+            "expr": self.expr.strip() + "\n",
+            **({} if self.waits is None else {"for": self.waits}),
+            **({} if self.keeps is None else {"keep_firing_for": self.keeps}),
+            "labels": {"severity": self.severity, "scope": self.scope, **self.labels},
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": f"{RUNBOOKS}{self.name}.md",
+                "dashboard_url": f"/d/{uid}" + (f"?{link}" if link else ""),
+            },
+        }
+
+
+PAST_LAG = f"""\
+(
+  min_over_time({LAG}[5m]) > {merged("mq_threshold_lag_messages")}
+  and {LAG} offset 5m
+)
+unless (
+  {INTERVAL} > 300
+  and min_over_time({LAG}[1h]) <= {merged("mq_threshold_lag_messages")}
+)"""
+"""Past its threshold for five minutes, of which all were seen; for who moves more seldom, for an hour."""
+LEFT_ALONE = f"unless ({DRAINING})\nunless ignoring (status) ({ABANDONED})"
+STANDS = f"""\
+(
+  min_over_time({LAG}[5m]) > 0
+  and {LAG} offset 5m
+  and time() - {MOVED} > {merged("mq_threshold_stop_seconds")}
+)"""
+
+ALERTS: tuple[Alert, ...] = (
+    Alert(
+        "MqLagHigh",
+        f"{LAG} and (\n{PAST_LAG}\n)\n{LEFT_ALONE}",
+        "warning",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.0f" }}}} messages behind',
+        f"{WAITING}{OLDEST}."
+        + asked(
+            "mq_threshold_lag_messages",
+            ' More than {{ . | first | value | printf "%.0f" }} were waiting all the last 5 minutes.',
+        )
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+    ),
+    Alert(
+        "MqResidenceTimeHigh",
+        f"{AGE} and (\n  min_over_time({LATE}[5m]) > 0\n  and {LATE} offset 5m\n)\n{LEFT_ALONE}",
+        "warning",
+        SUB,
+        f"{SUBSCRIPTION_NAME}: messages wait for {{{{ $value | humanizeDuration }}}}",
+        f"{WAITING}{OLDEST}."
+        + asked("mq_threshold_lag_seconds", f" That is past {SECONDS}")
+        + asked(
+            "mq_commit_interval_seconds",
+            f" and the usual {SECONDS} between two movements, for 5 minutes.",
+        )
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+    ),
+    Alert(
+        "MqConsumeRateLow",
+        f"""\
+(
+  {CONSUMED} / ({PRODUCED} > 0)
+    < {merged("mq_threshold_consume_ratio")}
+)
+and (
+{PAST_LAG}
+)
+unless ignoring (status) ({ABANDONED})
+""",
+        "warning",
+        SUB,
+        f"{SUBSCRIPTION_NAME}: consumption is {{{{ $value | humanizePercentage }}}} of production",
+        f"The lag is past its threshold, and it grows: {WAITING}{OLDEST}."
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+        waits="2m",
+    ),
+    Alert(
+        "MqNoConsumers",
+        f"""\
+{LAG} and {STANDS}
+and max_over_time({CONSUMERS}[5m]) == 0
+and {merged("mq_consumers_expected")} == 1
+unless ignoring (status) ({ABANDONED})
+""",
+        "critical",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: nobody reads, {{{{ $value | printf "%.0f" }}}} messages wait',
+        f"No consumer for 5 minutes; {WAITING}{OLDEST}."
+        + asked(MOVED, " Nothing was processed since {{ . | first | value | toTime }}.")
+        + CAUSE,
+        waits="1m",
+    ),
+    Alert(
+        "MqStalled",
+        f"""\
+{LAG} and {STANDS}
+and time() - {MOVED} > 1.5 * ({INTERVAL} or 0 * {LAG})
+unless max_over_time({CONSUMERS}[5m]) == 0
+unless ignoring (status) ({ABANDONED})
+""",
+        "critical",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: consumers are there and nothing moves, {{{{ $value | printf "%.0f" }}}} messages wait',
+        f"{WAITING}{OLDEST}."
+        + asked(MOVED, " Nothing was processed since {{ . | first | value | toTime }}.")
+        + CONSUMERS_NOW
+        + CAUSE,
+        waits="1m",
+    ),
+    Alert(
+        "MqOffsetsRewound",
+        f"{merged('increase(mq_offset_rewinds_total[10m])')} > 0",
+        "warning",
+        SUB,
+        f"{SUBSCRIPTION_NAME}: its position went back",
+        "A committed offset was set back, so messages are processed a second time. "
+        + WAITING
+        + OLDEST
+        + "."
+        + CONSUMERS_NOW,
+    ),
+    Alert(
+        "MqMessagesLost",
+        f"{merged('increase(mq_messages_lost_total[10m])')} > 0\nunless ignoring (status) ({ABANDONED})",
+        "critical",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: about {{{{ $value | printf "%.0f" }}}} messages were lost unread',
+        "They were deleted or dropped before they were processed, within the last 10 minutes. "
+        + WAITING
+        + OLDEST
+        + "."
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+    ),
+    Alert(
+        "MqRetentionNear",
+        f"""\
+max_over_time({LOSS}[5m]) < 3600
+and {LAG} > 0
+unless ignoring (status) ({ABANDONED})
+unless {merged("mq_consumers_expected")} == 0
+""",
+        "critical",
+        SUB,
+        f"{SUBSCRIPTION_NAME}: unread messages will be deleted in {{{{ $value | humanizeDuration }}}}",
+        "At the present rates, retention reaches the first unread message then. "
+        + WAITING
+        + OLDEST
+        + "."
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+    ),
+    Alert(
+        "MqWillLoseMessages",
+        f"""\
+max_over_time({LOSS}[15m]) < 86400
+and {LOSS} < {DRAIN}
+unless ignoring (status) ({ABANDONED})
+unless {merged("mq_consumers_expected")} == 0
+""",
+        "warning",
+        SUB,
+        f"{SUBSCRIPTION_NAME}: the backlog will be deleted before it is processed, from {{{{ $value | humanizeDuration }}}} on",
+        "Retention reaches the first unread message within a day, and before the backlog is drained. "
+        + WAITING
+        + OLDEST
+        + "."
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+        waits="5m",
+    ),
+    Alert(
+        "MqWillNotDrain",
+        f"""\
+{LAG} and (
+  min_over_time({DRAIN}[30m]) == Inf
+  and min_over_time({LAG}[30m]) > {merged("mq_threshold_lag_messages")}
+  and {LAG} offset 30m
+)
+unless ignoring (status) ({ABANDONED})
+unless {merged("mq_consumers_expected")} == 0
+""",
+        "warning",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: the backlog of {{{{ $value | printf "%.0f" }}}} messages will not drain',
+        f"It has not been shrinking for 30 minutes. {WAITING}{OLDEST}."
+        + RATES
+        + CONSUMERS_NOW
+        + CAUSE,
+    ),
+    Alert(
+        "MqRedeliveryLoop",
+        f"""\
+{merged("rate(mq_redelivered_messages_total[10m])")} > {merged("rate(mq_consumed_messages_total[10m])")}
+and {merged("rate(mq_redelivered_messages_total[5m])")} > 0.05
+and {merged("mq_redelivered_messages_total offset 5m")}
+""",
+        "warning",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.1f" }}}} redeliveries a second',
+        "Most deliveries of the last 10 minutes were repeats: messages are given back, or time out, and come again. "
+        + WAITING
+        + OLDEST
+        + "."
+        + CAUSE,
+    ),
+    Alert(
+        "MqRebalanceStorm",
+        f"""\
+{merged("increase(mq_group_rebalances_total[15m])")}
+and {merged("increase(mq_group_rebalances_total[5m])")} > 1
+and {merged("increase(mq_group_rebalances_total[5m] offset 5m)")} > 1
+and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1
+""",
+        "warning",
+        "group",
+        "{{ $labels.group }} ({{ $labels.source }}): rebalances without end",
+        'At least {{ $value | printf "%.0f" }} rebalances within 15 minutes, some in each 5 of them. Its consumers stop at each.',
+    ),
+    Alert(
+        "MqProbeFailing",
+        f"max_over_time({PROBE}[2m]) == 0\nand {PROBE} offset 2m",
+        "critical",
+        "node",
+        "{{ $labels.node }} ({{ $labels.source }}): probes do not come back",
+        "For 2 minutes no message of the exporter's own came back from this node in time: whoever produces to it or consumes from it "
+        "has the same trouble.",
+    ),
+    Alert(
+        "MqProbeSlow",
+        """\
+histogram_quantile(
+  0.5,
+  sum without (instance, pod) (rate(mq_probe_latency_seconds_bucket{stage="receive"}[5m]))
+)
+> on (system, source) group_left () max by (system, source) (mq_threshold_probe_seconds)
+""",
+        "warning",
+        "node",
+        "{{ $labels.node }} ({{ $labels.source }}): messages take {{ $value | humanizeDuration }} from end to end",
+        "Half of the probes of the last 5 minutes took {{ $value | humanizeDuration }} or more from sending to receipt.",
+        waits="2m",
+    ),
+    Alert(
+        "MqSourceDown",
+        f"max_over_time({UP}[2m]) == 0\nand {UP} offset 2m",
+        "critical",
+        "source",
+        "{{ $labels.source }} ({{ $labels.system }}): can't be read",
+        "No exporter has reached it for 2 minutes. Its numbers are held for a while and then hidden; alerts of its "
+        "subscriptions say nothing meanwhile."
+        "{{ with printf \"topk(1, increase(mq_collect_failures_total{source=%q,task='backlog'}[5m]) > 0)\" $labels.source | query }}"
+        ' Reason: {{ . | first | label "reason" }}.{{ end }}',
+    ),
+    Alert(
+        "MqExporterDown",
+        "absent(mq_exporter_build_info)",
+        "critical",
+        "exporter",
+        "No mq-lag-exporter is being scraped",
+        "For 5 minutes Prometheus got nothing from any exporter: no queue is watched.",
+        waits="5m",
+    ),
+    Alert(
+        "MqDataStale",
+        f"""\
+time() - {merged("mq_collect_last_success_timestamp_seconds")} > 900
+and on (system, source) {UP} == 1
+""",
+        "warning",
+        "source",
+        "{{ $labels.source }} ({{ $labels.system }}): no whole answer to {{ $labels.task }} for {{ $value | humanizeDuration }}",
+        "The source answers, but a part of it can't be read: that part is held for a while and then hidden."
+        '{{ with printf "topk(1, increase(mq_collect_failures_total{source=%q,task=%q}[15m]) > 0)" $labels.source $labels.task | query }}'
+        ' Reason: {{ . | first | label "reason" }}.{{ end }}',
+    ),
+    Alert(
+        "MqSeriesDropped",
+        f"{merged('mq_series_dropped')} > 0",
+        "info",
+        "source",
+        '{{ $labels.source }} ({{ $labels.system }}): {{ $value | printf "%.0f" }} series are left out',
+        "The source has more series than max_series allows. The least lagging subscriptions are not shown, and have no alerts.",
+        waits="15m",
+    ),
+)
+
+
+class _Text(str):
+    """A text that YAML shows as a block."""
+
+    __slots__ = ()
+
+
+def _block(dumper: yaml.Dumper, text: _Text) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes PromQL as blocks, and no aliases."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        """Write everything out."""
+        return True
+
+
+_Dumper.add_representer(_Text, _block)
+
+
+def _written(data: Any) -> str:
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
+    return HEAD + text
+
+
+def _rules(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**rule, "expr": _Text(rule["expr"])} for rule in rules]
+
+
+def recording_groups() -> list[dict[str, Any]]:
+    """Return the recording rules."""
+    rules = [{"record": name, "expr": expr + "\n"} for name, expr in RECORDING]
+    return [{"name": "mq-lag-exporter.recording", "rules": _rules(rules)}]
+
+
+def alert_groups() -> list[dict[str, Any]]:
+    """Return the alert rules, a group a scope."""
+    scopes = list(dict.fromkeys(alert.scope for alert in ALERTS))
+    return [
+        {
+            "name": f"mq-lag-exporter.{scope}",
+            "rules": _rules([alert.rule() for alert in ALERTS if alert.scope == scope]),
+        }
+        for scope in scopes
+    ]
+
+
+def files() -> dict[str, str]:
+    """Return each file's text by its path."""
+    groups = [*recording_groups(), *alert_groups()]
+    resource = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {
+            "name": "mq-lag-exporter",
+            "labels": {"app.kubernetes.io/name": "mq-lag-exporter"},
+        },
+        "spec": {"groups": groups},
+    }
+    return {
+        "alerts/recording.yml": _written({"groups": recording_groups()}),
+        "alerts/alerts.yml": _written({"groups": alert_groups()}),
+        "deploy/kubernetes/prometheusrule.yaml": _written(resource),
+    }

@@ -1,0 +1,125 @@
+"""Plays a consumer's story to a judge, look by look, and keeps what the judge said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.analysis.causes import Cause
+from exporter.analysis.commits import CommitGaps
+from exporter.analysis.judge import Judge
+from exporter.analysis.rates import CounterTable
+from exporter.analysis.sight import Sight
+from exporter.analysis.thresholds import DEFAULTS, Thresholds
+from exporter.model import Status
+
+LOOK = 10.0
+WINDOW = 120.0
+EPOCH = 1_700_000_000.0
+"""14 November 2023, 22:13:20 UTC: the clock at second 0 of each story."""
+
+Story = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the judge said at one look."""
+
+    at: float
+    status: Status
+    causes: Sequence[Cause]
+    drain: float | None
+    lag: int
+
+    @property
+    def cause(self) -> str | None:
+        return self.causes[0].name if self.causes else None
+
+
+@dataclass
+class Play:
+    """A consumer: what comes in and what it can take, in messages a second, by time; how often it commits."""
+
+    comes: Story
+    takes: Story
+    commits_every: float = 5.0
+    consumers: Callable[[float], int | None] = lambda _: 1
+    thresholds: Thresholds = DEFAULTS
+    starts_with: int = 0
+    """Messages that wait at second 0."""
+    look: float = LOOK
+    more: Callable[[float], dict[str, Any]] = lambda _: {}
+    """Other facts of the sight, by time."""
+    judge: Judge = field(default_factory=Judge)
+
+    def run(self, seconds: float) -> list[Said]:
+        """Play the story; the first look is at second 0."""
+        return list(self._looks(seconds))
+
+    def _looks(self, seconds: float) -> Iterator[Said]:
+        produced_table, consumed_table = CounterTable(WINDOW), CounterTable(WINDOW)
+        produced_slot, consumed_slot = produced_table.allocate(0.0), consumed_table.allocate(0.0)
+        gaps = CommitGaps()
+        gaps.configured = self.thresholds.stop_seconds or 300.0
+        produced = processed = 0.0
+        committed, committed_at, known = 0, 0.0, 0
+        step = 1.0
+        at = 0.0
+        while at <= seconds:
+            if at % self.look == 0:
+                waiting = self.starts_with + int(produced) - committed
+                produced_table.values[produced_slot] = int(produced)
+                consumed_table.values[consumed_slot] = committed
+                produced_table.sample(at)
+                consumed_table.sample(at)
+                gaps.look(at, moved=committed > known, waiting=waiting > 0)
+                known = committed
+                facts = {
+                    "at": at,
+                    "clock": EPOCH + at,
+                    "lag": waiting,
+                    "age": None,
+                    "commit_interval": gaps.longest,
+                    "stop": gaps.stop,
+                    "consumed": committed,
+                    "produced": int(produced),
+                    "redelivered": 0,
+                    "rewinds": 0,
+                    "consumed_rate": consumed_table.rates[consumed_slot],
+                    "produced_rate": produced_table.rates[produced_slot],
+                    "consumers": self.consumers(at),
+                    **self.more(at),
+                }
+                self.judge.look(Sight(**facts), self.thresholds, WINDOW)
+                judge = self.judge
+                yield Said(at, judge.status, judge.causes, judge.time_to_drain, waiting)
+            produced += self.comes(at) * step
+            room = self.starts_with + produced - processed
+            processed += min(self.takes(at) * step, room)
+            at += step
+            if at - committed_at >= self.commits_every:
+                committed, committed_at = int(processed), at
+
+
+def first(said: Sequence[Said], status: Status) -> float | None:
+    """When the status was said for the first time."""
+    return next((each.at for each in said if each.status == status), None)
+
+
+def changes(said: Sequence[Said]) -> list[tuple[float, Status]]:
+    """When the status became what."""
+    found: list[tuple[float, Status]] = []
+    for each in said:
+        if not found or found[-1][1] != each.status:
+            found.append((each.at, each.status))
+    return found
+
+
+def steady(rate: float) -> Story:
+    return lambda _: rate
+
+
+def between(start: float, end: float, inside: float, outside: float) -> Story:
+    """One rate from `start` to `end`, another one otherwise."""
+    return lambda at: inside if start <= at < end else outside
