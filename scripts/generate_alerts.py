@@ -37,8 +37,8 @@ def merged(metric: str) -> str:
     return f"max without (instance, pod) ({metric})"
 
 
-DRAINING = f"max_over_time({DRAIN}[2m]) < 900"
-"""The backlog will be processed within a quarter of an hour, and has been said so for a while."""
+DRAINING = f"{DRAIN} < 900"
+"""The backlog will be processed within a quarter of an hour, at the rates of the last minutes."""
 ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
 """With the label `status`, which the match leaves out."""
 INTERVAL = merged("mq_commit_interval_seconds")
@@ -48,9 +48,12 @@ RECORDING: tuple[tuple[str, str], ...] = (
     (AGE, "max without (instance, pod, partition) (mq_lag_seconds)"),
     (
         LATE,
-        f"{AGE}\n"
-        f"  - ({merged('mq_threshold_lag_seconds')}\n"
-        f"    + ({INTERVAL} or 0 * {merged('mq_threshold_lag_seconds')}))",
+        f"""\
+{AGE}
+  - (
+    {merged("mq_threshold_lag_seconds")}
+    + ({INTERVAL} or 0 * {merged("mq_threshold_lag_seconds")})
+  )""",
     ),
     (CONSUMED, merged("rate(mq_consumed_messages_total[5m])")),
     (PRODUCED, merged("rate(mq_subscription_produced_messages_total[5m])")),
@@ -61,12 +64,16 @@ RECORDING: tuple[tuple[str, str], ...] = (
         # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. Where a
         # broker counts nothing, a backlog that shrank has moved.
         MOVED,
-        f"0 * ({merged('increase(mq_consumed_messages_total[2m])')} > 0) + time()\n"
-        + f"or 0 * ({merged('increase(mq_offset_rewinds_total[2m])')} > 0) + time()\n"
-        + f"or 0 * (resets({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()\n"
-        + f"or 0 * ({LAG} == 0) + time()\n"
-        + f"or (last_over_time({MOVED}[10m]) and {LAG})\n"
-        + f"or 0 * {LAG} + time()",
+        "\nor ".join(
+            (
+                f"0 * ({merged('increase(mq_consumed_messages_total[2m])')} > 0) + time()",
+                f"0 * ({merged('increase(mq_offset_rewinds_total[2m])')} > 0) + time()",
+                f"0 * (resets({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
+                f"0 * ({LAG} == 0) + time()",
+                f"(last_over_time({MOVED}[10m]) and {LAG})",
+                f"0 * {LAG} + time()",
+            )
+        ),
     ),
     (UP, merged("mq_up")),
     (PROBE, merged("mq_probe_success")),
@@ -202,7 +209,7 @@ ALERTS: tuple[Alert, ...] = (
 and (
 {PAST_LAG}
 )
-unless ignoring (status) ({ABANDONED})
+{LEFT_ALONE}
 """,
         "warning",
         SUB,
