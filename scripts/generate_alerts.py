@@ -18,7 +18,7 @@ HEAD = "# Made from scripts/generate_alerts.py by `make generate`; don't edit. W
 Scope = Literal["subscription", "group", "node", "source", "exporter"]
 Severity = Literal["critical", "warning", "info"]
 
-SUB = "subscription"
+SUB: Scope = "subscription"
 LAG = "subscription:mq_lag_messages:sum"
 AGE = "subscription:mq_lag_seconds:max"
 LATE = "subscription:mq_lag_seconds:late"
@@ -218,7 +218,6 @@ and (
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
-        waits="2m",
     ),
     Alert(
         "MqNoConsumers",
@@ -441,7 +440,7 @@ class _Text(str):
     __slots__ = ()
 
 
-def _block(dumper: yaml.Dumper, text: _Text) -> yaml.ScalarNode:
+def _block(dumper: yaml.SafeDumper, text: _Text) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
 
 

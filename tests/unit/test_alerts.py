@@ -82,7 +82,7 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
         HEALTHY.but(from_minute(20, LAGS)).but(
             {"mq_consumed_messages_total": before(20, rising(10), lambda m: 6_000 + m * 60 * 5)}
         ),
-        {24: [], 26: ["MqLagHigh"], 29: ["MqConsumeRateLow", "MqLagHigh"]},
+        {24: [], 26: ["MqConsumeRateLow", "MqLagHigh"]},
     ),
     "MqNoConsumers": (
         HEALTHY.but(STOPPED).but({"mq_consumers": before(20, 2, 0)}),
