@@ -96,8 +96,12 @@ def no_consumers(case: Case) -> str | None:
         return None
     if case.leaving is not None and case.leaving.now == 0:
         before = case.leaving.before
-        who = "the only consumer" if before == 1 else f"all {before} consumers"
-        return f"{who} left, the last at {case.when(case.leaving.at)}; nobody has read since"
+        who = (
+            "the only consumer left at"
+            if before == 1
+            else f"all {before} consumers left, the last at"
+        )
+        return f"{who} {case.when(case.leaving.at)}; nobody has read since"
     return f"nobody reads, and nothing was processed for {words.minutes(case.still)}"
 
 
@@ -209,12 +213,16 @@ def slower_consumers(case: Case) -> str | None:
     if usual is None or usual.each is None or each is None or each >= FELL * usual.each:
         return None
     if case.still > 0 and not case.consumed:
-        there = words.consumers(case.sight.consumers or 0)
         return (
-            f"{there} there, and nothing was processed for {words.minutes(case.still)}; "
+            f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}; "
             f"usually {words.rate(usual.consumed)}"
         )
     return f"each consumer processes {words.rate(each)}, usually {words.rate(usual.each)}"
+
+
+def _there(case: Case) -> str:
+    number = case.sight.consumers or 0
+    return f"{words.consumers(number)} {'is' if number == 1 else 'are'} there"
 
 
 def more_would_help(case: Case) -> str | None:
@@ -241,16 +249,14 @@ def none_helps(case: Case) -> str | None:
     sight = case.sight
     if not sight.consumers or sight.consumed_rate is None or case.replayed:
         return None
-    there = words.consumers(sight.consumers)
     if case.still >= sight.stop:
-        verb = "is" if sight.consumers == 1 else "are"
-        return f"{there} {verb} there, and nothing was processed for {words.minutes(case.still)}"
+        return f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}"
     if sight.produced_rate is None or sight.consumed_rate >= sight.produced_rate:
         return None
     if sight.places is None or sight.consumers < sight.places:
         return None
     return (
-        f"{there}, as many as can share the work: {words.rate(sight.consumed_rate)} are processed "
+        f"{words.consumers(sight.consumers)}, as many as can share the work: {words.rate(sight.consumed_rate)} are processed "
         f"where {words.rate(sight.produced_rate)} come in"
     )
 

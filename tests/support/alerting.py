@@ -109,8 +109,12 @@ class Receiver:
         self.notifications.append(told)
 
     def of(self, **labels: str) -> list[Notification]:
-        """Notifications of groups with these labels, in the order in which they came."""
-        return [each for each in self.notifications if labels.items() <= each.labels.items()]
+        """Notifications of the group with these labels beside `system`, in the order in which they came."""
+        return [
+            each
+            for each in self.notifications
+            if {k: v for k, v in each.labels.items() if k != "system"} == labels
+        ]
 
     def close(self) -> None:
         self._server.shutdown()
