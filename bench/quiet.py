@@ -1,0 +1,68 @@
+"""`python -m bench.quiet`: healthy traffic on all three systems for an hour, with the alert rules as they are.
+
+Nothing may be told of it. Prints a line a minute, and exits with 1 where the receiver was told of anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.soak import Client, KafkaClient, NsqClient, RabbitClient
+from tests.support.alerting import Alerting
+from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
+from tests.support.kafka import KafkaCluster
+from tests.support.nsq import NsqCluster
+from tests.support.rabbitmq import RabbitCluster
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        kafka = stack.enter_context(KafkaCluster())
+        rabbit = stack.enter_context(RabbitCluster())
+        nsq = stack.enter_context(NsqCluster(1, 1))
+        clients: list[Client] = [
+            KafkaClient(kafka, "kafka-a"),
+            RabbitClient(rabbit, "rabbit-0", 0),
+            NsqClient(nsq, "nsq-0", "nsqd-0"),
+        ]
+        sources = [
+            kafka_source(kafka.bootstrap, "kafka"),
+            rabbit_source(rabbit, "rabbit"),
+            nsq_source(nsq, "nsq"),
+        ]
+        folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-quiet-"))
+        defaults = {"schedule": {}, "rate_window": "2m"}
+        exporter = stack.enter_context(Exporter(folder, sources, defaults=defaults))
+        alerting = stack.enter_context(Alerting(folder, f"127.0.0.1:{exporter.port}", scale=1))
+        for client in clients:
+            client.start()
+            stack.callback(client.stop)
+        began = time.monotonic()
+        statuses: dict[str, int] = {}
+        while time.monotonic() - began < options.minutes * 60:
+            time.sleep(60)
+            for labels, value in exporter.scrape().find("mq_subscription_status").items():
+                if value:
+                    status = dict(labels)["status"]
+                    statuses[status] = statuses.get(status, 0) + 1
+            sent, told = sum(len(c.sent) for c in clients), alerting.receiver.notifications
+            print(
+                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, told of {len(told)}, "
+                f"statuses seen {statuses}, firing {alerting.firing() or 'nothing'}",
+                flush=True,
+            )
+        for each in alerting.receiver.notifications:
+            print(dict(each.labels), sorted(each.names()), each.text)
+        return int(bool(alerting.receiver.notifications))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
