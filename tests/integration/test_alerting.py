@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
         "latency": "1s",
         "probe": "1s",
     },
-    "deadline": "5s",
+    "deadline": "2s",
     "rate_window": "6s",
     "hold": "6s",
 }
