@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exporter.analysis.baseline import Baseline
+from exporter.analysis.baseline import Baseline, Usual
 from exporter.analysis.causes import Case, Cause, causes_of
 from exporter.analysis.commits import SLACK
 from exporter.analysis.crowd import Crowd
@@ -162,16 +162,11 @@ class Judge:
     def _learn(self, given: Status, sight: Sight, window: float) -> None:
         rates = (sight.produced_rate, sight.consumed_rate)
         if given == "ok":
-            self._peak = None
+            if self.status == "ok":
+                self._peak = None
             if rates[0] is not None and rates[1] is not None:
-                self._baseline.learn(
-                    sight.at,
-                    rates[0],
-                    rates[1],
-                    sight.consumers,
-                    sight.size,
-                    memory=MEMORY * window,
-                )
+                look = Usual(sight.at, rates[0], rates[1], sight.consumers, sight.size)
+                self._baseline.learn(look, delay=window / 2, memory=MEMORY * window)
             return
         self._baseline.pause()
         if rates[0] is not None and (self._peak is None or rates[0] > self._peak[0]):

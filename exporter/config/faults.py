@@ -147,7 +147,8 @@ def _keys_at(path: Path, document: Document) -> list[str]:
     model: Any = Config
     for part in path:
         if isinstance(part, int):
-            model = SOURCES[document.data["sources"][part]["system"]]
+            if path[0] == "sources":
+                model = SOURCES[document.data["sources"][part]["system"]]
             continue
         annotation = model.model_fields[part].annotation
         for candidate in (annotation, *get_args(annotation)):

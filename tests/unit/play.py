@@ -51,7 +51,11 @@ class Play:
     look: float = LOOK
     more: Callable[[float], dict[str, Any]] = lambda _: {}
     """Other facts of the sight, by time."""
+    alive: Callable[[float], bool] = lambda _: True
+    """Whether the consumer commits at all, be it the same position again."""
     judge: Judge = field(default_factory=Judge)
+    commits: list[tuple[float, int, int]] = field(default_factory=list)
+    """Time, offset and lag of each commit, as the broker's log of commits has them."""
 
     def run(self, seconds: float) -> list[Said]:
         """Play the story; the first look is at second 0."""
@@ -98,8 +102,10 @@ class Play:
             room = self.starts_with + produced - processed
             processed += min(self.takes(at) * step, room)
             at += step
-            if at - committed_at >= self.commits_every:
+            if at - committed_at >= self.commits_every and self.alive(at):
                 committed, committed_at = int(processed), at
+                lag = self.starts_with + int(produced) - committed
+                self.commits.append((at, committed, lag))
 
 
 def first(said: Sequence[Said], status: Status) -> float | None:

@@ -1,0 +1,141 @@
+"""The situations of Burrow's evaluator, replayed: where its rules and ours say the same, and who says it sooner.
+
+Its rules are written down here from its documentation ("Consumer Lag Evaluation Rules"): they look at the last ten commits of
+a partition. The table that the documents show is what this test prints (`pytest -s`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pytest
+
+from exporter.analysis.thresholds import DEFAULTS
+from tests.unit.play import LOOK, Play, between, changes, first, steady
+
+Verdict = Literal["OK", "WARN", "STALL", "STOP", "REWIND"]
+WINDOW = 10
+"""Commits that Burrow keeps."""
+
+
+def burrow(commits: Sequence[tuple[float, int, int]], now: float) -> Verdict:
+    """Judge by the last ten commits (time, offset, lag)."""
+    kept = [commit for commit in commits if commit[0] <= now][-WINDOW:]
+    if not kept or any(lag == 0 for _, _, lag in kept):
+        return "OK"
+    offsets = [offset for _, offset, _ in kept]
+    lags = [lag for _, _, lag in kept]
+    if any(after < before for before, after in itertools.pairwise(offsets)):
+        return "REWIND"
+    if now - kept[-1][0] > kept[-1][0] - kept[0][0]:
+        return "STOP"
+    if len(kept) < WINDOW:
+        return "OK"
+    grows = all(after >= before for before, after in itertools.pairwise(lags))
+    if len(set(offsets)) == 1 and grows:
+        return "STALL"
+    return "WARN" if grows else "OK"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A story, and who should say what."""
+
+    play: Play
+    turn: float
+    """When it goes wrong; None of both should say anything before."""
+    theirs: Verdict | None
+    ours: str | None
+    """What is to be said in the end; None is nothing, ever."""
+
+
+PATIENT = replace(DEFAULTS, stop_seconds=900.0)
+MANY = replace(DEFAULTS, lag_messages=1_000_000)
+
+
+def situations() -> dict[str, Situation]:
+    return {
+        "caught up": Situation(Play(steady(20), steady(50)), 900, None, None),
+        "slow, by a fifth": Situation(
+            Play(steady(20), between(900, 9_999, 16, 50)), 900, "WARN", "lagging"
+        ),
+        "slow, and below its threshold": Situation(
+            Play(steady(20), between(900, 9_999, 16, 50), thresholds=MANY),
+            900,
+            "WARN",
+            "falling_behind",
+        ),
+        "stalled: it lives, and commits the same position": Situation(
+            Play(steady(20), between(900, 9_999, 0, 50)), 900, "STALL", "stalled"
+        ),
+        "stopped: it is gone": Situation(
+            Play(
+                steady(20),
+                between(900, 9_999, 0, 50),
+                consumers=lambda at: int(at < 900),
+                alive=lambda at: at < 900,
+            ),
+            900,
+            "STOP",
+            "stopped",
+        ),
+        "an idle topic": Situation(Play(between(0, 300, 20, 0), steady(50)), 900, None, None),
+        "an idle topic, and two messages that nobody takes": Situation(
+            Play(
+                lambda at: 20 if at < 300 else (0.2 if 900 <= at < 910 else 0),
+                between(900, 9_999, 0, 50),
+            ),
+            900,
+            "STALL",
+            "stalled",
+        ),
+        "a commit every ten minutes": Situation(
+            Play(steady(1), steady(50), 600.0, thresholds=PATIENT), 2_000, None, None
+        ),
+        "a burst that drains": Situation(
+            Play(between(900, 920, 300, 20), steady(250)), 900, None, None
+        ),
+        "a large lag that neither grows nor shrinks": Situation(
+            Play(steady(20), steady(20), starts_with=50_000), 0, "WARN", "lagging"
+        ),
+    }
+
+
+def verdicts(play: Play, until: float) -> list[tuple[float, Verdict]]:
+    """What Burrow would say at each look."""
+    return [(at * LOOK, burrow(play.commits, at * LOOK)) for at in range(int(until / LOOK) + 1)]
+
+
+@pytest.mark.parametrize("name", situations())
+def test_the_same_or_better_is_said(name: str) -> None:
+    situation = situations()[name]
+    until = situation.turn + 3_000
+    said = situation.play.run(until)
+    theirs = verdicts(situation.play, until)
+    at = first(said, situation.ours) if situation.ours else None  # type: ignore[arg-type]
+    alarms = [
+        (when, verdict) for when, verdict in theirs if verdict != "OK" and when >= situation.turn
+    ]
+    right = [when for when, verdict in alarms if verdict == situation.theirs]
+    wrong = {verdict for _, verdict in alarms if verdict != situation.theirs}
+    print(  # noqa: T201 - the table of the documents
+        f"| {name} | {_after(right[0] if right else None, situation)}"
+        f"{', and ' + ', '.join(sorted(wrong)) if wrong else ''} "
+        f"| {_after(at, situation, situation.ours)} |"
+    )
+    if situation.ours is None:
+        others = {status for when, status in changes(said) if when >= situation.turn}
+        assert others <= {"ok"}
+    else:
+        assert at is not None
+        assert at >= situation.turn
+        assert said[-1].status == situation.ours
+
+
+def _after(at: float | None, situation: Situation, what: str | None = None) -> str:
+    if at is None:
+        return "nothing" if (what or situation.theirs) is None else f"never {situation.theirs}"
+    return f"{what or situation.theirs} after {at - situation.turn:.0f} s"

@@ -1,0 +1,195 @@
+"""Why a backlog is there: each cause from its evidence, and none without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.analysis.thresholds import DEFAULTS
+from tests.unit.play import Play, Said, between, steady
+
+TURN = 900.0
+"""The second at which each story turns; 22:28 UTC."""
+
+
+def told(play: Play, seconds: float = 2_400.0) -> Said:
+    """The last look at which there was a backlog."""
+    return next(each for each in reversed(play.run(seconds)) if each.status != "ok")
+
+
+def after(**facts: Any) -> Any:
+    return lambda at: facts if at >= TURN else {}
+
+
+def test_a_consumer_made_slow() -> None:
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50)))
+    assert said.cause == "slow_consumers"
+    assert said.causes[0].evidence.startswith("each consumer processes 4.0/s, usually ")
+
+
+def test_consumers_that_are_gone() -> None:
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), consumers=lambda at: 3 if at < TURN else 0)
+    said = told(play)
+    assert (said.status, said.cause) == ("stopped", "no_consumers")
+    assert (
+        said.causes[0].evidence
+        == "all 3 consumers left, the last at 22:28 UTC; nobody has read since"
+    )
+
+
+def test_the_only_consumer_that_is_gone() -> None:
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), consumers=lambda at: 1 if at < TURN else 0)
+    evidence = "the only consumer left at 22:28 UTC; nobody has read since"
+    assert told(play).causes[0].evidence == evidence
+
+
+def test_some_consumers_left_and_the_others_are_busy() -> None:
+    play = Play(
+        steady(40), between(TURN, 9_999, 13, 60), consumers=lambda at: 4 if at < TURN else 1
+    )
+    said = told(play)
+    assert said.cause == "too_few_consumers"
+    assert (
+        said.causes[0].evidence
+        == "3 of 4 consumers left, the last at 22:28 UTC; the one left is busy (13/s each)"
+    )
+
+
+def test_more_comes_than_before() -> None:
+    said = told(Play(between(TURN, 9_999, 200, 20), steady(60)))
+    assert said.cause == "traffic_surge"
+    assert "usually 20/s; 60/s are processed" in said.causes[0].evidence
+
+
+def test_a_burst_that_drains() -> None:
+    said = [
+        each
+        for each in Play(between(TURN, TURN + 20, 2_000, 20), steady(60)).run(2_400)
+        if each.status == "lagging"
+    ]
+    assert {each.cause for each in said} == {"traffic_surge"}
+
+
+def test_too_few_from_the_beginning() -> None:
+    said = told(Play(steady(100), steady(50), more=lambda _: {"places": 4}))
+    assert said.cause == "too_few_consumers"
+    assert (
+        said.causes[0].evidence == "1 consumer of at most 4: 50/s are processed where 100/s come in"
+    )
+
+
+def test_as_many_as_can_be_and_still_too_slow() -> None:
+    said = told(Play(steady(100), steady(50), more=lambda _: {"places": 1}))
+    assert [each.name for each in said.causes] == ["slow_consumers"]
+    assert "as many as can share the work" in said.causes[0].evidence
+
+
+def test_messages_made_a_hundred_times_larger() -> None:
+    play = Play(
+        steady(20),
+        between(TURN, 9_999, 4, 50),
+        more=lambda at: {"size": 100_000.0 if at >= TURN else 1_000.0},
+    )
+    said = told(play)
+    assert [each.name for each in said.causes][:2] == ["large_messages", "slow_consumers"]
+    assert said.causes[0].evidence.startswith("messages have 98 KB on average, usually ")
+
+
+def test_larger_messages_alone_are_no_cause() -> None:
+    play = Play(
+        between(TURN, 9_999, 200, 20),
+        steady(60),
+        more=lambda at: {"size": 100_000.0 if at >= TURN else 1_000.0},
+    )
+    assert "large_messages" not in {each.name for each in told(play).causes}
+
+
+def test_the_same_messages_again_and_again() -> None:
+    play = Play(
+        steady(1),
+        between(TURN, 9_999, 0, 9),
+        more=lambda at: {"redelivered": int(max(at - TURN, 0) * 30)},
+    )
+    said = told(play)
+    assert said.cause == "retry_loop"
+    assert said.causes[0].evidence.startswith("100 % of the deliveries are repeats")
+
+
+def test_a_position_that_goes_back_again_and_again() -> None:
+    play = Play(
+        steady(20),
+        between(TURN, 9_999, 1, 50),
+        more=lambda at: {"rewinds": int(max(at - TURN, 0) / 60)},
+    )
+    assert told(play).cause == "retry_loop"
+
+
+def test_rebalances_without_end() -> None:
+    facts = {"rebalances": 12, "rebalance_times": 5, "rebalanced_for": 600.0, "rebalancing": True}
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(**facts)))
+    assert said.cause == "rebalancing"
+    assert (
+        said.causes[0].evidence
+        == "the group rebalanced at least 12 times within 10 minutes, and is rebalancing now; its consumers stop each time"
+    )
+
+
+def test_two_rebalances_are_no_cause() -> None:
+    facts = {"rebalances": 2, "rebalance_times": 2, "rebalanced_for": 600.0}
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(**facts)))
+    assert said.cause == "slow_consumers"
+
+
+@pytest.mark.parametrize(
+    ("lags", "evidence"),
+    [
+        ([1_000, 1, 2, 3], "partition 0 holds 99 % of the backlog; the other 3 have the rest"),
+        ([5, 1_000], "partition 1 holds 99 % of the backlog; the other one has the rest"),
+        (
+            [900, 800, 5, 5, 5, 5, 5, 5],
+            "partition 0, partition 1 hold 98 % of the backlog; the other 6 have the rest",
+        ),
+        ([500, 400, 300, 600], None),
+        ([300, 200], None),
+        ([1_000], None),
+    ],
+)
+def test_partitions_that_hold_the_backlog(lags: list[int], evidence: str | None) -> None:
+    parts = [(f"partition {n}", lag) for n, lag in enumerate(lags)]
+    play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts))
+    found = {each.name: each.evidence for each in told(play).causes}
+    assert found.get("uneven_partitions") == evidence
+
+
+def test_a_paused_channel() -> None:
+    words = "the channel, or its topic, is paused at n:4151"
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(paused=(words,)))
+    said = told(play)
+    assert (said.status, said.cause, said.causes[0].evidence) == ("stalled", "paused", words)
+
+
+def test_an_open_transaction() -> None:
+    play = Play(
+        steady(20),
+        between(TURN, 9_999, 0, 50),
+        more=after(withheld=lambda: ("partition 2", 5_300)),
+    )
+    said = told(play)
+    assert said.cause == "open_transaction"
+    assert said.causes[0].evidence.startswith(
+        "a transaction has been left open in partition 2: 5,300 messages stand behind it"
+    )
+
+
+def test_who_stands_still_for_no_known_reason_is_slow() -> None:
+    said = told(Play(steady(20), between(TURN, 9_999, 0, 50)))
+    assert said.status == "stalled"
+    assert [each.name for each in said.causes] == ["slow_consumers"]
+    assert said.causes[0].evidence.startswith("1 consumer is there, and nothing was processed for")
+
+
+def test_nothing_is_said_of_who_is_well() -> None:
+    said = Play(steady(20), steady(50)).run(1_800)
+    assert {each.causes for each in said} == {()}
+    assert DEFAULTS.consumers_expected
