@@ -31,6 +31,7 @@ class Said:
     causes: Sequence[Cause]
     drain: float | None
     lag: int
+    produced: int
 
     @property
     def cause(self) -> str | None:
@@ -97,7 +98,9 @@ class Play:
                 }
                 self.judge.look(Sight(**facts), self.thresholds, WINDOW)
                 judge = self.judge
-                yield Said(at, judge.status, judge.causes, judge.time_to_drain, waiting)
+                yield Said(
+                    at, judge.status, judge.causes, judge.time_to_drain, waiting, int(produced)
+                )
             produced += self.comes(at) * step
             room = self.starts_with + produced - processed
             processed += min(self.takes(at) * step, room)
