@@ -13,7 +13,7 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml
 
-.PHONY: help demo test lint format generate bench bench-queues soak lock clean
+.PHONY: help demo test lint format generate bench bench-queues soak quiet lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ bench-queues: $(DEV) ## Measure the exporter on RabbitMQ and NSQ
 soak: $(DEV) ## Run all three systems for an hour, kill brokers in turn, compare every number (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.soak $(ARGS)
+
+quiet: $(DEV) ## Healthy traffic on all three systems for an hour, with the alert rules: nothing may be told (ARGS="--minutes 10")
+	@scripts/install-test-tools
+	@$(PY) -m bench.quiet $(ARGS)
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock

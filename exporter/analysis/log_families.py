@@ -239,7 +239,7 @@ def _size(sub: LogSubscription, view: View, now: float) -> int:
         found = _positions(sub, values, view, now)
         positions += sum(value is not None for value in found)
     ages = len(sub.partitions) if view.per_partition else 1
-    own = len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
+    own = len(ANOMALIES) + TIME_SERIES + (JUDGEMENT_SERIES if sub.judge.labels else 0)
     return positions + scalars + own + ages + _histogram(sub)
 
 

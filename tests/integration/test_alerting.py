@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.support.alerting import Alerting
-from tests.support.exporter import Exporter, kafka_source
+from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import create_topic
 from tests.support.kafka_load import Feed, Reader
@@ -109,3 +111,35 @@ def test_a_slow_consumer_is_told_once_and_a_dead_broker_alone(tmp_path: Path) ->
             assert {name for each in since for name in each.names() | each.names("resolved")} == {
                 "MqSourceDown"
             }
+
+
+def test_a_backlog_drains_when_the_forecast_said(own_kafka: KafkaCluster, tmp_path: Path) -> None:
+    """6,000 messages, 50 a second more, 200 a second processed: 40 s."""
+    servers = own_kafka.bootstrap
+    create_topic(servers, "orders", 2, 1)
+    with (
+        Feed(servers, "orders", 50.0) as feed,
+        Reader(servers, "billing", "orders", 200.0) as reader,
+        alerting_exporter(tmp_path, [kafka_source(servers, "shop")], THRESHOLDS) as exporter,
+    ):
+        exporter.wait(
+            lambda page: page.value("mq_time_to_drain_seconds", group="billing") is not None,
+            "a forecast",
+        )
+        feed.send(6_000)
+        forecasts: list[tuple[float, float]] = []
+
+        def is_drained(page: Scrape) -> bool:
+            seconds = page.value("mq_time_to_drain_seconds", group="billing")
+            lag = sum(page.find("mq_lag_messages", group="billing").values())
+            if seconds is not None:
+                forecasts.append((time.monotonic(), seconds))
+            return len(forecasts) > 20 and lag < 100
+
+        exporter.wait(is_drained, "the backlog to be gone")
+        ended = time.monotonic()
+        assert reader.done > 6_000
+    steady = [(at, seconds) for at, seconds in forecasts if ended - 30 < at < ended - 8]
+    off = [abs(at + seconds - ended) / (ended - at) for at, seconds in steady]
+    print(f"off by {statistics.mean(off):.0%} on average, {max(off):.0%} at most")  # noqa: T201
+    assert statistics.median(off) < 0.3
