@@ -35,9 +35,15 @@ class Record:
         return self._times[-1]
 
     def add(self, now: float, enqueued: float) -> None:
-        """Note that `enqueued` more messages had come by `now`."""
+        """Note that `enqueued` more messages had come by `now`.
+
+        That may be before the last time: then what was known to have come later came by now, too.
+        """
         times, counts = self._times, self._counts
         total = counts[-1] + enqueued
+        while len(times) > 1 and times[-1] > now:
+            times.pop()
+            counts.pop()
         if enqueued <= 0 and len(counts) > 1 and counts[-2] == total:
             times[-1] = now  # nothing came: the flat piece gets longer
             return
@@ -45,6 +51,20 @@ class Record:
         counts.append(total)
         if len(times) > MOST_POINTS:
             self._thin()
+
+    @property
+    def first(self) -> float:
+        """When the record begins."""
+        return self._times[0]
+
+    def pace(self, seconds: float) -> float:
+        """Return messages a second over the last `seconds` of the record, or over somewhat more."""
+        times, counts = self._times, self._counts
+        first = len(times) - 1
+        while first > 0 and times[-1] - times[first] < seconds:
+            first -= 1
+        passed = times[-1] - times[first]
+        return (counts[-1] - counts[first]) / passed if passed > 0 else 0.0
 
     def forget(self, processed: float) -> None:
         """Drop what no message that is still to be processed needs."""

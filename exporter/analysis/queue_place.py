@@ -11,6 +11,13 @@ from exporter.model import Counts, Depth, Method
 APART = 30.0
 """Seconds by which the head's timestamp and the record may differ before the timestamp is taken to mean something else."""
 
+STALE = 2.5
+"""Seconds that RabbitMQ's counts are old when they are read, on average: it takes them every 5 s."""
+PACE_SECONDS = 10.0
+"""Over which the pace of arrivals is taken."""
+REACH, TOO_OLD = PACE_SECONDS + STALE, 35.0
+"""Seconds for which a pace is believed to go on, and after which counts say nothing of it any more."""
+
 
 class Moved:
     """What one look saw move."""
@@ -180,14 +187,15 @@ class QueuePlace:
             self._left = max(self._arrivals.value - counts.outstanding, self._left)
         else:
             self._left = max(self._left, min(self._processed, self._arrivals.value))
-        record.add(at, came)
+        record.add(at if counts.processed is None else max(at - STALE, record.first), came)
         self._moving = self._left > self._counted_left
         self._counted_left = self._left
         moved = Moved(came, consumed, redelivered)
         if consumed > 0 and self._moving:
             enqueued_at = record.time_of(self._left)
             if enqueued_at is not None:
-                moved.latency = max(at - enqueued_at, 0.0)
+                stale = 0.0 if counts.processed is None else STALE
+                moved.latency = max(at - stale - enqueued_at, 0.0)
         record.forget(self._left)
         return moved
 
@@ -239,9 +247,25 @@ class QueuePlace:
         return age + now - at
 
     def _estimate(self, now: float) -> float | None:
-        record = self._record
-        if record is None:
+        record, last = self._record, self._last
+        if record is None or last is None:
             return None
+        if last.processed is None:
+            return self._estimate_of_one_moment(record, now)
+        # What was counted is some seconds old, and what waits is not. So what came since is reckoned with the pace at which
+        # messages came before, and what has left is all that came less what waits.
+        pace = record.pace(PACE_SECONDS)
+        passed = self.read_at - record.last
+        came = record.total + (pace * min(max(passed, 0.0), REACH) if passed <= TOO_OLD else 0.0)
+        waiting = (self.lag or 0) + (self.deferred or 0)
+        number = max(came - waiting, self._left) + 1
+        if number > record.total:
+            ahead = (number - record.total) / pace if pace else 0.0
+            return now - min(record.last + ahead, self.read_at)
+        enqueued_at = record.time_of(number)
+        return None if enqueued_at is None else now - enqueued_at
+
+    def _estimate_of_one_moment(self, record: Record, now: float) -> float | None:
         number = self._left + 1
         if number > record.total:
             # It came after the counts were taken, at any moment since.
