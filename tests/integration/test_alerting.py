@@ -7,37 +7,45 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.alerting import Alerting
+from tests.support.alerting import SCALE, Alerting
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import create_topic
+from tests.support.kafka_data import commit_offsets, create_topic
 from tests.support.kafka_load import Feed, Reader
+from tests.support.nsq import NsqCluster
+from tests.support.ports import PortBlock
 
-DEFAULTS: dict[str, Any] = {
-    "schedule": {
-        "backlog": "1s",
-        "consumers": "1s",
-        "discovery": "2s",
-        "rates": "1s",
-        "latency": "1s",
-        "probe": "1s",
-    },
-    "deadline": "2s",
-    "rate_window": "6s",
-    "hold": "6s",
-}
-"""A twentieth of what is usual, as the rules."""
-THRESHOLDS: list[dict[str, Any]] = [
-    {"lag_messages": 300, "lag_seconds": "2s", "stop_seconds": "15s", "probe_seconds": "2s"}
-]
+
+def paced(scale: float) -> dict[str, Any]:
+    """What a source does how often: `scale` times as often as is usual, and a look a second."""
+    tasks = ("backlog", "consumers", "rates", "latency", "probe")
+    return {
+        "schedule": {**dict.fromkeys(tasks, "1s"), "discovery": "2s"},
+        "deadline": "2s",
+        "rate_window": f"{round(120_000 / scale)}ms",
+        "hold": f"{round(120_000 / scale)}ms",
+    }
+
+
+def thresholds(scale: float) -> dict[str, Any]:
+    """The last line of the table."""
+    return {
+        "lag_messages": 300,
+        "lag_seconds": "2s",
+        "stop_seconds": f"{round(300_000 / scale)}ms",
+        "probe_seconds": "2s",
+    }
+
+
 SYMPTOMS = {"MqLagHigh", "MqResidenceTimeHigh", "MqConsumeRateLow"}
 
 
 def alerting_exporter(
-    folder: Path, sources: list[dict[str, Any]], thresholds: list[dict[str, Any]]
+    folder: Path, sources: list[dict[str, Any]], *lines: dict[str, Any], scale: float = SCALE
 ) -> Exporter:
-    exporter = Exporter(folder, sources, defaults=DEFAULTS)
-    exporter.write(sources, thresholds=thresholds)
+    """An exporter with these lines of thresholds, and the last one."""
+    exporter = Exporter(folder, sources, defaults=paced(scale))
+    exporter.write(sources, thresholds=[*lines, thresholds(scale)])
     return exporter
 
 
@@ -48,7 +56,7 @@ def test_a_slow_consumer_is_told_once_and_a_dead_broker_alone(tmp_path: Path) ->
         with (
             Feed(servers, "orders", 300.0),
             Reader(servers, "billing", "orders") as reader,
-            alerting_exporter(tmp_path, [kafka_source(servers, "shop")], THRESHOLDS) as exporter,
+            alerting_exporter(tmp_path, [kafka_source(servers, "shop")]) as exporter,
             Alerting(tmp_path, f"127.0.0.1:{exporter.port}") as alerting,
         ):
             told = alerting.receiver
@@ -120,7 +128,7 @@ def test_a_backlog_drains_when_the_forecast_said(own_kafka: KafkaCluster, tmp_pa
     with (
         Feed(servers, "orders", 50.0) as feed,
         Reader(servers, "billing", "orders", 200.0) as reader,
-        alerting_exporter(tmp_path, [kafka_source(servers, "shop")], THRESHOLDS) as exporter,
+        alerting_exporter(tmp_path, [kafka_source(servers, "shop")]) as exporter,
     ):
         exporter.wait(
             lambda page: page.value("mq_time_to_drain_seconds", group="billing") is not None,
@@ -143,3 +151,48 @@ def test_a_backlog_drains_when_the_forecast_said(own_kafka: KafkaCluster, tmp_pa
     off = [abs(at + seconds - ended) / (ended - at) for at, seconds in steady]
     print(f"off by {statistics.mean(off):.0%} on average, {max(off):.0%} at most")  # noqa: T201
     assert statistics.median(off) < 0.3
+
+
+def test_what_fails_around_the_subscriptions_is_told(
+    own_kafka: KafkaCluster, nsq: NsqCluster, tmp_path: Path
+) -> None:
+    """Series left out, an nsqd that never answers, slow probes, a frozen broker, and in the end no exporter."""
+    servers = own_kafka.bootstrap
+    for number in range(4):
+        create_topic(servers, f"t{number}", 3, 3)
+        commit_offsets(servers, f"g{number}", {(f"t{number}", 0): 0})
+    ports = PortBlock()
+    nsqds = [nsq.http_url("nsqd-0"), f"http://127.0.0.1:{ports.take()}"]
+    slow = {"destination": "slow-probes"}
+    sources = [
+        kafka_source(servers, "shop"),
+        kafka_source(servers, "small", max_series=80, probe={"enabled": False}),
+        kafka_source(servers, "slow", probe=slow),
+        {"name": "events", "system": "nsq", "nsqd": nsqds, "probe": {"enabled": False}},
+    ]
+    line = {"match": {"source": "slow"}, "probe_seconds": "1ms"}
+    with (
+        alerting_exporter(tmp_path, sources, line) as exporter,
+        Alerting(tmp_path, f"127.0.0.1:{exporter.port}") as alerting,
+    ):
+        for source, alert in (
+            ("slow", "MqProbeSlow"),
+            ("small", "MqSeriesDropped"),
+            ("events", "MqDataStale"),
+        ):
+            found = alerting.wait(bool, alert, source=source)
+            assert found[0].names() == {alert}
+        assert not alerting.receiver.of(source="shop")
+
+        own_kafka.pause(2)
+        node = alerting.wait(bool, "the frozen broker", source="shop")[0].alerts[0]
+        assert node["labels"]["alertname"] == "MqProbeFailing"
+        assert node["labels"]["node"] == own_kafka.address(2)
+        own_kafka.resume(2)
+
+        exporter.terminate()
+        (down,) = alerting.wait(
+            lambda found: found and found[-1].names() == {"MqExporterDown"}, "no exporter"
+        )[-1:]
+        assert down.alerts[0]["annotations"]["summary"] == "No mq-lag-exporter is being scraped"
+    ports.release()
