@@ -28,6 +28,7 @@ from exporter.top import watch
 CONFIG = """
 listen: "{listen}"
 log: {{format: console, level: error}}
+thresholds: [{{stop_seconds: 30s}}]
 sources:
   - name: demo
     system: kafka
