@@ -35,6 +35,10 @@ HEALTHY = Page()
 LAGS = {"mq_lag_messages": always(2_500), "mq_time_to_drain_seconds": always(INF)}
 """5,000 messages on two partitions."""
 LATE = {"mq_lag_seconds": always(40), "mq_time_to_drain_seconds": always(INF)}
+COUNTED = (
+    *("mq_consumed_messages_total", "mq_subscription_produced_messages_total"),
+    *("mq_commit_interval_seconds", "mq_time_to_drain_seconds"),
+)
 LOST = f"mq_messages_lost_total{{{SUBSCRIPTION}}}"
 STOPPED = {
     "mq_lag_messages": always(50),
@@ -96,6 +100,10 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
     "MqStalled, by its own stop time": (
         HEALTHY.but(STOPPED).but({"mq_threshold_stop_seconds": 1_200}),
         {40: [], 44: ["MqStalled"]},
+    ),
+    "MqStalled, where the broker counts nothing": (
+        HEALTHY.without(*COUNTED).but({"mq_lag_messages": before(20, 0, lambda m: m - 19)}),
+        {20: [], 24: [], 29: ["MqStalled"]},
     ),
     "MqOffsetsRewound": (
         HEALTHY.but({"mq_offset_rewinds_total": before(20, 0, 1)}),
@@ -297,6 +305,9 @@ SILENT: dict[str, Page] = {
         }
     ),
     "a consumer that is not a member, and moves": HEALTHY.but({"mq_consumers": 0}),
+    "a busy queue that is never empty, where the broker counts nothing": HEALTHY.without(
+        *COUNTED
+    ).but({"mq_lag_messages": lambda m: 20 + int(m * 4) % 5}),
     "an idle topic": HEALTHY.but(
         {
             "mq_lag_messages": 0,
@@ -377,6 +388,17 @@ def test_a_restart_of_the_exporter_changes_nothing(tmp_path: Path) -> None:
     page = page.each(lambda values: gap(40, 40.5, values))
     moments = [29 + step for step in range(40)]
     expect(page, {minute: ["MqStalled"] for minute in moments}, tmp_path)
+
+
+def test_labels_of_the_scraping_side_change_nothing(tmp_path: Path) -> None:
+    """Two pods, as Prometheus's operator labels them."""
+    page = CASES["MqNoConsumers"][0]
+
+    def pod(name: str) -> Page:
+        labels = f'namespace="queues",container="exporter",endpoint="http",pod="{name}",instance="{name}"'
+        return Page({k.replace('instance="a:9877"', labels): v for k, v in page.series.items()})
+
+    expect(pod("p1").beside(pod("p2")), CASES["MqNoConsumers"][1], tmp_path)
 
 
 def test_two_exporters_notify_once(tmp_path: Path) -> None:
