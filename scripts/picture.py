@@ -16,8 +16,8 @@ from exporter.demo import CONFIG, demo_collector
 from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
 from exporter.top import View
 
-SECONDS = 40
-WIDTH = 96
+SECONDS = 75
+WIDTH = 128
 TARGET = Path(__file__).parent.parent / "docs" / "top.svg"
 
 

@@ -209,8 +209,15 @@ def traffic_surge(case: Case) -> str | None:
 
 def slower_consumers(case: Case) -> str | None:
     """Each consumer processes much less than it did."""
-    usual, each = case.usual, case.each
-    if usual is None or usual.each is None or each is None or each >= FELL * usual.each:
+    usual, each, rate = case.usual, case.each, case.sight.consumed_rate
+    if usual is None or rate is None or case.sight.consumers == 0:
+        return None
+    if each is None or usual.each is None:
+        # How many there are is not known: all of them together, then.
+        if rate >= FELL * usual.consumed:
+            return None
+        return f"{words.rate(rate)} are processed, usually {words.rate(usual.consumed)}"
+    if each >= FELL * usual.each:
         return None
     if case.still > 0 and not case.consumed:
         return (
@@ -251,14 +258,26 @@ def none_helps(case: Case) -> str | None:
         return None
     if case.still >= sight.stop:
         return f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}"
-    if sight.produced_rate is None or sight.consumed_rate >= sight.produced_rate:
+    behind = _behind(sight)
+    if behind is None or sight.places is None or sight.consumers < sight.places:
         return None
-    if sight.places is None or sight.consumers < sight.places:
+    return f"{words.consumers(sight.consumers)}, as many as can share the work: {behind}"
+
+
+def behind_for_unknown_reasons(case: Case) -> str | None:
+    """Less is processed than comes, and how many consumers there are can't be told."""
+    if case.sight.consumers is not None or case.replayed:
         return None
-    return (
-        f"{words.consumers(sight.consumers)}, as many as can share the work: {words.rate(sight.consumed_rate)} are processed "
-        f"where {words.rate(sight.produced_rate)} come in"
-    )
+    behind = _behind(case.sight)
+    return None if behind is None else f"{behind}; how many consumers there are is not known"
+
+
+def _behind(sight: Sight) -> str | None:
+    """Say that less is processed than comes in, where it is so."""
+    consumed, produced = sight.consumed_rate, sight.produced_rate
+    if consumed is None or produced is None or consumed >= produced:
+        return None
+    return f"{words.rate(consumed)} are processed where {words.rate(produced)} come in"
 
 
 RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
@@ -274,6 +293,7 @@ RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
     ("slow_consumers", slower_consumers),
     ("too_few_consumers", more_would_help),
     ("slow_consumers", none_helps),
+    ("slow_consumers", behind_for_unknown_reasons),
 )
 
 

@@ -193,3 +193,15 @@ def test_nothing_is_said_of_who_is_well() -> None:
     said = Play(steady(20), steady(50)).run(1_800)
     assert {each.causes for each in said} == {()}
     assert DEFAULTS.consumers_expected
+
+
+def test_consumers_whose_number_is_not_known() -> None:
+    slow = Play(steady(20), between(TURN, 9_999, 4, 50), consumers=lambda _: None)
+    assert told(slow).causes[0].evidence.startswith("4.0/s are processed, usually ")
+    short = Play(steady(100), steady(50), consumers=lambda _: None)
+    assert [(each.name, each.evidence) for each in told(short).causes] == [
+        (
+            "slow_consumers",
+            "50/s are processed where 100/s come in; how many consumers there are is not known",
+        )
+    ]
