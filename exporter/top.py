@@ -32,7 +32,7 @@ NAME_LEAST = 8
 """Characters of a name that are left of it on a narrow terminal."""
 WORDS = ("STATUS", "CAUSE")
 """Columns that hold no numbers."""
-SPARE = {"CONSUMERS": True, "CAUSE": False, "STATUS": False}
+SPARE = {"CONSUMERS": True, "CAUSE": True, "STATUS": False}
 """Columns that a narrow terminal does not show, the first one first: rather than to cut names, or to cut them too short."""
 GAP = 2
 """Characters between two columns."""
