@@ -194,8 +194,7 @@ class QueuePlace:
         if consumed > 0 and self._moving:
             enqueued_at = record.time_of(self._left)
             if enqueued_at is not None:
-                stale = 0.0 if counts.processed is None else STALE
-                moved.latency = max(at - stale - enqueued_at, 0.0)
+                moved.latency = max(at - enqueued_at, 0.0)
         record.forget(self._left)
         return moved
 
