@@ -112,7 +112,8 @@ class Judge:
         if sight.uncommitted is None:
             self._floor = None
             return bool(sight.lag)
-        self._floor = min(sight.uncommitted, self._floor or sight.uncommitted)
+        floor = sight.uncommitted if self._floor is None else self._floor
+        self._floor = min(sight.uncommitted, floor)
         return bool(sight.lag) or sight.uncommitted > self._floor
 
     def _stood_still(self, sight: Sight, *, waiting: bool) -> float:

@@ -146,6 +146,10 @@ def test_who_has_never_committed_is_stalled_only_if_something_came() -> None:
     assert statuses(quiet.run(HOUR)) == {"ok"}
     busy = Play(steady(0), steady(0), more=lambda at: {"lag": None, "uncommitted": 500 + int(at)})
     assert busy.run(HOUR)[-1].status == "stalled"
+    few = Play(
+        steady(0), steady(0), more=lambda at: {"lag": None, "uncommitted": 5 if at >= 60 else 0}
+    )
+    assert few.run(HOUR)[-1].status == "stalled"
 
 
 # Moved back, and elsewhere
