@@ -7,7 +7,7 @@ the thing and the look-up of the cause.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
@@ -128,7 +128,6 @@ class Alert:
     description: str
     waits: str | None = None
     keeps: str | None = "5m"
-    labels: dict[str, str] = field(default_factory=dict)
 
     def rule(self) -> dict[str, Any]:
         """Return the rule as Prometheus reads it."""
@@ -139,7 +138,7 @@ class Alert:
             "expr": self.expr.strip() + "\n",
             **({} if self.waits is None else {"for": self.waits}),
             **({} if self.keeps is None else {"keep_firing_for": self.keeps}),
-            "labels": {"severity": self.severity, "scope": self.scope, **self.labels},
+            "labels": {"severity": self.severity, "scope": self.scope},
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,

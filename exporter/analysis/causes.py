@@ -53,7 +53,6 @@ class Case:
     """Seconds for which nothing has moved."""
     peak: tuple[float, float] | None
     """The highest rate of production since the backlog began, and when, in Unix time."""
-    produced: int
     consumed: int
     redelivered: int
     """Movements over the last while."""
@@ -234,21 +233,16 @@ def _there(case: Case) -> str:
 
 def more_would_help(case: Case) -> str | None:
     """Consumers work, fewer than can share the work, and more comes in than they process."""
-    sight, each = case.sight, case.each
-    if not each or sight.produced_rate is None or sight.consumed_rate is None or case.replayed:
+    sight, behind = case.sight, _behind(case.sight)
+    if not case.each or behind is None or case.replayed:
         return None
     consumers = sight.consumers or 0
-    if sight.consumed_rate >= sight.produced_rate or (
-        sight.places is not None and consumers >= sight.places
-    ):
+    if sight.places is not None and consumers >= sight.places:
         return None
     if case.still > 0 and not case.consumed:
         return None
     room = "" if sight.places is None else f" of at most {sight.places}"
-    return (
-        f"{words.consumers(consumers)}{room}: {words.rate(sight.consumed_rate)} are processed where "
-        f"{words.rate(sight.produced_rate)} come in"
-    )
+    return f"{words.consumers(consumers)}{room}: {behind}"
 
 
 def none_helps(case: Case) -> str | None:

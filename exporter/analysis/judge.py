@@ -203,9 +203,9 @@ class Judge:
     ) -> Sequence[Cause]:
         if self.status not in TROUBLED:
             return ()
-        moved = (0, 0, 0)
+        moved = (0, 0)
         if trend is not None:
-            moved = trend.moved(sight.consumed or 0, sight.produced or 0, sight.redelivered)
+            moved = trend.moved(sight.consumed or 0, sight.redelivered)
         case = Case(
             sight=sight,
             thresholds=self.thresholds,
@@ -214,8 +214,7 @@ class Judge:
             still=still,
             peak=self._peak,
             consumed=moved[0],
-            produced=moved[1],
-            redelivered=moved[2],
+            redelivered=moved[1],
             rewinds=self._recent_rewinds.times,
             memory=MEMORY * window,
             replayed=sight.behind_its_place,

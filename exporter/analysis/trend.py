@@ -97,13 +97,9 @@ class Trend:
         )
         return new - old if old < middle < new else None
 
-    def moved(self, consumed: int, produced: int, redelivered: int) -> tuple[int, int, int]:
+    def moved(self, consumed: int, redelivered: int) -> tuple[int, int]:
         """Return the movements of the counters since the oldest slice."""
         if not self._slices:
-            return 0, 0, 0
+            return 0, 0
         first = self._slices[0]
-        return (
-            consumed - first.consumed,
-            produced - first.produced,
-            redelivered - first.redelivered,
-        )
+        return consumed - first.consumed, redelivered - first.redelivered
