@@ -37,8 +37,13 @@ def merged(metric: str) -> str:
     return f"max without (instance, pod) ({metric})"
 
 
-DRAINING = f"{DRAIN} < 900"
-"""The backlog will be processed within a quarter of an hour, at the rates of the last minutes."""
+DRAINING = f"quantile_over_time(0.5, {DRAIN}[10m]) < 900"
+"""The backlog will be processed within a quarter of an hour, as most forecasts of the last ten minutes have it.
+
+Of history, so that neither a restart, after which no forecast is known for some time, nor a single odd one changes it.
+"""
+EXPORTERS = "cluster, namespace, system, source"
+"""What tells a source from others: the first two are there where one Prometheus evaluates the rules for several clusters."""
 ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
 """With the label `status`, which the match leaves out."""
 INTERVAL = merged("mq_commit_interval_seconds")
@@ -84,9 +89,20 @@ SUBSCRIPTION_NAME = (
     "{{ with $labels.vhost }} in vhost {{ . }}{{ end }} ({{ $labels.source }})"
 )
 OF_SUBSCRIPTION = (
-    "{system=%q,source=%q,vhost=%q,destination=%q,group=%q}",
-    "$labels.system $labels.source $labels.vhost $labels.destination $labels.group",
+    "{cluster=%q,namespace=%q,system=%q,source=%q,vhost=%q,destination=%q,group=%q}",
+    "$labels.cluster $labels.namespace $labels.system $labels.source $labels.vhost $labels.destination $labels.group",
 )
+NOT_MEANT_TO_BE_READ = f"{merged('mq_consumers_expected')} == 0"
+
+
+def reason_of(task: str, window: str) -> str:
+    """Return a template that shows why a task of the alert's source failed most often of late; `task` may be a label."""
+    of, labels = ("'" + task + "'", "") if task.isalpha() else ("%q", " " + task)
+    return (
+        f'{{{{ with printf "topk(1, increase(mq_collect_failures_total{{cluster=%q,namespace=%q,source=%q,task={of}}}[{window}]) > 0)"'
+        f" $labels.cluster $labels.namespace $labels.source{labels} | query }}}}"
+        ' Reason: {{ . | first | label "reason" }}.{{ end }}'
+    )
 
 
 def asked(metric: str, text: str) -> str:
@@ -240,6 +256,7 @@ unless ignoring (status) ({ABANDONED})
 {LAG} and {STANDS}
 and time() - {MOVED} > 1.5 * ({INTERVAL} or 0 * {LAG})
 unless max_over_time({CONSUMERS}[5m]) == 0
+unless {NOT_MEANT_TO_BE_READ}
 unless ignoring (status) ({ABANDONED})
 """,
         "critical",
@@ -265,7 +282,11 @@ unless ignoring (status) ({ABANDONED})
     ),
     Alert(
         "MqMessagesLost",
-        f"{merged('increase(mq_messages_lost_total[10m])')} > 0\nunless ignoring (status) ({ABANDONED})",
+        f"""\
+{merged("increase(mq_messages_lost_total[10m])")} > 0
+unless {NOT_MEANT_TO_BE_READ}
+unless ignoring (status) ({ABANDONED})
+""",
         "critical",
         SUB,
         f'{SUBSCRIPTION_NAME}: about {{{{ $value | printf "%.0f" }}}} messages were lost unread',
@@ -283,7 +304,7 @@ unless ignoring (status) ({ABANDONED})
 max_over_time({LOSS}[5m]) < 3600
 and {LAG} > 0
 unless ignoring (status) ({ABANDONED})
-unless {merged("mq_consumers_expected")} == 0
+unless {NOT_MEANT_TO_BE_READ}
 """,
         "critical",
         SUB,
@@ -302,7 +323,7 @@ unless {merged("mq_consumers_expected")} == 0
 max_over_time({LOSS}[15m]) < 86400
 and {LOSS} < {DRAIN}
 unless ignoring (status) ({ABANDONED})
-unless {merged("mq_consumers_expected")} == 0
+unless {NOT_MEANT_TO_BE_READ}
 """,
         "warning",
         SUB,
@@ -320,17 +341,18 @@ unless {merged("mq_consumers_expected")} == 0
         "MqWillNotDrain",
         f"""\
 {LAG} and (
-  min_over_time({DRAIN}[30m]) == Inf
+  predict_linear({LAG}[30m], 86400) > 0
+  and predict_linear({LAG}[10m], 14400) > 0
   and min_over_time({LAG}[30m]) > {merged("mq_threshold_lag_messages")}
   and {LAG} offset 30m
 )
 unless ignoring (status) ({ABANDONED})
-unless {merged("mq_consumers_expected")} == 0
+unless {NOT_MEANT_TO_BE_READ}
 """,
         "warning",
         SUB,
         f'{SUBSCRIPTION_NAME}: the backlog of {{{{ $value | printf "%.0f" }}}} messages will not drain',
-        f"It has not been shrinking for 30 minutes. {WAITING}{OLDEST}."
+        f"At the pace of the last 30 minutes it will not be gone within a day. {WAITING}{OLDEST}."
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -355,9 +377,9 @@ and {merged("mq_redelivered_messages_total offset 5m")}
         "MqRebalanceStorm",
         f"""\
 {merged("increase(mq_group_rebalances_total[15m])")}
-and {merged("increase(mq_group_rebalances_total[5m])")} > 1
-and {merged("increase(mq_group_rebalances_total[5m] offset 5m)")} > 1
-and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1
+and {merged("increase(mq_group_rebalances_total[5m])")} > 1.5
+and {merged("increase(mq_group_rebalances_total[5m] offset 5m)")} > 1.5
+and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1.5
 """,
         "warning",
         "group",
@@ -375,12 +397,12 @@ and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1
     ),
     Alert(
         "MqProbeSlow",
-        """\
+        f"""\
 histogram_quantile(
   0.5,
-  sum without (instance, pod) (rate(mq_probe_latency_seconds_bucket{stage="receive"}[5m]))
+  sum without (instance, pod) (rate(mq_probe_latency_seconds_bucket{{stage="receive"}}[5m]))
 )
-> on (system, source) group_left () max by (system, source) (mq_threshold_probe_seconds)
+> on ({EXPORTERS}) group_left () max by ({EXPORTERS}) (mq_threshold_probe_seconds)
 """,
         "warning",
         "node",
@@ -395,9 +417,20 @@ histogram_quantile(
         "source",
         "{{ $labels.source }} ({{ $labels.system }}): can't be read",
         "No exporter has reached it for 2 minutes. Its numbers are held for a while and then hidden; alerts of its "
-        "subscriptions say nothing meanwhile."
-        "{{ with printf \"topk(1, increase(mq_collect_failures_total{source=%q,task='backlog'}[5m]) > 0)\" $labels.source | query }}"
-        ' Reason: {{ . | first | label "reason" }}.{{ end }}',
+        "subscriptions say nothing meanwhile." + reason_of("backlog", "5m"),
+    ),
+    Alert(
+        "MqSourceUnwatched",
+        f"""\
+{merged("last_over_time(mq_up[1d]) and on (job, instance) max_over_time(up[5m]) == 0")}
+unless on ({EXPORTERS}) max_over_time({UP}[5m])
+""",
+        "critical",
+        "source",
+        "{{ $labels.source }} ({{ $labels.system }}): its exporter can't be scraped",
+        "For 5 minutes Prometheus got nothing from the exporter that watches it, and no other one does: nothing is known of "
+        "its queues. Other sources may be well watched.",
+        keeps=None,
     ),
     Alert(
         "MqExporterDown",
@@ -412,14 +445,13 @@ histogram_quantile(
         "MqDataStale",
         f"""\
 time() - {merged("mq_collect_last_success_timestamp_seconds")} > 900
-and on (system, source) {UP} == 1
+and on ({EXPORTERS}) {UP} == 1
 """,
         "warning",
         "source",
         "{{ $labels.source }} ({{ $labels.system }}): no whole answer to {{ $labels.task }} for {{ $value | humanizeDuration }}",
         "The source answers, but a part of it can't be read: that part is held for a while and then hidden."
-        '{{ with printf "topk(1, increase(mq_collect_failures_total{source=%q,task=%q}[15m]) > 0)" $labels.source $labels.task | query }}'
-        ' Reason: {{ . | first | label "reason" }}.{{ end }}',
+        + reason_of("$labels.task", "15m"),
     ),
     Alert(
         "MqSeriesDropped",

@@ -80,8 +80,13 @@ class Case:
 
 
 def paused(case: Case) -> str | None:
-    """Messages are kept back on purpose, or a broker's alarm blocks publishers."""
+    """Messages are kept back on purpose."""
     return "; ".join(case.sight.paused) or None
+
+
+def blocked(case: Case) -> str | None:
+    """An alarm of the broker blocks publishers: consumers that publish what they make of a message stand still with them."""
+    return "; ".join(case.sight.alarms) or None
 
 
 def no_consumers(case: Case) -> str | None:
@@ -283,6 +288,7 @@ RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
     ("uneven_partitions", uneven_partitions),
     ("large_messages", large_messages),
     ("too_few_consumers", consumers_left),
+    ("paused", blocked),
     ("traffic_surge", traffic_surge),
     ("slow_consumers", slower_consumers),
     ("too_few_consumers", more_would_help),

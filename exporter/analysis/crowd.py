@@ -38,6 +38,12 @@ class Crowd:
         elif consumers >= self._before:
             self._left_at = None
 
+    def accept(self, clock: float, *, memory: float) -> None:
+        """All is well at `clock`: who left more than `memory` seconds ago is not missed."""
+        if self._left_at is not None and clock - self._left_at > memory:
+            self._left_at = None
+            self._before = self._now or 0
+
     @property
     def leaving(self) -> Leaving | None:
         """The consumers that are missing; None where none is."""

@@ -165,6 +165,7 @@ class Judge:
         if given == "ok":
             if self.status == "ok":
                 self._peak = None
+                self._crowd.accept(sight.clock, memory=MEMORY * window)
             if rates[0] is not None and rates[1] is not None:
                 look = Usual(sight.at, rates[0], rates[1], sight.consumers, sight.size)
                 self._baseline.learn(look, delay=window / 2, memory=MEMORY * window)

@@ -177,7 +177,8 @@ def _queue_sight(sub: QueueSubscription, state: QueueState, now: float, clock: f
         consumers=sub.consumers(),
         size=sub.queue.mean_size,
         parts=_parts(sub),
-        paused=_paused(sub, state.alarms),
+        paused=_paused(sub),
+        alarms=state.alarms,
     )
 
 
@@ -189,9 +190,9 @@ def _parts(sub: QueueSubscription) -> Callable[[], Sequence[tuple[str, int]]]:
     ]
 
 
-def _paused(sub: QueueSubscription, alarms: Sequence[str]) -> Sequence[str]:
+def _paused(sub: QueueSubscription) -> Sequence[str]:
     where = [place.partition or "" for place in sub.places.values() if place.paused]
     if not where:
-        return alarms
+        return ()
     what = "the topic" if sub.group is None else "the channel, or its topic,"
-    return (f"{what} is paused at {', '.join(where)}", *alarms)
+    return (f"{what} is paused at {', '.join(where)}",)

@@ -50,5 +50,7 @@ class Sight(NamedTuple):
     """How many consumers can share the work; None where there is no limit."""
     paused: Sequence[str] = ()
     """What keeps messages from moving on purpose, in words."""
+    alarms: Sequence[str] = ()
+    """Of the broker, each of which blocks who publishes, in words."""
     withheld: Callable[[], tuple[str, int] | None] = lambda: None
     """Where an open transaction holds messages back, and how many."""

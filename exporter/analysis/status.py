@@ -57,8 +57,10 @@ def stopped(now: Situation) -> bool:
 
 
 def stalled(now: Situation) -> bool:
-    """Messages wait, consumers are there, and for the stop time nothing has moved."""
-    return _stands_still(now) and now.sight.consumers != 0
+    """Messages wait, consumers are there (or are expected, where nobody can say), and for the stop time nothing has moved."""
+    consumers = now.sight.consumers
+    somebody = now.thresholds.consumers_expected if consumers is None else consumers > 0
+    return _stands_still(now) and somebody
 
 
 def lagging(now: Situation) -> bool:

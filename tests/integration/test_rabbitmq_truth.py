@@ -401,7 +401,9 @@ async def _stream(rabbitmq: RabbitCluster, exporter: Exporter, stream: str) -> N
         reading = asyncio.create_task(consumer.run())
         page = await asyncio.to_thread(
             exporter.wait,
-            lambda page: (page.value("mq_log_end_offset", destination=stream) or 0) >= 3_000 - CHUNK,
+            lambda page: (
+                (page.value("mq_log_end_offset", destination=stream) or 0) >= 3_000 - CHUNK
+            ),
             "all of it",
         )
         lag = page.value("mq_lag_messages", destination=stream)

@@ -29,11 +29,11 @@ from tests.support.waiting import wait_until
 SCALE = 20
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(?<![\w.])([0-9]+)(s|m|h|d)(?!\w)")
-_COMPARED = re.compile(r"(?<=[<>] )(300|900|3600|86400)\b")
+_COMPARED = re.compile(r"(?<=[<>,] )(300|900|3600|14400|86400)\b")
 
 
 def scaled(text: str, scale: float = SCALE) -> str:
-    """Divide the durations in a text, and the seconds that an expression compares with."""
+    """Divide the durations in a text, and the seconds that an expression compares with or looks ahead."""
 
     def duration(match: re.Match[str]) -> str:
         return f"{max(round(float(match[1]) * SECONDS[match[2]] * 1_000 / scale), 1)}ms"

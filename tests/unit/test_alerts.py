@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,11 @@ COUNTED = (
     *("mq_commit_interval_seconds", "mq_time_to_drain_seconds"),
 )
 LOST = f"mq_messages_lost_total{{{SUBSCRIPTION}}}"
+OTHER_JOB = 'job="mq-lag-exporter",instance="b:9877"'
+OTHERS = Page(exporter(f'{OTHER_JOB},system="nsq",source="jobs"', OTHER_JOB)).but(
+    {f"up{{{OTHER_JOB}}}": 1}
+)
+"""Another exporter, with a source of its own."""
 STOPPED = {
     "mq_lag_messages": always(50),
     "mq_time_to_drain_seconds": always(INF),
@@ -138,6 +144,39 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
         HEALTHY.but({"mq_group_rebalances_total": before(20, 0, lambda m: int((m - 20) * 2))}),
         {30: [], 34: ["MqRebalanceStorm"]},
     ),
+    "MqWillNotDrain, though a forecast was finite once": (
+        HEALTHY.but(from_minute(20, LAGS)).but(
+            {
+                "mq_time_to_drain_seconds": lambda m: (
+                    3 if m < 20 else (700 if 40 <= m < 40.5 else INF)
+                )
+            }
+        ),
+        {
+            49: ["MqLagHigh"],
+            51: ["MqLagHigh", "MqWillNotDrain"],
+            70: ["MqLagHigh", "MqWillNotDrain"],
+        },
+    ),
+    "MqWillNotDrain, while the lag swings": (
+        HEALTHY.but(from_minute(20, LAGS)).but(
+            {"mq_lag_messages": before(20, 8, lambda m: 2_500 + 150 * math.sin(m * 1.3))}
+        ),
+        {
+            49: ["MqLagHigh"],
+            60: ["MqLagHigh", "MqWillNotDrain"],
+            90: ["MqLagHigh", "MqWillNotDrain"],
+        },
+    ),
+    "MqLagHigh, once it drains no more": (
+        HEALTHY.but(
+            {
+                "mq_lag_messages": before(20, 8, lambda m: 9_000 - min(m - 20, 5) * 600),
+                "mq_time_to_drain_seconds": before(20, 3, before(25, 600, INF)),
+            }
+        ),
+        {26: [], 29: [], 31: ["MqLagHigh"]},
+    ),
     "MqProbeFailing": (
         HEALTHY.but({"mq_probe_success": before(20, 1, 0)}),
         {21: [], 23: ["MqProbeFailing"]},
@@ -149,6 +188,15 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
     "MqSourceDown": (
         HEALTHY.but({"mq_up": before(20, 1, 0)}),
         {21: [], 23: ["MqSourceDown"], 30: ["MqSourceDown"]},
+    ),
+    "MqSourceUnwatched": (
+        HEALTHY.beside(OTHERS).but(
+            {
+                **{name: gap(20, 999, values) for name, values in HEALTHY.series.items()},
+                f"up{{{JOB}}}": before(20, 1, 0),
+            }
+        ),
+        {24: [], 31: ["MqSourceUnwatched"], 120: ["MqSourceUnwatched"]},
     ),
     "MqExporterDown": (
         HEALTHY.each(lambda values: gap(20, 999, values)),
@@ -251,6 +299,60 @@ SILENT: dict[str, Page] = {
     )
     .each(lambda values: gap(0, 20, values))
     .but({"mq_exporter_build_info": 1}),
+    "a restart of the exporter while a backlog drains": HEALTHY.but(
+        {
+            "mq_lag_messages": before(20, 8, lambda m: max(20_000 - (m - 20) * 2_000, 8)),
+            "mq_lag_seconds": before(20, 0.5, lambda m: max(300 - (m - 20) * 30, 0.5)),
+            "mq_time_to_drain_seconds": before(
+                20, 3, gap(26, 29, lambda m: max(600 - (m - 20) * 60, 3))
+            ),
+        }
+    ).each(lambda values: gap(26, 26.6, values)),
+    "one odd forecast while a backlog drains": HEALTHY.but(
+        {
+            "mq_lag_messages": before(20, 8, lambda m: max(20_000 - (m - 20) * 2_000, 8)),
+            "mq_lag_seconds": before(20, 0.5, lambda m: max(300 - (m - 20) * 30, 0.5)),
+            "mq_time_to_drain_seconds": lambda m: (
+                INF if 27 <= m < 27.5 else max(600 - (m - 20) * 60, 3)
+            ),
+        }
+    ),
+    "a large backlog that drains within hours": HEALTHY.but(
+        {
+            "mq_lag_messages": before(20, 8, lambda m: 200_000 - (m - 20) * 1_000),
+            "mq_time_to_drain_seconds": before(20, 3, lambda m: 24_000 - (m - 20) * 60),
+            "mq_threshold_lag_messages": 1_000_000,
+        }
+    ),
+    "one rebalance in each five minutes": HEALTHY.but(
+        {"mq_group_rebalances_total": lambda m: int(m / 5)}
+    ),
+    "dead letters that expire unread": HEALTHY.but(
+        {
+            **NOBODY,
+            "mq_lag_messages": 40,
+            "mq_consumers_expected": 0,
+            "mq_messages_lost_total": rising(1),
+            "mq_time_to_drain_seconds": INF,
+        }
+    ),
+    "dead letters where nobody can say how many consumers there are": HEALTHY.but(
+        {
+            **NOBODY,
+            "mq_lag_messages": 40,
+            "mq_consumers_expected": 0,
+            "mq_time_to_drain_seconds": INF,
+        }
+    ).without("mq_consumers"),
+    "a source that was taken from the config": HEALTHY.beside(OTHERS)
+    .but({f"up{{{JOB}}}": 1})
+    .but({name: gap(20, 999, values) for name, values in {**exporter(), **healthy()}.items()})
+    .but({f"mq_exporter_build_info{{{JOB}": 1}),
+    "an exporter that was replaced by one of another name": HEALTHY.each(
+        lambda values: gap(20, 999, values)
+    )
+    .beside(HEALTHY.of_instance("c:9877"))
+    .but({f"up{{{JOB}}}": before(20, 1, 0)}),
     "a scrape that was lost": HEALTHY.each(lambda values: gap(20, 20.25, values)),
     "three scrapes that were lost": HEALTHY.each(lambda values: gap(20, 20.75, values)),
     "a deploy of two minutes": deployed(),

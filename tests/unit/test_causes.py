@@ -56,6 +56,14 @@ def test_some_consumers_left_and_the_others_are_busy() -> None:
     )
 
 
+def test_who_left_long_ago_and_was_not_missed_is_forgotten() -> None:
+    """Fewer consumers were enough for half an hour; then more comes than before."""
+    play = Play(
+        between(2_700, 9_999, 200, 20), steady(60), consumers=lambda at: 4 if at < TURN else 2
+    )
+    assert told(play, 4_200).cause == "traffic_surge"
+
+
 def test_more_comes_than_before() -> None:
     said = told(Play(between(TURN, 9_999, 200, 20), steady(60)))
     assert said.cause == "traffic_surge"
@@ -167,6 +175,26 @@ def test_a_paused_channel() -> None:
     play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(paused=(words,)))
     said = told(play)
     assert (said.status, said.cause, said.causes[0].evidence) == ("stalled", "paused", words)
+
+
+ALARM = "memory alarm on rabbit@a: publishers are blocked"
+
+
+def test_an_alarm_of_the_broker_explains_slow_consumers() -> None:
+    """They publish what they make of a message, and wait for the broker to take it."""
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(alarms=(ALARM,))))
+    assert [each.name for each in said.causes][:2] == ["paused", "slow_consumers"]
+    assert said.causes[0].evidence == ALARM
+
+
+def test_an_alarm_of_the_broker_does_not_explain_consumers_that_are_gone() -> None:
+    play = Play(
+        steady(20),
+        between(TURN, 9_999, 0, 50),
+        consumers=lambda at: 3 if at < TURN else 0,
+        more=after(alarms=(ALARM,)),
+    )
+    assert told(play).cause == "no_consumers"
 
 
 def test_an_open_transaction() -> None:

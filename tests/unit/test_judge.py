@@ -130,9 +130,10 @@ def test_a_deploy_of_two_minutes_is_neither_stopped_nor_stalled() -> None:
     assert statuses(play.run(1_800)) <= {"ok", "falling_behind"}
 
 
-def test_a_dead_letter_queue_is_not_stopped() -> None:
+@pytest.mark.parametrize("consumers", [0, None])
+def test_a_dead_letter_queue_neither_stopped_nor_stalls(consumers: int | None) -> None:
     thresholds = replace(DEFAULTS, consumers_expected=False, lag_seconds=None)
-    play = Play(steady(0.01), steady(0), consumers=lambda _: 0, thresholds=thresholds)
+    play = Play(steady(0.01), steady(0), consumers=lambda _: consumers, thresholds=thresholds)
     assert statuses(play.run(HOUR)) == {"ok"}
 
 
