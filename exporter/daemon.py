@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import threading
@@ -14,13 +15,15 @@ from typing import Any
 import structlog
 
 from exporter import __version__
+from exporter.analysis.rows import Key, Wanted
 from exporter.collectors import COLLECTORS
 from exporter.config import Config, ConfigError, Log, load
 from exporter.config import Source as SourceConfig
-from exporter.exposition import Exposition
-from exporter.landing import landing_page
+from exporter.exposition import Exposition, accepts_gzip
 from exporter.model import Collector, Until
+from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
 from exporter.own import own_metrics
+from exporter.page import page_routes
 from exporter.server import Request, Response, Route, Server
 from exporter.source import Source
 from exporter.states import same_place
@@ -32,6 +35,9 @@ STOP_SECONDS = 3.0
 TICK = 0.5
 TEXT = "text/plain; charset=utf-8"
 GET = frozenset({"GET"})
+EVERYTHING = Query()
+PACKED_FROM = 4_096
+"""Bytes of an answer that are worth compressing."""
 
 MakeCollector = Callable[[SourceConfig], Collector]
 
@@ -203,7 +209,7 @@ class Daemon:
 
     def _routes(self) -> list[Route]:
         routes = [
-            Route("/", GET, self._landing),
+            *page_routes(),
             Route("/metrics", GET, self._metrics),
             Route("/api/v1/subscriptions", GET, self._subscriptions),
             # Public: whoever starts the process must see whether it lives, without its passwords.
@@ -229,14 +235,20 @@ class Daemon:
         return Response(200, TEXT, [b"ready\n"])
 
     def _subscriptions(self, request: Request) -> Response:
-        partitions = request.query.get("partitions", "") in ("1", "true")
-        body = json.dumps(
-            self.overview(partitions=partitions), ensure_ascii=False, separators=(",", ":")
+        try:
+            query = query_of(request.query)
+        except BadQueryError as error:
+            return Response(400, TEXT, [f"{error}\n".encode()])
+        text = json.dumps(self.overview(query), ensure_ascii=False, separators=(",", ":"))
+        body = text.encode("utf-8", "backslashreplace")
+        headers: tuple[tuple[str, str], ...] = (
+            ("Cache-Control", "no-store"),
+            ("Vary", "Accept-Encoding"),
         )
-        return Response(200, "application/json", [body.encode("utf-8", "backslashreplace")])
-
-    def _landing(self, _: Request) -> Response:
-        return Response(200, "text/html; charset=utf-8", [landing_page(self.overview()).encode()])
+        if len(body) > PACKED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
+            body = gzip.compress(body, 1)
+            headers += (("Content-Encoding", "gzip"),)
+        return Response(200, "application/json", [body], headers)
 
     def _post_reload(self, _: Request) -> Response:
         refused = self.reload()
@@ -244,12 +256,30 @@ class Daemon:
             return Response(500, TEXT, [f"{refused}\n".encode()])
         return Response(200, TEXT, [b"reloaded\n"])
 
-    def overview(self, *, partitions: bool = False) -> dict[str, Any]:
-        """Return sources and subscriptions, worst first, JSON-ready."""
+    def overview(self, query: Query = EVERYTHING) -> dict[str, Any]:
+        """Return sources and the wanted subscriptions, worst first, JSON-ready."""
         sources = list(self.sources.values())
-        found = [row for source in sources for row in source.rows(partitions=partitions)]
-        found.sort(key=lambda row: -(row["lag_messages"] or 0))
+        selected = select((row for source in sources for row in source.rows()), query)
+        if query.partitions or query.history:
+            selected["subscriptions"] = self._with_more(selected["subscriptions"], query)
         return {
+            "version": __version__,
+            "time": round(time.time(), 3),
             "sources": [source.status() for source in sources],
-            "subscriptions": found,
+            **selected,
         }
+
+    def _with_more(self, rows: list[Row], query: Query) -> list[Row]:
+        """Return the same rows with partitions and history, which are too much to look up for all of them."""
+        names: dict[str, set[Key]] = {}
+        for row in rows:
+            names.setdefault(row["source"], set()).add(key_of(row))
+        found = {
+            (name, key_of(row)): row
+            for name, keys in names.items()
+            if name in self.sources
+            for row in self.sources[name].rows(
+                Wanted(query.partitions, query.history, time.time(), keys)
+            )
+        }
+        return [found.get((row["source"], key_of(row)), row) for row in rows]

@@ -13,6 +13,7 @@ from exporter.analysis.judging import Judging
 from exporter.analysis.log_state import LogState
 from exporter.analysis.probes import ProbeState
 from exporter.analysis.queue_state import QueueState
+from exporter.analysis.rows import PLAIN, Wanted
 from exporter.analysis.shown import Family, Shown, View
 from exporter.analysis.sources import SourceState, show_source, source_rows
 from exporter.analysis.thresholds import ThresholdTable
@@ -168,13 +169,13 @@ class Source:
             if old or hides:
                 self._publish_health()
 
-    def rows(self, *, partitions: bool = False) -> list[dict[str, Any]]:
-        """Return the subscriptions that are shown, as JSON-ready rows, with their partitions where wanted."""
+    def rows(self, wanted: Wanted = PLAIN) -> list[dict[str, Any]]:
+        """Return the subscriptions that are shown and wanted, as JSON-ready rows."""
         with self._lock:
             if not self._visible:
                 return []
             now = time.monotonic()
-            return source_rows(self.state, self.config, self._view, now, partitions=partitions)
+            return source_rows(self.state, self.config, self._view, now, wanted)
 
     def status(self) -> dict[str, Any]:
         """Return how the source fares, JSON-ready."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from exporter.analysis.commits import STOP_SECONDS
 from exporter.analysis.group import REBALANCING, Group
+from exporter.analysis.history import Point
 from exporter.analysis.judge import MEMORY
 from exporter.analysis.log_state import LogState
 from exporter.analysis.queue_state import QueueState
@@ -56,8 +57,7 @@ class Judging:
             if subscription.read_at == now:
                 group_state = state.groups.get(subscription.group)
                 sight = _log_sight(subscription, group_state, span, now, clock)
-                judge = subscription.judge
-                judge.look(sight, judge.thresholds, state.rate_window)
+                _look(subscription, sight, state.rate_window)
 
     def _queues(self, state: QueueState, now: float, clock: float) -> None:
         for subscription in state.subscriptions.values():
@@ -66,8 +66,7 @@ class Judging:
                 self._prepare(subscription, queue.vhost, queue.name)
             if any(place.read_at == now for place in subscription.places.values()):
                 sight = _queue_sight(subscription, state, now, clock)
-                judge = subscription.judge
-                judge.look(sight, judge.thresholds, state.rate_window)
+                _look(subscription, sight, state.rate_window)
 
     def _prepare(
         self, subscription: LogSubscription | QueueSubscription, vhost: str | None, destination: str
@@ -79,6 +78,14 @@ class Judging:
         if not judge.labels:
             head = subscription.label.removesuffix("} ")
             judge.labels = tuple(f'{head},status="{status}"}} ' for status in STATUSES)
+
+
+def _look(
+    subscription: LogSubscription | QueueSubscription, sight: Sight, rate_window: float
+) -> None:
+    subscription.judge.look(sight, subscription.judge.thresholds, rate_window)
+    point = Point(sight.lag, sight.age, sight.produced_rate, sight.consumed_rate)
+    subscription.history.look(sight.at, point)
 
 
 def _log_sight(

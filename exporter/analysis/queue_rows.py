@@ -7,18 +7,18 @@ from typing import Any
 from exporter.analysis.judgement_rows import judgement_row
 from exporter.analysis.queue_state import QueueState
 from exporter.analysis.queue_subscription import QueueSubscription
-from exporter.analysis.rows import Named
+from exporter.analysis.rows import PLAIN, Named, Wanted
 from exporter.analysis.shown import View
 
 
 def queue_rows(
-    state: QueueState, source: Named, view: View, now: float, *, partitions: bool = False
+    state: QueueState, source: Named, view: View, now: float, wanted: Wanted = PLAIN
 ) -> list[dict[str, Any]]:
-    """Return a row for each subscription that is shown; what is unknown or does not apply is null."""
+    """Return a row for each subscription that is shown and wanted; what is unknown or does not apply is null."""
     return [
-        _row(state, source, subscription, view, now, partitions=partitions)
-        for subscription in state.subscriptions.values()
-        if subscription.shown
+        _row(state, source, sub, view, now, wanted)
+        for sub in state.subscriptions.values()
+        if sub.shown and wanted.takes(sub.queue.vhost, sub.queue.name, sub.group)
     ]
 
 
@@ -28,8 +28,7 @@ def _row(
     sub: QueueSubscription,
     view: View,
     now: float,
-    *,
-    partitions: bool,
+    wanted: Wanted,
 ) -> dict[str, Any]:
     lags = sub.lags(view.hold, now)
     known = [lag for lag in lags if lag is not None]
@@ -59,7 +58,9 @@ def _row(
         "paused": sub.paused,
     }
     row.update(judgement_row(sub.judge))
-    if partitions:
+    if wanted.history:
+        row["history"] = sub.history.seen(wanted.history, now, wanted.clock)
+    if wanted.partitions:
         row["partitions"] = [
             {
                 "partition": place.partition,

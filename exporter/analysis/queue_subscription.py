@@ -7,6 +7,7 @@ from typing import Final
 
 from exporter.analysis.commits import CommitGaps
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.history import History
 from exporter.analysis.judge import Judge
 from exporter.analysis.queue_place import Moved, QueuePlace
 from exporter.analysis.rates import CounterTable
@@ -78,6 +79,7 @@ class QueueSubscription:
         "counted",
         "gaps",
         "group",
+        "history",
         "judge",
         "label",
         "latency",
@@ -110,6 +112,7 @@ class QueueSubscription:
         self.places: dict[str | None, QueuePlace] = {}
         self.gaps: Final = CommitGaps()
         self.judge: Final = Judge()
+        self.history: Final = History()
         self.latency: Histogram | None = None
         """Of what was consumed, where that is followed."""
         self.redelivered: int | None = None

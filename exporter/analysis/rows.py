@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from collections.abc import Container, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from exporter.analysis.judgement_rows import judgement_row
 from exporter.analysis.log_state import LogState
@@ -20,14 +21,37 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
+Key = tuple[str | None, str, str | None]
+"""What a subscription is called in its source: vhost, destination and group."""
+
+
+class Wanted(NamedTuple):
+    """Which subscriptions are wanted, and what besides the usual."""
+
+    partitions: bool = False
+    history: Sequence[str] = ()
+    """Columns of `history.Point`."""
+    clock: float = 0.0
+    """The moment in Unix time, which the history goes by."""
+    only: Container[Key] | None = None
+    """None is all of them."""
+
+    def takes(self, vhost: str | None, destination: str, group: str | None) -> bool:
+        """Whether this subscription is wanted."""
+        return self.only is None or (vhost, destination, group) in self.only
+
+
+PLAIN = Wanted()
+
+
 def rows(
-    state: LogState, source: Named, view: View, now: float, *, partitions: bool = False
+    state: LogState, source: Named, view: View, now: float, wanted: Wanted = PLAIN
 ) -> list[dict[str, Any]]:
-    """Return a row for each subscription that is shown; what is unknown is null."""
+    """Return a row for each subscription that is shown and wanted; what is unknown is null."""
     return [
-        _row(state, source, subscription, view, now, partitions=partitions)
+        _row(state, source, subscription, view, now, wanted)
         for subscription in state.subscriptions.values()
-        if subscription.shown
+        if subscription.shown and wanted.takes(None, subscription.topic.name, subscription.group)
     ]
 
 
@@ -37,8 +61,7 @@ def _row(
     sub: LogSubscription,
     view: View,
     now: float,
-    *,
-    partitions: bool,
+    wanted: Wanted,
 ) -> dict[str, Any]:
     lags = visible(sub, sub.lag, view.hold, now)
     known = [lag for lag in lags if lag is not None]
@@ -65,7 +88,9 @@ def _row(
         "retention_margin_messages": sub.margin,
     }
     row.update(judgement_row(sub.judge))
-    if partitions:
+    if wanted.history:
+        row["history"] = sub.history.seen(wanted.history, now, wanted.clock)
+    if wanted.partitions:
         ages = sub.ages.by_partition()
         row["partitions"] = [
             {

@@ -9,7 +9,7 @@ from exporter.analysis.log_state import LogState
 from exporter.analysis.queue_families import show_queues
 from exporter.analysis.queue_rows import queue_rows
 from exporter.analysis.queue_state import QueueState
-from exporter.analysis.rows import Named, rows
+from exporter.analysis.rows import PLAIN, Named, Wanted, rows
 from exporter.analysis.shown import Shown, View
 
 SourceState = LogState | QueueState
@@ -23,9 +23,9 @@ def show_source(state: SourceState, view: View, now: float) -> Shown:
 
 
 def source_rows(
-    state: SourceState, source: Named, view: View, now: float, *, partitions: bool = False
+    state: SourceState, source: Named, view: View, now: float, wanted: Wanted = PLAIN
 ) -> list[dict[str, Any]]:
-    """Return a row for each subscription that is shown, JSON-ready."""
+    """Return a row for each subscription that is shown and wanted, JSON-ready."""
     if isinstance(state, QueueState):
-        return queue_rows(state, source, view, now, partitions=partitions)
-    return rows(state, source, view, now, partitions=partitions)
+        return queue_rows(state, source, view, now, wanted)
+    return rows(state, source, view, now, wanted)

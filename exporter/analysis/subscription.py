@@ -8,6 +8,7 @@ from typing import Final
 from exporter.analysis.ages import Ages
 from exporter.analysis.commits import CommitGaps
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.history import History
 from exporter.analysis.judge import Judge
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.topic import LogTopic
@@ -38,6 +39,7 @@ class LogSubscription:
         "deleted_topic",
         "gaps",
         "group",
+        "history",
         "judge",
         "label",
         "labels",
@@ -103,6 +105,7 @@ class LogSubscription:
         self.ages: Final = Ages()
         self.gaps: Final = CommitGaps()
         self.judge: Final = Judge()
+        self.history: Final = History()
         self.latency: Histogram | None = None
         """Of what was consumed, where that is followed."""
         self.time_to_loss: float | None = None

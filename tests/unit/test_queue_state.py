@@ -9,6 +9,7 @@ import pytest
 from exporter.analysis.queue_families import show_queues
 from exporter.analysis.queue_rows import queue_rows
 from exporter.analysis.queue_state import Followed, QueueState
+from exporter.analysis.rows import Wanted
 from exporter.analysis.shown import View
 from exporter.exposition import labeler
 from exporter.model import Counts, Depth, Place, Produced, QueueCounts, QueueLook
@@ -321,7 +322,7 @@ def test_rows_have_what_the_page_needs() -> None:
     world.look(Depth(QUEUE, 5, 1, paused=True))
     world.count(counts(10, 5, 5))
     show_queues(world.state, world.view, world.now)
-    (row,) = queue_rows(world.state, Named(), world.view, world.now, partitions=True)
+    (row,) = queue_rows(world.state, Named(), world.view, world.now, Wanted(partitions=True))
     assert (row["vhost"], row["destination"], row["group"]) == ("/", "q", None)
     assert (row["lag_messages"], row["paused"]) == (5, True)
     assert row["partitions"] == [

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import exporter.source
+from exporter.analysis.rows import Wanted
 from exporter.config import KafkaSource
 from exporter.exposition import Exposition
 from exporter.model import (
@@ -283,7 +284,7 @@ def test_a_row_has_the_times_and_infinity_is_null(world: World) -> None:
     world.run("backlog", backlog("g"))
     world.run("discovery", Discovery({"t": Retention(None, None)}))
     world.run("latency", times("g"))
-    (row,) = world.source.rows(partitions=True)
+    (row,) = world.source.rows(Wanted(partitions=True))
     assert row["lag_seconds"] == 60.0
     assert row["lag_seconds_uncertainty"] == 0.001
     assert row["lag_seconds_method"] == "record"
@@ -295,7 +296,7 @@ def test_a_row_has_the_times_and_infinity_is_null(world: World) -> None:
 
 def test_a_row_without_times_has_null(world: World) -> None:
     world.run("backlog", backlog("g"))
-    (row,) = world.source.rows(partitions=True)
+    (row,) = world.source.rows(Wanted(partitions=True))
     names = ("lag_seconds", "lag_seconds_uncertainty", "lag_seconds_method", "time_to_loss_seconds")
     assert [row[name] for name in names] == [None] * 4
     assert [part["lag_seconds"] for part in row["partitions"]] == [None]

@@ -1,0 +1,97 @@
+"""The last hour of a subscription in a few numbers, for the lines on the page."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+POINTS = 60
+FIRST_STEP, LAST_STEP = 15.0, 60.0
+"""Seconds between two points: it begins with the first, and is doubled when there is no room, up to the last."""
+
+
+class Point(NamedTuple):
+    """What a while is summed up to; None is what was not known.
+
+    The largest lag and age of the while, since a peak should not be missed, and the last rates, which are means already.
+    """
+
+    lag_messages: float | None
+    lag_seconds: float | None
+    produced_messages_per_second: float | None
+    consumed_messages_per_second: float | None
+
+
+WIDTH = len(Point._fields)
+PEAKS = 2
+"""So many of a point's numbers are largest ones; the others are the last."""
+
+
+class History:
+    """Follows one subscription; one kilobyte after an hour, and next to nothing at the beginning."""
+
+    __slots__ = ("_last", "_step", "_values")
+
+    def __init__(self) -> None:
+        self._step = FIRST_STEP
+        self._last: int | None = None
+        """The number of the newest while, counted from the clock's zero."""
+        self._values = array("f")
+        """Point after point, the oldest first; NaN is what was not known."""
+
+    def look(self, at: float, point: Point) -> None:
+        """Take a look at `at`, in seconds on a clock that never goes back."""
+        number = int(at // self._step)
+        if self._last is not None and number <= self._last:
+            self._merge(point)
+            return
+        missed = 0 if self._last is None else number - self._last - 1
+        for _ in range(min(missed, POINTS)):
+            self._values.extend([math.nan] * WIDTH)
+        self._values.extend(math.nan if value is None else value for value in point)
+        self._last = number
+        self._make_room()
+
+    def seen(self, columns: Iterable[str], now: float, clock: float) -> dict[str, Any]:
+        """Return these columns JSON-ready, with the step and the Unix time of the first point; `clock` is `now` there."""
+        count = len(self._values) // WIDTH
+        first = 0.0 if self._last is None else (self._last - count + 1) * self._step
+        return {
+            "step_seconds": self._step,
+            "start": round(clock - now + first, 3),
+            **{name: list(self._column(Point._fields.index(name))) for name in columns},
+        }
+
+    def _column(self, index: int) -> Iterator[float | None]:
+        for value in self._values[index::WIDTH]:
+            yield None if math.isnan(value) else _short(value)
+
+    def _merge(self, point: Point) -> None:
+        start = len(self._values) - WIDTH
+        for index, value in enumerate(point):
+            if value is not None:
+                known = self._values[start + index]
+                is_less = index < PEAKS and known >= value
+                self._values[start + index] = known if is_less else value
+
+    def _make_room(self) -> None:
+        if len(self._values) <= POINTS * WIDTH or self._last is None:
+            return
+        if self._step >= LAST_STEP:
+            del self._values[: len(self._values) - POINTS * WIDTH]
+            return
+        before, last = self._values, self._last
+        first = last - len(before) // WIDTH + 1
+        self._values, self._last = array("f"), None
+        self._step *= 2
+        for index in range(0, len(before), WIDTH):
+            values = before[index : index + WIDTH]
+            at = (first + index // WIDTH) * self._step / 2
+            self.look(at, Point(*(None if math.isnan(value) else value for value in values)))
+
+
+def _short(value: float) -> float:
+    """Round to what a line on a page can show: a float of 32 bits has seven digits."""
+    return round(value) if abs(value) >= 100 else round(value, 3)  # noqa: PLR2004 - three digits and more

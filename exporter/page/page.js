@@ -1,0 +1,161 @@
+// Asks the exporter again and again, and shows what it says: the list, or the one subscription that the address names.
+
+import { showDetail } from "./detail.js";
+import { replace, element, write } from "./draw.js";
+import { showRows, showSources, showStatuses } from "./list.js";
+import { moment, number } from "./words.js";
+
+const EVERY = 2000;
+const PATIENCE = 15000;
+const ROWS = 100;
+const by = (id) => document.getElementById(id);
+
+const page = { words: "", status: "", limit: ROWS, timer: null, asking: null, answered: null, place: "" };
+
+/** What the part of the address behind `#` says: a subscription's names, or null for the list. */
+function place() {
+  const parts = location.hash.slice(2).split("/");
+  if (!location.hash.startsWith("#/") || parts.length !== 5) return null;
+  try {
+    const [system, source, vhost, destination, group] = parts.map(decodeURIComponent);
+    return { system, source, vhost, destination, group };
+  } catch {
+    return null;
+  }
+}
+
+function query() {
+  const one = place();
+  if (one !== null) return new URLSearchParams({ ...one, partitions: "true", history: "true" });
+  const wanted = { filter: page.words, limit: page.limit, history: "lag_messages" };
+  return new URLSearchParams(page.status ? { ...wanted, status: page.status } : wanted);
+}
+
+/** Ask now; what is asked for already and is not wanted any more is given up. */
+async function ask() {
+  clearTimeout(page.timer);
+  page.asking?.abort();
+  const asking = new AbortController();
+  page.asking = asking;
+  const late = setTimeout(() => asking.abort(new Error("it does not answer")), PATIENCE);
+  try {
+    const answer = await fetch(`api/v1/subscriptions?${query()}`, { signal: asking.signal, cache: "no-store" });
+    if (!answer.ok) throw new Error(`it answers ${answer.status} ${answer.statusText}`);
+    const told = await answer.json();
+    if (page.asking !== asking) return;
+    page.answered = Date.now();
+    show(told);
+  } catch (error) {
+    if (page.asking !== asking) return;
+    trouble(error);
+  } finally {
+    clearTimeout(late);
+    if (page.asking === asking) page.timer = setTimeout(ask, EVERY);
+  }
+}
+
+function trouble(error) {
+  const since = page.answered === null ? "" : ` What is shown is from ${moment(page.answered / 1000)}.`;
+  const reason = error instanceof TypeError ? "it can't be reached" : error.message;
+  write(by("trouble"), `No answer from the exporter: ${reason}.${since}`);
+  by("trouble").hidden = false;
+  document.body.classList.add("stale");
+}
+
+function show(told) {
+  by("trouble").hidden = true;
+  document.body.classList.remove("stale");
+  by("main").setAttribute("aria-busy", "false");
+  write(by("version"), told.version);
+  showSources(by("sources"), told.sources);
+  const rows = told.subscriptions.map((row) => ({ ...row, now: told.time }));
+  const one = place();
+  by("list").hidden = one !== null;
+  by("detail").hidden = one === null;
+  if (one === null) showList(told, rows);
+  else showOne(one, rows);
+  const bad = (told.statuses.stopped || 0) + (told.statuses.stalled || 0) + (told.statuses.lagging || 0);
+  const title = bad ? `(${number(bad)}) mq-lag-exporter` : "mq-lag-exporter";
+  if (document.title !== title) document.title = title;
+}
+
+function showList(told, rows) {
+  showStatuses(by("statuses"), told.statuses, page.status, choose);
+  showRows(by("rows"), rows);
+  const more = told.matching - rows.length;
+  write(by("count"), told.matching === told.total ? `${number(told.total)} subscriptions` : `${number(told.matching)} of ${number(told.total)} subscriptions`);
+  by("none").hidden = told.matching > 0;
+  if (!told.matching) write(by("none"), nothing(told));
+  by("more").hidden = more <= 0;
+  if (more > 0) write(by("more"), `show ${number(Math.min(more, page.limit))} more of ${number(more)}`);
+}
+
+function nothing(told) {
+  if (told.total) return "No subscription matches.";
+  if (told.sources.some((source) => !source.up)) return "No subscription is known; see the sources above.";
+  return "No subscription yet. A Kafka group shows once it has committed, a queue or channel once it is there.";
+}
+
+function showOne(names, rows) {
+  const [row] = rows;
+  const first = page.place !== location.hash;
+  page.place = location.hash;
+  if (!row) {
+    replace(by("detail"), element("p", {}, element("a", { href: "#", id: "back" }, "← all subscriptions")),
+      element("p", {}, `${names.group ? `${names.group} on ` : ""}${names.destination} (${names.source}) is not there, or can't be read now.`));
+    return;
+  }
+  const selected = document.activeElement?.id;
+  showDetail(by("detail"), row);
+  if (first) by("detail").querySelector("h2").focus();
+  else if (selected === "back") by("back").focus();
+}
+
+function choose(status) {
+  page.status = status;
+  page.limit = ROWS;
+  ask();
+}
+
+/** Step to the next or previous subscription of the list. */
+function step(by_) {
+  const links = [...by("rows").querySelectorAll("a")];
+  const index = links.indexOf(document.activeElement);
+  const next = index < 0 ? 0 : Math.min(Math.max(index + by_, 0), links.length - 1);
+  links[next]?.focus();
+}
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const types = event.target instanceof HTMLInputElement;
+  if (event.key === "Escape" && place() !== null) location.hash = "";
+  else if (event.key === "Escape" && types) event.target.blur();
+  else if (types) return;
+  else if (event.key === "/" && place() === null) {
+    event.preventDefault();
+    by("filter").focus();
+  } else if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
+}
+
+by("filter").addEventListener("input", () => {
+  page.words = by("filter").value;
+  page.limit = ROWS;
+  ask();
+});
+by("search").addEventListener("submit", (event) => event.preventDefault());
+by("more").addEventListener("click", () => {
+  page.limit *= 2;
+  ask();
+});
+addEventListener("hashchange", () => {
+  const one = place();
+  if (one === null) page.place = "";
+  ask();
+});
+addEventListener("keydown", key);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clearTimeout(page.timer);
+  else ask();
+});
+page.words = by("filter").value;
+ask();

@@ -1,0 +1,66 @@
+// Numbers, durations and names as people read them; the same forms as the terminal's.
+
+const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "m"], [60, "m", 1, "s"]];
+const STANDS_STILL = new Set(["stopped", "stalled"]);
+const BEHIND = new Set(["lagging", "rewound"]);
+const LOSS_SECONDS = 86400;
+
+export function number(value, digits = 0) {
+  if (value === null || value === undefined) return "–";
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** A rate: tenths where they tell something. */
+export function rate(value) {
+  return number(value, value !== null && value < 100 ? 1 : 0);
+}
+
+/** A duration with its two largest units, cut off. */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  if (seconds === 0) return "0 s";
+  const whole = Math.floor(seconds);
+  if (whole < 10) return `${Math.max(Math.floor(seconds * 10) / 10, 0.1).toFixed(1)} s`;
+  for (const [size, large, smaller, small] of UNITS) {
+    if (whole >= size) return `${Math.floor(whole / size)} ${large} ${Math.floor((whole % size) / smaller)} ${small}`;
+  }
+  return `${whole} s`;
+}
+
+/** `~` stands before an age that may be off by much. */
+export function age(row) {
+  const off = row.lag_seconds_uncertainty;
+  const vague = row.lag_seconds !== null && off !== null && off > 1 && off > 0.1 * row.lag_seconds;
+  return (vague ? "~" : "") + duration(row.lag_seconds);
+}
+
+export function moment(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+}
+
+export function plain(word) {
+  return (word || "").replaceAll("_", " ");
+}
+
+/** What a subscription is called: its group, if it has one, and its destination with its vhost. */
+export function names(row) {
+  const place = row.vhost && row.vhost !== "/" ? `${row.vhost}/${row.destination}` : row.destination;
+  return { group: row.group || "", place, source: row.source };
+}
+
+/** How a backlog stands: bad is one that stands still, or is past a threshold and does not get smaller. */
+export function standing(row) {
+  if (row.status === "ok") return "good";
+  const bad = STANDS_STILL.has(row.status) || (BEHIND.has(row.status) && row.drains === false);
+  return bad ? "bad" : "unsure";
+}
+
+/** Why, in one line: the likeliest cause and its evidence, and what will be lost soon. */
+export function why(row) {
+  const parts = [];
+  const loss = row.time_to_loss_seconds;
+  if (loss !== null && loss < LOSS_SECONDS) parts.push(loss > 0 ? `will be deleted in ${duration(loss)}` : "retention reached it");
+  const [first] = row.causes;
+  if (first) parts.push(`${plain(first.cause)}: ${first.evidence}`);
+  return parts.join("; ");
+}
