@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 POINTS = 60
-FIRST_STEP, LAST_STEP = 15.0, 60.0
+FIRST_STEP, LAST_STEP = 3.75, 60.0
 """Seconds between two points: it begins with the first, and is doubled when there is no room, up to the last."""
+
+BRIDGED_SECONDS = 60.0
+"""Between two looks; what was last known is taken for what was in between. Over more, nothing was seen."""
 
 
 class Point(NamedTuple):
@@ -43,16 +46,16 @@ class History:
 
     def look(self, at: float, point: Point) -> None:
         """Take a look at `at`, in seconds on a clock that never goes back."""
+        while self._is_too_short(at):
+            self._fold()
         number = int(at // self._step)
         if self._last is not None and number <= self._last:
             self._merge(point)
             return
-        missed = 0 if self._last is None else number - self._last - 1
-        for _ in range(min(missed, POINTS)):
-            self._values.extend([math.nan] * WIDTH)
+        self._bridge(0 if self._last is None else number - self._last - 1)
         self._values.extend(math.nan if value is None else value for value in point)
         self._last = number
-        self._make_room()
+        del self._values[: -POINTS * WIDTH]
 
     def seen(self, columns: Iterable[str], now: float, clock: float) -> dict[str, Any]:
         """Return these columns JSON-ready, with the step and the Unix time of the first point; `clock` is `now` there."""
@@ -76,20 +79,28 @@ class History:
                 is_less = index < PEAKS and known >= value
                 self._values[start + index] = known if is_less else value
 
-    def _make_room(self) -> None:
-        if len(self._values) <= POINTS * WIDTH or self._last is None:
-            return
-        if self._step >= LAST_STEP:
-            del self._values[: len(self._values) - POINTS * WIDTH]
-            return
-        before, last = self._values, self._last
-        first = last - len(before) // WIDTH + 1
-        self._values, self._last = array("f"), None
-        self._step *= 2
-        for index in range(0, len(before), WIDTH):
-            values = before[index : index + WIDTH]
-            at = (first + index // WIDTH) * self._step / 2
-            self.look(at, Point(*(None if math.isnan(value) else value for value in values)))
+    def _bridge(self, missed: int) -> None:
+        """Add points for whiles that had no look."""
+        known = missed * self._step <= BRIDGED_SECONDS
+        between = self._values[-WIDTH:] if known else array("f", [math.nan] * WIDTH)
+        for _ in range(min(missed, POINTS)):
+            self._values.extend(between)
+
+    def _is_too_short(self, at: float) -> bool:
+        if self._last is None or self._step >= LAST_STEP:
+            return False
+        first = self._last - len(self._values) // WIDTH + 1
+        return at // self._step - first >= POINTS
+
+    def _fold(self) -> None:
+        """Make one point of two."""
+        values, last, step = self._values, self._last or 0, self._step
+        count = len(values) // WIDTH
+        self._values, self._last, self._step = array("f"), None, 2 * step
+        for row in range(count):
+            point = values[row * WIDTH : (row + 1) * WIDTH]
+            known = Point(*(None if math.isnan(value) else value for value in point))
+            self.look((last - count + 1 + row) * step, known)
 
 
 def _short(value: float) -> float:

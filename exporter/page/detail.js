@@ -90,7 +90,7 @@ function parts(row) {
       element("tbody", {}, ...found.slice(0, PARTS).map((each) => element("tr", {},
         element("td", {}, each.partition),
         element("td", { class: "n" }, number(each.lag_messages)),
-        element("td", {}, element("meter", { min: 0, max: 1, value: total ? (each.lag_messages || 0) / total : 0, "aria-label": "part of the lag" })),
+        element("td", {}, element("progress", { max: 1, value: total ? (each.lag_messages || 0) / total : 0, "aria-label": "part of the lag" })),
         element("td", { class: "n" }, duration(each.lag_seconds)),
         element("td", { class: "n" }, number(each.committed_offset)))))),
     found.length > PARTS ? element("p", { class: "faint" }, `… and ${number(found.length - PARTS)} more, in the JSON`) : null);

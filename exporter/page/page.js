@@ -6,6 +6,7 @@ import { showRows, showSources, showStatuses } from "./list.js";
 import { moment, number } from "./words.js";
 
 const EVERY = 2000;
+const SHARE = 10; // the exporter may be busy with this page for a tenth of the time
 const PATIENCE = 15000;
 const ROWS = 100;
 const by = (id) => document.getElementById(id);
@@ -37,6 +38,7 @@ async function ask() {
   page.asking?.abort();
   const asking = new AbortController();
   page.asking = asking;
+  const began = Date.now();
   const late = setTimeout(() => asking.abort(new Error("it does not answer")), PATIENCE);
   try {
     const answer = await fetch(`api/v1/subscriptions?${query()}`, { signal: asking.signal, cache: "no-store" });
@@ -50,7 +52,7 @@ async function ask() {
     trouble(error);
   } finally {
     clearTimeout(late);
-    if (page.asking === asking) page.timer = setTimeout(ask, EVERY);
+    if (page.asking === asking) page.timer = setTimeout(ask, Math.max(EVERY, SHARE * (Date.now() - began)));
   }
 }
 

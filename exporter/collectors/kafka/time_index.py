@@ -82,7 +82,8 @@ class TimeIndex:
         count = len(self._offsets)
         if count <= most:
             return
-        needed = {0, count - 1, count - 2}
+        stamped = (row for row in reversed(range(count)) if self._highs[row] != UNKNOWN)
+        needed = {0, count - 1, count - 2, next(stamped, 0)}
         for position in positions:
             behind = bisect_right(self._offsets, position)
             at = behind - 1

@@ -1,0 +1,124 @@
+"""Which subscriptions are shown, and in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.overview import BadQueryError, Query, query_of, select
+
+
+def row(group: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "system": "kafka",
+        "source": "shop",
+        "vhost": None,
+        "destination": "orders",
+        "group": group,
+        "lag_messages": 10,
+        "lag_seconds": 0.5,
+        "commit_interval_seconds": 5.0,
+        "status": "ok",
+        "cause": None,
+        "drains": True,
+        "thresholds": {"lag_messages": 1_000, "lag_seconds": 5.0},
+        **changes,
+    }
+
+
+def order(*rows: dict[str, Any]) -> list[str]:
+    return [each["group"] for each in select(rows, Query())["subscriptions"]]
+
+
+def test_who_stands_still_comes_before_who_is_well() -> None:
+    well = row("well", lag_messages=900_000)
+    drains = row("drains", status="lagging", lag_messages=50_000)
+    still = row("still", status="stalled", lag_messages=3)
+    assert order(well, drains, still) == ["still", "drains", "well"]
+
+
+def test_who_is_further_past_its_own_threshold_comes_first() -> None:
+    patient = row(
+        "patient", lag_messages=9_000, thresholds={"lag_messages": 10_000, "lag_seconds": None}
+    )
+    late = row("late", lag_seconds=400.0)
+    behind = row("behind", lag_messages=5_000)
+    assert order(patient, behind, late) == ["late", "behind", "patient"]
+
+
+def test_without_thresholds_and_numbers_messages_count() -> None:
+    off = {"lag_messages": None, "lag_seconds": None}
+    unknown = row("unknown", thresholds=off, lag_messages=None, lag_seconds=None)
+    assert order(
+        unknown, row("few", thresholds=off, lag_messages=1), row("many", thresholds=off)
+    ) == [
+        "many",
+        "few",
+        "unknown",
+    ]
+
+
+ROWS = (
+    row("billing", status="lagging", cause="slow_consumers"),
+    row("Bílling-2", destination="Ordérs"),
+    row("", system="rabbitmq", source="rabbit", vhost="/", destination="billing") | {"group": None},
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({}, 3),
+        ({"filter": "billing"}, 2),
+        ({"filter": "BILLING rabbit"}, 1),
+        ({"filter": "ORDÉRS"}, 1),
+        ({"filter": "slow consumers"}, 1),
+        ({"filter": "  "}, 3),
+        ({"group": "billing"}, 1),
+        ({"group": ""}, 1),
+        ({"vhost": "/"}, 1),
+        ({"vhost": "", "system": "kafka"}, 2),
+        ({"status": "lagging"}, 1),
+        ({"source": "shop", "filter": "2"}, 1),
+        ({"group": "bill"}, 0),
+    ],
+)
+def test_what_a_query_finds(given: dict[str, str], count: int) -> None:
+    found = select(ROWS, query_of(given))
+    assert (found["matching"], found["total"]) == (count, 3)
+    assert len(found["subscriptions"]) == count
+    assert found["statuses"] == {"lagging": 1, "ok": 2}
+
+
+def test_a_limit_leaves_the_counts_as_they_are() -> None:
+    found = select(ROWS, query_of({"limit": "1"}))
+    assert (len(found["subscriptions"]), found["matching"], found["total"]) == (1, 3, 3)
+    assert select(ROWS, query_of({"limit": "0"}))["subscriptions"] == []
+
+
+def test_more_of_each_is_asked_for_by_name() -> None:
+    assert query_of({"partitions": "true"}).partitions
+    assert not query_of({"partitions": "no"}).partitions
+    assert len(query_of({"history": "1"}).history) == 4
+    assert query_of({"history": "lag_seconds,lag_messages"}).history == [
+        "lag_seconds",
+        "lag_messages",
+    ]
+    assert query_of({"history": ""}).history == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"limit": "ten"}, "limit: expected a number"),
+        ({"limit": "-1"}, "limit: expected a number"),
+        ({"limit": "²"}, "limit: expected a number"),
+        ({"history": "lag_messages,x"}, "history: expected true, or some of lag_messages"),
+    ],
+)
+def test_a_query_that_makes_no_sense_says_what_it_should_be(
+    given: dict[str, str], words: str
+) -> None:
+    with pytest.raises(BadQueryError, match=words):
+        query_of(given)
