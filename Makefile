@@ -11,9 +11,9 @@ RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
-  deploy/kubernetes/prometheusrule.yaml
+  deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo test lint format generate bench bench-queues soak quiet lock clean
+.PHONY: help demo test lint format generate pictures bench bench-queues soak quiet lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ format: $(DEV) ## Format the code, and correct what can be corrected by itself
 
 generate: $(DEV) ## Write the generated files anew: the metrics' documentation and the config schema
 	$(PY) scripts/generate.py
+
+pictures: $(DEV) ## Make the README's pictures anew, from the demo
+	@scripts/install-test-tools
+	@$(PY) scripts/pictures.py
 
 bench: $(DEV) ## Measure the exporter on Kafka (ARGS="..." for its options)
 	@scripts/install-test-tools

@@ -28,6 +28,7 @@ CONSUMED = "subscription:mq_consumed_messages:rate5m"
 PRODUCED = "subscription:mq_produced_messages:rate5m"
 CONSUMERS = "subscription:mq_consumers:max"
 MOVED = "subscription:mq_moved:timestamp_seconds"
+OK_AT = "subscription:mq_ok:timestamp_seconds"
 UP = "source:mq_up:max"
 PROBE = "node:mq_probe_success:max"
 
@@ -47,6 +48,7 @@ EXPORTERS = "cluster, namespace, system, source"
 ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
 """With the label `status`, which the match leaves out."""
 INTERVAL = merged("mq_commit_interval_seconds")
+IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
 
 RECORDING: tuple[tuple[str, str], ...] = (
     (LAG, "max without (instance, pod) (sum without (partition) (mq_lag_messages))"),
@@ -76,6 +78,17 @@ RECORDING: tuple[tuple[str, str], ...] = (
                 f"0 * (resets({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
                 f"0 * ({LAG} == 0) + time()",
                 f"(last_over_time({MOVED}[10m]) and {LAG})",
+                f"0 * {LAG} + time()",
+            )
+        ),
+    ),
+    (
+        # When the status was last ok, kept likewise.
+        OK_AT,
+        "\nor ".join(
+            (
+                f"0 * ({IS_OK} == 1) + time()",
+                f"(last_over_time({OK_AT}[10m]) and {LAG})",
                 f"0 * {LAG} + time()",
             )
         ),

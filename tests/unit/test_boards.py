@@ -1,0 +1,210 @@
+"""The dashboards' files: made of the code, by Grafana's own types, and after the house rules."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from exporter.catalogue import BY_NAME, CATALOGUE
+
+ROOT = Path(__file__).parent.parent.parent
+FILES = sorted((ROOT / "dashboards").glob("*.json"))
+RECORDED = {
+    rule["record"]
+    for group in yaml.safe_load((ROOT / "alerts" / "recording.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+NOT_SHOWN = {
+    *("mq_produced_messages_per_second", "mq_subscription_produced_messages_per_second"),
+    *("mq_consumed_messages_per_second", "mq_consumers_expected"),
+    *("mq_threshold_stop_seconds", "mq_threshold_consume_ratio"),
+}
+"""Deliberately: rates over a window are for who has no Prometheus; the others are settings that alerts go by."""
+BOUNDED = re.compile(
+    r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max)\(|histogram_quantile"
+)
+SCRAPING = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
+OTHERS = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped", "mq_exporter_build_info"}
+
+
+def board(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def panels(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in found["panels"] if panel["type"] != "row"]
+
+
+def expressions(found: dict[str, Any]) -> list[str]:
+    queries = [target["expr"] for panel in panels(found) for target in panel["targets"]]
+    variables = [
+        each["query"]["query"] for each in found["templating"]["list"] if each["type"] == "query"
+    ]
+    return queries + variables + [each["expr"] for each in found["annotations"]["list"]]
+
+
+def metrics(text: str) -> set[str]:
+    """Names of metrics in an expression: recorded ones, and others without labels and functions."""
+    bare = re.sub(r'"[^"]*"', '""', text)
+    names = set(re.findall(r"[a-z_]+:[a-z_]+:[a-z_0-9]+", bare))
+    bare = re.sub(r"[a-z_]+:[a-z_]+:[a-z_0-9]+", "", bare)
+    return names | set(re.findall(r"\b(?:mq|process|scrape)_[a-z_]+\b|\bALERTS\b", bare))
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+def path(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def test_all_seven_are_there() -> None:
+    assert [path.stem for path in FILES] == [
+        *("mq-exporter", "mq-kafka", "mq-nsq", "mq-overview"),
+        *("mq-probes", "mq-rabbitmq", "mq-subscription"),
+    ]
+
+
+def test_grafana_s_own_types_read_it_and_write_the_same(path: Path) -> None:
+    again = JSONEncoder(sort_keys=True, indent=2).encode(Dashboard.from_json(board(path)))
+    assert json.loads(again) == board(path)
+
+
+def test_it_is_called_by_its_address(path: Path) -> None:
+    found = board(path)
+    assert found["uid"] == path.stem
+    assert found["title"].startswith("Message queues / ")
+    assert found["description"].endswith(".")
+    assert "id" not in found
+
+
+def test_each_panel_answers_one_question(path: Path) -> None:
+    titles = []
+    for panel in panels(board(path)):
+        titles.append((panel["title"], panel["type"]))
+        question, _, _ = panel["description"].partition("?")
+        assert "?" in panel["description"], panel["title"]
+        assert question[0].isupper(), panel["title"]
+    assert len(set(titles)) == len(titles)
+
+
+def test_each_panel_has_a_unit_and_asks_the_chosen_prometheus(path: Path) -> None:
+    for panel in panels(board(path)):
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+
+
+def test_panels_do_not_overlap(path: Path) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in board(path)["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not taken & cells, panel["title"]
+        taken |= cells
+    identities = [panel["id"] for panel in board(path)["panels"]]
+    assert len(set(identities)) == len(identities)
+
+
+def test_no_query_can_bring_thousands_of_series(path: Path) -> None:
+    """One subscription's dashboard is bounded by its variables, but for its partitions."""
+    for panel in panels(board(path)):
+        for target in panel["targets"]:
+            expr = target["expr"]
+            if path.stem == "mq-subscription" and "without (partition)" not in expr:
+                by_partition = [
+                    name
+                    for name in metrics(expr)
+                    if name in BY_NAME and BY_NAME[name].per_partition
+                ]
+                if not by_partition:
+                    continue
+            if path.stem == "mq-subscription" and "without (partition)" in expr:
+                continue
+            of_sources = re.search(
+                r"source:mq_up:max|mq_(collect|series|collector|node_up|exporter)", expr
+            )
+            assert BOUNDED.search(expr) or of_sources, (panel["title"], expr)
+
+
+def test_every_variable_in_a_query_can_be_chosen(path: Path) -> None:
+    found = board(path)
+    chosen = {each["name"] for each in found["templating"]["list"]}
+    for expr in expressions(found):
+        used = set(re.findall(r"\$\{?([a-z]\w*)", expr))
+        assert used <= chosen, expr
+
+
+def test_every_metric_is_in_the_catalogue() -> None:
+    known = {*RECORDED, *BY_NAME, *SCRAPING, *OTHERS}
+    known |= {f"{metric.name}_bucket" for metric in CATALOGUE if metric.buckets}
+    for path in FILES:
+        for expr in expressions(board(path)):
+            assert metrics(expr) <= known, (path.stem, expr)
+
+
+def test_every_metric_of_the_catalogue_is_shown_or_deliberately_not() -> None:
+    rules = yaml.safe_load((ROOT / "alerts" / "recording.yml").read_text())["groups"]
+    recorded = {rule["record"]: rule["expr"] for group in rules for rule in group["rules"]}
+    named = {name for path in FILES for expr in expressions(board(path)) for name in metrics(expr)}
+    for name in list(named):
+        named |= metrics(recorded.get(name, ""))
+    shown = {metric.name for metric in CATALOGUE if {metric.name, f"{metric.name}_bucket"} & named}
+    assert {metric.name for metric in CATALOGUE} - shown == NOT_SHOWN
+
+
+def test_thresholds_are_lines() -> None:
+    found = 0
+    for path in FILES:
+        for panel in panels(board(path)):
+            for target in panel["targets"]:
+                if panel["type"] != "timeseries" or "mq_threshold_" not in target["expr"]:
+                    continue
+                found += 1
+                overrides = {
+                    each["matcher"]["options"]: each["properties"]
+                    for each in panel["fieldConfig"]["overrides"]
+                }
+                properties = {each["id"]: each["value"] for each in overrides[target["refId"]]}
+                assert properties["custom.lineStyle"]["fill"] == "dash"
+    assert found == 4
+
+
+def test_dashboards_link_to_each_other_and_alerts_to_them() -> None:
+    uids = {path.stem for path in FILES}
+    for path in FILES:
+        links = {link["url"].removeprefix("/d/") for link in board(path)["links"]}
+        assert links == uids - {path.stem}
+        assert all(link["keepTime"] and link["includeVars"] for link in board(path)["links"])
+    rules = yaml.safe_load((ROOT / "alerts" / "alerts.yml").read_text())["groups"]
+    for group in rules:
+        for rule in group["rules"]:
+            address = rule["annotations"]["dashboard_url"]
+            uid, _, query = address.removeprefix("/d/").partition("?")
+            chosen = {
+                each["name"]
+                for each in board(ROOT / "dashboards" / f"{uid}.json")["templating"]["list"]
+            }
+            assert set(re.findall(r"var-(\w+)=", query)) <= chosen, rule["alert"]
+
+
+def test_variables_chain() -> None:
+    found = board(ROOT / "dashboards" / "mq-subscription.json")["templating"]["list"]
+    names = [each["name"] for each in found]
+    assert names == ["datasource", "system", "source", "vhost", "destination", "group"]
+    for number, each in enumerate(found[2:], 2):
+        used = set(re.findall(r"\$(\w+)", each["query"]["query"]))
+        assert used == set(names[1:number]), each["name"]
