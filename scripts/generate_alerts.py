@@ -28,6 +28,7 @@ CONSUMED = "subscription:mq_consumed_messages:rate5m"
 PRODUCED = "subscription:mq_produced_messages:rate5m"
 CONSUMERS = "subscription:mq_consumers:max"
 MOVED = "subscription:mq_moved:timestamp_seconds"
+MOVES = "subscription:mq_moves:max"
 OK_AT = "subscription:mq_ok:timestamp_seconds"
 UP = "source:mq_up:max"
 PROBE = "node:mq_probe_success:max"
@@ -47,12 +48,18 @@ EXPORTERS = "cluster, namespace, system, source"
 """What tells a source from others: the first two are there where one Prometheus evaluates the rules for several clusters."""
 ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
 """With the label `status`, which the match leaves out."""
-INTERVAL = merged("mq_commit_interval_seconds")
+INTERVAL = "subscription:mq_commit_interval_seconds:max30m"
+"""Of the last half an hour, so that a restart of the exporter, which has to learn it anew, makes nobody late."""
+MOVEMENTS = merged(
+    "mq_consumed_messages_total + (mq_offset_rewinds_total or 0 * mq_consumed_messages_total)"
+)
+"""Messages processed, and times that the position went back: a number that grows with each movement."""
 IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
 
 RECORDING: tuple[tuple[str, str], ...] = (
     (LAG, "max without (instance, pod) (sum without (partition) (mq_lag_messages))"),
     (AGE, "max without (instance, pod, partition) (mq_lag_seconds)"),
+    (INTERVAL, merged("max_over_time(mq_commit_interval_seconds[30m])")),
     (
         LATE,
         f"""\
@@ -68,20 +75,20 @@ RECORDING: tuple[tuple[str, str], ...] = (
     (DRAIN, merged("mq_time_to_drain_seconds")),
     (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
     (
-        # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. Where a
-        # broker counts nothing, a backlog that shrank has moved.
+        # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. It moved
+        # where there are more movements than at the evaluation before; where a broker counts nothing, a backlog that changed.
         MOVED,
         "\nor ".join(
             (
-                f"0 * ({merged('increase(mq_consumed_messages_total[2m])')} > 0) + time()",
-                f"0 * ({merged('increase(mq_offset_rewinds_total[2m])')} > 0) + time()",
-                f"0 * (resets({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
+                f"0 * ({MOVEMENTS} > last_over_time({MOVES}[1h])) + time()",
+                f"0 * (changes({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
                 f"0 * ({LAG} == 0) + time()",
                 f"(last_over_time({MOVED}[10m]) and {LAG})",
                 f"0 * {LAG} + time()",
             )
         ),
     ),
+    (MOVES, MOVEMENTS),
     (
         # When the status was last ok, kept likewise.
         OK_AT,
@@ -135,6 +142,11 @@ RATES = asked(CONSUMED, ' {{ . | first | value | printf "%.1f" }}/s processed') 
 WAITING = asked(LAG, '{{ . | first | value | printf "%.0f" }} messages wait')
 OLDEST = asked(AGE, f", the oldest for {SECONDS}")
 CONSUMERS_NOW = asked(CONSUMERS, ' Consumers: {{ . | first | value | printf "%.0f" }}.')
+
+CONSUMERS_IF_KNOWN = CONSUMERS_NOW.removesuffix("{{ end }}") + (
+    "{{ else }} How many consumers there are is not known.{{ end }}"
+)
+NOTHING_SINCE = asked("time() - " + MOVED, f" Nothing was processed for {SECONDS}.")
 
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
     "subscription": ("mq-subscription", ("system", "source", "vhost", "destination", "group")),
@@ -258,10 +270,7 @@ unless ignoring (status) ({ABANDONED})
         "critical",
         SUB,
         f'{SUBSCRIPTION_NAME}: nobody reads, {{{{ $value | printf "%.0f" }}}} messages wait',
-        f"No consumer for 5 minutes; {WAITING}{OLDEST}."
-        + asked(MOVED, " Nothing was processed since {{ . | first | value | toTime }}.")
-        + CAUSE,
-        waits="1m",
+        f"No consumer for 5 minutes; {WAITING}{OLDEST}." + NOTHING_SINCE + CAUSE,
     ),
     Alert(
         "MqStalled",
@@ -274,12 +283,8 @@ unless ignoring (status) ({ABANDONED})
 """,
         "critical",
         SUB,
-        f'{SUBSCRIPTION_NAME}: consumers are there and nothing moves, {{{{ $value | printf "%.0f" }}}} messages wait',
-        f"{WAITING}{OLDEST}."
-        + asked(MOVED, " Nothing was processed since {{ . | first | value | toTime }}.")
-        + CONSUMERS_NOW
-        + CAUSE,
-        waits="1m",
+        f'{SUBSCRIPTION_NAME}: nothing is processed, {{{{ $value | printf "%.0f" }}}} messages wait',
+        f"{WAITING}{OLDEST}." + NOTHING_SINCE + CONSUMERS_IF_KNOWN + CAUSE,
     ),
     Alert(
         "MqOffsetsRewound",

@@ -100,10 +100,8 @@ def no_consumers(case: Case) -> str | None:
         return None
     if case.leaving is not None and case.leaving.now == 0:
         before = case.leaving.before
-        who = (
-            "the only consumer left at"
-            if before == 1
-            else f"all {before} consumers left, the last at"
+        who = {1: "the only consumer left at", 2: "both consumers left, the last at"}.get(
+            before, f"all {before} consumers left, the last at"
         )
         return f"{who} {case.when(case.leaving.at)}; nobody has read since"
     return f"nobody reads, and nothing was processed for {words.minutes(case.still)}"
@@ -217,10 +215,7 @@ def slower_consumers(case: Case) -> str | None:
     if usual is None or rate is None or case.sight.consumers == 0:
         return None
     if each is None or usual.each is None:
-        # How many there are is not known: all of them together, then.
-        if rate >= FELL * usual.consumed:
-            return None
-        return f"{words.rate(rate)} are processed, usually {words.rate(usual.consumed)}"
+        return _slower_together(case, rate, usual.consumed)
     if each >= FELL * usual.each:
         return None
     if case.still > 0 and not case.consumed:
@@ -229,6 +224,15 @@ def slower_consumers(case: Case) -> str | None:
             f"usually {words.rate(usual.consumed)}"
         )
     return f"each consumer processes {words.rate(each)}, usually {words.rate(usual.each)}"
+
+
+def _slower_together(case: Case, rate: float, usual: float) -> str | None:
+    """Say so of all of them at once, where how many there are is not known."""
+    if rate >= FELL * usual:
+        return None
+    if case.still > 0 and not case.consumed:
+        return f"nothing was processed for {words.minutes(case.still)}; usually {words.rate(usual)}"
+    return f"{words.rate(rate)} are processed, usually {words.rate(usual)}"
 
 
 def _there(case: Case) -> str:
@@ -265,10 +269,18 @@ def none_helps(case: Case) -> str | None:
 
 def behind_for_unknown_reasons(case: Case) -> str | None:
     """Less is processed than comes, and how many consumers there are can't be told."""
-    if case.sight.consumers is not None or case.replayed:
+    if case.sight.consumers or case.replayed:
         return None
     behind = _behind(case.sight)
-    return None if behind is None else f"{behind}; how many consumers there are is not known"
+    if behind is None or case.sight.consumed_rate == 0:
+        return None
+    unknown = case.sight.consumers is None
+    who = (
+        "how many consumers there are is not known"
+        if unknown
+        else "who reads is no member of a group"
+    )
+    return f"{behind}; {who}"
 
 
 def _behind(sight: Sight) -> str | None:

@@ -39,6 +39,7 @@ class Judge:
         "_given_at",
         "_given_looks",
         "_lag",
+        "_looked_at",
         "_looks",
         "_moved_at",
         "_peak",
@@ -71,6 +72,7 @@ class Judge:
         self._consumed: int | None = None
         self._rewinds = 0
         self._lag: int | None = None
+        self._looked_at: float | None = None
         self._floor: int | None = None
         self._trend: Trend | None = None
         self._baseline = Baseline()
@@ -85,7 +87,7 @@ class Judge:
         self._crowd.look(sight.consumers, sight.clock, memory=MEMORY * window)
         self._recent_rewinds.look(sight.at, sight.rewinds, MEMORY * window)
         waiting = self._is_waiting(sight)
-        still = self._stood_still(sight, waiting=waiting)
+        still = self._stood_still(sight, window, waiting=waiting)
         trend = self._follow(sight, window)
         situation = Situation(
             sight=sight,
@@ -116,13 +118,18 @@ class Judge:
         self._floor = min(sight.uncommitted, floor)
         return bool(sight.lag) or sight.uncommitted > self._floor
 
-    def _stood_still(self, sight: Sight, *, waiting: bool) -> float:
-        """Return for how many seconds the position has not moved while something waited."""
+    def _stood_still(self, sight: Sight, window: float, *, waiting: bool) -> float:
+        """Return for how many seconds the position has not moved while something waited, as far as it was looked at."""
         if sight.consumed is None:
-            moved = self._lag is not None and sight.lag is not None and sight.lag < self._lag
+            # Nothing is counted: a backlog that changes may be worked on.
+            moved = self._lag is not None and sight.lag is not None and sight.lag != self._lag
         else:
             moved = self._consumed is not None and sight.consumed != self._consumed
         moved = moved or sight.rewinds != self._rewinds
+        if self._moved_at is not None and self._looked_at is not None:
+            unseen = sight.at - self._looked_at
+            self._moved_at += unseen if unseen > window else 0.0
+        self._looked_at = sight.at
         self._lag, self._consumed, self._rewinds = sight.lag, sight.consumed, sight.rewinds
         if moved or not waiting or self._moved_at is None:
             self._moved_at = sight.at
@@ -167,7 +174,9 @@ class Judge:
                 self._peak = None
                 self._crowd.accept(sight.clock, memory=MEMORY * window)
             if rates[0] is not None and rates[1] is not None:
-                look = Usual(sight.at, rates[0], rates[1], sight.consumers, sight.size)
+                # Who catches up processes more than usual, as everybody does at the first look.
+                usual = min(rates[0], rates[1])
+                look = Usual(sight.at, rates[0], usual, sight.consumers, sight.size)
                 self._baseline.learn(look, delay=window / 2, memory=MEMORY * window)
             return
         self._baseline.pause()

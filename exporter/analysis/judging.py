@@ -13,7 +13,7 @@ from exporter.analysis.queue_state import QueueState
 from exporter.analysis.queue_subscription import QueueSubscription
 from exporter.analysis.recent import PARTS
 from exporter.analysis.sight import Sight
-from exporter.analysis.subscription import LogSubscription
+from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.thresholds import ThresholdTable
 from exporter.model import STATUSES
 
@@ -91,7 +91,8 @@ def _look(
 def _log_sight(
     sub: LogSubscription, group: Group | None, span: float, now: float, clock: float
 ) -> Sight:
-    known = any(lag is not None for lag in sub.lag)
+    hold = span / MEMORY
+    known = any(lag is not None for lag in visible(sub, sub.lag, hold, now))
     return Sight(
         at=now,
         clock=clock,

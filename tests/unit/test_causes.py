@@ -180,6 +180,29 @@ def test_a_paused_channel() -> None:
 ALARM = "memory alarm on rabbit@a: publishers are blocked"
 
 
+def test_who_is_no_member_and_too_slow_has_a_cause() -> None:
+    said = told(Play(steady(100), steady(50), consumers=lambda _: 0))
+    assert [(each.name, each.evidence) for each in said.causes] == [
+        (
+            "slow_consumers",
+            "50/s are processed where 100/s come in; who reads is no member of a group",
+        )
+    ]
+
+
+def test_a_standstill_of_an_unknown_number_says_for_how_long() -> None:
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), consumers=lambda _: None)
+    assert told(play).causes[0].evidence.startswith("nothing was processed for ")
+
+
+def test_who_caught_up_at_first_is_not_usually_that_fast() -> None:
+    """It processed 200 a second at the beginning; usually it does 20."""
+    play = Play(steady(20), between(TURN, 9_999, 10, 200), starts_with=10_000)
+    slow = next(each for each in told(play).causes if each.name == "slow_consumers")
+    usual = float(slow.evidence.rpartition("usually ")[2].removesuffix("/s"))
+    assert 15 <= usual <= 21
+
+
 def test_an_alarm_of_the_broker_explains_slow_consumers() -> None:
     """They publish what they make of a message, and wait for the broker to take it."""
     said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(alarms=(ALARM,))))

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from exporter.analysis.judge import Judge
+from exporter.analysis.sight import Sight
 from exporter.analysis.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, changes, first, steady
 
@@ -120,7 +122,7 @@ def test_who_is_not_there_is_stopped_after_the_stop_time() -> None:
     assert stopped is not None
     assert 600 + 300 <= stopped <= 600 + 300 + 60
     assert said[-1].causes[0].name == "no_consumers"
-    assert said[-1].causes[0].evidence.startswith("all 2 consumers left, the last at 22:23 UTC")
+    assert said[-1].causes[0].evidence.startswith("both consumers left, the last at 22:23 UTC")
 
 
 def test_a_deploy_of_two_minutes_is_neither_stopped_nor_stalled() -> None:
@@ -135,6 +137,40 @@ def test_a_dead_letter_queue_neither_stopped_nor_stalls(consumers: int | None) -
     thresholds = replace(DEFAULTS, consumers_expected=False, lag_seconds=None)
     play = Play(steady(0.01), steady(0), consumers=lambda _: consumers, thresholds=thresholds)
     assert statuses(play.run(HOUR)) == {"ok"}
+
+
+def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
+    """The broker was down for an hour, and the consumers came back with it."""
+    sight = {
+        "lag": 50,
+        "consumers": 0,
+        "consumed": 5,
+        "produced": 55,
+        "redelivered": 0,
+        "rewinds": 0,
+    }
+    judge = Judge()
+    for at in (*range(0, 100, 10), *range(3_700, 3_800, 10)):
+        look = Sight(
+            at=at,
+            clock=at,
+            age=None,
+            commit_interval=0.0,
+            stop=300.0,
+            consumed_rate=0.0,
+            produced_rate=0.0,
+            **sight,  # type: ignore[arg-type]
+        )
+        judge.look(look, DEFAULTS, 120.0)
+        assert judge.status in ("ok", "unknown")
+
+
+def test_a_backlog_that_nobody_counts_moves_when_it_changes() -> None:
+    facts = {"consumed": None, "produced": None, "consumed_rate": None, "produced_rate": None}
+    busy = Play(steady(5), steady(4), more=lambda _: facts)
+    assert "stalled" not in statuses(busy.run(900))
+    still = Play(steady(0), steady(0), starts_with=5, more=lambda _: facts)
+    assert still.run(900)[-1].status == "stalled"
 
 
 def test_who_moves_without_members_is_ok() -> None:
