@@ -76,14 +76,15 @@ RECORDING: tuple[tuple[str, str], ...] = (
     (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
     (
         # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. It moved
-        # where there are more movements than at the evaluation before; where a broker counts nothing, a backlog that changed.
+        # where there are more movements than at the evaluation before; where a broker counts nothing, a backlog that changed. What
+        # was hidden for longer than two minutes was not seen to stand still: behind an outage, consumers need time to come back.
         MOVED,
         "\nor ".join(
             (
                 f"0 * ({MOVEMENTS} > last_over_time({MOVES}[1h])) + time()",
                 f"0 * (changes({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
                 f"0 * ({LAG} == 0) + time()",
-                f"(last_over_time({MOVED}[10m]) and {LAG})",
+                f"(last_over_time({MOVED}[2m]) and {LAG})",
                 f"0 * {LAG} + time()",
             )
         ),
@@ -271,6 +272,7 @@ unless ignoring (status) ({ABANDONED})
         SUB,
         f'{SUBSCRIPTION_NAME}: nobody reads, {{{{ $value | printf "%.0f" }}}} messages wait',
         f"No consumer for 5 minutes; {WAITING}{OLDEST}." + NOTHING_SINCE + CAUSE,
+        waits="1m",  # behind an outage of the broker consumers need some time to come back
     ),
     Alert(
         "MqStalled",
@@ -285,6 +287,7 @@ unless ignoring (status) ({ABANDONED})
         SUB,
         f'{SUBSCRIPTION_NAME}: nothing is processed, {{{{ $value | printf "%.0f" }}}} messages wait',
         f"{WAITING}{OLDEST}." + NOTHING_SINCE + CONSUMERS_IF_KNOWN + CAUSE,
+        waits="1m",
     ),
     Alert(
         "MqOffsetsRewound",

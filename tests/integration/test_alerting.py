@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.alerting import SCALE, Alerting
+from tests.support.alerting import SCALE, Alerting, scaled
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import commit_offsets, create_topic
 from tests.support.kafka_load import Feed, Reader
 from tests.support.nsq import NsqCluster
 from tests.support.ports import PortBlock
+from tests.support.waiting import wait_until
 
 
 def paced(scale: float) -> dict[str, Any]:
@@ -107,6 +108,8 @@ def test_a_slow_consumer_is_told_once_and_a_dead_broker_alone(tmp_path: Path) ->
             kafka.kill_all()
             down = alerting.wait(bool, "the broker's death", source="shop")
             exporter.wait(lambda page: not page.find("mq_lag_messages"), "hidden series")
+            remembered = f"last_over_time(subscription:mq_moved:timestamp_seconds[{scaled('2m')}])"
+            wait_until(lambda: not alerting.query(remembered), "a time that nobody saw")
             kafka.restart_all()
             alerting.wait(
                 lambda found: found and found[-1].status == "resolved",

@@ -162,10 +162,14 @@ class Alerting:
         self.receiver.close()
         self._ports.release()
 
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://127.0.0.1:{self._prometheus_port}"
+
     def query(self, text: str) -> list[dict[str, Any]]:
         """The series of an instant query."""
         answer = requests.get(
-            f"http://127.0.0.1:{self._prometheus_port}/api/v1/query",
+            f"{self.prometheus_url}/api/v1/query",
             params={"query": text},
             timeout=30,
         )

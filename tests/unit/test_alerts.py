@@ -591,7 +591,7 @@ def test_who_died_is_told_of_before_the_symptoms_are(tmp_path: Path) -> None:
     )
     expected = {
         34.5: [],
-        35.75: ["MqConsumeRateLow", "MqLagHigh", "MqNoConsumers", "MqResidenceTimeHigh"],
+        36.5: ["MqConsumeRateLow", "MqLagHigh", "MqNoConsumers", "MqResidenceTimeHigh"],
     }
     moved = {
         "expr": "subscription:mq_moved:timestamp_seconds",

@@ -1,0 +1,204 @@
+"""Every query of every dashboard on a real Prometheus, with the daemon and real brokers behind it: it has something to show."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.test_alerting import alerting_exporter
+from tests.support import nsq_data, rabbit_data
+from tests.support.alerting import Alerting
+from tests.support.consuming import Delivery, Outcome
+from tests.support.exporter import kafka_source, nsq_source, rabbit_source
+from tests.support.kafka import KafkaCluster
+from tests.support.kafka_data import commit_offsets, create_topic
+from tests.support.kafka_load import Feed, Reader
+from tests.support.nsq import NsqCluster
+from tests.support.rabbitmq import RabbitCluster
+from tests.support.waiting import wait_until
+
+FOLDER = Path(__file__).parent.parent.parent / "dashboards"
+BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+MOST_SERIES = 200
+MANY = 230
+"""Groups, more than a picture may have."""
+EVERYTHING = dict.fromkeys(("system", "source", "vhost", "destination", "group", "node"), ".*")
+ONE_BY_ONE = (
+    {"system": "kafka", "source": "shop", "destination": "orders", "group": "billing"},
+    {"system": "rabbitmq", "source": "jobs", "vhost": "/", "destination": "mails", "group": ""},
+    {"system": "nsq", "source": "events", "destination": "clicks", "group": "archive"},
+)
+"""What the dashboard of one subscription is looked at with: each query has to show something of one of them."""
+NEEDS_MORE = {
+    "Partitions without a position",
+    "Open transactions",
+    "Positions that can't be",
+    "Deleted unread in",
+    "Will be deleted unread",
+    "Tasks that fail",
+    "Failures by reason",
+}
+"""Panels that show what has gone wrong, which nothing here does; their queries have to be answered all the same. So has that
+for lags that are upper bounds, which transactions and compaction make."""
+
+
+@dataclass
+class Asked:
+    """A query as Grafana would send it."""
+
+    board: str
+    panel: str
+    expr: str
+    instant: bool
+    variables: Sequence[Mapping[str, str]]
+
+    def texts(self) -> Iterator[str]:
+        for chosen in self.variables:
+            text = self.expr.replace("$__rate_interval", "15s")
+            yield re.sub(r"\$(\w+)", lambda match: chosen.get(match[1], ".*"), text)  # noqa: B023 - used at once
+
+
+def queries() -> list[Asked]:
+    found = []
+    for uid, board in BOARDS.items():
+        chosen: Sequence[Mapping[str, str]] = (
+            ONE_BY_ONE if uid == "mq-subscription" else (EVERYTHING,)
+        )
+        found += [
+            Asked(uid, panel["title"], target["expr"], bool(target.get("instant")), chosen)
+            for panel in board["panels"]
+            for target in panel.get("targets", ())
+        ]
+    return found
+
+
+def periodic(stack: ExitStack, seconds: float, call: Callable[[], object]) -> None:
+    """Do something again and again, until the stack's end."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    stack.callback(thread.join, 30)
+    stack.callback(stop.set)
+
+
+def load(stack: ExitStack, kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqCluster) -> None:
+    """Readers that are too slow, on all three systems, some deliveries that are repeats, and a great many others."""
+    servers = kafka.bootstrap
+    create_topic(servers, "orders", 4, 1)
+    stack.enter_context(Feed(servers, "orders", 200.0))
+    stack.enter_context(Reader(servers, "billing", "orders", 40.0))
+    for index in range(MANY):
+        commit_offsets(servers, f"group-{index}", {("orders", 0): 0})
+
+    url = rabbit.amqp_url()
+    rabbit_data.declare(url, "mails")
+    rabbit_data.declare(url, "unread")
+    rabbit_data.publish(url, "unread", 5)
+
+    def fails_at_first(delivery: Delivery) -> Outcome:
+        return "finish" if delivery.attempts > 1 else "requeue"
+
+    stack.enter_context(rabbit_data.RabbitConsumer(url, "mails", 20.0, outcome=fails_at_first))
+    periodic(stack, 1.0, lambda: rabbit_data.publish(url, "mails", 30))
+
+    address = nsq.http_url()
+    nsq_data.create_topic(address, "clicks")
+    nsq_data.create_channel(address, "clicks", "archive")
+    stack.enter_context(nsq_data.NsqConsumer(nsq.tcp_address(), "clicks", "archive", 60.0))
+    nsq_data.publish_all(address, "clicks", [b"x"] * 6_000)
+    nsq_data.create_topic(address, "unheard")
+    nsq_data.publish(address, "unheard")
+
+    def publish() -> None:
+        nsq_data.publish_all(address, "clicks", [b"x"] * 10)
+        nsq_data.publish(address, "clicks", defer_ms=30_000)
+
+    periodic(stack, 0.5, publish)
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    rabbitmq: RabbitCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Alerting]:
+    folder = tmp_path_factory.mktemp("dashboards")
+    with ExitStack() as stack:
+        kafka = stack.enter_context(KafkaCluster(1))
+        nsq = stack.enter_context(NsqCluster(nsqds=1, lookupds=1))
+        load(stack, kafka, rabbitmq, nsq)
+        sources = [
+            kafka_source(kafka.bootstrap, "shop"),
+            rabbit_source(rabbitmq, "jobs"),
+            nsq_source(nsq, "events"),
+        ]
+        exporter = stack.enter_context(alerting_exporter(folder, sources))
+        yield stack.enter_context(Alerting(folder, f"127.0.0.1:{exporter.port}"))
+
+
+def shown(prometheus: Alerting, asked: Asked, text: str) -> list[Any]:
+    """The series that Grafana would draw."""
+    now = time.time()
+    kind, more = "query", {"query": text, "time": str(now)}
+    if not asked.instant:
+        span = {"start": str(now - 40), "end": str(now), "step": "2"}
+        kind, more = "query_range", {"query": text, **span}
+    answer = requests.get(f"{prometheus.prometheus_url}/api/v1/{kind}", more, timeout=60)
+    assert answer.ok, (asked.board, asked.panel, answer.text)
+    found: list[Any] = answer.json()["data"]["result"]
+    return found
+
+
+def test_every_query_shows_something_and_none_too_much(prometheus: Alerting) -> None:
+    missing = dict(enumerate(queries()))
+
+    def look() -> bool:
+        for index, asked in list(missing.items()):
+            series = [shown(prometheus, asked, text) for text in asked.texts()]
+            assert max(map(len, series)) <= MOST_SERIES, (asked.board, asked.panel)
+            if any(series) or asked.panel in NEEDS_MORE or "mq_lag_upper_bound" in asked.expr:
+                del missing[index]
+        return not missing
+
+    try:
+        wait_until(look, "every query to have an answer", 240, poll_seconds=3)
+    except TimeoutError:
+        assert [(asked.board, asked.panel, asked.expr) for asked in missing.values()] == []
+
+
+def test_every_variable_has_something_to_choose(prometheus: Alerting) -> None:
+    for uid, board in BOARDS.items():
+        for variable in board["templating"]["list"]:
+            if variable["type"] != "query":
+                continue
+            query = variable["query"]["query"]
+            found = re.fullmatch(r"label_values\((.*),(\w+)\)", query)
+            assert found is not None, query
+            chosen = ONE_BY_ONE[1] if variable["name"] == "vhost" else ONE_BY_ONE[0]
+            chosen = {**EVERYTHING, **chosen} if uid == "mq-subscription" else EVERYTHING
+            selector = re.sub(r"\$(\w+)", lambda match: chosen[match[1]], found[1])  # noqa: B023 - used at once
+
+            def values(selector: str = selector, label: str = found[2]) -> list[str]:
+                answer = requests.get(
+                    f"{prometheus.prometheus_url}/api/v1/label/{label}/values",
+                    {"match[]": selector},
+                    timeout=60,
+                )
+                assert answer.ok, answer.text
+                data: list[str] = answer.json()["data"]
+                return data
+
+            wait_until(values, f"values of {variable['name']} on {uid}", 120)
