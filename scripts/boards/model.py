@@ -108,6 +108,12 @@ def rate(metric: str, matchers: str, by: str = "") -> str:
     return f"sum by ({by}) ({text})" if by else text
 
 
+def busiest(metric: str, matchers: str) -> str:
+    """Return the rates of the ten series of a counter that moved most within the last hour of what is looked at."""
+    moved = merged(f"increase({metric}{{{matchers}}}[1h] @ end())")
+    return f"{rate(metric, matchers)} and topk(10, {moved})"
+
+
 def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, ...]:
     """Return the variables of a dashboard of one system."""
     return (Variable("source", f'mq_up{{system="{system}"}}', several=True), *extra)

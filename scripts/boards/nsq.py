@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from generate_alerts import AGE, LAG, merged
 
-from boards.model import Board, Panel, Query, Row, Variable, of_system, rate, worst
+from boards.model import Board, Panel, Query, Row, Variable, busiest, of_system, worst
 
 OF = 'system="nsq",source=~"$source",destination=~"$destination"'
 CHANNEL = "{{group}} of {{destination}}"
 AT = "{{group}} of {{destination}} at {{partition}}"
-
-
-def busiest(metric: str) -> str:
-    """Return the rates of the ten channels that moved most within the last hour."""
-    return f"{rate(metric, OF)} and topk(10, {merged(f'increase({metric}{{{OF}}}[1h] @ end())')})"
 
 
 BOARD = Board(
@@ -68,21 +63,21 @@ BOARD = Board(
             "line",
             "Published, the ten busiest channels",
             "How many messages a second come in?",
-            (Query(busiest("mq_subscription_produced_messages_total"), CHANNEL),),
+            (Query(busiest("mq_subscription_produced_messages_total", OF), CHANNEL),),
             unit="cps",
         ),
         Panel(
             "line",
             "Finished, the ten busiest channels",
             "How many messages a second are processed?",
-            (Query(busiest("mq_consumed_messages_total"), CHANNEL),),
+            (Query(busiest("mq_consumed_messages_total", OF), CHANNEL),),
             unit="cps",
         ),
         Panel(
             "line",
             "Requeued and timed out, the ten worst channels",
             "Which channels deliver messages again?",
-            (Query(busiest("mq_redelivered_messages_total"), CHANNEL),),
+            (Query(busiest("mq_redelivered_messages_total", OF), CHANNEL),),
             unit="cps",
         ),
         Panel(

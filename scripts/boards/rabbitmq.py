@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from generate_alerts import AGE, CONSUMERS, LAG, merged
 
-from boards.model import Board, Panel, Query, Row, Variable, of_system, rate, worst
+from boards.model import Board, Panel, Query, Row, Variable, busiest, of_system, worst
 
 OF = 'system="rabbitmq",source=~"$source",vhost=~"$vhost"'
 QUEUE = "{{destination}} {{group}} in {{vhost}}"
-
-
-def busiest(metric: str) -> str:
-    """Return the rates of the ten queues that moved most within the last hour."""
-    return f"{rate(metric, OF)} and topk(10, {merged(f'increase({metric}{{{OF}}}[1h] @ end())')})"
 
 
 BOARD = Board(
@@ -59,21 +54,21 @@ BOARD = Board(
             "line",
             "Published to the ten busiest queues",
             "How many messages a second come in?",
-            (Query(busiest("mq_subscription_produced_messages_total"), QUEUE),),
+            (Query(busiest("mq_subscription_produced_messages_total", OF), QUEUE),),
             unit="cps",
         ),
         Panel(
             "line",
             "Consumed from the ten busiest queues",
             "How many messages a second are processed?",
-            (Query(busiest("mq_consumed_messages_total"), QUEUE),),
+            (Query(busiest("mq_consumed_messages_total", OF), QUEUE),),
             unit="cps",
         ),
         Panel(
             "line",
             "Delivered again, the ten worst queues",
             "Of which queues are messages given back and delivered again?",
-            (Query(busiest("mq_redelivered_messages_total"), QUEUE),),
+            (Query(busiest("mq_redelivered_messages_total", OF), QUEUE),),
             unit="cps",
         ),
         Panel(

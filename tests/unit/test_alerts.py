@@ -656,6 +656,19 @@ def test_a_lag_says_numbers_and_cause(tmp_path: Path) -> None:
     said("MqLagHigh", page, 26, WHO, texts, tmp_path)
 
 
+def test_a_standstill_does_not_say_that_consumers_are_there_where_that_is_not_known(
+    tmp_path: Path,
+) -> None:
+    page = CASES["MqStalled, where nobody can say how many consumers there are"][0]
+    texts = {
+        "summary": "billing on orders (shop): nothing is processed, 100 messages wait",
+        "description": "100 messages wait, the oldest for 500ms. Nothing was processed for 10m 0s. "
+        "How many consumers there are is not known.",
+        "dashboard_url": LINK,
+    }
+    said("MqStalled", page, 30, WHO, texts, tmp_path)
+
+
 def test_an_age_says_numbers_and_cause(tmp_path: Path) -> None:
     page = Page({**CASES["MqResidenceTimeHigh"][0].series, CAUSE: always(1)})
     texts = {
