@@ -161,12 +161,15 @@ def _check(options: argparse.Namespace) -> int:
     from exporter.config import Log, load
     from exporter.daemon import collectors
     from exporter.model import CollectError, Finding, Until
+    from exporter.tables import idle_thresholds
     from exporter.top import printable
 
     config = load(options.config)
     logs.configure("console", "error")
     console = Console(soft_wrap=True)
     console.print(f"{options.config}: the config is valid", markup=False)
+    for note in idle_thresholds(config):
+        console.print(f"  note    {printable(note)}", markup=False)
     good = True
     make = collectors(Log(format="console", level="error"))
     for source in config.sources:

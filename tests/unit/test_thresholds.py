@@ -8,7 +8,7 @@ import pytest
 
 from exporter.analysis.thresholds import DEFAULTS, ThresholdLine, Thresholds, ThresholdTable
 from exporter.config import ConfigError, parse
-from exporter.tables import threshold_table
+from exporter.tables import idle_thresholds, threshold_table
 
 SOURCES = "sources: [{name: s, system: kafka, bootstrap_servers: 'k:9092'}]\n"
 
@@ -110,3 +110,39 @@ def test_a_wrong_line_is_refused_with_what_was_expected(line: str, message: str)
 def test_a_line_that_matches_everything_is_the_last(everything: str) -> None:
     with pytest.raises(ConfigError, match="line 1 of 2 has no match"):
         table(f"thresholds: [{everything}, {{match: {{group: a}}, lag_messages: 9}}]")
+
+
+SOURCES = """
+sources:
+  - {name: orders, system: kafka, bootstrap_servers: "k:9092"}
+  - {name: jobs, system: rabbitmq, management_url: "http://r:15672"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        (
+            "{match: {source: nosuch}, lag_seconds: 9s}",
+            "(source: nosuch): matches none of the sources",
+        ),
+        (
+            "{match: {system: kafak}, lag_seconds: 9s}",
+            "(system: kafak): matches none of the sources",
+        ),
+        ("{match: {system: kafka, source: jobs}, lag_seconds: 9s}", "matches none of the sources"),
+        ("{match: {group: a}}", "(group: a): sets nothing"),
+        ("{match: {group: a}, probe_seconds: 1s}", "(group: a): probe_seconds is a whole source's"),
+        ("{match: {group: b}, lag_seconds: 9s}", "an earlier line matches the same"),
+    ],
+)
+def test_a_line_without_effect_is_told_of(line: str, note: str) -> None:
+    first = "{match: {group: b}, lag_messages: 7}"
+    (found,) = idle_thresholds(parse(f"thresholds: [{first}, {line}]\n{SOURCES}", "test", {}))
+    assert found.startswith("thresholds[1] ")
+    assert note in found
+
+
+def test_a_table_in_which_every_line_counts_has_no_notes() -> None:
+    sources = SOURCES.replace("jobs,", "slow,")
+    assert idle_thresholds(parse(EXAMPLE + sources, "test", {})) == []
