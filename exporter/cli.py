@@ -1,4 +1,4 @@
-"""The command: run, once, check, health, demo, top.
+"""The command: run, once, check, health, demo, load, top.
 
 Each command imports what it needs when it runs: a daemon should not carry the libraries of a terminal.
 """
@@ -19,8 +19,11 @@ from exporter import __version__
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from exporter.load import Result
     from exporter.model import Finding
 
+WIDE = 120
+"""Characters of a table that has to be wide."""
 FAILED, MISUSED = 1, 2
 """Exit codes: a source or the address could not be used; the command or the config is wrong."""
 
@@ -38,6 +41,14 @@ the first config:
     - name: orders
       system: kafka
       bootstrap_servers: localhost:9092
+"""
+
+
+LOAD_EXAMPLES = """\
+a step is: rate=MESSAGES_A_SECOND for=DURATION size=BYTES consumers=NUMBER takes=MESSAGES_A_SECOND_EACH fails=PART
+  mq-lag-exporter load kafka localhost:9092 --steps "rate=100 for=30s; rate=1000; rate=100"
+  mq-lag-exporter load rabbitmq amqp://guest:guest@localhost:5672 --steps "rate=200 takes=50 consumers=4 for=1m; consumers=1"
+  mq-lag-exporter load nsq http://localhost:4151 --steps "rate=500 size=10kB fails=5% for=2m" --json
 """
 
 
@@ -104,6 +115,36 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--listen", default="127.0.0.1:9877", metavar="HOST:PORT")
     demo.add_argument("--seconds", type=float, help="end by itself after so long")
     demo.set_defaults(command=_demo)
+
+    load = commands.add_parser(
+        "load",
+        help="put a workload on a broker, step by step, and report latencies",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Sends messages to one destination and reads them again: rate, size, consumers and failures go by steps.",
+        epilog=LOAD_EXAMPLES,
+    )
+    load.add_argument("system", choices=("kafka", "rabbitmq", "nsq"))
+    load.add_argument(
+        "address",
+        metavar="ADDRESS",
+        help="HOST:PORT of Kafka, amqp://… , or http://HOST:4151 of an nsqd",
+    )
+    load.add_argument(
+        "--destination",
+        default="load",
+        metavar="NAME",
+        help="topic or queue, made if it is not there",
+    )
+    load.add_argument(
+        "--group", default="load-readers", metavar="NAME", help="consumer group or channel"
+    )
+    load.add_argument(
+        "--steps",
+        default="rate=100 for=30s",
+        help="steps apart by ';', or @FILE with one a line; each goes on from the one before",
+    )
+    load.add_argument("--json", action="store_true", help="print a line of JSON for each step")
+    load.set_defaults(command=_load)
 
     top = commands.add_parser("top", help="show a live table of subscriptions")
     top.add_argument("url", nargs="?", default="http://127.0.0.1:9877", metavar="URL")
@@ -222,6 +263,49 @@ def _demo(options: argparse.Namespace) -> int:
     from exporter.demo import run_demo
 
     return run_demo(listen=options.listen, seconds=options.seconds, console=Console())
+
+
+def _load(options: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from exporter.load import Load, LoadError, StepError, parse_steps, place_of
+    from exporter.load.report import report
+
+    text = options.steps
+    try:
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        steps = parse_steps(text)
+    except (StepError, OSError, UnicodeDecodeError) as error:
+        print(error, file=sys.stderr)
+        return MISUSED
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    load = Load(place_of(options.system, options.address, options.destination, options.group))
+    results = []
+
+    def told(result: Result) -> None:
+        results.append(result)
+        if options.json:
+            print(json.dumps({**asdict(result), "error_rate": result.error_rate}), flush=True)
+        else:
+            console.print(f"step {len(results)} of {len(steps)} is over", style="dim")
+
+    console = Console(stderr=True)
+    try:
+        load.run(steps, stop, told)
+    except LoadError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    if not options.json:
+        shown = Console()
+        shown.width = max(shown.width, WIDE)
+        shown.print(report(results))
+    return 0
 
 
 def _top(options: argparse.Namespace) -> int:

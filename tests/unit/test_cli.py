@@ -27,7 +27,7 @@ from tests.support.exporter import Exporter, kafka_source
 from tests.support.ports import PortBlock
 from tests.support.waiting import wait_until
 
-COMMANDS = ("run", "once", "check", "health", "demo", "top")
+COMMANDS = ("run", "once", "check", "health", "demo", "load", "top")
 FAILED, MISUSED = 1, 2
 BOUND_SECONDS = 30.0
 """For what has deadlines of 1 s, on a machine that is busy."""

@@ -73,6 +73,14 @@ class NsqConnection:
         """Say that a message is done; nsqd does not answer."""
         self._command(f"FIN {message[ID].decode()}\n", deadline)
 
+    def pause(self, deadline: Deadline) -> None:
+        """Want no more messages; some may be on their way."""
+        self._command("RDY 0\n", deadline)
+
+    def requeue(self, message: bytes, deadline: Deadline) -> None:
+        """Give a message back, to be delivered again at once; nsqd does not answer."""
+        self._command(f"REQ {message[ID].decode()} 0\n", deadline)
+
     def frame(self, deadline: Deadline) -> Frame | None:
         """Return the next frame that is no heartbeat; None if none comes in time. Raises `OSError`."""
         while True:

@@ -1,0 +1,9 @@
+"""A workload in steps for pressure tests and demos: messages of a known age, and consumers as slow and as faulty as wanted."""
+
+from exporter.load.clients import LoadError, Place
+from exporter.load.places import place_of
+from exporter.load.running import Load
+from exporter.load.steps import Step, StepError, parse_steps
+from exporter.load.tally import Result
+
+__all__ = ["Load", "LoadError", "Place", "Result", "Step", "StepError", "parse_steps", "place_of"]

@@ -1,0 +1,108 @@
+"""A workload on a Kafka topic."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from exporter.load.clients import LoadError, Sender, Taken, Taker
+
+QUIET = logging.Logger("load", logging.CRITICAL)  # noqa: LOG001 - not shared, so not leaked
+PATIENCE = 10.0
+PARTITIONS = 4
+"""At least."""
+
+
+class KafkaPlace:
+    """A topic and a group."""
+
+    def __init__(self, address: str, topic: str, group: str) -> None:
+        self._settings: dict[str, Any] = {"bootstrap.servers": address, "logger": QUIET}
+        self._topic = topic
+        self._group = group
+
+    def prepare(self, consumers: int) -> None:
+        """Make the topic, unless it is there."""
+        admin = AdminClient(self._settings)
+        topic = NewTopic(self._topic, max(consumers, PARTITIONS), 1)
+        try:
+            made = admin.create_topics([topic], request_timeout=PATIENCE)[self._topic]
+            made.result(2 * PATIENCE)
+        except KafkaException as error:
+            found = error.args[0]
+            if found.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise LoadError(f"the topic {self._topic!r} can't be made: {found.str()}") from None
+        except TimeoutError:
+            raise LoadError("no broker answers; check the address") from None
+
+    def sender(self) -> Sender:
+        """Connect a producer."""
+        return _KafkaSender(self._settings, self._topic)
+
+    def taker(self) -> Taker:
+        """Join the group."""
+        return _KafkaTaker(self._settings, self._topic, self._group)
+
+
+class _KafkaSender:
+    def __init__(self, settings: dict[str, Any], topic: str) -> None:
+        self._producer = Producer({**settings, "linger.ms": 5, "message.timeout.ms": 10_000})
+        self._topic = topic
+        self._refused = 0
+
+    def send(self, bodies: Sequence[bytes]) -> int:
+        for body in bodies:
+            while True:
+                try:
+                    self._producer.produce(self._topic, body, on_delivery=self._delivered)
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        self._producer.poll(0)
+        return self._told()
+
+    def close(self) -> int:
+        left = self._producer.flush(PATIENCE)
+        return self._told() + left
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        self._refused += error is not None
+
+    def _told(self) -> int:
+        refused, self._refused = self._refused, 0
+        return refused
+
+
+class _KafkaTaker:
+    def __init__(self, settings: dict[str, Any], topic: str, group: str) -> None:
+        self._consumer = Consumer(
+            {
+                **settings,
+                "group.id": group,
+                "auto.offset.reset": "earliest",
+                "enable.auto.offset.store": False,
+                "auto.commit.interval.ms": 500,
+                "topic.metadata.refresh.interval.ms": 2_000,
+            }
+        )
+        self._consumer.subscribe([topic])
+
+    def take(self, seconds: float) -> Taken | None:
+        message = self._consumer.poll(seconds)
+        if message is None or message.error() is not None:
+            return None
+        return Taken(message.value() or b"", message)
+
+    def finish(self, taken: Taken) -> None:
+        self._consumer.store_offsets(message=taken.handle)
+
+    def give_back(self, taken: Taken) -> None:
+        message = taken.handle
+        self._consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
+
+    def close(self) -> None:
+        self._consumer.close()

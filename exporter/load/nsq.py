@@ -1,0 +1,101 @@
+"""A workload on a topic of an nsqd and a channel of it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from exporter.collectors.nsq.protocol import MESSAGE, MESSAGE_HEAD, NsqConnection
+from exporter.load.clients import LoadError, Sender, Taken, Taker
+from exporter.model import CollectError, Until
+
+PATIENCE = 10.0
+QUIET_SECONDS = 0.1
+SIZE = struct.Struct(">i")
+
+
+class NsqPlace:
+    """A topic and a channel of one nsqd, which is named by the address of its HTTP port."""
+
+    def __init__(self, address: str, topic: str, channel: str) -> None:
+        self._url = address.rstrip("/")
+        self._topic = topic
+        self._channel = channel
+        self._tcp = ("", 0)
+
+    def prepare(self, consumers: int) -> None:
+        """Make topic and channel."""
+        del consumers
+        names = f"topic={quote(self._topic)}"
+        try:
+            found = requests.get(f"{self._url}/info", timeout=PATIENCE)
+            found.raise_for_status()
+            self._tcp = (urlsplit(self._url).hostname or "", int(found.json()["tcp_port"]))
+            for path in (
+                f"topic/create?{names}",
+                f"channel/create?{names}&channel={quote(self._channel)}",
+            ):
+                requests.post(f"{self._url}/{path}", timeout=PATIENCE).raise_for_status()
+        except (requests.RequestException, KeyError, ValueError) as error:
+            raise LoadError(
+                f"nsqd can't be used ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
+            ) from None
+
+    def sender(self) -> Sender:
+        """Connect a publisher."""
+        return _NsqSender(self._url, self._topic)
+
+    def taker(self) -> Taker:
+        """Connect a consumer."""
+        return _NsqTaker(self._tcp, self._topic, self._channel)
+
+
+class _NsqSender:
+    def __init__(self, url: str, topic: str) -> None:
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._address = f"{url}/mpub?topic={quote(topic)}&binary=true"
+
+    def send(self, bodies: Sequence[bytes]) -> int:
+        parts = [SIZE.pack(len(bodies))]
+        for body in bodies:
+            parts += (SIZE.pack(len(body)), body)
+        answer = self._session.post(self._address, b"".join(parts), timeout=PATIENCE)
+        return 0 if answer.ok else len(bodies)
+
+    def close(self) -> int:
+        self._session.close()
+        return 0
+
+
+class _NsqTaker:
+    def __init__(self, address: tuple[str, int], topic: str, channel: str) -> None:
+        self._connection = NsqConnection(address, Until(PATIENCE))
+        self._connection.subscribe(topic, channel, Until(PATIENCE))
+
+    def take(self, seconds: float) -> Taken | None:
+        frame = self._connection.frame(Until(seconds))
+        if frame is None:
+            return None
+        if frame.kind != MESSAGE:
+            raise CollectError("invalid", f"nsqd says {frame.data[:80]!r}")
+        return Taken(frame.data[MESSAGE_HEAD:], frame.data)
+
+    def finish(self, taken: Taken) -> None:
+        self._connection.finish(taken.handle, Until(PATIENCE))
+
+    def give_back(self, taken: Taken) -> None:
+        self._connection.requeue(taken.handle, Until(PATIENCE))
+
+    def close(self) -> None:
+        # What is in flight to who leaves is delivered again only when it times out, a minute later; so it is given back.
+        try:
+            self._connection.pause(Until(PATIENCE))
+            while (frame := self._connection.frame(Until(QUIET_SECONDS))) is not None:
+                if frame.kind == MESSAGE:
+                    self._connection.requeue(frame.data, Until(PATIENCE))
+        finally:
+            self._connection.close()

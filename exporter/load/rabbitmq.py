@@ -1,0 +1,92 @@
+"""A workload on a RabbitMQ queue."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import pika
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from exporter.load.clients import LoadError, Sender, Taken, Taker
+
+PREFETCH = 20
+
+
+class RabbitPlace:
+    """A queue of the default exchange."""
+
+    def __init__(self, address: str, queue: str) -> None:
+        self._address = address
+        self._queue = queue
+
+    def prepare(self, consumers: int) -> None:
+        """Make the queue, unless it is there in whatever kind."""
+        del consumers
+        try:
+            connection = pika.BlockingConnection(pika.URLParameters(self._address))
+        except (AMQPError, OSError, ValueError, IndexError) as error:
+            raise LoadError(
+                f"RabbitMQ can't be reached ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"
+            ) from None
+        try:
+            try:
+                connection.channel().queue_declare(self._queue, passive=True)
+            except ChannelClosedByBroker:
+                connection.channel().queue_declare(self._queue, durable=True)
+        except AMQPError as error:
+            raise LoadError(f"the queue {self._queue!r} can't be made: {error}") from None
+        finally:
+            connection.close()
+
+    def sender(self) -> Sender:
+        """Connect a publisher."""
+        return _RabbitSender(self._address, self._queue)
+
+    def taker(self) -> Taker:
+        """Connect a consumer."""
+        return _RabbitTaker(self._address, self._queue)
+
+
+class _RabbitSender:
+    def __init__(self, address: str, queue: str) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(address))
+        self._channel = self._connection.channel()
+        self._queue = queue
+
+    def send(self, bodies: Sequence[bytes]) -> int:
+        for body in bodies:
+            self._channel.basic_publish("", self._queue, body)
+        self._connection.process_data_events(0)
+        return 0
+
+    def close(self) -> int:
+        self._connection.close()
+        return 0
+
+
+class _RabbitTaker:
+    def __init__(self, address: str, queue: str) -> None:
+        self._connection = pika.BlockingConnection(pika.URLParameters(address))
+        self._channel = self._connection.channel()
+        self._channel.basic_qos(prefetch_count=PREFETCH)
+        self._waiting: deque[Taken] = deque()
+        self._channel.basic_consume(queue, self._delivered)
+
+    def take(self, seconds: float) -> Taken | None:
+        if not self._waiting:
+            self._connection.process_data_events(seconds)
+        return self._waiting.popleft() if self._waiting else None
+
+    def finish(self, taken: Taken) -> None:
+        self._channel.basic_ack(taken.handle)
+
+    def give_back(self, taken: Taken) -> None:
+        self._channel.basic_nack(taken.handle, requeue=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _delivered(self, _: Any, method: Any, __: Any, body: bytes) -> None:
+        self._waiting.append(Taken(body, method.delivery_tag))

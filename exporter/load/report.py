@@ -1,0 +1,41 @@
+"""The figures of a workload as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from exporter.load.steps import Step
+from exporter.load.tally import Result
+from exporter.readable import number
+
+
+def report(results: Sequence[Result]) -> Table:
+    """Return a row for each step: what was wanted, what came of it, and how long messages took from sending to processed."""
+    table = Table()
+    table.add_column("step", no_wrap=True)
+    for name in ("sent/s", "processed/s", "errors", "mean", "p50", "p95", "p99", "max"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for result in results:
+        seconds = max(result.seconds, 1e-9)
+        latencies = (result.mean, result.p50, result.p95, result.p99, result.longest)
+        table.add_row(
+            _said(result.step),
+            number(result.sent / seconds, 1),
+            number(result.processed / seconds, 1),
+            f"{result.error_rate:.1%}",
+            *("-" if each is None else _time(each) for each in latencies),
+        )
+    return table
+
+
+def _said(step: Step) -> str:
+    who = "1 consumer" if step.consumers == 1 else f"{step.consumers} consumers"
+    takes = "" if step.takes is None else f" at {step.takes:g}/s"
+    fails = f", {step.fails:.0%} fail" if step.fails else ""
+    return f"{step.rate:g}/s of {step.size:,} B, {who}{takes}{fails}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1_000:,.1f} ms" if seconds < 1 else f"{seconds:,.1f} s"

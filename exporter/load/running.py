@@ -1,0 +1,160 @@
+"""Runs a workload step by step."""
+
+from __future__ import annotations
+
+import random
+import struct
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from confluent_kafka import KafkaException
+from pika.exceptions import AMQPError
+from requests import RequestException
+
+from exporter.load.clients import Place, Sender, Taker
+from exporter.load.steps import Step
+from exporter.load.tally import Result, Tally
+from exporter.model import CollectError
+
+TICK = 0.05
+MOST_AT_ONCE = 5_000
+"""Messages that are sent in one go; what a broker can't take in time is not made up for for ever."""
+RETRY_SECONDS = 0.5
+JOIN_SECONDS = 15.0
+SENT_AT = struct.Struct(">d")
+BROKEN = (KafkaException, AMQPError, RequestException, CollectError, OSError)
+"""What a client raises when its broker is gone."""
+
+
+class Load:
+    """One sender, and as many takers as the step wants, each in a thread."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._step = Step()
+        self._tally = Tally()
+        self._turn = threading.Lock()
+        """Held where something is counted, so that nothing is counted in a step that is over."""
+        self._began = 0.0
+        self._takers: list[tuple[threading.Thread, threading.Event]] = []
+
+    def run(
+        self, steps: Sequence[Step], stop: threading.Event, told: Callable[[Result], object]
+    ) -> None:
+        """Run the steps, and tell the result of each. Ends early when told to `stop`. Raises `LoadError`."""
+        self._place.prepare(max(step.consumers for step in steps))
+        end = threading.Event()
+        sender = threading.Thread(target=self._send, args=(end,), daemon=True)
+        self._turn_to(steps[0])
+        sender.start()
+        try:
+            for number, step in enumerate(steps):
+                if number:
+                    self._adjust(min(len(self._takers), step.consumers))
+                    told(self._turn_to(step))
+                self._adjust(step.consumers)
+                if stop.wait(step.seconds):
+                    break
+        finally:
+            end.set()
+            sender.join(JOIN_SECONDS)
+            self._adjust(0)
+        told(self._turn_to(self._step))
+
+    def _turn_to(self, step: Step) -> Result:
+        """Begin a step; return the result of the one before."""
+        with self._turn:
+            now = time.monotonic()
+            result = self._tally.result(self._step, now - self._began)
+            self._step, self._tally, self._began = step, Tally(), now
+        return result
+
+    def _count(self, **more: int) -> None:
+        with self._turn:
+            self._tally.count(**more)
+
+    def _done(self, latency: float) -> None:
+        with self._turn:
+            self._tally.done(latency)
+
+    def _adjust(self, consumers: int) -> None:
+        while len(self._takers) < consumers:
+            end = threading.Event()
+            thread = threading.Thread(target=self._take_until, args=(end,), daemon=True)
+            self._takers.append((thread, end))
+            thread.start()
+        gone = self._takers[consumers:]
+        del self._takers[consumers:]
+        for _, end in gone:
+            end.set()
+        for thread, _ in gone:
+            thread.join(JOIN_SECONDS)
+
+    def _send(self, end: threading.Event) -> None:
+        sender: Sender | None = None
+        owed, before = 0.0, time.monotonic()
+        while not end.wait(TICK):
+            step, now = self._step, time.monotonic()
+            owed = min(owed + step.rate * (now - before), MOST_AT_ONCE)
+            before = now
+            count = int(owed)
+            owed -= count
+            if not count:
+                continue
+            padding = random.randbytes(step.size - SENT_AT.size)  # noqa: S311 - a load, no secret
+            bodies = [SENT_AT.pack(time.time()) + padding for _ in range(count)]
+            try:
+                sender = sender or self._place.sender()
+                refused = sender.send(bodies)
+            except BROKEN:
+                if sender is not None:
+                    with suppress(*BROKEN):
+                        sender.close()
+                sender = None
+                self._count(refused=count)
+                end.wait(RETRY_SECONDS)
+            else:
+                self._count(sent=count - refused, refused=refused)
+        if sender is not None:
+            try:
+                self._count(refused=sender.close())
+            except BROKEN:
+                self._count(errors=1)
+
+    def _take_until(self, end: threading.Event) -> None:
+        while not end.is_set():
+            try:
+                taker = self._place.taker()
+            except BROKEN:
+                self._count(errors=1)
+                end.wait(RETRY_SECONDS)
+                continue
+            try:
+                self._take(taker, end)
+            except BROKEN:
+                self._count(errors=1)
+                end.wait(RETRY_SECONDS)
+            finally:
+                with suppress(*BROKEN):
+                    taker.close()
+
+    def _take(self, taker: Taker, end: threading.Event) -> None:
+        due = time.monotonic()
+        while not end.is_set():
+            step = self._step
+            taken = taker.take(4 * TICK)
+            if taken is None:
+                continue
+            if step.takes:
+                due = max(due + 1.0 / step.takes, time.monotonic() - 1.0)
+                end.wait(max(due - time.monotonic(), 0.0))
+            if random.random() < step.fails:  # noqa: S311 - chance
+                taker.give_back(taken)
+                self._count(given_back=1)
+                continue
+            taker.finish(taken)
+            if len(taken.body) >= SENT_AT.size:
+                (sent_at,) = SENT_AT.unpack_from(taken.body)
+                self._done(max(time.time() - sent_at, 0.0))

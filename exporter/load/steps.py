@@ -1,0 +1,128 @@
+"""The steps of a workload, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from exporter.config.types import seconds
+
+EXAMPLE = "rate=100 for=30s; rate=500 consumers=4 takes=100 size=10kB fails=5%"
+SIZES = {"MB": 1_000_000, "kB": 1_000, "B": 1}
+LEAST_SIZE = 8
+"""Bytes of a message, in which the moment stands at which it was sent."""
+MOST_SIZE = 1_000_000
+MOST_CONSUMERS = 1_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what comes in, and who takes it."""
+
+    rate: float = 100.0
+    """Messages a second."""
+    seconds: float = 30.0
+    size: int = 100
+    """Bytes a message."""
+    consumers: int = 1
+    takes: float | None = None
+    """Messages a second that each consumer can process; None is as many as there are."""
+    fails: float = 0.0
+    """Part of the deliveries that a consumer gives back."""
+
+
+class StepError(ValueError):
+    """A step that can't be, and what is expected."""
+
+
+def parse_steps(text: str) -> list[Step]:
+    """Return the steps of a text such as `EXAMPLE`: what a step does not say is as in the one before.
+
+    Raises `StepError`.
+    """
+    steps: list[Step] = []
+    step = Step()
+    for number, part in enumerate(text.replace("\n", ";").split(";"), 1):
+        words = part.split()
+        if not words:
+            continue
+        for word in words:
+            step = _changed(step, word, f"step {number}: {word}")
+        steps.append(step)
+    if not steps:
+        raise StepError(f"no step; write some, such as: {EXAMPLE}")
+    return steps
+
+
+def _changed(step: Step, word: str, where: str) -> Step:
+    key, sign, value = word.partition("=")
+    if not sign or key not in FIELDS:
+        raise StepError(f"{where}: expected one of {', '.join(f'{name}=' for name in FIELDS)}")
+    name, read = FIELDS[key]
+    try:
+        changed: dict[str, Any] = {name: read(value)}
+    except PydanticCustomError as error:
+        raise StepError(f"{where}: {error.message()}") from None
+    except ValueError as error:
+        raise StepError(f"{where}: {error}") from None
+    return replace(step, **changed)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1_000_000:  # noqa: PLR2004 - a second
+        raise ValueError("expected a number of messages a second, at most a million")
+    return value
+
+
+def _taken(text: str) -> float | None:
+    if text == "all":
+        return None
+    found = _number(text)
+    if not found:
+        raise ValueError("expected more than 0, or all; for nobody who reads, write consumers=0")
+    return found
+
+
+def _consumers(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= MOST_CONSUMERS):
+        raise ValueError(f"expected a whole number up to {MOST_CONSUMERS}")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    for unit, factor in SIZES.items():
+        digits = text.removesuffix(unit)
+        if digits != text and digits.isascii() and digits.isdecimal():
+            found = int(digits) * factor
+            if LEAST_SIZE <= found <= MOST_SIZE:
+                return found
+    raise ValueError(f"expected a size from {LEAST_SIZE}B to 1MB, such as 100B or 10kB")
+
+
+def _part(text: str) -> float:
+    digits = text.removesuffix("%")
+    try:
+        found = float(digits) / 100 if digits != text else float(digits)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise ValueError("expected a part of the deliveries, such as 5%")
+    return found
+
+
+FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "rate": ("rate", _number),
+    "for": ("seconds", seconds),
+    "size": ("size", _size),
+    "consumers": ("consumers", _consumers),
+    "takes": ("takes", _taken),
+    "fails": ("fails", _part),
+}
+"""How a step is written: key to field, and what reads the value."""

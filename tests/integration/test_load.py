@@ -1,0 +1,140 @@
+"""The workload in steps, on real brokers: what it reports is what the brokers have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from exporter.load import Load, LoadError, Result, parse_steps, place_of
+from tests.support import nsq_data, rabbit_data
+from tests.support.kafka import Kafka
+from tests.support.kafka_data import committed_offsets, end_offsets
+from tests.support.nsq import NsqCluster
+from tests.support.rabbitmq import RabbitCluster
+from tests.support.waiting import wait_until
+
+STEPS = "rate=100 for=5s; fails=30%; fails=0 consumers=0 for=3s; consumers=2 rate=0 for=6s"
+
+
+def played(system: str, address: str, name: str, steps: str = STEPS) -> list[Result]:
+    results: list[Result] = []
+    place = place_of(system, address, name, "readers")
+    Load(place).run(parse_steps(steps), threading.Event(), results.append)
+    return results
+
+
+def hold(results: list[Result]) -> int:
+    """Hold the figures against what was wanted; returns how many messages were sent."""
+    steady, failing, unread, catching_up = results
+    sent = sum(result.sent for result in results)
+    assert sum(result.processed for result in results) == sent
+    assert sum(result.refused + result.errors for result in results) == 0
+    assert steady.sent > 0
+    assert steady.given_back == 0
+    assert failing.given_back > 0
+    assert failing.error_rate == pytest.approx(0.3, abs=0.12)
+    assert unread.processed == 0
+    assert unread.mean is None
+    assert catching_up.sent == 0
+    assert catching_up.mean is not None
+    assert catching_up.mean > 1.0
+    for result in (steady, catching_up):
+        assert (
+            0 < (result.p50 or 0) <= (result.p95 or 0) <= (result.p99 or 0) <= (result.longest or 0)
+        )
+    return sent
+
+
+def test_a_workload_on_kafka(kafka: Kafka) -> None:
+    # A member that joins waits for the group's first rebalance, and one that is gone for the next: longer steps.
+    steps = STEPS.replace("for=5s", "for=15s").replace("for=6s", "for=20s")
+    sent = hold(played("kafka", kafka.bootstrap, "load-kafka", steps))
+    ends = end_offsets(kafka.bootstrap, [("load-kafka", partition) for partition in range(4)])
+    assert sum(ends.values()) == sent
+    committed = committed_offsets(kafka.bootstrap, "readers")
+    assert {key: value for key, value in committed.items() if value} == {
+        key: value for key, value in ends.items() if value
+    }
+
+
+def test_a_workload_on_rabbitmq(rabbitmq: RabbitCluster) -> None:
+    url = rabbitmq.amqp_url()
+    hold(played("rabbitmq", url, "load-rabbit"))
+    assert rabbit_data.ready_count(url, "load-rabbit") == 0
+
+
+def test_a_workload_on_nsq(nsq: NsqCluster) -> None:
+    sent = hold(played("nsq", nsq.http_url(), "load-nsq"))
+    assert nsq_data.topic_stats(nsq.http_url(), "load-nsq")["message_count"] == sent
+
+
+def test_it_goes_on_behind_a_broker_that_was_killed(nsq: NsqCluster) -> None:
+    results: list[Result] = []
+    place = place_of("nsq", nsq.http_url(), "load-killed", "readers")
+    load, stop = Load(place), threading.Event()
+    steps = parse_steps("rate=50 for=4s; for=6s; for=20s")
+    thread = threading.Thread(target=load.run, args=(steps, stop, results.append))
+    thread.start()
+    wait_until(lambda: len(results) == 1, "a healthy step")
+    nsq.kill("nsqd-0")
+    wait_until(lambda: len(results) == 2, "a step without a broker")
+    nsq.restart("nsqd-0")
+    thread.join(120)
+    assert not thread.is_alive()
+    healthy, dead, back = results
+    assert healthy.error_rate == 0
+    assert dead.refused > 0
+    assert dead.errors > 0
+    assert back.processed > 0
+
+
+@pytest.mark.parametrize(
+    ("system", "address", "words"),
+    [
+        ("kafka", "127.0.0.1:1", "check the address|can't be made"),
+        ("rabbitmq", "amqp://guest:secret@127.0.0.1:1", "RabbitMQ can't be reached"),
+        ("rabbitmq", "nonsense", "RabbitMQ can't be reached"),
+        ("nsq", "http://127.0.0.1:1", "nsqd can't be used"),
+        ("nsq", "nonsense", "nsqd can't be used"),
+    ],
+)
+def test_an_address_that_is_wrong_is_told_of(system: str, address: str, words: str) -> None:
+    with pytest.raises(LoadError, match=words) as caught:
+        played(system, address, "x")
+    assert "secret" not in str(caught.value)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "exporter", "load", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_command_tells_a_table_or_a_line_a_step(nsq: NsqCluster, tmp_path: Path) -> None:
+    told = command("nsq", nsq.http_url(), "--steps", "rate=50 for=2s; fails=50%", "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    first, second = map(json.loads, told.stdout.splitlines())
+    assert first["error_rate"] == 0
+    assert 0.2 < second["error_rate"] < 0.8
+    assert first["step"]["rate"] == 50
+    steps = tmp_path / "steps"
+    steps.write_text("rate=50 for=1s\nconsumers=2\n")
+    table = command("nsq", nsq.http_url(), "--steps", f"@{steps}")
+    assert table.returncode == 0
+    assert "50/s of 100 B, 1 consumer" in table.stdout
+    assert "50/s of 100 B, 2 consumers" in table.stdout
+
+
+def test_the_command_refuses_what_makes_no_sense(tmp_path: Path) -> None:
+    wrong = command("nsq", "http://127.0.0.1:1", "--steps", "speed=9")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("step 1: speed=9: expected one of rate=")
+    missing = command("nsq", "http://127.0.0.1:1", "--steps", f"@{tmp_path / 'none'}")
+    assert missing.returncode == 2
+    unreachable = command("nsq", "http://127.0.0.1:1")
+    assert unreachable.returncode == 1
+    assert "nsqd can't be used" in unreachable.stderr
