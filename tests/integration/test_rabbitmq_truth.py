@@ -568,7 +568,11 @@ def test_a_wrong_password_and_a_wrong_address(rabbitmq: RabbitCluster, tmp_path:
         exporter.wait(
             lambda p: p.value("mq_probe_messages_total", source="wrong", result="failed"), "a probe"
         )
-        shown = exporter.log() + exporter.get("/").text + exporter.get("/metrics").text
+        shown = (
+            exporter.log()
+            + exporter.get("/api/v1/subscriptions").text
+            + exporter.get("/metrics").text
+        )
         assert "not-the-password" not in shown
         assert "check username and password" in shown
 
