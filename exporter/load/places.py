@@ -7,13 +7,6 @@ from exporter.load.kafka import KafkaPlace
 from exporter.load.nsq import NsqPlace
 from exporter.load.rabbitmq import RabbitPlace
 
-ADDRESSES = {
-    "kafka": "localhost:9092",
-    "rabbitmq": "amqp://guest:guest@localhost:5672",
-    "nsq": "http://localhost:4151",
-}
-"""What an address looks like, by system."""
-
 
 def place_of(system: str, address: str, destination: str, group: str) -> Place:
     """Return the place; nothing is connected yet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -18,6 +17,7 @@ from grafana_foundation_sdk.builders import dashboard as boards
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from boards.model import LINKS, Board, Kind, Panel, Query, Row, Variable
@@ -213,14 +213,8 @@ def _heat(panel: Panel) -> heatmap.Panel:
         .unit("short")
         .calculate(False)  # noqa: FBT003
         .y_axis(heatmap.YAxisConfig().unit(panel.unit))
-        .color(heatmap.HeatmapColorOptions().scheme("Blues").mode(_scheme()))
+        .color(heatmap.HeatmapColorOptions().scheme("Blues").mode(HeatmapColorMode.SCHEME))
     )
-
-
-def _scheme() -> Any:
-    from grafana_foundation_sdk.models.heatmap import HeatmapColorMode  # noqa: PLC0415
-
-    return HeatmapColorMode.SCHEME
 
 
 def _states(panel: Panel) -> statetimeline.Panel:
@@ -240,8 +234,3 @@ def _states(panel: Panel) -> statetimeline.Panel:
 
 def _values(values: dict[str, Any]) -> list[models.DynamicConfigValue]:
     return [models.DynamicConfigValue(id_val=key, value=value) for key, value in values.items()]
-
-
-def variables_of(expr: str) -> set[str]:
-    """Return the names of the variables in an expression, Grafana's own left out."""
-    return {name for name in re.findall(r"\$\{?([a-z_]+)", expr) if not name.startswith("__")}

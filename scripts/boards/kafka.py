@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generate_alerts import LAG, LOSS, merged
 
-from boards.model import Board, Panel, Query, Row, Variable, of_system, rate, worst
+from boards.model import Board, Panel, Query, Row, Variable, events, of_system, rate, worst
 
 OF = 'system="kafka",source=~"$source"'
 GROUP = f'{OF},group=~"$group"'
@@ -61,8 +61,7 @@ BOARD = Board(
             "Which groups rebalance again and again? Consumers stop at each.",
             (
                 Query(
-                    f"{merged(f'increase(mq_group_rebalances_total{{{GROUP}}}[10m])')} and "
-                    f"topk(10, {merged(f'increase(mq_group_rebalances_total{{{GROUP}}}[1h] @ end())')})",
+                    events("mq_group_rebalances_total", GROUP, "10m"),
                     NAME,
                 ),
             ),
@@ -107,8 +106,7 @@ BOARD = Board(
             "Of which groups were messages deleted before they were read?",
             (
                 Query(
-                    f"{merged(f'increase(mq_messages_lost_total{{{GROUP}}}[1h])')} and "
-                    f"topk(10, {merged(f'increase(mq_messages_lost_total{{{GROUP}}}[1h] @ end())')})",
+                    events("mq_messages_lost_total", GROUP),
                     WHO,
                 ),
             ),
@@ -119,8 +117,7 @@ BOARD = Board(
             "Which groups read something again?",
             (
                 Query(
-                    f"{merged(f'increase(mq_offset_rewinds_total{{{GROUP}}}[1h])')} and "
-                    f"topk(10, {merged(f'increase(mq_offset_rewinds_total{{{GROUP}}}[1h] @ end())')})",
+                    events("mq_offset_rewinds_total", GROUP),
                     WHO,
                 ),
             ),

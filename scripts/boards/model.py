@@ -39,9 +39,8 @@ class Panel:
     height: int = 8
     may_be_empty: str = ""
     """When there is nothing to show: what has to have happened."""
-    good: str = "0"
-    """In a stat: green up to this; red from `bad` on, where it is given."""
     bad: float | None = None
+    """In a stat: red from this on, green below, where it is given."""
     words: bool = False
     """Whether a stat shows the series' name instead of its value."""
     hides: tuple[str, ...] = ()
@@ -77,11 +76,6 @@ class Board:
     variables: tuple[Variable, ...]
     content: tuple[Row | Panel, ...]
 
-    @property
-    def panels(self) -> tuple[Panel, ...]:
-        """The panels alone."""
-        return tuple(each for each in self.content if isinstance(each, Panel))
-
 
 SYSTEM = Variable("system", "mq_up", several=True)
 SOURCE = Variable("source", 'mq_up{system=~"$system"}', several=True)
@@ -110,8 +104,18 @@ def rate(metric: str, matchers: str, by: str = "") -> str:
 
 def busiest(metric: str, matchers: str) -> str:
     """Return the rates of the ten series of a counter that moved most within the last hour of what is looked at."""
+    return f"{rate(metric, matchers)} and {_most(metric, matchers)}"
+
+
+def events(metric: str, matchers: str, window: str = "1h") -> str:
+    """Return how many events a counter counted within a window, of the same ten."""
+    counted = merged(f"increase({metric}{{{matchers}}}[{window}])")
+    return f"{counted} and {_most(metric, matchers)}"
+
+
+def _most(metric: str, matchers: str) -> str:
     moved = merged(f"increase({metric}{{{matchers}}}[1h] @ end())")
-    return f"{rate(metric, matchers)} and topk(10, {moved})"
+    return f"topk(10, {moved})"
 
 
 def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, ...]:
