@@ -13,13 +13,17 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo test lint format generate pictures bench bench-queues soak quiet lock clean
+.PHONY: help demo stack test lint format generate pictures bench bench-queues soak quiet lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## Run the exporter against brokers of its own, and show what it sees
 	@trap : INT; PATH="$$PATH:$(firstword $(wildcard $(CURDIR)/.cache/nsq-*))" $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
+
+stack: $(DEV) ## Run docker-compose.yml without containers: brokers, workload, exporter, Prometheus, Alertmanager (no Grafana)
+	@scripts/install-test-tools
+	@trap : INT; $(PY) scripts/stack.py
 
 test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
@@ -32,6 +36,7 @@ lint: $(DEV) ## Check format, style, types, imports, the metrics page and the ge
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) scripts/lint_page.py
+	.cache/compose-*/compose docker-compose.yml >/dev/null
 	@mkdir -p .cache
 	@sha256sum $(GENERATED) > .cache/generated.sha256
 	$(PY) scripts/generate.py

@@ -143,6 +143,14 @@ def _parser() -> argparse.ArgumentParser:
         default="rate=100 for=30s",
         help="steps apart by ';', or @FILE with one a line; each goes on from the one before",
     )
+    load.add_argument(
+        "--repeat", action="store_true", help="begin again behind the last step, until Ctrl-C"
+    )
+    load.add_argument(
+        "--retention",
+        metavar="TIME",
+        help="how long Kafka keeps the messages, such as 10m, where the topic is made",
+    )
     load.add_argument("--json", action="store_true", help="print a line of JSON for each step")
     load.set_defaults(command=_load)
 
@@ -271,7 +279,7 @@ def _load(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from exporter.load import Load, LoadError, StepError, parse_steps, place_of
+    from exporter.load import Load, LoadError, duration, parse_steps, place_of
     from exporter.load.report import report
 
     text = options.steps
@@ -279,13 +287,17 @@ def _load(options: argparse.Namespace) -> int:
         if text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
         steps = parse_steps(text)
-    except (StepError, OSError, UnicodeDecodeError) as error:
+        retention = None if options.retention is None else duration(options.retention)
+        place = place_of(
+            options.system, options.address, options.destination, options.group, retention
+        )
+    except (ValueError, OSError, LoadError) as error:
         print(error, file=sys.stderr)
         return MISUSED
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    load = Load(place_of(options.system, options.address, options.destination, options.group))
+    load = Load(place)
     results = []
 
     def told(result: Result) -> None:
@@ -293,11 +305,13 @@ def _load(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps({**asdict(result), "error_rate": result.error_rate}), flush=True)
         else:
-            console.print(f"step {len(results)} of {len(steps)} is over", style="dim")
+            console.print(
+                f"step {(len(results) - 1) % len(steps) + 1} of {len(steps)} is over", style="dim"
+            )
 
     console = Console(stderr=True)
     try:
-        load.run(steps, stop, told)
+        load.run(steps, stop, told, repeat=options.repeat)
     except LoadError as error:
         print(error, file=sys.stderr)
         return FAILED

@@ -3,7 +3,17 @@
 from exporter.load.clients import LoadError, Place
 from exporter.load.places import place_of
 from exporter.load.running import Load
-from exporter.load.steps import Step, StepError, parse_steps
+from exporter.load.steps import Step, StepError, duration, parse_steps
 from exporter.load.tally import Result
 
-__all__ = ["Load", "LoadError", "Place", "Result", "Step", "StepError", "parse_steps", "place_of"]
+__all__ = [
+    "Load",
+    "LoadError",
+    "Place",
+    "Result",
+    "Step",
+    "StepError",
+    "duration",
+    "parse_steps",
+    "place_of",
+]

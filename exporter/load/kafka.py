@@ -20,15 +20,19 @@ PARTITIONS = 4
 class KafkaPlace:
     """A topic and a group."""
 
-    def __init__(self, address: str, topic: str, group: str) -> None:
+    def __init__(
+        self, address: str, topic: str, group: str, retention: float | None = None
+    ) -> None:
+        """Messages are kept for `retention` seconds, or as long as the broker keeps those of all topics."""
         self._settings: dict[str, Any] = {"bootstrap.servers": address, "logger": QUIET}
         self._topic = topic
         self._group = group
+        self._config = {} if retention is None else {"retention.ms": str(round(retention * 1_000))}
 
     def prepare(self, consumers: int) -> None:
         """Make the topic, unless it is there."""
         admin = AdminClient(self._settings)
-        topic = NewTopic(self._topic, max(consumers, PARTITIONS), 1)
+        topic = NewTopic(self._topic, max(consumers, PARTITIONS), 1, config=self._config)
         try:
             made = admin.create_topics([topic], request_timeout=PATIENCE)[self._topic]
             made.result(2 * PATIENCE)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import cycle
 
 from confluent_kafka import KafkaException
 from pika.exceptions import AMQPError
@@ -41,16 +42,24 @@ class Load:
         self._takers: list[tuple[threading.Thread, threading.Event]] = []
 
     def run(
-        self, steps: Sequence[Step], stop: threading.Event, told: Callable[[Result], object]
+        self,
+        steps: Sequence[Step],
+        stop: threading.Event,
+        told: Callable[[Result], object],
+        *,
+        repeat: bool = False,
     ) -> None:
-        """Run the steps, and tell the result of each. Ends early when told to `stop`. Raises `LoadError`."""
+        """Run the steps, and tell the result of each; with `repeat`, over and over until told to stop.
+
+        Ends early when told to `stop`. Raises `LoadError`.
+        """
         self._place.prepare(max(step.consumers for step in steps))
         end = threading.Event()
         sender = threading.Thread(target=self._send, args=(end,), daemon=True)
         self._turn_to(steps[0])
         sender.start()
         try:
-            for number, step in enumerate(steps):
+            for number, step in enumerate(cycle(steps) if repeat else steps):
                 if number:
                     self._adjust(min(len(self._takers), step.consumers))
                     told(self._turn_to(step))

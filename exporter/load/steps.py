@@ -57,6 +57,17 @@ def parse_steps(text: str) -> list[Step]:
     return steps
 
 
+def duration(text: str) -> float:
+    """Return the seconds that `10m` or `1h30m` says, 1 or more. Raises `ValueError`."""
+    try:
+        found: float = seconds(text)
+    except PydanticCustomError as error:
+        raise ValueError(error.message()) from None
+    if found < 1:
+        raise ValueError("expected 1s or more")
+    return found
+
+
 def _changed(step: Step, word: str, where: str) -> Step:
     key, sign, value = word.partition("=")
     if not sign or key not in FIELDS:
@@ -64,8 +75,6 @@ def _changed(step: Step, word: str, where: str) -> Step:
     name, read = FIELDS[key]
     try:
         changed: dict[str, Any] = {name: read(value)}
-    except PydanticCustomError as error:
-        raise StepError(f"{where}: {error.message()}") from None
     except ValueError as error:
         raise StepError(f"{where}: {error}") from None
     return replace(step, **changed)
@@ -119,7 +128,7 @@ def _part(text: str) -> float:
 
 FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "rate": ("rate", _number),
-    "for": ("seconds", seconds),
+    "for": ("seconds", duration),
     "size": ("size", _size),
     "consumers": ("consumers", _consumers),
     "takes": ("takes", _taken),

@@ -9,11 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import ConfigResource
 
 from exporter.load import Load, LoadError, Result, parse_steps, place_of
 from tests.support import nsq_data, rabbit_data
 from tests.support.kafka import Kafka
-from tests.support.kafka_data import committed_offsets, end_offsets
+from tests.support.kafka_data import admin_client, committed_offsets, end_offsets
 from tests.support.nsq import NsqCluster
 from tests.support.rabbitmq import RabbitCluster
 from tests.support.waiting import wait_until
@@ -135,6 +136,35 @@ def test_the_command_refuses_what_makes_no_sense(tmp_path: Path) -> None:
     assert wrong.stderr.startswith("step 1: speed=9: expected one of rate=")
     missing = command("nsq", "http://127.0.0.1:1", "--steps", f"@{tmp_path / 'none'}")
     assert missing.returncode == 2
+    for retention, words in (("10", "a duration needs a unit"), ("10m", "only a topic of Kafka")):
+        refused = command("nsq", "http://127.0.0.1:1", "--retention", retention)
+        assert refused.returncode == 2
+        assert words in refused.stderr
     unreachable = command("nsq", "http://127.0.0.1:1")
     assert unreachable.returncode == 1
     assert "nsqd can't be used" in unreachable.stderr
+
+
+def test_steps_begin_again_until_told_to_stop(nsq: NsqCluster) -> None:
+    line = ["nsq", nsq.http_url(), "--destination", "load-again", "--repeat", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "exporter", "load", *line, "--steps", "rate=20 for=1s; rate=40"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        rates = [json.loads(process.stdout.readline())["step"]["rate"] for _ in range(5)]
+        process.terminate()
+        last = [json.loads(line) for line in process.stdout]
+    assert process.returncode == 0
+    assert rates == [20, 40, 20, 40, 20]
+    assert last[-1]["seconds"] > 0
+
+
+def test_a_topic_is_made_with_the_retention_that_is_wanted(kafka: Kafka) -> None:
+    place = place_of("kafka", kafka.bootstrap, "load-short", "readers", retention=600.0)
+    place.prepare(1)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, "load-short")
+    client = admin_client(kafka.bootstrap)
+    config = client.describe_configs([resource])[resource].result(30)
+    assert config["retention.ms"].value == "600000"

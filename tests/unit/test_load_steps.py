@@ -36,6 +36,7 @@ def test_a_step_goes_on_from_the_one_before() -> None:
         ("rate=nan", "expected a number of messages a second"),
         ("rate=inf", "expected a number of messages a second"),
         ("for=30", "step 1: for=30: a duration needs a unit"),
+        ("for=500ms", "step 1: for=500ms: expected 1s or more"),
         ("size=7B", "expected a size from 8B to 1MB"),
         ("size=2MB", "expected a size from 8B to 1MB"),
         ("size=10", "expected a size"),
