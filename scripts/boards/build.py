@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from grafana_foundation_sdk.builders import (
@@ -33,6 +34,12 @@ OVERRIDES: dict[str, Any] = {
 """What makes a line a threshold."""
 SCRAPING = ("Time", "job", "cluster", "namespace", "container", "endpoint", "service", "__name__")
 """Labels of the scraping side, which are no columns."""
+NEVER = models.RangeMap(
+    options=models.DashboardRangeMapOptions(
+        from_val=1e12, result=models.ValueMappingResult(text="never")
+    )
+)
+"""What `+Inf` seconds are called."""
 SUBSCRIPTION_LINK = "/d/mq-subscription?${datasource:queryparam}&" + "&".join(
     f"var-{name}=${{__data.fields.{name}:percentencode}}"
     for name in ("system", "source", "vhost", "destination", "group")
@@ -175,6 +182,7 @@ def _stat(panel: Panel) -> stat.Panel:
     return (
         stat.Panel()
         .unit(panel.unit)
+        .mappings([NEVER] if panel.unit == "s" else [])
         .thresholds(thresholds)
         .text_mode(shows)
         .graph_mode(shapes.BigValueGraphMode.NONE)
@@ -195,16 +203,27 @@ def _table(panel: Panel) -> table.Panel:
             excluded[raw] = True
             continue
         renamed[raw] = query.column
-        made.override_by_name(query.column, _values({"unit": query.unit or panel.unit}))
+        renamed.setdefault("Value", query.column)  # what Grafana calls it where no other query finds a thing
+        unit = query.unit or panel.unit
+        never = {"mappings": [NEVER]} if unit == "s" else {}
+        made.override_by_name(query.column, _values({"unit": unit, **never}))
     if len(panel.queries) > 1:
+        # Rows are merged where all that they have in common is equal, and names of metrics are not
+        made.with_transformation(_organize(dict.fromkeys(("Time", "__name__"), True)))
         made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    organize = {"excludeByName": excluded, "renameByName": renamed, "indexByName": {}}
-    made.with_transformation(models.DataTransformerConfig(id_val="organize", options=organize))
+    made.with_transformation(_organize(excluded, renamed))
     link = {"title": "This subscription", "url": SUBSCRIPTION_LINK}
     if any("destination" in query.expr or "subscription:" in query.expr for query in panel.queries):
         for name in ("destination", "group"):
             made.override_by_name(name, _values({"links": [link]}))
     return made
+
+
+def _organize(
+    excluded: Mapping[str, bool], renamed: Mapping[str, str] | None = None
+) -> models.DataTransformerConfig:
+    options = {"excludeByName": excluded, "renameByName": renamed or {}, "indexByName": {}}
+    return models.DataTransformerConfig(id_val="organize", options=options)
 
 
 def _heat(panel: Panel) -> heatmap.Panel:

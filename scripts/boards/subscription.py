@@ -215,13 +215,13 @@ BOARD = Board(
             "line",
             "Lag of the twenty worst partitions",
             "Which partitions (NSQ: nsqds) hold the backlog?",
-            (Query(worst(f"mq_lag_messages{{{SUB}}}", 20), "{{partition}} {{group}}"),),
+            (Query(worst(f"mq_lag_messages{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"),),
         ),
         Panel(
             "line",
             "Age of the twenty worst partitions",
             "In which partitions do messages wait for the longest?",
-            (Query(worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{partition}} {{group}}"),),
+            (Query(worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"),),
             unit="s",
         ),
         Panel(
@@ -232,7 +232,7 @@ BOARD = Board(
                 Query(
                     f'rate(mq_produced_messages_total{{{OF},vhost=~"$vhost"}}[$__rate_interval]) '
                     f'and topk(20, last_over_time(mq_produced_messages_total{{{OF},vhost=~"$vhost"}}[1h] @ end()))',
-                    "{{partition}}",
+                    "{{destination}} {{partition}}",
                 ),
             ),
             unit="cps",

@@ -92,7 +92,7 @@ def test_the_pages_show_who_is_behind(stack: Stack) -> None:
     page = requests.get(f"{stack.url('exporter')}/", timeout=10)
     assert page.headers["Content-Type"].startswith("text/html")
     answer = requests.get(
-        f"{stack.url('exporter')}/api/v1/subscriptions", params={"q": "billing"}, timeout=10
+        f"{stack.url('exporter')}/api/v1/subscriptions", params={"filter": "billing"}, timeout=10
     ).json()
     (billing,) = answer["subscriptions"]
     assert billing["lag_messages"] > 0

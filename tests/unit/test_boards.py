@@ -103,6 +103,16 @@ def test_each_panel_has_a_unit_and_asks_the_chosen_prometheus(path: Path) -> Non
             assert target["datasource"]["uid"] == "${datasource}"
 
 
+def test_tables_merge_rows_by_labels_and_not_by_the_names_of_metrics(path: Path) -> None:
+    """Grafana merges rows only where all columns that they share are equal."""
+    for panel in panels(board(path)):
+        ids = [each["id"] for each in panel.get("transformations", ())]
+        if "merge" in ids:
+            assert ids == ["organize", "merge", "organize"], panel["title"]
+            excluded = panel["transformations"][0]["options"]["excludeByName"]
+            assert excluded == {"Time": True, "__name__": True}
+
+
 def test_panels_do_not_overlap(path: Path) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in board(path)["panels"]:
