@@ -203,7 +203,9 @@ def _table(panel: Panel) -> table.Panel:
             excluded[raw] = True
             continue
         renamed[raw] = query.column
-        renamed.setdefault("Value", query.column)  # what Grafana calls it where no other query finds a thing
+        renamed.setdefault(
+            "Value", query.column
+        )  # what Grafana calls it where no other query finds a thing
         unit = query.unit or panel.unit
         never = {"mappings": [NEVER]} if unit == "s" else {}
         made.override_by_name(query.column, _values({"unit": unit, **never}))

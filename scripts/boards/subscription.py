@@ -215,13 +215,22 @@ BOARD = Board(
             "line",
             "Lag of the twenty worst partitions",
             "Which partitions (NSQ: nsqds) hold the backlog?",
-            (Query(worst(f"mq_lag_messages{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"),),
+            (
+                Query(
+                    worst(f"mq_lag_messages{{{SUB}}}", 20),
+                    "{{destination}} {{partition}} {{group}}",
+                ),
+            ),
         ),
         Panel(
             "line",
             "Age of the twenty worst partitions",
             "In which partitions do messages wait for the longest?",
-            (Query(worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"),),
+            (
+                Query(
+                    worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"
+                ),
+            ),
             unit="s",
         ),
         Panel(
