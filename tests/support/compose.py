@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.tools import ROOT, cached_folder
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 LOOPBACK = "127.0.0.1"
-_ANY = "0.0.0.0"  # noqa: S104 - what a container listens on
+_ANY = ("0.0.0.0", "")  # noqa: S104 - what a container listens on: `0.0.0.0:9090`, `PLAINTEXT://:9092`
 _BROADCAST = re.compile(r"(?<=^--broadcast-address=)[\w-]+$")
 """By which a server of NSQ tells where it is."""
 
@@ -42,7 +42,7 @@ class ComposeError(Exception):
 
 
 class Addresses:
-    """Ports of 127.0.0.1 for the services' `host:port`: by a name of a service, and by 0.0.0.0 inside of one."""
+    """Ports of 127.0.0.1 for the services' `host:port`: by a service's name, by 0.0.0.0 or no host inside of one."""
 
     def __init__(self, services: Mapping[str, Any], ports: PortBlock, *, published: bool) -> None:
         """With `published`, ports that are published are those of docker-compose.yml, as far as they are free."""
@@ -53,8 +53,8 @@ class Addresses:
             for name, service in services.items()
             for port in service.get("ports", ())
         }
-        hosts = "|".join(map(re.escape, [*services, _ANY, "localhost"]))
-        self._address = re.compile(rf"(?<![\w.-])({hosts}):(\d+)\b")
+        hosts = "|".join(map(re.escape, [*services, "localhost", _ANY[0]]))
+        self._address = re.compile(rf"(?<![\w.-])({hosts}|(?<=://)):(\d+)\b")
         if published:
             for number, (name, target) in self._published.items():
                 if _is_free(number):
@@ -82,7 +82,7 @@ class Addresses:
             if host == "localhost":  # of this machine already: what is published there
                 published = self._published.get(port)
                 return f"localhost:{self.port(*published) if published else port}"
-            return f"{LOOPBACK}:{self.port(service if host == _ANY else host, port)}"
+            return f"{LOOPBACK}:{self.port(service if host in _ANY else host, port)}"
 
         return _BROADCAST.sub(LOOPBACK, self._address.sub(here, text))
 
@@ -91,7 +91,7 @@ class Files:
     """A service's folders: what is mounted, with the addresses of this machine, and what it writes to."""
 
     def __init__(
-        self, folder: Path, service: str, volumes: list[Mapping[str, Any]], addresses: Addresses
+        self, folder: Path, service: str, volumes: Sequence[Mapping[str, Any]], addresses: Addresses
     ) -> None:
         self._folders: dict[str, Path] = {}
         for volume in volumes:
