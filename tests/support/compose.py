@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.support.ports import PortBlock
+from tests.support.ports import PortBlock, is_free
 from tests.support.tools import ROOT, cached_folder
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -57,7 +55,7 @@ class Addresses:
         self._address = re.compile(rf"(?<![\w.-])({hosts}|(?<=://)):(\d+)\b")
         if published:
             for number, (name, target) in self._published.items():
-                if _is_free(number):
+                if is_free(number):
                     self._found[name, target] = number
 
     def port(self, service: str, port: int) -> int:
@@ -127,13 +125,3 @@ def _pairs(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
     for path in sorted(source.rglob("*")):
         if path.is_file():
             yield path, target / path.relative_to(source)
-
-
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-        return True

@@ -31,7 +31,7 @@ class PortBlock:
             except OSError:
                 lock.close()
                 continue
-            if all(map(_is_free, range(start, start + BLOCK_SIZE))):
+            if all(map(is_free, range(start, start + BLOCK_SIZE))):
                 self._lock = lock
                 self._ports: Iterator[int] = iter(range(start, start + BLOCK_SIZE))
                 return
@@ -47,7 +47,8 @@ class PortBlock:
         self._lock.close()
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of 127.0.0.1."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
