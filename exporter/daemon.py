@@ -22,7 +22,7 @@ from exporter.config import Source as SourceConfig
 from exporter.exposition import Exposition, accepts_gzip
 from exporter.model import Collector, Until
 from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
-from exporter.own import own_metrics
+from exporter.own import OwnMetrics
 from exporter.page import page_routes
 from exporter.server import Request, Response, Route, Server
 from exporter.source import Source
@@ -69,7 +69,8 @@ class Daemon:
         self._stopping = False
         self._reload_wanted = False
         self._log = structlog.get_logger(__name__)
-        self.exposition = Exposition(own_metrics())
+        self._own = OwnMetrics()
+        self.exposition = Exposition(self._own.render)
         self._thresholds = threshold_table(config)
         self.sources: dict[str, Source] = {}
         for source in config.sources:
@@ -163,8 +164,10 @@ class Daemon:
                 config = load(self._path)
             except ConfigError as error:
                 self._log.error("config.refused", error=str(error))
+                self._own.config_read(accepted=False)
                 return str(error)
             self._apply(config)
+            self._own.config_read(accepted=True)
             return None
 
     def _apply(self, config: Config) -> None:

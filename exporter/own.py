@@ -1,9 +1,8 @@
-"""The exporter's own process as metrics: `mq_exporter_build_info`, `process_*`, `python_*`."""
+"""The exporter's own process as metrics: its build, its config, `process_*`, `python_*`."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -20,24 +19,43 @@ from exporter import __version__
 from exporter.exposition import Format
 
 
-def own_metrics() -> Callable[[Format], bytes]:
-    """Return a renderer of the process's own metrics, without `# EOF`."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    info = Gauge(
-        "mq_exporter_build_info",
-        "1, labelled with the versions of the exporter and of what it is built on.",
-        ("version", "python", "confluent_kafka"),
-        registry=registry,
-    )
-    info.labels(__version__, platform.python_version(), version("confluent-kafka")).set(1)
+class OwnMetrics:
+    """What the process tells of itself; may be changed and rendered from any thread."""
 
-    def render(fmt: Format) -> bytes:
+    def __init__(self) -> None:
+        """A config was read: that is why the process runs."""
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        info = Gauge(
+            "mq_exporter_build_info",
+            "1, labelled with the versions of the exporter and of what it is built on.",
+            ("version", "python", "confluent_kafka"),
+            registry=registry,
+        )
+        info.labels(__version__, platform.python_version(), version("confluent-kafka")).set(1)
+        self._accepted = Gauge(
+            "mq_config_last_reload_successful",
+            "1 if the config that was read last is in force, 0 if it was refused.",
+            registry=registry,
+        )
+        self._accepted_at = Gauge(
+            "mq_config_last_reload_success_timestamp_seconds",
+            "When the config that is in force was read.",
+            registry=registry,
+        )
+        self.config_read(accepted=True)
+
+    def config_read(self, *, accepted: bool) -> None:
+        """Note that the config was read, and whether it is in force now."""
+        self._accepted.set(accepted)
+        if accepted:
+            self._accepted_at.set_to_current_time()
+
+    def render(self, fmt: Format) -> bytes:
+        """Return the page of these metrics, without `# EOF`."""
         if fmt == "openmetrics":
-            text = bytes(generate_openmetrics(registry))
+            text = bytes(generate_openmetrics(self._registry))
             return text.removesuffix(b"# EOF\n")
-        return bytes(generate_latest(registry))
-
-    return render
+        return bytes(generate_latest(self._registry))

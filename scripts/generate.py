@@ -38,6 +38,8 @@ def metric_docs() -> str:
         parts += [_row(metric) for metric in CATALOGUE if metric.section == section]
     parts.append(
         "| `mq_exporter_build_info` | gauge | version, python, confluent_kafka | Always 1. |\n"
+        "| `mq_config_last_reload_successful` | gauge | | 1 if the config that was read last is in force, 0 if it was refused. |\n"
+        "| `mq_config_last_reload_success_timestamp_seconds` | gauge | | When the config that is in force was read. |\n"
         "| `process_*`, `python_*` | | | The process, as `prometheus_client` shows it. |\n"
     )
     return "".join(parts)

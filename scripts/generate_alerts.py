@@ -475,6 +475,15 @@ and on ({EXPORTERS}) {UP} == 1
         + reason_of("$labels.task", "15m"),
     ),
     Alert(
+        "MqConfigRefused",
+        "mq_config_last_reload_successful == 0",
+        "warning",
+        "exporter",
+        "{{ $labels.instance }}: its new config was refused",
+        "A config was to be read again and is wrong, so the one before is still in force, until the exporter is started anew: then it will not start.",
+        waits="5m",
+    ),
+    Alert(
         "MqSeriesDropped",
         f"{merged('mq_series_dropped')} > 0",
         "info",

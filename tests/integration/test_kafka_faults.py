@@ -320,7 +320,10 @@ def test_reload_keeps_what_did_not_change_and_refuses_what_is_broken(
     exporter.signal(signal.SIGHUP)
     wait_until(lambda: "config.refused" in exporter.log(), "the refusal")
     assert "did you mean 'system' by 'sistem'?" in exporter.log()
-    assert exporter.cycles(1).value("mq_consumed_messages_total", **sub) == 20
+    page = exporter.cycles(1)
+    assert page.value("mq_consumed_messages_total", **sub) == 20
+    assert page.value("mq_config_last_reload_successful") == 0
+    read_at = page.value("mq_config_last_reload_success_timestamp_seconds") or 0.0
 
     groups = {"include": ["still-.*"]}
     exporter.write(
@@ -332,6 +335,8 @@ def test_reload_keeps_what_did_not_change_and_refuses_what_is_broken(
     exporter.signal(signal.SIGHUP)
     page = exporter.wait(lambda p: p.lags("second").items() >= truth.items(), "the second source")
     assert page.value("mq_consumed_messages_total", **sub) == 20
+    assert page.value("mq_config_last_reload_successful") == 1
+    assert (page.value("mq_config_last_reload_success_timestamp_seconds") or 0.0) > read_at > 0
 
     changed = {**HOLD, "rate_window": "30s"}
     exporter.write([kafka_source(bootstrap, groups=groups, **changed)])

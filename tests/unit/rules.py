@@ -79,6 +79,7 @@ def exporter(labels: str = SOURCE, job: str = JOB) -> dict[str, Values]:
     return {
         f"mq_up{{{labels}}}": always(1),
         f"mq_exporter_build_info{{{job}}}": always(1),
+        f"mq_config_last_reload_successful{{{job}}}": always(1),
         f'mq_probe_success{{{labels},node="k1:9092"}}': always(1),
         f"mq_threshold_probe_seconds{{{labels}}}": always(1),
         f'mq_probe_latency_seconds_bucket{{{labels},node="k1:9092",stage="receive",le="0.01"}}': rising(

@@ -215,6 +215,10 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
         ),
         {34: [], 36: ["MqDataStale"]},
     ),
+    "MqConfigRefused": (
+        HEALTHY.but({"mq_config_last_reload_successful": before(20, 1, 0)}),
+        {24: [], 26: ["MqConfigRefused"]},
+    ),
     "MqSeriesDropped": (
         HEALTHY.but({"mq_series_dropped": before(20, 0, 900)}),
         {34: [], 36: ["MqSeriesDropped"]},
@@ -752,7 +756,12 @@ def test_every_alert_has_a_page_that_says_what_to_do() -> None:
 def test_every_metric_that_a_rule_names_is_in_the_catalogue() -> None:
     text = "".join(path.read_text() for path in RULES)
     named = set(re.findall(r"\b(?<![:/-])(mq_[a-z_]+)\b(?!:)", text))
-    known = {*BY_NAME, "mq_exporter_build_info", "mq_probe_latency_seconds_bucket"}
+    known = {
+        *BY_NAME,
+        "mq_exporter_build_info",
+        "mq_config_last_reload_successful",
+        "mq_probe_latency_seconds_bucket",
+    }
     assert named - known == set()
     assert len(named) > 15
 

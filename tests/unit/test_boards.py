@@ -31,7 +31,13 @@ BOUNDED = re.compile(
     r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max)\(|histogram_quantile"
 )
 SCRAPING = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
-OTHERS = {"ALERTS", "scrape_duration_seconds", "scrape_samples_scraped", "mq_exporter_build_info"}
+OTHERS = {
+    "mq_config_last_reload_successful",
+    "ALERTS",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "mq_exporter_build_info",
+}
 
 
 def board(path: Path) -> dict[str, Any]:
