@@ -79,10 +79,12 @@ class View:
         columns = [[printable(key[part]) for key in keys] for part in range(len(NAMES))]
         numbers = _numbers(shown)
         wanted = [_width([head, *n]) for head, n in zip(NAMES, columns, strict=True)]
+        left_out = []
         for spare, whole_names in SPARE.items():
             needed = sum(wanted) if whole_names else NAME_LEAST * len(NAMES)
-            if _room(width, numbers) < needed + GAP * (len(NAMES) - 1):
-                numbers.pop(spare, None)
+            if spare in numbers and _room(width, numbers) < needed + GAP * (len(NAMES) - 1):
+                del numbers[spare]
+                left_out.append(spare)
         widths, trend = _fit(wanted, _room(width, numbers))
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
         for head, most in zip(NAMES, widths, strict=True):
@@ -99,8 +101,10 @@ class View:
                 *(Text(cells[index], style.get(head, "")) for head, cells in numbers.items()),
                 *([drawn] if trend else []),
             )
-        if len(subscriptions) > rows:
-            table.caption = f"{len(subscriptions) - rows} more"
+        notes = [f"{len(subscriptions) - rows} more"] if len(subscriptions) > rows else []
+        if left_out:
+            notes.append(f"too narrow for {', '.join(left_out)}")
+        table.caption = "; ".join(notes) or None
         return table
 
     def screen(self, overview: Overview, rows: int, title: str, width: int) -> Group:

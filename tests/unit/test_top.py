@@ -224,8 +224,8 @@ LONG = row(
 
 
 def lines_of(width: int, *rows: dict[str, Any]) -> list[str]:
-    """The table after as many looks as the trend may show, drawn for this width."""
-    return shown([overview(*rows)] * TREND, width=width).splitlines()[1:]
+    """The table after as many looks as the trend may show, drawn for this width; without what is below it."""
+    return shown([overview(*rows)] * TREND, width=width).splitlines()[1 : len(rows) + 2]
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
@@ -234,6 +234,8 @@ def test_the_table_is_as_wide_as_the_terminal_at_most(width: int) -> None:
         lines = lines_of(width, *rows)
         assert len(lines) == len(rows) + 1
         assert max(map(cell_len, lines)) <= width
+        whole = shown([overview(*rows)] * TREND, width=width).splitlines()
+        assert max(map(cell_len, whole)) <= width
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -268,6 +270,15 @@ def test_where_names_would_be_nothing_the_consumers_go() -> None:
     assert "CONSUMERS" not in head
     assert min(map(len, line.split()[:3])) >= 8
     assert "CONSUMERS" in lines_of(200, LONG)[0]
+
+
+def test_what_is_not_shown_is_named() -> None:
+    rows = [LONG, {**LONG, "cause": "slow_consumers"}]
+    text = shown([overview(*rows)], rows=1, width=80)
+    assert text.splitlines()[-1].strip() == "1 more; too narrow for CONSUMERS, STATUS"
+    text = shown([overview(rows[1])], width=80)
+    assert text.splitlines()[-1].strip() == "too narrow for CONSUMERS, CAUSE, STATUS"
+    assert "narrow" not in shown([overview(*rows)], width=250)
 
 
 def test_long_names_are_cut_off_the_longest_first() -> None:
