@@ -15,6 +15,8 @@ STALE = 2.5
 """Seconds that RabbitMQ's counts are old when they are read, on average: it takes them every 5 s."""
 PACE_SECONDS = 10.0
 """Over which the pace of arrivals is taken."""
+SURE = 4.0
+"""How many times longer than what it may be off by an age has to be to be shown."""
 REACH, TOO_OLD = PACE_SECONDS + STALE, 35.0
 """Seconds for which a pace is believed to go on, and after which counts say nothing of it any more."""
 
@@ -39,14 +41,19 @@ class QueuePlace:
         "_arrivals",
         "_counted_left",
         "_empty_at",
+        "_fell",
+        "_gap_from",
         "_head",
         "_last",
         "_left",
+        "_lost",
         "_method",
         "_moving",
         "_processed",
         "_record",
         "_settled_at",
+        "_unsure",
+        "_unsure_to",
         "_wait",
         "consumers",
         "counted_at",
@@ -90,6 +97,14 @@ class QueuePlace:
         """When it was last seen empty."""
         self._settled_at = 0.0
         """When the broker's counts fit together."""
+        self._lost = False
+        """Whether it could not be read at the last look, as its node was gone."""
+        self._fell = False
+        """Whether its counts began anew, and the record does not know yet."""
+        self._gap_from: float | None = None
+        """Since when the broker's counts tell nothing, since it lost them; None while they do."""
+        self._unsure_to, self._unsure = 0.0, 0.0
+        """Up to which message of the record it may be off since the last such gap, and by how many seconds."""
         self._moving = False
         """Whether messages left between the last two counts."""
         self._head: tuple[float, float] | None = None
@@ -105,7 +120,11 @@ class QueuePlace:
         """
         self.missing = 0
         if depth.lag is None:
+            self._lost = True
             return 0
+        if self._lost:
+            self._lost = False
+            self._open_gap()
         self.lag = depth.lag
         if depth.lag == 0:
             self._empty_at = now
@@ -114,6 +133,8 @@ class QueuePlace:
         self.paused = depth.paused
         self.read_at = now
         if self._record is None or self._last is None or now < self._settled_at:
+            return 0
+        if self._gap_from is not None:
             return 0
         if self._last.processed is None:
             return 0  # its counts are of one moment
@@ -142,6 +163,13 @@ class QueuePlace:
             return None
         if self._is_settling(before, counts, at):
             return None if self._record is None else Moved(0, 0, 0)
+        if not self._fell:
+            self._gap_from = None  # it was gone for a moment, and its counts went on
+        if before is not None and self._record is not None and self._gap_from is not None:
+            self._fell = False
+            published, consumed, redelivered = _movement(before, counts)
+            came = self._bridge(self._record, self._gap_from, at)
+            return Moved(max(published, came), consumed, redelivered)
         if before is None or self._record is None:
             self._arrivals = Arrivals(counts.outstanding)
             self._processed = self._left = self._counted_left = 0
@@ -172,10 +200,37 @@ class QueuePlace:
             or (before.processed or 0) > counts.processed
         ):
             self._settled_at = at + 2 * TICK
+            self._fell = True
+            self._open_gap()
             return True
         if self._record is None and counts.outstanding == self.lag:
             self._settled_at = at
         return at < self._settled_at
+
+    def _open_gap(self) -> None:
+        """From the last counts on, what came and what left is not known, as its node was gone and they began anew.
+
+        (Counts of one moment, as nsqd's, tell their epoch and need none of this.)
+        """
+        record, last = self._record, self._last
+        if record is not None and last is not None and last.processed is not None:
+            self._gap_from = record.last if self._gap_from is None else self._gap_from
+
+    def _bridge(self, record: Record, since: float, at: float) -> int:
+        """Go on with the record behind a gap. Return how many came in it, at the least.
+
+        The oldest of those that wait is so many from the record's end as there are. That is right for what comes from now on; what was
+        there before may be off by as long as the gap was.
+        """
+        waiting = (self.lag or 0) + (self.deferred or 0)
+        came = max(waiting - int(record.total - self._left), 0)
+        record.add(at, came)
+        self._arrivals = Arrivals(int(record.total))
+        self._left = self._processed = self._counted_left = max(self._arrivals.value - waiting, 0)
+        self._unsure_to, self._unsure = record.total, at - since
+        self._gap_from = None
+        self._moving = False
+        return came
 
     def _move(self, record: Record, before: Counts, counts: Counts, at: float) -> Moved:
         published, consumed, redelivered = _movement(before, counts)
@@ -247,7 +302,7 @@ class QueuePlace:
 
     def _estimate(self, now: float) -> float | None:
         record, last = self._record, self._last
-        if record is None or last is None:
+        if record is None or last is None or self._gap_from is not None:
             return None
         if last.processed is None:
             return self._estimate_of_one_moment(record, now)
@@ -262,7 +317,11 @@ class QueuePlace:
             ahead = (number - record.total) / pace if pace else 0.0
             return now - min(record.last + ahead, self.read_at)
         enqueued_at = record.time_of(number)
-        return None if enqueued_at is None else now - enqueued_at
+        if enqueued_at is None or (
+            number <= self._unsure_to and now - enqueued_at < SURE * self._unsure
+        ):
+            return None
+        return now - enqueued_at
 
     def _estimate_of_one_moment(self, record: Record, now: float) -> float | None:
         number = self._left + 1

@@ -92,6 +92,68 @@ def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
     assert world.value("mq_consumed_messages_total") == 60
 
 
+def restarted(waiting: int, consumed: int = 400) -> World:
+    """A queue with a message a second whose consumer, 100 messages behind, is gone with its node and comes back."""
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    for number in range(1, 21):
+        world.look(Depth(QUEUE, min(10 * number, 100)))
+        world.count(counts(10 * number, max(10 * number - 100, 0), min(10 * number, 100)))
+    assert world.value("mq_lag_seconds") == pytest.approx(100, abs=5)
+    for _ in range(4):
+        world.look(Depth(QUEUE, None))
+    assert world.value("mq_lag_seconds") == pytest.approx(140, abs=5), "nobody reads meanwhile"
+    world.look(Depth(QUEUE, waiting))
+    assert world.value("mq_lag_seconds") is None, "what left since it is back is not known"
+    world.count(counts(0, 0, waiting))
+    for part in (1, 2):
+        world.look(Depth(QUEUE, waiting))
+        world.count(counts(part * consumed // 2, part * consumed // 2, waiting))
+    return world
+
+
+def test_behind_a_restart_of_its_node_a_short_age_is_absent_until_what_was_there_has_left() -> None:
+    world = restarted(waiting=50)
+    for _ in range(3):
+        assert world.value("mq_lag_seconds") is None
+        world.look(Depth(QUEUE, 50))
+        world.count(counts(400, 400, 50))
+    for number in range(1, 13):
+        world.look(Depth(QUEUE, 50))
+        world.count(counts(400 + 10 * number, 400 + 10 * number, 50))
+        age = world.value("mq_lag_seconds")
+        assert age is None or age == pytest.approx(50, abs=8)
+    assert age is not None
+
+
+def test_behind_a_restart_of_its_node_a_long_age_stays() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    for number in range(1, 101):
+        world.look(Depth(QUEUE, 10 * number))
+        world.count(counts(10 * number, 0, 10 * number, consumers=0))
+    world.look(Depth(QUEUE, None))
+    world.look(Depth(QUEUE, 1_000))
+    assert world.value("mq_lag_seconds") is None
+    for _ in range(4):
+        world.count(counts(0, 0, 1_000, consumers=0))
+        world.look(Depth(QUEUE, 1_000))
+    assert world.value("mq_lag_seconds") == pytest.approx(1_050, abs=15)
+
+
+def test_a_queue_that_could_not_be_read_for_a_moment_goes_on_as_before() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    for number in range(1, 11):
+        world.look(Depth(QUEUE, None) if number == 7 else Depth(QUEUE, 10 * number))
+        if number != 7:
+            world.count(counts(10 * number, 0, 10 * number))
+        assert world.value("mq_lag_seconds") == pytest.approx(10 * number, abs=5)
+
+
 def test_without_counts_there_are_neither_counters_nor_rates_nor_an_age() -> None:
     world = World()
     world.look(Depth(QUEUE, 3))
