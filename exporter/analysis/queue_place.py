@@ -122,7 +122,7 @@ class QueuePlace:
         if depth.lag is None:
             self._lost = True
             return 0
-        if self._lost:
+        if self._lost or now - self.read_at > TOO_OLD:
             self._lost = False
             self._open_gap()
         self.lag = depth.lag

@@ -234,7 +234,15 @@ def _heat(panel: Panel) -> heatmap.Panel:
         .unit("short")
         .calculate(False)  # noqa: FBT003
         .y_axis(heatmap.YAxisConfig().unit(panel.unit))
-        .color(heatmap.HeatmapColorOptions().scheme("Blues").mode(HeatmapColorMode.SCHEME))
+        .color(
+            # What is not said would be 0 and "", which is no colour at all
+            heatmap.HeatmapColorOptions()
+            .scheme("Blues")
+            .mode(HeatmapColorMode.SCHEME)
+            .steps(64)
+            .exponent(0.5)
+            .fill("blue")
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tests.support import rabbit_data as data
 from tests.support.exporter import Exporter, Scrape, rabbit_source
 from tests.support.rabbitmq import RabbitCluster
+from tests.support.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "schedule": {
@@ -45,6 +47,48 @@ BOTH = {"on-0": 7, "on-1": 7}
 
 def amqp(cluster: RabbitCluster, node: int) -> str:
     return f"127.0.0.1:{cluster.port('amqp', node)}"
+
+
+def test_no_age_is_wrong_behind_a_restart_of_the_queue_s_node(
+    cluster: RabbitCluster, tmp_path: Path
+) -> None:
+    url, queue = cluster.amqp_url(node=1), "renewed"
+    data.declare(url, queue)
+
+    def age(page: Scrape) -> float | None:
+        return page.value("mq_lag_seconds", destination=queue)
+
+    with Exporter(tmp_path, [rabbit_source(cluster, **QUICK)]) as exporter:
+        exporter.wait(
+            lambda page: page.value("mq_produced_messages_total", destination=queue) == 0,
+            "the queue's counts",
+        )
+        data.publish(url, queue, 100)
+        exporter.wait(lambda page: (age(page) or 0) > 3, "an age")
+        cluster.kill(1)
+        exporter.wait(lambda page: (age(page) or 0) > 30, "the age to grow while nobody can read")
+        cluster.restart(1)
+        data.purge(url, queue)
+        renewed = time.time()
+        data.publish(url, queue, 50)
+        exporter.wait(
+            lambda page: page.value("mq_lag_messages", destination=queue) == 50, "the new messages"
+        )
+
+        def known_again() -> bool:
+            nonlocal renewed
+            found = age(exporter.scrape())
+            if found:
+                assert found <= time.time() - renewed + 8
+                return True
+            if time.time() - renewed > 10:  # what was there at the return has left
+                data.purge(url, queue)
+                renewed = time.time()
+                data.publish(url, queue, 1)
+            return False
+
+        wait_until(known_again, "an age again", 180, poll_seconds=0.2)
+    data.delete_queue(url, queue)
 
 
 def test_a_killed_node_and_the_one_that_is_left(cluster: RabbitCluster, tmp_path: Path) -> None:
