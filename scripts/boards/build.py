@@ -101,6 +101,8 @@ def _variable(variable: Variable) -> boards.QueryVariable:
 def _alerts(board: Board) -> boards.AnnotationQuery:
     """Marks where an alert of what is chosen began to fire."""
     chosen = [f'{name}=~"${name}"' for name in (each.label for each in board.variables)]
+    if board.system:
+        chosen.insert(0, f'system="{board.system}"')
     matchers = ",".join(['alertname=~"Mq.+"', 'alertstate="firing"', *chosen])
     return (
         boards.AnnotationQuery()
@@ -193,7 +195,8 @@ def _stat(panel: Panel) -> stat.Panel:
 
 
 def _table(panel: Panel) -> table.Panel:
-    made = table.Panel().unit(panel.unit).no_value("-")
+    # Names stay as they are: a topic may be called 2024, and links have what is shown
+    made = table.Panel().unit("string")
     hidden = (*SCRAPING, *panel.hides)
     excluded = dict.fromkeys(hidden, True)
     renamed: dict[str, str] = {}
@@ -208,7 +211,8 @@ def _table(panel: Panel) -> table.Panel:
         )  # what Grafana calls it where no other query finds a thing
         unit = query.unit or panel.unit
         never = {"mappings": [NEVER]} if unit == "s" else {}
-        made.override_by_name(query.column, _values({"unit": unit, **never}))
+        shown = {"unit": unit, "noValue": "-", **never}
+        made.override_by_name(query.column, _values(shown))
     if len(panel.queries) > 1:
         # Rows are merged where all that they have in common is equal, and names of metrics are not
         made.with_transformation(_organize(dict.fromkeys(("Time", "__name__"), True)))
@@ -247,17 +251,22 @@ def _heat(panel: Panel) -> heatmap.Panel:
 
 
 def _states(panel: Panel) -> statetimeline.Panel:
-    mapping = models.ValueMap(
-        options={"1": models.ValueMappingResult(text=" ", color="orange", index=0)}
-    )
-    return (
+    made = (
         statetimeline.Panel()
         .unit(panel.unit)
-        .mappings([mapping])
+        .mappings([_stripe("green" if panel.good else "orange")])
         .show_value(shapes.VisibilityMode.NEVER)
         .merge_values(True)  # noqa: FBT003
         .row_height(0.8)
         .no_value("none")
+    )
+    return made.override_by_name("ok", _values({"mappings": [_stripe("green")]}))
+
+
+def _stripe(colour: str) -> models.ValueMap:
+    """What a 1 looks like: a colour, and no text."""
+    return models.ValueMap(
+        options={"1": models.ValueMappingResult(text=" ", color=colour, index=0)}
     )
 
 

@@ -67,6 +67,7 @@ BOARD = Board(
             "Sources that can be read",
             "Which sources could be read when?",
             (Query(f"{UP}{{{CHOSEN}}} == 1", "{{source}} ({{system}})"),),
+            good=True,
         ),
         Panel(
             "states",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from generate_alerts import LAG, LOSS, merged
 
-from boards.model import Board, Panel, Query, Row, Variable, events, of_system, rate, worst
+from boards.model import Board, Panel, Query, Row, Variable, busiest, events, of_system, worst
 
 OF = 'system="kafka",source=~"$source"'
 GROUP = f'{OF},group=~"$group"'
@@ -15,6 +15,7 @@ BOARD = Board(
     uid="mq-kafka",
     title="Message queues / Kafka",
     description="Topics and consumer groups of Kafka clusters.",
+    system="kafka",
     variables=of_system("kafka", (Variable("group", f"mq_group_members{{{OF}}}", several=True),)),
     content=(
         Panel(
@@ -35,8 +36,7 @@ BOARD = Board(
             "How many messages a second come into which topics?",
             (
                 Query(
-                    rate("mq_produced_messages_total", OF, "source, destination")
-                    + f" and topk(10, sum by (source, destination) (last_over_time(mq_produced_messages_total{{{OF}}}[1h] @ end())))",
+                    busiest("mq_produced_messages_total", OF, "source, destination"),
                     "{{destination}} ({{source}})",
                 ),
             ),

@@ -43,6 +43,8 @@ class Panel:
     """In a stat: red from this on, green below, where it is given."""
     words: bool = False
     """Whether a stat shows the series' name instead of its value."""
+    good: bool = False
+    """Whether what a stripe stands for is as it should be: green instead of orange."""
     hides: tuple[str, ...] = ()
     """Labels that are no columns of a table, beside the scraping side's."""
 
@@ -75,6 +77,8 @@ class Board:
     description: str
     variables: tuple[Variable, ...]
     content: tuple[Row | Panel, ...]
+    system: str = ""
+    """The one that it is about, where it is about one."""
 
 
 SYSTEM = Variable("system", "mq_up", several=True)
@@ -91,9 +95,13 @@ def worst(
 ) -> str:
     """Return an expression for the few series that were worst within the last hour of what is looked at.
 
-    Chosen once for the whole picture (`@ end()`), so that it never shows more than these, however many there are.
+    Chosen once for the whole picture (`@ end()`), so that it never shows more than these, however many there are. Exporters side by
+    side are taken as one; what is recorded already is.
     """
-    return f"{selector} and {pick}({count}, {over}({selector}[1h] @ end()))"
+    now, hour = selector, f"{over}({selector}[1h] @ end())"
+    if selector.startswith("mq_"):
+        now, hour = merged(now), merged(hour)
+    return f"{now} and {pick}({count}, {hour})"
 
 
 def rate(metric: str, matchers: str, by: str = "") -> str:
@@ -102,9 +110,9 @@ def rate(metric: str, matchers: str, by: str = "") -> str:
     return f"sum by ({by}) ({text})" if by else text
 
 
-def busiest(metric: str, matchers: str) -> str:
-    """Return the rates of the ten series of a counter that moved most within the last hour of what is looked at."""
-    return f"{rate(metric, matchers)} and {_most(metric, matchers)}"
+def busiest(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
+    """Return the rates of the few series of a counter that moved most within the last hour of what is looked at."""
+    return f"{rate(metric, matchers, by)} and {_most(metric, matchers, by, count)}"
 
 
 def events(metric: str, matchers: str, window: str = "1h") -> str:
@@ -113,9 +121,9 @@ def events(metric: str, matchers: str, window: str = "1h") -> str:
     return f"{counted} and {_most(metric, matchers)}"
 
 
-def _most(metric: str, matchers: str) -> str:
+def _most(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
     moved = merged(f"increase({metric}{{{matchers}}}[1h] @ end())")
-    return f"topk(10, {moved})"
+    return f"topk({count}, sum by ({by}) ({moved}))" if by else f"topk({count}, {moved})"
 
 
 def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, ...]:

@@ -15,6 +15,7 @@ BOARD = Board(
     uid="mq-nsq",
     title="Message queues / NSQ",
     description="Topics and channels of NSQ, at each nsqd.",
+    system="nsq",
     variables=of_system(
         "nsq",
         (Variable("destination", LAG + '{system="nsq",source=~"$source"}', several=True),),
@@ -90,6 +91,7 @@ BOARD = Board(
                     "{{node}} ({{source}})",
                 ),
             ),
+            good=True,
         ),
     ),
 )

@@ -44,6 +44,7 @@ BOARD = Board(
                     "{{node}} ({{source}})",
                 ),
             ),
+            good=True,
             width=18,
         ),
         Panel(

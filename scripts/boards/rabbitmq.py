@@ -14,6 +14,7 @@ BOARD = Board(
     uid="mq-rabbitmq",
     title="Message queues / RabbitMQ",
     description="Queues and streams of RabbitMQ clusters.",
+    system="rabbitmq",
     variables=of_system(
         "rabbitmq",
         (Variable("vhost", LAG + '{system="rabbitmq",source=~"$source"}', several=True),),
@@ -89,6 +90,7 @@ BOARD = Board(
                     "{{node}} ({{source}})",
                 ),
             ),
+            good=True,
         ),
         Panel(
             "line",

@@ -13,7 +13,7 @@ from generate_alerts import (
     merged,
 )
 
-from boards.model import Board, Panel, Query, Row, Variable, rate, worst
+from boards.model import Board, Panel, Query, Row, Variable, busiest, rate, worst
 
 OF = 'system="$system",source="$source",destination="$destination"'
 SUB = f'{OF},vhost=~"$vhost",group=~"$group"'
@@ -23,6 +23,15 @@ KNOWN = f'{LAG}{{system="$system",source="$source"'
 def largest(metric: str, matchers: str = SUB) -> str:
     """Return a metric with exporters side by side taken as one."""
     return merged(f"{metric}{{{matchers}}}")
+
+
+def positions(metric: str, matchers: str) -> str:
+    """Return offsets, exporters side by side and jobs taken as one."""
+    return f"max without (instance, pod, job) ({metric}{{{matchers}}})"
+
+
+MOST = f"topk(100, {positions('mq_lag_messages', SUB)})"
+"""The hundred partitions that lag most."""
 
 
 def threshold(name: str) -> Query:
@@ -65,10 +74,16 @@ BOARD = Board(
             "stat",
             "Not ok since",
             "For how long has its status been another one than ok?",
-            (Query(f"time() - {OK_AT}{{{SUB}}}"),),
+            (
+                Query(
+                    f"time() - {OK_AT}{{{SUB}}} unless ignoring (status) "
+                    f'max without (instance, pod) (mq_subscription_status{{{SUB},status="ok"}} == 1)'
+                ),
+            ),
             unit="s",
             width=4,
             height=4,
+            may_be_empty="its status is another one than ok",
         ),
         Panel(
             "stat",
@@ -239,8 +254,7 @@ BOARD = Board(
             "Is the load spread evenly over the partitions?",
             (
                 Query(
-                    f'rate(mq_produced_messages_total{{{OF},vhost=~"$vhost"}}[$__rate_interval]) '
-                    f'and topk(20, last_over_time(mq_produced_messages_total{{{OF},vhost=~"$vhost"}}[1h] @ end()))',
+                    busiest("mq_produced_messages_total", f'{OF},vhost=~"$vhost"', count=20),
                     "{{destination}} {{partition}}",
                 ),
             ),
@@ -252,17 +266,17 @@ BOARD = Board(
             "Where does the log begin and end, and where does the group stand (Kafka, streams of RabbitMQ)?",
             (
                 Query(
-                    f"topk(100, max without (instance, pod, job) (mq_committed_offset{{{SUB}}}))",
+                    f"{positions('mq_committed_offset', SUB)} and {MOST}",
                     column="committed",
                     unit="none",
                 ),
                 Query(
-                    f"topk(100, max without (instance, pod, job) (mq_log_start_offset{{{OF}}}))",
+                    f"{positions('mq_log_start_offset', OF)} and on (source, destination, partition) {MOST}",
                     column="log start",
                     unit="none",
                 ),
                 Query(
-                    f"topk(100, max without (instance, pod, job) (mq_log_end_offset{{{OF}}}))",
+                    f"{positions('mq_log_end_offset', OF)} and on (source, destination, partition) {MOST}",
                     column="log end",
                     unit="none",
                 ),
