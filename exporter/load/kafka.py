@@ -13,6 +13,7 @@ from exporter.load.clients import LoadError, Sender, Taken, Taker
 
 QUIET = logging.Logger("load", logging.CRITICAL)  # noqa: LOG001 - not shared, so not leaked
 PATIENCE = 10.0
+NO_BROKER = "no broker answers; check the address, such as localhost:9092"
 PARTITIONS = 4
 """At least."""
 
@@ -39,9 +40,11 @@ class KafkaPlace:
         except KafkaException as error:
             found = error.args[0]
             if found.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                if found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
+                    raise LoadError(NO_BROKER) from None
                 raise LoadError(f"the topic {self._topic!r} can't be made: {found.str()}") from None
         except TimeoutError:
-            raise LoadError("no broker answers; check the address") from None
+            raise LoadError(NO_BROKER) from None
 
     def sender(self) -> Sender:
         """Connect a producer."""

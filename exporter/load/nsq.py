@@ -38,7 +38,10 @@ class NsqPlace:
                 f"topic/create?{names}",
                 f"channel/create?{names}&channel={quote(self._channel)}",
             ):
-                requests.post(f"{self._url}/{path}", timeout=PATIENCE).raise_for_status()
+                answer = requests.post(f"{self._url}/{path}", timeout=PATIENCE)
+                if answer.status_code == requests.codes.bad_request:
+                    raise LoadError(f"nsqd refuses {path.partition('?')[2]}: {_said(answer)}")
+                answer.raise_for_status()
         except (requests.RequestException, KeyError, ValueError) as error:
             raise LoadError(
                 f"nsqd can't be used ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
@@ -51,6 +54,14 @@ class NsqPlace:
     def taker(self) -> Taker:
         """Connect a consumer."""
         return _NsqTaker(self._tcp, self._topic, self._channel)
+
+
+def _said(answer: requests.Response) -> str:
+    """Return what nsqd says of a name that it does not take, such as INVALID_TOPIC."""
+    try:
+        return str(answer.json()["message"])[:100]
+    except (ValueError, KeyError, TypeError):
+        return answer.reason
 
 
 class _NsqSender:

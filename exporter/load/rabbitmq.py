@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pika
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 
 from exporter.load.clients import LoadError, Sender, Taken, Taker
 
@@ -26,6 +32,10 @@ class RabbitPlace:
         del consumers
         try:
             connection = pika.BlockingConnection(pika.URLParameters(self._address))
+        except (ProbableAuthenticationError, AuthenticationError, ProbableAccessDeniedError):
+            raise LoadError(
+                "RabbitMQ refuses the user: check user, password and vhost in the address"
+            ) from None
         except (AMQPError, OSError, ValueError, IndexError) as error:
             raise LoadError(
                 f"RabbitMQ can't be reached ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"

@@ -107,10 +107,13 @@ function showOne(names, rows) {
       element("p", {}, `${names.group ? `${names.group} on ` : ""}${names.destination} (${names.source}) is not there, or can't be read now.`));
     return;
   }
-  const selected = document.activeElement?.id;
+  const marked = getSelection();
+  if (!first && !marked.isCollapsed && by("detail").contains(marked.anchorNode)) return; // somebody is about to copy it
+  const focused = document.activeElement;
+  const inside = by("detail").contains(focused);
   showDetail(by("detail"), row);
-  if (first) by("detail").querySelector("h2").focus();
-  else if (selected === "back") by("back").focus();
+  if (inside && focused.id === "back" && !first) by("back").focus({ preventScroll: true });
+  else if (first || inside) by("detail").querySelector("h2").focus({ preventScroll: !first });
 }
 
 function choose(status) {

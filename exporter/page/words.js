@@ -45,7 +45,12 @@ export function plain(word) {
 /** What a subscription is called: its group, if it has one, and its destination with its vhost. */
 export function names(row) {
   const place = row.vhost && row.vhost !== "/" ? `${row.vhost}/${row.destination}` : row.destination;
-  return { group: row.group || "", place, source: row.source };
+  return { group: seen(row.group || ""), place: seen(place), source: row.source };
+}
+
+/** A name of which nothing can be seen, in quotes. */
+function seen(name) {
+  return name && !/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(name) ? `"${name}"` : name;
 }
 
 /** How a backlog stands: bad is one that stands still, or is past a threshold and does not get smaller. */

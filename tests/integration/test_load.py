@@ -97,7 +97,7 @@ def test_it_goes_on_behind_a_broker_that_was_killed(nsq: NsqCluster) -> None:
 @pytest.mark.parametrize(
     ("system", "address", "words"),
     [
-        ("kafka", "127.0.0.1:1", "check the address|can't be made"),
+        ("kafka", "127.0.0.1:1", "no broker answers; check the address"),
         ("rabbitmq", "amqp://guest:secret@127.0.0.1:1", "RabbitMQ can't be reached"),
         ("rabbitmq", "nonsense", "RabbitMQ can't be reached"),
         ("nsq", "http://127.0.0.1:1", "nsqd can't be used"),
@@ -108,6 +108,16 @@ def test_an_address_that_is_wrong_is_told_of(system: str, address: str, words: s
     with pytest.raises(LoadError, match=words) as caught:
         played(system, address, "x")
     assert "secret" not in str(caught.value)
+
+
+def test_a_name_or_a_user_that_is_refused_is_told_of(
+    nsq: NsqCluster, rabbitmq: RabbitCluster
+) -> None:
+    with pytest.raises(LoadError, match="nsqd refuses topic=bad%20name%21: INVALID_TOPIC"):
+        place_of("nsq", nsq.http_url(), "bad name!", "readers").prepare(1)
+    wrong = rabbitmq.amqp_url().replace("admin-secret", "wrong")
+    with pytest.raises(LoadError, match="check user, password and vhost"):
+        place_of("rabbitmq", wrong, "q", "").prepare(1)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

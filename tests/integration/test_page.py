@@ -136,6 +136,45 @@ def test_one_subscription_by_keyboard(page: Page, daemon: ToldDaemon) -> None:
     expect(detail).to_be_hidden()
 
 
+def test_the_focus_and_what_is_marked_stay_when_it_updates(
+    page: Page, daemon: ToldDaemon, shop: Told
+) -> None:
+    opened(page, daemon)
+    page.locator("#rows a").first.click()
+    title = page.locator("#detail h2")
+    expect(title).to_be_focused()
+    shop.lags["billing", "orders"] = [7_000]
+    expect(page.locator("#detail dd").first).to_have_text("7,000")
+    expect(title).to_be_focused()
+    page.locator("#back").focus()
+    shop.lags["billing", "orders"] = [8_000]
+    expect(page.locator("#detail dd").first).to_have_text("8,000")
+    expect(page.locator("#back")).to_be_focused()
+    title.select_text()
+    with (
+        page.expect_response("**/api/v1/subscriptions*"),
+        page.expect_response("**/subscriptions*"),
+    ):
+        pass
+    assert "billing" in page.evaluate("getSelection().toString()")
+
+
+def test_a_name_that_is_odd_or_long_leaves_the_others_room(page: Page) -> None:
+    told = Told({("g" * 249, "t" * 249): [9_000], (" ", "u"): [5], ("\u202eevil", "v"): [3]})
+    with ToldDaemon(shop=told) as daemon:
+        page.set_viewport_size({"width": 1280, "height": 700})
+        page.goto(daemon.url)
+        expect(page.locator("#rows tr")).to_have_count(3)
+        assert '" "' in names(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+        box = page.locator("#rows .name").first.bounding_box()
+        assert box is not None
+        assert box["width"] < 500
+        for kind in ("a", "span"):
+            style = f"getComputedStyle(document.querySelector('#rows .name {kind}')).unicodeBidi"
+            assert page.evaluate(style) == "isolate"
+
+
 def test_a_subscription_that_ends_while_it_is_looked_at(
     page: Page, daemon: ToldDaemon, shop: Told
 ) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,7 +102,12 @@ def test_the_pages_show_who_is_behind(stack: Stack) -> None:
     assert requests.get(f"{stack.url('rabbitmq')}/", timeout=10).ok
 
 
+def folders() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob("mq-lag-exporter-stack-*"))
+
+
 def test_make_stack_ends_with_all_that_it_started() -> None:
+    before = set(folders())
     with subprocess.Popen(
         [sys.executable, ROOT / "scripts/stack.py"], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -109,9 +117,13 @@ def test_make_stack_ends_with_all_that_it_started() -> None:
             lines.append(line)
             if line.startswith("An alert fires"):
                 break
-        process.send_signal(signal.SIGINT)
+        told = "".join(lines)
+        for address in re.findall(r"^http://\S+", told, re.MULTILINE):
+            assert requests.get(address, timeout=10).ok, address
+        for _ in range(3):  # an impatient person
+            process.send_signal(signal.SIGINT)
         process.stdout.read()
-    assert process.returncode == 0, "".join(lines)
-    told = "".join(lines)
+    assert process.returncode == 0, told
     assert "grafana: not here" in told
     assert "the exporter's page" in told
+    assert set(folders()) == before

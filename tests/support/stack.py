@@ -55,7 +55,7 @@ class Stack:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, Exception):
-            for name in self.children:
+            for name in self.ended() or self.children:
                 self._told(f"{name}:\n{self.log(name)}")
         self._end()
 
