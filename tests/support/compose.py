@@ -15,7 +15,7 @@ from tests.support.tools import ROOT, cached_folder
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 LOOPBACK = "127.0.0.1"
-_ANY = ("0.0.0.0", "")  # noqa: S104 - what a container listens on: `0.0.0.0:9090`, `PLAINTEXT://:9092`
+ANY = "0.0.0.0"  # noqa: S104 - what a container listens on
 _BROADCAST = re.compile(r"(?<=^--broadcast-address=)[\w-]+$")
 """By which a server of NSQ tells where it is."""
 
@@ -40,7 +40,7 @@ class ComposeError(Exception):
 
 
 class Addresses:
-    """Ports of 127.0.0.1 for the services' `host:port`: by a service's name, by 0.0.0.0 or no host inside of one."""
+    """Ports of 127.0.0.1 for the services' `host:port`: by a service's name, and by 0.0.0.0 inside of one."""
 
     def __init__(self, services: Mapping[str, Any], ports: PortBlock, *, published: bool) -> None:
         """With `published`, ports that are published are those of docker-compose.yml, as far as they are free."""
@@ -51,8 +51,8 @@ class Addresses:
             for name, service in services.items()
             for port in service.get("ports", ())
         }
-        hosts = "|".join(map(re.escape, [*services, "localhost", _ANY[0]]))
-        self._address = re.compile(rf"(?<![\w.-])({hosts}|(?<=://)):(\d+)\b")
+        hosts = "|".join(map(re.escape, [*services, "localhost", ANY]))
+        self._address = re.compile(rf"(?<![\w.-])({hosts}):(\d+)\b")
         if published:
             for number, (name, target) in self._published.items():
                 if is_free(number):
@@ -80,7 +80,7 @@ class Addresses:
             if host == "localhost":  # of this machine already: what is published there
                 published = self._published.get(port)
                 return f"localhost:{self.port(*published) if published else port}"
-            return f"{LOOPBACK}:{self.port(service if host in _ANY else host, port)}"
+            return f"{LOOPBACK}:{self.port(service if host == ANY else host, port)}"
 
         return _BROADCAST.sub(LOOPBACK, self._address.sub(here, text))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.alerting import alertmanager
-from tests.support.compose import Addresses, Files
+from tests.support.compose import ANY, Addresses, Files
 from tests.support.kafka_runtime import broker_command, format_storage
 from tests.support.nsq import nsq_folder
 from tests.support.rabbitmq_config import PORTS, NodeLayout, write_config
@@ -70,7 +70,7 @@ class Programs:
         folder = self._folder / name
         properties = {
             re.sub("_+", _separator, key.removeprefix("KAFKA_")).lower(): self._addresses.localized(
-                value, name
+                value.replace("://:", f"://{ANY}:"), name
             )
             for key, value in environment.items()
             if key.startswith("KAFKA_")

@@ -26,7 +26,7 @@ def addresses() -> Iterator[Addresses]:
 
 def test_services_become_ports_of_this_machine(addresses: Addresses) -> None:
     kafka, controller = addresses.port("kafka", 9092), addresses.port("kafka", 9093)
-    assert addresses.localized("PLAINTEXT://:9092,CONTROLLER://:9093", "kafka") == (
+    assert addresses.localized("PLAINTEXT://0.0.0.0:9092,CONTROLLER://0.0.0.0:9093", "kafka") == (
         f"PLAINTEXT://127.0.0.1:{kafka},CONTROLLER://127.0.0.1:{controller}"
     )
     assert addresses.localized("1@kafka:9093", "kafka") == f"1@127.0.0.1:{controller}"
