@@ -1,5 +1,5 @@
 # The runtime is Python's slim image, with the wheels of requirements.lock: librdkafka comes inside confluent-kafka's.
-ARG PYTHON=3.13
+ARG PYTHON=3.13.7
 
 FROM python:${PYTHON}-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1

@@ -126,10 +126,10 @@ def reason_of(task: str, window: str) -> str:
     )
 
 
-def asked(metric: str, text: str) -> str:
-    """Return a template that shows `text` for the first series of a metric of the alert's subscription."""
+def asked(metric: str, text: str, where: str = "") -> str:
+    """Return a template that shows `text` for the first series of a metric of the alert's subscription, `where` it holds."""
     pattern, labels = OF_SUBSCRIPTION
-    return f'{{{{ with printf "{metric}{pattern}" {labels} | query }}}}{text}{{{{ end }}}}'
+    return f'{{{{ with printf "{metric}{pattern}{where}" {labels} | query }}}}{text}{{{{ end }}}}'
 
 
 CAUSE = asked(
@@ -137,9 +137,11 @@ CAUSE = asked(
     ' Likely cause: {{ . | first | label "cause" | reReplaceAll "_" " " }}.',
 )
 SECONDS = "{{ . | first | value | humanizeDuration }}"
-RATES = asked(CONSUMED, ' {{ . | first | value | printf "%.1f" }}/s processed') + asked(
-    PRODUCED, ', {{ . | first | value | printf "%.1f" }}/s come in.'
-)
+SEEN_FOR_LONG = f" and {LAG} offset 5m"
+"""A rate over five minutes of what Prometheus has known for one is a fifth of the truth."""
+RATES = asked(
+    CONSUMED, ' {{ . | first | value | printf "%.1f" }}/s processed', SEEN_FOR_LONG
+) + asked(PRODUCED, ', {{ . | first | value | printf "%.1f" }}/s come in.', SEEN_FOR_LONG)
 WAITING = asked(LAG, '{{ . | first | value | printf "%.0f" }} messages wait')
 OLDEST = asked(AGE, f", the oldest for {SECONDS}")
 CONSUMERS_NOW = asked(CONSUMERS, ' Consumers: {{ . | first | value | printf "%.0f" }}.')
