@@ -168,8 +168,8 @@ class QueuePlace:
         if before is not None and self._record is not None and self._gap_from is not None:
             self._fell = False
             published, consumed, redelivered = _movement(before, counts)
-            came = self._bridge(self._record, self._gap_from, at)
-            return Moved(max(published, came), consumed, redelivered)
+            grown = self._bridge(self._record, self._gap_from, at)
+            return Moved(max(published, grown + consumed), consumed, redelivered)
         if before is None or self._record is None:
             self._arrivals = Arrivals(counts.outstanding)
             self._processed = self._left = self._counted_left = 0
@@ -217,20 +217,20 @@ class QueuePlace:
             self._gap_from = record.last if self._gap_from is None else self._gap_from
 
     def _bridge(self, record: Record, since: float, at: float) -> int:
-        """Go on with the record behind a gap. Return how many came in it, at the least.
+        """Go on with the record behind a gap. Return by how many more wait than before it.
 
         The oldest of those that wait is so many from the record's end as there are. That is right for what comes from now on; what was
         there before may be off by as long as the gap was.
         """
         waiting = (self.lag or 0) + (self.deferred or 0)
-        came = max(waiting - int(record.total - self._left), 0)
-        record.add(at, came)
+        grown = waiting - int(record.total - self._left)
+        record.add(at, max(grown, 0))
         self._arrivals = Arrivals(int(record.total))
         self._left = self._processed = self._counted_left = max(self._arrivals.value - waiting, 0)
         self._unsure_to, self._unsure = record.total, at - since
         self._gap_from = None
         self._moving = False
-        return came
+        return grown
 
     def _move(self, record: Record, before: Counts, counts: Counts, at: float) -> Moved:
         published, consumed, redelivered = _movement(before, counts)

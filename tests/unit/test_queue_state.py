@@ -115,6 +115,10 @@ def restarted(waiting: int, consumed: int = 400) -> World:
 
 def test_behind_a_restart_of_its_node_a_short_age_is_absent_until_what_was_there_has_left() -> None:
     world = restarted(waiting=50)
+    consumed = world.value("mq_consumed_messages_total")
+    produced = world.value("mq_produced_messages_total")
+    assert consumed == 100 + 200, "what was counted since it is back"
+    assert produced == 200 + 200, "as much came as left and waits now"
     for _ in range(3):
         assert world.value("mq_lag_seconds") is None
         world.look(Depth(QUEUE, 50))
