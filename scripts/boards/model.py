@@ -126,6 +126,12 @@ def _most(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
     return f"topk({count}, sum by ({by}) ({moved}))" if by else f"topk({count}, {moved})"
 
 
+def buckets(metric: str, matchers: str) -> str:
+    """Return how many observations a histogram's buckets got, exporters side by side taken as one."""
+    counted = merged(f"increase({metric}{{{matchers}}}[$__rate_interval])")
+    return f"sum by (le) ({counted})"
+
+
 def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, ...]:
     """Return the variables of a dashboard of one system."""
     return (Variable("source", f'mq_up{{system="{system}"}}', several=True), *extra)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from generate_alerts import PROBE, merged
 
-from boards.model import CHOSEN, SOURCE, SYSTEM, Board, Panel, Query, Row, Variable, rate, worst
+from boards.model import (
+    CHOSEN,
+    SOURCE,
+    SYSTEM,
+    Board,
+    Panel,
+    Query,
+    Row,
+    Variable,
+    buckets,
+    rate,
+    worst,
+)
 
 NODE = f'{CHOSEN},node=~"$node"'
 LIMIT = Query(f"max({merged(f'mq_threshold_probe_seconds{{{CHOSEN}}}')})", "threshold", limit=True)
@@ -12,10 +24,10 @@ LIMIT = Query(f"max({merged(f'mq_threshold_probe_seconds{{{CHOSEN}}}')})", "thre
 
 def quantile(part: float, stage: str) -> str:
     """Return a quantile of the probes' time to a stage, of the twenty slowest nodes."""
-    buckets = f'mq_probe_latency_seconds_bucket{{{NODE},stage="{stage}"}}'
+    counted = f'mq_probe_latency_seconds_bucket{{{NODE},stage="{stage}"}}'
     by = "sum by (le, system, source, node)"
-    now = f"histogram_quantile({part}, {by} (rate({buckets}[$__rate_interval])))"
-    hour = f"histogram_quantile({part}, {by} (rate({buckets}[1h] @ end())))"
+    now = f"histogram_quantile({part}, {by} (rate({counted}[$__rate_interval])))"
+    hour = f"histogram_quantile({part}, {by} (rate({counted}[1h] @ end())))"
     return f"{now} and topk(20, {hour})"
 
 
@@ -82,7 +94,7 @@ BOARD = Board(
             "How are the times from sending to receipt distributed?",
             (
                 Query(
-                    f'sum by (le) (increase(mq_probe_latency_seconds_bucket{{{NODE},stage="receive"}}[$__rate_interval]))',
+                    buckets("mq_probe_latency_seconds_bucket", f'{NODE},stage="receive"'),
                     "{{le}}",
                 ),
             ),

@@ -13,7 +13,7 @@ from generate_alerts import (
     merged,
 )
 
-from boards.model import Board, Panel, Query, Row, Variable, busiest, rate, worst
+from boards.model import Board, Panel, Query, Row, Variable, buckets, busiest, rate, worst
 
 OF = 'system="$system",source="$source",destination="$destination"'
 SUB = f'{OF},vhost=~"$vhost",group=~"$group"'
@@ -160,7 +160,7 @@ BOARD = Board(
             "How long had the messages been waiting that were just consumed? One observation each time the position moved.",
             (
                 Query(
-                    f"sum by (le) (increase(mq_latency_seconds_bucket{{{SUB}}}[$__rate_interval]))",
+                    buckets("mq_latency_seconds_bucket", SUB),
                     "{{le}}",
                 ),
             ),
