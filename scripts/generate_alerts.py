@@ -30,6 +30,7 @@ CONSUMERS = "subscription:mq_consumers:max"
 MOVED = "subscription:mq_moved:timestamp_seconds"
 MOVES = "subscription:mq_moves:max"
 OK_AT = "subscription:mq_ok:timestamp_seconds"
+STATUSES = "source:mq_subscription_status:sum"
 UP = "source:mq_up:max"
 PROBE = "node:mq_probe_success:max"
 
@@ -101,6 +102,7 @@ RECORDING: tuple[tuple[str, str], ...] = (
             )
         ),
     ),
+    (STATUSES, f"sum without (vhost, destination, group) ({merged('mq_subscription_status')})"),
     (UP, merged("mq_up")),
     (PROBE, merged("mq_probe_success")),
 )

@@ -11,13 +11,13 @@ from generate_alerts import (
     LOSS,
     OK_AT,
     PRODUCED,
+    STATUSES,
     UP,
     merged,
 )
 
 from boards.model import CHOSEN, SOURCE, SYSTEM, WHO, Board, Panel, Query, Row, worst
 
-STATUS = merged(f"mq_subscription_status{{{CHOSEN}}}")
 TROUBLED = merged(f'mq_subscription_status{{{CHOSEN},status!~"ok|unknown|abandoned"}}') + " == 1"
 BEHIND = f"topk(50, {LAG}{{{CHOSEN}}} and ignoring (status) ({TROUBLED}))"
 """The fifty largest backlogs that are one."""
@@ -144,7 +144,7 @@ BOARD = Board(
             "stack",
             "Subscriptions by status",
             "How many subscriptions have which status?",
-            (Query(f"sum by (status) ({STATUS})", "{{status}}"),),
+            (Query(f"sum by (status) ({STATUSES}{{{CHOSEN}}})", "{{status}}"),),
         ),
         Panel(
             "states",
