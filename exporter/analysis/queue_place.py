@@ -132,9 +132,9 @@ class QueuePlace:
         self.deferred = depth.deferred
         self.paused = depth.paused
         self.read_at = now
-        if self._record is None or self._last is None or now < self._settled_at:
+        if self._record is None or self._last is None or self._gap_from is not None:
             return 0
-        if self._gap_from is not None:
+        if now < self._settled_at:
             return 0
         if self._last.processed is None:
             return 0  # its counts are of one moment
@@ -171,6 +171,7 @@ class QueuePlace:
             grown = self._bridge(self._record, self._gap_from, at)
             return Moved(max(published, grown + consumed), consumed, redelivered)
         if before is None or self._record is None:
+            self._gap_from, self._fell, self._unsure_to = None, False, 0.0
             self._arrivals = Arrivals(counts.outstanding)
             self._processed = self._left = self._counted_left = 0
             self._record = self._new_record(counts.outstanding, at)
@@ -213,8 +214,10 @@ class QueuePlace:
         (Counts of one moment, as nsqd's, tell their epoch and need none of this.)
         """
         record, last = self._record, self._last
-        if record is not None and last is not None and last.processed is not None:
-            self._gap_from = record.last if self._gap_from is None else self._gap_from
+        if self._gap_from is not None or record is None or last is None:
+            return
+        if last.processed is not None:
+            self._gap_from = record.last
 
     def _bridge(self, record: Record, since: float, at: float) -> int:
         """Go on with the record behind a gap. Return by how many more wait than before it.

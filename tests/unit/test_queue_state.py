@@ -92,11 +92,17 @@ def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
     assert world.value("mq_consumed_messages_total") == 60
 
 
-def restarted(waiting: int, consumed: int = 400) -> World:
-    """A queue with a message a second whose consumer, 100 messages behind, is gone with its node and comes back."""
+def begun() -> World:
+    """A queue that nothing has come into yet."""
     world = World()
     world.look(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
+    return world
+
+
+def restarted(waiting: int, consumed: int = 400) -> World:
+    """A queue with a message a second whose consumer, 100 messages behind, is gone with its node and comes back."""
+    world = begun()
     for number in range(1, 21):
         world.look(Depth(QUEUE, min(10 * number, 100)))
         world.count(counts(10 * number, max(10 * number - 100, 0), min(10 * number, 100)))
@@ -132,9 +138,7 @@ def test_behind_a_restart_of_its_node_a_short_age_is_absent_until_what_was_there
 
 
 def test_behind_a_restart_of_its_node_a_long_age_stays() -> None:
-    world = World()
-    world.look(Depth(QUEUE, 0))
-    world.count(counts(0, 0, 0))
+    world = begun()
     for number in range(1, 101):
         world.look(Depth(QUEUE, 10 * number))
         world.count(counts(10 * number, 0, 10 * number, consumers=0))
@@ -148,9 +152,7 @@ def test_behind_a_restart_of_its_node_a_long_age_stays() -> None:
 
 
 def test_behind_a_time_in_which_nothing_could_be_asked_the_age_waits_for_counts() -> None:
-    world = World()
-    world.look(Depth(QUEUE, 0))
-    world.count(counts(0, 0, 0))
+    world = begun()
     world.look(Depth(QUEUE, 10))
     world.count(counts(10, 0, 10))
     world.look(Depth(QUEUE, 10), after=60)
@@ -160,9 +162,7 @@ def test_behind_a_time_in_which_nothing_could_be_asked_the_age_waits_for_counts(
 
 
 def test_a_queue_that_could_not_be_read_for_a_moment_goes_on_as_before() -> None:
-    world = World()
-    world.look(Depth(QUEUE, 0))
-    world.count(counts(0, 0, 0))
+    world = begun()
     for number in range(1, 11):
         world.look(Depth(QUEUE, None) if number == 7 else Depth(QUEUE, 10 * number))
         if number != 7:
