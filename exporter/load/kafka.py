@@ -39,9 +39,9 @@ class KafkaPlace:
             made.result(2 * PATIENCE)
         except KafkaException as error:
             found = error.args[0]
+            if found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
+                raise LoadError(NO_BROKER) from None
             if found.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                if found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
-                    raise LoadError(NO_BROKER) from None
                 raise LoadError(f"the topic {self._topic!r} can't be made: {found.str()}") from None
         except TimeoutError:
             raise LoadError(NO_BROKER) from None

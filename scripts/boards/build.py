@@ -206,9 +206,8 @@ def _table(panel: Panel) -> table.Panel:
             excluded[raw] = True
             continue
         renamed[raw] = query.column
-        renamed.setdefault(
-            "Value", query.column
-        )  # what Grafana calls it where no other query finds a thing
+        # Where no other query finds a thing, Grafana calls it Value
+        renamed.setdefault("Value", query.column)
         unit = query.unit or panel.unit
         never = {"mappings": [NEVER]} if unit == "s" else {}
         shown = {"unit": unit, "noValue": "-", **never}

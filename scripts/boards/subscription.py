@@ -77,7 +77,7 @@ BOARD = Board(
             (
                 Query(
                     f"time() - {OK_AT}{{{SUB}}} unless ignoring (status) "
-                    f'max without (instance, pod) (mq_subscription_status{{{SUB},status="ok"}} == 1)'
+                    + merged(f'mq_subscription_status{{{SUB},status="ok"}} == 1')
                 ),
             ),
             unit="s",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.ports import PortBlock, is_free
-from tests.support.tools import ROOT, cached_folder
+from tests.support.tools import ROOT, built_folder
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 LOOPBACK = "127.0.0.1"
@@ -22,12 +22,8 @@ _BROADCAST = re.compile(r"(?<=^--broadcast-address=)[\w-]+$")
 
 def read_compose(path: Path = COMPOSE_FILE) -> dict[str, Any]:
     """The project, as Compose's own library understands it; `ComposeError` where it does not."""
-    module = (ROOT / "scripts/compose/go.mod").read_text()
-    version = re.search(
-        r"^require github\.com/compose-spec/compose-go v(.+)$", module, re.MULTILINE
-    )
-    assert version, "scripts/compose/go.mod names no version of compose-go"
-    program = cached_folder(f"compose-{version[1]}") / "compose"
+    folder = built_folder("compose", "scripts/compose", "github.com/compose-spec/compose-go")
+    program = folder / "compose"
     done = subprocess.run([program, path], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ComposeError(done.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ import requests
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.children import Child
 from tests.support.ports import PortBlock
-from tests.support.tools import ROOT, cached_folder
+from tests.support.tools import built_folder
 from tests.support.waiting import wait_until
 
 _REGISTRATION_SECONDS = 40.0
@@ -225,7 +224,4 @@ class NsqCluster:
 
 def nsq_folder() -> Path:
     """The folder of nsqd and nsqlookupd, put there by scripts/install-test-tools."""
-    module = (ROOT / "scripts/nsq/go.mod").read_text()
-    version = re.search(r"^require github\.com/nsqio/nsq v(.+)$", module, re.MULTILINE)
-    assert version, "scripts/nsq/go.mod names no version of nsq"
-    return cached_folder(f"nsq-{version[1]}")
+    return built_folder("nsq", "scripts/nsq", "github.com/nsqio/nsq")

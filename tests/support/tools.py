@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,14 @@ def find_tool(name: str) -> str:
     if path is None:
         raise MissingToolError(f"no {name}: run scripts/install-test-tools")
     return path
+
+
+def built_folder(name: str, module: str, requirement: str) -> Path:
+    """The folder of what is built of a Go module that a module of ours requires, in the version that it names."""
+    text = (ROOT / module / "go.mod").read_text()
+    version = re.search(rf"^require {re.escape(requirement)} v(.+)$", text, re.MULTILINE)
+    assert version, f"{module}/go.mod names no version of {requirement}"
+    return cached_folder(f"{name}-{version[1]}")
 
 
 def cached_folder(name: str) -> Path:
