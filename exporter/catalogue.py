@@ -369,6 +369,13 @@ def _rows() -> tuple[Metric, ...]:
             "Seconds until the backlog is processed at the present rates; +Inf where it does not shrink, 0 with no lag.",
             judgement,
         ),
+        Metric(
+            "mq_groups_not_shown",
+            "gauge",
+            (*source, "kind"),
+            "Groups that exist and that the exporter cannot read, by kind.",
+            own,
+        ),
         Metric("mq_up", "gauge", source, "1 if the last backlog task reached the source.", own),
         Metric(
             "mq_node_up",

@@ -69,6 +69,9 @@ CauseName = Literal[
     "slow_consumers",
 ]
 """Why there is a backlog."""
+HiddenKind = Literal["share", "streams", "empty_id", "unreadable_id"]
+HIDDEN_KINDS: tuple[HiddenKind, ...] = ("share", "streams", "empty_id", "unreadable_id")
+"""Kinds of groups that may exist without a way to read them."""
 NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
 
@@ -134,6 +137,8 @@ class LogBacklog:
     """Destinations that were deleted and made anew since the last look."""
     nodes: Mapping[str, bool] = field(default_factory=dict)
     """Brokers, by name, to whether they answered."""
+    groups_not_shown: Mapping[str, int] = field(default_factory=dict)
+    """Kind (one of `HIDDEN_KINDS`) to how many groups of it exist and cannot be read."""
     problems: Sequence[Problem] = ()
 
 

@@ -25,7 +25,7 @@ from exporter.analysis.shown import (
 from exporter.analysis.subscription import LogSubscription, visible
 from exporter.analysis.topic import LogTopic
 from exporter.catalogue import ANOMALIES, LOSSES
-from exporter.model import GROUP_STATES, TIMESTAMP_ANOMALIES, Method
+from exporter.model import GROUP_STATES, HIDDEN_KINDS, TIMESTAMP_ANOMALIES, Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ def show(state: LogState, view: View, now: float) -> Shown:
         *_topic_families(chosen.topics, state.topic_produced, view, now),
         *_group_families(chosen.groups),
         losses_family(state.labeler, state.losses),
+        _not_shown_family(state),
         *_subscription_families(chosen.subscriptions, view, now),
     ]
     return Shown(families, sum(len(family.labels) for family in families), chosen.dropped)
@@ -108,7 +109,7 @@ def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> 
 
 _TOPIC_SERIES = 5
 """Series of a partition, at most; a topic has one of its own besides, its messages' mean size."""
-_OF_THE_SOURCE = len(LOSSES) + len(TIMESTAMP_ANOMALIES)
+_OF_THE_SOURCE = len(LOSSES) + len(TIMESTAMP_ANOMALIES) + len(HIDDEN_KINDS)
 """Series that belong to none of a source's destinations and groups."""
 
 
@@ -184,6 +185,15 @@ def losses_family(labeler: Labeler, losses: Mapping[str, int]) -> Family:
         "mq_subscriptions_lost_total",
         [labeler({"reason": reason}) for reason in losses],
         list(losses.values()),
+    )
+
+
+def _not_shown_family(state: LogState) -> Family:
+    """Every kind is there from the first answer on, so that an alert sees a change from 0."""
+    return Family(
+        "mq_groups_not_shown",
+        [state.labeler({"kind": kind}) for kind in HIDDEN_KINDS],
+        [state.groups_not_shown.get(kind, 0) for kind in HIDDEN_KINDS],
     )
 
 

@@ -49,6 +49,8 @@ class LogState:
     timestamp_anomalies: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(TIMESTAMP_ANOMALIES, 0)
     )
+    groups_not_shown: Mapping[str, int] = field(default_factory=dict)
+    """Kind to how many groups exist that cannot be read."""
     generation: int = 0
     """Grows whenever a subscription is gone."""
 
@@ -66,6 +68,7 @@ class LogState:
     def observe(self, look: LogBacklog, now: float) -> None:
         """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
         follow_nodes(self.nodes, look.nodes, self.labeler, now)
+        self.groups_not_shown = look.groups_not_shown
         self._topics(look, now)
         known = list(self.subscriptions.values())
         for subscription in known:
