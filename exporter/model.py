@@ -43,10 +43,21 @@ PROBE_RESULTS: tuple[ProbeResult, ...] = ("sent", "received", "lost", "failed")
 TimestampAnomaly = Literal["future", "missing", "unreadable"]
 TIMESTAMP_ANOMALIES: tuple[TimestampAnomaly, ...] = ("future", "missing", "unreadable")
 Status = Literal[
-    "unknown", "rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind", "ok"
+    "unknown",
+    "uncommitted",
+    "past_end",
+    "rewound",
+    "abandoned",
+    "stopped",
+    "stalled",
+    "lagging",
+    "falling_behind",
+    "ok",
 ]
 STATUSES: tuple[Status, ...] = (
     "unknown",
+    "uncommitted",
+    "past_end",
     "rewound",
     "abandoned",
     "stopped",
@@ -57,10 +68,12 @@ STATUSES: tuple[Status, ...] = (
 )
 """How a subscription stands."""
 CauseName = Literal[
+    "past_end",
     "paused",
     "no_consumers",
     "open_transaction",
     "rebalancing",
+    "unassigned_partitions",
     "retry_loop",
     "uneven_partitions",
     "large_messages",

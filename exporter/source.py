@@ -76,7 +76,9 @@ class Source:
         self._probes: ProbeState = (
             heir_of._probes if heir_of is not None else ProbeState(self._label)
         )
-        self._judging = Judging(config.system, config.name, thresholds or ThresholdTable())
+        self._judging = Judging(
+            config.system, config.name, thresholds or ThresholdTable(), config.hold
+        )
         self._view = View(
             hold=config.hold,
             max_series=config.max_series,

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from exporter.analysis import words
 from exporter.analysis.baseline import Baseline
 from exporter.analysis.crowd import Leaving
-from exporter.analysis.sight import Sight
+from exporter.analysis.sight import Part, Sight
+from exporter.analysis.status_reason import past_end as past_end_evidence
 from exporter.analysis.thresholds import Thresholds
 from exporter.model import CauseName
 
@@ -31,6 +32,8 @@ RESTLESS = 3
 MOST = 0.5
 """Part of the deliveries that have to be repeats."""
 LEAST_REPEATS = 5
+NAMED = 3
+"""Partitions that a text names."""
 
 
 class Cause(NamedTuple):
@@ -77,6 +80,11 @@ class Case:
     def usual(self) -> Baseline | None:
         """How it was before, where something was consumed at all."""
         return self.baseline if self.baseline is not None and self.baseline.consumed > 0 else None
+
+
+def past_end(case: Case) -> str | None:
+    """A position is past the log's end."""
+    return past_end_evidence(case.sight) if case.sight.past_end else None
 
 
 def paused(case: Case) -> str | None:
@@ -145,24 +153,65 @@ def retry_loop(case: Case) -> str | None:
     return None
 
 
+def unassigned_partitions(case: Case) -> str | None:
+    """No consumer is assigned the partitions on which most of what is unread waits."""
+    sight = case.sight
+    if not sight.consumers or not sight.unassigned:
+        return None
+    if sight.unassigned <= MOST * ((sight.lag or 0) + sight.unassigned):
+        return None
+    many = len(sight.unassigned_to) > 1
+    return (
+        f"no consumer is assigned partition{'s' if many else ''} {_some(sight.unassigned_to)}, where "
+        f"{words.count(sight.unassigned)} messages wait; consumers take over added partitions when "
+        "they next refresh their metadata"
+    )
+
+
 def uneven_partitions(case: Case) -> str | None:
-    """A few of the parts hold the backlog."""
-    parts = sorted(case.sight.parts(), key=lambda each: -each[1])
-    total = sum(lag for _, lag in parts)
-    if len(parts) < 2 or total <= 0 or not case.sight.consumers:  # noqa: PLR2004 - one can't be uneven
+    """A few of the parts hold the backlog, or most of it waits on parts that stand still while others move."""
+    parts = sorted(case.sight.parts(), key=lambda each: -each.lag)
+    total = sum(part.lag for part in parts)
+    if len(parts) < 2 or total <= 0 or case.sight.consumers == 0:  # noqa: PLR2004 - one can't be uneven
+        return None
+    return _stuck(case, parts, total) or _uneven(case, parts, total)
+
+
+def _stuck(case: Case, parts: Sequence[Part], total: int) -> str | None:
+    """Say so where most of the backlog is on parts that have stood still for the stop time, and others moved since."""
+    stop = case.sight.stop
+    stuck = [part for part in parts if part.lag and part.still is not None and part.still >= stop]
+    held = sum(part.lag for part in stuck)
+    if not stuck or len(stuck) == len(parts) or case.still >= stop or held <= MOST * total:
+        return None
+    still = min(part.still or 0.0 for part in stuck)
+    has, holds = ("has", "holds") if len(stuck) == 1 else ("have", "hold")
+    return (
+        f"{_some([part.name for part in stuck])} {has} not moved for {words.minutes(still)}, while others "
+        f"move, and {holds} {words.part(held / total)} of the backlog"
+    )
+
+
+def _uneven(case: Case, parts: Sequence[Part], total: int) -> str | None:
+    """Say so where a few parts hold nearly all of the backlog."""
+    if not case.sight.consumers:
         return None
     few = max(len(parts) // FEW, 1)
-    held = sum(lag for _, lag in parts[:few]) / total
+    held = sum(part.lag for part in parts[:few]) / total
     if held < (UNEVEN if len(parts) >= FEW else UNEVEN_OF_FEW):
         return None
-    most = sum(1 for _, lag in parts[:few] if lag > total * (1 - held) / few)
-    named = ", ".join(name for name, _ in parts[: min(most, 3)])
+    most = sum(1 for part in parts[:few] if part.lag > total * (1 - held) / few)
     others = len(parts) - most
     return (
-        f"{named}{' and others' if most > 3 else ''} hold{'s' if most == 1 else ''} "  # noqa: PLR2004
-        f"{words.part(sum(lag for _, lag in parts[:most]) / total)} of the backlog; "
+        f"{_some([part.name for part in parts[:most]])} hold{'s' if most == 1 else ''} "
+        f"{words.part(sum(part.lag for part in parts[:most]) / total)} of the backlog; "
         f"the {'other one has' if others == 1 else f'other {others} have'} the rest"
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return up to three names."""
+    return ", ".join(names[:NAMED]) + (" and others" if len(names) > NAMED else "")
 
 
 def large_messages(case: Case) -> str | None:
@@ -212,7 +261,7 @@ def traffic_surge(case: Case) -> str | None:
 def slower_consumers(case: Case) -> str | None:
     """Each consumer processes much less than it did."""
     usual, each, rate = case.usual, case.each, case.sight.consumed_rate
-    if usual is None or rate is None or case.sight.consumers == 0:
+    if usual is None or rate is None or not case.sight.consumers:
         return None
     if each is None or usual.each is None:
         return _slower_together(case, rate, usual.consumed)
@@ -227,11 +276,14 @@ def slower_consumers(case: Case) -> str | None:
 
 
 def _slower_together(case: Case, rate: float, usual: float) -> str | None:
-    """Say so of all of them at once, where how many there are is not known."""
+    """Compare all of them together, if their number was not known before."""
     if rate >= FELL * usual:
         return None
     if case.still > 0 and not case.consumed:
-        return f"nothing was processed for {words.minutes(case.still)}; usually {words.rate(usual)}"
+        return (
+            f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}; "
+            f"usually {words.rate(usual)}"
+        )
     return f"{words.rate(rate)} are processed, usually {words.rate(usual)}"
 
 
@@ -267,22 +319,6 @@ def none_helps(case: Case) -> str | None:
     return f"{words.consumers(sight.consumers)}, as many as can share the work: {behind}"
 
 
-def behind_for_unknown_reasons(case: Case) -> str | None:
-    """Less is processed than comes, and how many consumers there are can't be told."""
-    if case.sight.consumers or case.replayed:
-        return None
-    behind = _behind(case.sight)
-    if behind is None or case.sight.consumed_rate == 0:
-        return None
-    unknown = case.sight.consumers is None
-    who = (
-        "how many consumers there are is not known"
-        if unknown
-        else "who reads is no member of a group"
-    )
-    return f"{behind}; {who}"
-
-
 def _behind(sight: Sight) -> str | None:
     """Say that less is processed than comes in, where it is so."""
     consumed, produced = sight.consumed_rate, sight.produced_rate
@@ -292,10 +328,12 @@ def _behind(sight: Sight) -> str | None:
 
 
 RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
+    ("past_end", past_end),
     ("paused", paused),
     ("no_consumers", no_consumers),
     ("open_transaction", open_transaction),
     ("rebalancing", rebalancing),
+    ("unassigned_partitions", unassigned_partitions),
     ("retry_loop", retry_loop),
     ("uneven_partitions", uneven_partitions),
     ("large_messages", large_messages),
@@ -305,7 +343,6 @@ RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
     ("slow_consumers", slower_consumers),
     ("too_few_consumers", more_would_help),
     ("slow_consumers", none_helps),
-    ("slow_consumers", behind_for_unknown_reasons),
 )
 
 

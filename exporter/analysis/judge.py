@@ -12,6 +12,7 @@ from exporter.analysis.crowd import Crowd
 from exporter.analysis.recent import Recent
 from exporter.analysis.sight import Sight
 from exporter.analysis.status import Situation, status_of
+from exporter.analysis.status_reason import status_reason
 from exporter.analysis.thresholds import DEFAULTS, Thresholds
 from exporter.analysis.trend import Trend
 from exporter.model import Status
@@ -23,7 +24,7 @@ MEMORY = 5
 RARE = 4
 """A position that moves more seldom than this part of the window is measured over two of its own steps."""
 TROUBLED: frozenset[Status] = frozenset(
-    {"rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind"}
+    {"past_end", "rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind"}
 )
 """Statuses with which what waits is called a backlog, and has a cause."""
 
@@ -48,6 +49,7 @@ class Judge:
         "_trend",
         "causes",
         "labels",
+        "reason",
         "since",
         "status",
         "thresholds",
@@ -59,6 +61,8 @@ class Judge:
         self.status: Status = "unknown"
         self.since: float | None = None
         """When the status became this, in Unix time."""
+        self.reason: str | None = None
+        """What the status and the causes do not say, in words."""
         self.causes: Sequence[Cause] = ()
         """The likeliest first."""
         self.time_to_drain: float | None = None
@@ -102,7 +106,9 @@ class Judge:
         self._settle(given, sight, window)
         self._learn(given, sight, window)
         self.time_to_drain = self._drain(sight, trend, window)
-        self.causes = self._causes(sight, trend, still, window) if waiting else ()
+        has_cause = waiting or sight.past_end > 0
+        self.causes = self._causes(sight, trend, still, window) if has_cause else ()
+        self.reason = status_reason(self.status, sight, self._looks)
 
     @property
     def cause(self) -> str | None:
@@ -114,6 +120,8 @@ class Judge:
         if sight.uncommitted is None:
             self._floor = None
             return bool(sight.lag)
+        if sight.unassigned:
+            return True
         floor = sight.uncommitted if self._floor is None else self._floor
         self._floor = min(sight.uncommitted, floor)
         return bool(sight.lag) or sight.uncommitted > self._floor
@@ -163,7 +171,8 @@ class Judge:
             return
         away = self._looks - self._given_looks
         held = sight.at - self._given_at >= window / HOLD and away > 1
-        if self.since is None or self.status == "unknown" or held:
+        # What is no longer known is not shown for a while longer.
+        if self.since is None or "unknown" in (self.status, given) or held:
             self.status, self.since = given, sight.clock
             self._given_at, self._given_looks = sight.at, self._looks
 

@@ -18,6 +18,7 @@ def judgement_row(judge: Judge) -> dict[str, Any]:
     return {
         "status": judge.status,
         "status_since": None if judge.since is None else round(judge.since, 3),
+        "status_reason": judge.reason,
         "cause": judge.cause,
         "causes": [{"cause": each.name, "evidence": each.evidence} for each in judge.causes],
         "drains": None if seconds is None else not math.isinf(seconds),

@@ -12,8 +12,8 @@ from exporter.analysis.log_state import LogState
 from exporter.analysis.queue_state import QueueState
 from exporter.analysis.queue_subscription import QueueSubscription
 from exporter.analysis.recent import PARTS
-from exporter.analysis.sight import Sight
-from exporter.analysis.subscription import LogSubscription, visible
+from exporter.analysis.sight import Part, Sight
+from exporter.analysis.subscription import LogSubscription
 from exporter.analysis.thresholds import ThresholdTable
 from exporter.model import STATUSES
 
@@ -24,8 +24,12 @@ WITHHELD = 0.5
 class Judging:
     """Judges the subscriptions of one source by one table of thresholds."""
 
-    def __init__(self, system: str, source: str, table: ThresholdTable) -> None:
+    def __init__(
+        self, system: str, source: str, table: ThresholdTable, hold: float = 120.0
+    ) -> None:
+        """`hold` is for how many seconds a value that can no longer be read stands for the present one."""
         self._names = (system, source)
+        self._hold = hold
         self._table = table
         self._stale = True
 
@@ -56,7 +60,7 @@ class Judging:
                 self._prepare(subscription, None, subscription.topic.name)
             if subscription.read_at == now:
                 group_state = state.groups.get(subscription.group)
-                sight = _log_sight(subscription, group_state, span, now, clock)
+                sight = _log_sight(subscription, group_state, span, self._hold, now, clock)
                 _look(subscription, sight, state.rate_window)
 
     def _queues(self, state: QueueState, now: float, clock: float) -> None:
@@ -65,7 +69,7 @@ class Judging:
                 queue = subscription.queue
                 self._prepare(subscription, queue.vhost, queue.name)
             if any(place.read_at == now for place in subscription.places.values()):
-                sight = _queue_sight(subscription, state, now, clock)
+                sight = _queue_sight(subscription, state, self._hold, now, clock)
                 _look(subscription, sight, state.rate_window)
 
     def _prepare(
@@ -89,25 +93,33 @@ def _look(
 
 
 def _log_sight(
-    sub: LogSubscription, group: Group | None, span: float, now: float, clock: float
+    sub: LogSubscription, group: Group | None, span: float, hold: float, now: float, clock: float
 ) -> Sight:
-    hold = span / MEMORY
-    known = any(lag is not None for lag in visible(sub, sub.lag, hold, now))
+    unreadable = sub.unreadable(hold, now)
+    whole = not unreadable
+    uncommitted = sub.uncommitted(hold, now)
+    unassigned = uncommitted.unassigned if uncommitted is not None else ()
     return Sight(
         at=now,
         clock=clock,
-        lag=sub.total_lag() if known else None,
-        age=sub.ages.largest(),
+        lag=sub.total_lag() if whole and sub.has_position else None,
+        age=sub.ages.largest() if whole else None,
         commit_interval=sub.gaps.longest,
         stop=sub.gaps.stop,
         consumed=sub.consumed.values[sub.consumed_slot],
         produced=sub.produced.values[sub.produced_slot],
         redelivered=0,
         rewinds=sub.rewinds,
-        consumed_rate=sub.consumed.rates[sub.consumed_slot],
-        produced_rate=sub.produced.rates[sub.produced_slot],
+        consumed_rate=sub.consumed.rates[sub.consumed_slot] if whole else None,
+        produced_rate=sub.produced.rates[sub.produced_slot] if whole else None,
         consumers=sub.consumers,
-        uncommitted=sub.uncommitted_messages,
+        unreadable=unreadable,
+        uncommitted=None if uncommitted is None else uncommitted.messages,
+        unassigned=0 if uncommitted is None else uncommitted.unassigned_messages,
+        unassigned_to=[str(partition) for partition in unassigned],
+        has_position=sub.has_position,
+        had_position=sub.had_position,
+        past_end=sub.past_end.messages,
         behind_its_place=sub.is_rewound,
         read_by_nobody=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,
@@ -117,8 +129,8 @@ def _log_sight(
         rebalance_times=_restless(group, span, now),
         size=sub.topic.size.mean,
         parts=lambda: [
-            (f"partition {partition}", lag or 0)
-            for partition, lag in zip(sub.partitions, sub.lag, strict=True)
+            Part(f"partition {partition}", lag or 0, now - moved_at)
+            for partition, lag, moved_at in zip(sub.partitions, sub.lag, sub.moved_at, strict=True)
         ],
         places=sub.topic.partitions,
         withheld=lambda: _withheld(sub),
@@ -164,25 +176,30 @@ def _withheld(sub: LogSubscription) -> tuple[str, int] | None:
     return f"partition{'s' if len(where) > 1 else ''} {named}", messages
 
 
-def _queue_sight(sub: QueueSubscription, state: QueueState, now: float, clock: float) -> Sight:
-    places = list(sub.places.values())
-    ages, _ = sub.ages(float("inf"), now, state.wanted)
+def _queue_sight(
+    sub: QueueSubscription, state: QueueState, hold: float, now: float, clock: float
+) -> Sight:
+    unreadable = sub.unreadable(hold, now)
+    whole = not unreadable
+    ages, _ = sub.ages(hold, now, state.wanted)
     aged = [age for age in ages if age is not None]
     counted = sub.counted
+    rated = counted and whole
     return Sight(
         at=now,
         clock=clock,
-        lag=sub.total_lag() if any(place.lag is not None for place in places) else None,
-        age=max(aged) if len(aged) == len(places) and aged else None,
+        lag=sub.total_lag() if whole else None,
+        age=max(aged) if whole and len(aged) == len(ages) and aged else None,
         commit_interval=sub.gaps.longest,
         stop=sub.gaps.stop,
         consumed=sub.consumed.values[sub.consumed_slot] if counted else None,
         produced=sub.produced.values[sub.produced_slot] if counted else None,
         redelivered=sub.redelivered or 0,
         rewinds=0,
-        consumed_rate=sub.consumed.rates[sub.consumed_slot] if counted else None,
-        produced_rate=sub.produced.rates[sub.produced_slot] if counted else None,
-        consumers=sub.consumers(),
+        consumed_rate=sub.consumed.rates[sub.consumed_slot] if rated else None,
+        produced_rate=sub.produced.rates[sub.produced_slot] if rated else None,
+        consumers=sub.consumers() if whole else None,
+        unreadable=unreadable,
         size=sub.queue.mean_size,
         parts=_parts(sub),
         paused=_paused(sub),
@@ -190,9 +207,9 @@ def _queue_sight(sub: QueueSubscription, state: QueueState, now: float, clock: f
     )
 
 
-def _parts(sub: QueueSubscription) -> Callable[[], Sequence[tuple[str, int]]]:
+def _parts(sub: QueueSubscription) -> Callable[[], Sequence[Part]]:
     return lambda: [
-        (f"nsqd {place.partition}", place.lag or 0)
+        Part(f"nsqd {place.partition}", place.lag or 0)
         for place in sub.places.values()
         if place.partition is not None
     ]

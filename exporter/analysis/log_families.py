@@ -204,26 +204,32 @@ def method_label(label: str, method: Method | None) -> str:
 
 # Subscriptions
 
-_SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
-    ("mq_uncommitted_partitions", lambda sub: sub.uncommitted_partitions),
-    ("mq_uncommitted_messages", lambda sub: sub.uncommitted_messages),
+_Scalar = tuple[str, Callable[[LogSubscription], Value]]
+
+_SCALARS: tuple[_Scalar, ...] = (
     ("mq_lag_upper_bound", lambda sub: 1 if sub.upper_bound else None),
+    ("mq_past_end_messages", lambda sub: sub.past_end.messages or None),
     (
         "mq_subscription_produced_messages_total",
         lambda sub: sub.produced.values[sub.produced_slot],
     ),
     ("mq_consumed_messages_total", lambda sub: sub.consumed.values[sub.consumed_slot]),
+    ("mq_consumers", lambda sub: sub.consumers),
+    ("mq_messages_lost_total", lambda sub: sub.lost),
+    ("mq_offset_rewinds_total", lambda sub: sub.rewinds),
+    ("mq_commit_interval_seconds", lambda sub: round(sub.gaps.longest, 3)),
+)
+_OF_THE_WHOLE: tuple[_Scalar, ...] = (
     (
         "mq_subscription_produced_messages_per_second",
         lambda sub: sub.produced.rates[sub.produced_slot],
     ),
     ("mq_consumed_messages_per_second", lambda sub: sub.consumed.rates[sub.consumed_slot]),
-    ("mq_consumers", lambda sub: sub.consumers),
-    ("mq_messages_lost_total", lambda sub: sub.lost),
     ("mq_retention_margin_messages", lambda sub: sub.margin),
-    ("mq_offset_rewinds_total", lambda sub: sub.rewinds),
-    ("mq_commit_interval_seconds", lambda sub: round(sub.gaps.longest, 3)),
 )
+"""Absent while a partition cannot be read: the number depends on it."""
+_UNREAD = ("mq_unreadable_partitions", "mq_uncommitted_partitions", "mq_uncommitted_messages")
+_SCALAR_COUNT = len(_SCALARS) + len(_OF_THE_WHOLE) + len(_UNREAD)
 
 
 TIME_SERIES = 3
@@ -233,7 +239,7 @@ TIME_SERIES = 3
 def _at_most(sub: LogSubscription, view: View) -> int:
     """Return how many series the subscription can have."""
     positions = len(sub.partitions) if view.per_partition else 1
-    own = len(_SCALARS) + len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
+    own = _SCALAR_COUNT + len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
     return 3 * positions + own + _histogram(sub)
 
 
@@ -243,7 +249,7 @@ def _histogram(sub: LogSubscription) -> int:
 
 def _size(sub: LogSubscription, view: View, now: float) -> int:
     """Return how many series the subscription has."""
-    scalars = sum(value(sub) is not None for _, value in _SCALARS)
+    scalars = count_series(_scalar_families([sub], view, now))
     positions = 0
     for values in (sub.lag, sub.committed):
         found = _positions(sub, values, view, now)
@@ -253,14 +259,38 @@ def _size(sub: LogSubscription, view: View, now: float) -> int:
     return positions + scalars + own + ages + _histogram(sub)
 
 
+def _scalar_families(subs: Sequence[LogSubscription], view: View, now: float) -> list[Family]:
+    labels = [sub.label for sub in subs]
+    unreadable = [sub.unreadable(view.hold, now) or None for sub in subs]
+    uncommitted = [sub.uncommitted(view.hold, now) for sub in subs]
+    partitions = [None if found is None else found.partitions for found in uncommitted]
+    messages = [None if found is None else found.messages for found in uncommitted]
+    unread: tuple[list[Value], ...] = ([*unreadable], [*partitions], [*messages])
+    return [
+        *(family(name, labels, values) for name, values in zip(_UNREAD, unread, strict=True)),
+        *(family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS),
+        *(
+            family(
+                name,
+                labels,
+                [
+                    None if missing else value(sub)
+                    for sub, missing in zip(subs, unreadable, strict=True)
+                ],
+            )
+            for name, value in _OF_THE_WHOLE
+        ),
+    ]
+
+
 def _subscription_families(subs: Sequence[LogSubscription], view: View, now: float) -> list[Family]:
     labels = [sub.label for sub in subs]
-    families = [family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS]
+    families = _scalar_families(subs, view, now)
     families.append(
         Family(
             "mq_position_anomalies_total",
             list(chain.from_iterable(sub.anomaly_labels for sub in subs)),
-            flat((sub.past_end, sub.deleted_topic) for sub in subs),
+            flat((sub.past_end.count, sub.deleted_topic) for sub in subs),
         )
     )
     places = list(chain.from_iterable(sub.labels for sub in subs)) if view.per_partition else labels

@@ -73,7 +73,7 @@ def _chosen(
 def _at_most(subscription: QueueSubscription) -> int:
     """Return how many series the subscription can have."""
     histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
-    return 4 * len(subscription.places) + len(_SCALARS) + 1 + JUDGEMENT_SERIES + histogram
+    return 4 * len(subscription.places) + _SCALAR_COUNT + 1 + JUDGEMENT_SERIES + histogram
 
 
 # Destinations
@@ -119,7 +119,9 @@ def _largest(values: Sequence[float | None]) -> float | None:
 
 # Subscriptions
 
-_SCALARS: tuple[tuple[str, Callable[[QueueSubscription], Value]], ...] = (
+_Scalar = tuple[str, Callable[[QueueSubscription], Value]]
+
+_SCALARS: tuple[_Scalar, ...] = (
     ("mq_committed_offset", lambda sub: sub.committed),
     (
         "mq_subscription_produced_messages_total",
@@ -130,6 +132,13 @@ _SCALARS: tuple[tuple[str, Callable[[QueueSubscription], Value]], ...] = (
         lambda sub: sub.consumed.values[sub.consumed_slot] if sub.counted else None,
     ),
     ("mq_redelivered_messages_total", lambda sub: sub.redelivered),
+    ("mq_messages_lost_total", QueueSubscription.dropped),
+    (
+        "mq_commit_interval_seconds",
+        lambda sub: round(sub.gaps.longest, 3) if sub.counted else None,
+    ),
+)
+_OF_THE_WHOLE: tuple[_Scalar, ...] = (
     (
         "mq_subscription_produced_messages_per_second",
         lambda sub: sub.produced.rates[sub.produced_slot] if sub.counted else None,
@@ -139,12 +148,10 @@ _SCALARS: tuple[tuple[str, Callable[[QueueSubscription], Value]], ...] = (
         lambda sub: sub.consumed.rates[sub.consumed_slot] if sub.counted else None,
     ),
     ("mq_consumers", QueueSubscription.consumers),
-    ("mq_messages_lost_total", QueueSubscription.dropped),
-    (
-        "mq_commit_interval_seconds",
-        lambda sub: round(sub.gaps.longest, 3) if sub.counted else None,
-    ),
 )
+"""Absent while one of its places cannot be read: the number depends on it."""
+
+_SCALAR_COUNT = len(_SCALARS) + len(_OF_THE_WHOLE) + 1
 
 _DEPTHS: tuple[tuple[str, Callable[[QueuePlace], Value]], ...] = (
     ("mq_lag_messages", lambda place: place.lag),
@@ -158,7 +165,22 @@ def _subscription_families(
 ) -> list[Family]:
     labels = [sub.label for sub in subs]
     places = [place for sub in subs for place in sub.places.values()]
-    families = [family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS]
+    unreadable = [sub.unreadable(view.hold, now) or None for sub in subs]
+    families = [
+        family("mq_unreadable_partitions", labels, [*unreadable]),
+        *(family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS),
+        *(
+            family(
+                name,
+                labels,
+                [
+                    None if missing else value(sub)
+                    for sub, missing in zip(subs, unreadable, strict=True)
+                ],
+            )
+            for name, value in _OF_THE_WHOLE
+        ),
+    ]
     for name, depth in _DEPTHS:
         if view.per_partition:
             values = [_held(place, depth, view, now) for place in places]

@@ -7,7 +7,7 @@ from typing import Any
 from exporter.analysis.judgement_rows import judgement_row
 from exporter.analysis.queue_state import QueueState
 from exporter.analysis.queue_subscription import QueueSubscription
-from exporter.analysis.rows import PLAIN, Named, Wanted
+from exporter.analysis.rows import PLAIN, Named, Wanted, age_of, lag_of
 from exporter.analysis.shown import View
 
 
@@ -33,25 +33,30 @@ def _row(
     lags = sub.lags(view.hold, now)
     known = [lag for lag in lags if lag is not None]
     ages, method = sub.ages(view.hold, now, state.wanted)
-    aged = [age for age in ages if age is not None]
+    whole = len(known) == len(lags)
     row: dict[str, Any] = {
         "system": source.system,
         "source": source.name,
         "vhost": sub.queue.vhost,
         "destination": sub.queue.name,
         "group": sub.group,
-        "lag_messages": sum(known) if known else None,
+        **lag_of(known, len(lags) - len(known)),
         "lag_upper_bound": False,
-        "produced_messages_per_second": _counted(sub, sub.produced.rates[sub.produced_slot]),
-        "consumed_messages_per_second": _counted(sub, sub.consumed.rates[sub.consumed_slot]),
-        "lag_seconds": max(aged) if aged else None,
+        "produced_messages_per_second": sub.produced.rates[sub.produced_slot]
+        if whole and sub.counted
+        else None,
+        "consumed_messages_per_second": sub.consumed.rates[sub.consumed_slot]
+        if whole and sub.counted
+        else None,
+        **age_of(ages),
         "lag_seconds_uncertainty": None,
-        "lag_seconds_method": method if aged else None,
+        "lag_seconds_method": method if any(age is not None for age in ages) else None,
         "commit_interval_seconds": round(sub.gaps.longest, 3),
         "time_to_loss_seconds": None,
-        "consumers": sub.consumers(),
+        "consumers": sub.consumers() if whole else None,
         "group_state": None,
         "uncommitted_messages": None,
+        "past_end_messages": None,
         "lost_messages": sub.dropped(),
         "retention_margin_messages": None,
         "redelivered_messages": sub.redelivered,
@@ -71,7 +76,3 @@ def _row(
             for place, lag, age in zip(sub.places.values(), lags, ages, strict=True)
         ]
     return row
-
-
-def _counted(sub: QueueSubscription, rate: float | None) -> float | None:
-    return rate if sub.counted else None

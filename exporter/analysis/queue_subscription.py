@@ -133,8 +133,12 @@ class QueueSubscription:
         """Return what waits, by place; None what could not be read for longer than `hold`."""
         return [place.lag if now - place.read_at <= hold else None for place in self._places()]
 
+    def unreadable(self, hold: float, now: float) -> int:
+        """Count the places whose lag could not be read for longer than `hold`."""
+        return sum(lag is None for lag in self.lags(hold, now))
+
     def total_lag(self) -> int:
-        """What waits in all the places whose depth was ever read."""
+        """Sum over the places whose lag was ever known, to rank by: it may be too small, or outdated."""
         return sum(place.lag or 0 for place in self._places())
 
     def ages(

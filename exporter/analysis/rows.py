@@ -66,26 +66,33 @@ def _row(
     lags = visible(sub, sub.lag, view.hold, now)
     known = [lag for lag in lags if lag is not None]
     group = state.groups.get(sub.group)
+    unreadable = sub.unreadable(view.hold, now)
+    uncommitted = sub.uncommitted(view.hold, now)
     row: dict[str, Any] = {
         "system": source.system,
         "source": source.name,
         "vhost": None,
         "destination": sub.topic.name,
         "group": sub.group,
-        "lag_messages": sum(known) if known else None,
+        **lag_of(known, unreadable),
         "lag_upper_bound": sub.upper_bound,
-        "produced_messages_per_second": sub.produced.rates[sub.produced_slot],
-        "consumed_messages_per_second": sub.consumed.rates[sub.consumed_slot],
-        "lag_seconds": _largest_age(sub),
+        "produced_messages_per_second": None
+        if unreadable
+        else sub.produced.rates[sub.produced_slot],
+        "consumed_messages_per_second": None
+        if unreadable
+        else sub.consumed.rates[sub.consumed_slot],
+        **age_of(sub.ages.values),
         "lag_seconds_uncertainty": sub.ages.uncertainty,
         "lag_seconds_method": sub.ages.method,
         "commit_interval_seconds": round(sub.gaps.longest, 3),
         "time_to_loss_seconds": _finite(sub.time_to_loss),
         "consumers": sub.consumers,
         "group_state": group.state if group is not None else None,
-        "uncommitted_messages": sub.uncommitted_messages,
+        "uncommitted_messages": None if uncommitted is None else uncommitted.messages,
+        "past_end_messages": sub.past_end.messages,
         "lost_messages": sub.lost,
-        "retention_margin_messages": sub.margin,
+        "retention_margin_messages": None if unreadable else sub.margin,
     }
     row.update(judgement_row(sub.judge))
     if wanted.history:
@@ -106,9 +113,24 @@ def _row(
     return row
 
 
-def _largest_age(sub: LogSubscription) -> float | None:
-    """The largest age that is known: for a person, one partition that isn't should not hide the others."""
-    return max((age for age in sub.ages.values if age is not None), default=None)
+def lag_of(known: Sequence[int], unreadable: int) -> dict[str, int | None]:
+    """Return a subscription's lag: null, with a lower bound beside it, while a part of it cannot be read."""
+    at_least = sum(known) if known else None
+    return {
+        "lag_messages": None if unreadable else at_least,
+        "lag_messages_at_least": at_least,
+        "unreadable_partitions": unreadable,
+    }
+
+
+def age_of(ages: Sequence[float | None]) -> dict[str, float | None]:
+    """Return the age of the oldest unread message: null, with a lower bound beside it, while one age is unknown."""
+    known = [age for age in ages if age is not None]
+    at_least = max(known, default=None)
+    return {
+        "lag_seconds": at_least if len(known) == len(ages) else None,
+        "lag_seconds_at_least": at_least,
+    }
 
 
 def _finite(value: float | None) -> float | None:

@@ -6,6 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
+class Part(NamedTuple):
+    """One partition's share of a backlog."""
+
+    name: str
+    lag: int
+    still: float | None = None
+    """Seconds for which messages have waited there and its position has not moved; None where that is not known."""
+
+
 class Sight(NamedTuple):
     """One look. None is what is not known or does not apply."""
 
@@ -14,6 +23,7 @@ class Sight(NamedTuple):
     clock: float
     """The same moment in Unix time."""
     lag: int | None
+    """None, too, while a part of the subscription cannot be read."""
     age: float | None
     """Of the oldest message not yet processed, in seconds."""
     commit_interval: float
@@ -28,8 +38,20 @@ class Sight(NamedTuple):
     produced_rate: float | None
     """Messages a second over the rate window."""
     consumers: int | None
+    unreadable: int = 0
+    """Partitions that cannot be read."""
     uncommitted: int | None = None
-    """Messages in front of consumers that have no position yet."""
+    """Messages on partitions that the group should read and has no position on."""
+    unassigned: int = 0
+    """Of these, messages on partitions that no consumer is assigned."""
+    unassigned_to: Sequence[str] = ()
+    """What these partitions are called."""
+    has_position: bool = True
+    """Whether there is a committed position at all, where consumers commit one."""
+    had_position: bool = True
+    """Whether one was ever seen."""
+    past_end: int = 0
+    """Messages by which positions are past the log's end."""
     behind_its_place: bool = False
     """Whether a position went back and has not regained where it was."""
     read_by_nobody: bool = False
@@ -44,8 +66,8 @@ class Sight(NamedTuple):
     """In how many parts of that time."""
     size: float | None = None
     """Bytes of a message, of late."""
-    parts: Callable[[], Sequence[tuple[str, int]]] = tuple
-    """What the backlog consists of: what each part is called, and its messages. Asked for where there is one."""
+    parts: Callable[[], Sequence[Part]] = tuple
+    """What the backlog consists of. Asked for only if there is a backlog."""
     places: int | None = None
     """How many consumers can share the work; None where there is no limit."""
     paused: Sequence[str] = ()

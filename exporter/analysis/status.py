@@ -37,8 +37,24 @@ class Situation:
 
 
 def unknown(now: Situation) -> bool:
-    """Too little history: one look, or one at nothing that could be read."""
-    return now.looks < 2 or (now.sight.lag is None and now.sight.uncommitted is None)  # noqa: PLR2004 - two looks
+    """Too little history: one look, or a part of the subscription cannot be read."""
+    sight = now.sight
+    return (
+        now.looks < 2  # noqa: PLR2004 - two looks
+        or sight.unreadable > 0
+        or (sight.lag is None and sight.uncommitted is None)
+    )
+
+
+def uncommitted(now: Situation) -> bool:
+    """Consumers read, messages are there, and no position is committed: the lag cannot be known."""
+    sight = now.sight
+    return bool(sight.consumers) and not sight.has_position and bool(sight.uncommitted)
+
+
+def past_end(now: Situation) -> bool:
+    """A position is past the log's end: new messages up to there will be skipped."""
+    return now.sight.past_end > 0
 
 
 def rewound(now: Situation) -> bool:
@@ -64,9 +80,12 @@ def stalled(now: Situation) -> bool:
 
 
 def lagging(now: Situation) -> bool:
-    """Past a threshold: of messages at the backlog's low, or of age beyond what the cadence of commits explains."""
+    """Past a threshold: of messages at the backlog's low, or of age beyond what the cadence of commits explains.
+
+    What waits on partitions that no consumer is assigned is certain to wait.
+    """
     most, oldest = now.thresholds.lag_messages, now.thresholds.lag_seconds
-    if most is not None and now.low is not None and now.low > most:
+    if most is not None and (now.low or 0) + now.sight.unassigned > most:
         return True
     age = now.sight.age
     return oldest is not None and age is not None and age > oldest + now.sight.commit_interval
@@ -88,6 +107,8 @@ def _stands_still(now: Situation) -> bool:
 
 RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
     ("unknown", unknown),
+    ("uncommitted", uncommitted),
+    ("past_end", past_end),
     ("rewound", rewound),
     ("abandoned", abandoned),
     ("stopped", stopped),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from exporter.analysis.ages import Ages
 from exporter.analysis.commits import CommitGaps
+from exporter.analysis.coverage import Coverage, Uncommitted
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.history import History
 from exporter.analysis.judge import Judge
+from exporter.analysis.past_end import PastEnd
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.topic import LogTopic
 
@@ -21,21 +24,19 @@ class LogSubscription:
     """Follows one group in one destination from look to look."""
 
     __slots__ = (
-        "_assigned",
         "_below",
         "_label",
-        "_past",
         "_regain",
         "_seen",
         "_shrunk",
         "_starts",
-        "_unassigned",
         "ages",
         "anomaly_labels",
         "committed",
         "consumed",
         "consumed_slot",
         "consumers",
+        "coverage",
         "deleted_topic",
         "gaps",
         "group",
@@ -48,6 +49,7 @@ class LogSubscription:
         "lost",
         "margin",
         "missing",
+        "moved_at",
         "orphaned",
         "partitions",
         "past_end",
@@ -59,8 +61,6 @@ class LogSubscription:
         "stale",
         "time_to_loss",
         "topic",
-        "uncommitted_messages",
-        "uncommitted_partitions",
         "upper_bound",
     )
 
@@ -93,6 +93,8 @@ class LogSubscription:
         self.committed: list[int | None] = []
         self.lag: list[int | None] = []
         """Partitions with a committed offset, in ascending order, and what is known of each."""
+        self.moved_at: array[float] = array("d")
+        """By partition: when its position last moved, or nothing waited there."""
         self.stale: dict[int, float] = {}
         """Partitions that can't be read now, to when they last could be."""
         self.read_at = now
@@ -113,11 +115,10 @@ class LogSubscription:
 
         self.lost = 0
         self.rewinds = 0
-        self.past_end = 0
         self.deleted_topic = 0
         self.orphaned = False
         """Whether there is a position on a destination that does not exist."""
-        self._past: dict[int, None] = {}  # an empty set is three times as large, and there are many
+        self.past_end: Final = PastEnd()
         self._below: dict[int, int] = {}
         self._regain: dict[int, int] = {}
         self._starts: Sequence[int | None] = ()
@@ -125,13 +126,10 @@ class LogSubscription:
         self._seen = False
 
         self.consumers: int | None = None
-        self.uncommitted_partitions: int | None = None
-        self.uncommitted_messages: int | None = None
-        self._assigned: frozenset[int] = frozenset()
-        self._unassigned: list[int] = []
+        self.coverage: Final = Coverage()
 
     def total_lag(self) -> int:
-        """Sum over the partitions whose lag is known."""
+        """Sum over the partitions whose lag was ever known, to rank by: it may be too small, or outdated."""
         return sum(lag for lag in self.lag if lag)
 
     def advance(
@@ -143,10 +141,7 @@ class LogSubscription:
         now: float,
     ) -> None:
         """Take one look at the group's offsets here (partition to offset, None where unreadable)."""
-        if len(offsets) != len(self.partitions) or any(p not in offsets for p in self.partitions):
-            self._fit(offsets)
-        elif self._shrunk:
-            self._shrunk = False
+        self._match(offsets, now)
         topic = self.topic
         log = topic.fresh
         if log is None:
@@ -154,6 +149,8 @@ class LogSubscription:
             return
         starts = log.start
         ends = log.stable if read_committed else log.end
+        self.past_end.look(is_first=not self._seen)
+        highs = log.end
         known = len(ends)
         margins: list[int] = []
         moved = 0
@@ -161,18 +158,21 @@ class LogSubscription:
             position = offsets.get(partition)
             start = starts[partition] if partition < known else None
             end = ends[partition] if partition < known else None
-            if position is None or start is None or end is None:
+            high = highs[partition] if partition < known else None
+            if position is None or start is None or end is None or high is None:
                 self.stale.setdefault(partition, self.read_at)
                 continue
-            moved += self._advance_partition(index, partition, position, start, end)
+            before = self.committed[index]
+            moved += self._advance_partition(index, partition, position, start, end, high)
             if drained and self.lag[index]:
                 hole = drained.get((topic.name, partition, read_committed), NO_HOLE)
-                if hole[0] <= max(position, start) and end <= hole[1]:
-                    self.lag[index] = 0
+                self._drain(index, max(position, start), end, hole)
+            if position != before or not self.lag[index]:
+                self.moved_at[index] = now
             margins.append(position - start)
             if self.stale:
                 self.stale.pop(partition, None)
-        if margins:
+        if len(margins) == len(self.partitions) and margins:
             self.margin = max(min(margins), 0)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and any(self.lag)
@@ -182,9 +182,12 @@ class LogSubscription:
         self._seen = True
 
     def _advance_partition(
-        self, index: int, partition: int, position: int, start: int, end: int
+        self, index: int, partition: int, position: int, start: int, end: int, high: int
     ) -> int:
-        """Take one position; returns how many messages were processed since the look before."""
+        """Take one position; returns how many messages were processed since the last one.
+
+        `end` is the offset up to which the group can read, `high` the log end.
+        """
         before = self.committed[index]
         self.committed[index] = position
         self.lag[index] = max(end - max(position, start), 0)
@@ -194,11 +197,11 @@ class LogSubscription:
             self._below_start(partition, position, start)
         elif self._below:
             self._below.pop(partition, None)
-        if position > end:
-            self._past_end(partition)
-        elif self._past:
-            self._past.pop(partition, None)
-        if before is None or position == before or position > end:
+        if position > high:
+            self.past_end.see(partition, position - high, is_first=not self._seen)
+        else:
+            self.past_end.forget(partition)
+        if before is None or position == before or position > high:
             return 0
         if position < before:
             self.rewinds += 1
@@ -207,6 +210,11 @@ class LogSubscription:
         if self._regain and (position >= self._regain.get(partition, position) or position == end):
             self._regain.pop(partition, None)
         return max(position - max(before, lost_up_to), 0)
+
+    def _drain(self, index: int, position: int, end: int, hole: tuple[int, int]) -> None:
+        """Take away a lag over offsets between which no record can be read."""
+        if hole[0] <= position and end <= hole[1]:
+            self.lag[index] = 0
 
     def hold(self) -> None:
         """The group could not be read this time: everything stays as it is."""
@@ -222,7 +230,8 @@ class LogSubscription:
             added = topic.delta_sum
         else:
             known = len(delta)
-            reads = self._assigned.union(self.partitions) if self._assigned else self.partitions
+            assigned = self.coverage.assigned
+            reads = assigned.union(self.partitions) if assigned else self.partitions
             added = sum(delta[partition] for partition in reads if partition < known)
         self.produced.values[self.produced_slot] += added
 
@@ -232,39 +241,34 @@ class LogSubscription:
         None is unknown.
         """
         self.consumers = readers
-        if assigned is None:
-            self._assigned = frozenset()
-            self.uncommitted_partitions = self.uncommitted_messages = None
-            return
-        if assigned != self._assigned or self.uncommitted_partitions is None:
-            self._assigned = assigned
-            self._find_unassigned()
-        self.count_uncommitted()
+        self.coverage.assign(assigned, self.topic, has_members=bool(readers))
 
-    def count_uncommitted(self) -> None:
-        """Count assigned partitions that hold messages and have no committed offset."""
-        if self.consumers is None:
-            return
-        partitions = messages = 0
-        topic = self.topic
-        for partition in self._unassigned:
-            if partition >= topic.partitions:
-                continue
-            start, end = topic.start[partition], topic.end[partition]
-            if start is not None and end is not None and end > start:
-                partitions += 1
-                messages += end - start
-        self.uncommitted_partitions, self.uncommitted_messages = partitions, messages
+    def uncommitted(self, hold: float, now: float) -> Uncommitted | None:
+        """Count what waits on partitions that the group should read and has no position on; None if not known."""
+        known = self.consumers is not None
+        return self.coverage.uncommitted(self.topic, hold, now, members_known=known)
+
+    def unreadable(self, hold: float, now: float) -> int:
+        """Count the partitions that the group reads and that could not be read for longer than `hold`."""
+        found = self.coverage.unreadable(self.topic, hold, now)
+        if self.stale:
+            found += sum(lag is None for lag in visible(self, self.lag, hold, now))
+        return found
+
+    @property
+    def has_position(self) -> bool:
+        """Whether the group has a committed offset here, read or not."""
+        return bool(self.partitions)
+
+    @property
+    def had_position(self) -> bool:
+        """Whether one was ever seen."""
+        return self._seen or bool(self.partitions)
 
     @property
     def is_rewound(self) -> bool:
         """Whether a position went back, and has not regained where it was or come to the log's end."""
         return bool(self._regain)
-
-    @property
-    def is_assigned(self) -> bool:
-        """Whether a member reads here."""
-        return bool(self._assigned)
 
     def restart(self) -> None:
         """The topic was deleted and made anew: movements are counted from the next look on."""
@@ -275,9 +279,9 @@ class LogSubscription:
 
     def clear(self) -> None:
         """The group has no position here any more, but still reads."""
-        self._fit({})
+        self._fit({}, self.read_at)
         if self.partitions:
-            self._fit({})
+            self._fit({}, self.read_at)
         self.margin = None
         self.upper_bound = False
 
@@ -311,22 +315,19 @@ class LogSubscription:
                 self.lost += gone
         self._below[partition] = start
 
-    def _past_end(self, partition: int) -> None:
-        if partition in self._past:
-            return
-        self._past[partition] = None
-        if self._seen:
-            self.past_end += 1
+    def _match(self, offsets: Mapping[int, int | None], now: float) -> None:
+        """Make room for the partitions of this look, if they are not those of the last."""
+        if len(offsets) != len(self.partitions) or any(p not in offsets for p in self.partitions):
+            self._fit(offsets, now)
+        elif self._shrunk:
+            self._shrunk = False
 
-    def _find_unassigned(self) -> None:
-        self._unassigned = sorted(self._assigned.difference(self.partitions))
-
-    def _fit(self, offsets: Mapping[int, int | None]) -> None:
+    def _fit(self, offsets: Mapping[int, int | None], now: float) -> None:
         """Change the set of partitions; one that is missing for the first time is kept once."""
         known = dict(
             zip(
                 self.partitions,
-                zip(self.committed, self.lag, self.labels, strict=True),
+                zip(self.committed, self.lag, self.labels, self.moved_at, strict=True),
                 strict=True,
             )
         )
@@ -335,17 +336,24 @@ class LogSubscription:
         self._shrunk = bool(keep)
         self.partitions = sorted({*offsets, *keep})
         self.committed, self.lag, self.labels = [], [], []
+        self.moved_at = array("d")
         for partition in self.partitions:
-            committed, lag, label = known.get(partition) or (None, None, self._label(partition))
+            committed, lag, label, moved_at = known.get(partition) or (
+                None,
+                None,
+                self._label(partition),
+                now,
+            )
             self.committed.append(committed)
             self.lag.append(lag)
             self.labels.append(label)
+            self.moved_at.append(moved_at)
         for partition in gone - keep:
             self.stale.pop(partition, None)
-            self._past.pop(partition, None)
+            self.past_end.forget(partition)
             self._below.pop(partition, None)
             self._regain.pop(partition, None)
-        self._find_unassigned()
+        self.coverage.commit(self.partitions, self.topic)
 
 
 def visible(

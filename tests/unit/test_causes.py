@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exporter.analysis.sight import Part
 from exporter.analysis.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
 
@@ -164,7 +165,7 @@ def test_two_rebalances_are_no_cause() -> None:
     ],
 )
 def test_partitions_that_hold_the_backlog(lags: list[int], evidence: str | None) -> None:
-    parts = [(f"partition {n}", lag) for n, lag in enumerate(lags)]
+    parts = [Part(f"partition {n}", lag) for n, lag in enumerate(lags)]
     play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts))
     found = {each.name: each.evidence for each in told(play).causes}
     assert found.get("uneven_partitions") == evidence
@@ -180,19 +181,69 @@ def test_a_paused_channel() -> None:
 ALARM = "memory alarm on rabbit@a: publishers are blocked"
 
 
-def test_who_is_no_member_and_too_slow_has_a_cause() -> None:
-    said = told(Play(steady(100), steady(50), consumers=lambda _: 0))
-    assert [(each.name, each.evidence) for each in said.causes] == [
-        (
-            "slow_consumers",
-            "50/s are processed where 100/s come in; who reads is no member of a group",
-        )
-    ]
+def test_a_partition_that_stands_still_while_others_move() -> None:
+    parts = [Part("partition 0", 40, 2.0), Part("partition 1", 700, 400.0), Part("partition 2", 0)]
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts)))
+    assert said.causes[0] == (
+        "uneven_partitions",
+        "partition 1 has not moved for 7 minutes, while others move, and holds 94 % of the backlog",
+    )
 
 
-def test_a_standstill_of_an_unknown_number_says_for_how_long() -> None:
-    play = Play(steady(20), between(TURN, 9_999, 0, 50), consumers=lambda _: None)
-    assert told(play).causes[0].evidence.startswith("nothing was processed for ")
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param(
+            [Part("partition 0", 400, 400.0), Part("partition 1", 500, 400.0)], id="all stand still"
+        ),
+        pytest.param(
+            [Part("partition 0", 600, 2.0), Part("partition 1", 400, 400.0)], id="most is elsewhere"
+        ),
+        pytest.param(
+            [Part("partition 0", 300, 2.0), Part("partition 1", 700, 200.0)], id="not for long"
+        ),
+    ],
+)
+def test_partitions_that_do_not_explain_the_backlog_by_standing_still(parts: list[Part]) -> None:
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts)))
+    assert "uneven_partitions" not in {each.name for each in said.causes}
+
+
+def test_partitions_that_no_consumer_is_assigned() -> None:
+    facts = {"unassigned": 5_000, "unassigned_to": ["3", "4"], "uncommitted": 5_000}
+    said = told(Play(steady(20), steady(50), more=after(**facts)))
+    assert (said.status, said.cause) == ("lagging", "unassigned_partitions")
+    assert said.causes[0].evidence.startswith(
+        "no consumer is assigned partitions 3, 4, where 5,000 messages wait"
+    )
+
+
+def test_a_position_past_the_end() -> None:
+    said = told(Play(steady(0), steady(0), more=after(past_end=70)))
+    assert (said.status, said.cause, said.lag) == ("past_end", "past_end", 0)
+    assert "70 messages past the log end" in said.causes[0].evidence
+
+
+CONSUMER_CAUSES = {"no_consumers", "too_few_consumers", "slow_consumers"}
+
+
+@pytest.mark.parametrize("takes", [0, 4, 15])
+@pytest.mark.parametrize("consumers", [None, 0])
+def test_no_cause_speaks_of_consumers_that_are_not_known(
+    takes: float, consumers: int | None
+) -> None:
+    """With 0 members, whoever moves the position is not a member; with None, nobody knows."""
+    play = Play(
+        between(TURN, 9_999, 100, 20),
+        between(TURN, 9_999, takes, 50),
+        consumers=lambda _: consumers,
+    )
+    said = [each for each in play.run(2_400) if each.causes]
+    found = {cause.name for each in said for cause in each.causes}
+    if consumers == 0 and takes == 0:
+        assert found == {"no_consumers"}
+    else:
+        assert not found & CONSUMER_CAUSES
 
 
 def test_who_caught_up_at_first_is_not_usually_that_fast() -> None:
@@ -244,15 +295,3 @@ def test_nothing_is_said_of_who_is_well() -> None:
     said = Play(steady(20), steady(50)).run(1_800)
     assert {each.causes for each in said} == {()}
     assert DEFAULTS.consumers_expected
-
-
-def test_consumers_whose_number_is_not_known() -> None:
-    slow = Play(steady(20), between(TURN, 9_999, 4, 50), consumers=lambda _: None)
-    assert told(slow).causes[0].evidence.startswith("4.0/s are processed, usually ")
-    short = Play(steady(100), steady(50), consumers=lambda _: None)
-    assert [(each.name, each.evidence) for each in told(short).causes] == [
-        (
-            "slow_consumers",
-            "50/s are processed where 100/s come in; how many consumers there are is not known",
-        )
-    ]

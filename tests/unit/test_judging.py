@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from exporter.analysis.judging import Judging
 from exporter.analysis.thresholds import ThresholdTable
-from tests.unit.looks import log, look, state
+from exporter.model import Memberships
+from tests.unit.looks import log, look, members, state
 
 
 def test_what_can_not_be_read_does_not_stand_still() -> None:
@@ -21,3 +22,52 @@ def test_what_can_not_be_read_does_not_stand_still() -> None:
     assert statuses[-1] == "unknown"
     assert subscription.judge.causes == ()
     assert subscription.judge.time_to_drain is None
+
+
+def test_a_part_that_can_not_be_read_makes_the_whole_unknown() -> None:
+    """Known to lag by 20 on partition 0; partition 1 has no leader and 1,970 unread messages."""
+    s, judging = state(), Judging("kafka", "s", ThresholdTable(), hold=120.0)
+    statuses = {}
+    for at in range(0, 700, 10):
+        end = 2_000 if at < 100 else None
+        commits = {"g": {"t": {0: 80, 1: 30}}}
+        s.observe(look({"t": log((0, 100), (0, end))}, commits), float(at))
+        judging.judge(s, float(at), float(at))
+        (subscription,) = s.subscriptions.values()
+        statuses[at] = subscription.judge.status
+    assert statuses[200] == "lagging", "held for two minutes"
+    assert {statuses[at] for at in range(230, 700, 10)} == {"unknown"}
+    judge = subscription.judge
+    assert judge.reason == "1 partition cannot be read, so the true lag is larger than shown"
+    assert (judge.causes, judge.time_to_drain) == ((), None)
+
+
+def test_a_group_that_never_commits_is_uncommitted() -> None:
+    """It has read 5,000 messages, for all that anybody knows."""
+    s, judging = state(), Judging("kafka", "s", ThresholdTable())
+    s.members(Memberships({"g": members({"t": [0]}, count=2)}), 0.0)
+    statuses = set()
+    for at in range(0, 700, 10):
+        s.observe(look({"t": log((0, 10 + at * 7))}, {"g": {}}), float(at))
+        s.members(Memberships({"g": members({"t": [0]}, count=2)}), float(at))
+        judging.judge(s, float(at), float(at))
+        (subscription,) = s.subscriptions.values()
+        statuses.add(subscription.judge.status)
+    assert statuses == {"unknown", "uncommitted"}
+    judge = subscription.judge
+    assert (judge.status, judge.causes) == ("uncommitted", ())
+    assert judge.reason == "the group has never committed an offset, so its lag cannot be known"
+
+
+def test_a_partition_that_stands_still_is_named() -> None:
+    s, judging = state(), Judging("kafka", "s", ThresholdTable())
+    s.members(Memberships({"g": members({"t": [0, 1]}, count=2)}), 0.0)
+    for at in range(0, 900, 10):
+        commits = {"g": {"t": {0: 10 * at, 1: 50}}}
+        logs = {"t": log((0, 10 * at + 5), (0, 50 + 5 * at))}
+        s.observe(look(logs, commits), float(at))
+        judging.judge(s, float(at), float(at))
+    (subscription,) = s.subscriptions.values()
+    (cause, evidence), *_ = subscription.judge.causes
+    assert cause == "uneven_partitions"
+    assert evidence.startswith("partition 1 has not moved for 15 minutes, while others move")

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from exporter.analysis.log_families import show
+from exporter.analysis.log_state import LogState
+from exporter.analysis.rows import rows
 from exporter.analysis.shown import View
 from exporter.model import TIMESTAMP_ANOMALIES, Memberships
 from tests.unit.looks import log, look, members, seen, state
 
 SUB = {"destination": "t", "group": "g"}
 POSITION = {**SUB, "partition": "0"}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a row takes from a source's config."""
+
+    system: str = "kafka"
+    name: str = "s"
+
+
 TIME_KEPT = 4
 """Series that room is kept for a subscription of one partition: its age, uncertainty, method, forecast."""
 SOURCE_KEPT = len(TIMESTAMP_ANOMALIES)
@@ -88,6 +100,120 @@ def test_consumed_is_the_forward_movement_and_a_rewind_is_an_event() -> None:
     shown = seen(s, 3.0)
     assert shown("mq_consumed_messages_total", **SUB) == 20 + 5
     assert shown("mq_offset_rewinds_total", **SUB) == 1
+
+
+def test_a_position_past_the_end_at_the_start_is_counted_at_the_next_look() -> None:
+    """The counter has to be seen at 0 first."""
+    s = state()
+    counts = []
+    for now in range(3):
+        s.observe(look({"t": log((0, 30))}, {"g": {"t": {0: 100}}}), float(now))
+        shown = seen(s, float(now))
+        counts.append(shown("mq_position_anomalies_total", **SUB, kind="past_end"))
+        assert shown("mq_past_end_messages", **SUB) == 70
+        assert shown("mq_lag_messages", **POSITION) == 0
+    assert counts == [0, 1, 1]
+
+
+def test_nothing_is_past_the_end_below_the_high_watermark() -> None:
+    """The group is taken to read committed records only, and has read beyond the last stable offset."""
+    s = state()
+    topic = log((0, 38), stable=[33])
+    s.observe(look({"t": topic}, {"g": {"t": {0: 36}}}, read_committed=frozenset({"g"})), 0.0)
+    assert seen(s, 0.0)("mq_past_end_messages", **SUB) is None
+
+
+def test_messages_that_will_be_skipped_become_fewer_as_the_log_grows() -> None:
+    s = state()
+    past = []
+    for now, end in enumerate([30, 60, 100, 130]):
+        s.observe(look({"t": log((0, end))}, {"g": {"t": {0: 100}}}), float(now))
+        past.append(seen(s, float(now))("mq_past_end_messages", **SUB))
+    assert past == [70, 40, None, None]
+
+
+def test_partitions_added_to_a_topic_are_unread_until_they_are_assigned() -> None:
+    """200 records on a new partition that nobody reads yet."""
+    s = state()
+    described = Memberships({"g": members({"t": [0, 1]})})
+    before, after = log((0, 10), (0, 20)), log((0, 10), (0, 20), (0, 200))
+    commits = {"g": {"t": {0: 10, 1: 20}}}
+    s.observe(look({"t": before}, commits), 0.0)
+    s.members(described, 0.0)
+    assert seen(s, 0.0)("mq_uncommitted_messages", **SUB) == 0
+    s.observe(look({"t": after}, commits), 1.0)
+    shown = seen(s, 1.0)
+    assert shown("mq_uncommitted_partitions", **SUB) == 1
+    assert shown("mq_uncommitted_messages", **SUB) == 200
+    s.members(Memberships({"g": members({"t": [0, 1, 2]})}), 2.0)
+    assert seen(s, 2.0)("mq_uncommitted_messages", **SUB) == 200
+    s.observe(look({"t": after}, {"g": {"t": {0: 10, 1: 20, 2: 200}}}), 3.0)
+    assert seen(s, 3.0)("mq_uncommitted_messages", **SUB) == 0
+
+
+@pytest.mark.parametrize(("committed", "unread"), [({0: 10, 1: 20}, 200), ({0: 10}, 0)])
+def test_partitions_added_while_a_group_without_members_had_read_all_the_others(
+    committed: dict[int, int], unread: int
+) -> None:
+    """A group that never read the whole topic may have been assigned its partitions by hand."""
+    s = state()
+    states = {"g": "empty"}
+    s.observe(look({"t": log((0, 10), (0, 20))}, {"g": {"t": committed}}, states=states), 0.0)  # type: ignore[arg-type]
+    after = log((0, 10), (0, 20), (0, 200))
+    s.observe(look({"t": after}, {"g": {"t": committed}}, states=states), 1.0)  # type: ignore[arg-type]
+    assert seen(s, 1.0)("mq_uncommitted_messages", **SUB) == unread
+
+
+class TestAPartitionWithoutALeader:
+    """Three partitions, 20 unread messages on one that is read, 50 on one that cannot be read after second 10."""
+
+    def run(self, until: float, *, per_partition: bool = True) -> tuple[LogState, View]:
+        s = state()
+        s.members(Memberships({"g": members({"t": [0, 1, 2, 3]})}), 0.0)
+        for now in range(0, int(until) + 1, 10):
+            end = 150 if now <= 10 else None
+            topic = log((0, 120), (0, end), (0, 7), (0, 0) if now <= 10 else (None, None))
+            commits = {"g": {"t": {0: 100, 1: 100, 2: 7}}}
+            s.observe(look({"t": topic}, commits), float(now))
+        return s, View(hold=120.0, max_series=1_000, per_partition=per_partition)
+
+    def test_is_held_for_a_while(self) -> None:
+        s, view = self.run(100.0)
+        shown = seen(s, 100.0, view)
+        assert shown("mq_lag_messages", **SUB, partition="1") == 50
+        assert shown("mq_unreadable_partitions", **SUB) is None
+
+    def test_then_hides_every_number_that_depends_on_it(self) -> None:
+        s, view = self.run(200.0)
+        shown = seen(s, 200.0, view)
+        assert shown("mq_unreadable_partitions", **SUB) == 2
+        assert shown("mq_lag_messages", **SUB, partition="0") == 20
+        for metric in (
+            "mq_uncommitted_partitions",
+            "mq_uncommitted_messages",
+            "mq_retention_margin_messages",
+            "mq_consumed_messages_per_second",
+            "mq_subscription_produced_messages_per_second",
+        ):
+            assert (metric, shown(metric, **SUB)) == (metric, None)
+
+    def test_leaves_no_sum_without_partitions(self) -> None:
+        s, view = self.run(200.0, per_partition=False)
+        assert seen(s, 200.0, view)("mq_lag_messages", **SUB) is None
+
+    def test_makes_the_row_a_lower_bound(self) -> None:
+        s, view = self.run(200.0)
+        seen(s, 200.0, view)
+        (row,) = rows(s, Config(), view, 200.0)
+        assert (row["lag_messages"], row["lag_messages_at_least"]) == (None, 27 - 7)
+        assert row["unreadable_partitions"] == 2
+        for key in (
+            "uncommitted_messages",
+            "retention_margin_messages",
+            "consumed_messages_per_second",
+            "produced_messages_per_second",
+        ):
+            assert (key, row[key]) == (key, None)
 
 
 def test_events_start_at_zero() -> None:

@@ -1,0 +1,40 @@
+"""What a status alone does not say, in words for a person."""
+
+from __future__ import annotations
+
+from exporter.analysis import words
+from exporter.analysis.sight import Sight
+from exporter.model import Status
+
+
+def status_reason(status: Status, sight: Sight, looks: int) -> str | None:
+    """Return a sentence that explains the status; None if the status and the causes say it all."""
+    if status == "unknown":
+        return _unknown(sight, looks)
+    if status == "uncommitted":
+        if sight.had_position:
+            return "the group has no committed offset any more, so its lag cannot be known"
+        return "the group has never committed an offset, so its lag cannot be known"
+    if status == "past_end":
+        return past_end(sight)
+    if status == "stalled" and sight.consumers is None:
+        return "the number of consumers is not known"
+    return None
+
+
+def past_end(sight: Sight) -> str:
+    """Say how far positions are past the log end, and what follows."""
+    return (
+        f"committed offsets are {words.count(sight.past_end)} messages past the log end (the topic was "
+        "truncated or recreated, or the offsets come from another cluster); if they are not reset, as "
+        "many new messages will be skipped"
+    )
+
+
+def _unknown(sight: Sight, looks: int) -> str | None:
+    if sight.unreadable:
+        what = "1 partition" if sight.unreadable == 1 else f"{sight.unreadable} partitions"
+        return f"{what} cannot be read, so the true lag is larger than shown"
+    if looks < 2:  # noqa: PLR2004 - one sample says nothing about movement
+        return "only one sample so far"
+    return "the lag could not be read"
