@@ -30,6 +30,7 @@ CONSUMERS = "subscription:mq_consumers:max"
 MOVED = "subscription:mq_moved:timestamp_seconds"
 MOVES = "subscription:mq_moves:max"
 OK_AT = "subscription:mq_ok:timestamp_seconds"
+UNREADABLE = "subscription:mq_unreadable_partitions:max"
 STATUSES = "source:mq_subscription_status:sum"
 UP = "source:mq_up:max"
 PROBE = "node:mq_probe_success:max"
@@ -38,6 +39,11 @@ PROBE = "node:mq_probe_success:max"
 def merged(metric: str) -> str:
     """Return the series of exporters side by side as one."""
     return f"max without (instance, pod) ({metric})"
+
+
+def last(metric: str) -> str:
+    """Return the last value of a series, if it is not older than an hour."""
+    return f"last_over_time({metric}[1h])"
 
 
 DRAINING = f"quantile_over_time(0.5, {DRAIN}[10m]) < 900"
@@ -59,6 +65,13 @@ IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"
 
 RECORDING: tuple[tuple[str, str], ...] = (
     (LAG, "max without (instance, pod) (sum without (partition) (mq_lag_messages))"),
+    (
+        # Where an exporter beside it reads all of it, nothing is missing.
+        UNREADABLE,
+        f"""\
+{merged("mq_unreadable_partitions")}
+unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_partitions")}""",
+    ),
     (AGE, "max without (instance, pod, partition) (mq_lag_seconds)"),
     (INTERVAL, merged("max_over_time(mq_commit_interval_seconds[30m])")),
     (
@@ -78,13 +91,15 @@ RECORDING: tuple[tuple[str, str], ...] = (
     (
         # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. It moved
         # where there are more movements than at the evaluation before; where a broker counts nothing, a backlog that changed. What
-        # was hidden for longer than two minutes was not seen to stand still: behind an outage, consumers need time to come back.
+        # was hidden for longer than two minutes was not seen to stand still: after an outage, consumers need time to come back.
+        # While a partition cannot be read, nobody knows whether the position moves: the time does not count.
         MOVED,
         "\nor ".join(
             (
                 f"0 * ({MOVEMENTS} > last_over_time({MOVES}[1h])) + time()",
                 f"0 * (changes({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
-                f"0 * ({LAG} == 0) + time()",
+                f"0 * ({LAG} == 0 unless {UNREADABLE}) + time()",
+                f"({MOVED} + (time() - timestamp({MOVED})) and {UNREADABLE})",
                 f"(last_over_time({MOVED}[2m]) and {LAG})",
                 f"0 * {LAG} + time()",
             )
@@ -153,6 +168,11 @@ CONSUMERS_IF_KNOWN = CONSUMERS_NOW.removesuffix("{{ end }}") + (
 )
 NOTHING_SINCE = asked("time() - " + MOVED, f" Nothing was processed for {SECONDS}.")
 
+PARTLY_READ = asked(
+    UNREADABLE,
+    ' {{ . | first | value | printf "%.0f" }} of its partitions cannot be read: the true numbers are larger.',
+)
+
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
     "subscription": ("mq-subscription", ("system", "source", "vhost", "destination", "group")),
     "group": ("mq-kafka", ("source", "group")),
@@ -174,6 +194,31 @@ class Alert:
     description: str
     waits: str | None = None
     keeps: str | None = "5m"
+    last: str | None = None
+    """The last value of the number that it is about, if that cannot be known while a partition cannot be read.
+
+    Meanwhile the alert goes on if it was firing, with the number's last value, and does not begin.
+    """
+    sound: bool = False
+    """Whether the expression may begin all the same, since it holds for lower bounds too."""
+
+    @property
+    def expression(self) -> str:
+        """The whole expression."""
+        if self.last is None:
+            return self.expr.strip() + "\n"
+        begins = self.expr.strip() + ("" if self.sound else f"\nunless {UNREADABLE}")
+        return f"""\
+(
+{begins}
+)
+or (
+  {self.last}
+  and {UNREADABLE}
+  and ignoring (alertname, alertstate, severity, scope)
+    ALERTS{{alertname="{self.name}",alertstate="firing"}}
+)
+"""
 
     def rule(self) -> dict[str, Any]:
         """Return the rule as Prometheus reads it."""
@@ -181,13 +226,14 @@ class Alert:
         link = "&".join(f"var-{name}={{{{ $labels.{name} | urlquery }}}}" for name in variables)
         return {
             "alert": self.name,
-            "expr": self.expr.strip() + "\n",
+            "expr": self.expression,
             **({} if self.waits is None else {"for": self.waits}),
             **({} if self.keeps is None else {"keep_firing_for": self.keeps}),
             "labels": {"severity": self.severity, "scope": self.scope},
             "annotations": {
                 "summary": self.summary,
-                "description": self.description,
+                "description": self.description
+                + (PARTLY_READ if self.scope == "subscription" else ""),
                 "runbook_url": f"{RUNBOOKS}{self.name}.md",
                 "dashboard_url": f"/d/{uid}" + (f"?{link}" if link else ""),
             },
@@ -227,6 +273,8 @@ ALERTS: tuple[Alert, ...] = (
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
+        last=last(LAG),
+        sound=True,
     ),
     Alert(
         "MqResidenceTimeHigh",
@@ -243,6 +291,8 @@ ALERTS: tuple[Alert, ...] = (
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
+        last=last(AGE),
+        sound=True,
     ),
     Alert(
         "MqConsumeRateLow",
@@ -263,6 +313,7 @@ and (
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
+        last=f"{last(CONSUMED)} / ({last(PRODUCED)} > 0)",
     ),
     Alert(
         "MqNoConsumers",
@@ -277,6 +328,7 @@ unless ignoring (status) ({ABANDONED})
         f'{SUBSCRIPTION_NAME}: nobody reads, {{{{ $value | printf "%.0f" }}}} messages wait',
         f"No consumer for 5 minutes; {WAITING}{OLDEST}." + NOTHING_SINCE + CAUSE,
         waits="1m",  # behind an outage of the broker consumers need some time to come back
+        last=last(LAG),
     ),
     Alert(
         "MqStalled",
@@ -292,6 +344,7 @@ unless ignoring (status) ({ABANDONED})
         f'{SUBSCRIPTION_NAME}: nothing is processed, {{{{ $value | printf "%.0f" }}}} messages wait',
         f"{WAITING}{OLDEST}." + NOTHING_SINCE + CONSUMERS_IF_KNOWN + CAUSE,
         waits="1m",
+        last=last(LAG),
     ),
     Alert(
         "MqOffsetsRewound",
@@ -304,6 +357,16 @@ unless ignoring (status) ({ABANDONED})
         + OLDEST
         + "."
         + CONSUMERS_NOW,
+    ),
+    Alert(
+        "MqPositionPastEnd",
+        merged("mq_past_end_messages") + " > 0",
+        "warning",
+        SUB,
+        f'{SUBSCRIPTION_NAME}: its position is {{{{ $value | printf "%.0f" }}}} messages past the log end',
+        "The topic was truncated or recreated, or the offsets were copied from another cluster. If nobody resets "
+        'the offsets, {{ $value | printf "%.0f" }} new messages will be skipped.' + CONSUMERS_NOW,
+        waits="5m",
     ),
     Alert(
         "MqMessagesLost",
@@ -341,6 +404,7 @@ unless {NOT_MEANT_TO_BE_READ}
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
+        last=last(LOSS),
     ),
     Alert(
         "MqWillLoseMessages",
@@ -361,6 +425,7 @@ unless {NOT_MEANT_TO_BE_READ}
         + CONSUMERS_NOW
         + CAUSE,
         waits="5m",
+        last=last(LOSS),
     ),
     Alert(
         "MqWillNotDrain",
@@ -371,6 +436,7 @@ unless {NOT_MEANT_TO_BE_READ}
   and min_over_time({LAG}[30m]) > {merged("mq_threshold_lag_messages")}
   and {LAG} offset 30m
 )
+unless max_over_time({UNREADABLE}[30m])
 unless ignoring (status) ({ABANDONED})
 unless {NOT_MEANT_TO_BE_READ}
 """,
@@ -381,6 +447,7 @@ unless {NOT_MEANT_TO_BE_READ}
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
+        last=last(LAG),
     ),
     Alert(
         "MqRedeliveryLoop",

@@ -114,6 +114,10 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
         HEALTHY.without(*COUNTED).but({"mq_lag_messages": before(20, 0, 5)}),
         {20: [], 24: [], 29: ["MqStalled"]},
     ),
+    "MqPositionPastEnd": (
+        HEALTHY.but({f"mq_past_end_messages{{{SUBSCRIPTION}}}": before(20, None, 70)}),
+        {20: [], 24: [], 26: ["MqPositionPastEnd"]},
+    ),
     "MqOffsetsRewound": (
         HEALTHY.but({"mq_offset_rewinds_total": before(20, 0, 1)}),
         {19: [], 21: ["MqOffsetsRewound"], 40: []},
@@ -351,6 +355,9 @@ SILENT: dict[str, Page] = {
             "mq_time_to_drain_seconds": INF,
         }
     ).without("mq_consumers"),
+    "a position past the end for three minutes, while a topic is deleted and created": HEALTHY.but(
+        {f"mq_past_end_messages{{{SUBSCRIPTION}}}": lambda m: 70 if 20 <= m < 23 else "stale"}
+    ),
     "a source that was taken from the config": HEALTHY.beside(OTHERS)
     .but({f"up{{{JOB}}}": 1})
     .but({name: gap(20, 999, values) for name, values in {**exporter(), **healthy()}.items()})
