@@ -75,7 +75,8 @@ def worst_first(row: Row) -> tuple[int, float, int]:
 
     How they stand; how many times past a threshold they are, of messages or of age, whichever is more; messages.
     """
-    thresholds, lag, age = row["thresholds"], row["lag_messages"] or 0, row["lag_seconds"] or 0.0
+    thresholds = row["thresholds"]
+    lag, age = row["lag_messages_at_least"] or 0, row["lag_seconds_at_least"] or 0.0
     most, oldest = thresholds["lag_messages"], thresholds["lag_seconds"]
     past = max(
         lag / most if most else 0.0,

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 Standing = Literal["good", "unsure", "bad"]
 
-STANDS_STILL = frozenset({"stopped", "stalled"})
+NO_FAULT = frozenset({"ok", "uncommitted"})
+ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled"})
 BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0
 """Losses further off than that are not on anybody's mind at night."""
@@ -56,9 +57,20 @@ def names(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["source"], named, row["group"] or ""
 
 
+def lag(row: dict[str, Any]) -> str:
+    """Format a subscription's lag; `≥` marks a lower bound, which is all there is while a partition is unreadable."""
+    messages, at_least = row["lag_messages"], row.get("lag_messages_at_least")
+    if messages is None and at_least is not None:
+        return "≥" + number(at_least, 0)
+    return number(messages, 0)
+
+
 def age(row: dict[str, Any]) -> str:
-    """Format a subscription's age; `~` stands before one that may be off by much."""
+    """Format a subscription's age; `~` marks one that may be off by much, `≥` a lower bound."""
     seconds, off = row["lag_seconds"], row["lag_seconds_uncertainty"]
+    at_least = row.get("lag_seconds_at_least")
+    if seconds is None and at_least is not None:
+        return "≥" + duration(at_least)
     vague = seconds is not None and off is not None and off > VAGUE_SECONDS
     return ("~" if vague and off > VAGUE_RATIO * seconds else "") + duration(seconds)
 
@@ -74,12 +86,12 @@ def loss(row: dict[str, Any]) -> str:
 def standing(row: dict[str, Any]) -> Standing:
     """Judge by a subscription's status how its backlog stands.
 
-    Bad is one that stands still, or is past a threshold and does not get smaller.
+    Bad is one that stands still, that is past a threshold and does not get smaller, or whose position is past the end.
     """
     status = row["status"]
-    if status == "ok":
+    if status in NO_FAULT:
         return "good"
-    if status in STANDS_STILL or (status in BEHIND and row["drains"] is False):
+    if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False):
         return "bad"
     return "unsure"
 

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from exporter.readable import Standing, age, loss, names, number, plain, standing
+from exporter.readable import Standing, age, lag, loss, names, number, plain, standing
 
 Overview = dict[str, Any]
 Fetch = Callable[[], Overview]
@@ -127,7 +127,7 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     losses = [loss(row) for row in rows]
     causes = [plain(row["cause"]) for row in rows]
     return {
-        "LAG": [number(row["lag_messages"], 0) for row in rows],
+        "LAG": [lag(row) for row in rows],
         "AGE": [age(row) for row in rows],
         **({"LOSS IN": losses} if any(losses) else {}),
         "IN/S": [number(row["produced_messages_per_second"], 1) for row in rows],

@@ -1,7 +1,7 @@
 // One subscription: its numbers, why it is behind, the last hour, its partitions.
 
 import { chart, element, replace } from "./draw.js";
-import { age, duration, moment, names, number, plain, rate, standing } from "./words.js";
+import { age, duration, lag, moment, names, number, plain, rate, standing } from "./words.js";
 
 const METHODS = {
   time_index: "from the broker's index of times",
@@ -21,6 +21,7 @@ export function showDetail(place, row) {
     element("h2", { tabindex: "-1" }, group || where, " ", element("small", {}, `${group ? `on ${where}, ` : ""}${source} (${row.system})`)),
     element("p", {}, element("span", { class: `state ${kind}` }, plain(row.status)),
       row.status_since === null ? "" : ` since ${moment(row.status_since)}, for ${duration(Math.max(row.now - row.status_since, 0))}`),
+    row.status_reason ? element("p", {}, row.status_reason) : null,
     causes(row),
     facts(row),
     row.history ? charts(row) : null,
@@ -39,13 +40,16 @@ function facts(row) {
   const limits = row.thresholds;
   const off = row.lag_seconds_uncertainty;
   const shown = [
-    ["lag", `${row.lag_upper_bound ? "at most " : ""}${number(row.lag_messages)}`, past(limits.lag_messages, number)],
+    ["lag", lag(row), past(limits.lag_messages, number)],
     ["age of the oldest", age(row), [METHODS[row.lag_seconds_method], off === null ? "" : `off by ${duration(off)} at most`, past(limits.lag_seconds, duration)].filter(Boolean).join(", ")],
     ["in /s", rate(row.produced_messages_per_second), ""],
     ["out /s", rate(row.consumed_messages_per_second), ""],
     ["consumers", number(row.consumers), [row.group_state && plain(row.group_state), row.consumers_expected ? "" : "none expected"].filter(Boolean).join(", ")],
     ["drained in", row.drains === false ? "never, at this pace" : duration(row.time_to_drain_seconds), ""],
     ["will be deleted in", row.time_to_loss_seconds === null ? "–" : duration(row.time_to_loss_seconds), ""],
+    ["not committed", number(row.uncommitted_messages || null), "on partitions without a committed offset"],
+    ["past the log end", number(row.past_end_messages || null), "new messages that will be skipped"],
+    ["partitions that cannot be read", number(row.unreadable_partitions || null), ""],
     ["lost so far", number(row.lost_messages), ""],
     ["redelivered", number(row.redelivered_messages), ""],
     ["moves every", duration(row.commit_interval_seconds), "at the longest, of late"],

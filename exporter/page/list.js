@@ -1,9 +1,9 @@
 // The table of subscriptions, the worst first. Rows are kept from one answer to the next and only corrected.
 
 import { element, replace, sparkline, write } from "./draw.js";
-import { age, duration, names, number, plain, rate, standing, why } from "./words.js";
+import { age, duration, lag, names, number, plain, rate, standing, why } from "./words.js";
 
-const STATUSES = ["stopped", "stalled", "rewound", "lagging", "falling_behind", "abandoned", "unknown", "ok"];
+const STATUSES = ["stopped", "stalled", "past_end", "rewound", "lagging", "falling_behind", "abandoned", "unknown", "uncommitted", "ok"];
 const known = new Map();
 
 /** What a subscription is called, and so its address: `#source/…`. */
@@ -97,7 +97,7 @@ function fill(line, row) {
   write(line.state, plain(row.status), `state ${kind}`);
   write(line.since, row.status_since === null ? "" : `for ${duration(Math.max(row.now - row.status_since, 0))}`);
   const tone = kind === "bad" ? "n bad" : "n";
-  write(line.lag, (row.lag_upper_bound ? "≤ " : "") + number(row.lag_messages), tone);
+  write(line.lag, lag(row), tone);
   write(line.age, age(row), tone);
   write(line.produced, rate(row.produced_messages_per_second));
   write(line.consumed, rate(row.consumed_messages_per_second));
@@ -105,7 +105,7 @@ function fill(line, row) {
   write(line.why, why(row));
   const shape = row.history ? `${row.history.lag_messages}` : "";
   if (shape !== line.drawn) {
-    replace(line.spark, sparkline(row.history, "lag_messages", `lag of the last hour, now ${number(row.lag_messages)}`));
+    replace(line.spark, sparkline(row.history, "lag_messages", `lag of the last hour, now ${lag(row)}`));
     line.drawn = shape;
   }
 }

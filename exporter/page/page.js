@@ -76,7 +76,7 @@ function show(told) {
   by("detail").hidden = one === null;
   if (one === null) showList(told, rows);
   else showOne(one, rows);
-  const bad = (told.statuses.stopped || 0) + (told.statuses.stalled || 0) + (told.statuses.lagging || 0);
+  const bad = (told.statuses.stopped || 0) + (told.statuses.stalled || 0) + (told.statuses.lagging || 0) + (told.statuses.past_end || 0);
   const title = bad ? `(${number(bad)}) mq-lag-exporter` : "mq-lag-exporter";
   if (document.title !== title) document.title = title;
 }

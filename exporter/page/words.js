@@ -1,7 +1,8 @@
 // Numbers, durations and names as people read them; the same forms as the terminal's.
 
 const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "m"], [60, "m", 1, "s"]];
-const STANDS_STILL = new Set(["stopped", "stalled"]);
+const NO_FAULT = new Set(["ok", "uncommitted"]);
+const ALWAYS_BAD = new Set(["past_end", "stopped", "stalled"]);
 const BEHIND = new Set(["lagging", "rewound"]);
 const LOSS_SECONDS = 86400;
 
@@ -27,8 +28,15 @@ export function duration(seconds) {
   return `${whole} s`;
 }
 
-/** `~` stands before an age that may be off by much. */
+/** `≥` marks a lower bound: a part of the subscription cannot be read. `≤` marks an upper bound. */
+export function lag(row) {
+  if (row.lag_messages === null && row.lag_messages_at_least !== null) return `≥ ${number(row.lag_messages_at_least)}`;
+  return (row.lag_upper_bound ? "≤ " : "") + number(row.lag_messages);
+}
+
+/** `~` marks an age that may be off by much, `≥` a lower bound. */
 export function age(row) {
+  if (row.lag_seconds === null && row.lag_seconds_at_least !== null) return `≥ ${duration(row.lag_seconds_at_least)}`;
   const off = row.lag_seconds_uncertainty;
   const vague = row.lag_seconds !== null && off !== null && off > 1 && off > 0.1 * row.lag_seconds;
   return (vague ? "~" : "") + duration(row.lag_seconds);
@@ -53,10 +61,10 @@ function seen(name) {
   return name && !/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(name) ? `"${name}"` : name;
 }
 
-/** How a backlog stands: bad is one that stands still, or is past a threshold and does not get smaller. */
+/** How a backlog stands: bad is one that stands still, that is past a threshold and does not get smaller, or past the end. */
 export function standing(row) {
-  if (row.status === "ok") return "good";
-  const bad = STANDS_STILL.has(row.status) || (BEHIND.has(row.status) && row.drains === false);
+  if (NO_FAULT.has(row.status)) return "good";
+  const bad = ALWAYS_BAD.has(row.status) || (BEHIND.has(row.status) && row.drains === false);
   return bad ? "bad" : "unsure";
 }
 
@@ -66,6 +74,7 @@ export function why(row) {
   const loss = row.time_to_loss_seconds;
   if (loss !== null && loss < LOSS_SECONDS) parts.push(loss > 0 ? `will be deleted in ${duration(loss)}` : "retention reached it");
   const [first] = row.causes;
+  if (row.status_reason && (!first || first.evidence !== row.status_reason)) parts.push(row.status_reason);
   if (first) parts.push(`${plain(first.cause)}: ${first.evidence}`);
   return parts.join("; ");
 }

@@ -91,6 +91,22 @@ BOARD = Board(
         ),
         Panel(
             "line",
+            "What cannot be read",
+            "How many groups of which kind are not shown, and how many subscriptions have a partition that cannot be read?",
+            (
+                Query(
+                    f"max by (source, kind) (mq_groups_not_shown{{{CHOSEN}}}) > 0",
+                    "{{source}}: {{kind}} groups",
+                ),
+                Query(
+                    f"count by (source) (subscription:mq_unreadable_partitions:max{{{CHOSEN}}})",
+                    "{{source}}: subscriptions known in part",
+                ),
+            ),
+            may_be_empty="a part of a source cannot be read",
+        ),
+        Panel(
+            "line",
             "How long a task takes",
             "How long did the last run of each task take? Longer than its interval means that it comes late.",
             (Query(merged(f"mq_collect_duration_seconds{{{CHOSEN}}}"), TASK),),

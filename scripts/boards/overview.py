@@ -18,7 +18,10 @@ from generate_alerts import (
 
 from boards.model import CHOSEN, SOURCE, SYSTEM, WHO, Board, Panel, Query, Row, worst
 
-TROUBLED = merged(f'mq_subscription_status{{{CHOSEN},status!~"ok|unknown|abandoned"}}') + " == 1"
+TROUBLED = (
+    merged(f'mq_subscription_status{{{CHOSEN},status!~"ok|unknown|uncommitted|abandoned"}}')
+    + " == 1"
+)
 BEHIND = f"topk(50, {LAG}{{{CHOSEN}}} and ignoring (status) ({TROUBLED}))"
 """The fifty largest backlogs that are one."""
 

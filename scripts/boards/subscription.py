@@ -317,10 +317,12 @@ BOARD = Board(
         Panel(
             "table",
             "How the numbers were found",
-            "By which method is the age known, and is the lag an upper bound?",
+            "By which method is the age known, and is the lag an upper or a lower bound?",
             (
                 Query(largest("mq_lag_seconds_method"), column="method is"),
                 Query(largest("mq_lag_upper_bound"), column="lag is an upper bound"),
+                Query(largest("mq_unreadable_partitions"), column="partitions that cannot be read"),
+                Query(largest("mq_past_end_messages"), column="messages past the log end"),
             ),
             hides=("system", "source", "vhost", "destination"),
         ),

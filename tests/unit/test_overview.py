@@ -10,7 +10,7 @@ from exporter.overview import BadQueryError, Query, query_of, select
 
 
 def row(group: str, **changes: Any) -> dict[str, Any]:
-    return {
+    made = {
         "system": "kafka",
         "source": "shop",
         "vhost": None,
@@ -24,6 +24,11 @@ def row(group: str, **changes: Any) -> dict[str, Any]:
         "drains": True,
         "thresholds": {"lag_messages": 1_000, "lag_seconds": 5.0},
         **changes,
+    }
+    return {
+        "lag_messages_at_least": made["lag_messages"],
+        "lag_seconds_at_least": made["lag_seconds"],
+        **made,
     }
 
 
@@ -45,6 +50,17 @@ def test_who_is_further_past_its_own_threshold_comes_first() -> None:
     late = row("late", lag_seconds=400.0)
     behind = row("behind", lag_messages=5_000)
     assert order(patient, behind, late) == ["late", "behind", "patient"]
+
+
+def test_a_lower_bound_counts_where_nothing_more_is_known() -> None:
+    partly = row("partly", status="unknown", lag_messages=None, lag_messages_at_least=5_000)
+    assert order(row("few", status="unknown", lag_messages=2_000), partly) == ["partly", "few"]
+
+
+def test_a_group_that_never_commits_is_no_fault_and_a_position_past_the_end_is_one() -> None:
+    never = row("never", status="uncommitted", lag_messages=None, lag_seconds=None)
+    past = row("past", status="past_end", lag_messages=0)
+    assert order(never, row("falls", status="falling_behind"), past) == ["past", "falls", "never"]
 
 
 def test_without_thresholds_and_numbers_messages_count() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.readable import age, duration, loss, number, standing
+from exporter.readable import age, duration, lag, loss, number, standing
 
 
 @pytest.mark.parametrize(
@@ -127,3 +127,25 @@ def test_bad_is_what_stands_still_or_is_past_a_threshold_and_does_not_get_better
     status: str, drains: bool | None, expected: str
 ) -> None:
     assert standing(row(status=status, drains=drains)) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "at_least", "text"),
+    [(1_234, 1_234, "1,234"), (None, 20, "≥20"), (None, None, "-")],
+)
+def test_a_lag_that_is_known_in_part_is_marked(
+    messages: int | None, at_least: int | None, text: str
+) -> None:
+    assert lag({"lag_messages": messages, "lag_messages_at_least": at_least}) == text
+
+
+def test_an_age_that_is_known_in_part_is_marked() -> None:
+    row = {"lag_seconds": None, "lag_seconds_at_least": 75.0, "lag_seconds_uncertainty": None}
+    assert age(row) == "≥1 m 15 s"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("uncommitted", "good"), ("past_end", "bad"), ("unknown", "unsure")]
+)
+def test_what_is_no_fault_is_not_red(status: str, expected: str) -> None:
+    assert standing({"status": status, "drains": None}) == expected
