@@ -338,12 +338,21 @@ def test_the_margin_to_retention(world: World) -> None:
 
 def test_what_was_so_before_the_exporter_came_is_no_event(world: World) -> None:
     page = world.page()
-    for metric in (
-        "mq_messages_lost_total",
-        "mq_offset_rewinds_total",
-        "mq_position_anomalies_total",
-    ):
+    for metric in ("mq_messages_lost_total", "mq_offset_rewinds_total"):
         assert set(page.find(metric).values()) == {0.0}, metric
+
+
+def test_a_position_past_the_end_is_counted_even_if_it_was_so_before(world: World) -> None:
+    page = world.page()
+    metric = "mq_position_anomalies_total"
+    counted = {
+        (found["group"], found["kind"])
+        for labels, count in page.find(metric).items()
+        for found in [dict(labels)]
+        if count
+    }
+    assert counted == {("truth-past-end", "past_end")}
+    assert page.value("mq_past_end_messages", group="truth-past-end") == 5_000 - 100
 
 
 def test_static_labels_are_on_all_series_of_the_source(world: World) -> None:
