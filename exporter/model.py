@@ -168,6 +168,8 @@ class GroupMembers:
     """Destination to its partitions that are assigned to a member."""
     assignment: int
     """A fingerprint of who reads what: it differs after a rebalance that changed something."""
+    unassigned: frozenset[str] = frozenset()
+    """Members that have no partition of any destination."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ UNEVEN, UNEVEN_OF_FEW = 0.8, 0.9
 FEW = 4
 RESTLESS = 3
 """Rebalances, or moves back, each at a time of its own, that make it no accident."""
+STUCK_SECONDS = 15.0
+"""A rebalance that has been seen for so long waits for a member that does not come."""
 MOST = 0.5
 """Part of the deliveries that have to be repeats."""
 LEAST_REPEATS = 5
@@ -53,7 +55,9 @@ class Case:
     """How it was before; None where that was not seen for long enough."""
     leaving: Leaving | None
     still: float
-    """Seconds for which nothing has moved."""
+    """Seconds for which nothing has moved although something waited."""
+    idle: float
+    """Seconds for which nothing has moved, whether something waited or not."""
     peak: tuple[float, float] | None
     """The highest rate of production since the backlog began, and when, in Unix time."""
     consumed: int
@@ -128,14 +132,32 @@ def open_transaction(case: Case) -> str | None:
 
 
 def rebalancing(case: Case) -> str | None:
-    """The group keeps rebalancing, and nobody reads meanwhile."""
+    """The group keeps rebalancing, or one rebalance does not end, and nobody reads meanwhile."""
     sight = case.sight
     if sight.rebalance_times < RESTLESS:
-        return None
+        return _stuck_rebalance(case)
     state = ", and is rebalancing now" if sight.rebalancing else ""
     return (
         f"the group rebalanced at least {sight.rebalances} times within "
         f"{words.minutes(sight.rebalanced_for)}{state}; its consumers stop each time"
+    )
+
+
+def _stuck_rebalance(case: Case) -> str | None:
+    """Members do not rejoin, and nothing was processed since the rebalance was first seen."""
+    sight = case.sight
+    if sight.rebalancing_since is None:
+        return None
+    lasted = sight.at - sight.rebalancing_since
+    if lasted < STUCK_SECONDS or case.idle < lasted:
+        return None
+    since = case.when(sight.clock - lasted)
+    if sight.rejoining is None or not sight.members:
+        return f"the group waits for members to rejoin since {since}, and nothing is processed until they do"
+    most = "1" if sight.rejoining <= 1 else f"1 to {sight.rejoining}"
+    return (
+        f"the group waits for {most} of {sight.members} members to rejoin since {since}, "
+        "and nothing is processed until they do"
     )
 
 

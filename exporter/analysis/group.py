@@ -22,6 +22,7 @@ class Group:
         "_counted",
         "_fingerprint",
         "_rebalancing",
+        "_settled",
         "assigned",
         "label",
         "members",
@@ -30,7 +31,9 @@ class Group:
         "read_at",
         "readers",
         "rebalances",
+        "rebalancing_since",
         "recent",
+        "rejoining",
         "state",
         "state_labels",
     )
@@ -50,6 +53,11 @@ class Group:
         self.missing = 0
         """Complete listings in a row without this group."""
         self.read_at = 0.0
+        self.rebalancing_since: float | None = None
+        """First look to be judged at which the rebalance now under way was seen."""
+        self.rejoining: int | None = None
+        """How many members at most this rebalance waits for; None is unknown."""
+        self._settled: frozenset[str] = frozenset()
         self._rebalancing = False
         self._counted = False
         self._fingerprint: int | None = None
@@ -70,7 +78,8 @@ class Group:
             self._empty()
             return
         self.members = len(look.members)
-        if look.state in REBALANCING and self.readers is not None:
+        self._note_newcomers(look)
+        if look.state in REBALANCING and (self.readers is not None or not look.readers):
             return
         self.readers = look.readers
         self.assigned = look.assigned
@@ -81,16 +90,35 @@ class Group:
         self._fingerprint = look.assignment
         self._counted = False
 
+    def judged(self, now: float) -> None:
+        """Note that a look is judged at `now`: since when a rebalance has lasted goes by these looks."""
+        if self._rebalancing and self.rebalancing_since is None:
+            self.rebalancing_since = now
+
+    def _note_newcomers(self, look: GroupMembers) -> None:
+        """Tell members that the rebalance may wait for from those who joined since it began.
+
+        A broker does not say who has rejoined. Who was not there before the rebalance, and has no partition where the
+        others still have theirs, has just joined. Older brokers show no partitions during a rebalance.
+        """
+        if look.state not in REBALANCING:
+            self._settled, self.rejoining = look.members, None
+        elif self._settled and look.unassigned != look.members:
+            self.rejoining = len(look.members - (look.unassigned - self._settled))
+
     def _move_to(self, state: GroupState) -> None:
         rebalancing = state in REBALANCING
         if rebalancing and not self._rebalancing and self.state is not None:
             self.rebalances += 1
             self._counted = True
         self._rebalancing = rebalancing
+        if not rebalancing:
+            self.rebalancing_since = self.rejoining = None
         self.state = state
 
     def _empty(self) -> None:
         self.members = 0
+        self._settled = frozenset()
         self.readers = {}
         self.assigned = {}
         if self._fingerprint is not None:

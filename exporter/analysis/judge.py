@@ -44,6 +44,7 @@ class Judge:
         "_looks",
         "_moved_at",
         "_peak",
+        "_progress_at",
         "_recent_rewinds",
         "_rewinds",
         "_trend",
@@ -73,6 +74,7 @@ class Judge:
         self._given_at = 0.0
         self._given_looks = 0
         self._moved_at: float | None = None
+        self._progress_at: float | None = None
         self._consumed: int | None = None
         self._rewinds = 0
         self._lag: int | None = None
@@ -134,6 +136,8 @@ class Judge:
         else:
             moved = self._consumed is not None and sight.consumed != self._consumed
         moved = moved or sight.rewinds != self._rewinds
+        if moved or self._progress_at is None:
+            self._progress_at = sight.at
         if self._moved_at is not None and self._looked_at is not None:
             unseen = sight.at - self._looked_at
             self._moved_at += unseen if unseen > window else 0.0
@@ -231,6 +235,7 @@ class Judge:
             baseline=self._baseline if self._baseline.seconds >= window / 2 else None,
             leaving=self._crowd.leaving,
             still=still,
+            idle=0.0 if self._progress_at is None else sight.at - self._progress_at,
             peak=self._peak,
             consumed=moved[0],
             redelivered=moved[1],

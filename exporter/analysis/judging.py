@@ -54,6 +54,7 @@ class Judging:
     def _logs(self, state: LogState, now: float, clock: float) -> None:
         span = MEMORY * state.rate_window
         for group in state.groups.values():
+            group.judged(now)
             group.recent.look(now, group.rebalances, span)
         for subscription in state.subscriptions.values():
             if self._stale or not subscription.judge.labels:
@@ -124,6 +125,8 @@ def _log_sight(
         read_by_nobody=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,
         rebalancing=group is not None and group.state in REBALANCING,
+        rebalancing_since=None if group is None else group.rebalancing_since,
+        rejoining=None if group is None else group.rejoining,
         rebalances=0 if group is None else group.recent.count,
         rebalanced_for=span,
         rebalance_times=_restless(group, span, now),

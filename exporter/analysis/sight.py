@@ -59,6 +59,10 @@ class Sight(NamedTuple):
     members: int | None = None
     """Of the group, wherever they read."""
     rebalancing: bool = False
+    rebalancing_since: float | None = None
+    """First look, on the clock of `at`, at the rebalance that is under way."""
+    rejoining: int | None = None
+    """How many of the members it waits for at most."""
     rebalances: int = 0
     """Within the time that `rebalanced_for` says, in seconds."""
     rebalanced_for: float = 0.0

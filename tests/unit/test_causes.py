@@ -150,6 +150,58 @@ def test_two_rebalances_are_no_cause() -> None:
     assert said.cause == "slow_consumers"
 
 
+def test_one_rebalance_that_does_not_end() -> None:
+    """One member stopped polling, another one joins: the first still counts as the only consumer."""
+    facts = {"rebalancing": True, "rebalancing_since": TURN, "rejoining": 1, "members": 2}
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(**facts))
+    said = told(play, TURN + 120)
+    assert (said.status, said.cause) == ("lagging", "rebalancing")
+    assert (
+        said.causes[0].evidence
+        == "the group waits for 1 of 2 members to rejoin since 22:28 UTC, and nothing is processed until they do"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "who"),
+    [
+        ({"rejoining": 3, "members": 4}, "1 to 3 of 4 members"),
+        ({"rejoining": None, "members": 4}, "members"),
+        ({"rejoining": None, "members": None}, "members"),
+    ],
+)
+def test_a_long_rebalance_says_only_what_is_known_of_who_is_missing(
+    facts: dict[str, Any], who: str
+) -> None:
+    facts = {"rebalancing": True, "rebalancing_since": TURN, **facts}
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(**facts))
+    evidence = told(play, TURN + 120).causes[0].evidence
+    assert evidence.startswith(f"the group waits for {who} to rejoin since 22:28 UTC")
+
+
+def test_a_long_rebalance_that_began_before_anything_waited() -> None:
+    facts = {"rebalancing": True, "rebalancing_since": TURN, "rejoining": 1, "members": 2}
+    play = Play(
+        lambda at: 0 if TURN - 10 < at < TURN + 60 else 20,
+        between(TURN, 9_999, 0, 50),
+        more=after(**facts),
+    )
+    assert told(play, TURN + 240).cause == "rebalancing"
+
+
+def test_a_rebalance_during_which_messages_are_processed_is_no_cause() -> None:
+    """Members of a cooperative assignor keep reading."""
+    facts = {"rebalancing": True, "rebalancing_since": TURN, "rejoining": 1, "members": 2}
+    play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(**facts))
+    assert told(play, TURN + 240).cause == "slow_consumers"
+
+
+def test_a_short_rebalance_is_no_cause() -> None:
+    facts = {"rebalancing": True, "rebalancing_since": TURN + 110, "members": 2}
+    play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(**facts))
+    assert told(play, TURN + 120).cause == "slow_consumers"
+
+
 @pytest.mark.parametrize(
     ("lags", "evidence"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.analysis.judging import Judging
 from exporter.analysis.thresholds import ThresholdTable
-from exporter.model import Memberships
+from exporter.model import GroupState, Memberships
 from tests.unit.looks import log, look, members, state
 
 
@@ -71,3 +71,24 @@ def test_a_partition_that_stands_still_is_named() -> None:
     (cause, evidence), *_ = subscription.judge.causes
     assert cause == "uneven_partitions"
     assert evidence.startswith("partition 1 has not moved for 15 minutes, while others move")
+
+
+def test_a_rebalance_has_lasted_since_the_first_look_at_it() -> None:
+    """What was processed before that look does not end it; a settled group does."""
+    s, judging = state(), Judging("kafka", "s", ThresholdTable())
+    s.members(Memberships({"g": members({"t": [0]})}), 0.0)
+
+    def cause(at: int, group_state: GroupState, position: int) -> str | None:
+        commits = {"g": {"t": {0: position}}}
+        s.observe(look({"t": log((0, 9_000))}, commits, states={"g": group_state}), float(at))
+        judging.judge(s, float(at), float(at))
+        (subscription,) = s.subscriptions.values()
+        return subscription.judge.cause
+
+    for at in range(0, 100, 10):
+        cause(at, "stable", at)
+    causes = [cause(at, "preparing_rebalance", 95) for at in range(100, 160, 10)]
+    assert causes == [causes[0]] * 2 + ["rebalancing"] * 4
+    assert causes[0] != "rebalancing"
+    assert cause(160, "stable", 95) != "rebalancing"
+    assert cause(170, "preparing_rebalance", 95) != "rebalancing", "another one, seen just now"

@@ -498,6 +498,37 @@ def test_rebalances_are_counted_when_seen_to_begin_or_by_what_they_changed() -> 
     assert count() == 2
 
 
+def rejoining(
+    *, settled: frozenset[str], now: frozenset[str], unassigned: frozenset[str]
+) -> object:
+    """How many members a rebalance waits for at most, after a settled look and one at the rebalance."""
+    s = state()
+    one = members({"t": [0]})
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
+    s.members(Memberships({"g": replace(one, members=settled)}), 0.0)
+    rebalance = replace(one, state="preparing_rebalance", members=now, unassigned=unassigned)
+    s.members(Memberships({"g": rebalance}), 1.0)
+    return s.groups["g"].rejoining
+
+
+def test_a_rebalance_does_not_wait_for_members_that_joined_since() -> None:
+    a, ab, abc = frozenset("a"), frozenset("ab"), frozenset("abc")
+    assert rejoining(settled=a, now=ab, unassigned=frozenset("b")) == 1
+    assert rejoining(settled=ab, now=abc, unassigned=frozenset("c")) == 2
+    assert rejoining(settled=ab, now=ab, unassigned=frozenset("b")) == 2, "b had none before either"
+    assert rejoining(settled=a, now=ab, unassigned=frozenset()) == 2, "b joined unseen, and settled"
+    assert rejoining(settled=a, now=ab, unassigned=ab) is None, "this broker shows no partitions"
+
+
+def test_who_reads_is_not_known_of_a_group_first_seen_without_partitions_in_a_rebalance() -> None:
+    s = state()
+    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
+    s.members(Memberships({"g": members({}, count=2, state="preparing_rebalance")}), 0.0)
+    shown = seen(s, 0.0)
+    assert shown("mq_group_members", group="g") == 2
+    assert shown("mq_consumers", **SUB) is None
+
+
 def test_the_margin_to_retention_is_the_smallest() -> None:
     s = state()
     s.observe(look({"t": log((5, 50), (0, 50))}, {"g": {"t": {0: 12, 1: 40}}}), 0.0)

@@ -107,4 +107,5 @@ def _members(description: Any, wanted: Callable[[str], bool]) -> GroupMembers:
         readers=readers,
         assigned={topic: frozenset(partitions) for topic, partitions in assigned.items()},
         assignment=hash(tuple(sorted(who))),
+        unassigned=frozenset(member for member, pairs in who if not pairs),
     )
