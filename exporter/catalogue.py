@@ -433,6 +433,13 @@ def _rows() -> tuple[Metric, ...]:
             "Times that the process which reads the source ended by itself and was replaced.",
             own,
         ),
+        Metric(
+            "mq_log_lines_dropped_total",
+            "counter",
+            (),
+            "Log lines that could not be written, those of the processes that read the sources included.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
     )

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from exporter import __version__
 
@@ -26,6 +25,8 @@ WIDE = 120
 """Characters of a table that has to be wide."""
 FAILED, MISUSED = 1, 2
 """Exit codes: a source or the address could not be used; the command or the config is wrong."""
+INTERRUPTED = 128
+"""Exit code of a command that a signal cut short, without the signal's number."""
 
 EXAMPLES = """\
 examples:
@@ -58,12 +59,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.terminal:
         # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
         sys.modules["rich"] = None  # type: ignore[assignment]
+    from exporter import logs, signals
+
+    logs.keep_streams()
+    if options.signals is not None:
+        options.signals = signals.Signals(reloads=options.signals == "reload")
+    code = _code(options)
+    if options.signals is not None:
+        _leave(code)
+    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now: a broker that hangs may keep a thread of a client, and a signal cuts nothing short any more."""
+    from exporter import logs
+
+    logs.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or FAILED
+    os._exit(code)
+
+
+def _code(options: argparse.Namespace) -> int:
+    """Run the command; returns its exit code."""
     from exporter.config import ConfigError
     from exporter.server import ServerError
     from exporter.webconfig import WebConfigError
 
     try:
         code: int = options.command(options)
+        sys.stdout.flush()
     except (ConfigError, WebConfigError) as error:
         print(error, file=sys.stderr)
         return MISUSED
@@ -74,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED + 2  # SIGINT
     return code
 
 
@@ -85,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mq-lag-exporter {__version__}")
-    parser.set_defaults(terminal=True)
+    # Whether the command handles signals itself, and what SIGHUP means to it: "stop" or "reload".
+    parser.set_defaults(terminal=True, signals=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the daemon")
@@ -97,11 +128,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="TLS and basic authentication, in the format that Prometheus's exporters share",
     )
-    run.set_defaults(command=_run, terminal=False)
+    run.set_defaults(command=_run, terminal=False, signals="reload")
 
     once = commands.add_parser("once", help="print one page of metrics and exit")
     once.add_argument("--config", type=Path, required=True, metavar="FILE")
-    once.set_defaults(command=_once, terminal=False)
+    once.set_defaults(command=_once, terminal=False, signals="stop")
 
     check = commands.add_parser("check", help="validate a config and try each source once")
     check.add_argument("config", type=Path, metavar="FILE")
@@ -114,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run against an embedded Kafka with a small workload")
     demo.add_argument("--listen", default="127.0.0.1:9877", metavar="HOST:PORT")
     demo.add_argument("--seconds", type=float, help="end by itself after so long")
-    demo.set_defaults(command=_demo)
+    demo.set_defaults(command=_demo, signals="stop")
 
     load = commands.add_parser(
         "load",
@@ -152,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how long Kafka keeps the messages, such as 10m, where the topic is made",
     )
     load.add_argument("--json", action="store_true", help="print a line of JSON for each step")
-    load.set_defaults(command=_load)
+    load.set_defaults(command=_load, signals="stop")
 
     top = commands.add_parser("top", help="show a live table of subscriptions")
     top.add_argument("url", nargs="?", default="http://127.0.0.1:9877", metavar="URL")
@@ -161,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
     top.add_argument("--looks", type=int, metavar="N", help="end after N looks")
-    top.set_defaults(command=_top)
+    top.set_defaults(command=_top, signals="stop")
     return parser
 
 
@@ -175,11 +206,10 @@ def _run(options: argparse.Namespace) -> int:
     config = load(options.config)
     logs.configure(config.log.format, config.log.level)
     web = load_web(options.web) if options.web is not None else None
-    Daemon(config, path=options.config, web=web).run()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # A broker that hangs may keep a thread of librdkafka; nothing is left to be saved that it could lose.
-    os._exit(0)
+    daemon = Daemon(config, path=options.config, web=web)
+    options.signals.deliver(stop=daemon.end, reload=daemon.want_reload)
+    daemon.run()
+    return 0
 
 
 def _once(options: argparse.Namespace) -> int:
@@ -191,7 +221,12 @@ def _once(options: argparse.Namespace) -> int:
     quiet = Log(format="console", level="error")
     logs.configure(quiet.format, quiet.level)
     daemon = Daemon(load(options.config).model_copy(update={"log": quiet}))
+    options.signals.deliver(stop=daemon.end)
     reached = daemon.run_once()
+    if options.signals.received is not None:
+        daemon.stop()
+        print("interrupted: no page was made", file=sys.stderr)
+        return INTERRUPTED + int(options.signals.received)
     for chunk in daemon.exposition.page("", "").chunks:
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
@@ -249,6 +284,7 @@ def _line(finding: Finding) -> Text:
 
 def _health(options: argparse.Namespace) -> int:
     import ssl
+    import urllib.error
     import urllib.request
 
     # It asks the daemon beside it, whose certificate is made out to another name.
@@ -259,6 +295,10 @@ def _health(options: argparse.Namespace) -> int:
     try:
         with urllib.request.urlopen(address, timeout=3.0, context=context) as answer:  # noqa: S310
             print(answer.read().decode().strip())
+    except urllib.error.HTTPError as error:
+        # The answer says what is wrong.
+        print(f"{address}: {error}\n{error.read().decode().strip()}", file=sys.stderr)
+        return FAILED
     except (OSError, ValueError) as error:
         print(f"{address}: {error}", file=sys.stderr)
         return FAILED
@@ -270,7 +310,9 @@ def _demo(options: argparse.Namespace) -> int:
 
     from exporter.demo import run_demo
 
-    return run_demo(listen=options.listen, seconds=options.seconds, console=Console())
+    return run_demo(
+        options.signals, listen=options.listen, seconds=options.seconds, console=Console()
+    )
 
 
 def _load(options: argparse.Namespace) -> int:
@@ -295,8 +337,7 @@ def _load(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return MISUSED
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    options.signals.deliver(stop=stop.set)
     load = Load(place)
     results = []
 
@@ -331,8 +372,7 @@ def _top(options: argparse.Namespace) -> int:
     from exporter.top import from_url, watch
 
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    options.signals.deliver(stop=stop.set)
     if options.config is None:
         fetch, title = from_url(options.url), options.url
         daemon = None

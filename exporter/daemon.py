@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from exporter.collectors import COLLECTORS
 from exporter.config import Config, ConfigError, Log, load
 from exporter.config import Source as SourceConfig
 from exporter.exposition import Exposition, accepts_gzip
+from exporter.liveness import Pulse
 from exporter.model import Collector, Until
 from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
 from exporter.own import OwnMetrics
@@ -33,6 +33,12 @@ from exporter.webconfig import WebConfig
 STOP_SECONDS = 3.0
 """Time given to the tasks and the server to end; what a broker holds up after that is left behind."""
 TICK = 0.5
+LOOP_SECONDS = 30.0
+"""A loop of the daemon that takes longer to come round is stuck."""
+SETTLE_SECONDS = 0.6
+"""A process that was stopped for a while gets so long to come round before it is called stuck."""
+RELOAD_SECONDS = 30.0
+"""How long a reload waits for one that is under way."""
 TEXT = "text/plain; charset=utf-8"
 GET = frozenset({"GET"})
 EVERYTHING = Query()
@@ -67,6 +73,11 @@ class Daemon:
         self._reload = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
+        self._over = threading.Event()
+        """Set when the tasks are ended, and nothing has to be watched any more."""
+        self._main = Pulse("the main loop")
+        self._watcher = Pulse("the loop that hides old values")
+        self._stuck: dict[str, str] = {}
         self._reload_wanted = False
         self._log = structlog.get_logger(__name__)
         self._own = OwnMetrics()
@@ -90,41 +101,40 @@ class Daemon:
         )
 
     def run(self) -> None:
-        """Start, then serve until SIGTERM or SIGINT; SIGHUP reads the config again."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.end())
-        signal.signal(signal.SIGHUP, lambda *_: self._want_reload())
+        """Start, then serve until `end` is called; `want_reload` reads the config again."""
         self.start()
         self.wait()
         self.stop()
 
     def wait(self) -> None:
-        """Return when the daemon is told to end; until then, hide what grows too old."""
+        """Return when `end` is called; until then, reload when `want_reload` was called."""
         while not self._stopping:
+            self._main.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
             self._wake.wait(TICK)
             self._wake.clear()
             if self._reload_wanted:
                 self._reload_wanted = False
                 self.reload()
-            for source in list(self.sources.values()):
-                source.expire()
+        self._main.end()
 
     def collect(self) -> None:
-        """Collect without listening."""
+        """Collect without listening, and hide what grows too old."""
         for source in self.sources.values():
             source.start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def end(self) -> None:
-        """Tell `wait` to return."""
+        """Let `wait` and `run_once` return. Not for a signal handler: it takes a lock."""
         self._stopping = True
         self._wake.set()
 
     def stop(self) -> bool:
         """End the tasks and the server within a bounded time; tell whether all of them ended."""
         until = Until(STOP_SECONDS)
+        self._over.set()
         sources = list(self.sources.values())
         for source in sources:
-            source.stop()
+            source.stop(0.0)
         if self.server is not None:
             self.server.stop(until.remaining())
         # Side by side, since each may have something to clean up.
@@ -143,12 +153,46 @@ class Daemon:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive() and not self._stopping:
+                thread.join(TICK)
         return all(source.outcomes["backlog"].reached for source in self.sources.values())
+
+    # Liveness
+
+    def faults(self) -> dict[str, str]:
+        """Return the loops that do not go on: what each is, and what is wrong with it."""
+        now = time.monotonic()
+        found = {pulse.name: pulse.fault(now) for pulse in (self._main, self._watcher)}
+        for source in list(self.sources.values()):
+            found.update(source.faults(now))
+        return {name: fault for name, fault in found.items() if fault is not None}
+
+    def _watch(self) -> None:
+        """Hide what grows too old, whatever the main loop and the tasks do."""
+        while not self._over.is_set():
+            self._watcher.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
+            for source in list(self.sources.values()):
+                try:
+                    source.expire()
+                except Exception:  # noqa: BLE001 - the others are hidden in time all the same
+                    self._log.exception("source.expire_failed", source=source.config.name)
+            self._report_faults()
+            self._over.wait(TICK)
+        self._watcher.end()
+
+    def _report_faults(self) -> None:
+        """Log each loop that is stuck, once, and when it goes on."""
+        faults = self.faults()
+        for name in faults.keys() - self._stuck.keys():
+            self._log.error("loop.stuck", loop=name, error=faults[name])
+        for name in self._stuck.keys() - faults.keys():
+            self._log.warning("loop.goes_on", loop=name)
+        self._stuck = faults
 
     # Reload
 
-    def _want_reload(self) -> None:
+    def want_reload(self) -> None:
+        """Let `wait` read the config again, once for all calls that come before it does. Not for a signal handler."""
         self._reload_wanted = True
         self._wake.set()
 
@@ -159,28 +203,38 @@ class Daemon:
         """
         if self._path is None:
             return "there is no config file to read again"
-        with self._reload:
-            try:
-                config = load(self._path)
-            except ConfigError as error:
-                self._log.error("config.refused", error=str(error))
-                self._own.config_read(accepted=False)
-                return str(error)
-            self._apply(config)
-            self._own.config_read(accepted=True)
-            return None
+        if not self._reload.acquire(timeout=RELOAD_SECONDS):
+            return "another reload is still under way"
+        try:
+            self._apply(load(self._path))
+        except ConfigError as error:
+            self._log.error("config.refused", error=str(error))
+            self._own.config_read(accepted=False)
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - a bug in here must not end the main loop
+            self._log.exception("config.reload_failed")
+            self._own.config_read(accepted=False)
+            return f"the reload failed: {type(error).__name__}; the log has the reason"
+        finally:
+            self._reload.release()
+        self._own.config_read(accepted=True)
+        return None
 
     def _apply(self, config: Config) -> None:
         self._thresholds = threshold_table(config)
         wanted = {source.name: source for source in config.sources}
-        kept = [name for name, source in self.sources.items() if wanted.get(name) == source.config]
-        for name in kept:
-            self.sources[name].set_thresholds(self._thresholds)
+        # A source that hangs cannot take the thresholds; it is replaced as if it had changed.
+        kept = [
+            name
+            for name, source in self.sources.items()
+            if wanted.get(name) == source.config and source.set_thresholds(self._thresholds)
+        ]
         for name in [name for name in self.sources if name not in kept]:
             before = self.sources.pop(name)
-            before.stop()
+            whole = before.stop()
             after = wanted.get(name)
-            heir = before if after is not None and same_place(before.config, after) else None
+            same = after is not None and same_place(before.config, after)
+            heir = before if whole and same else None
             if heir is None:
                 before.withdraw()
             if after is not None:
@@ -216,7 +270,7 @@ class Daemon:
             Route("/metrics", GET, self._metrics),
             Route("/api/v1/subscriptions", GET, self._subscriptions),
             # Public: whoever starts the process must see whether it lives, without its passwords.
-            Route("/-/healthy", GET, lambda _: Response(200, TEXT, [b"healthy\n"]), public=True),
+            Route("/-/healthy", GET, self._healthy, public=True),
             Route("/-/ready", GET, self._ready, public=True),
         ]
         if self._config.reload_endpoint:
@@ -230,6 +284,16 @@ class Daemon:
         if page.encoding is not None:
             extra += (("Content-Encoding", page.encoding),)
         return Response(200, page.content_type, page.chunks, extra)
+
+    def _healthy(self, _: Request) -> Response:
+        faults = self.faults()
+        if faults:
+            self._over.wait(SETTLE_SECONDS)
+            faults = self.faults()
+        if faults:
+            lines = "".join(f"{name}: {fault}\n" for name, fault in sorted(faults.items()))
+            return Response(503, TEXT, [f"unhealthy\n{lines}".encode()])
+        return Response(200, TEXT, [b"healthy\n"])
 
     def _ready(self, _: Request) -> Response:
         waiting = [name for name, source in self.sources.items() if not source.tried]

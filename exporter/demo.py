@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
 from exporter.embedded_nsq import EmbeddedNsq
 from exporter.embedded_rabbitmq import EmbeddedRabbit
 from exporter.model import Collector
+from exporter.signals import Signals
 from exporter.top import watch
 
 CONFIG = """
@@ -37,17 +37,17 @@ sources:
     schedule: {{backlog: 1s, latency: 1s, consumers: 10s}}
     rate_window: 20s
 """
+FAILED = 1
 STOP_SECONDS = 1.5
 """Time given to everything to end after Ctrl-C; then the process ends all the same."""
 OTHERS = (EmbeddedNsq, EmbeddedRabbit)
 """Servers that join where they are found."""
 
 
-def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
+def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: Console) -> int:
     """Run until Ctrl-C, or for `seconds`; returns an exit code."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signals.deliver(stop=stop.set)
     logs.configure("console", "error")
     cluster = EmbeddedKafka()
     others = [kind() for kind in OTHERS if kind.found()]
@@ -64,32 +64,35 @@ def run_demo(*, listen: str, seconds: float | None, console: Console) -> int:
     workload.start()
     daemon.start()
     folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-demo-"))
-    for other in others:
-        other.start(folder / other.name)
-    _introduce(console, config.listen, cluster.bootstrap_servers, others)
-    if seconds is not None:
-        timer = threading.Timer(seconds, stop.set)
-        timer.daemon = True
-        timer.start()
+    code = FAILED
+    try:
+        for other in others:
+            other.start(folder / other.name)
+        _introduce(console, config.listen, cluster.bootstrap_servers, others)
+        if seconds is not None:
+            timer = threading.Timer(seconds, stop.set)
+            timer.daemon = True
+            timer.start()
 
-    def fetch() -> dict[str, Any]:
-        return daemon.overview()
+        def fetch() -> dict[str, Any]:
+            return daemon.overview()
 
-    code = watch(
-        fetch, title=f"http://{config.listen}/metrics", interval=1.0, stop=stop, console=console
-    )
-    console.print("stopping")
-    ender = threading.Timer(STOP_SECONDS, lambda: os._exit(code))
-    ender.daemon = True
-    ender.start()
-    for source in daemon.sources.values():
-        source.stop()
-    for other in others:
-        other.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-    workload.stop(STOP_SECONDS)
-    daemon.stop()
-    os._exit(code)
+        title = f"http://{config.listen}/metrics"
+        code = watch(fetch, title=title, interval=1.0, stop=stop, console=console)
+        console.print("stopping")
+    finally:
+        # Also where the terminal is gone: the servers are processes of their own, and would go on.
+        ender = threading.Timer(STOP_SECONDS, lambda: os._exit(code))
+        ender.daemon = True
+        ender.start()
+        for source in daemon.sources.values():
+            source.stop(0.0)
+        for other in others:
+            other.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+        workload.stop(STOP_SECONDS)
+        daemon.stop()
+    return code
 
 
 def free(listen: str) -> str:

@@ -127,8 +127,16 @@ class Exposition:
         self._zipped: dict[Format, Stream] = {}
         self._assemble()
 
-    def update(self, source: str, families: Iterable[Series]) -> None:
-        """Replace what the source shows; what did not change is not compressed again."""
+    def update(
+        self,
+        source: str,
+        families: Iterable[Series],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Replace what the source shows; what did not change is not compressed again.
+
+        `wanted` is asked at the last moment, when no `remove` can come between.
+        """
         before = self._blocks.get(source, {})
         after: dict[str, Block] = {}
         for family in families:
@@ -140,13 +148,14 @@ class Exposition:
             elif pieces:
                 after[family.name] = Block(pieces, part(pieces))
         with self._lock:
-            self._blocks[source] = after
-            self._assemble()
+            if wanted():
+                self._blocks[source] = after
+                self._assemble()
 
-    def remove(self, source: str) -> None:
-        """Show nothing of the source any more."""
+    def remove(self, source: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Show nothing of the source any more; `wanted` is asked at the last moment."""
         with self._lock:
-            if self._blocks.pop(source, None) is not None:
+            if wanted() and self._blocks.pop(source, None) is not None:
                 self._assemble()
 
     def page(self, accept: str, accept_encoding: str) -> Page:

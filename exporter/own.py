@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -12,11 +13,23 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
 
-from exporter import __version__
+from exporter import __version__, logs
+from exporter.catalogue import BY_NAME
 from exporter.exposition import Format
+
+
+class _LogLines(Collector):
+    """The lines that the log lacks."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield one counter, without the time of its creation, which nobody needs."""
+        metric = BY_NAME["mq_log_lines_dropped_total"]
+        yield CounterMetricFamily(metric.name, metric.help, value=logs.dropped())
 
 
 class OwnMetrics:
@@ -28,6 +41,7 @@ class OwnMetrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+        registry.register(_LogLines())
         info = Gauge(
             "mq_exporter_build_info",
             "1, labelled with the versions of the exporter and of what it is built on.",

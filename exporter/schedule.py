@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
+from exporter.task_log import Seldom, TaskLog
 
 PHASE = 0.1
 """Part of the interval by which tasks are kept apart, chosen by chance."""
@@ -22,7 +24,10 @@ BACK_OFF: frozenset[Reason] = frozenset({"unauthorized"})
 """Failures that trying again soon does not mend, and may make worse (locked accounts)."""
 BACK_OFF_LIMIT = 6
 """Intervals between two tries at the most."""
-LOGGED_PROBLEMS = 5
+BEAT_SECONDS = 5.0
+"""Between two signs of life of a task that waits for the one before it."""
+LATE = 3
+"""Intervals, besides the time that a run may take, after which a task's loop is called stuck."""
 
 
 @dataclass(slots=True)
@@ -63,6 +68,8 @@ class Task:
     due_early: Callable[[], bool] = lambda: False
     follows: bool = False
     """Whether it runs when it is woken by the task before it, and not by the clock."""
+    grace: float = 0.0
+    """Seconds past its deadline that a run may take."""
 
 
 class Runner:
@@ -77,11 +84,14 @@ class Runner:
         self._woken = threading.Event()
         self._followers: list[Runner] = []
         self._log = structlog.get_logger(__name__).bind(source=task.source, task=task.name)
-        self._reported: tuple[Reason, str] | None = None
+        self._task_log = TaskLog(self._log)
+        self._faults_logged = Seldom()
+        self.pulse = Pulse(f"task {task.name} of source {task.source}")
+        self._phase = random.uniform(0.0, PHASE * task.interval)  # noqa: S311 - keeps sources apart, guards nothing
+        self._due = 0.0
+        self._refused = 0
         self._thread = threading.Thread(
-            target=self._follow if task.follows else self._loop,
-            name=f"{task.source}/{task.name}",
-            daemon=True,
+            target=self._loop, name=f"{task.source}/{task.name}", daemon=True
         )
 
     def start(self) -> None:
@@ -101,6 +111,10 @@ class Runner:
         """Run a task that follows, now or behind the run that is under way."""
         self._woken.set()
 
+    def fault(self, now: float) -> str | None:
+        """Return what is wrong with the loop, or None."""
+        return None if self._stop.is_set() else self.pulse.fault(now)
+
     def join(self, timeout: float) -> bool:
         """Wait for the end; tell whether it came."""
         if self._thread.ident is None:
@@ -114,6 +128,7 @@ class Runner:
         started = time.monotonic()
         began = time.time()
         problems: Sequence[Problem] = ()
+        crash: Exception | None = None
         try:
             observation = task.run(Until(task.deadline))
             if self._stop.is_set():
@@ -127,10 +142,8 @@ class Runner:
             outcome.fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon
             outcome.reached = False
-            message = f"{type(error).__name__}: {error}"
-            if message != outcome.message:
-                self._log.exception("task.crashed")
-            outcome.fail("internal", message)
+            outcome.fail("internal", f"{type(error).__name__}: {error}")
+            crash = error
         else:
             outcome.reached = True
             if problems:
@@ -142,62 +155,65 @@ class Runner:
                 outcome.last_success = began
         outcome.duration = time.monotonic() - started
         outcome.runs += 1
-        self._report(problems)
+        self._report(problems, crash)
         self._after()
 
-    def _report(self, problems: Sequence[Problem]) -> None:
-        """Log the change from good to bad, from one fault to another, and back; not each failing run."""
-        outcome = self.outcome
-        if outcome.reason is None:
-            if self._reported is not None:
-                self._log.info("task.recovered", seconds=round(outcome.duration, 3))
-            self._reported = None
-            return
-        fault = (outcome.reason, outcome.message)
-        known, self._reported = self._reported, fault
-        if known is not None and known[0] == fault[0]:
-            self._log.debug("task.failed_again", reason=fault[0], error=fault[1])
-        elif outcome.reason == "partial":
-            self._log.warning(
-                "task.answered_in_part",
-                missing=len(problems),
-                examples=[
-                    f"{p.subject}: {p.message} ({p.reason})" for p in problems[:LOGGED_PROBLEMS]
-                ],
-            )
-        else:
-            self._log.warning("task.failed", reason=fault[0], error=fault[1])
+    def _report(self, problems: Sequence[Problem], crash: Exception | None) -> None:
+        outcome, now = self.outcome, time.monotonic()
+        if outcome.reached:
+            self._task_log.answered(problems, now)
+        elif outcome.reason is not None:
+            self._task_log.failed(outcome.reason, outcome.message, now, crash)
+        if outcome.reason is not None:
+            self._log.debug("task.run_failed", reason=outcome.reason, error=outcome.message)
 
     def _loop(self) -> None:
-        interval = self.task.interval
-        phase = random.uniform(0.0, PHASE * interval)  # noqa: S311 - keeps sources apart, guards nothing
-        due = time.monotonic()
-        refused = 0
+        """Take turns until stopped; a fault in what is around the runs does not end the task."""
+        turn = self._turn_after_another if self.task.follows else self._turn_by_the_clock
+        self._due = time.monotonic()
         while not self._stop.is_set():
+            try:
+                turn()
+            except Exception as error:  # noqa: BLE001 - a bug around the runs must not end the task
+                if self._faults_logged.allows(repr(error), time.monotonic()):
+                    self._log.exception("task.turn_failed")
+                self._beat()
+                self._stop.wait(self.task.interval)
+
+    def _turn_by_the_clock(self) -> None:
+        """Run, and wait until the task is due again."""
+        try:
+            self._beat(self.task.grace)
             self.run_once()
+        finally:
             for follower in self._followers:
                 follower.wake()
-            refused = refused + 1 if self.outcome.reason in BACK_OFF else 0
-            due = next_due(due, time.monotonic(), interval, refused)
-            self._wait(due + phase)
+        self._refused = self._refused + 1 if self.outcome.reason in BACK_OFF else 0
+        self._due = next_due(self._due, time.monotonic(), self.task.interval, self._refused)
+        self._wait(self._due + self._phase)
 
-    def _follow(self) -> None:
-        """Run whenever the task before has run, and not much more often than the task's own interval says."""
-        due = time.monotonic()
-        while True:
-            self._woken.wait()
-            self._woken.clear()
-            if self._stop.is_set():
-                return
-            now = time.monotonic()
-            if now >= due:
-                due = now + self.task.interval * SOONEST
-                self.run_once()
+    def _turn_after_another(self) -> None:
+        """Run after the task before has run, and not much more often than the task's own interval says."""
+        self._beat()
+        if not self._woken.wait(BEAT_SECONDS):
+            return
+        self._woken.clear()
+        now = time.monotonic()
+        if now >= self._due and not self._stop.is_set():
+            self._due = now + self.task.interval * SOONEST
+            self._beat(self.task.grace)
+            self.run_once()
+
+    def _beat(self, more: float = 0.0) -> None:
+        """Give a sign of life: the next one comes within some intervals, the time of a run, and `more` seconds."""
+        within = LATE * self.task.interval + self.task.deadline + more
+        self.pulse.beat(time.monotonic(), within, self._thread)
 
     def _wait(self, due: float) -> None:
         """Wait until the task is due, or due early, or to be stopped."""
         early_from = time.monotonic() + min(self.task.interval, 2 * TICK)
         while not self._stop.is_set():
+            self._beat()
             now = time.monotonic()
             if now >= due:
                 return

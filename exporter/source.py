@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import structlog
@@ -39,6 +40,10 @@ from exporter.states import inherited, new_state
 NOTHING = Shown((), 0, 0)
 BESIDE = ("times", "probes")
 """What is shown beside the backlog, each by itself."""
+LOCK_SECONDS = 5.0
+"""How long others wait for a task that is taking what it has read; one that takes longer hangs."""
+EXPIRY_LOCK_SECONDS = 0.1
+"""The same for what has become too old to be shown."""
 
 
 class _Beside(NamedTuple):
@@ -93,6 +98,7 @@ class Source:
             self._end_probes()
         self._generation = self._deletions()
         self._ended = False
+        self._hidden_by_force = False
         self._runners = [
             Runner(self._task(name, run), self.outcomes[name], self._publish_health)
             for name, run in collector.tasks.items()
@@ -109,11 +115,13 @@ class Source:
         self._beside.pop("probes", None)
         self._exposition.remove(self._key("probes"))
 
-    def set_thresholds(self, table: ThresholdTable) -> None:
-        """Judge by another table from the next look on."""
-        with self._lock:
-            self._judging.set_table(table)
-        self._publish_health()
+    def set_thresholds(self, table: ThresholdTable) -> bool:
+        """Judge by another table from the next poll on; tell whether that could be arranged."""
+        with self._locked(LOCK_SECONDS) as held:
+            if held:
+                self._judging.set_table(table)
+                self._publish_health()
+        return held
 
     def start(self) -> None:
         """Run the tasks from now on."""
@@ -135,12 +143,16 @@ class Source:
             backlog.fail(fault.reason or "internal", fault.message)
             self._publish_health()
 
-    def stop(self) -> None:
-        """Ask the tasks to end; nothing is shown of what they still bring."""
+    def stop(self, timeout: float = LOCK_SECONDS) -> bool:
+        """Ask the tasks to end; nothing is shown of what they still bring.
+
+        Returns whether the state is at rest: a task that hangs while it changes the state may go on to do so.
+        """
         for runner in self._runners:
             runner.stop()
-        with self._lock:
+        with self._locked(timeout) as held:
             self._ended = True
+        return held
 
     def join(self, timeout: float) -> bool:
         """Wait for the tasks' end and let go of the collector; tell whether all ended in time."""
@@ -154,48 +166,88 @@ class Source:
         for key in (self.config.name, self._health_key, *map(self._key, BESIDE)):
             self._exposition.remove(key)
 
+    def faults(self, now: float) -> dict[str, str]:
+        """Return which of the tasks' loops do not go on, and what is wrong with them."""
+        found = {runner.pulse.name: runner.fault(now) for runner in self._runners}
+        return {name: fault for name, fault in found.items() if fault is not None}
+
     def expire(self) -> None:
-        """Hide what is shown once it is older than `hold`; the state is kept."""
-        with self._lock:
-            now = time.monotonic()
-            old = [name for name, b in self._beside.items() if now - b.at > self.config.hold]
-            for name in old:
-                del self._beside[name]
-                self._exposition.remove(self._key(name))
-            hides = self._visible and not self._is_fresh()
-            if hides:
-                self._visible = False
-                self._shown = NOTHING
-                self._exposition.remove(self.config.name)
-                self._log.warning("source.hidden", hold_seconds=self.config.hold)
-            if old or hides:
-                self._publish_health()
+        """Hide what is shown once it is older than `hold`; the state is kept.
+
+        Does not depend on the tasks: where one of them hangs while it changes the state, what is shown goes all the same.
+        """
+        now = time.monotonic()
+        if self._ended or not self._outlived(now):
+            return
+        with self._locked(EXPIRY_LOCK_SECONDS) as held:
+            if held:
+                self._hide(now)
+                return
+        for key in self._outlived(now):
+            self._exposition.remove(key, self._goes_on)
+        if not self._hidden_by_force:
+            self._hidden_by_force = True
+            self._log.error("source.hidden_by_force", hold_seconds=self.config.hold)
+
+    def _outlived(self, now: float) -> list[str]:
+        """Return the exposition's keys of what is too old to be shown. Needs no lock."""
+        keys = [
+            self._key(name) for name, b in dict(self._beside).items() if self._is_old(b.at, now)
+        ]
+        if self._visible and self._is_old(self._observed, now):
+            keys.append(self.config.name)
+        return keys
+
+    def _hide(self, now: float) -> None:
+        self._hidden_by_force = False
+        keys = self._outlived(now)
+        for name in [name for name in self._beside if self._key(name) in keys]:
+            del self._beside[name]
+        if self.config.name in keys:
+            self._visible = False
+            self._shown = NOTHING
+            self._log.warning("source.hidden", hold_seconds=self.config.hold)
+        for key in keys:
+            self._exposition.remove(key, self._goes_on)
+        if keys:
+            self._publish_health()
 
     def rows(self, wanted: Wanted = PLAIN) -> list[dict[str, Any]]:
-        """Return the subscriptions that are shown and wanted, as JSON-ready rows."""
-        with self._lock:
-            if not self._visible:
+        """Return the subscriptions that are shown and wanted, as JSON-ready rows; none where a task hangs."""
+        with self._locked(LOCK_SECONDS) as held:
+            if not (held and self._visible):
                 return []
             now = time.monotonic()
             return source_rows(self.state, self.config, self._view, now, wanted)
 
     def status(self) -> dict[str, Any]:
-        """Return how the source fares, JSON-ready."""
-        backlog = self.outcomes["backlog"]
-        with self._lock:
-            return {
-                "system": self.config.system,
-                "source": self.config.name,
-                "up": backlog.reached,
-                "reason": backlog.reason,
-                "message": backlog.message,
-                "age_seconds": None
-                if self._observed is None
-                else round(time.monotonic() - self._observed, 3),
-                "series": self._series(),
-                "series_dropped": self._shown.dropped,
-                "alarms": list(self.state.alarms) if isinstance(self.state, QueueState) else [],
-            }
+        """Return how the source fares, JSON-ready. Needs no lock: it tells of a task that hangs, too."""
+        backlog, observed = self.outcomes["backlog"], self._observed
+        now = time.monotonic()
+        return {
+            "system": self.config.system,
+            "source": self.config.name,
+            "up": backlog.reached,
+            "reason": backlog.reason,
+            "message": backlog.message,
+            "age_seconds": None if observed is None else round(now - observed, 3),
+            "series": self._series(),
+            "series_dropped": self._shown.dropped,
+            "alarms": list(self.state.alarms) if isinstance(self.state, QueueState) else [],
+        }
+
+    @contextmanager
+    def _locked(self, seconds: float) -> Iterator[bool]:
+        """Hold the lock, if it can be had in time; tell whether it is held."""
+        held = self._lock.acquire(timeout=seconds)
+        try:
+            yield held
+        finally:
+            if held:
+                self._lock.release()
+
+    def _goes_on(self) -> bool:
+        return not self._ended
 
     @property
     def restarts(self) -> int:
@@ -217,7 +269,7 @@ class Source:
         return f"{self.config.name}\n{part}"
 
     def _series(self) -> int:
-        return self._shown.series + sum(beside.series for beside in self._beside.values())
+        return self._shown.series + sum(beside.series for beside in dict(self._beside).values())
 
     def _task(self, name: str, run: Callable[..., Observation]) -> Task:
         return Task(
@@ -229,6 +281,7 @@ class Source:
             accept=self._accept,
             due_early=lambda: self.collector.due_early(name),
             follows=name in self.collector.follows,
+            grace=getattr(self.collector, "grace", 0.0),
         )
 
     def _accept(self, observation: Observation) -> None:
@@ -284,7 +337,7 @@ class Source:
     def _show(self, now: float) -> None:
         self._shown = show_source(self.state, self._view, now)
         self._visible = True
-        self._exposition.update(self.config.name, self._shown.families)
+        self._exposition.update(self.config.name, self._shown.families, self._goes_on)
 
     def _deletions(self) -> int:
         """Return a number that grows whenever a subscription is gone whose ages are shown beside it."""
@@ -297,14 +350,17 @@ class Source:
     def _show_beside(self, part: str, families: Sequence[Family], at: float) -> None:
         """Show what comes from a task other than the backlog's; it is held by itself from `at` on."""
         self._beside[part] = _Beside(at, sum(len(family.labels) for family in families))
-        self._exposition.update(self._key(part), families)
+        self._exposition.update(self._key(part), families, self._goes_on)
 
     def _probe_seconds(self) -> float | None:
         """Return what the probes are compared with; None where there are none."""
         return None if self.config.probe.enabled is False else self._judging.probe_seconds
 
     def _is_fresh(self) -> bool:
-        return self._observed is not None and time.monotonic() - self._observed <= self.config.hold
+        return self._observed is not None and not self._is_old(self._observed, time.monotonic())
+
+    def _is_old(self, at: float | None, now: float) -> bool:
+        return at is not None and now - at > self.config.hold
 
     def _publish_health(self) -> None:
         with self._lock:
@@ -318,4 +374,4 @@ class Source:
                     restarts=self.restarts,
                     probe_seconds=self._probe_seconds(),
                 )
-                self._exposition.update(self._health_key, families)
+                self._exposition.update(self._health_key, families, self._goes_on)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in each process.
@@ -14,33 +14,31 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 
 import structlog  # noqa: E402
 
-from exporter import logs  # noqa: E402
+from exporter import logs, signals  # noqa: E402
 from exporter.collectors.kafka.settings import KafkaSettings  # noqa: E402
 from exporter.collectors.nsq.settings import NsqSettings  # noqa: E402
 from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup  # noqa: E402
 from exporter.model import CollectError, Collector, Until  # noqa: E402
+from exporter.task_log import Seldom, gist  # noqa: E402
 
 
 def main() -> None:
     """Serve requests from the connection that the command line names."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        # A terminal or a supervisor signals all of the daemon's processes; the daemon decides when this one ends.
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore()
     connection = Connection(int(sys.argv[1]))
     setup: Setup = connection.recv()
     logs.configure(setup.log_format, setup.log_level)
     collector = _collector(setup)
-    lock = threading.Lock()
-    connection.send(Answer(READY))
+    answers = _Answers(connection)
+    answers.send(Answer(READY))
     try:
         while True:
             request: Request = connection.recv()
-            threading.Thread(
-                target=_serve, args=(collector, request, connection, lock), daemon=True
-            ).start()
+            threading.Thread(target=_serve, args=(collector, request, answers), daemon=True).start()
     except (EOFError, OSError):
         # The daemon is gone or has closed this source. Nothing here needs to be put in order, and a broker that
         # hangs would keep the clients from ending.
+        logs.flush()
         os._exit(0)
 
 
@@ -60,15 +58,43 @@ def _collector(setup: Setup) -> Collector:
     return RabbitCollector(settings)
 
 
-def _serve(
-    collector: Collector, request: Request, connection: Connection, lock: threading.Lock
-) -> None:
-    answer = _answer(collector, request)
-    with lock:
-        try:
-            connection.send(answer)
-        except OSError:
-            os._exit(0)
+class _Answers:
+    """The way back to the daemon, for many threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._told = 0
+        """Lines missing in the log that the daemon knows of."""
+        self._crashes = Seldom()
+
+    def send(self, answer: Answer) -> None:
+        """Send the answer; without a daemon the process ends."""
+        with self._lock:
+            dropped = logs.dropped()
+            try:
+                self._connection.send(replace(answer, lines_dropped=dropped - self._told))
+            except OSError:
+                os._exit(0)
+            self._told = dropped
+
+    def log_crash(self, task: str, error: Exception) -> None:
+        """Log where a task has a bug, not in every run."""
+        with self._lock:
+            allowed = self._crashes.allows((task, gist(repr(error))), time.monotonic())
+        if allowed:
+            structlog.get_logger(__name__).error("task.crashed", task=task, exc_info=error)
+
+
+def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
+    """Do what is asked and answer; a bug in one task must not end the others, nor keep the daemon waiting."""
+    try:
+        answers.send(_answer(collector, request))
+    except Exception as error:  # noqa: BLE001
+        answers.log_crash(request.task, error)
+        answers.send(
+            Answer(request.number, failure=("internal", f"{type(error).__name__}: {error}"))
+        )
 
 
 def _answer(collector: Collector, request: Request) -> Answer:
@@ -82,9 +108,6 @@ def _answer(collector: Collector, request: Request) -> Answer:
         observation = collector.tasks[request.task](deadline)
     except CollectError as error:
         return Answer(request.number, failure=(error.reason, str(error)))
-    except Exception as error:  # noqa: BLE001 - a bug in one task must not end the others
-        structlog.get_logger(__name__).exception("task.crashed", task=request.task)
-        return Answer(request.number, failure=("internal", f"{type(error).__name__}: {error}"))
     early = frozenset(task for task in collector.tasks if collector.due_early(task))
     return Answer(request.number, observation, early=early)
 

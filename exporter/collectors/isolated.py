@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -25,7 +24,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from exporter import allocator
+from exporter import allocator, logs, signals
 from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
 
@@ -60,6 +59,8 @@ class IsolatedCollector:
         self._closed = False
         self.restarts = 0
         """How often the process ended by itself and another took its place."""
+        self.grace = START_SECONDS + GRACE + CLOSE_SECONDS
+        """Seconds past its deadline that a run may take: a process starts, does not answer, and is ended."""
         self._log = structlog.get_logger(__name__).bind(source=setup.settings.name)
 
     def due_early(self, task: str) -> bool:
@@ -99,6 +100,7 @@ class IsolatedCollector:
                 raise CollectError("internal", str(again)) from None
         with self._lock:
             self._early |= answer.early
+        logs.drop(answer.lines_dropped)
         observation: Observation = answer.value
         return observation
 
@@ -141,7 +143,8 @@ class _Worker:
 
     def __init__(self, setup: Setup) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        # No signal is for the child, not even before it can ignore them.
+        with theirs, signals.blocked():
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "exporter.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -157,6 +160,7 @@ class _Worker:
         """Set when the process has started, and when it is gone."""
         self.is_over = False
         self.death = ""
+        self._log = structlog.get_logger(__name__).bind(source=setup.settings.name)
         self._send(setup)
         threading.Thread(
             target=self._receive, name=f"{setup.settings.name}/answers", daemon=True
@@ -203,7 +207,12 @@ class _Worker:
                     future = self._pending.pop(answer.number, None)
                 if future is not None:
                     future.set_result(answer)
-        except (EOFError, OSError, pickle.UnpicklingError):
+        except (EOFError, OSError):
+            pass  # the process has ended
+        except Exception:  # noqa: BLE001 - whatever it is, this loop is over
+            self._log.exception("worker.answer_unreadable")
+        finally:
+            # Whatever ended this loop: nobody would hear the process any more.
             self._bury()
 
     def _bury(self) -> None:

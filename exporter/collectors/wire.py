@@ -45,3 +45,5 @@ class Answer:
     failure: tuple[Reason, str] | None = None
     early: frozenset[str] = frozenset()
     """Tasks that have a reason to run before their time."""
+    lines_dropped: int = 0
+    """Lines of its log that the process could not write since the answer before."""

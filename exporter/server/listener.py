@@ -4,6 +4,7 @@ import errno
 import socket
 import socketserver
 import ssl
+import sys
 import threading
 import time
 from typing import cast
@@ -17,6 +18,7 @@ from exporter.webconfig import WebConfig
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
+RETRY_SECONDS = 1.0
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -40,6 +42,24 @@ class Listener(socketserver.TCPServer):
         self.stopping = threading.Event()
         self._connections: set[Connection] = set()
         self._changed = threading.Condition()
+
+    def accept(self) -> None:
+        """Accept connections until `drain`; whatever goes wrong meanwhile does not end it."""
+        while not self.stopping.is_set():
+            try:
+                self.serve_forever(POLL_SECONDS)
+            except Exception:
+                log.exception("http.accept_loop_failed")
+                self.stopping.wait(RETRY_SECONDS)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what went wrong before a connection had a thread; the base class would print it."""
+        del request, client_address
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            log.debug("http.client_lost", reason=str(error))
+        else:
+            log.error("http.connection_failed", exc_info=error)
 
     def get_request(self) -> tuple[socket.socket, object]:
         """Accept a connection, and wait a moment where the machine has nothing left for it."""

@@ -8,7 +8,7 @@ import structlog
 from exporter.server.binding import ServerError, bind
 from exporter.server.connection import Limits
 from exporter.server.exchange import Exchange
-from exporter.server.listener import POLL_SECONDS, Listener
+from exporter.server.listener import Listener
 from exporter.server.routing import Route, Router
 from exporter.webconfig import WebConfig
 
@@ -44,12 +44,7 @@ class Server:
         """Bind and serve; raises `ServerError` where the address can't be had."""
         sock = bind(self._listen)
         self._listener = Listener(sock, Exchange, Router(self._routes), self._web, self._limits)
-        loop = threading.Thread(
-            target=self._listener.serve_forever,
-            args=(POLL_SECONDS,),
-            name="http-accept",
-            daemon=True,
-        )
+        loop = threading.Thread(target=self._listener.accept, name="http-accept", daemon=True)
         loop.start()
         log.info(
             "http.listening",

@@ -25,8 +25,10 @@ NOT_SHOWN = {
     *("mq_produced_messages_per_second", "mq_subscription_produced_messages_per_second"),
     *("mq_consumed_messages_per_second", "mq_consumers_expected"),
     *("mq_threshold_stop_seconds", "mq_threshold_consume_ratio"),
+    "mq_log_lines_dropped_total",
 }
-"""Deliberately: rates over a window are for who has no Prometheus; the others are settings that alerts go by."""
+"""Deliberately: rates over a window are for users without Prometheus; thresholds are settings that alerts use; a gap in the log
+is looked for when the log is read."""
 BOUNDED = re.compile(
     r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max)\(|histogram_quantile"
 )

@@ -1,0 +1,202 @@
+"""What the log says of a task's problems: each one once, when it begins and when it has ended.
+
+Time is passed in, in seconds of the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.model import Problem, Reason
+
+REPEAT_SECONDS = 600.0
+"""A problem that comes and goes gets one line for its begin in this time."""
+RUN_LINES = 5
+"""Lines of one run for problems that begin, and as many for those that have ended; further ones are counted in one."""
+MOST_LINES = 30
+"""Lines of a task for problems that begin, in REPEAT_SECONDS."""
+SUBJECTS = 5
+"""Subjects that a line names; it counts all of them."""
+REMEMBERED = 1_000
+
+NUMBER = re.compile(r"(?<![\w.:-])\d+(?:\.\d+)?(?:ms|µs|s|%|B|kB|MB)?(?![\w:-]|\.\d)")
+"""A number by itself, such as in `after 9.98 s`; not a part of a name or of an address."""
+
+_Key = tuple[str, Reason, str]
+
+
+def gist(message: str) -> str:
+    """Return the message without what changes from run to run while the problem is the same."""
+    return NUMBER.sub("#", message)
+
+
+class Seldom:
+    """Tells which of many recurring things may be logged."""
+
+    def __init__(self, seconds: float = REPEAT_SECONDS) -> None:
+        self._seconds = seconds
+        self._last: dict[Hashable, float] = {}
+
+    def allows(self, what: Hashable, now: float) -> bool:
+        """Return whether `what` was not allowed within the seconds before; then it counts as logged now."""
+        last = self._last.get(what)
+        if last is not None and now - last < self._seconds:
+            return False
+        if len(self._last) >= REMEMBERED:
+            self._last = {k: at for k, at in self._last.items() if now - at < self._seconds}
+            if len(self._last) >= REMEMBERED:
+                return False
+        self._last[what] = now
+        return True
+
+
+@dataclass(slots=True)
+class _Known:
+    """A problem that stands, or that ended not long ago."""
+
+    problem: Problem
+    since: float
+    """When it began, this time."""
+    stands: bool = True
+    logged: bool = False
+    """Whether the log says that it stands."""
+    logged_at: float | None = None
+    """When the log last said so, of this time or of one before."""
+    times: int = 1
+    """How often it began since the log last said so."""
+
+
+class TaskLog:
+    """Logs how the problems of one task begin and end; call it after each run."""
+
+    def __init__(self, log: Any) -> None:
+        """`log` is a structlog logger that knows the source and the task."""
+        self._log = log
+        self._known: dict[_Key, _Known] = {}
+        self._lines: deque[float] = deque()
+        self._faulty_since: float | None = None
+        self._told = False
+        """Whether the log says that the task has a problem."""
+
+    def failed(
+        self, reason: Reason, message: str, now: float, crash: BaseException | None = None
+    ) -> None:
+        """The run brought nothing; `crash` is the exception of a bug. Other problems are neither there nor gone."""
+        self._stand([Problem(reason, "", message)], now)
+        self._log_begins(now, crash)
+
+    def answered(self, problems: Sequence[Problem], now: float) -> None:
+        """The run brought an answer that lacks what `problems` says; without any, it is whole."""
+        present = self._stand(problems, now)
+        gone = [known for key, known in self._known.items() if known.stands and key not in present]
+        for known in gone:
+            known.stands = False
+        self._log_ends([known for known in gone if known.logged], now)
+        self._log_begins(now)
+        if not problems:
+            self._recover(now)
+        self._forget(now)
+
+    def _stand(self, problems: Iterable[Problem], now: float) -> set[_Key]:
+        """Note that these problems are there; return their keys."""
+        gists: dict[str, str] = {}
+        present: set[_Key] = set()
+        for problem in problems:
+            message = problem.message
+            if message not in gists:
+                gists[message] = gist(message)
+            key = (problem.subject, problem.reason, gists[message])
+            present.add(key)
+            known = self._known.get(key)
+            if known is None:
+                self._known[key] = _Known(problem, now)
+            elif not known.stands:
+                known.since, known.stands, known.logged = now, True, False
+                known.times += 1
+        if present and self._faulty_since is None:
+            self._faulty_since = now
+        return present
+
+    def _log_begins(self, now: float, crash: BaseException | None = None) -> None:
+        while self._lines and now - self._lines[0] >= REPEAT_SECONDS:
+            self._lines.popleft()
+        due = [
+            known
+            for known in self._known.values()
+            if known.stands and not known.logged and _is_due(known, now)
+        ]
+        kinds = _by_kind(due)
+        room = min(RUN_LINES, MOST_LINES - len(self._lines))
+        for group in kinds[:room]:
+            self._log_begin(group, crash)
+        rest = [known for group in kinds[room:] for known in group]
+        if rest and room > 0:
+            self._log.warning("task.partial", count=len(rest), other_kinds=len(kinds) - room)
+        if room > 0:
+            for known in due:
+                known.logged, known.logged_at, known.times = True, now, 1
+            self._lines.extend([now] * min(len(kinds), room))
+            self._told = self._told or bool(due)
+
+    def _log_begin(self, group: Sequence[_Known], crash: BaseException | None) -> None:
+        first = group[0].problem
+        fields = _fields(group)
+        times = max(known.times for known in group)
+        if times > 1:
+            fields["times"] = times
+        if not first.subject:
+            if crash is not None:
+                self._log.error("task.crashed", exc_info=crash)
+            self._log.warning("task.failed", **fields)
+        else:
+            self._log.warning("task.partial", **fields)
+
+    def _log_ends(self, ended: Sequence[_Known], now: float) -> None:
+        kinds = _by_kind(ended)
+        for group in kinds[:RUN_LINES]:
+            seconds = round(now - min(known.since for known in group))
+            self._log.info("task.problem_ended", **_fields(group), seconds=seconds)
+        rest = [known for group in kinds[RUN_LINES:] for known in group]
+        if rest:
+            self._log.info(
+                "task.problem_ended", count=len(rest), other_kinds=len(kinds) - RUN_LINES
+            )
+
+    def _recover(self, now: float) -> None:
+        if self._told and self._faulty_since is not None:
+            self._log.info("task.recovered", seconds=round(now - self._faulty_since))
+        self._faulty_since, self._told = None, False
+
+    def _forget(self, now: float) -> None:
+        """Drop what ended so long ago that it would be logged again at once."""
+        for key in [k for k, known in self._known.items() if not known.stands]:
+            if _is_due(self._known[key], now):
+                del self._known[key]
+
+
+def _is_due(known: _Known, now: float) -> bool:
+    return known.logged_at is None or now - known.logged_at >= REPEAT_SECONDS
+
+
+def _by_kind(known: Iterable[_Known]) -> list[list[_Known]]:
+    """Return the problems with the same reason and gist together: one line names them all."""
+    kinds: dict[tuple[bool, Reason, str], list[_Known]] = {}
+    for each in known:
+        problem = each.problem
+        kind = (not problem.subject, problem.reason, gist(problem.message))
+        kinds.setdefault(kind, []).append(each)
+    return list(kinds.values())
+
+
+def _fields(group: Sequence[_Known]) -> dict[str, Any]:
+    """Return what a line says of problems of one kind; the failure of a whole run has no subject."""
+    first = group[0].problem
+    fields: dict[str, Any] = {"reason": first.reason, "error": first.message}
+    if first.subject:
+        fields["count"] = len(group)
+        fields["subjects"] = [known.problem.subject for known in group[:SUBJECTS]]
+    return fields
