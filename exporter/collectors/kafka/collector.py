@@ -282,6 +282,8 @@ class KafkaCollector:
         They end when no task uses them any more.
         """
         self._prober.close()
+        self._times.close()
+        self._tails.close()
         for client in (self._client, self._members_client, self._facts_client, self._times_client):
             client.drop()
 
@@ -292,10 +294,10 @@ class KafkaCollector:
         present = len(topology.leaders) if topology is not None else 0
         stray = self._selection.seen() - present - len(self._states)
         if self._client.renew_if_due(stray):
-            self._members_client.renew_if_due(stray)
-            self._facts_client.renew_if_due(stray)
-            self._times_client.renew_if_due(stray)
+            for client in (self._members_client, self._facts_client, self._times_client):
+                client.renew()
             self._tails.close()
+            self._times.close()
             self._selection.forget()
 
     def _begin_listing(self, client: KafkaClient, deadline: Deadline) -> Future[Any] | None:
