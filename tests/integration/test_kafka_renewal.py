@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -27,7 +27,7 @@ GROUP = "renewal"
 class CountedConsumer:
     """A consumer of the exporter's, and the topics that it was ever assigned."""
 
-    made: list[CountedConsumer] = []
+    made: ClassVar[list[CountedConsumer]] = []
 
     def __init__(self, properties: dict[str, Any]) -> None:
         self._consumer = Consumer(properties)
