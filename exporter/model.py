@@ -119,6 +119,29 @@ class Log:
     stable: Sequence[int | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Which nodes belong to a source, by one answer of it."""
+
+    at: float
+    """When the source was asked, on the monotonic clock: another number is another answer."""
+    nodes: Mapping[str, str]
+    """Name of each node that the answer lists, to what the node keeps under another name (a broker's id)."""
+    absent: frozenset[str] | None
+    """The same of nodes that belong to the source and are not listed, since they are down. None where the answer can't tell."""
+
+    def lacks(self, name: str, identity: str) -> bool:
+        """Whether no node of that name belongs to the source any more: it was removed, or has another name."""
+        if name in self.nodes:
+            return False
+        return identity in self.nodes.values() or self.is_removed(identity)
+
+    def is_removed(self, identity: str) -> bool:
+        """Whether the node is neither listed, by whatever name, nor down."""
+        listed = identity in self.nodes.values()
+        return not listed and self.absent is not None and identity not in self.absent
+
+
 class Positions(NamedTuple):
     """What one group has committed: destination to partition to offset; None is an unreadable one."""
 
@@ -150,6 +173,8 @@ class LogBacklog:
     """Destinations that were deleted and made anew since the last look."""
     nodes: Mapping[str, bool] = field(default_factory=dict)
     """Brokers, by name, to whether they answered."""
+    roster: Roster | None = None
+    """Which brokers belong to the cluster."""
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
     """Kind (one of `HIDDEN_KINDS`) to how many groups of it exist and cannot be read."""
     problems: Sequence[Problem] = ()
@@ -246,6 +271,8 @@ class Probes:
 
     probes: Sequence[NodeProbe]
     problems: Sequence[Problem] = ()
+    roster: Roster | None = None
+    """Which nodes belong to the source; None where that is not known."""
 
 
 class Place(NamedTuple):
@@ -328,6 +355,8 @@ class QueueLook:
     """vhost, destination and partition of each that was read, whether somebody subscribes to it or not."""
     nodes: Mapping[str, bool] | None = None
     """Nodes, by name, to whether they answered; None where that can't be asked."""
+    roster: Roster | None = None
+    """Which nodes belong to the source; None where that is not known."""
     alarms: Sequence[str] = ()
     """What keeps producers from publishing, in words."""
     problems: Sequence[Problem] = ()

@@ -67,7 +67,7 @@ class LogState:
 
     def observe(self, look: LogBacklog, now: float) -> None:
         """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
-        follow_nodes(self.nodes, look.nodes, self.labeler, now)
+        follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
         self.groups_not_shown = look.groups_not_shown
         self._topics(look, now)
         known = list(self.subscriptions.values())

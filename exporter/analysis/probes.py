@@ -6,20 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from exporter.analysis.histogram import Histogram
+from exporter.analysis.nodes import Membership
 from exporter.analysis.shown import Family
 from exporter.catalogue import BY_NAME
-from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, ProbeResult, Probes
+from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, ProbeResult, Probes, Roster
 
 Labeler = Callable[[Mapping[str, str]], str]
 NODE_KEPT = 86_400.0
-"""Seconds for which a node that is probed no more stays visible."""
+"""Seconds for which a node that is probed no more stays visible, where the source does not say that it was removed."""
 BUCKETS = BY_NAME["mq_probe_latency_seconds"].buckets
 
 
 class ProbedNode:
     """One node's counts and times."""
 
-    __slots__ = ("counts", "histograms", "label", "result_labels", "seen", "success")
+    __slots__ = (
+        "counts",
+        "histograms",
+        "label",
+        "membership",
+        "result_labels",
+        "seen",
+        "success",
+    )
 
     def __init__(self, node: str, labeler: Labeler) -> None:
         self.label = labeler({"node": node})
@@ -32,6 +41,7 @@ class ProbedNode:
         self.counts: dict[ProbeResult, int] = dict.fromkeys(PROBE_RESULTS, 0)
         self.success = False
         self.seen = 0.0
+        self.membership = Membership()
 
     def take(self, probe: NodeProbe, now: float) -> None:
         """Count one probe."""
@@ -64,8 +74,15 @@ class ProbeState:
             if node is None:
                 node = self.nodes[probe.node] = ProbedNode(probe.node, self._labeler)
             node.take(probe, now)
-        for name in [name for name, node in self.nodes.items() if now - node.seen > NODE_KEPT]:
-            del self.nodes[name]
+        self._forget(look.roster, now)
+
+    def _forget(self, roster: Roster | None, now: float) -> None:
+        """Drop the nodes that are gone; one that is down and can't be probed any more does not succeed."""
+        for name, node in list(self.nodes.items()):
+            if node.membership.is_over(name, roster) or now - node.seen > NODE_KEPT:
+                del self.nodes[name]
+            elif roster is not None and node.seen < now and name not in roster.nodes:
+                node.success = False
 
     def families(self) -> Sequence[Family]:
         """Return what is shown."""

@@ -76,7 +76,7 @@ class QueueState:
         """Take one look at what waits, and at the counts where they come with it."""
         now = look.at
         if look.nodes is not None:
-            follow_nodes(self.nodes, look.nodes, self.labeler, now)
+            follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
         self.alarms = look.alarms
         seen = {depth.place for depth in look.depths}
         for depth in look.depths:

@@ -210,6 +210,35 @@ def test_a_node_that_is_gone_for_good_takes_its_series_with_it(
     assert page.value("mq_up") == 1
 
 
+def test_an_nsqd_that_is_taken_out_of_the_config_takes_its_series_with_it(
+    nsq: NsqCluster, tmp_path: Path
+) -> None:
+    """Where no nsqlookupd tells, the config says which nsqds there are; a dead one stays, as down."""
+    first, second = node(nsq, "nsqd-0"), node(nsq, "nsqd-1")
+    source = {"name": "test", "system": "nsq", **QUICK}
+    urls = [nsq.http_url(nsqd) for nsqd in nsq.nsqds]
+    with Exporter(tmp_path, [{**source, "nsqd": urls}]) as exporter:
+        exporter.wait(
+            lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "both probes"
+        )
+        nsq.kill("nsqd-1")
+        exporter.wait(lambda page: page.value("mq_probe_success", node=second) == 0, "its probe")
+        failures = {"task": "backlog", "reason": "partial"}
+        page = exporter.wait(
+            lambda page: (page.value("mq_collect_failures_total", **failures) or 0) >= 4,
+            "more looks that miss it",
+        )
+        assert page.value("mq_node_up", node=second) == 0
+        assert page.value("mq_probe_success", node=second) == 0
+        exporter.write([{**source, "nsqd": urls[:1]}])
+        exporter.hang_up()
+        exporter.wait(
+            lambda page: not [name for name, labels in page.series if ("node", second) in labels],
+            "its series to end",
+        )
+        exporter.wait(lambda page: page.value("mq_probe_success", node=first) == 1, "the other's")
+
+
 def test_deleted_topics_and_channels_end(nsq: NsqCluster, exporter: Exporter) -> None:
     url = nsq.http_url()
     data.create_channel(url, "t", "keep")

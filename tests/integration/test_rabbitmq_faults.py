@@ -168,3 +168,34 @@ def test_a_cluster_that_is_down_is_held_then_hidden_and_comes_back(
         page = exporter.wait(lambda page: lags(page) == BOTH, "both queues again", 180)
         assert page.value("mq_up") == 1
         assert sum(page.find("mq_subscriptions_lost_total").values()) == 0
+
+
+def test_a_node_that_was_forgotten_takes_its_series_with_it(tmp_path: Path) -> None:
+    """A stopped member stays, as down; and a probe's address goes with its line of the config."""
+    with RabbitCluster(2, quick_statistics=True) as cluster:
+        kept, gone = cluster.name(0), cluster.name(1)
+        source = rabbit_source(cluster, **QUICK)
+        source["management_url"] = cluster.management_url(0)
+        with Exporter(tmp_path, [source]) as exporter:
+            exporter.wait(
+                lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes"
+            )
+            cluster.terminate(1)
+            exporter.wait(lambda page: page.value("mq_node_up", node=gone) == 0, "it to be down")
+            page = exporter.cycles(6)
+            assert page.value("mq_node_up", node=gone) == 0
+            assert page.value("mq_probe_success", node=amqp(cluster, 1)) == 0
+            cluster.ctl("forget_cluster_node", gone)
+            page = exporter.wait(
+                lambda page: page.find("mq_node_up", node=gone) == {}, "its series to end"
+            )
+            assert page.value("mq_node_up", node=kept) == 1
+            exporter.write([{**source, "amqp_url": [f"amqp://{amqp(cluster, 0)}"]}])
+            exporter.hang_up()
+            exporter.wait(
+                lambda page: page.find("mq_probe_success", node=amqp(cluster, 1)) == {},
+                "the probes of its address to end",
+            )
+            page = exporter.wait(
+                lambda page: page.value("mq_probe_success", node=amqp(cluster, 0)) == 1, "the other"
+            )

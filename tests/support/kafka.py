@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -35,7 +36,13 @@ from tests.support.kafka_config import (
     BrokerLayout,
     broker_properties,
 )
-from tests.support.kafka_runtime import broker_command, class_archive, format_storage, use_archive
+from tests.support.kafka_runtime import (
+    broker_command,
+    class_archive,
+    format_storage,
+    run_tool,
+    use_archive,
+)
 from tests.support.ports import PortBlock
 from tests.support.waiting import wait_until
 
@@ -120,9 +127,7 @@ class KafkaCluster:
             ]
             for layout in self._layouts:
                 format_storage(layout.folder / "data", layout.broker_id)
-                (layout.folder / "server.properties").write_text(
-                    broker_properties(layout, self._layouts, self._certificates, self._settings)
-                )
+                self._write_properties(layout)
             self.restart_all()
         except BaseException:
             self.stop()
@@ -167,6 +172,51 @@ class KafkaCluster:
     def terminate(self, broker_id: int, timeout_seconds: float = 60.0) -> None:
         """An orderly shutdown by SIGTERM: the broker hands its partitions over before it goes."""
         self._children.pop(broker_id).terminate(timeout_seconds)
+
+    def move(self, broker_id: int) -> None:
+        """Restarts a broker at other ports, the controller's excepted; returns when it answers there."""
+        if broker_id in self._children:
+            self.kill(broker_id)
+        before = self._layouts[broker_id]
+        kept = {"controller": before.ports["controller"]}
+        ports = {name: kept.get(name) or self._ports.take() for name in LISTENERS}
+        self._layouts[broker_id] = replace(before, ports=ports)
+        self._write_properties(self._layouts[broker_id])
+        self.restart(broker_id)
+
+    def decommission(self, broker_id: int, leave: Iterable[str] = ()) -> None:
+        """Takes a broker out for good: its replicas are given up (but for the topics in `leave`), it ends, and is unregistered."""
+        others = self.addresses_of(other for other in self._children if other != broker_id)
+        left = set(leave)
+        moves = [
+            {"topic": name, "partition": number, "replicas": kept}
+            for name, topic in self._admin().list_topics(timeout=10).topics.items()
+            if name not in left
+            for number, partition in topic.partitions.items()
+            if broker_id in partition.replicas
+            for kept in [[each for each in partition.replicas if each != broker_id] or [0]]
+        ]
+        plan = self._folder / "reassignment.json"
+        plan.write_text(json.dumps({"version": 1, "partitions": moves}))
+        reassign = (
+            "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+            *("--bootstrap-server", others, "--reassignment-json-file", str(plan)),
+        )
+        run_tool(*reassign, "--execute")
+        wait_until(
+            lambda: "still in progress" not in run_tool(*reassign, "--verify"),
+            "the replicas to be moved",
+            120,
+        )
+        self.terminate(broker_id)
+        self.wait_fenced(broker_id)
+        cluster_tool = ("org.apache.kafka.tools.ClusterTool", "unregister")
+        run_tool(*cluster_tool, "--bootstrap-server", others, "--id", str(broker_id))
+
+    def _write_properties(self, layout: BrokerLayout) -> None:
+        (layout.folder / "server.properties").write_text(
+            broker_properties(layout, self._layouts, self._certificates, self._settings)
+        )
 
     def _launch(self, broker_id: int) -> None:
         folder = self._layouts[broker_id].folder
@@ -273,7 +323,11 @@ class KafkaCluster:
 
     def addresses(self, listener: Listener) -> str:
         """host:port of all brokers, with commas between."""
-        return ",".join(self.address(broker_id, listener) for broker_id in self.broker_ids)
+        return self.addresses_of(self.broker_ids, listener)
+
+    def addresses_of(self, broker_ids: Iterable[int], listener: Listener = "plaintext") -> str:
+        """host:port of these brokers, with commas between."""
+        return ",".join(self.address(broker_id, listener) for broker_id in broker_ids)
 
     def log_file(self, broker_id: int) -> Path:
         return self._layouts[broker_id].folder / "log"

@@ -76,6 +76,15 @@ def delete_topic(bootstrap: str, name: str) -> None:
     wait_until(lambda: name not in client.list_topics(timeout=5).topics, f"topic {name} to be gone")
 
 
+def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
+    """Deletes many topics at once; returns when the brokers list none of them."""
+    client = admin_client(bootstrap)
+    for done in client.delete_topics(list(names)).values():
+        done.result(_TIMEOUT_SECONDS)
+    gone = set(names)
+    wait_until(lambda: not gone & client.list_topics(timeout=5).topics.keys(), "topics to be gone")
+
+
 def produce(
     bootstrap: str,
     topic: str,

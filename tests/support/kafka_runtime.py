@@ -53,6 +53,15 @@ def broker_command(properties: Path, *jvm_options: str) -> list[str]:
     ]
 
 
+def run_tool(tool: str, *arguments: str) -> str:
+    """What one of Kafka's own command line tools prints, by its class; it must succeed."""
+    command = [*_java_command(), tool, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise RuntimeError(f"{tool} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
 def use_archive(archive: Path) -> str:
     """The option that loads classes from an archive; Java ignores one that does not fit."""
     return f"-XX:SharedArchiveFile={archive}"

@@ -6,6 +6,7 @@ import pytest
 
 from exporter.collectors.kafka.probe.layout import (
     KEPT,
+    Departures,
     Layout,
     Partition,
     Place,
@@ -13,9 +14,11 @@ from exporter.collectors.kafka.probe.layout import (
     choose_group,
     homeless,
     java_hash,
+    orphans,
     place,
     probe_group,
 )
+from exporter.model import Roster
 
 NODES = {0: "a:1", 1: "b:1", 2: "c:1"}
 
@@ -115,3 +118,21 @@ def test_brokers_without_a_partition_are_found_and_get_one_that_they_lead() -> N
     copied = Layout(NODES, (Partition(0, (0, 1)),), ())
     assert homeless(copied) == [1, 2]
     assert assignment(copied, [1, 2]) == [[1, 2], [2, 0]]
+
+
+def test_a_removed_broker_is_probed_no_more_after_two_answers() -> None:
+    gone = {broker: name for broker, name in NODES.items() if broker != 1}
+    now = layout(0, -1, 2, nodes=gone)
+    departures = Departures()
+    old = place((), layout(0, 1, 2), 0.0)
+    names = {name: str(broker) for broker, name in gone.items()}
+    down = Roster(0.5, names, frozenset({"1"}))
+    assert departures.after(down, old) == frozenset()
+    for at in (1.0, 1.0):
+        assert departures.after(Roster(at, names, frozenset()), old) == frozenset()
+    found = departures.after(Roster(2.0, names, frozenset()), old)
+    assert found == {1}
+    assert {each.node for each in place(old, now, 2.0, found)} == {"a:1", "c:1"}
+    assert orphans(now, down) == []
+    assert orphans(now, Roster(2.0, names, frozenset())) == [1]
+    assert orphans(now, None) == []

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.analysis.probes import NODE_KEPT, ProbeState
 from exporter.exposition import labeler
-from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, Probes
+from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, Probes, Roster
 
 LABEL = labeler({"system": "kafka", "source": "s"})
 
@@ -109,3 +109,21 @@ def test_a_node_that_is_not_probed_any_more_goes_after_a_day() -> None:
     state.take(Probes([WHOLE]), NODE_KEPT + 1.0)
     assert shown(state, "mq_probe_messages_total", node="k2", result="sent") is None
     assert shown(state, "mq_probe_messages_total", node="k1", result="sent") == 3
+
+
+def test_a_node_that_two_answers_lack_takes_its_series_with_it() -> None:
+    """A stale success of a broker that has another address now, or was removed."""
+    state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
+    state.take(Probes([WHOLE, UNSENT], (), Roster(1.0, {"k1": "1", "k2": "2"}, frozenset())), 1.0)
+    for at, success in ((2.0, 0), (3.0, None)):
+        state.take(Probes([WHOLE], (), Roster(at, {"k1": "1"}, frozenset())), at)
+        assert shown(state, "mq_probe_success", node="k2") == success
+    assert shown(state, "mq_probe_messages_total", node="k2", result="sent") is None
+    assert shown(state, "mq_probe_success", node="k1") == 1
+
+
+def test_a_node_that_is_down_and_not_probed_any_more_does_not_succeed() -> None:
+    state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
+    for at in (1.0, 2.0, 3.0):
+        state.take(Probes([WHOLE], (), Roster(at, {"k1": "1"}, frozenset({""}))), at)
+    assert shown(state, "mq_probe_success", node="k2") == 0

@@ -116,6 +116,12 @@ class KafkaClient:
         self._log.info("client.renewed", age_seconds=round(age), names_seen=names_seen)
         return True
 
+    def renew(self) -> None:
+        """Replace the client at its next use; calls under way end with the old one."""
+        with self._lock:
+            if self._admin is not None:
+                self._retired, self._admin = self._admin, None
+
     def drop_after(self, problems: Iterable[Problem]) -> None:
         """Let go of the client where an answer did not come in time.
 

@@ -19,6 +19,7 @@ from exporter.collectors.kafka.groups import Listing, describe_groups, read_list
 from exporter.collectors.kafka.heads import Positions as SeenPositions
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
 from exporter.collectors.kafka.probe.prober import Prober
+from exporter.collectors.kafka.roster import read_roster
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import FOLLOWS, KafkaSettings
 from exporter.collectors.kafka.tail import Tails
@@ -161,7 +162,8 @@ class KafkaCollector:
             missing = Problem("unreachable", "topics", "the broker that was asked lists none yet")
             topology = replace(topology, complete=False, problems=(missing,))
         self._topology = topology
-        self._prober.see(metadata)
+        roster = read_roster(metadata, self._settings.probe_topic, time.monotonic())
+        self._prober.see(metadata, roster)
         unseen: tuple[Problem, ...] = ()
         if not self._name_partitions:
             unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
@@ -201,6 +203,7 @@ class KafkaCollector:
             gaps=self._facts.compacted() | self._tails.gaps | _open(ends.logs),
             recreated=recreated,
             nodes={name: broker not in ends.silent for broker, name in topology.nodes.items()},
+            roster=roster,
             problems=problems,
         )
         self._seen = SeenPositions(
@@ -282,6 +285,8 @@ class KafkaCollector:
         They end when no task uses them any more.
         """
         self._prober.close()
+        self._times.close()
+        self._tails.close()
         for client in (self._client, self._members_client, self._facts_client, self._times_client):
             client.drop()
 
@@ -292,10 +297,10 @@ class KafkaCollector:
         present = len(topology.leaders) if topology is not None else 0
         stray = self._selection.seen() - present - len(self._states)
         if self._client.renew_if_due(stray):
-            self._members_client.renew_if_due(stray)
-            self._facts_client.renew_if_due(stray)
-            self._times_client.renew_if_due(stray)
+            for client in (self._members_client, self._facts_client, self._times_client):
+                client.renew()
             self._tails.close()
+            self._times.close()
             self._selection.forget()
 
     def _begin_listing(self, client: KafkaClient, deadline: Deadline) -> Future[Any] | None:

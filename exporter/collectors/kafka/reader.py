@@ -5,6 +5,7 @@ It never joins a group, never commits, and moves nobody's position.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -50,20 +51,37 @@ class Reading(NamedTuple):
     fault: KafkaError | None = None
 
 
+CLOSE_PATIENCE = 0.2
+"""Seconds that `close` waits for a reading under way before it leaves the closing to that one."""
+
+
 class RecordReader:
-    """One consumer; made at the first use."""
+    """One consumer; made at the first use. One thread reads at a time; any thread may close it."""
 
     def __init__(self, properties: Callable[[], dict[str, Any]], *, committed_only: bool) -> None:
         """`committed_only` skips the records of transactions that are open or were aborted."""
         self._properties = properties
         self._level = "read_committed" if committed_only else "read_uncommitted"
         self._consumer: Consumer | None = None
+        self._lock = threading.Lock()
+        self._is_leaving = False
 
     def read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
         """Yield what is at each place, in any order, until all is read or the monotonic clock shows `until`.
 
-        Raises `CollectError` where the client can't be made, `KafkaException` where it can't be used.
+        Ends early when the reader is closed. Raises `CollectError` where the client can't be made, `KafkaException`
+        where it can't be used.
         """
+        with self._lock:
+            if self._is_leaving:
+                self._let_go()
+            try:
+                yield from self._read(places, until)
+            finally:
+                if self._is_leaving:
+                    self._let_go()
+
+    def _read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
         waiting: dict[tuple[str, int], deque[Place]] = {}
         for place in places:
             waiting.setdefault(place[:2], deque()).append(place)
@@ -72,7 +90,7 @@ class RecordReader:
         consumer = self._made()
         consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
         try:
-            while waiting and time.monotonic() < until:
+            while waiting and time.monotonic() < until and not self._is_leaving:
                 message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
                 reading = None if message is None else _reading(message, waiting)
                 if reading is None:
@@ -90,7 +108,19 @@ class RecordReader:
             consumer.unassign()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the consumer; the next reading makes another one.
+
+        librdkafka must not close a consumer that another thread polls, so a reading under way ends first.
+        """
+        self._is_leaving = True
+        if self._lock.acquire(timeout=CLOSE_PATIENCE):
+            try:
+                self._let_go()
+            finally:
+                self._lock.release()
+
+    def _let_go(self) -> None:
+        self._is_leaving = False
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close()

@@ -91,7 +91,7 @@ class Tails:
     def forget_all_but(self, topics: Iterable[str], groups: Iterable[str]) -> None:
         """Drop what is known of topics and groups that are gone."""
         present, groups = set(topics), set(groups)
-        for topic in {tail[0] for tail in self._known} - present:
+        for topic in ({tail[0] for tail in self._known} | self._denied.keys()) - present:
             self.forget(topic)
         for pair in [p for p in self._stood if p[0] not in groups or p[1] not in present]:
             del self._stood[pair]

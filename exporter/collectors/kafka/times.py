@@ -95,6 +95,8 @@ class Times:
         self._gaps |= seen.backlog.gaps
         if seen.backlog.logs_complete:
             self._gaps &= seen.backlog.logs.keys()
+            for topic in self._denied.keys() - seen.backlog.logs.keys():
+                del self._denied[topic]
         self._parts.look(seen, wanted_places(heads.values(), movements))
         unread = self._unread()
         if self._only_records:
@@ -124,7 +126,7 @@ class Times:
         )
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the consumers that read records; the next reading makes others. Any thread may call it."""
         for reader in self._readers.values():
             reader.close()
 

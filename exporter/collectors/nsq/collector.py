@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
-from exporter.collectors.nsq.nodes import ANSWER_SHARE, Known, Nsqd, discover
+from exporter.collectors.nsq.nodes import ANSWER_SHARE, Known, Nsqd, discover, roster
 from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
@@ -96,7 +97,10 @@ class NsqCollector:
         if faults and not readings:
             first = next(iter(faults.values()))
             raise CollectError(first.reason, str(first))
-        look = _look(at, readings, faults, vanished)
+        belonging = [node for name, node in nodes.items() if name not in vanished]
+        look = replace(
+            _look(at, readings, faults, vanished), roster=roster(belonging, self._settings, at)
+        )
         self._finished.keep(depth.place for depth in look.depths)
         return look
 
@@ -106,7 +110,8 @@ class NsqCollector:
             self.discovery(deadline)
         with self._lock:
             nodes = list(self._known.nodes.values())
-        return self._prober.run(nodes, deadline)
+        belonging = roster(nodes, self._settings, time.monotonic())
+        return replace(self._prober.run(nodes, deadline), roster=belonging)
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""

@@ -12,7 +12,7 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
-from exporter.model import CollectError, Deadline, Problem
+from exporter.model import CollectError, Deadline, Problem, Roster
 
 ANSWER_SHARE = 0.9
 """Part of a run's time in which all have to answer."""
@@ -83,6 +83,16 @@ class Known:
             self.nodes.pop(name, None)
             self.missing.pop(name, None)
         return gone
+
+
+def roster(nodes: Iterable[Nsqd], settings: NsqSettings, at: float) -> Roster:
+    """Return which nsqds belong to the installation; one that is called by another name is the same at its address.
+
+    An nsqlookupd forgets an nsqd the moment it crashes, so what it lacks may be down. Where all nsqds are in the config, what
+    is not among them was removed.
+    """
+    absent = None if settings.lookupds else frozenset[str]()
+    return Roster(at, {node.name: node.url for node in nodes}, absent)
 
 
 def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Deadline) -> Listing:

@@ -41,6 +41,7 @@ from exporter.model import (
     Problem,
     QueueCounts,
     QueueLook,
+    Roster,
     System,
 )
 
@@ -120,6 +121,8 @@ class RabbitCollector:
             whole=frozenset({None}) if whole else frozenset(),
             destinations=frozenset((*queue.name, None) for queue in self._queues),
             nodes=nodes,
+            # A member that is stopped is listed as such; one that was forgotten is not.
+            roster=None if nodes is None else Roster(at, {n: n for n in nodes}, frozenset()),
             alarms=alarms,
             problems=problems,
         )

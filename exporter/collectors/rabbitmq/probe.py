@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from exporter.collectors.rabbitmq.line import Line, Outcome
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.model import Deadline, Finding, Probes
+from exporter.model import Deadline, Finding, Probes, Roster
 
 MARGIN = 0.5
 """Seconds of the task's deadline that are left for everything but waiting."""
@@ -27,6 +28,7 @@ class RabbitProber:
         return Probes(
             [outcome.probe for outcome in outcomes],
             [outcome.problem for outcome in outcomes if outcome.problem is not None],
+            Roster(time.monotonic(), {line.node: line.node for line in self._lines}, frozenset()),
         )
 
     def check(self, deadline: Deadline) -> list[Finding]:

@@ -10,11 +10,14 @@ from typing import NamedTuple
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
+from exporter.model import Roster
 
 GROUPS = 64
 """Names of groups to choose from."""
 KEPT = 86_400.0
-"""Seconds for which a broker that leads nothing any more is probed, in vain."""
+"""Seconds for which a broker that leads nothing any more is probed, in vain, where it is not known to be removed."""
+GONE_AFTER = 2
+"""Answers in a row by which a broker does not belong to the cluster any more, before it is probed no more."""
 NO_LEADER = -1
 
 
@@ -68,13 +71,34 @@ def _partitions(metadata: ClusterMetadata, topic: str) -> tuple[Partition, ...]:
     return tuple(known.get(n, Partition(NO_LEADER, ())) for n in range(max(known, default=-1) + 1))
 
 
-def place(before: Iterable[Place], layout: Layout, now: float) -> tuple[Place, ...]:
-    """Return where each broker is probed, `now` in monotonic seconds.
+class Departures:
+    """Which of the brokers that were probed do not belong to the cluster any more."""
+
+    def __init__(self) -> None:
+        self._answered: float | None = None
+        self._lacking: dict[int, int] = {}
+
+    def after(self, roster: Roster | None, places: Iterable[Place]) -> frozenset[int]:
+        """Take an answer, and return the ids of the brokers that are gone. One that is given again counts once."""
+        if roster is not None and roster.at != self._answered:
+            self._answered = roster.at
+            self._lacking = {
+                place.broker: self._lacking.get(place.broker, 0) + 1
+                for place in places
+                if roster.is_removed(str(place.broker))
+            }
+        return frozenset(broker for broker, n in self._lacking.items() if n >= GONE_AFTER)
+
+
+def place(
+    before: Iterable[Place], layout: Layout, now: float, gone: frozenset[int] = frozenset()
+) -> tuple[Place, ...]:
+    """Return where each broker is probed, `now` in monotonic seconds; `gone` are removed brokers.
 
     A broker keeps its partition while it leads it and while nobody does, so that a dead broker's probes fail instead
     of being left out. A listed broker that leads none has no place.
     """
-    known = {place.broker: place for place in before}
+    known = {place.broker: place for place in before if place.broker not in gone}
     partitions = layout.partitions or ()
     led: dict[int, int] = {}
     waiting: dict[int, int] = {}
@@ -121,6 +145,18 @@ def homeless(layout: Layout) -> list[int]:
     partitions = layout.partitions or ()
     homes = {p.leader for p in partitions} | {p.replicas[0] for p in partitions if p.replicas}
     return sorted(broker for broker in layout.nodes if broker not in homes)
+
+
+def orphans(layout: Layout, roster: Roster | None) -> list[int]:
+    """Return the partitions whose replicas are all on brokers that do not belong to the cluster any more."""
+    if roster is None:
+        return []
+    return [
+        number
+        for number, partition in enumerate(layout.partitions or ())
+        if partition.replicas
+        and all(roster.is_removed(str(broker)) for broker in partition.replicas)
+    ]
 
 
 def assignment(layout: Layout, brokers: Sequence[int]) -> list[list[int]]:

@@ -15,10 +15,10 @@ from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe
 from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
 from exporter.collectors.kafka.probe.commits import Commits
-from exporter.collectors.kafka.probe.layout import Layout, Place, place, read_layout
+from exporter.collectors.kafka.probe.layout import Departures, Layout, Place, place, read_layout
 from exporter.collectors.kafka.probe.topic import DENIED, DENIED_IF_REQUIRED, Lack, ProbeTopic
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.model import CollectError, Deadline, NodeProbe, Probes, Problem, Until
+from exporter.model import CollectError, Deadline, NodeProbe, Probes, Problem, Roster, Until
 
 MARGIN = 0.5
 """Seconds of the task's time that a round leaves."""
@@ -44,6 +44,8 @@ class Prober:
             self._client, settings.probe_topic, settings.name, deletes=administers
         )
         self._layout: Layout | None = None
+        self._roster: Roster | None = None
+        self._departures = Departures()
         self._fault: CollectError | None = None
         self._waits = False
         self._places: tuple[Place, ...] = ()
@@ -60,9 +62,10 @@ class Prober:
             source=settings.name, topic=settings.probe_topic
         )
 
-    def see(self, metadata: ClusterMetadata) -> None:
-        """Take what the probes go by from the cluster's metadata."""
+    def see(self, metadata: ClusterMetadata, roster: Roster) -> None:
+        """Take what the probes go by from the cluster's metadata, and which brokers belong to it."""
         if self._settings.probe is not False:
+            self._roster = roster
             self._layout = read_layout(metadata, self._settings.probe_topic)
 
     def miss(self, fault: CollectError) -> None:
@@ -110,21 +113,25 @@ class Prober:
     def _run(self, layout: Layout, deadline: Deadline) -> Probes:
         if self._administers:
             layout = self._topic.ensure(layout, deadline)
-        self._places = place(self._places, layout, time.monotonic())
+        roster = self._roster
+        gone = self._departures.after(roster, self._places)
+        self._places = place(self._places, layout, time.monotonic(), gone)
+        self._topic.tell_orphans(layout, roster)
         lack = self._topic.lack
         if lack is None and time.monotonic() < self._denied_until:
             lack = self._denied
         if lack is not None or not self._places:
-            return Probes((), self._problems(lack, layout))
+            return Probes((), self._problems(lack, layout), roster)
         flights = self._fly(self._open(layout), layout, deadline)
         if self._closed.is_set():
             return NONE
         lack = self._judge()
         if lack is not None:
-            return Probes((), self._problems(lack, layout))
+            return Probes((), self._problems(lack, layout), roster)
         return Probes(
             [_probe(each, flights.get(each.broker)) for each in self._places],
             self._problems(None, layout),
+            roster,
         )
 
     # The clients

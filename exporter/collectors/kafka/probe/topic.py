@@ -14,9 +14,9 @@ from confluent_kafka.admin import AclOperation, NewPartitions, NewTopic
 
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, kafka_error, reason_of
-from exporter.collectors.kafka.probe.layout import Layout, Partition, assignment, homeless
+from exporter.collectors.kafka.probe.layout import Layout, Partition, assignment, homeless, orphans
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.model import Deadline, Finding, Reason
+from exporter.model import Deadline, Finding, Reason, Roster
 
 CONFIG = {
     "cleanup.policy": "delete",
@@ -58,6 +58,7 @@ class ProbeTopic:
         self._made_at = 0.0
         self._next_try = 0.0
         self._next_extension = 0.0
+        self._orphans: list[int] = []
         self.generation = 0
         """How often the topic was made."""
         self.lack: Lack | None = None
@@ -76,6 +77,17 @@ class ProbeTopic:
         self.lack = None
         self._next_try = 0.0
         return self._extend(layout, now, deadline)
+
+    def tell_orphans(self, layout: Layout, roster: Roster | None) -> None:
+        """Log once which partitions only removed brokers have: no client can use or move them by itself."""
+        found = orphans(layout, roster)
+        if found and found != self._orphans:
+            self._log.info(
+                "probe.partitions_orphaned",
+                partitions=found,
+                advice="move them to a broker that is there (kafka-reassign-partitions), or delete the topic: it is made again",
+            )
+        self._orphans = found
 
     def _make(self, layout: Layout, now: float, deadline: Deadline) -> Layout:
         if now < self._next_try or not layout.nodes:
