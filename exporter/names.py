@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
+
+from exporter.patterns import NamePattern
 
 
 @dataclass(frozen=True)
@@ -15,19 +16,14 @@ class NameMatcher:
     exclude: tuple[str, ...] = ()
 
     @cached_property
-    def _compiled(self) -> tuple[tuple[re.Pattern[str], ...], ...]:
+    def _compiled(self) -> tuple[tuple[NamePattern, ...], ...]:
         # One by one: joined into one pattern, numbered groups and flags would mean something else.
-        return tuple(
-            tuple(re.compile(pattern, re.DOTALL) for pattern in patterns)
-            for patterns in (self.include, self.exclude)
-        )
+        return tuple(tuple(map(NamePattern, patterns)) for patterns in (self.include, self.exclude))
 
     def allows(self, name: str) -> bool:
         """Tell whether the name is wanted."""
         include, exclude = self._compiled
-        return any(p.fullmatch(name) for p in include) and not any(
-            p.fullmatch(name) for p in exclude
-        )
+        return any(p.matches(name) for p in include) and not any(p.matches(name) for p in exclude)
 
 
 EVERYTHING = NameMatcher((".*",))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from exporter.analysis.thresholds import ThresholdLine, ThresholdTable
 from exporter.config import Config
+from exporter.patterns import NamePattern
 
 
 def threshold_table(config: Config) -> ThresholdTable:
@@ -44,7 +43,7 @@ def _idle(
     config: Config, patterns: dict[str, str], said: set[str], before: list[dict[str, str]]
 ) -> str | None:
     def matches(label: str, value: str) -> bool:
-        return label not in patterns or re.fullmatch(patterns[label], value, re.DOTALL) is not None
+        return label not in patterns or NamePattern(patterns[label]).matches(value)
 
     if not any(matches("system", s.system) and matches("source", s.name) for s in config.sources):
         return "matches none of the sources"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from exporter.patterns import NamePattern
 
 SUBSCRIPTION_LABELS = ("system", "source", "vhost", "destination", "group")
 SOURCE_LABELS = frozenset({"system", "source"})
@@ -48,7 +49,7 @@ class ThresholdTable:
     ) -> None:
         self._lines = [
             (
-                {label: re.compile(each, re.DOTALL) for label, each in line.match.items()},
+                {label: NamePattern(each) for label, each in line.match.items()},
                 line.said,
             )
             for line in lines
@@ -63,7 +64,7 @@ class ThresholdTable:
             zip(SUBSCRIPTION_LABELS, (system, source, vhost, destination, group), strict=True)
         )
         for patterns, said in self._lines:
-            if all(each.fullmatch(values[label] or "") for label, each in patterns.items()):
+            if all(each.matches(values[label] or "") for label, each in patterns.items()):
                 return replace(self._rest, **said)
         return self._rest
 
@@ -72,7 +73,7 @@ class ThresholdTable:
         values = {"system": system, "source": source}
         for patterns, said in self._lines:
             if patterns.keys() <= SOURCE_LABELS and all(
-                each.fullmatch(values[label]) for label, each in patterns.items()
+                each.matches(values[label]) for label, each in patterns.items()
             ):
                 return replace(self._rest, **said)
         return self._rest

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from exporter.patterns import NamePattern, PatternError
+
 UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 LONGEST = 366 * UNITS["d"]
@@ -77,13 +79,10 @@ def _pattern(value: Any) -> Any:
     if not isinstance(value, str):
         raise fault("expected a regular expression in quotes")
     try:
-        re.compile(value, re.DOTALL)
-    except re.error as error:
-        wrong = "not a regular expression"
-        at = "" if error.pos is None else f" at position {error.pos}"
-        raise fault(f"{wrong}: fault{at}", f"{wrong}: {error.msg}{at}") from None
-    except (OverflowError, RecursionError):
-        raise fault("not a regular expression: too large") from None
+        NamePattern(value)
+    except PatternError as error:
+        # The engine quotes the part that is wrong, which may come from a variable.
+        raise fault("not a regular expression", f"not a regular expression: {error}") from None
     return value
 
 

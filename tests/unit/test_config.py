@@ -154,8 +154,8 @@ def test_any_text_is_a_config_or_a_config_error(text: str) -> None:
             "5: sources[0].groups.include[0]: expected a regular expression in quotes",
         ),
         (
-            "    groups: {include: ['a{99999999999}']}\n",
-            "5: sources[0].groups.include[0]: not a regular expression: too large",
+            "    groups: {include: ['a{2000}']}\n",
+            "5: sources[0].groups.include[0]: not a regular expression: invalid repetition size: {2000}",
         ),
         ("    groups: {names: []}\n", "5: sources[0].groups.names: must not be empty"),
         ("    hold: 0.5ms\n", "5: sources[0].hold: at least 1ms"),
@@ -277,7 +277,7 @@ def test_other_bootstrap_servers_are_refused(text: str) -> None:
 
 def test_filters_match_whole_names_with_line_breaks_too() -> None:
     topics = source(
-        "    destinations: {include: ['a.*', '(?i)B', '(.)\\1'], exclude: ['a\\.tmp-.*']}\n"
+        "    destinations: {include: ['a.*', '(?i)B', '[x]{2}'], exclude: ['a\\.tmp-.*']}\n"
     ).destinations
     allowed = ["a", "a.b", "a\nb", "b", "B", "xx"]
     assert [
@@ -364,7 +364,7 @@ def test_other_label_names_are_refused(name: str) -> None:
         (
             "latency: {groups: ['(']}",
             "latency.groups[0]",
-            "not a regular expression: missing ), unterminated subpattern at position 0",
+            "not a regular expression: missing ): (",
         ),
         ("probe: true", "probe", "expected keys and values, not true or false"),
         ("probe: {enabled: maybe}", "probe.enabled", "expected true or false"),
