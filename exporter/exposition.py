@@ -11,6 +11,7 @@ import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal, Protocol
 
 from prometheus_client.exposition import choose_encoder
@@ -22,6 +23,9 @@ Format = Literal["text", "openmetrics"]
 Number = int | float
 
 LABEL_ORDER = ("system", "source", "vhost", "destination", "partition", "group")
+LONGEST_VALUE = 1_000
+"""Characters of a label value; brokers' own limits for names of topics and queues are below it."""
+DIGEST = 12
 PIECE = 2_000
 """Series in a piece: about a quarter of a megabyte."""
 CONTENT_TYPES: Mapping[Format, str] = {
@@ -42,7 +46,16 @@ class Series(Protocol):
 
 
 def escape(value: str) -> str:
-    """Escape a label value as the text format asks: backslash, quote and newline."""
+    """Return a name as a legal label value of the text format.
+
+    Backslash, quote and newline are escaped. A lone surrogate, which has no UTF-8 form, becomes its escape sequence
+    as text. Of a name that is longer than `LONGEST_VALUE` the rest becomes a digest, so that names stay different.
+    """
+    if len(value) > LONGEST_VALUE:
+        digest = sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
+        value = f"{value[:LONGEST_VALUE]}...{digest}"
+    if not value.isascii():
+        value = value.encode("utf-8", "backslashreplace").decode()
     if "\\" in value or '"' in value or "\n" in value:
         value = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return value
@@ -70,8 +83,7 @@ def render(series: Series) -> Iterator[bytes]:
     for first in range(0, len(labels), PIECE):
         part = slice(first, first + PIECE)
         lines = f"\n{name}".join(map(operator.add, labels[part], map(str, values[part])))
-        # Names come from brokers; a lone surrogate can't be encoded, and must not cost the page.
-        yield f"{name}{lines}\n".encode("utf-8", "backslashreplace")
+        yield f"{name}{lines}\n".encode()
 
 
 def header(metric: Metric, fmt: Format) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -137,9 +138,28 @@ def test_any_label_value_comes_back_as_it_was(value: str) -> None:
     assert metric.samples[0].labels["group"] == value
 
 
-def test_a_name_that_is_no_text_does_not_cost_the_page() -> None:
-    body = text(exposition(family(group="\udcff"), family("mq_consumers", group="ok")))
-    assert 'group="ok"' in body
+@pytest.mark.parametrize(
+    ("name", "shown"), [("half \ud800", "half \\ud800"), ("\udc00\n€", "\\udc00\n€")]
+)
+def test_a_lone_surrogate_is_shown_as_its_escape_sequence(name: str, shown: str) -> None:
+    """It has no UTF-8 form, and a backslash before a u is no escape of the text format."""
+    page = text(exposition(family(group=name)))
+    assert [s.labels["group"] for s in sample_of(page)] == [shown]
+
+
+def test_the_end_of_a_very_long_name_becomes_a_digest() -> None:
+    first, second = ("x" * 30_000 + end for end in "ab")
+    found = [
+        sample.labels["group"]
+        for name in (first, second)
+        for sample in sample_of(text(exposition(family(group=name))))
+    ]
+    assert len(set(found)) == 2
+    assert all(len(value) < 1_100 and value.startswith("x" * 1_000) for value in found)
+
+
+def sample_of(page: str) -> list[Any]:
+    return [s for metric in parse_text(page) for s in metric.samples if s.name == "mq_lag_messages"]
 
 
 @pytest.mark.parametrize(
