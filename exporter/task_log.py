@@ -138,7 +138,7 @@ class TaskLog:
             self._log.warning("task.partial", count=len(rest), other_kinds=len(kinds) - room)
         if room > 0:
             for known in due:
-                known.logged, known.logged_at, known.times = True, now, 1
+                known.logged, known.logged_at, known.times = True, now, 0
             self._lines.extend([now] * min(len(kinds), room))
             self._told = self._told or bool(due)
 

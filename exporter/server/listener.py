@@ -45,12 +45,15 @@ class Listener(socketserver.TCPServer):
 
     def accept(self) -> None:
         """Accept connections until `drain`; whatever goes wrong meanwhile does not end it."""
-        while not self.stopping.is_set():
+        # Once in any case: `shutdown` waits for a loop that has begun.
+        while True:
             try:
                 self.serve_forever(POLL_SECONDS)
             except Exception:
                 log.exception("http.accept_loop_failed")
                 self.stopping.wait(RETRY_SECONDS)
+            if self.stopping.is_set():
+                return
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log what went wrong before a connection had a thread; the base class would print it."""

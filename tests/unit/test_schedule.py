@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
 import pytest
+import structlog.testing
 
 from exporter.model import CollectError, Deadline, Discovery, Observation, Problem, Reason
 from exporter.schedule import Outcome, Runner, Task, next_due
@@ -23,8 +25,10 @@ def runner(
     due_early: Callable[[], bool] = lambda: False,
     after: Callable[[], None] = lambda: None,
     follows: bool = False,
+    deadline: float = 5.0,
+    grace: float = 0.0,
 ) -> Runner:
-    task = Task("s", "backlog", interval, 5.0, run, accept, due_early, follows)
+    task = Task("s", "backlog", interval, deadline, run, accept, due_early, follows, grace)
     return Runner(task, Outcome(last_success=1.0), after)
 
 
@@ -151,6 +155,152 @@ def test_what_a_task_brings_after_its_end_is_not_taken() -> None:
     leave.set()
     assert one.join(PATIENCE)
     assert taken == []
+
+
+# The log
+
+
+def test_a_second_failure_with_the_same_reason_is_logged_too() -> None:
+    """And only once, however often it comes."""
+    answers: list[Observation | CollectError] = [
+        Discovery(problems=(Problem("timeout", "partition 3", "timed out"),)),
+        Discovery(problems=(Problem("timeout", "partition 3", "the partition has no leader"),)),
+        Discovery(problems=(Problem("timeout", "partition 3", "the partition has no leader"),)),
+        CollectError("unreachable", "no broker"),
+        CollectError("unreachable", "no broker"),
+        Discovery(),
+    ]
+
+    def run(_: Deadline) -> Observation:
+        answer = answers.pop(0)
+        if isinstance(answer, CollectError):
+            raise answer
+        return answer
+
+    with structlog.testing.capture_logs() as lines:
+        one = runner(run)
+        while answers:
+            one.run_once()
+    said = [(line["event"], line.get("error")) for line in lines if line["log_level"] != "debug"]
+    assert said == [
+        ("task.partial", "timed out"),
+        ("task.problem_ended", "timed out"),
+        ("task.partial", "the partition has no leader"),
+        ("task.failed", "no broker"),
+        ("task.problem_ended", "the partition has no leader"),
+        ("task.problem_ended", "no broker"),
+        ("task.recovered", None),
+    ]
+    assert all((line["source"], line["task"]) == ("s", "backlog") for line in lines)
+
+
+# A loop that goes on, or does not
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_fault_around_the_runs_does_not_end_the_task(*, follows: bool) -> None:
+    runs = threading.Semaphore(0)
+
+    def run(_: Deadline) -> Observation:
+        runs.release()
+        return Discovery()
+
+    def crash() -> NoReturn:
+        raise OSError("no space left on device")
+
+    with structlog.testing.capture_logs() as lines:
+        one = runner(run, interval=0.01, after=crash, follows=follows)
+        one.start()
+        for _ in range(5):
+            one.wake()
+            assert runs.acquire(timeout=PATIENCE)
+        assert one.fault(time.monotonic()) is None
+        one.stop()
+        assert one.join(PATIENCE)
+    assert [line["event"] for line in lines] == ["task.turn_failed"], "once, not each time"
+
+
+def test_a_fault_behind_a_run_does_not_keep_those_waiting_that_follow() -> None:
+    def crash() -> NoReturn:
+        raise OSError("no space left on device")
+
+    follower = Counted(0.001, follows=True)
+    before = runner(lambda _: Discovery(), after=crash)
+    before.leads(follower.runner)
+    for each in (follower.runner, before):
+        each.start()
+    for _ in range(3):
+        assert follower.ran()
+    before.stop()
+    assert before.join(PATIENCE)
+    follower.end()
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_run_that_does_not_return_is_noticed_in_time(*, follows: bool) -> None:
+    """Three intervals, the deadline and the grace: not sooner, and not much later."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def run(_: Deadline) -> Observation:
+        entered.set()
+        leave.wait(PATIENCE)
+        return Discovery()
+
+    one = runner(run, interval=10.0, deadline=5.0, grace=62.0, follows=follows)
+    one.start()
+    one.wake()
+    assert entered.wait(PATIENCE)
+    now = time.monotonic()
+    limit = 3 * 10.0 + 5.0 + 62.0
+    assert one.fault(now + limit - 5.0) is None
+    fault = one.fault(now + limit + 0.1)
+    assert fault is not None
+    assert fault.startswith("no sign of life for 9")
+    leave.set()
+    wait_until(lambda: one.fault(now + 40.0) is not None, "the beat of the wait, which is shorter")
+    assert one.fault(time.monotonic()) is None
+    one.stop()
+    assert one.join(PATIENCE)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_is_noticed_at_once() -> None:
+    def leave() -> NoReturn:
+        raise SystemExit
+
+    one = runner(lambda _: Discovery(), after=leave)
+    assert one.fault(time.monotonic()) is None, "it has not begun"
+    one.start()
+    one._thread.join(PATIENCE)
+    assert one.fault(time.monotonic()) == "its thread has ended"
+    one.stop()
+    assert one.fault(time.monotonic()) is None, "as it should"
+
+
+@pytest.mark.parametrize("reason", ["unauthorized", "timeout"])
+def test_a_task_that_waits_long_is_alive(reason: Reason) -> None:
+    """Between two tries after refusals lie six intervals: more than the three in which a loop must be round."""
+    one = runner(fails(reason), interval=30.0, deadline=1.0)
+    one._refused = 10
+    one.start()
+    wait_until(lambda: one.outcome.runs, "a run")
+    first = one.pulse._beat
+    wait_until(lambda: one.pulse._beat > first, "the next sign of life", 5.0)
+    assert one.fault(time.monotonic()) is None
+    one.stop()
+    assert one.join(PATIENCE)
+
+
+def test_a_task_that_is_not_woken_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.schedule.BEAT_SECONDS", 0.01)
+    one = runner(lambda _: Discovery(), interval=0.01, deadline=0.01, follows=True)
+    one.start()
+    wait_until(lambda: one.pulse._beat[0] > 0, "the first sign of life")
+    first = one.pulse._beat
+    wait_until(lambda: one.pulse._beat[0] > first[0] + 0.1, "further ones", 5.0)
+    assert one.outcome.runs == 0
+    one.stop()
+    assert one.join(PATIENCE)
 
 
 # A task that follows another

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -19,6 +20,8 @@ import trustme
 
 from exporter import webconfig
 from exporter.server import Limits, Request, Response, Route, Server, ServerError
+from exporter.server.listener import Listener
+from tests.support.waiting import wait_until
 
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 LARGE = (
@@ -352,6 +355,49 @@ def test_lack_of_threads_is_logged_and_lived_through(
             assert ended(sock)
         assert get(server, "/hello").text == "hello"
     assert [event["event"] for event in events] == ["http.thread_failed"]
+
+
+def test_an_accepting_loop_that_fails_goes_on(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is around a connection may fail too: a bug, or a log that can't be written."""
+    monkeypatch.setattr("exporter.server.listener.RETRY_SECONDS", 0.01)
+    failures = iter([MemoryError(), RuntimeError("a bug")])
+
+    def failing(_: Listener) -> None:
+        for failure in failures:
+            raise failure
+
+    with structlog.testing.capture_logs() as events:
+        monkeypatch.setattr(Listener, "service_actions", failing)
+        server = serve()
+        failed = "http.accept_loop_failed"
+        wait_until(lambda: [e["event"] for e in events].count(failed) == 2, "both failures")
+        assert get(server, "/hello").text == "hello"
+
+
+def test_a_connection_that_can_not_be_begun_ends_no_other(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, process = serve(), Listener.process_request
+    failures = iter([RuntimeError("a bug")])
+
+    def failing(*arguments: Any) -> None:
+        for failure in failures:
+            raise failure
+        process(*arguments)
+
+    monkeypatch.setattr(Listener, "process_request", failing)
+    with structlog.testing.capture_logs() as events:
+        with connect(server) as sock:
+            assert ended(sock)
+        assert get(server, "/hello").text == "hello"
+    assert [event["event"] for event in events] == ["http.connection_failed"]
+
+
+def test_a_stop_right_after_the_start_returns(serve: Serve) -> None:
+    for _ in range(10):
+        serve().stop(5)
 
 
 # Starting and stopping
