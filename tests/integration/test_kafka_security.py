@@ -18,6 +18,7 @@ import trustme
 from confluent_kafka import Consumer
 
 from exporter.collectors.kafka.settings import TASKS
+from exporter.task_log import gist
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster, Listener
 from tests.support.kafka_data import commit_offsets, create_topic, produce, produce_transaction
@@ -85,14 +86,14 @@ class Seen:
         found = map(dict, self.page.find("mq_lag_upper_bound", source=source))
         return {(labels["group"], labels["destination"]) for labels in found}
 
+    def lines(self, source: str, level: str) -> list[dict[str, Any]]:
+        """The log's lines of one source at one level."""
+        lines = map(json.loads, self.log.splitlines())
+        return [line for line in lines if (line.get("source"), line["level"]) == (source, level)]
+
     def events(self, source: str, level: str) -> list[str]:
         """The log's events of one source at one level."""
-        lines = map(json.loads, self.log.splitlines())
-        return [
-            line["event"]
-            for line in lines
-            if (line.get("source"), line["level"]) == (source, level)
-        ]
+        return [line["event"] for line in self.lines(source, level)]
 
 
 @dataclass
@@ -357,10 +358,13 @@ def test_a_source_with_a_fault_is_down_in_all_it_shows(broken: Seen, name: str) 
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_logged_once_a_task(broken: Seen, name: str) -> None:
-    warnings = broken.events(name, "warning")
-    assert set(warnings) == {"task.failed"}
-    assert len(warnings) <= len(TASKS)
+def test_each_problem_of_a_task_is_logged_once(broken: Seen, name: str) -> None:
+    assert set(broken.events(name, "warning")) == {"task.failed"}
+    said = [
+        (line["task"], line["reason"], gist(line["error"]))
+        for line in broken.lines(name, "warning")
+    ]
+    assert len(said) == len(set(said))
     assert broken.events(name, "error") == []
 
 
@@ -568,7 +572,8 @@ def test_a_right_that_is_not_given_is_no_failure(allowed: Seen, name: str) -> No
     assert [allowed.failures(name, task) for task in TASKS] == [set()] * len(TASKS)
     assert allowed.sources[name]["message"] == ""
     # A source that failed for a moment, as it may on a busy machine, says that it has recovered.
-    told = [event for event in allowed.events(name, "info") if event != "task.recovered"]
+    ends = {"task.recovered", "task.problem_ended"}
+    told = [event for event in allowed.events(name, "info") if event not in ends]
     assert len(told) == len(set(told)), "each once"
     about = f'"source": "{name}"'
     lines = [line for line in allowed.log.splitlines() if about in line and '"warning"' in line]
@@ -602,8 +607,10 @@ def test_a_group_by_name_without_the_right_is_counted_and_named(allowed: Seen) -
     message = allowed.sources["denied"]["message"]
     assert [w for w in ("rights-b", "Describe on the group") if w not in message] == [], message
     assert "rights-a" not in message
-    assert set(allowed.events("denied", "warning")) == {"task.answered_in_part"}
+    assert set(allowed.events("denied", "warning")) == {"task.partial"}
     assert len(allowed.events("denied", "warning")) == 2
+    subjects = [line["subjects"] for line in allowed.lines("denied", "warning")]
+    assert all("rights-b" in " ".join(named) for named in subjects)
 
 
 def test_a_source_without_any_right_does_not_look_like_an_empty_cluster(allowed: Seen) -> None:
@@ -612,7 +619,7 @@ def test_a_source_without_any_right_does_not_look_like_an_empty_cluster(allowed:
     words = ("no topic can be seen", "Describe on the topics")
     assert [word for word in words if word not in shown["message"]] == [], shown["message"]
     assert allowed.succeeded("nothing")["backlog"] is False
-    assert allowed.events("nothing", "warning") == ["task.answered_in_part"]
+    assert allowed.events("nothing", "warning") == ["task.partial"]
 
 
 # What the commands say

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,25 @@ def test_steps_begin_again_until_told_to_stop(nsq: NsqCluster) -> None:
     assert process.returncode == 0
     assert rates == [20, 40, 20, 40, 20]
     assert last[-1]["seconds"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_storms_of_signals_end_it_in_order(nsq: NsqCluster, number: signal.Signals) -> None:
+    """The first ends it, the others cut nothing short: the report of what was done comes all the same."""
+    line = ["nsq", nsq.http_url(), "--destination", "load-storm", "--json", "--steps", "rate=50"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "exporter", "load", *line],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until(lambda: nsq_data.stats(nsq.http_url(), "load-storm")["topics"], "the load")
+        for _ in range(20):
+            process.send_signal(number)
+            time.sleep(0.002)
+        printed, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+    assert [json.loads(line)["step"]["rate"] for line in printed.splitlines()] == [50]
 
 
 def test_a_topic_is_made_with_the_retention_that_is_wanted(kafka: Kafka) -> None:
