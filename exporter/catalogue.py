@@ -231,7 +231,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_timestamp_anomalies_total",
             "counter",
             (*source, "kind"),
-            "Timestamps in the future, missing, or unreadable.",
+            "Timestamps in the future, missing, or unreadable (not between the years 2000 and 3000 included).",
             time,
         ),
         Metric(
@@ -395,7 +395,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_node_up",
             "gauge",
             (*source, "node"),
-            "1 if the node answers; a vanished one stays at 0 for a day.",
+            "1 if the node answers; one that is down stays at 0 for a day, one that was removed or renamed ends.",
             own,
         ),
         Metric(

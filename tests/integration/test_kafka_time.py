@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Literal
 
 import pytest
 
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.model import Until
+from exporter.model import LogTimes, TimestampAnomaly, Until
 from exporter.names import NameMatcher
-from tests.support.ages import Ages, Clock, Heads, Key, scrape_ages, scrape_some, tolerance
+from tests.support.ages import Ages, Clock, Heads, Key, scrape_ages, scrape_some
 from tests.support.exporter import Exporter, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import (
     admin_client,
+    alter_topic,
     commit_offsets,
     committed_offsets,
     create_topic,
@@ -114,6 +117,7 @@ def write(bootstrap: str) -> tuple[Data, Clock]:
     clock = write_clock(data)
     write_ordered(data)
     write_disordered(data)
+    write_switched(data)
     write_gaps(data)
     write_headers(data)
     appended()
@@ -204,6 +208,25 @@ def write_disordered(data: Data) -> None:
     data.stand("time-future", 1, DAY)
     data.stand("time-future", 2, -60 * SECOND)
     data.disordered.add("time-future")
+
+
+def write_switched(data: Data) -> None:
+    """Topics whose timestamps are the broker's since a moment, or were until then; the producers' are out of order."""
+    stamps = [-91 * SECOND + i * 10 for i in range(50)] + [
+        -3623 * SECOND + i * 10 for i in range(50)
+    ]
+    for topic, before, after in (
+        ("time-switched", "CreateTime", "LogAppendTime"),
+        ("time-unswitched", "LogAppendTime", "CreateTime"),
+    ):
+        create_topic(data.bootstrap, topic, 1, 1, {"message.timestamp.type": before})
+        data.add(topic, 0, stamps)
+        alter_topic(data.bootstrap, topic, {"message.timestamp.type": after})
+        data.add(topic, 0, stamps)
+        found = read_timestamps(data.bootstrap, topic)
+        for offset in (0, 30, 60, 99, 100, 130, 160, 199):
+            data.stand(topic, offset, found[offset] - data.now)
+        data.disordered.add(topic)
 
 
 def write_gaps(data: Data) -> None:
@@ -390,7 +413,7 @@ def blind_source(kafka: KafkaCluster, **more: object) -> dict[str, object]:
     kafka.add_user("time-blind")
     for operations, resource in ((["describe"], "topic"), (["describe"], "group")):
         kafka.allow("time-blind", operations, resource, "time-", prefixed=True)  # type: ignore[arg-type]
-    for topic in ("time-appended", "time-stopped"):
+    for topic in ("time-appended", "time-switched", "time-unswitched", "time-stopped"):
         kafka.allow("time-blind", ["describe_configs"], "topic", topic)
     client = kafka.client_config("sasl", "time-blind", mechanism="SCRAM-SHA-512")
     servers = str(client.pop("bootstrap.servers"))
@@ -516,15 +539,13 @@ def test_lookups_alone_tell_ages_within_the_tolerance(world: World) -> None:
     assert page.ages.keys() >= heads.keys()
 
 
-def test_what_can_not_be_checked_is_no_promise_unless_the_broker_stamps(world: World) -> None:
+def test_what_can_not_be_checked_is_no_promise(world: World) -> None:
+    """Not even where the broker stamps the records: it may have done so for a while only, and a marker is no record."""
     heads = world.data.heads
     page = world.wait(BLIND, lambda p: not p.wrong(world.data.of("time-appended")), "the ages")
     lagging = {key[:2] for key, head in heads.items() if head is not None}
-    stamped = {key[:2] for key in heads if key[1] == "time-appended"}
-    assert page.bounds.keys() & lagging == stamped
-    assert page.lies(heads) == {}
-    oldest = {sub: max(a for key, a in page.ages.items() if key[:2] == sub) for sub in stamped}
-    assert all(page.bounds[sub] <= tolerance(age) for sub, age in oldest.items())
+    assert {key[:2] for key in page.ages} >= {key[:2] for key in world.data.of("time-switched")}
+    assert page.bounds.keys() & lagging == set()
 
 
 def test_no_right_to_read_is_no_failure(world: World) -> None:
@@ -651,6 +672,105 @@ def test_an_age_is_of_the_record_that_is_left_when_others_are_deleted(world: Wor
     for source in METHODS:
         world.wait(source, lambda p: not p.inexact(heads), "the age of what is left")
     data.heads.update(heads)
+
+
+# Timestamps in another unit than milliseconds
+
+
+def collector_of(
+    kafka: KafkaCluster, name: str, *, blind: bool = False, **settings: Any
+) -> KafkaCollector:
+    """A collector of one topic, read by the group of its name."""
+    client = {"bootstrap.servers": kafka.bootstrap}
+    if blind:
+        kafka.allow("time-blind", ["describe"], "topic", name)
+        kafka.allow("time-blind", ["describe"], "group", name)
+        config = kafka.client_config("sasl", "time-blind", mechanism="SCRAM-SHA-512")
+        client = {key: str(value) for key, value in config.items()}
+    names = NameMatcher((name,))
+    return KafkaCollector(
+        KafkaSettings(name, client, destinations=names, groups=names, probe=False, **settings)
+    )
+
+
+def times_of(collector: KafkaCollector, name: str, looks: int = 3) -> LogTimes:
+    """What is known of time after some looks; their anomalies are added up."""
+    anomalies: Counter[TimestampAnomaly] = Counter()
+    for _ in range(looks):
+        collector.backlog(Until(60))
+        found = collector.latency(Until(60))
+        anomalies.update(found.anomalies)
+    return replace(found, anomalies=anomalies)
+
+
+ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}
+"""Kafka's retention goes by the timestamps too: it would delete records of 1970 at once."""
+UNITS: Mapping[str, Callable[[int], int]] = {
+    "seconds": lambda ms: ms // 1000,
+    "microseconds": lambda ms: ms * 1000,
+    "nanoseconds": lambda ms: ms * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("blind", [False, True])
+@pytest.mark.parametrize("unit", UNITS)
+def test_timestamps_in_another_unit_are_counted_and_are_no_age(
+    local_kafka: KafkaCluster, world: World, unit: str, blind: bool
+) -> None:
+    topic = f"times-{unit}-{'blind' if blind else 'seeing'}"
+    now = int(time.time() * 1000)
+    create_topic(world.bootstrap, topic, 1, 1, ANY_TIME)
+    produce(
+        world.bootstrap, topic, n=20, timestamp_ms=lambda i: UNITS[unit](now - HOUR + i * SECOND)
+    )
+    commit_offsets(world.bootstrap, topic, {(topic, 0): 10})
+    collector = collector_of(local_kafka, topic, blind=blind)
+    found = times_of(collector, topic)
+    assert found.stamps[topic, topic].partitions == []
+    assert found.anomalies == {"unreadable": 1 if blind else 2, "future": 0}
+    collector.close()
+
+
+def test_a_producer_of_another_unit_between_others_gets_their_age_without_a_bound(
+    local_kafka: KafkaCluster, world: World
+) -> None:
+    topic = "times-mixed"
+    now = int(time.time() * 1000)
+    stamps = [now - HOUR + i * SECOND for i in range(100)]
+    odd = {50: stamps[50] // 1000}
+    create_topic(world.bootstrap, topic)
+    produce(world.bootstrap, topic, n=100, timestamp_ms=lambda i: odd.get(i, stamps[i]))
+    collector = collector_of(local_kafka, topic)
+    for offset, is_odd in ((49, False), (50, True), (51, False)):
+        commit_offsets(world.bootstrap, topic, {(topic, 0): offset})
+        found = times_of(collector, topic).stamps[topic, topic]
+        assert found.times[0] == pytest.approx(stamps[offset] / 1000, abs=40 if is_odd else 0.001)
+        assert found.errors[0] == (-1.0 if is_odd else 0.0)
+    collector.close()
+
+
+@pytest.mark.parametrize("method", ["auto", "time_index"])
+def test_an_age_of_a_topic_that_was_switched_is_true_or_no_promise(
+    local_kafka: KafkaCluster, world: World, method: Literal["auto", "time_index"]
+) -> None:
+    """Also at the first look, whatever was read by then; in the end every record was, and all are exact."""
+    topic = "time-switched"
+    collector = collector_of(local_kafka, topic, method=method)
+    collector._selection._groups.update(dict.fromkeys((k[0] for k in world.data.of(topic)), True))
+    collector.discovery(Until(60))
+    for number in range(4):
+        collector.backlog(Until(60))
+        found = collector.latency(Until(60))
+        exact = []
+        for (group, _, _), head in world.data.of(topic).items():
+            stamps = found.stamps[group, topic]
+            for when, error in zip(stamps.times, stamps.errors, strict=True):
+                off = abs(when - (head or 0.0))
+                assert error < 0 or off <= error + 0.001, (number, group, off, error)
+                exact.append(off < 0.001 and error >= 0)
+    assert exact
+    assert all(exact)
+    collector.close()
 
 
 # Nothing is moved

@@ -19,7 +19,14 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+)
 
 from tests.support.waiting import wait_until
 
@@ -62,6 +69,25 @@ def create_topic(
         return len(found) == partitions and all(partition.leader >= 0 for partition in found)
 
     wait_until(is_led, f"topic {name} to have leaders")
+
+
+def alter_topic(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
+    """Changes settings of a topic; returns when a broker shows them."""
+    entries = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in config.items()
+    ]
+    client = admin_client(bootstrap)
+    change = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+    for done in client.incremental_alter_configs([change]).values():
+        done.result(_TIMEOUT_SECONDS)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name)
+
+    def is_shown() -> bool:
+        shown = client.describe_configs([resource])[resource].result(_TIMEOUT_SECONDS)
+        return all(shown[key].value == value for key, value in config.items())
+
+    wait_until(is_shown, f"the settings of topic {name}")
 
 
 def delete_topic(bootstrap: str, name: str) -> None:

@@ -559,6 +559,12 @@ def test_a_blind_exporter_beside_one_that_sees_silences_nothing(name: str, tmp_p
     expect(seeing.beside(blind.of_instance("b:9877")), expected, tmp_path)
 
 
+def test_the_probes_of_a_node_that_was_removed_end_their_alert(tmp_path: Path) -> None:
+    """After `keep_firing_for`, and five minutes more here, since no stale marker ends the series."""
+    ended = HEALTHY.but({"mq_probe_success": gap(30, 999, before(20, 1, 0))})
+    expect(ended, {29: ["MqProbeFailing"], 45: []}, tmp_path)
+
+
 def test_a_blind_exporter_alone_is_no_source_down(tmp_path: Path) -> None:
     expect(
         page_of_two(HEALTHY.but({"mq_up": 0, "mq_probe_success": 0})), {30: [], 60: []}, tmp_path

@@ -5,7 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
-from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import (
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    TIMESTAMP_NOT_AVAILABLE,
+    Message,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,6 +63,43 @@ def test_the_records_own_timestamp_stands_in_for_a_header(
     headers: Headers | None, anomaly: TimestampAnomaly
 ) -> None:
     assert record_time(message(headers), "time") == RecordTime(1_600_000_000.0, anomaly)
+
+
+def test_a_record_says_who_stamped_it() -> None:
+    stamped = message(timestamp=(TIMESTAMP_LOG_APPEND_TIME, 1_600_000_000_000))
+    assert record_time(stamped, None) == RecordTime(1_600_000_000.0, stamped=True)
+
+
+@pytest.mark.parametrize(
+    "milliseconds",
+    [
+        0,
+        1_700_000_000,  # seconds
+        1_700_000_000_000_000,  # microseconds
+        1_700_000_000_000_000_000,  # nanoseconds
+        946_684_799_999,
+        32_503_680_000_000,
+    ],
+)
+def test_a_timestamp_in_another_unit_is_unreadable(milliseconds: int) -> None:
+    odd = (TIMESTAMP_CREATE_TIME, milliseconds)
+    assert record_time(message(timestamp=odd), None) == RecordTime(None, "unreadable")
+    found = record_time(message([("time", b"1700000000")], odd), "time")
+    assert found == RecordTime(1_700_000_000.0)
+    found = record_time(message([("time", b"soon")], odd), "time")
+    assert found == RecordTime(None, "unreadable")
+
+
+@pytest.mark.parametrize("milliseconds", [946_684_800_000, 32_503_679_999_999])
+def test_from_2000_to_2999_a_timestamp_is_taken_as_it_is(milliseconds: int) -> None:
+    found = record_time(message(timestamp=(TIMESTAMP_CREATE_TIME, milliseconds)), None)
+    assert found == RecordTime(milliseconds / 1000)
+
+
+@pytest.mark.parametrize("value", [b"1", b"20261101", b"1999-12-31T23:59:59Z"])
+def test_a_header_of_before_2000_is_unreadable(value: bytes) -> None:
+    found = record_time(message([("time", value)]), "time")
+    assert found == RecordTime(1_600_000_000.0, "unreadable")
 
 
 def test_the_last_header_of_the_name_counts() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 
 import pytest
@@ -162,18 +162,6 @@ def test_timestamps_a_little_out_of_order_do_no_harm(
     hold_promises(part, broker, at_ms, proven=True)
 
 
-@given(ordered_logs())
-def test_where_the_broker_stamps_no_record_has_to_be_read(
-    given_log: tuple[list[int], set[int], int],
-) -> None:
-    stamps, offsets, at_ms = given_log
-    part, broker = PartitionTimes("t", 0), Broker(stamps)
-    part.append_time = True
-    look(part, broker, offsets, at_ms)
-    hold_converged(part, at_ms)
-    hold_promises(part, broker, at_ms, proven=True)
-
-
 def test_what_was_not_checked_by_a_record_is_no_promise() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
     look(part, broker, [50], EPOCH + HOUR)
@@ -208,6 +196,145 @@ def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> No
     assert (part.disordered, part.checked) == (False, False)
     look(part, broker, [30, 70], at_ms, read=1)
     assert part.disordered
+
+
+class Switched(Broker):
+    """A partition of a topic whose message.timestamp.type was another one before an offset, or between two."""
+
+    def __init__(self, timestamps: Iterable[int], stamped: range) -> None:
+        super().__init__(timestamps)
+        self.stamped = stamped
+
+
+def read_kind(part: PartitionTimes, broker: Switched, offset: int) -> None:
+    """Read a record, and see who stamped it."""
+    found = ReadRecord(
+        broker.log[offset] / 1000, offset, broker.end, stamped=offset in broker.stamped
+    )
+    part.take((offset, False), found)
+
+
+OLD = [EPOCH + i * SECOND for i in range(20)] + [EPOCH - HOUR + i * SECOND for i in range(20)]
+NEW = [EPOCH + MINUTE + i * SECOND for i in range(60)]
+
+
+def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
+    """The topic's timestamps are LogAppendTime since offset 40; before, producers wrote them, and not in order."""
+    part, broker = PartitionTimes("t", 0), Switched([*OLD, *NEW], range(40, 100))
+    at_ms = NEW[-1] + SECOND
+    offsets = {30, 55, 60, 70, 80, 90}
+    look(part, broker, offsets, at_ms)
+    for offset in (60, 70):
+        read_kind(part, broker, offset)
+    assert part.is_checked
+    assert [part.trusts(offset) for offset in (30, 55, 60, 80)] == [False, False, True, True]
+    hold_promises(part, broker, at_ms, proven=True)
+    promised = {
+        p[0] for p, e in part.estimates(at_ms, TOLERANCE, proven=True).items() if e.error >= 0
+    }
+    assert promised == {60, 70, 80, 90}
+    assert part.telling()[0] == (30, False), "the first one would vouch for all"
+    read_kind(part, broker, 30)
+    assert part.disordered
+
+
+def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() -> None:
+    """LogAppendTime until offset 60, CreateTime since: old records are replayed behind it."""
+    stamps = [*NEW, *(EPOCH - HOUR + i * SECOND for i in range(40))]
+    part, broker = PartitionTimes("t", 0), Switched(stamps, range(60))
+    at_ms = NEW[-1] + MINUTE
+    look(part, broker, {10, 20, 30, 80}, at_ms)
+    for offset in (10, 20):
+        read_kind(part, broker, offset)
+    assert part.trusts(30)
+    read_kind(part, broker, 80)
+    assert part.disordered
+    assert not part.trusts(30)
+    read_kind(part, broker, 30)
+    assert not part.trusts(30), "what is in front of a producer's timestamp does not count"
+
+
+def test_where_the_broker_stamps_two_records_vouch_for_those_behind_the_first() -> None:
+    part, broker = PartitionTimes("t", 0), Switched(NEW, range(len(NEW)))
+    at_ms = NEW[-1] + HOUR
+    look(part, broker, {5, 20, 40}, at_ms)
+    read_kind(part, broker, 5)
+    assert not part.trusts(20)
+    read_kind(part, broker, 40)
+    assert part.trusts(20)
+    hold_converged(part, at_ms)
+    hold_promises(part, broker, at_ms, proven=True)
+
+
+# Timestamps in another unit
+
+
+def in_seconds(stamp: int) -> int:
+    return stamp // 1000
+
+
+def in_nanoseconds(stamp: int) -> int:
+    return stamp * 1_000_000
+
+
+@pytest.mark.parametrize("unit", [in_seconds, in_nanoseconds])
+def test_a_log_of_another_unit_has_no_ages(unit: Callable[[int], int]) -> None:
+    part, broker = proven(), Broker(unit(EPOCH + i * SECOND) for i in range(100))
+    for _ in range(3):
+        assert look(part, broker, {0, 50, 99}, EPOCH + HOUR) < ROUNDS
+    assert broker.asked <= 6
+    assert part.estimates(EPOCH + HOUR, TOLERANCE, proven=True) == {}
+
+
+@pytest.mark.parametrize("unit", [in_seconds, in_nanoseconds])
+@given(given_log=ordered_logs(), data=st.data())
+def test_records_of_another_unit_make_no_promise_about_the_others_wrong(
+    unit: Callable[[int], int], given_log: tuple[list[int], set[int], int], data: st.DataObject
+) -> None:
+    stamps, offsets, at_ms = given_log
+    odd = data.draw(st.sets(st.integers(0, len(stamps) - 1), max_size=5))
+    part = proven()
+    broker = Broker(unit(stamp) if at in odd else stamp for at, stamp in enumerate(stamps))
+    assert look(part, broker, offsets, at_ms) < ROUNDS
+    part.wanted -= places(odd)
+    hold_promises(part, broker, at_ms, proven=True)
+
+
+def test_a_record_of_another_unit_that_was_read_has_the_age_of_close_neighbours_and_no_bound() -> (
+    None
+):
+    stamps = [EPOCH + i * SECOND for i in range(100)]
+    stamps[60] = in_seconds(stamps[60])
+    part, broker = proven(), Broker(stamps)
+    at_ms = EPOCH + HOUR
+    part.look(0, 100, places({50, 60}))
+    part.take((60, False), ReadRecord(None, 60, 100))
+    look(part, broker, {50, 60}, at_ms)
+    found = part.estimate((60, False), at_ms, TOLERANCE, proven=True)
+    assert found is not None
+    assert found.error < 0
+    assert found.time == pytest.approx(EPOCH / 1000 + 60, abs=40)
+    assert part.disordered, "others like it are not seen by lookups"
+
+
+def test_a_record_of_another_unit_whose_neighbours_are_far_apart_has_no_age() -> None:
+    stamps = [EPOCH, in_seconds(EPOCH), EPOCH + 12 * HOUR]
+    part, broker = proven(), Broker(stamps)
+    at_ms = EPOCH + 13 * HOUR
+    part.look(0, 3, places({1}))
+    part.take((1, False), ReadRecord(None, 1, 3))
+    look(part, broker, {1}, at_ms)
+    assert part.estimate((1, False), at_ms, TOLERANCE, proven=True) is None
+
+
+def test_each_odd_record_that_lookups_meet_is_told_once() -> None:
+    part = PartitionTimes("t", 0)
+    part.look(0, 100, places({50}))
+    seconds = in_seconds(EPOCH)
+    assert [part.answered(0, 0, seconds) for _ in range(2)] == [True, False]
+    part.take((7, False), ReadRecord(None, 7, 100))
+    assert not part.answered(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
+    assert part.has_met(0)
 
 
 def test_a_topic_that_is_not_in_order_makes_no_promise_of_any_of_its_partitions() -> None:

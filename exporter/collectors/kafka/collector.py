@@ -206,9 +206,7 @@ class KafkaCollector:
             roster=roster,
             problems=problems,
         )
-        self._seen = SeenPositions(
-            look, topology.leaders, at, self._facts.append_time(), self._facts.compacted()
-        )
+        self._seen = SeenPositions(look, topology.leaders, at, self._facts.compacted())
         self._recreated.add([*recreated, *newly_absent])
         return look
 

@@ -20,8 +20,6 @@ class Positions:
     leaders: Mapping[str, tuple[int, ...]]
     at: float
     """When the positions were read, in Unix time."""
-    append_time: frozenset[str]
-    """Topics whose records the broker stamps."""
     compacted: frozenset[str] = frozenset()
     """Topics whose records may go from the midst of the log."""
 

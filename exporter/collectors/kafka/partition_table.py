@@ -34,7 +34,6 @@ class PartitionTable:
             self._parts[key] = PartitionTimes(*key)
         for key, part in self._parts.items():
             topic, partition = key
-            part.append_time = topic in seen.append_time
             part.compacted = topic in seen.compacted
             log = backlog.logs.get(topic)
             start = log.start[partition] if log is not None else None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from exporter.collectors.kafka.record_times import PLAUSIBLE, is_plausible
 from exporter.collectors.kafka.time_index import Bracket, TimeIndex
 
 DISORDER_MS = 200
@@ -26,6 +27,7 @@ NEAR = 0.9
 
 CHECKS = 2
 """Records that have to agree with a partition's index before it is trusted."""
+PLAUSIBLE_MS = round(PLAUSIBLE * 1000)
 
 Place = tuple[int, bool]
 """An offset, and whether only committed records count there."""
@@ -65,6 +67,8 @@ class ReadRecord(NamedTuple):
     """The partition's end when it was read."""
     look: int = 0
     """Number of the look at which it was read."""
+    stamped: bool = False
+    """Whether the broker gave the timestamp, and not the producer."""
 
 
 class _Span(NamedTuple):
@@ -80,13 +84,18 @@ class PartitionTimes:
 
     __slots__ = (
         "_agreed",
+        "_agreed_stamped",
+        "_blocked_from",
+        "_created_to",
         "_disorder_at",
         "_end",
+        "_odd",
+        "_origin",
         "_settled",
+        "_stamped_from",
         "_start",
         "_sure",
         "_tries",
-        "append_time",
         "checked",
         "compacted",
         "fed",
@@ -109,15 +118,24 @@ class PartitionTimes:
         self.wanted: set[Place] = set()
         self.future: set[int] = set()
         """Wanted offsets whose timestamps are to come."""
-        self.append_time = False
-        """Whether the broker stamps the records."""
         self.compacted = False
         """Whether records may go from the midst of the log, so that what was read does not last."""
         self.looks = 0
         """Looks so far."""
         self.checked = False
-        """Whether the records that were read agreed with the index, and were enough."""
+        """Whether enough records with producers' timestamps were read, and agreed with the index."""
         self._agreed = 0
+        self._agreed_stamped = 0
+        self._stamped_from: int | None = None
+        """First offset that was read of those behind all records with producers' timestamps: the broker stamped it."""
+        self._created_to = -1
+        """Last offset that was read with its producer's timestamp."""
+        self._origin = 0
+        """The earliest timestamp to look up."""
+        self._blocked_from: int | None = None
+        """Offset of a record with a timestamp so late that lookups see nothing behind it."""
+        self._odd: set[int] = set()
+        """Offsets of the records with implausible timestamps that lookups have met."""
         self.narrowed = False
         """Whether lookups have told of every wanted place what they can."""
         self.no_lookups = False
@@ -161,6 +179,11 @@ class PartitionTimes:
         self.index.forget_below(start)
         if self._disorder_at is not None and start > self._disorder_at:
             self._disorder_at = None
+        if self._blocked_from is not None and start > self._blocked_from:
+            self._blocked_from = None
+            self._settled = None
+        if self._odd:
+            self._odd = {offset for offset in self._odd if offset >= start}
 
     def forget(self) -> None:
         """The log is another than before."""
@@ -169,7 +192,10 @@ class PartitionTimes:
         self._tries.clear()
         self._disorder_at = None
         self.checked = False
-        self._agreed = 0
+        self._agreed = self._agreed_stamped = 0
+        self._stamped_from, self._created_to = None, -1
+        self._origin, self._blocked_from = 0, None
+        self._odd.clear()
 
     def unread(self) -> list[Place]:
         """Return the wanted places at which nothing was read, or the end, which has moved since."""
@@ -195,16 +221,45 @@ class PartitionTimes:
         if found.offset != offset:
             return True
         if found.time is None:
+            # Lookups do not see it, nor others like it.
+            self._disorder_at = max(offset, self._disorder_at or 0)
             return False
+        self._note_kind(offset, stamped=found.stamped)
         bracket = self.index.bracket(offset)
         milliseconds = round(found.time * 1000)
         if bracket.low is not None and milliseconds < bracket.low - DISORDER_MS:
             self._disorder_at = max(offset, self._disorder_at or 0)
         elif bracket.low is not None and len(self.index) > 1 and self.narrowed:
             # A record is inside a wide bracket whatever the order: that is no test.
-            self._agreed += 1
+            self._agreed += not found.stamped
+            self._agreed_stamped += found.stamped
             self.checked = self.checked or self._agreed >= CHECKS
         return False
+
+    def _note_kind(self, offset: int, *, stamped: bool) -> None:
+        """Note who stamped a record: the topic's message.timestamp.type may have been another one before or since."""
+        if not stamped:
+            self._created_to = max(self._created_to, offset)
+            if self._stamped_from is not None and self._stamped_from <= offset:
+                self._stamped_from, self._agreed_stamped = None, 0
+        elif offset > self._created_to:
+            known = self._stamped_from
+            self._stamped_from = offset if known is None else min(known, offset)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether there are offsets of which the index is trusted."""
+        stamped = self._stamped_from is not None and self._agreed_stamped >= CHECKS
+        return self.checked or stamped
+
+    def trusts(self, offset: int) -> bool:
+        """Whether the records that were read vouch for the index at an offset.
+
+        A record that the broker stamped tells nothing of those before it: their producers may have stamped them.
+        """
+        if self.checked:
+            return True
+        return self.is_checked and self._stamped_from is not None and offset >= self._stamped_from
 
     # Estimates
 
@@ -222,10 +277,12 @@ class PartitionTimes:
         bracket = self.index.bracket(place[0])
         if bracket.low is None or place[0] < self._start:
             return None
-        proven = proven and (self.append_time or self.checked)
+        if found is not None:
+            return _between(bracket, at_ms, tolerance)
+        proven = proven and self.trusts(place[0])
         if bracket.exact:
             return Estimate(bracket.low / 1000, 0.0 if proven else -1.0, read=False)
-        slack = self._slack if proven else 0
+        slack = DISORDER_MS if proven else 0
         high = self._high(bracket, at_ms)
         error = (high - bracket.low + slack) / 2
         middle = (high + bracket.low - slack) / 2
@@ -268,7 +325,10 @@ class PartitionTimes:
 
     def _is_doubtful(self, offset: int, at_ms: int) -> bool:
         low = self.index.bracket(offset).low
-        return low is None or low > at_ms
+        return low is None or low > at_ms or self._is_blocked(offset)
+
+    def _is_blocked(self, offset: int) -> bool:
+        return self._blocked_from is not None and offset >= self._blocked_from
 
     def telling(self) -> list[Place]:
         """Return the unread places in the order in which reading tells most of whether lookups can be trusted.
@@ -282,6 +342,9 @@ class PartitionTimes:
             second = max(found[1:], key=lambda place: spans[place].offsets)
             found.remove(second)
             found.insert(1, second)
+        if found and self._stamped_from is not None and not self.trusts(first := min(found)[0]):
+            # Only the first one can vouch for all of them.
+            found.sort(key=lambda place: place[0] != first)
         return found
 
     def _span(self, offset: int) -> _Span:
@@ -308,7 +371,7 @@ class PartitionTimes:
         lasting = True
         for place in sorted(self.wanted):
             found = self.reading(place)
-            if found is not None:
+            if found is not None and found.time is not None:
                 lasting = lasting and found.time != math.inf
                 continue
             offset = place[0]
@@ -318,9 +381,10 @@ class PartitionTimes:
             if bracket.exact:
                 continue
             lasting = lasting and bracket.below is not None
-            if bracket.low is None:
-                asked.add(0)
-            if bracket.below is None and (bracket.low is None or bracket.low < recent):
+            blocked = self._is_blocked(offset)
+            if bracket.low is None and bracket.below != self._origin and not blocked:
+                asked.add(self._origin)
+            if bracket.below is None and not blocked and (bracket.low or 0) < recent:
                 asked.add(recent)
             if bracket.low is None or bracket.below is None:
                 continue
@@ -341,18 +405,34 @@ class PartitionTimes:
         self.fed = self._end
         return [at_ms - round(tolerance.seconds * 1000)]
 
-    def answered(self, asked: int, offset: int, timestamp: int) -> None:
-        """Take the answer to a lookup; a negative offset is no record."""
+    def answered(self, asked: int, offset: int, timestamp: int) -> bool:
+        """Take the answer to a lookup, a negative offset is no record; tell whether its timestamp is newly found odd."""
+        if offset >= 0 and timestamp >= 0 and not is_plausible(timestamp / 1000):
+            return self._met_odd(asked, offset, timestamp)
         if offset >= 0 and timestamp >= 0:
             self.index.answered(asked, offset, timestamp)
         elif asked == 0:
             self.no_lookups = self._end > self._start
         else:
             self.index.unanswered(asked, self._end)
+        return False
 
-    @property
-    def _slack(self) -> int:
-        return 0 if self.append_time else DISORDER_MS
+    def has_met(self, offset: int) -> bool:
+        """Whether a lookup has answered the record, and its timestamp was implausible."""
+        return offset in self._odd
+
+    def _met_odd(self, asked: int, offset: int, timestamp: int) -> bool:
+        """Take an answer whose timestamp is in another unit than milliseconds; tell whether it was not met before."""
+        was_read = (offset, False) in self.read or (offset, True) in self.read
+        is_new = offset not in self._odd and not was_read
+        self._odd.add(offset)
+        if timestamp < PLAUSIBLE_MS:
+            self._origin = PLAUSIBLE_MS
+        else:
+            self.index.blocked(asked, offset)
+            known = self._blocked_from
+            self._blocked_from = offset if known is None else min(known, offset)
+        return is_new
 
     def _high(self, bracket: Bracket, at_ms: int) -> int:
         high = at_ms if bracket.below is None else bracket.below - 1
@@ -367,12 +447,12 @@ class PartitionTimes:
             return None
         width = below - low
         enough = tolerance.milliseconds(at_ms - (low + below) / 2) * ENOUGH
-        if (width + self._slack) / 2 <= enough:
+        if (width + DISORDER_MS) / 2 <= enough:
             return None
         tries = self._tries[offset] = self._tries.get(offset, 0) + 1
         share = (offset - bracket.low_offset) / max(bracket.high_offset - bracket.low_offset, 1)
         guess = low + share * width
-        wanted = max(2 * tolerance.milliseconds(at_ms - guess) - self._slack, 1.0) * NEAR
+        wanted = max(2 * tolerance.milliseconds(at_ms - guess) - DISORDER_MS, 1.0) * NEAR
         if tries > PATIENCE and tries % 2:
             guess = (low + below) / 2
         elif guess - low <= wanted:
@@ -380,3 +460,15 @@ class PartitionTimes:
         elif below - guess <= wanted:
             guess = below - wanted
         return min(max(round(guess), low + 1), below - 1)
+
+
+def _between(bracket: Bracket, at_ms: int, tolerance: Tolerance) -> Estimate | None:
+    """Return the time of a record without a timestamp of its own, by its neighbours'; None where they are far apart."""
+    low = bracket.low
+    if low is None:
+        return None
+    high = max(at_ms if bracket.after is None else bracket.after, low)
+    middle, error = (high + low) / 2, (high - low) / 2
+    if error > SHOWN * tolerance.milliseconds(at_ms - middle):
+        return None
+    return Estimate(middle / 1000, -1.0, read=False)

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
 
 from exporter.model import TimestampAnomaly
 
 LATEST = 32_503_680_000.0
 """The year 3000 in Unix time; a larger number counts smaller units than seconds."""
 EARLIEST = 1.0
+PLAUSIBLE = 946_684_800.0
+"""The year 2000 in Unix time: an earlier timestamp is one in another unit than its reader takes it for, or none at all."""
 LONG = 8
 """Bytes of a number as Kafka's LongSerializer writes it."""
 
@@ -23,22 +25,43 @@ class RecordTime(NamedTuple):
 
     seconds: float | None
     anomaly: TimestampAnomaly | None = None
+    stamped: bool = False
+    """Whether the broker gave it when it appended the record."""
+
+
+def is_plausible(seconds: float) -> bool:
+    """Whether a message can have been enqueued then: between the years 2000 and 3000.
+
+    A producer that writes seconds, micro- or nanoseconds where Kafka takes milliseconds is outside.
+    """
+    return PLAUSIBLE <= seconds < LATEST
 
 
 def record_time(message: Message, header: str | None) -> RecordTime:
     """Return when the record was enqueued.
 
-    A header that is missing or can't be read is an anomaly, and the record's own timestamp stands in for it.
+    A header that is missing or can't be read is an anomaly, and the record's own timestamp stands in for it. A
+    timestamp that is not plausible is unreadable.
     """
-    kind, milliseconds = message.timestamp()
-    own = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
+    own = _own_time(message)
     if header is None:
-        return RecordTime(own, "missing" if own is None else None)
+        return own
     value = _header(_headers(message), header)
     if value is None:
-        return RecordTime(own, "missing")
+        return own._replace(anomaly="missing")
     found = parse_time(value)
-    return RecordTime(own, "unreadable") if found is None else RecordTime(found)
+    if found is None or not is_plausible(found):
+        return own._replace(anomaly="unreadable")
+    return RecordTime(found)
+
+
+def _own_time(message: Message) -> RecordTime:
+    kind, milliseconds = message.timestamp()
+    if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0:
+        return RecordTime(None, "missing")
+    if not is_plausible(milliseconds / 1000):
+        return RecordTime(None, "unreadable")
+    return RecordTime(milliseconds / 1000, stamped=kind == TIMESTAMP_LOG_APPEND_TIME)
 
 
 def parse_time(value: bytes) -> float | None:

@@ -27,6 +27,8 @@ class Bracket(NamedTuple):
     """First offset of which that is not known."""
     exact: bool
     """Whether `low` is the timestamp of the first record at or behind the position."""
+    after: int | None = None
+    """Timestamp of the record at `high_offset`."""
 
 
 class TimeIndex:
@@ -56,6 +58,10 @@ class TimeIndex:
         if row == len(self._offsets) or self._lows[row] > asked:
             self._put(end, asked, UNKNOWN)
 
+    def blocked(self, asked: int, offset: int) -> None:
+        """Note that no record before `offset` has a timestamp of `asked` or more; the one there tells nothing."""
+        self._put(offset, asked, UNKNOWN)
+
     def bracket(self, position: int) -> Bracket:
         """Return what is known of the record at `position`."""
         offsets, highs = self._offsets, self._highs
@@ -70,7 +76,10 @@ class TimeIndex:
         if low is None and below == 0 and highs[behind] != UNKNOWN:
             # No record is older than the epoch: this is the log's first, and nothing is left before it.
             return Bracket(highs[behind], high_offset, None, 0, exact=True)
-        return Bracket(low, low_offset, below, high_offset, at >= 0 and low_offset == position)
+        known = behind < len(offsets) and highs[behind] != UNKNOWN
+        after = highs[behind] if known else None
+        exact = at >= 0 and low_offset == position
+        return Bracket(low, low_offset, below, high_offset, exact, after)
 
     @property
     def newest(self) -> int:

@@ -163,7 +163,8 @@ class Times:
             for found in lookups.ask(questions[:room], until):
                 lookup = found.lookup
                 part = self._parts[lookup.topic, lookup.partition]
-                part.answered(lookup.time, found.offset, found.timestamp)
+                if part.answered(lookup.time, found.offset, found.timestamp):
+                    work.anomalies["unreadable"] += 1
         work.problems += lookups.problems
 
     # Readings
@@ -187,7 +188,7 @@ class Times:
                 continue
             doubtful += [(part, place) for place in part.doubtful(work.at_ms)]
             if unread:
-                waits = part.narrowed and not (part.checked or part.append_time)
+                waits = part.narrowed and not part.trusts(min(unread)[0])
                 (checks if waits else others).append(part)
         room = FIRST_READS if checks else READS
         doubtful = _rotated(doubtful, self._turn)
@@ -232,12 +233,16 @@ class Times:
             return
         found_at = record.offset()
         found = record_time(record, self._settings.header)
-        if found.anomaly is not None:
+        if found.anomaly is not None and not part.has_met(offset):
             work.anomalies[found.anomaly] += 1
         count, total = work.sizes.get(topic, (0, 0))
         work.sizes[topic] = (count + 1, total + size(record))
         read = ReadRecord(
-            found.seconds, offset if found_at is None else found_at, part.end, part.looks
+            found.seconds,
+            offset if found_at is None else found_at,
+            part.end,
+            part.looks,
+            stamped=found.stamped,
         )
         if part.take(place, read):
             self._gaps.add(topic)
@@ -319,7 +324,7 @@ class Times:
 
     def _may_be_marker(self, part: PartitionTimes, movement: Movement) -> bool:
         """Whether a lookup's answer may be a marker's timestamp, and there is still time to read what it is."""
-        checked = part.checked or part.append_time or not self._may_read(part.topic)
+        checked = part.is_checked or not self._may_read(part.topic)
         return not checked and movement.tries + 1 < NO_RECORD_STEPS
 
 

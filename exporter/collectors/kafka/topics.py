@@ -96,8 +96,6 @@ class Policy:
 
     compacted: bool = False
     retention: Retention | None = None
-    append_time: bool = False
-    """Whether the broker stamps the records, so that their order is the order of their timestamps."""
 
 
 class TopicFacts:
@@ -119,12 +117,6 @@ class TopicFacts:
         """Topics whose clean-up policy includes compaction."""
         return frozenset(
             name for name, (_, found) in list(self._policies.items()) if found.compacted
-        )
-
-    def append_time(self) -> frozenset[str]:
-        """Topics whose records the broker stamps."""
-        return frozenset(
-            name for name, (_, found) in list(self._policies.items()) if found.append_time
         )
 
     def retention(self) -> dict[str, Retention]:
@@ -217,7 +209,6 @@ def _policy(config: Mapping[str, Any]) -> Policy:
     return Policy(
         compacted="compact" in clean_up,
         retention=_retention(clean_up, value("retention.ms"), value("retention.bytes")),
-        append_time=value("message.timestamp.type") == "LogAppendTime",
     )
 
 
