@@ -419,6 +419,13 @@ def _rows() -> tuple[Metric, ...]:
             "Times that the process which reads the source ended by itself and was replaced.",
             own,
         ),
+        Metric(
+            "mq_rows_unreadable_total",
+            "counter",
+            (*source, "task"),
+            "Rows of the brokers' replies that were left out because a field was not what it must be.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
     )

@@ -97,7 +97,10 @@ def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[
     if not nodes:
         return
     names = ", ".join(sorted(topology.nodes.get(node, str(node)) for node in nodes))
-    detail = client.unreached_message() or f"no answer from {names}; check whether they run"
+    detail = (
+        client.unreached_message()
+        or f"no answer from {names}; check that they run, and advertised.listeners"
+    )
     yield Finding("brokers", ok=False, detail=detail, required=_is_large(nodes, topology.nodes))
 
 
