@@ -77,7 +77,7 @@ class KafkaCluster:
     ) -> None:
         """`settings` are for server.properties; `java_options` replace the archive of classes.
 
-        `advertised` is what a broker tells clients instead of its true address, by listener.
+        `advertised` is what a broker tells clients instead of its true address, by listener; an empty one is not told.
         """
         self._advertised = dict(advertised or {})
         self._size = brokers

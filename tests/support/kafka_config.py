@@ -34,7 +34,7 @@ class BrokerLayout:
     folder: Path
     ports: Mapping[str, int]
     advertised: Mapping[str, str] = field(default_factory=dict)
-    """Listener to the host:port that clients are told instead of the true one."""
+    """Listener to the host:port that clients are told instead of the true one; with an empty one they are told none."""
 
     def address(self, listener: str) -> str:
         return f"127.0.0.1:{self.ports[listener]}"
@@ -64,6 +64,7 @@ def _network(broker: BrokerLayout, all_brokers: Sequence[BrokerLayout]) -> dict[
     advertised = [
         f"{name.upper()}://{broker.advertised.get(name, broker.address(name))}"
         for name in SECURITY_PROTOCOLS
+        if broker.advertised.get(name) != ""
     ]
     protocols = {**SECURITY_PROTOCOLS, "controller": "PLAINTEXT"}
     return {

@@ -60,7 +60,7 @@ One broker that hangs costs each step its whole share, and must leave time for t
 """
 CONFIRM_SHARE = 0.2
 """Part of what is left of a run's time for groups that are not listed any more."""
-FIRST_LOOKS = 60.0
+FIRST_LOOKS = 30.0
 """Seconds after the start in which a listing is not taken as complete where its completeness cannot be seen."""
 IDS_SHARE = 0.2
 """Part of what is left of a run's time for the ids of topics that are most likely the same."""
@@ -181,6 +181,8 @@ class KafkaCollector:
         if not self._name_partitions and not sees_offsets_topic(metadata):
             groups = self._ask_for_missing(groups, Share(deadline, CONFIRM_SHARE))
         if not groups.problems:
+            # Each broker has answered, whatever it leads.
+            self._client.answered(topology.nodes)
             self._hidden = self._not_shown.count(groups.hidden, groups.twice)
         commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
         at = time.time()
