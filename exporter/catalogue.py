@@ -440,6 +440,13 @@ def _rows() -> tuple[Metric, ...]:
             "Log lines that could not be written, those of the processes that read the sources included.",
             own,
         ),
+        Metric(
+            "mq_rows_unreadable_total",
+            "counter",
+            (*source, "task"),
+            "Rows of the brokers' replies that were left out because a field was not what it must be.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
     )

@@ -46,6 +46,7 @@ def health_families(
             [label({"task": task, "reason": reason}) for task in outcomes for reason in REASONS],
             [run.failures.get(reason, 0) for run in runs for reason in REASONS],
         ),
+        Family("mq_rows_unreadable_total", tasks, [run.unreadable for run in runs]),
         Family("mq_collector_restarts_total", source, [restarts]),
         family("mq_threshold_probe_seconds", source, [probe_seconds]),
         Family("mq_series", source, [series]),

@@ -359,6 +359,8 @@ class QueueLook:
     """Which nodes belong to the source; None where that is not known."""
     alarms: Sequence[str] = ()
     """What keeps producers from publishing, in words."""
+    unreadable: int = 0
+    """Rows of the replies that were left out, in whole or in part, because a field was not what it must be."""
     problems: Sequence[Problem] = ()
 
 
@@ -373,6 +375,8 @@ class QueueCounts:
     streams: Sequence[StreamOffsets] = ()
     sizes: Mapping[tuple[str | None, str], float] = field(default_factory=dict)
     """(vhost, destination) to the mean bytes of the messages that wait."""
+    unreadable: int = 0
+    """Rows of the replies that were left out because a field was not what it must be."""
     problems: Sequence[Problem] = ()
 
 

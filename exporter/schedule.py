@@ -45,6 +45,8 @@ class Outcome:
     reason: Reason | None = None
     message: str = ""
     runs: int = 0
+    unreadable: int = 0
+    """Rows of replies that were left out because a field was not what it must be."""
 
     def fail(self, reason: Reason, message: str) -> None:
         """Note a failure, or a partial answer."""
@@ -135,6 +137,7 @@ class Runner:
                 return
             task.accept(observation)
             problems = observation.problems
+            outcome.unreadable += getattr(observation, "unreadable", 0)
         except CollectError as error:
             if self._stop.is_set():
                 return

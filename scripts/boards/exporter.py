@@ -85,6 +85,10 @@ BOARD = Board(
                     rate("mq_collect_failures_total", CHOSEN, "source, task, reason") + " > 0",
                     "{{source}} {{task}}: {{reason}}",
                 ),
+                Query(
+                    rate("mq_rows_unreadable_total", CHOSEN, "source, task") + " > 0",
+                    "{{source}} {{task}}: rows left out",
+                ),
             ),
             unit="cps",
             may_be_empty="a task failed",

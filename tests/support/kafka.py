@@ -80,8 +80,13 @@ class KafkaCluster:
         brokers: int = 3,
         settings: Mapping[str, str] | None = None,
         java_options: Mapping[int, str] | None = None,
+        advertised: Mapping[int, Mapping[Listener, str]] | None = None,
     ) -> None:
-        """`settings` are for server.properties; `java_options` replace the archive of classes."""
+        """`settings` are for server.properties; `java_options` replace the archive of classes.
+
+        `advertised` is what a broker tells clients instead of its true address, by listener; an empty one is not told.
+        """
+        self._advertised = dict(advertised or {})
         self._size = brokers
         self._settings = dict(settings or {})
         self._java_options = dict(java_options or {})
@@ -122,6 +127,7 @@ class KafkaCluster:
                     i,
                     self._folder / f"broker-{i}",
                     {name: self._ports.take() for name in LISTENERS},
+                    {str(name): at for name, at in self._advertised.get(i, {}).items()},
                 )
                 for i in range(self._size)
             ]

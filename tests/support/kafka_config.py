@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.certificates import CLIENT, Certificates
@@ -33,6 +33,8 @@ class BrokerLayout:
     broker_id: int
     folder: Path
     ports: Mapping[str, int]
+    advertised: Mapping[str, str] = field(default_factory=dict)
+    """Listener to the host:port that clients are told instead of the true one; with an empty one they are told none."""
 
     def address(self, listener: str) -> str:
         return f"127.0.0.1:{self.ports[listener]}"
@@ -59,6 +61,11 @@ def broker_properties(
 
 def _network(broker: BrokerLayout, all_brokers: Sequence[BrokerLayout]) -> dict[str, str]:
     listeners = [f"{name.upper()}://{broker.address(name)}" for name in LISTENERS]
+    advertised = [
+        f"{name.upper()}://{broker.advertised.get(name, broker.address(name))}"
+        for name in SECURITY_PROTOCOLS
+        if broker.advertised.get(name) != ""
+    ]
     protocols = {**SECURITY_PROTOCOLS, "controller": "PLAINTEXT"}
     return {
         "process.roles": "broker,controller",
@@ -69,7 +76,7 @@ def _network(broker: BrokerLayout, all_brokers: Sequence[BrokerLayout]) -> dict[
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listeners": ",".join(listeners),
-        "advertised.listeners": ",".join(listeners[:-1]),
+        "advertised.listeners": ",".join(advertised),
         "listener.security.protocol.map": ",".join(
             f"{name.upper()}:{protocols[name]}" for name in LISTENERS
         ),

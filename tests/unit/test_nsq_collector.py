@@ -104,11 +104,9 @@ def test_only_what_is_neither_listed_nor_answers_is_gone() -> None:
     assert known.nodes == {}
 
 
-@pytest.mark.parametrize(
-    "rows", [[{"foo": 1}], [{"name": "q"}], [{"vhost": "/", "name": "q", "messages": "x"}]]
-)
+@pytest.mark.parametrize("rows", [[{"foo": 1}], [{"name": "q"}], ["q"], {"queues": []}])
 def test_a_list_that_is_not_of_queues_is_no_bug_of_ours(
-    site: Callable[[], Site], rows: list[object]
+    site: Callable[[], Site], rows: object
 ) -> None:
     other = site()
     other.replies = {"/api/queues": says(rows), "/api/nodes": says([])}
@@ -116,6 +114,28 @@ def test_a_list_that_is_not_of_queues_is_no_bug_of_ours(
     with pytest.raises(CollectError) as raised:
         collector.backlog(Until(20))
     assert raised.value.reason == "invalid"
+    collector.close()
+
+
+def test_a_queue_whose_numbers_are_none_is_the_only_one_that_is_not_read(
+    site: Callable[[], Site],
+) -> None:
+    other = site()
+    odd = {"vhost": "/", "name": "odd", "messages": "x"}
+    good = {"vhost": "/", "name": "good", "messages": 3, "messages_unacknowledged": 0}
+    other.replies = {"/api/queues": says([odd, good, 5]), "/api/nodes": says([])}
+    collector = RabbitCollector(RabbitSettings("s", (other.url,), probe=False))
+    look = collector.backlog(Until(20))
+    assert {depth.place.destination: depth.lag for depth in look.depths} == {
+        "odd": None,
+        "good": 3,
+    }
+    assert look.unreadable == 2
+    assert look.whole == frozenset(), "one row does not tell what it is of"
+    assert [problem.subject for problem in look.problems] == ["queue 'odd' in vhost '/'"]
+    counted = collector.rates(Until(20))
+    assert [counts.place.destination for counts in counted.counts] == ["good"]
+    assert counted.unreadable == 2
     collector.close()
 
 

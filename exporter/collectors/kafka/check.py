@@ -1,15 +1,15 @@
-"""What a Kafka source can serve with the rights that it has: each feature is tried once."""
+"""What a Kafka source can serve with the rights that it has: each feature is tried."""
 
 from __future__ import annotations
 
+import difflib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import (
     OFFSET_END,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -17,31 +17,51 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, OffsetSpec
 
+from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.errors import describe, kafka_error
-from exporter.collectors.kafka.groups import read_listing
+from exporter.collectors.kafka.errors import describe_right, kafka_error
+from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
+from exporter.collectors.kafka.names import ADVICE
+from exporter.collectors.kafka.offsets import Ends, listed_offset, read_commits, read_ends
 from exporter.collectors.kafka.probe.layout import read_layout
 from exporter.collectors.kafka.probe.topic import probe_findings
 from exporter.collectors.kafka.reader import READER
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import Topology, read_topology
-from exporter.model import CollectError, Deadline, Finding
+from exporter.model import CollectError, Deadline, Finding, Memberships, Problem
+
+ENDS_SHARE, LISTING_SHARE, COMMITS_SHARE, MEMBERS_SHARE = 0.35, 0.3, 0.35, 0.35
+"""Parts of the time that is left which each step may take: a broker that hangs uses all of it."""
+TRY_SHARE = 0.4
+"""The same of what is tried once."""
+LARGE_PART = 0.5
+"""Part of the groups or partitions that, where it cannot be read, makes the check fail."""
 
 
 def check_source(
     client: KafkaClient, settings: KafkaSettings, deadline: Deadline
 ) -> Sequence[Finding]:
-    """Return a finding a feature; only the first where no broker can be reached."""
+    """Return a finding a feature; only the first where no broker can be reached.
+
+    All groups and partitions are tried, as far as the time allows.
+    """
     selection = Selection(settings)
     try:
-        metadata = client.metadata(deadline, deadline.remaining() / 2)
+        metadata = client.metadata(Share(deadline, 0.5), deadline.remaining() / 4)
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
     topology = read_topology(metadata, selection.topics)
+    ends = read_ends(client, topology, Share(deadline, ENDS_SHARE))
+    if ends.nobody_answered:
+        fault = client.unreached(ends.problems[0])
+        return [Finding("connection", ok=False, detail=str(fault), required=True)]
     hidden = len(metadata.topics) - len(topology.leaders)
     detail = f"{len(topology.nodes)} brokers, {len(topology.leaders)} topics ({hidden} left out)"
-    findings = [Finding("connection", ok=True, detail=detail, required=True)]
+    findings = [
+        Finding("connection", ok=True, detail=detail, required=True),
+        *_unreached(client, topology, ends),
+    ]
     if not topology.leaders:
         findings.append(
             Finding(
@@ -52,170 +72,298 @@ def check_source(
                 required=True,
             )
         )
-    groups, finding = _groups(client, settings, selection, deadline)
-    findings.append(finding)
-    probe = _Probe(client, topology, groups, deadline)
-    findings += [
-        probe.tried("positions (lag)", probe.positions, "give the user Describe on the groups"),
-        probe.tried("log ends (lag)", probe.ends, "give the user Describe on the topics"),
-        probe.tried("consumers", probe.members, "give the user Describe on the groups"),
-        probe.tried("recreated topics", probe.ids, "give the user Describe on the topics"),
-        probe.tried(
-            "compacted topics", probe.policy, "give the user DescribeConfigs on the topics"
-        ),
-        probe.tried("ages", probe.lookup, "give the user Describe on the topics"),
-        probe.tried(
+    groups, found = _Groups(client, settings, selection, deadline).findings()
+    once = _Once(client, ends, deadline)
+    return [
+        *findings,
+        *found,
+        _ends_finding(ends),
+        _members_finding(client, groups, selection, Share(deadline, MEMBERS_SHARE)),
+        once.tried("recreated topics", once.ids, "give the user Describe on the topics"),
+        once.tried("compacted topics", once.policy, "give the user DescribeConfigs on the topics"),
+        once.tried("ages", once.lookup, "give the user Describe on the topics"),
+        once.tried(
             "exact ages, bounds, transaction markers",
-            probe.read,
+            once.read,
             "give the user Read on the topics; without it, ages come from lookups by timestamp only",
         ),
         *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
-    return findings
 
 
-def _groups(
-    client: KafkaClient, settings: KafkaSettings, selection: Selection, deadline: Deadline
-) -> tuple[list[str], Finding]:
-    if settings.group_names is not None:
-        return _named_groups(client, settings.group_names, deadline)
-    timeout = deadline.remaining()
-    try:
-        result = client.wait(client.admin.list_consumer_groups(request_timeout=timeout), timeout)
-    except KafkaException as error:
-        return [], Finding("groups", ok=False, detail=str(client.fault(error)), required=True)
-    listing = read_listing(result, selection.group)
+def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[Finding]:
+    """Say which brokers could not be reached, where some could."""
+    nodes = set(client.unreached_nodes()) | ends.silent
+    if not nodes:
+        return
+    names = ", ".join(sorted(topology.nodes.get(node, str(node)) for node in nodes))
+    detail = (
+        client.unreached_message()
+        or f"no answer from {names}; check that they run, and advertised.listeners"
+    )
+    yield Finding("brokers", ok=False, detail=detail, required=_is_large(nodes, topology.nodes))
+
+
+def _is_large(missing: Iterable[Any], every: Iterable[Any]) -> bool:
+    total = len(list(every))
+    return total > 0 and len(list(missing)) >= LARGE_PART * total
+
+
+# Groups
+
+
+class _Groups:
+    """Lists the groups, or takes those of the config, and reads what each has committed."""
+
+    def __init__(
+        self,
+        client: KafkaClient,
+        settings: KafkaSettings,
+        selection: Selection,
+        deadline: Deadline,
+    ) -> None:
+        self._client = client
+        self._named = settings.group_names
+        self._selection = selection
+        self._deadline = deadline
+
+    def findings(self) -> tuple[Sequence[str], Sequence[Finding]]:
+        """Return the groups that can be read, and what to say of all of them."""
+        listing, fault = self._listed()
+        if self._named is not None:
+            return self._by_name(named_listing(self._named), listing)
+        if listing is None:
+            return [], [Finding("groups", ok=False, detail=fault, required=True), _NO_POSITIONS]
+        positions, _ = self._positions(listing.states)
+        return list(listing.states), [
+            _listing_finding(listing),
+            *_hidden_findings(listing),
+            positions,
+        ]
+
+    def _listed(self) -> tuple[Listing | None, str]:
+        """Return the listing; None where there is no answer, and why."""
+        part = Share(self._deadline, LISTING_SHARE)
+        allowed = self._selection.group if self._named is None else (lambda _: True)
+        try:
+            future = self._client.admin.list_consumer_groups(
+                request_timeout=self._client.seconds(part)
+            )
+            return self._client.read(
+                future, part.remaining(), lambda result: read_listing(result, allowed)
+            ), ""
+        except KafkaException as error:
+            return None, str(self._client.fault(error))
+
+    def _by_name(
+        self, named: Listing, listing: Listing | None
+    ) -> tuple[Sequence[str], Sequence[Finding]]:
+        positions, problems = self._positions(named.states)
+        refused = [each for each in problems if each.reason == "unauthorized"]
+        missing = _missing_names(named, listing, refused)
+        if refused:
+            detail = f"{refused[0].subject}: {refused[0].message}"
+            finding = Finding("groups", ok=False, detail=detail, required=True)
+        elif missing:
+            required = _is_large(missing, named.states)
+            finding = Finding("groups", ok=False, detail="; ".join(missing), required=required)
+        else:
+            detail = f"{len(named.states)} groups by name"
+            finding = Finding("groups", ok=True, detail=detail, required=True)
+        unreadable = {each.subject for each in refused}
+        names = [name for name in named.states if f"offsets of group {name}" not in unreadable]
+        if refused and names:
+            positions, _ = self._positions(dict.fromkeys(names, "unknown"))
+        return names, [finding, *_hidden_findings(named), positions]
+
+    def _positions(self, groups: Mapping[str, Any]) -> tuple[Finding, Sequence[Problem]]:
+        if not groups:
+            return Finding("positions (lag)", ok=True, detail=NOTHING), ()
+        part = Share(self._deadline, COMMITS_SHARE)
+        commits = read_commits(self._client, groups, self._selection.topics, part)
+        count = sum(
+            sum(offset is not None for offset in offsets.values())
+            for _, by_topic in commits.positions.values()
+            for offsets in by_topic.values()
+        )
+        failed = len(groups) - len(commits.positions)
+        detail = f"{len(commits.positions)} groups have offsets on {count} partitions"
+        return _partly(
+            "positions (lag)", failed, len(groups), "groups", detail, commits.problems
+        ), commits.problems
+
+
+def _listing_finding(listing: Listing) -> Finding:
     if listing.problems:
         first = listing.problems[0]
-        return list(listing.states), Finding(
-            "groups", ok=False, detail=f"{first.subject}: {first.message}", required=True
-        )
-    if not listing.states:
+        detail = f"{first.subject}: {first.message}; {len(listing.states)} groups are listed by the other brokers"
+        return Finding("groups", ok=False, detail=detail, required=True)
+    if not listing.states and not listing.hidden:
         detail = (
             "no group can be seen; if there are some, give the user Describe on the groups (or on the cluster), "
             "or name them under groups.names, and check groups.include and exclude"
         )
-        return [], Finding("groups", ok=False, detail=detail)
-    return list(listing.states), Finding(
-        "groups", ok=True, detail=f"{len(listing.states)} groups", required=True
+        return Finding("groups", ok=False, detail=detail)
+    return Finding("groups", ok=True, detail=f"{len(listing.states)} groups", required=True)
+
+
+def _hidden_findings(listing: Listing) -> Iterable[Finding]:
+    for kind, count in listing.hidden.items():
+        required = count >= LARGE_PART * (len(listing.states) + sum(listing.hidden.values()))
+        detail = f"{count} groups cannot be read: {ADVICE[kind]}"
+        yield Finding(
+            f"groups with {kind.replace('_', ' ')}", ok=False, detail=detail, required=required
+        )
+    if listing.twice:
+        names = ", ".join(sorted(map(repr, listing.twice))[:5])
+        detail = (
+            f"listed more than once: {names}; where that stays so, the id of another group has a NUL character after this "
+            f"name, and that group cannot be read"
+        )
+        yield Finding("groups with unreadable id", ok=False, detail=detail)
+
+
+def _missing_names(
+    named: Listing, listing: Listing | None, refused: Sequence[Problem]
+) -> list[str]:
+    """Say which of the groups that the config names do not exist, with the nearest name that does."""
+    if listing is None or not listing.complete:
+        return []
+    hidden = {each.subject for each in refused}
+    told = []
+    for name in named.states:
+        if name in listing.states or f"offsets of group {name}" in hidden:
+            continue
+        near = difflib.get_close_matches(name, listing.states, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        told.append(f"no group {name!r} exists now{hint}")
+    return told
+
+
+# Features
+
+
+NOTHING = "nothing there to try it on"
+_NO_POSITIONS = Finding("positions (lag)", ok=True, detail=NOTHING)
+
+
+def _partly(
+    feature: str,
+    failed: int,
+    total: int,
+    things: str,
+    good: str,
+    problems: Sequence[Problem],
+) -> Finding:
+    """Return a finding of what was tried on many: it fails the check where a large part cannot be read."""
+    if not failed and not problems:
+        return Finding(feature, ok=True, detail=good, required=True)
+    why = f", such as {problems[0].subject}: {problems[0].message}" if problems else ""
+    detail = f"{failed} of {total} {things} cannot be read{why}"
+    return Finding(feature, ok=False, detail=detail, required=failed >= LARGE_PART * total)
+
+
+def _ends_finding(ends: Ends) -> Finding:
+    every = [end for log in ends.logs.values() for end in log.end]
+    if not every:
+        return Finding("log ends (lag)", ok=True, detail=NOTHING)
+    known = [end for end in every if end is not None]
+    good = f"{len(known)} partitions hold up to offset {max(known, default=0)}"
+    failed = len(every) - len(known)
+    return _partly("log ends (lag)", failed, len(every), "partitions", good, ends.problems)
+
+
+def _members_finding(
+    client: KafkaClient, groups: Sequence[str], selection: Selection, deadline: Deadline
+) -> Finding:
+    if not groups:
+        return Finding("consumers", ok=True, detail=NOTHING)
+    look: Memberships = describe_groups(client, groups, selection.topic, deadline)
+    members = sum(len(group.members) for group in look.groups.values())
+    finding = _partly(
+        "consumers",
+        len(groups) - len(look.groups),
+        len(groups),
+        "groups",
+        f"{len(look.groups)} groups have {members} members",
+        look.problems,
     )
+    ok = not look.problems
+    detail = f"{len(look.groups)} of {len(groups)} groups can be described, with {members} members"
+    return Finding("consumers", ok=ok, detail=detail if ok else finding.detail)
 
 
-def _named_groups(
-    client: KafkaClient, names: Sequence[str], deadline: Deadline
-) -> tuple[list[str], Finding]:
-    timeout = deadline.remaining()
-    allowed, refused = [], []
-    for name in names:
-        request = [ConsumerGroupTopicPartitions(name)]
-        future = client.admin.list_consumer_group_offsets(request, request_timeout=timeout)[name]
-        try:
-            client.wait(future, timeout)
-        except KafkaException as error:
-            fault = client.fault(error)
-            if fault.reason == "unauthorized":
-                refused.append(f"group {name}: {fault}")
-                continue
-        allowed.append(name)
-    if refused:
-        return allowed, Finding("groups", ok=False, detail=refused[0], required=True)
-    detail = f"{len(allowed)} groups by name"
-    return allowed, Finding("groups", ok=True, detail=detail, required=True)
+class _Once:
+    """Tries features on one partition that answers."""
 
-
-class _Probe:
-    """Tries features on the first topic and group at hand."""
-
-    def __init__(
-        self, client: KafkaClient, topology: Topology, groups: Sequence[str], deadline: Deadline
-    ) -> None:
+    def __init__(self, client: KafkaClient, ends: Ends, deadline: Deadline) -> None:
         self._client = client
         self._deadline = deadline
-        self._group = next(iter(groups), None)
         self._partition = next(
             (
                 TopicPartition(topic, partition)
-                for topic, leaders in topology.leaders.items()
-                for partition, leader in enumerate(leaders)
-                if leader >= 0
+                for topic, log in ends.logs.items()
+                for partition, end in enumerate(log.end)
+                if end is not None
             ),
             None,
         )
 
-    def tried(self, feature: str, attempt: Callable[[], str | None], advice: str) -> Finding:
-        """Run the attempt, which returns what was seen, or None where there is nothing to try it on."""
-        required = feature.endswith("(lag)")
+    def tried(
+        self, feature: str, attempt: Callable[[TopicPartition, Deadline], str], right: str
+    ) -> Finding:
+        """Run the attempt, which returns what was seen; `right` is what to give the user where that is refused."""
+        if self._partition is None:
+            return Finding(feature, ok=True, detail=NOTHING)
         try:
-            seen = attempt()
+            seen = attempt(self._partition, Share(self._deadline, TRY_SHARE))
+        except CollectError as error:
+            return Finding(feature, ok=False, detail=str(error))
         except KafkaException as error:
             inner = kafka_error(error)
-            text = describe(inner, advice) if inner is not None else f"{error}; {advice}"
-            return Finding(feature, ok=False, detail=text, required=required)
-        return Finding(feature, ok=True, detail=seen or "nothing there to try it on")
+            text = describe_right(inner, right) if inner is not None else str(error)
+            return Finding(feature, ok=False, detail=text)
+        return Finding(feature, ok=True, detail=seen)
 
-    def positions(self) -> str | None:
-        if self._group is None:
-            return None
-        request = [ConsumerGroupTopicPartitions(self._group)]
-        timeout = self._deadline.remaining()
-        futures = self._client.admin.list_consumer_group_offsets(request, request_timeout=timeout)
-        found = self._client.wait(futures[self._group], timeout).topic_partitions
-        return f"group {self._group} has offsets on {len(found)} partitions"
-
-    def ends(self) -> str | None:
-        partition = self._partition
-        if partition is None:
-            return None
-        info = self._one(
-            lambda t: self._client.admin.list_offsets(
-                {partition: OffsetSpec.latest()}, request_timeout=t
-            )
+    def lookup(self, partition: TopicPartition, deadline: Deadline) -> str:
+        timeout = self._client.seconds(deadline)
+        ((_, future),) = self._client.ask(
+            [partition],
+            lambda parts: self._client.admin.list_offsets(
+                dict.fromkeys(parts, OffsetSpec.for_timestamp(0)), request_timeout=timeout
+            ),
         )
-        return f"{partition.topic}/{partition.partition} ends at {info.offset}"
-
-    def lookup(self) -> str | None:
-        partition = self._partition
-        if partition is None:
-            return None
-        self._one(
-            lambda t: self._client.admin.list_offsets(
-                {partition: OffsetSpec.for_timestamp(0)}, request_timeout=t
-            )
-        )
+        self._client.read(future, timeout, listed_offset)
         return "offsets can be looked up by timestamp"
 
-    def members(self) -> str | None:
-        group = self._group
-        if group is None:
-            return None
-        info = self._one(
-            lambda t: self._client.admin.describe_consumer_groups([group], request_timeout=t)
+    def ids(self, partition: TopicPartition, deadline: Deadline) -> str:
+        timeout = self._client.seconds(deadline)
+        ((_, future),) = self._client.ask(
+            [partition.topic],
+            lambda names: self._client.admin.describe_topics(
+                TopicCollection(names), request_timeout=timeout
+            ),
         )
-        return f"group {group} has {len(info.members)} members"
-
-    def ids(self) -> str | None:
-        if self._partition is None:
-            return None
-        names = TopicCollection([self._partition.topic])
-        self._one(lambda t: self._client.admin.describe_topics(names, request_timeout=t))
+        self._client.wait(future, timeout)
         return "topics made anew are told by their ids"
 
-    def policy(self) -> str | None:
-        if self._partition is None:
-            return None
-        resource = ConfigResource(ConfigResource.Type.TOPIC, self._partition.topic)
-        self._one(lambda t: self._client.admin.describe_configs([resource], request_timeout=t))
+    def policy(self, partition: TopicPartition, deadline: Deadline) -> str:
+        timeout = self._client.seconds(deadline)
+        ((_, future),) = self._client.ask(
+            [partition.topic],
+            lambda names: self._client.admin.describe_configs(
+                [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names],
+                request_timeout=timeout,
+            ),
+        )
+        self._client.wait(future, timeout)
         return "clean-up policies can be read"
 
-    def read(self) -> str | None:
-        if self._partition is None:
-            return None
+    def read(self, partition: TopicPartition, deadline: Deadline) -> str:
         consumer = Consumer({**self._client.properties(), **READER})
         try:
-            consumer.assign(
-                [TopicPartition(self._partition.topic, self._partition.partition, OFFSET_END)]
-            )
-            until = time.monotonic() + self._deadline.remaining()
+            consumer.assign([TopicPartition(partition.topic, partition.partition, OFFSET_END)])
+            until = time.monotonic() + self._client.seconds(deadline)
             while time.monotonic() < until:
                 message = consumer.poll(0.1)
                 if message is None or message.topic() is None:
@@ -227,11 +375,6 @@ class _Probe:
         finally:
             consumer.close()
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-
-    def _one(self, call: Callable[[float], Any]) -> Any:
-        timeout = self._deadline.remaining()
-        (future,) = call(timeout).values()
-        return self._client.wait(future, timeout)
 
 
 def _is_end(error: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
@@ -14,10 +14,19 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
+from exporter.collectors.kafka.complaints import (
+    Complaint,
+    Unreached,
+    bootstrap_addresses,
+    parse_complaint,
+)
 from exporter.collectors.kafka.errors import (
+    RefusedError,
     collect_error,
     describe,
     harmless,
+    is_part,
+    is_silent,
     is_tls,
     kafka_error,
     reason_of,
@@ -25,7 +34,9 @@ from exporter.collectors.kafka.errors import (
 from exporter.model import CollectError, Deadline, Problem
 from exporter.secrets import SecretFileError
 
+K = TypeVar("K")
 T = TypeVar("T")
+U = TypeVar("U")
 
 DEFAULTS: Mapping[str, str] = {
     "client.id": "mq-lag-exporter",
@@ -38,7 +49,8 @@ DEFAULTS: Mapping[str, str] = {
     "retry.backoff.ms": "100",
     "allow.auto.create.topics": "false",
     "enable.metrics.push": "false",
-    "log.connection.close": "false",
+    # A listener that speaks another protocol closes connections, and only the log says so.
+    "log.connection.close": "true",
 }
 MAX_AGE = 6 * 3600.0
 """Seconds after which the client is replaced: librdkafka keeps a handle for every topic that it ever saw."""
@@ -52,6 +64,13 @@ so the task stops waiting first, and the client is let go of with the request.
 """
 GRACE = 1.0
 """Seconds that librdkafka may be late with the failure of a request whose time is up."""
+SHORTEST = 1.0
+"""Seconds that a request has inside librdkafka at the least.
+
+One whose time is up while it is still being set up is used after it was freed: librdkafka 2.16's
+rd_kafka_topic_partition_list_query_leaders_async starts the timer and goes on with the request in another thread. That
+corrupts the heap ("double free or corruption").
+"""
 HINT_VALID = 12.0
 """Seconds for which a complaint of the connection explains a time-out."""
 HINT_WEIGHS = 5.0
@@ -71,6 +90,8 @@ class KafkaClient:
         self._made = 0.0
         self._hint: KafkaError | None = None
         self._hinted = 0.0
+        self._bootstrap: frozenset[str] = frozenset()
+        self._unreached = Unreached()
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def properties(self) -> dict[str, Any]:
@@ -82,11 +103,12 @@ class KafkaClient:
             given = self._properties()
         except SecretFileError as error:
             raise CollectError("invalid", str(error)) from None
+        self._bootstrap = bootstrap_addresses(given.get("bootstrap.servers", ""))
         return {
             **DEFAULTS,
             **given,
             "error_cb": self._on_error,
-            "logger": _librdkafka_logger(self._source),
+            "logger": _librdkafka_logger(self._source, self._on_line),
         }
 
     @property
@@ -148,33 +170,97 @@ class KafkaClient:
                 found = self.admin.list_topics(timeout=min(attempt, max(deadline.remaining(), 0.1)))
             except KafkaException as error:
                 fault = self.fault(error)
-                if deadline.remaining() < attempt or fault.reason == "unauthorized":
+                hopeless = fault.reason in ("unauthorized", "invalid")
+                if deadline.remaining() < attempt or hopeless:
                     self.drop()
                     raise fault from None
             else:
                 self._hint = None
                 return found
 
-    def wait(self, future: Future[T], timeout: float, grace: float = GRACE) -> T:
-        """Return the future's result; raises what the future raises, or `KafkaException` when time is up."""
+    def seconds(self, deadline: Deadline) -> float:
+        """Return the time to give to a request: what is left, and never less than librdkafka can bear."""
+        return max(deadline.remaining(), SHORTEST)
+
+    def ask(
+        self, parts: Sequence[K], call: Callable[[list[K]], Mapping[Any, Future[T]]]
+    ) -> list[tuple[K, Future[T]]]:
+        """Make one call for all parts, and return the future of each.
+
+        Where the library refuses the call, it is made for fewer parts at a time, until the part that it refuses is alone:
+        that one's future has failed, and the others are asked for. `call` returns futures in the order of its parts.
+        """
+        if not parts:
+            return []
         try:
-            return future.result(timeout + grace)
+            return list(zip(parts, call(list(parts)).values(), strict=True))
+        except CollectError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the library raises, it is these parts' alone
+            if len(parts) == 1 or not is_part(error):
+                failed: Future[T] = Future()
+                failed.set_exception(error)
+                return [(part, failed) for part in parts]
+        half = len(parts) // 2
+        return [*self.ask(parts[:half], call), *self.ask(parts[half:], call)]
+
+    def wait(self, future: Future[T], timeout: float, grace: float = GRACE) -> T:
+        """Return the future's result. Raises `KafkaException` for whatever went wrong, and when time is up."""
+        return self.read(future, timeout, _itself, grace)
+
+    def read(
+        self, future: Future[T], timeout: float, take: Callable[[T], U], grace: float = GRACE
+    ) -> U:
+        """Return what `take` makes of the future's result. Raises as `wait` does, also for what `take` raises."""
+        try:
+            return take(future.result(timeout + grace))
         except FutureTimeoutError:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+        except KafkaException:
+            raise
+        except Exception as error:
+            raise RefusedError(error) from error
+
+    def answered(self, brokers: Collection[int]) -> None:
+        """Note which brokers have answered: they can be reached."""
+        self._unreached.answered(brokers)
+
+    def unreached_nodes(self) -> Mapping[int, str]:
+        """Return the ids of brokers that cannot be connected to, and where and why."""
+        self._serve()
+        return self._unreached.nodes()
+
+    def unreached_problem(self) -> tuple[Problem, ...]:
+        """Say which advertised addresses cannot be reached, as what is missing; nothing where that is not what is wrong."""
+        message = self.unreached_message()
+        return () if message is None else (Problem("unreachable", "brokers", message),)
+
+    def unreached_message(self) -> str | None:
+        """Say which advertised addresses cannot be reached; None where that is not what is wrong."""
+        self._serve()
+        return self._unreached.message(self._bootstrap)
 
     def fault(self, error: BaseException) -> CollectError:
         """Turn an exception of the client into the failure of a task."""
         self.admin.poll(0)
         inner = kafka_error(error)
+        if isinstance(error, RefusedError):
+            return CollectError("invalid", str(error))
         if inner is None:
             return CollectError("internal", f"{type(error).__name__}: {error}")
-        return collect_error(inner, self._recent_hint())
+        hint = self._recent_hint()
+        if is_silent(inner) and (hint is None or reason_of(hint) != "unauthorized"):
+            message = self.unreached_message()
+            if message is not None:
+                return CollectError("unreachable", message)
+        return collect_error(inner, hint)
 
     def unreached(self, problem: Problem) -> CollectError:
         """Turn what no broker answered into the failure of a task."""
-        self.admin.poll(0)
+        message, hint = self.unreached_message(), self._recent_hint()
         self.drop()
-        hint = self._recent_hint()
+        if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
+            return CollectError("unreachable", message)
         if hint is None:
             return CollectError(problem.reason, f"{problem.subject}: {problem.message}")
         return CollectError(reason_of(hint), describe(hint))
@@ -183,7 +269,36 @@ class KafkaClient:
         """Return what the connection complained of, while that can explain a failure."""
         return self._hint if time.monotonic() - self._hinted < HINT_VALID else None
 
+    def _serve(self) -> None:
+        """Let the client say what it has to say, if there is one."""
+        with self._lock:
+            admin = self._admin
+        if admin is not None:
+            admin.poll(0)
+
+    def _on_line(self, line: str) -> None:
+        """Take a line of librdkafka's log: some complaints are made nowhere else."""
+        complaint = parse_complaint(line)
+        if complaint is None:
+            return
+        self._unreached.hear(complaint)
+        if complaint.closed_early():
+            text = f"{complaint.address}: {complaint.text}"
+            self._take_hint(KafkaError(KafkaError._TRANSPORT, text))
+
     def _on_error(self, error: KafkaError) -> None:
+        complaint = parse_complaint(error.str())
+        if complaint is not None:
+            self._unreached.hear(complaint)
+            if self._is_elsewhere(complaint):
+                return
+        self._take_hint(error)
+
+    def _is_elsewhere(self, complaint: Complaint) -> bool:
+        """Whether it is of the connection to an address that is none of the config's: that has its own message."""
+        return complaint.unconnected() is not None and complaint.address not in self._bootstrap
+
+    def _take_hint(self, error: KafkaError) -> None:
         reason = reason_of(error)
         if reason not in ("unauthorized", "unreachable"):
             return
@@ -215,16 +330,23 @@ def _configuration_fault(error: KafkaException) -> str:
 class _Forward(logging.Handler):
     """Hands librdkafka's log lines to structlog."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, hear: Callable[[str], None]) -> None:
         super().__init__()
         self._log = structlog.get_logger("librdkafka").bind(source=source)
+        self._hear = hear
 
     def emit(self, record: logging.LogRecord) -> None:
         # What matters is reported by the task that fails; these lines repeat it many times a second.
-        self._log.debug("librdkafka.message", text=harmless(record.getMessage()))
+        line = record.getMessage()
+        self._hear(line)
+        self._log.debug("librdkafka.message", text=harmless(line))
 
 
-def _librdkafka_logger(source: str) -> logging.Logger:
+def _librdkafka_logger(source: str, hear: Callable[[str], None]) -> logging.Logger:
     logger = logging.Logger(f"librdkafka.{source}", logging.INFO)  # noqa: LOG001 - not shared, so not leaked
-    logger.addHandler(_Forward(source))
+    logger.addHandler(_Forward(source, hear))
     return logger
+
+
+def _itself(result: T) -> T:
+    return result

@@ -15,8 +15,9 @@ from confluent_kafka import KafkaException
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.groups import Listing, describe_groups, read_listing
+from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
 from exporter.collectors.kafka.heads import Positions as SeenPositions
+from exporter.collectors.kafka.names import NotShown
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.roster import read_roster
@@ -27,8 +28,10 @@ from exporter.collectors.kafka.times import Times
 from exporter.collectors.kafka.topics import (
     TopicFacts,
     Topology,
+    Vacancy,
     listing_problem,
     read_topology,
+    sees_offsets_topic,
     topic_rights,
 )
 from exporter.model import (
@@ -56,6 +59,10 @@ COMMITS_SHARE = 0.65
 
 One broker that hangs costs each step its whole share, and must leave time for the next.
 """
+CONFIRM_SHARE = 0.2
+"""Part of what is left of a run's time for groups that are not listed any more."""
+FIRST_LOOKS = 30.0
+"""Seconds after the start in which a listing is not taken as complete where its completeness cannot be seen."""
 IDS_SHARE = 0.2
 """Part of what is left of a run's time for the ids of topics that are most likely the same."""
 WHOLE_AGAIN = 0.9
@@ -109,6 +116,10 @@ class KafkaCollector:
         self._recreated = Unseen()
         self._present: frozenset[str] = frozenset()
         self._absent: frozenset[str] = frozenset()
+        self._vacancy = Vacancy()
+        self._not_shown = NotShown(settings.name)
+        self._hidden: Mapping[str, int] = {}
+        self._born = time.monotonic()
         self._unlisted: Problem | None = None
         """Why the groups' listing before could not be whole: the listing is asked for before the metadata."""
         self._topology: Topology | None = None
@@ -157,9 +168,8 @@ class KafkaCollector:
         attempt = deadline.remaining() * ATTEMPT_SHARE
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
         topology = read_topology(metadata, self._selection.topics)
-        if not metadata.topics and self._present:
-            # A broker that has just started knows of no topic yet, and of no error.
-            missing = Problem("unreachable", "topics", "the broker that was asked lists none yet")
+        missing = self._vacancy.problem(metadata, self._present, time.monotonic())
+        if missing is not None:
             topology = replace(topology, complete=False, problems=(missing,))
         self._topology = topology
         roster = read_roster(metadata, self._settings.probe_topic, time.monotonic())
@@ -170,9 +180,17 @@ class KafkaCollector:
         unlisted = None if self._name_partitions else listing_problem(metadata)
         groups = self._end_listing(self._client, listing, deadline, unlisted or self._unlisted)
         self._unlisted = unlisted
+        if not self._name_partitions and not sees_offsets_topic(metadata):
+            groups = self._ask_for_missing(groups, Share(deadline, CONFIRM_SHARE))
+        if not groups.problems:
+            # Each broker has answered, whatever it leads.
+            self._client.answered(topology.nodes)
+            self._hidden = self._not_shown.count(groups.hidden, groups.twice)
         commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
+        if ends.nobody_answered:
+            raise self._client.unreached(ends.problems[0])
         self._reread_overtaken(commits, ends, topology, deadline)
         problems = [
             *unseen,
@@ -182,6 +200,8 @@ class KafkaCollector:
             *ends.problems,
         ]
         self._suspect(topology, ends, deadline, problems)
+        if problems:
+            problems[:0] = self._client.unreached_problem()
         complete = topology.complete and not unseen
         newly_absent = self._note_absent(ends.logs, complete=complete)
         recreated = self._facts.take_recreated()
@@ -191,6 +211,7 @@ class KafkaCollector:
             ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
         )
         self._note_changes(groups.states, topology)
+        unreached = self._client.unreached_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
         look = LogBacklog(
             logs=ends.logs,
@@ -202,8 +223,12 @@ class KafkaCollector:
             drained=self._tails.drained(),
             gaps=self._facts.compacted() | self._tails.gaps | _open(ends.logs),
             recreated=recreated,
-            nodes={name: broker not in ends.silent for broker, name in topology.nodes.items()},
             roster=roster,
+            nodes={
+                name: broker not in ends.silent and broker not in unreached
+                for broker, name in topology.nodes.items()
+            },
+            groups_not_shown=self._hidden,
             problems=problems,
         )
         self._seen = SeenPositions(look, topology.leaders, at, self._facts.compacted())
@@ -304,8 +329,7 @@ class KafkaCollector:
     def _begin_listing(self, client: KafkaClient, deadline: Deadline) -> Future[Any] | None:
         if self._settings.group_names is not None:
             return None
-        timeout = max(deadline.remaining(), 0.1)
-        return client.admin.list_consumer_groups(request_timeout=timeout)
+        return client.admin.list_consumer_groups(request_timeout=client.seconds(deadline))
 
     def _end_listing(
         self,
@@ -316,21 +340,54 @@ class KafkaCollector:
     ) -> Listing:
         """`unlisted` says why the listing can't be whole, where that is known."""
         if listing is None:
-            return Listing(dict.fromkeys(self._settings.group_names or (), "unknown"), ())
+            return named_listing(self._settings.group_names or ())
         try:
             result = client.wait(listing, deadline.remaining())
         except KafkaException as error:
             raise client.fault(error) from None
         groups = read_listing(result, self._selection.group)
         if unlisted is not None:
-            groups = Listing(groups.states, (*groups.problems, unlisted))
+            groups = replace(groups, problems=(*groups.problems, unlisted), complete=False)
         if not groups.complete:
             # What a silent broker does not list is read all the same: its groups may have moved.
-            known = {
-                name: state for name, state in self._states.items() if name not in groups.states
-            }
-            groups = Listing({**known, **groups.states}, groups.problems)
+            groups = replace(groups, states={**self._missing(groups), **groups.states})
         return groups
+
+    def _missing(self, groups: Listing) -> dict[str, GroupState]:
+        """Return the groups of the look before that are not listed now."""
+        return {name: state for name, state in self._states.items() if name not in groups.states}
+
+    def _ask_for_missing(self, groups: Listing, deadline: Deadline) -> Listing:
+        """Ask by name for groups that are not listed any more, where nothing else tells whether all are listed.
+
+        A coordinator says of a deleted group that it does not exist. It says nothing while its partition has no leader,
+        which is when a listing lacks groups without an error. A collector that has just started does not know which groups
+        to ask for, so that its listings are not complete for a while.
+        """
+        young = time.monotonic() - self._born < FIRST_LOOKS
+        missing = self._missing(groups)
+        look = describe_groups(self._client, missing, lambda _: False, deadline)
+        refused = {each.subject for each in look.problems if each.reason == "unauthorized"}
+        kept = {
+            name: state
+            for name, state in missing.items()
+            if f"group {name}" not in refused
+            and (name not in look.groups or look.groups[name].state != "dead")
+        }
+        unsure = [each for each in look.problems if each.reason != "unauthorized"]
+        problems = groups.problems
+        if unsure:
+            message = (
+                f"{len(kept)} groups are not listed any more and cannot be asked for, such as "
+            )
+            message += f"{unsure[0].subject}: {unsure[0].message}"
+            problems += (Problem(unsure[0].reason, "list of groups", message),)
+        return replace(
+            groups,
+            states={**groups.states, **kept},
+            problems=problems,
+            complete=groups.complete and not unsure and not young,
+        )
 
     def _read_commits(
         self, groups: Mapping[str, GroupState], topology: Topology, deadline: Deadline

@@ -52,6 +52,9 @@ _SILENT = _TIMEOUT | {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 """Codes of requests that got no answer, and don't know why."""
 
 _TLS_ADVICE = "check security.protocol and the ssl.* files under `client`"
+_CONTROLLER = (
+    "this seems to be a controller, which serves no clients: bootstrap_servers must name brokers"
+)
 _ADVICE = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password under `client`",
     KafkaError._SSL: _TLS_ADVICE,
@@ -62,6 +65,26 @@ _ADVICE = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give the user Describe on the group",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give the user Describe on the topic",
 }
+
+_MISMATCHES = (
+    (
+        "closed by peer.*in state APIVERSION_QUERY",
+        "the listener there most likely expects TLS: set security.protocol to SSL or SASL_SSL under `client`",
+    ),
+    (
+        r"closed by peer.*\(after \d{1,2}ms in state UP",
+        "the listener there most likely expects a login: set security.protocol and sasl.* under `client`",
+    ),
+    (
+        "connecting to a PLAINTEXT broker listener",
+        "the listener there has no TLS: set security.protocol to PLAINTEXT or SASL_PLAINTEXT under `client`",
+    ),
+    (
+        r"supported mechanisms:\s*(\(after|$)",
+        "the listener there takes no login: set security.protocol to PLAINTEXT or SSL under `client`",
+    ),
+)
+"""What the library's text gives away of a listener that speaks another protocol than the config says."""
 
 
 _VALUES = [
@@ -97,6 +120,11 @@ def is_tls(error: KafkaError) -> bool:
     return code == KafkaError._SSL or (code == KafkaError._TRANSPORT and "SSL" in error.str())
 
 
+def is_silent(error: KafkaError) -> bool:
+    """Tell whether a request got no answer, and does not know why."""
+    return error.code() in _SILENT
+
+
 def explains(hint: KafkaError, error: KafkaError) -> bool:
     """Tell whether what the connection complained of says more than the request's own failure."""
     return error.code() in _SILENT and (
@@ -115,8 +143,17 @@ def describe(error: KafkaError, advice: str | None = None) -> str:
     """Say what happened and what to do about it: `advice`, or what is known to help."""
     text = harmless(error.str()).removesuffix(".")
     if advice is None:
-        advice = _TLS_ADVICE if is_tls(error) else _ADVICE.get(error.code())
+        advice = _mismatch(text) or (_TLS_ADVICE if is_tls(error) else _ADVICE.get(error.code()))
     return f"{text}; {advice}" if advice else text
+
+
+def _mismatch(text: str) -> str | None:
+    return next((advice for pattern, advice in _MISMATCHES if re.search(pattern, text)), None)
+
+
+def describe_right(error: KafkaError, right: str) -> str:
+    """Say what happened, and which right to give where it is a right that is missing."""
+    return describe(error, right if reason_of(error) == "unauthorized" else None)
 
 
 def kafka_error(error: object) -> KafkaError | None:
@@ -130,6 +167,23 @@ def kafka_error(error: object) -> KafkaError | None:
     return None
 
 
+class RefusedError(KafkaException):
+    """The client library refused something by itself: no broker was asked, or its answer could not be taken."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+
+    def __str__(self) -> str:
+        cause = self.args[0]
+        return f"refused by the client library: {type(cause).__name__}: {cause}"
+
+
+def is_part(error: BaseException) -> bool:
+    """Tell whether the client library refuses what it was asked, and not to be asked at all."""
+    inner = kafka_error(error)
+    return inner is None or inner.code() == KafkaError._INVALID_ARG
+
+
 def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
     """Turn an error into the task's failure; `hint` is what the connection last complained of.
 
@@ -137,12 +191,16 @@ def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
     """
     if hint is not None and explains(hint, error):
         error = hint
+    if error.code() in UNSUPPORTED:
+        return CollectError("invalid", describe(error, _CONTROLLER))
     return CollectError(reason_of(error), describe(error))
 
 
 def problem(subject: str, error: object) -> Problem:
     """Say which part of an answer is missing, and why."""
     inner = kafka_error(error)
+    if isinstance(error, RefusedError):
+        return Problem("invalid", subject, str(error))
     if inner is None:
         return Problem("internal", subject, f"{type(error).__name__}: {error}")
     return Problem(reason_of(inner), subject, describe(inner))

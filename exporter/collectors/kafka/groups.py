@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
 from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
-from exporter.model import Deadline, GroupMembers, GroupState, Memberships, Problem
+from exporter.collectors.kafka.names import hidden_kind
+from exporter.model import Deadline, GroupMembers, GroupState, HiddenKind, Memberships, Problem
 
 STATES: Mapping[ConsumerGroupState, GroupState] = {
     ConsumerGroupState.UNKNOWN: "unknown",
@@ -23,6 +25,7 @@ STATES: Mapping[ConsumerGroupState, GroupState] = {
 NOT_THERE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
 """Descriptions that can't be had, and that is no failure: a group of the consumer protocol which reads a topic that may
 not be seen is a right not given."""
+UNPARSED = "the client library cannot parse what its members say of their assignment"
 BATCH = 200
 """Groups a describing call."""
 
@@ -33,26 +36,45 @@ class Listing:
 
     states: Mapping[str, GroupState]
     problems: tuple[Problem, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every broker answered."""
-        return not self.problems
+    hidden: Mapping[HiddenKind, int] = field(default_factory=dict)
+    """How many groups are listed that cannot be asked for."""
+    twice: frozenset[str] = frozenset()
+    """Names that were listed more than once."""
+    complete: bool = True
+    """Whether a group's absence means that it does not exist."""
 
 
 def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
     """Take the groups for which `allowed` holds from the answer of `list_consumer_groups`."""
     states: dict[str, GroupState] = {}
+    hidden: Counter[HiddenKind] = Counter()
+    twice: set[str] = set()
     for group in result.valid or ():
         name = group.group_id
         if not allowed(name):
             continue
+        kind = hidden_kind(name)
+        if kind is not None:
+            hidden[kind] += 1
+            continue
+        if name in states:
+            twice.add(name)
         state = STATES.get(group.state, "unknown")
         # While a coordinator moves, two brokers may list a group; the one that still knows members is right.
         if states.get(name, "dead") in ("dead", "empty", "unknown"):
             states[name] = state
     problems = tuple(problem("list of groups of a broker", error) for error in result.errors or ())
-    return Listing(states, problems)
+    return Listing(states, problems, hidden, frozenset(twice), complete=not problems)
+
+
+def named_listing(names: Iterable[str]) -> Listing:
+    """Return the groups that the config names, as if they were listed."""
+    kinds = {name: hidden_kind(name) for name in names}
+    hidden = Counter(kind for kind in kinds.values() if kind is not None)
+    states: dict[str, GroupState] = {
+        name: "unknown" for name, kind in kinds.items() if kind is None
+    }
+    return Listing(states, (), hidden)
 
 
 def describe_groups(
@@ -72,16 +94,27 @@ def describe_groups(
                 )
             )
             break
-        futures = client.admin.describe_consumer_groups(batch, request_timeout=timeout + OUTLIVES)
-        for name, future in futures.items():
+        for name, future in client.ask(
+            batch,
+            lambda names: client.admin.describe_consumer_groups(
+                names,
+                request_timeout=timeout + OUTLIVES,  # noqa: B023 - called at once
+            ),
+        ):
             try:
-                groups[name] = _members(
-                    client.wait(future, deadline.remaining(), grace=0.0), wanted
+                groups[name] = client.read(
+                    future,
+                    deadline.remaining(),
+                    lambda description: _members(description, wanted),
+                    grace=0.0,
                 )
             except KafkaException as error:
                 inner = kafka_error(error)
                 if inner is not None and inner.code() in GONE:
                     groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
+                elif inner is not None and inner.code() == KafkaError._DESTROY:
+                    # What the library says of an answer that it cannot parse; the client itself is alive.
+                    problems.append(Problem("invalid", f"group {name}", UNPARSED))
                 elif inner is None or inner.code() not in NOT_THERE:
                     problems.append(problem(f"group {name}", error))
     return Memberships(groups, tuple(problems))
@@ -96,7 +129,7 @@ def _members(description: Any, wanted: Callable[[str], bool]) -> GroupMembers:
         who.append((member.member_id, tuple(sorted(pairs))))
         topics = set()
         for topic, partition in pairs:
-            if wanted(topic):
+            if partition >= 0 and wanted(topic):
                 topics.add(topic)
                 assigned.setdefault(topic, set()).add(partition)
         for topic in topics:

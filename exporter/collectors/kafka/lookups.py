@@ -12,6 +12,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import GONE, kafka_error, problem
+from exporter.collectors.kafka.offsets import listed_offset
 from exporter.model import Deadline, Problem
 
 IN_FLIGHT = 4
@@ -48,20 +49,20 @@ class Lookups:
     def ask(self, lookups: Iterable[Lookup], deadline: Deadline) -> Iterator[Found]:
         """Yield the answers in any order; what was not answered is missing."""
         calls = self._calls(lookups)
-        under_way: list[tuple[int, Mapping[TopicPartition, Future[Any]], list[Lookup]]] = []
+        under_way: list[tuple[int, Sequence[tuple[Lookup, Future[Any]]]]] = []
         flying: dict[int, int] = defaultdict(int)
         while calls or under_way:
             for leader in list(calls):
                 while calls[leader] and flying[leader] < IN_FLIGHT and deadline.remaining() > 0:
                     batch = calls[leader].pop(0)
                     flying[leader] += 1
-                    under_way.append((leader, self._send(batch, deadline), batch))
+                    under_way.append((leader, self._send(batch, deadline)))
                 if not calls[leader] or leader in self._silent or deadline.remaining() <= 0:
                     del calls[leader]
             if not under_way:
                 return
-            leader, futures, batch = under_way.pop(0)
-            yield from self._answers(leader, futures, batch, deadline)
+            leader, futures = under_way.pop(0)
+            yield from self._answers(leader, futures, deadline)
             flying[leader] -= 1
 
     def _calls(self, lookups: Iterable[Lookup]) -> dict[int, list[list[Lookup]]]:
@@ -83,38 +84,48 @@ class Lookups:
 
     def _send(
         self, batch: Sequence[Lookup], deadline: Deadline
-    ) -> Mapping[TopicPartition, Future[Any]]:
+    ) -> Sequence[tuple[Lookup, Future[Any]]]:
         self.asked += len(batch)
-        specs = {
-            TopicPartition(lookup.topic, lookup.partition): OffsetSpec.for_timestamp(lookup.time)
-            for lookup in batch
-        }
-        timeout = max(deadline.remaining(), 0.1)
-        found: Mapping[TopicPartition, Future[Any]] = self._client.admin.list_offsets(
-            specs, request_timeout=timeout
-        )
-        return found
+        timeout = self._client.seconds(deadline)
+
+        def call(lookups: list[Lookup]) -> Mapping[TopicPartition, Future[Any]]:
+            specs = {
+                TopicPartition(each.topic, each.partition): OffsetSpec.for_timestamp(each.time)
+                for each in lookups
+            }
+            found: Mapping[TopicPartition, Future[Any]] = self._client.admin.list_offsets(
+                specs, request_timeout=timeout
+            )
+            return found
+
+        return self._client.ask(batch, call)
 
     def _answers(
         self,
         leader: int,
-        futures: Mapping[TopicPartition, Future[Any]],
-        batch: Sequence[Lookup],
+        futures: Sequence[tuple[Lookup, Future[Any]]],
         deadline: Deadline,
     ) -> Iterator[Found]:
         failed: list[tuple[str, KafkaException]] = []
-        # The futures come in the order of what was asked for.
-        for lookup, future in zip(batch, futures.values(), strict=True):
+        for lookup, future in futures:
             try:
-                found = self._client.wait(future, deadline.remaining())
+                found = self._client.read(
+                    future,
+                    deadline.remaining(),
+                    lambda found: Found(
+                        lookup,  # noqa: B023 - called at once
+                        listed_offset(found),
+                        found.timestamp,
+                    ),
+                )
             except KafkaException as error:
                 inner = kafka_error(error)
                 if inner is None or inner.code() not in GONE:
                     failed.append((f"time of {lookup.topic}/{lookup.partition}", error))
                 continue
-            yield Found(lookup, found.offset, found.timestamp)
+            yield found
         if not failed:
             return
         self.problems += [problem(subject, error) for subject, error in failed]
-        if len(failed) == len(batch) and problem("", failed[0][1]).reason == "timeout":
+        if len(failed) == len(futures) and problem("", failed[0][1]).reason == "timeout":
             self._silent.add(leader)

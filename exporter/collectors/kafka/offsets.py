@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,19 +12,34 @@ from typing import Any
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
     IsolationLevel,
+    KafkaError,
     KafkaException,
     TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec
 
 from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
-from exporter.collectors.kafka.errors import GONE, describe, kafka_error, problem, reason_of
-from exporter.collectors.kafka.topics import Topology
-from exporter.model import Deadline, Log, Positions, Problem
+from exporter.collectors.kafka.errors import (
+    GONE,
+    describe,
+    is_silent,
+    kafka_error,
+    problem,
+    reason_of,
+)
+from exporter.collectors.kafka.topics import NO_LEADER, NO_LISTENER, Topology
+from exporter.model import Deadline, Log, Positions, Problem, Reason
 
 WINDOW = 100
 """Groups whose offsets are asked for at once; thousands at once make every one of them time out."""
-NO_LEADER = -1
+UNKNOWN = -1001
+"""The offset that librdkafka fills in where no answer came: it calls that a success."""
+LEADERLESS: Mapping[int, str] = {
+    NO_LEADER: "the partition has no leader",
+    NO_LISTENER: "its leader has no listener that matches the one the exporter connects to; "
+    "see listeners and advertised.listeners of the brokers, which must all have the same names",
+}
+"""Why a partition cannot be asked for, by what stands for its leader."""
 
 
 @dataclass(slots=True)
@@ -58,7 +73,16 @@ def read_commits(
             )
             continue
         try:
-            result = future.result()
+            positions = client.read(
+                future,
+                0.0,
+                lambda result: _positions(
+                    group,  # noqa: B023 - called at once
+                    result.topic_partitions,
+                    allowed,
+                    commits,
+                ),
+            )
         except KafkaException as error:
             inner = kafka_error(error)
             if inner is not None and inner.code() in GONE:
@@ -66,7 +90,7 @@ def read_commits(
                 continue
             commits.problems.append(problem(f"offsets of group {group}", error))
             continue
-        commits.positions[group] = _positions(group, result.topic_partitions, allowed, commits)
+        commits.positions[group] = positions
     return commits
 
 
@@ -115,6 +139,14 @@ def _in_window(
     None stands for an answer that did not come in time.
     """
     admin = client.admin
+
+    def request(group: str) -> Mapping[str, Future[Any]]:
+        partitions = [TopicPartition(*pair) for pair in named] if named is not None else None
+        return admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, partitions)],
+            request_timeout=deadline.remaining() + OUTLIVES,
+        )
+
     answers: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
     waiting = iter(groups)
     in_flight: set[str] = set()
@@ -123,10 +155,7 @@ def _in_window(
         group = next(waiting, None)
         if group is None:
             return False
-        partitions = [TopicPartition(*pair) for pair in named] if named is not None else None
-        request = ConsumerGroupTopicPartitions(group, partitions)
-        timeout = deadline.remaining() + OUTLIVES
-        future = admin.list_consumer_group_offsets([request], request_timeout=timeout)[group]
+        ((_, future),) = client.ask([group], lambda _: request(group))
         in_flight.add(group)
         future.add_done_callback(lambda done: answers.put((group, done)))
         return True
@@ -156,6 +185,13 @@ class Ends:
     problems: list[Problem] = field(default_factory=list)
     silent: set[int] = field(default_factory=set)
     """Brokers of which no answer came."""
+    asked: frozenset[int] = frozenset()
+    """Brokers that were asked."""
+
+    @property
+    def nobody_answered(self) -> bool:
+        """Whether brokers were asked, and none of them answered."""
+        return bool(self.asked) and self.silent >= self.asked
 
 
 @dataclass(slots=True)
@@ -178,22 +214,21 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
     ends = Ends()
     for topic, leaders in topology.leaders.items():
         for partition, leader in enumerate(leaders):
-            if leader == NO_LEADER:
+            if leader < 0:
                 ends.problems.append(
-                    Problem("unreachable", f"{topic}/{partition}", "the partition has no leader")
+                    Problem("unreachable", f"{topic}/{partition}", LEADERLESS[leader])
                 )
             else:
                 by_leader[leader].append(TopicPartition(topic, partition))
-    timeout = max(deadline.remaining(), 0.1)
+    ends.asked = frozenset(by_leader)
+    timeout = client.seconds(deadline)
     latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()
     uncommitted, committed = IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED
     calls = [
         (
             leader,
             column,
-            client.admin.list_offsets(
-                dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=timeout
-            ),
+            client.ask(partitions, _call(client, spec, isolation, timeout)),
         )
         for leader, partitions in by_leader.items()
         for column, spec, isolation in (
@@ -206,15 +241,56 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
     ]
     for leader, column, futures in calls:
         _collect(client, futures, column, columns, ends, leader, deadline)
+    client.answered(ends.asked - ends.silent)
+    _name_silent(client, ends, by_leader, topology)
     ends.logs = {
         topic: Log(found.start, found.end, found.stable) for topic, found in columns.items()
     }
     return ends
 
 
+def _call(
+    client: KafkaClient, spec: OffsetSpec, isolation: IsolationLevel, timeout: float
+) -> Callable[[list[TopicPartition]], Mapping[TopicPartition, Future[Any]]]:
+    def call(partitions: list[TopicPartition]) -> Mapping[TopicPartition, Future[Any]]:
+        found: Mapping[TopicPartition, Future[Any]] = client.admin.list_offsets(
+            dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=timeout
+        )
+        return found
+
+    return call
+
+
+def _name_silent(
+    client: KafkaClient,
+    ends: Ends,
+    by_leader: Mapping[int, Sequence[TopicPartition]],
+    topology: Topology,
+) -> None:
+    """Put first what holds for brokers that did not answer, instead of the same for each of their partitions."""
+    if not ends.silent:
+        return
+    why = client.unreached_nodes()
+    for leader in sorted(ends.silent):
+        name = topology.nodes.get(leader, str(leader))
+        reason: Reason = "unreachable" if leader in why else "timeout"
+        found = f"cannot be reached: {why[leader]}" if leader in why else "no answer in time"
+        count = len(by_leader[leader])
+        message = f"{found}; the ends of the {count} partitions that it leads cannot be read"
+        ends.problems.insert(0, Problem(reason, f"broker {name}", message))
+
+
+def listed_offset(found: Any) -> int:
+    """Return the offset of an answer to `list_offsets`. Raises `KafkaException` where no answer came after all."""
+    offset: int = found.offset
+    if offset == UNKNOWN:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    return offset
+
+
 def _collect(
     client: KafkaClient,
-    futures: Mapping[TopicPartition, Future[Any]],
+    futures: Sequence[tuple[TopicPartition, Future[Any]]],
     column: str,
     columns: Mapping[str, _Columns],
     ends: Ends,
@@ -222,9 +298,9 @@ def _collect(
     deadline: Deadline,
 ) -> None:
     failed: list[tuple[str, KafkaException]] = []
-    for item, future in futures.items():
+    for item, future in futures:
         try:
-            offset = client.wait(future, deadline.remaining()).offset
+            offset = client.read(future, deadline.remaining(), listed_offset)
         except KafkaException as error:
             inner = kafka_error(error)
             if inner is None or inner.code() not in GONE:
@@ -233,6 +309,8 @@ def _collect(
         getattr(columns[item.topic], column)[item.partition] = offset if offset >= 0 else None
     if not failed:
         return
-    if len(failed) == len(futures) and problem("", failed[0][1]).reason == "timeout":
+    first = kafka_error(failed[0][1])
+    if len(failed) == len(futures) and first is not None and is_silent(first):
         ends.silent.add(leader)
+        return
     ends.problems += [problem(subject, error) for subject, error in failed]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from exporter.collectors.kafka.errors import kafka_error
+from exporter.collectors.kafka.errors import is_part, kafka_error
 from exporter.model import CollectError
 
 POLL = 0.1
@@ -88,8 +88,8 @@ class RecordReader:
         if not waiting:
             return
         consumer = self._made()
-        consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
         try:
+            yield from _assign(consumer, waiting)
             while waiting and time.monotonic() < until and not self._is_leaving:
                 message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
                 reading = None if message is None else _reading(message, waiting)
@@ -100,10 +100,10 @@ class RecordReader:
                 queue = waiting[key]
                 queue.popleft()
                 consumer.incremental_unassign([TopicPartition(*key)])
-                if queue:
-                    consumer.incremental_assign([TopicPartition(*queue[0])])
-                else:
+                if not queue:
                     del waiting[key]
+                    continue
+                yield from _assign_more(consumer, key, waiting)
         finally:
             consumer.unassign()
 
@@ -135,6 +135,32 @@ class RecordReader:
                 inner = kafka_error(error)
                 raise CollectError("invalid", "" if inner is None else inner.str()) from None
         return self._consumer
+
+
+def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) -> Iterator[Reading]:
+    """Assign the first place of each partition; yield those that the library refuses, and wait for them no more."""
+    try:
+        consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
+    except Exception as error:
+        if not is_part(error):
+            raise
+        for key in list(waiting):
+            yield from _assign_more(consumer, key, waiting)
+
+
+def _assign_more(
+    consumer: Consumer, key: tuple[str, int], waiting: dict[tuple[str, int], deque[Place]]
+) -> Iterator[Reading]:
+    """Assign the next place of one partition."""
+    place = waiting[key][0]
+    try:
+        consumer.incremental_assign([TopicPartition(*place)])
+    except Exception as error:
+        if not is_part(error):
+            raise
+        del waiting[key]
+        inner = kafka_error(error) or KafkaError(KafkaError._INVALID_ARG, str(error))
+        yield Reading(place, None, inner)
 
 
 def _reading(message: Message, waiting: Mapping[tuple[str, int], deque[Place]]) -> Reading | None:

@@ -14,9 +14,15 @@ from exporter.collectors.kafka.errors import GONE, describe, kafka_error, proble
 from exporter.model import Deadline, Problem, Retention
 
 OFFSETS_TOPIC = "__consumer_offsets"
+NO_LEADER, NO_LISTENER = -1, -2
+"""What stands for a leader where there is none, and where there is one that clients of this listener cannot know."""
+_LISTENER_NOT_FOUND = 72
+"""The protocol's code, for which the library has no name."""
 NO_TOPIC = "no topic can be seen; give the user Describe on the topics"
 BATCH = 500
 """Topics a request."""
+BELIEVED_AFTER = 60.0
+"""Seconds for which a cluster lists no topic before that is taken as true."""
 POLICY_KEPT = 600.0
 """Seconds for which a topic's configuration is taken as known."""
 
@@ -26,7 +32,7 @@ class Topology:
     """Topics and brokers at one moment."""
 
     leaders: Mapping[str, tuple[int, ...]]
-    """Topic to the leader of each partition, -1 where it has none."""
+    """Topic to the leader of each partition, negative where it has none (`NO_LEADER`, `NO_LISTENER`)."""
     nodes: Mapping[int, str]
     """Broker id to host:port."""
     complete: bool
@@ -43,30 +49,68 @@ def read_topology(metadata: ClusterMetadata, allowed: Mapping[str, bool]) -> Top
         if not allowed[name]:
             continue
         if topic.error is not None:
+            if topic.error.code() in GONE:
+                continue
             complete = False
             problems.append(Problem(reason_of(topic.error), f"topic {name}", describe(topic.error)))
             continue
         count = max(topic.partitions, default=-1) + 1
         row = [-1] * count
         for number, partition in topic.partitions.items():
-            row[number] = partition.leader
+            row[number] = _leader(partition)
         leaders[name] = tuple(row)
     nodes = {broker.id: f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()}
     return Topology(leaders, nodes, complete, tuple(problems))
 
 
-def listing_problem(metadata: ClusterMetadata) -> Problem | None:
-    """Say so where the brokers can't list all groups: those of a partition without a leader are left out without an error.
+def _leader(partition: Any) -> int:
+    leader: int = partition.leader
+    if leader >= 0:
+        return leader
+    error = partition.error
+    unlisted = error is not None and error.code() == _LISTENER_NOT_FOUND
+    return NO_LISTENER if unlisted else NO_LEADER
 
-    That is so for a while after all brokers were down. Where the offsets' topic may not be seen, the others stand for it.
+
+def listing_problem(metadata: ClusterMetadata) -> Problem | None:
+    """Say so where the brokers cannot list all groups: those of a partition without a leader are left out without an error.
+
+    That is so for a while after all brokers were down. None also where the offsets' topic cannot be seen: then it has to be
+    asked otherwise (`sees_offsets_topic`).
     """
     offsets = metadata.topics.get(OFFSETS_TOPIC)
-    seen = metadata.topics.values() if offsets is None else [offsets]
-    if all(partition.leader >= 0 for topic in seen for partition in topic.partitions.values()):
+    if offsets is None or all(each.leader >= 0 for each in offsets.partitions.values()):
         return None
-    return Problem(
-        "unreachable", "list of groups", "partitions have no leader; some are not listed"
-    )
+    message = f"partitions of {OFFSETS_TOPIC} have no leader, so some groups are not listed"
+    return Problem("unreachable", "list of groups", message)
+
+
+def sees_offsets_topic(metadata: ClusterMetadata) -> bool:
+    """Whether the state of the offsets' topic tells if a listing of groups is complete."""
+    return OFFSETS_TOPIC in metadata.topics
+
+
+class Vacancy:
+    """Decides when to believe a cluster that lists no topic, after it had some.
+
+    A broker that has just started knows of none yet, and of no error; but the last topic may have been deleted, too.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def problem(
+        self, metadata: ClusterMetadata, known: Collection[str], now: float
+    ) -> Problem | None:
+        """Return why the listing of topics is not complete; `known` are the topics of the last complete one."""
+        if metadata.topics or not known:
+            self._since = None
+            return None
+        if self._since is None:
+            self._since = now
+        if now - self._since >= BELIEVED_AFTER:
+            return None
+        return Problem("unreachable", "topics", "the broker that was asked lists none yet")
 
 
 def topic_rights(
@@ -79,7 +123,7 @@ def topic_rights(
     if metadata.topics:
         return ()
     futures = client.admin.describe_topics(
-        TopicCollection([OFFSETS_TOPIC]), request_timeout=max(deadline.remaining(), 0.1)
+        TopicCollection([OFFSETS_TOPIC]), request_timeout=client.seconds(deadline)
     )
     try:
         client.wait(futures[OFFSETS_TOPIC], deadline.remaining())
@@ -151,13 +195,16 @@ class TopicFacts:
         """Read the topics' ids, and note which of them changed."""
         problems = []
         for batch in _batches(names):
-            timeout = max(deadline.remaining(), 0.1)
-            futures = self._client.admin.describe_topics(
-                TopicCollection(batch), request_timeout=timeout
-            )
-            for name, future in futures.items():
+            timeout = self._client.seconds(deadline)
+            for name, future in self._client.ask(
+                batch,
+                lambda names: self._client.admin.describe_topics(
+                    TopicCollection(names),
+                    request_timeout=timeout,  # noqa: B023 - called at once
+                ),
+            ):
                 try:
-                    topic = self._client.wait(future, timeout)
+                    topic = self._client.wait(future, deadline.remaining())
                 except KafkaException as error:
                     missing = _unless_gone(f"topic {name}", error)
                     if missing is not None:
@@ -180,21 +227,25 @@ class TopicFacts:
         ]
         problems = []
         for batch in _batches(due):
-            timeout = max(deadline.remaining(), 0.1)
-            resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in batch]
-            futures = self._client.admin.describe_configs(resources, request_timeout=timeout)
-            for resource, future in futures.items():
+            timeout = self._client.seconds(deadline)
+            for name, future in self._client.ask(
+                batch,
+                lambda names: self._client.admin.describe_configs(
+                    [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names],
+                    request_timeout=timeout,  # noqa: B023 - called at once
+                ),
+            ):
                 try:
-                    config = self._client.wait(future, timeout)
+                    policy = self._client.read(future, deadline.remaining(), _policy)
                 except KafkaException as error:
-                    missing = _unless_gone(f"configuration of topic {resource.name}", error)
+                    missing = _unless_gone(f"configuration of topic {name}", error)
                     if missing is not None and missing.reason == "unauthorized":
                         # A right not given is a feature that is not there, not a failure of each cycle.
-                        self._policies[resource.name] = (now, Policy())
+                        self._policies[name] = (now, Policy())
                     elif missing is not None:
                         problems.append(missing)
                     continue
-                self._policies[resource.name] = (now, _policy(config))
+                self._policies[name] = (now, policy)
         return problems
 
 

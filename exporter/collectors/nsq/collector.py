@@ -163,11 +163,15 @@ def _look(
         depths=[depth for reading in every for depth in reading.depths],
         counts=[counts for reading in every for counts in reading.counts],
         produced=[produced for reading in every for produced in reading.produced],
-        whole=frozenset(readings),
+        whole=frozenset(name for name, reading in readings.items() if not reading.rows.nameless),
         vanished=vanished,
         destinations=frozenset().union(*(reading.destinations for reading in every)),
         nodes={**dict.fromkeys(readings, True), **dict.fromkeys(faults, False)},
-        problems=[Problem(fault.reason, name, str(fault)) for name, fault in faults.items()],
+        unreadable=sum(reading.rows.unreadable for reading in every),
+        problems=[
+            *(Problem(fault.reason, name, str(fault)) for name, fault in faults.items()),
+            *(problem for reading in every for problem in reading.rows.problems()),
+        ],
     )
 
 
@@ -177,8 +181,13 @@ def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
     percentiles = any(counts.wait is not None for counts in answer.counts)
     channels = sum(1 for depth in answer.depths if depth.place.group is not None)
     detail = f"{len(answer.produced)} topics and {channels} channels that are shown"
+    unread = answer.rows.problems()
     return [
         Finding(f"lag, rates, ages ({name})", ok=True, detail=detail, required=True),
+        *(
+            Finding(f"every row ({name})", ok=False, detail=f"{each.subject}: {each.message}")
+            for each in unread
+        ),
         Finding(
             f"percentiles ({name})",
             ok=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from exporter.collectors.nsq.selection import EPHEMERAL, Selection
+from exporter.collectors.rows import RowError, Rows, number, number_or_none, rows_of, text
 from exporter.model import CollectError, Counts, Depth, Place, Produced
 
 NANO = 1e9
@@ -20,6 +21,8 @@ class Reading:
     counts: list[Counts] = field(default_factory=list)
     produced: list[Produced] = field(default_factory=list)
     destinations: set[tuple[str | None, str, str | None]] = field(default_factory=set)
+    rows: Rows = field(default_factory=Rows)
+    """Counts the topics and channels that cannot be read."""
 
 
 def read_stats(
@@ -37,14 +40,20 @@ def read_stats(
     try:
         data = answer.get("data", answer)  # nsq before 1.0 wraps it
         epoch = int(data.get("start_time") or 0)
-        for topic in data["topics"] or ():
-            name = str(topic["topic_name"])
-            if name not in dead and selection.topic(name):
-                _topic(reading, topic, node, epoch, selection, finished)
+        topics = list(data["topics"] or ())
     except (AttributeError, KeyError, TypeError, ValueError):
         raise CollectError(
             "invalid", f"{node}: /stats is not what an nsqd answers; is it one?"
         ) from None
+
+    def read(topic: Any) -> None:
+        name = text(topic, "topic_name")
+        if name not in dead and selection.topic(name):
+            _topic(reading, topic, node, epoch, selection, finished)
+
+    list(reading.rows.each(topics, read, f"a topic of {node}"))
+    if topics and reading.rows.nameless == len(topics):
+        raise CollectError("invalid", f"{node}: /stats is not what an nsqd answers; is it one?")
     return reading
 
 
@@ -56,64 +65,81 @@ def _topic(
     selection: Selection,
     finished: Finished,
 ) -> None:
-    name = str(topic["topic_name"])
-    total, depth = int(topic["message_count"]), int(topic["depth"])
-    size = topic.get("message_bytes")
+    name = text(topic, "topic_name")
+    channels = rows_of(topic, "channels")
     reading.destinations.add((None, name, node))
-    reading.produced.append(
-        Produced(None, name, node, total, None if size is None else int(size), epoch)
-    )
-    channels = topic["channels"] or ()
-    if not channels:
+    total = depth = None
+    try:
+        total, depth = number(topic, "message_count"), number(topic, "depth")
+        size = number_or_none(topic, "message_bytes")
+        reading.produced.append(Produced(None, name, node, total, size, epoch))
+    except RowError as error:
+        reading.rows.refuse(f"topic {name!r} of {node}", error)
+    if not channels and (total is None or depth is None):
+        reading.depths.append(Depth(Place(None, name, None, node), None))
+    elif not channels and total is not None and depth is not None:
         place = Place(None, name, None, node)
         paused = bool(topic.get("paused"))
         reading.depths.append(Depth(place, depth, paused=paused))
         reading.counts.append(Counts(place, depth, total, None, None, 0, epoch=epoch))
     kept = depth if topic.get("paused") else 0
-    for channel in channels:
-        if selection.channel(str(channel["channel_name"])):
-            _channel(
-                reading, channel, Place(None, name, channel["channel_name"], node), kept, epoch
-            )
-            if name.endswith(EPHEMERAL) or str(channel["channel_name"]).endswith(EPHEMERAL):
-                reading.counts[-1] = finished.corrected(reading.counts[-1], channel)
+
+    def read(channel: Any) -> None:
+        group = text(channel, "channel_name")
+        if not selection.channel(group):
+            return
+        place = Place(None, name, group, node)
+        try:
+            depth, counts = _channel(channel, place, kept, epoch)
+            if name.endswith(EPHEMERAL) or group.endswith(EPHEMERAL):
+                counts = finished.corrected(counts, channel)
+        except RowError as error:
+            reading.rows.refuse(f"channel {group!r} of topic {name!r} of {node}", error)
+            reading.depths.append(Depth(place, None))
+        else:
+            reading.depths.append(depth)
+            reading.counts.append(counts)
+
+    list(reading.rows.each(channels, read, f"a channel of topic {name!r} of {node}"))
 
 
 def _channel(
-    reading: Reading, channel: Mapping[str, Any], place: Place, kept: int, epoch: int
-) -> None:
-    """Add one channel; `kept` waits in the topic for it, as long as that is paused."""
-    flying, deferred = int(channel["in_flight_count"]), int(channel["deferred_count"])
-    lag = int(channel["depth"]) + flying + kept
+    channel: Mapping[str, Any], place: Place, kept: int | None, epoch: int
+) -> tuple[Depth, Counts]:
+    """Return what waits in one channel, and its counts.
+
+    `kept` waits in the topic for it, as long as that is paused; None where that cannot be read. Raises `RowError`.
+    """
+    if kept is None:
+        raise RowError("depth", None, "a number, though the topic is paused")
+    flying, deferred = number(channel, "in_flight_count"), number(channel, "deferred_count")
+    lag = number(channel, "depth") + flying + kept
     paused = bool(channel.get("paused")) or kept > 0
-    reading.depths.append(Depth(place, lag, flying, deferred, paused))
-    reading.counts.append(
-        Counts(
-            place,
-            outstanding=lag + deferred,
-            enqueued=int(channel["message_count"]) + kept,
-            processed=None,
-            redelivered=int(channel["requeue_count"]) + int(channel["timeout_count"]),
-            consumers=_clients(channel),
-            wait=_slowest(channel.get("e2e_processing_latency")),
-            epoch=epoch,
-        )
+    counts = Counts(
+        place,
+        outstanding=lag + deferred,
+        enqueued=number(channel, "message_count") + kept,
+        processed=None,
+        redelivered=number(channel, "requeue_count") + number(channel, "timeout_count"),
+        consumers=_clients(channel),
+        wait=_slowest(channel.get("e2e_processing_latency")),
+        epoch=epoch,
     )
+    return Depth(place, lag, flying, deferred, paused), counts
 
 
 def _clients(channel: Mapping[str, Any]) -> int | None:
-    count = channel.get("client_count")
-    if count is not None:
-        return int(count)
-    clients = channel.get("clients")
-    return None if clients is None else len(clients)
+    count = number_or_none(channel, "client_count")
+    if count is not None or channel.get("clients") is None:
+        return count
+    return len(rows_of(channel, "clients"))
 
 
 def _slowest(latency: Any) -> float | None:
     """Return the largest of nsqd's percentiles in seconds; a count of 0 means idle, not fast."""
     if not isinstance(latency, dict) or not latency.get("count"):
         return None
-    values = [int(each["value"]) for each in latency.get("percentiles") or ()]
+    values = [number(each, "value") for each in rows_of(latency, "percentiles")]
     return max(values) / NANO if values else None
 
 
@@ -140,8 +166,10 @@ class Finished:
     def corrected(self, counts: Counts, channel: Mapping[str, Any]) -> Counts:
         """Return the counts with what clients processed and what was dropped, each since the first look."""
         clients = {
-            (str(client["remote_address"]), int(client["connect_ts"])): int(client["finish_count"])
-            for client in channel.get("clients") or ()
+            (text(client, "remote_address"), number(client, "connect_ts")): number(
+                client, "finish_count"
+            )
+            for client in rows_of(channel, "clients")
         }
         left = (counts.enqueued or 0) - counts.outstanding
         before = self._seen.get(counts.place)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient, StatusError
+from exporter.collectors.rows import Rows
 from exporter.model import CollectError, Deadline
 
 NOT_FOUND = HTTPStatus.NOT_FOUND
@@ -45,26 +45,27 @@ class ManagementApi:
             return found
         raise AssertionError("a source has an address")
 
-    def rows(self, path: str, deadline: Deadline, **params: str) -> list[Mapping[str, Any]]:
-        """Return the answer where that is a list of objects. Raises `CollectError`."""
-        found = self.get(path, deadline, **params)
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    def recognize(self, path: str, rows: Sequence[Any], reader: Rows) -> None:
+        """Raise `CollectError` where no row says what it is of: that is no answer of RabbitMQ's."""
+        if rows and reader.nameless == len(rows):
             raise CollectError(
                 "invalid",
                 f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
             )
-        return found
 
+    def rows(self, path: str, deadline: Deadline, **params: str) -> list[Mapping[str, Any]]:
+        """Return the answer where that is a list of objects. Raises `CollectError`.
 
-@contextmanager
-def expected_of(url: str) -> Iterator[None]:
-    """Make a `CollectError` of what goes wrong with an answer that is not what RabbitMQ gives."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise CollectError(
-            "invalid", f"{url}/api: not what RabbitMQ answers; is it the management API?"
-        ) from None
+        Something else in the list is an empty object, which whoever reads the rows finds unreadable.
+        """
+        found = self.get(path, deadline, **params)
+        objects = isinstance(found, list) and any(isinstance(row, dict) for row in found)
+        if not objects and found != []:
+            raise CollectError(
+                "invalid",
+                f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
+            )
+        return [row if isinstance(row, dict) else {} for row in found]
 
 
 def is_missing(error: CollectError) -> bool:

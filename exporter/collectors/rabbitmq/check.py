@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from exporter.collectors.http import HttpClient
-from exporter.collectors.rabbitmq.api import ManagementApi, expected_of
+from exporter.collectors.rabbitmq.api import ManagementApi
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.queues import COLUMNS, TOTALS, Selection, counts_of, listed
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.collectors.rows import Rows
 from exporter.model import CollectError, Deadline, Finding
 
 TURNS = 10
@@ -26,15 +27,21 @@ def check_source(
         rows = api.rows("queues", deadline, **TOTALS)
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
-    selection = Selection(settings)
+    selection, reader = Selection(settings), Rows()
+    queues = listed(rows, selection, reader)
     try:
-        with expected_of(api.url):
-            queues = listed(rows, selection)
+        api.recognize("queues", rows, reader)
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
     version = overview.get("rabbitmq_version", "?") if isinstance(overview, dict) else "?"
     detail = f"RabbitMQ {version}, {len(queues)} queues ({len(rows) - len(queues)} left out)"
-    findings = [Finding("connection", ok=True, detail=detail, required=True)]
+    findings = [
+        Finding("connection", ok=True, detail=detail, required=True),
+        *(
+            Finding("every row", ok=False, detail=f"{each.subject}: {each.message}")
+            for each in reader.problems()
+        ),
+    ]
     findings.append(
         _tried(
             "every vhost (lag)",
@@ -94,8 +101,9 @@ def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
 
 
 def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> str:
-    rows = [row for row in api.rows("queues", deadline, columns=COLUMNS) if selection.queue(row)]
-    counted = [counts for row in rows if (counts := counts_of(row, 0.0)) is not None]
+    found, reader = api.rows("queues", deadline, columns=COLUMNS), Rows()
+    rows = list(reader.each(found, lambda row: row if selection.queue(row) else None))
+    counted = list(reader.each(rows, lambda row: counts_of(row, 0.0)))
     if rows and not counted and any(row.get("type") != "stream" for row in rows):
         raise CollectError(
             "invalid", "the management API has no statistics of queues; are they switched off?"

@@ -12,7 +12,7 @@ import structlog
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
-from exporter.collectors.rabbitmq.api import ManagementApi, expected_of, in_path, is_missing
+from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.probe import RabbitProber
@@ -22,13 +22,16 @@ from exporter.collectors.rabbitmq.queues import (
     Name,
     Queue,
     Selection,
+    called,
     counts_of,
     listed,
     mean_size,
+    name_of,
 )
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
 from exporter.collectors.rabbitmq.streams import Streams, read_streams
+from exporter.collectors.rows import RowError, Rows
 from exporter.model import (
     CollectError,
     Counts,
@@ -47,6 +50,7 @@ from exporter.model import (
 
 LISTING_SHARE = 0.8
 """Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
+LIST_ROW = "a row of the list of queues"
 COUNTLESS = 3
 """Lists in a row without counts of any queue after which the statistics are taken to be off."""
 CLOSELY = 50
@@ -102,13 +106,14 @@ class RabbitCollector:
         """Read what waits in each queue, and the nodes."""
         at = time.monotonic()
         problems: list[Problem] = []
+        reader = Rows()
         if self._settings.prometheus and self._queues:
-            depths = self._detailed(deadline, problems)
+            depths = self._detailed(deadline, problems, reader)
         else:
-            depths = self._list(Share(deadline, LISTING_SHARE))
+            depths = self._list(Share(deadline, LISTING_SHARE), reader)
         # With the plugin's pages, only a new list of all queues tells that one is gone.
         whole, self._is_new_list = self._is_new_list, False
-        streams = self._streams(deadline, problems)
+        streams = self._streams(deadline, problems, reader)
         depths = [*depths, *streams.depths]
         nodes, alarms = self._nodes(deadline, problems)
         self._note_lagging(depths)
@@ -118,34 +123,37 @@ class RabbitCollector:
             counts=streams.counts,
             produced=streams.produced,
             streams=streams.offsets,
-            whole=frozenset({None}) if whole else frozenset(),
+            whole=frozenset({None}) if whole and not reader.nameless else frozenset(),
             destinations=frozenset((*queue.name, None) for queue in self._queues),
             nodes=nodes,
             # A member that is stopped is listed as such; one that was forgotten is not.
             roster=None if nodes is None else Roster(at, {n: n for n in nodes}, frozenset()),
             alarms=alarms,
-            problems=problems,
+            unreadable=reader.unreadable,
+            problems=[*problems, *reader.problems()],
         )
 
     def rates(self, deadline: Deadline) -> QueueCounts:
         """Read what was counted in all queues."""
         at, now = time.monotonic(), time.time()
         rows = self._api.rows("queues", deadline, columns=COLUMNS)
-        with expected_of(self._api.url):
-            shown = [row for row in rows if self._selection.queue(row)]
-        with expected_of(self._api.url):
-            counts = [counts for row in shown if (counts := counts_of(row, now)) is not None]
+        reader = Rows()
+        shown = list(
+            reader.each(rows, lambda row: row if self._selection.queue(row) else None, LIST_ROW)
+        )
+        self._api.recognize("queues", rows, reader)
+        counts: list[Counts] = []
+        sizes: dict[tuple[str | None, str], float] = {}
+        for row in shown:
+            self._count(row, now, counts, sizes, reader)
         if self._settings.prometheus:
-            self._list(deadline)
+            self._list(deadline, Rows())
         # Queues that are all young, or of a node that was just started, have no counts yet.
         self._countless = 0 if counts or not shown else self._countless + 1
         self._feature("rates, ages and consumers", self._countless < COUNTLESS, STATS_OFF)
-        sizes: dict[tuple[str | None, str], float] = {
-            (str(row["vhost"]), str(row["name"])): size
-            for row in shown
-            if (size := mean_size(row)) is not None
-        }
-        return QueueCounts(at, counts, sizes=sizes)
+        return QueueCounts(
+            at, counts, sizes=sizes, unreadable=reader.unreadable, problems=reader.problems()
+        )
 
     def latency(self, deadline: Deadline) -> QueueCounts:
         """Read what was counted in the queues with a backlog, so that their ages are exact."""
@@ -157,19 +165,22 @@ class RabbitCollector:
         )
         counts: list[Counts] = []
         problems: list[Problem] = []
+        reader = Rows()
         for key, answer in answers.items():
             name = keys[key]
             if isinstance(answer, CollectError):
                 if not is_missing(answer):  # deleted since it was listed
                     problems.append(Problem(answer.reason, f"queue {name[1]!r}", str(answer)))
                 continue
-            with expected_of(self._api.url):
-                found = counts_of(answer, now)
-            if found is not None:
-                counts.append(found)
+            self._count(answer, now, counts, {}, reader)
         if problems and not counts:
             raise CollectError(problems[0].reason, problems[0].message)
-        return QueueCounts(at, counts, problems=problems)
+        return QueueCounts(
+            at,
+            counts,
+            unreadable=reader.unreadable,
+            problems=[*problems, *reader.problems()],
+        )
 
     def discovery(self, deadline: Deadline) -> Facts:
         """Look for what the user may not see, and what the cluster can't serve."""
@@ -197,25 +208,44 @@ class RabbitCollector:
 
     # Steps
 
-    def _list(self, deadline: Deadline) -> list[Depth]:
+    def _count(
+        self,
+        row: Mapping[str, Any],
+        now: float,
+        counts: list[Counts],
+        sizes: dict[tuple[str | None, str], float],
+        reader: Rows,
+    ) -> None:
+        """Add what was counted in one queue."""
+        try:
+            found, size = counts_of(row, now), mean_size(row)
+        except RowError as error:
+            reader.refuse(called(name_of(row)), error)
+            return
+        if found is not None:
+            counts.append(found)
+        if size is not None:
+            sizes[name_of(row)] = size
+
+    def _list(self, deadline: Deadline, reader: Rows) -> list[Depth]:
         rows = self._api.rows("queues", deadline, **TOTALS)
         self._listed = len(rows)
         self._is_new_list = True
-        with expected_of(self._api.url):
-            queues = listed(rows, self._selection)
+        queues = listed(rows, self._selection, reader)
+        self._api.recognize("queues", rows, reader)
         self._queues = queues
-        self._selection.keep({(str(row["vhost"]), str(row["name"])) for row in rows})
+        self._selection.keep(set(Rows().each(rows, name_of)))
         if self._settings.prometheus:
             self._known = texts(queue.name for queue in queues)
         return [queue.depth for queue in queues if not queue.stream]
 
-    def _detailed(self, deadline: Deadline, problems: list[Problem]) -> list[Depth]:
+    def _detailed(self, deadline: Deadline, problems: list[Problem], reader: Rows) -> list[Depth]:
         """Return what waits by the plugin's pages; by the management API where one of them is missing."""
         urls = self._settings.prometheus
         known = self._known
         part = Share(deadline, LISTING_SHARE / 2)
         answers = self._pool.all_at_once(
-            {url: partial(self._page, url, known, part) for url in urls}, part
+            {url: partial(self._page, url, known, part, reader) for url in urls}, part
         )
         found: dict[Name, tuple[int, int]] = {}
         for url, answer in answers.items():
@@ -228,7 +258,7 @@ class RabbitCollector:
                 before = found.get(name, (0, 0))
                 found[name] = (max(before[0], ready), max(before[1], unacked))
         if problems:
-            return self._list(Share(deadline, LISTING_SHARE))
+            return self._list(Share(deadline, LISTING_SHARE), reader)
         return [
             Depth(queue.depth.place, sum(found[queue.name]), found[queue.name][1])
             if queue.name in found
@@ -238,12 +268,12 @@ class RabbitCollector:
         ]
 
     def _page(
-        self, url: str, known: Mapping[bytes, Name], deadline: Deadline
+        self, url: str, known: Mapping[bytes, Name], deadline: Deadline, reader: Rows
     ) -> dict[Name, tuple[int, int]]:
         page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
-        return read_detailed(url, page, known)
+        return read_detailed(url, page, known, reader)
 
-    def _streams(self, deadline: Deadline, problems: list[Problem]) -> Streams:
+    def _streams(self, deadline: Deadline, problems: list[Problem], reader: Rows) -> Streams:
         """Return where the consumers of streams stand, where there are streams and the plugin that knows."""
         names = {queue.name for queue in self._queues if queue.stream}
         if not names:
@@ -256,8 +286,7 @@ class RabbitCollector:
             if not missing:
                 problems.append(Problem(error.reason, "streams", str(error)))
             return Streams()
-        with expected_of(self._api.url):
-            return read_streams(rows, names)
+        return read_streams(rows, names, reader)
 
     def _nodes(
         self, deadline: Deadline, problems: list[Problem]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from exporter.collectors.rabbitmq.queues import Name
+from exporter.collectors.rabbitmq.queues import Name, called
+from exporter.collectors.rows import RowError, Rows
 from exporter.model import CollectError
 
 FAMILY = "queue_coarse_metrics"
@@ -13,13 +14,14 @@ UNACKED = b"rabbitmq_detailed_queue_messages_unacked{"
 
 
 def read_detailed(
-    url: str, page: bytes, known: Mapping[bytes, Name]
+    url: str, page: bytes, known: Mapping[bytes, Name], reader: Rows | None = None
 ) -> dict[Name, tuple[int, int]]:
     """Return ready and unacknowledged messages by queue, of those that are known. Raises `CollectError`.
 
     A label's text is looked up in `known` (`texts`) instead of being parsed: RabbitMQ before 3.11 writes quotes in names as
     they are.
     """
+    reader = reader or Rows()
     ready: dict[Name, int] = {}
     unacked: dict[Name, int] = {}
     seen = False
@@ -30,13 +32,20 @@ def read_detailed(
                 labels, _, value = line[len(head) :].rpartition(b"} ")
                 name = known.get(labels)
                 if name is not None:
-                    found[name] = int(float(value))
+                    _take(found, name, value, reader)
     if not seen and b"rabbitmq_" not in page:
         raise CollectError(
             "invalid",
             f"{url}: not a page of RabbitMQ's Prometheus plugin; is it the right address?",
         )
     return {name: (ready[name], unacked[name]) for name in ready.keys() & unacked.keys()}
+
+
+def _take(found: dict[Name, int], name: Name, value: bytes, reader: Rows) -> None:
+    try:
+        found[name] = int(float(value))
+    except (ValueError, OverflowError):
+        reader.refuse(called(name), RowError("value", value.decode(errors="replace"), "a number"))
 
 
 def texts(names: Iterable[Name]) -> dict[bytes, Name]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.collectors.rows import RowError, Rows, number_or_none, text
 from exporter.model import Counts, Depth, Place
 
 TOTALS = {
@@ -57,7 +58,7 @@ class Selection:
 
     def queue(self, row: Mapping[str, Any]) -> bool:
         """Whether the queue is to be shown."""
-        name = (str(row["vhost"]), str(row["name"]))
+        name = name_of(row)
         with self._lock:
             found = self._queues.get(name)
             if found is None:
@@ -82,26 +83,44 @@ class Selection:
         return wanted and (settings.internals or not internal)
 
 
-def listed(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Queue]:
+def name_of(row: Mapping[str, Any]) -> Name:
+    """Return the queue that a row is of. Raises `RowError`."""
+    return text(row, "vhost"), text(row, "name")
+
+
+def listed(
+    rows: Iterable[Mapping[str, Any]], selection: Selection, reader: Rows | None = None
+) -> list[Queue]:
     """Return the selected queues of a list with totals.
 
-    One that is down, or that its node does not answer for, has a depth of None.
+    One that is down, that its node does not answer for, or whose row cannot be read, has a depth of None. `reader` counts
+    the rows that cannot be read.
     """
-    found = []
-    for row in rows:
+    reader = reader or Rows()
+
+    def queue(row: Mapping[str, Any]) -> Queue | None:
         if not selection.queue(row):
-            continue
-        name = (str(row["vhost"]), str(row["name"]))
-        messages = row.get("messages")
-        waiting = row.get("messages_unacknowledged")
-        lost = row.get("state") in ("down", "crashed", "stopped", "minority")
-        depth = Depth(
-            place_of(name),
-            None if messages is None or lost else int(messages),
-            None if waiting is None else int(waiting),
-        )
-        found.append(Queue(name, row.get("type") == "stream", depth))
-    return found
+            return None
+        name = name_of(row)
+        return Queue(name, row.get("type") == "stream", _depth(row, name, reader))
+
+    return list(reader.each(rows, queue, "a row of the list of queues"))
+
+
+def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:
+    lost = row.get("state") in ("down", "crashed", "stopped", "minority")
+    try:
+        messages = number_or_none(row, "messages")
+        waiting = number_or_none(row, "messages_unacknowledged")
+    except RowError as error:
+        reader.refuse(called(name), error)
+        return Depth(place_of(name), None)
+    return Depth(place_of(name), None if lost else messages, waiting)
+
+
+def called(name: Name) -> str:
+    """Return what a queue is called in messages."""
+    return f"queue {name[1]!r} in vhost {name[0]!r}"
 
 
 def place_of(name: Name, group: str | None = None) -> Place:
@@ -110,28 +129,33 @@ def place_of(name: Name, group: str | None = None) -> Place:
 
 
 def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
-    """Return what was counted in a queue; None where nothing was, or for a stream. `now` is Unix time."""
-    messages = row.get("messages")
+    """Return what was counted in a queue; None where nothing was, or for a stream. `now` is Unix time.
+
+    Raises `RowError`.
+    """
+    messages = number_or_none(row, "messages")
     if messages is None or row.get("type") == "stream":
         return None
     stats = row.get("message_stats")
     counted = stats if isinstance(stats, dict) else {}
-    consumers, head = row.get("consumers"), row.get("head_message_timestamp")
-    processed = sum(int(counted.get(key, 0)) for key in ("ack", "deliver_no_ack", "get_no_ack"))
+    head = row.get("head_message_timestamp")
+    processed = sum(
+        number_or_none(counted, key) or 0 for key in ("ack", "deliver_no_ack", "get_no_ack")
+    )
     return Counts(
-        place_of((str(row["vhost"]), str(row["name"]))),
-        outstanding=int(messages),
-        enqueued=int(counted.get("publish", 0)),
+        place_of(name_of(row)),
+        outstanding=messages,
+        enqueued=number_or_none(counted, "publish") or 0,
         processed=processed,
-        redelivered=int(counted.get("redeliver", 0)),
-        consumers=None if consumers is None else int(consumers),
+        redelivered=number_or_none(counted, "redeliver") or 0,
+        consumers=number_or_none(row, "consumers"),
         head_age=max(now - int(head), 0.0) if isinstance(head, int) and head > 0 else None,
     )
 
 
 def mean_size(row: Mapping[str, Any]) -> float | None:
-    """Return the mean bytes of the messages that wait; None where none does."""
-    messages, size = row.get("messages"), row.get("message_bytes")
+    """Return the mean bytes of the messages that wait; None where none does. Raises `RowError`."""
+    messages, size = number_or_none(row, "messages"), number_or_none(row, "message_bytes")
     if not messages or size is None or row.get("type") == "stream":
         return None
-    return round(int(size) / int(messages), 1)
+    return round(size / messages, 1)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exporter.collectors.rabbitmq.queues import Name, place_of
+from exporter.collectors.rabbitmq.queues import Name, called, place_of
+from exporter.collectors.rows import RowError, Rows, number
 from exporter.model import Counts, Depth, Produced, StreamOffsets
 
 
@@ -20,13 +21,20 @@ class Streams:
     produced: list[Produced] = field(default_factory=list)
 
 
-def read_streams(rows: Iterable[Mapping[str, Any]], names: set[Name]) -> Streams:
+FIXED = ("first", "last", "next")
+"""What stands for the offset of a consumer that has just begun (RabbitMQ 4)."""
+
+
+def read_streams(
+    rows: Iterable[Mapping[str, Any]], names: set[Name], reader: Rows | None = None
+) -> Streams:
     """Return the positions of the consumers of the streams `names`.
 
     Consumers of one name on one stream are one group, and so are those without a name (their connections come and go,
     which makes no label). The one that is furthest behind stands for the group: each reads the whole stream, or they
     take over from each other. Positions are of what was sent to a consumer, which is as much as RabbitMQ knows of it.
     """
+    reader = reader or Rows()
     groups: dict[tuple[Name, str | None], list[tuple[int, int]]] = {}
     ends: dict[Name, int] = {}
     for row in rows:
@@ -37,8 +45,14 @@ def read_streams(rows: Iterable[Mapping[str, Any]], names: set[Name]) -> Streams
         name = (str(queue.get("vhost")), str(queue.get("name")))
         if name not in names:
             continue
-        position = int(offset)
-        end = position + max(int(lag), 0)
+        if offset in FIXED:
+            continue
+        try:
+            position = number(row, "offset")
+            end = position + max(number(row, "offset_lag"), 0)
+        except RowError as error:
+            reader.refuse(f"a consumer of {called(name)}", error)
+            continue
         groups.setdefault((name, _group(row)), []).append((position, end))
         ends[name] = max(ends.get(name, 0), end)
     streams = Streams()

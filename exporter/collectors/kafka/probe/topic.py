@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, NewPartitions, NewTopic
 
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.errors import describe, kafka_error, reason_of
+from exporter.collectors.kafka.errors import describe, describe_right, kafka_error, reason_of
 from exporter.collectors.kafka.probe.layout import Layout, Partition, assignment, homeless, orphans
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Deadline, Finding, Reason, Roster
@@ -125,7 +125,7 @@ class ProbeTopic:
             self._log.info("probe.topic_extended", nodes=[layout.nodes[b] for b in brokers])
             return self._keep(layout, rows, now)
         self._next_extension = now + self._pause(error)
-        self.refusal = describe(
+        self.refusal = describe_right(
             error,
             f"give the user Alter on the topic {self._name}, or add partitions that they lead",
         )

@@ -1,0 +1,110 @@
+"""What librdkafka complains of about each broker: the only word on why a request got no answer."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
+
+VALID = 30.0
+"""Seconds for which a complaint about an address stands; librdkafka repeats it at each try."""
+SHOWN = 5
+"""Addresses that a message names."""
+
+_LINE = re.compile(
+    r"(?:\[thrd:[^\]]*\]: )?(?:\w+://)?(?P<address>\S+:\d+)/(?P<node>\d+|bootstrap): (?P<text>.*)",
+    re.DOTALL,
+)
+_CONNECTING = (
+    (re.compile(r"Failed to resolve '[^']*': (.*?)(?: \(after|$)"), "the name does not resolve"),
+    (re.compile(r"Connect to .* failed: (.*?)(?: \(after|$)"), None),
+    (re.compile(r"Connection setup timed out in state CONNECT"), "no connection in time"),
+)
+_CLOSED = re.compile(r"closed by peer.*(\(after \d{1,2}ms in state UP|in state APIVERSION_QUERY)")
+
+
+class Complaint(NamedTuple):
+    """One line about one broker."""
+
+    address: str
+    """host:port."""
+    node: int | None
+    """The broker's id; None for an address of the config that nobody has answered at yet."""
+    text: str
+
+    def unconnected(self) -> str | None:
+        """Return why no connection came about; None where the complaint is of something else."""
+        for pattern, meaning in _CONNECTING:
+            found = pattern.search(self.text)
+            if found is not None:
+                return meaning if meaning is not None else found[1].lower()
+        return None
+
+    def closed_early(self) -> bool:
+        """Whether a configured address closed the connection without an answer."""
+        return self.node is None and _CLOSED.search(self.text) is not None
+
+
+def parse_complaint(line: str) -> Complaint | None:
+    """Return what a line of librdkafka's log, or the text of an error, says of a broker; None for other lines."""
+    found = _LINE.search(line)
+    if found is None:
+        return None
+    node = None if found["node"] == "bootstrap" else int(found["node"])
+    return Complaint(found["address"], node, found["text"])
+
+
+class _Unreached(NamedTuple):
+    address: str
+    why: str
+    at: float
+
+
+class Unreached:
+    """The brokers that cannot be connected to at the address that they advertise. Safe to use from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: Mapping[int, _Unreached] = {}
+
+    def hear(self, complaint: Complaint) -> None:
+        """Take a complaint; those that are not of a broker's connection are passed over."""
+        why = complaint.unconnected()
+        if complaint.node is not None and why is not None:
+            noted = _Unreached(complaint.address, why, self._clock())
+            self._found = {**self._found, complaint.node: noted}
+
+    def answered(self, nodes: Collection[int]) -> None:
+        """Forget what was said of brokers that have answered."""
+        if not self._found.keys().isdisjoint(nodes):
+            self._found = {node: each for node, each in self._found.items() if node not in nodes}
+
+    def nodes(self) -> Mapping[int, str]:
+        """Return broker id to why it cannot be reached, such as `kafka-2:9092 (connection refused)`."""
+        since = self._clock() - VALID
+        return {
+            node: f"{each.address} ({each.why})"
+            for node, each in sorted(self._found.items())
+            if each.at >= since
+        }
+
+    def message(self, configured: Collection[str]) -> str | None:
+        """Say which addresses cannot be reached; None where all that failed are `configured` ones, or none did."""
+        known, since = self._found, self._clock() - VALID
+        if all(each.address in configured or each.at < since for each in known.values()):
+            return None
+        names = list(self.nodes().values())
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return (
+            f"the brokers advertise addresses that cannot be reached: {', '.join(names[:SHOWN])}{more}; "
+            "see advertised.listeners of these brokers, and whether they run"
+        )
+
+
+def bootstrap_addresses(servers: str) -> frozenset[str]:
+    """Return host:port of each address in `bootstrap.servers`."""
+    found = (each.strip().rpartition("://")[2] for each in servers.split(","))
+    return frozenset(
+        each if re.search(r":\d+$", each) else f"{each}:9092" for each in found if each
+    )

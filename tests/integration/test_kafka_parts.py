@@ -1,0 +1,173 @@
+"""A group, or what its members say, that the client library cannot take: it hides nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.exporter import Exporter, Scrape, kafka_source
+from tests.support.kafka import KafkaCluster
+from tests.support.kafka_data import commit_offsets, create_topic, produce
+from tests.support.kafka_protocol import commit_raw, join_raw
+
+Key = tuple[str, str, int]
+ODD = ['a"b\\c\nd', "ü😀", " ", "..", "a/b", "x" * 20_000]
+"""Ids that a broker takes, and that can be asked for."""
+UNPARSED = "unparsed"
+"""A group whose member has an assignment that is none."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaCluster]:
+    """One broker with groups of every odd id beside plain ones."""
+    with KafkaCluster(brokers=1) as cluster:
+        address = cluster.bootstrap
+        create_topic(address, "orders", 2)
+        produce(address, "orders", 0, 10)
+        commit_offsets(address, "billing", {("orders", 0): 4})
+        commit_offsets(address, "ab", {("orders", 0): 5})
+        for group in ODD:
+            commit_offsets(address, group, {("orders", 0): 6})
+        for raw in (b"", b"\0abc", b"ab\0cd"):
+            commit_raw(address, raw, {("orders", 0): 1})
+        commit_raw(address, b"\xff\xed\xa0\x80", {("orders", 0): 7})
+        join_raw(address, UNPARSED.encode(), b"\x01\x02 none at all")
+        commit_offsets(address, "others", {("orders", 0): 8})
+        yield cluster
+
+
+TRUTH: dict[Key, int] = {
+    ("billing", "orders", 0): 6,
+    ("ab", "orders", 0): 5,
+    ("others", "orders", 0): 2,
+    **{(group, "orders", 0): 4 for group in ODD},
+}
+UNDECODED = re.compile("\ufffd+")
+"""What Kafka makes of an id that is no UTF-8."""
+
+
+def named(lags: dict[Key, int]) -> dict[Key, int]:
+    return {key: lag for key, lag in lags.items() if not UNDECODED.fullmatch(key[0])}
+
+
+def not_shown(page: Scrape, source: str = "test") -> dict[str, float]:
+    found = page.find("mq_groups_not_shown", source=source)
+    return {dict(labels)["kind"]: count for labels, count in found.items() if count}
+
+
+@pytest.fixture(scope="module")
+def exporter(cluster: KafkaCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    address = cluster.bootstrap
+    sources = [
+        kafka_source(address),
+        kafka_source(address, "named", groups={"names": ["billing", "", "ab\0cd", "y" * 40_000]}),
+        kafka_source(address, "without", groups={"exclude": ["", "ab"]}),
+    ]
+    with Exporter(tmp_path_factory.mktemp("parts"), sources) as exporter:
+        exporter.wait(lambda page: named(page.lags()) == TRUTH, "the other groups")
+        yield exporter
+
+
+def test_groups_that_cannot_be_asked_for_are_counted_and_hide_no_other(exporter: Exporter) -> None:
+    page = exporter.wait(
+        lambda page: not_shown(page) == {"empty_id": 2, "unreadable_id": 1},
+        "the group of the same name to be noticed",
+    )
+    assert named(page.lags()) == TRUTH
+    assert page.value("mq_up", source="test") == 1
+    page = exporter.cycles(2)
+    assert page.value("mq_collect_success", source="test", task="backlog") == 1
+    assert page.value("mq_collector_restarts_total", source="test") == 0
+
+
+def test_an_id_that_is_no_utf_8_is_shown_as_kafka_reads_it(exporter: Exporter) -> None:
+    lags = exporter.scrape().lags()
+    undecoded = [key for key in lags if UNDECODED.fullmatch(key[0])]
+    assert len(undecoded) == 1
+    assert lags[undecoded[0]] == 3
+
+
+def test_the_log_names_them_once_and_says_what_to_do(exporter: Exporter) -> None:
+    exporter.wait(lambda page: len(not_shown(page)) == 2, "both kinds")
+    exporter.cycles(2)
+    lines = [json.loads(line) for line in exporter.log().splitlines()]
+    told = [
+        (line["kind"], line["count"])
+        for line in lines
+        if (line["event"], line.get("source")) == ("groups.not_shown", "test")
+    ]
+    assert sorted(set(told)) == [("empty_id", 2), ("unreadable_id", 1)]
+    assert len(told) <= 3
+    advice = {line["kind"]: line["advice"] for line in lines if line["event"] == "groups.not_shown"}
+    assert all("group.id" in text and "groups.exclude" in text for text in advice.values())
+
+
+def test_names_of_the_config_that_cannot_be_asked_for_hide_no_other(exporter: Exporter) -> None:
+    page = exporter.wait(lambda page: page.lags("named"), "the named group")
+    assert page.lags("named") == {("billing", "orders", 0): 6}
+    assert not_shown(page, "named") == {"empty_id": 1, "unreadable_id": 2}
+
+
+def test_groups_that_are_excluded_are_not_counted(exporter: Exporter) -> None:
+    page = exporter.cycles(4, "without")
+    assert not_shown(page, "without") == {}
+    assert ("ab", "orders", 0) not in page.lags("without")
+
+
+def test_a_member_whose_assignment_cannot_be_parsed_hides_no_other_group(
+    exporter: Exporter,
+) -> None:
+    page = exporter.wait(
+        lambda page: page.value(
+            "mq_collect_failures_total", task="consumers", reason="partial", source="test"
+        ),
+        "the description to fail",
+    )
+    assert page.value("mq_group_members", source="test", group="billing") == 0
+    assert page.value("mq_up", source="test") == 1
+    lines = [json.loads(line) for line in exporter.log().splitlines()]
+    examples = [
+        example
+        for line in lines
+        if (line.get("task"), line.get("source")) == ("consumers", "test")
+        for example in line.get("examples", ())
+    ]
+    assert examples
+    assert all(f"group {UNPARSED}: " in example for example in examples), examples
+
+
+def test_check_names_them_and_does_not_fail(cluster: KafkaCluster, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"sources": [kafka_source(cluster.bootstrap)]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter", "check", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert re.search(r"missing groups with empty id: 2 groups .*groups\.exclude", done.stdout)
+    assert re.search(r"missing groups with unreadable id: listed more than once: 'ab'", done.stdout)
+    assert re.search(rf"missing consumers: 1 of \d+ groups .*group {UNPARSED}: ", done.stdout)
+
+
+def test_check_says_which_named_group_does_not_exist(cluster: KafkaCluster, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    source = kafka_source(cluster.bootstrap, groups={"names": ["biling", "others", "ab"]})
+    config.write_text(json.dumps({"sources": [source]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter", "check", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "no group 'biling' exists now; did you mean 'billing'?" in done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
