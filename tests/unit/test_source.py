@@ -363,6 +363,7 @@ def test_the_series_of_every_task_are_counted(world: World) -> None:
         "mq_up",
         "mq_collect_",
         "mq_collector_",
+        "mq_rows_unreadable_",
         "mq_series",
         "mq_node_up",
         "mq_threshold_probe_",
