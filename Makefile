@@ -2,9 +2,11 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-# What can be set: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test and bench)
+# Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test and bench), WORKERS (for test)
 PYTHON ?=
 ARGS ?=
+# Test files that run at the same time: most tests wait for brokers most of the time.
+WORKERS ?= 3
 
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
@@ -27,7 +29,7 @@ stack: $(DEV) ## Run docker-compose.yml without containers: brokers, workload, e
 
 test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadfile)
 
 lint: $(DEV) ## Check format, style, types, imports, the metrics page and the generated files
 	@scripts/install-test-tools

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 BELOW_EPHEMERAL = range(21_000, 32_000)
 """Above are the ports of clients, which come and go."""
-_candidates = iter(BELOW_EPHEMERAL)
+_candidates = iter(random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)))
+"""In an order of its own, so that two demos at once do not try the same ports."""
 
 
 def find(name: str, *folders: str) -> str | None:
