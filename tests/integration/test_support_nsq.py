@@ -74,7 +74,9 @@ def test_a_consumer_keeps_its_rate_answers_heartbeats_and_gives_back_what_it_hol
     url = nsq.http_url()
     nsq_data.create_channel(url, "orders", "billing")
     nsq_data.publish_all(url, "orders", [b"v"] * 60)
-    with NsqConsumer(nsq.tcp_address(), "orders", "billing", rate=50, max_in_flight=20) as consumer:
+    consumer = NsqConsumer(nsq.tcp_address(), "orders", "billing", rate=50, max_in_flight=20)
+    consumer.heartbeat_ms = 1000
+    with consumer:
         processed = consumer.wait_processed(26)
         consumer.rate = 0
         held = consumer.wait_held(20)

@@ -142,7 +142,8 @@ class NsqConsumer(PacedConsumer[bytes]):
     nsqd sends at most `max_in_flight` messages ahead of those that are finished, without holding
     them back to fill a buffer, and sends one again after `msg_timeout_ms`, by default the longest
     that it allows. A requeued message comes again after `requeue_ms`. With a CA file the connection
-    changes to TLS. What is held when the consumer stops is requeued; of a consumer that is gone
+    changes to TLS. nsqd drops a client that misses two heartbeats, and an ephemeral channel with its
+    last client: on a busy machine a test must not depend on an answer within two seconds. What is held when the consumer stops is requeued; of a consumer that is gone
     without that, nsqd has messages in flight until they time out.
     """
 
@@ -163,6 +164,7 @@ class NsqConsumer(PacedConsumer[bytes]):
         self._address, self._topic, self._channel = address, topic, channel
         self._max_in_flight = max_in_flight
         self._requeue_ms, self._msg_timeout_ms = requeue_ms, msg_timeout_ms
+        self.heartbeat_ms = 20_000
         self._ca_file = ca_file
         self._unread = b""
 
@@ -188,7 +190,7 @@ class NsqConsumer(PacedConsumer[bytes]):
             "feature_negotiation": True,
             "output_buffer_size": -1,
             "output_buffer_timeout": -1,
-            "heartbeat_interval": 1000,
+            "heartbeat_interval": self.heartbeat_ms,
             "msg_timeout": self._msg_timeout_ms,
             "tls_v1": self._ca_file is not None,
         }
