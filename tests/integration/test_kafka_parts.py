@@ -6,15 +6,27 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.groups import describe_groups
+from exporter.collectors.kafka.lookups import Lookup, Lookups
+from exporter.collectors.kafka.offsets import read_commits, read_ends
+from exporter.collectors.kafka.reader import Place, RecordReader
+from exporter.collectors.kafka.record_times import RecordTime, record_time, size
+from exporter.collectors.kafka.topics import TopicFacts, read_topology
+from exporter.model import Problem, Until
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import commit_offsets, create_topic, produce
 from tests.support.kafka_protocol import commit_raw, join_raw
+from tests.support.kafka_raw_headers import produce_with_header
 
 Key = tuple[str, str, int]
 ODD = ['a"b\\c\nd', "ü😀", " ", "..", "a/b", "x" * 20_000]
@@ -171,3 +183,100 @@ def test_check_says_which_named_group_does_not_exist(cluster: KafkaCluster, tmp_
     )
     assert "no group 'biling' exists now; did you mean 'billing'?" in done.stdout
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+# Each call by itself
+
+LONE = "\ud800"
+CUT = "orders\0"
+
+
+def deadline() -> Until:
+    return Until(30)
+
+
+@pytest.fixture(scope="module")
+def client(cluster: KafkaCluster) -> KafkaClient:
+    return KafkaClient("parts", lambda: {"bootstrap.servers": cluster.bootstrap})
+
+
+def subjects(problems: Iterable[Problem]) -> set[str]:
+    return {problem.subject for problem in problems}
+
+
+def test_commits_of_the_others_are_read(client: KafkaClient) -> None:
+    commits = read_commits(client, ["billing", "", "others"], {"orders": True}, deadline())
+    assert {g: p.offsets for g, p in commits.positions.items()} == {
+        "billing": {"orders": {0: 4}},
+        "others": {"orders": {0: 8}},
+    }
+    assert subjects(commits.problems) == {"offsets of group "}
+
+
+def test_the_others_are_described(client: KafkaClient) -> None:
+    look = describe_groups(client, ["billing", "", "others"], lambda _: True, deadline())
+    assert set(look.groups) == {"billing", "others"}
+    assert subjects(look.problems) == {"group "}
+
+
+def test_the_others_topics_ids_and_configurations_are_read(client: KafkaClient) -> None:
+    facts = TopicFacts(client)
+    names = ["orders", "", LONE * 2, "payments"]
+    assert subjects(facts.read_policies(names, 0.0, deadline())) == {
+        "configuration of topic ",
+        f"configuration of topic {LONE * 2}",
+    }
+    assert set(facts.retention()) == {"orders"}
+    assert subjects(facts.read_ids(["orders", ""], deadline())) == {"topic "}
+    assert facts.known("orders")
+
+
+def test_the_others_ends_are_read(client: KafkaClient) -> None:
+    metadata = client.metadata(deadline(), 10)
+    topology = read_topology(metadata, defaultdict(bool, orders=True))
+    odd = replace(topology, leaders={CUT: (0,), LONE: (0,), **topology.leaders})
+    ends = read_ends(client, odd, deadline())
+    assert list(ends.logs["orders"].end) == [10, 0]
+    assert (list(ends.logs[CUT].end), list(ends.logs[LONE].end)) == ([None], [None])
+    assert subjects(ends.problems) == {f"{CUT}/0", f"{LONE}/0"}
+    assert not ends.silent
+
+
+def test_the_other_times_are_looked_up(client: KafkaClient) -> None:
+    lookups = Lookups(client, {"orders": (0, 0), CUT: (0,)})
+    asked = [Lookup("orders", 0, 0), Lookup("orders", 1, 1 << 70), Lookup(CUT, 0, 0)]
+    found = list(lookups.ask(asked, deadline()))
+    assert [(each.lookup.topic, each.offset) for each in found] == [("orders", 0)]
+    assert subjects(lookups.problems) == {"time of orders/1", f"time of {CUT}/0"}
+
+
+def test_the_other_records_are_read(client: KafkaClient) -> None:
+    reader = RecordReader(client.properties, committed_only=False)
+    places = [Place(CUT, 0, 0), Place("orders", 0, 3), Place("orders", 1, 1 << 70)]
+    found = list(reader.read([*places, Place("orders", 0, 5)], time.monotonic() + 30))
+    reader.close()
+    read = {each.place: each.record.offset() for each in found if each.record is not None}
+    assert read == {Place("orders", 0, 3): 3, Place("orders", 0, 5): 5}
+    refused = {each.place for each in found if each.fault is not None}
+    assert refused == {places[0], places[2]}
+
+
+def test_a_header_whose_name_is_no_utf_8_is_one_record_that_cannot_be_read(
+    cluster: KafkaCluster, client: KafkaClient
+) -> None:
+    """Asked for it twice, the library ended the process."""
+    create_topic(cluster.bootstrap, "headers", 1)
+    produce_with_header(cluster.bootstrap, "headers", b"\xff\xfe", b"1700000000")
+    produce(cluster.bootstrap, "headers", 0, 1, headers=[("sent", b"1700000000")])
+    reader = RecordReader(client.properties, committed_only=False)
+    places = [Place("headers", 0, offset) for offset in (0, 1)]
+    records = {
+        each.place.offset: each.record
+        for each in reader.read(places, time.monotonic() + 30)
+        if each.record is not None
+    }
+    reader.close()
+    own = records[0].timestamp()[1] / 1000
+    assert record_time(records[0], "sent") == RecordTime(own, "unreadable")
+    assert record_time(records[1], "sent") == RecordTime(1_700_000_000.0, None)
+    assert (size(records[0]), size(records[1])) == (1, 1 + 4 + 10)

@@ -327,6 +327,10 @@ class KafkaCluster:
         """host:port of one broker."""
         return self._layouts[broker_id].address(listener)
 
+    def any_address(self, broker_id: int, listener: str) -> str:
+        """host:port of one broker, also of the listener `controller`, which is not for clients."""
+        return self._layouts[broker_id].address(listener)
+
     def addresses(self, listener: Listener) -> str:
         """host:port of all brokers, with commas between."""
         return self.addresses_of(self.broker_ids, listener)

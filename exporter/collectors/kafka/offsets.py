@@ -27,19 +27,13 @@ from exporter.collectors.kafka.errors import (
     problem,
     reason_of,
 )
-from exporter.collectors.kafka.topics import NO_LEADER, NO_LISTENER, Topology
+from exporter.collectors.kafka.topics import LEADERLESS, Topology
 from exporter.model import Deadline, Log, Positions, Problem, Reason
 
 WINDOW = 100
 """Groups whose offsets are asked for at once; thousands at once make every one of them time out."""
 UNKNOWN = -1001
 """The offset that librdkafka fills in where no answer came: it calls that a success."""
-LEADERLESS: Mapping[int, str] = {
-    NO_LEADER: "the partition has no leader",
-    NO_LISTENER: "its leader has no listener that matches the one the exporter connects to; "
-    "see listeners and advertised.listeners of the brokers, which must all have the same names",
-}
-"""Why a partition cannot be asked for, by what stands for its leader."""
 
 
 @dataclass(slots=True)

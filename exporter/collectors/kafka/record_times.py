@@ -46,7 +46,10 @@ def record_time(message: Message, header: str | None) -> RecordTime:
     own = _own_time(message)
     if header is None:
         return own
-    value = _header(_headers(message), header)
+    headers = _headers(message)
+    if headers is None:
+        return own._replace(anomaly="unreadable")
+    value = _header(headers, header)
     if value is None:
         return own._replace(anomaly="missing")
     found = parse_time(value)
@@ -87,13 +90,21 @@ def parse_time(value: bytes) -> float | None:
 
 
 def size(message: Message) -> int:
-    """Return the bytes of key, value and headers."""
-    headers = sum(len(name) + len(value or b"") for name, value in _headers(message))
+    """Return the bytes of key, value and headers, as far as these can be read."""
+    headers = sum(len(name) + len(value or b"") for name, value in _headers(message) or ())
     return len(message.key() or b"") + len(message.value() or b"") + headers
 
 
-def _headers(message: Message) -> Iterable[tuple[str, bytes | str | None]]:
-    found = message.headers()
+def _headers(message: Message) -> Iterable[tuple[str, bytes | str | None]] | None:
+    """Return the record's headers; None, once, where the name of one is no UTF-8.
+
+    The library raises then, and hands out a list with holes, which ends the process, when it is asked again.
+    """
+    try:
+        found = message.headers()
+    except (SystemError, UnicodeError):
+        message.set_headers([])
+        return None
     return found.items() if isinstance(found, dict) else found or ()
 
 

@@ -210,8 +210,12 @@ class Times:
             answered = False
             try:
                 for reading in reader.read(sorted(set(places)), until):
-                    self._take(reading, work, committed_only=committed_only)
                     answered = True
+                    try:
+                        self._take(reading, work, committed_only=committed_only)
+                    except Exception as error:  # noqa: BLE001 - whatever a record holds, it is its own failure
+                        subject = f"record of {reading.place.topic}/{reading.place.partition}"
+                        work.problems.append(problem(subject, error))
             except KafkaException as error:
                 work.problems.append(problem("reading of records", error))
             except CollectError as error:

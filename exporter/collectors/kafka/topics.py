@@ -16,6 +16,12 @@ from exporter.model import Deadline, Problem, Retention
 OFFSETS_TOPIC = "__consumer_offsets"
 NO_LEADER, NO_LISTENER = -1, -2
 """What stands for a leader where there is none, and where there is one that clients of this listener cannot know."""
+LEADERLESS: Mapping[int, str] = {
+    NO_LEADER: "the partition has no leader",
+    NO_LISTENER: "the leader has no listener that matches the one the exporter connects to; "
+    "see listeners and advertised.listeners of the brokers, which must all have the same names",
+}
+"""Why a partition cannot be asked for, by what stands for its leader."""
 _LISTENER_NOT_FOUND = 72
 """The protocol's code, for which the library has no name."""
 NO_TOPIC = "no topic can be seen; give the user Describe on the topics"
@@ -79,9 +85,11 @@ def listing_problem(metadata: ClusterMetadata) -> Problem | None:
     asked otherwise (`sees_offsets_topic`).
     """
     offsets = metadata.topics.get(OFFSETS_TOPIC)
-    if offsets is None or all(each.leader >= 0 for each in offsets.partitions.values()):
+    missing = {_leader(each) for each in offsets.partitions.values()} if offsets else set()
+    why = LEADERLESS.get(min(missing, default=0))
+    if why is None:
         return None
-    message = f"partitions of {OFFSETS_TOPIC} have no leader, so some groups are not listed"
+    message = f"some groups are not listed; of partitions of {OFFSETS_TOPIC}: {why}"
     return Problem("unreachable", "list of groups", message)
 
 

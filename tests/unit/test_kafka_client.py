@@ -1,0 +1,229 @@
+"""What the client library refuses is one part's failure, and what it complains of is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from exporter.collectors.kafka.client import SHORTEST, KafkaClient
+from exporter.collectors.kafka.complaints import (
+    VALID,
+    Unreached,
+    bootstrap_addresses,
+    parse_complaint,
+)
+from exporter.collectors.kafka.errors import RefusedError, describe, describe_right, problem
+from exporter.collectors.kafka.names import SURE_AFTER, NotShown, hidden_kind
+from exporter.model import Until
+
+
+def client() -> KafkaClient:
+    return KafkaClient("s", dict)
+
+
+def refusing(calls: list[list[str]], *bad: str, error: Exception | None = None) -> Any:
+    """A call that the library refuses where one of these parts is in it."""
+
+    def call(parts: list[str]) -> Mapping[str, Future[str]]:
+        calls.append(parts)
+        if set(bad) & set(parts):
+            raise error or ValueError("embedded null character")
+        done: dict[str, Future[str]] = {}
+        for part in parts:
+            done[part] = Future()
+            done[part].set_result(part.upper())
+        return done
+
+    return call
+
+
+def outcomes(found: list[tuple[str, Future[str]]]) -> dict[str, str]:
+    told = {}
+    for part, future in found:
+        try:
+            told[part] = client().wait(future, 0.0)
+        except KafkaException as error:
+            told[part] = str(problem(part, error).reason)
+    return told
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 500])
+def test_a_part_that_is_refused_is_found_and_the_others_are_asked_for(size: int) -> None:
+    parts = [f"p{number}" for number in range(size)]
+    calls: list[list[str]] = []
+    found = client().ask(parts, refusing(calls, "p0"))
+    assert [part for part, _ in found] == parts, "in their order"
+    told = outcomes(found)
+    assert told.pop("p0") == "invalid"
+    assert told == {part: part.upper() for part in parts[1:]}
+    assert len(calls) <= 2 * size.bit_length() + 1, "by halves, not one by one"
+
+
+def test_a_library_that_refuses_to_be_asked_at_all_is_not_asked_again_and_again() -> None:
+    calls: list[list[str]] = []
+    fault = KafkaException(KafkaError(KafkaError._QUEUE_FULL))
+    found = client().ask(["a", "b", "c"], refusing(calls, "a", error=fault))
+    assert len(calls) == 1
+    assert [part for part, _ in found] == ["a", "b", "c"]
+    assert set(outcomes(found)) == {"a", "b", "c"}
+
+
+def test_nothing_is_asked_for_nothing() -> None:
+    assert client().ask([], refusing([])) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x"), UnicodeError("x")])
+def test_whatever_an_answer_raises_is_one_kind_of_error(error: Exception) -> None:
+    future: Future[str] = Future()
+    future.set_exception(error)
+    with pytest.raises(RefusedError, match=type(error).__name__):
+        client().wait(future, 0.0)
+    found = problem("group g", RefusedError(error))
+    assert (found.reason, found.subject) == ("invalid", "group g")
+
+
+def test_an_answer_that_cannot_be_taken_is_the_parts_own_failure() -> None:
+    future: Future[Any] = Future()
+    future.set_result(None)
+    with pytest.raises(RefusedError):
+        client().read(future, 0.0, lambda result: result.members)
+
+
+def test_a_request_never_has_less_time_than_the_library_can_bear() -> None:
+    assert client().seconds(Until(-5)) == SHORTEST
+    assert 59 < client().seconds(Until(60)) <= 60
+
+
+RESOLVE = (
+    "sasl_ssl://kafka-3.invalid:9092/2: Failed to resolve 'kafka-3.invalid:9092': "
+    "Name or service not known (after 1ms in state CONNECT)"
+)
+REFUSED = "127.0.0.1:54297/1: Connect to ipv4#127.0.0.1:54297 failed: Connection refused (after 0ms in state CONNECT)"
+SILENT = (
+    "[thrd:ssl://10.0.0.1:9092/7]: ssl://10.0.0.1:9092/7: Connection setup timed out in state CONNECT "
+    "(after 5021ms in state CONNECT)"
+)
+UP = "kafka-1:9092/0: Disconnected: connection closed by peer: receive 0 after POLLIN (after 3ms in state UP)"
+
+
+class Clock:
+    """A clock that stands still."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def unreached(*lines: str) -> tuple[Unreached, Clock]:
+    clock = Clock()
+    found = Unreached(clock)
+    for line in lines:
+        complaint = parse_complaint(line)
+        assert complaint is not None
+        found.hear(complaint)
+    return found, clock
+
+
+def test_why_a_broker_cannot_be_connected_to() -> None:
+    found, _ = unreached(RESOLVE, REFUSED, SILENT, UP)
+    assert found.nodes() == {
+        1: "127.0.0.1:54297 (connection refused)",
+        2: "kafka-3.invalid:9092 (the name does not resolve)",
+        7: "10.0.0.1:9092 (no connection in time)",
+    }
+    message = found.message(())
+    assert message is not None
+    assert "kafka-3.invalid:9092 (the name does not resolve)" in message
+    assert "advertised.listeners" in message
+
+
+def test_a_configured_address_that_is_down_is_no_wrong_advertisement() -> None:
+    found, _ = unreached(REFUSED)
+    configured = bootstrap_addresses("PLAINTEXT://127.0.0.1:54297, kafka-1")
+    assert configured == {"127.0.0.1:54297", "kafka-1:9092"}
+    assert found.message(configured) is None
+
+
+def test_a_broker_that_answers_is_complained_of_no_more() -> None:
+    found, clock = unreached(RESOLVE, REFUSED)
+    found.answered([1])
+    assert list(found.nodes()) == [2]
+    clock.now += VALID + 1
+    assert found.nodes() == {}
+    assert found.message(()) is None
+
+
+def test_lines_that_are_of_no_broker() -> None:
+    assert parse_complaint("3/3 brokers are down") is None
+    assert parse_complaint("[thrd:main]: Topic orders [2]: leader is down") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "closes"),
+    [
+        (
+            "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 5ms in state APIVERSION_QUERY)",
+            True,
+        ),
+        (
+            "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 0ms in state UP)",
+            True,
+        ),
+        (
+            "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 5310ms in state UP)",
+            False,
+        ),
+        (
+            "h:1/3: Disconnected: connection closed by peer: receive 0 (after 0ms in state UP)",
+            False,
+        ),
+        ("h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused", False),
+    ],
+)
+def test_a_listener_that_closes_at_once_is_told_from_a_broker_that_ends(
+    text: str, closes: bool
+) -> None:
+    complaint = parse_complaint(text)
+    assert complaint is not None
+    assert complaint.closed_early() is closes
+
+
+def test_rights_are_advised_where_rights_are_missing_and_nowhere_else() -> None:
+    denied = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+    late = KafkaError(KafkaError._TIMED_OUT)
+    right = "give the user Describe on the groups"
+    assert describe_right(denied, right).endswith(right)
+    assert "give the user" not in describe_right(late, right)
+    assert "give the user" not in describe(late)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("billing", None),
+        ("\ufffd", None),
+        ("x" * 32_767, None),
+        ("", "empty_id"),
+        ("\0abc", "empty_id"),
+        ("ab\0cd", "unreadable_id"),
+        ("\ud800", "unreadable_id"),
+        ("x" * 32_768, "unreadable_id"),
+        ("ü" * 16_384, "unreadable_id"),
+    ],
+)
+def test_names_that_the_library_cannot_be_asked_about(name: str, kind: str | None) -> None:
+    assert hidden_kind(name) == kind
+
+
+def test_a_name_that_stays_listed_twice_is_two_groups() -> None:
+    shown = NotShown("s")
+    for _ in range(SURE_AFTER - 1):
+        assert shown.count({}, ["ab"]) == {}
+    assert shown.count({"empty_id": 2}, ["ab"]) == {"empty_id": 2, "unreadable_id": 1}
+    assert shown.count({}, []) == {}, "a coordinator had moved"
+    assert shown.count({}, ["ab"]) == {}
