@@ -123,7 +123,7 @@ def _log_sight(
             (f"partition {partition}", lag or 0)
             for partition, lag in zip(sub.partitions, sub.lag, strict=True)
         ],
-        places=sub.topic.partitions,
+        places=None if group is not None and group.shared else sub.topic.partitions,
         withheld=lambda: _withheld(sub),
     )
 

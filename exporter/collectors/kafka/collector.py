@@ -18,6 +18,11 @@ from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import Listing, describe_groups, read_listing
 from exporter.collectors.kafka.heads import Positions as SeenPositions
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
+from exporter.collectors.kafka.other_groups import (
+    OtherGroups,
+    at_oldest_records,
+    without_strangers,
+)
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import FOLLOWS, KafkaSettings
@@ -110,6 +115,7 @@ class KafkaCollector:
         self._absent: frozenset[str] = frozenset()
         self._unlisted: Problem | None = None
         """Why the groups' listing before could not be whole: the listing is asked for before the metadata."""
+        self._others = OtherGroups(settings, self._client, self._selection.group)
         self._topology: Topology | None = None
         self._states: Mapping[str, GroupState] = {}
         self._described: Mapping[str, GroupState] = {}
@@ -168,7 +174,13 @@ class KafkaCollector:
         unlisted = None if self._name_partitions else listing_problem(metadata)
         groups = self._end_listing(self._client, listing, deadline, unlisted or self._unlisted)
         self._unlisted = unlisted
-        commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
+        unlisted_others: Sequence[Problem] = ()
+        if not self._name_partitions:
+            nodes = topology.nodes.values()
+            unlisted_others = self._others.find(nodes, deadline, whole=groups.complete)
+        names = {**groups.states, **self._others.committing()}
+        commits = self._read_commits(names, topology, Share(deadline, COMMITS_SHARE))
+        shares = self._others.ask(deadline)
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
         self._reread_overtaken(commits, ends, topology, deadline)
@@ -176,9 +188,13 @@ class KafkaCollector:
             *unseen,
             *topology.problems,
             *groups.problems,
+            *unlisted_others,
             *commits.problems,
+            *shares.offsets.problems,
             *ends.problems,
         ]
+        not_shown = self._others.hide(commits, shares)
+        settled = self._others.settle(shares, ends.logs)
         self._suspect(topology, ends, deadline, problems)
         complete = topology.complete and not unseen
         newly_absent = self._note_absent(ends.logs, complete=complete)
@@ -188,23 +204,31 @@ class KafkaCollector:
         self._tails.explore(
             ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
         )
-        self._note_changes(groups.states, topology)
+        states = {**groups.states, **self._others.states()}
+        self._note_changes(states, topology)
         self._client.drop_after([*groups.problems, *commits.problems])
         look = LogBacklog(
             logs=ends.logs,
-            positions=commits.positions,
-            states=groups.states if self._settings.group_names is None else {},
+            positions={**commits.positions, **settled.done},
+            states=states if self._settings.group_names is None else {},
             logs_complete=complete,
             groups_complete=groups.complete and self._settings.group_names is None,
             read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
             drained=self._tails.drained(),
             gaps=self._facts.compacted() | self._tails.gaps | _open(ends.logs),
             recreated=recreated,
+            shared=frozenset(settled.done),
+            vague=settled.vague,
+            groups_not_shown=not_shown,
             nodes={name: broker not in ends.silent for broker, name in topology.nodes.items()},
             problems=problems,
         )
         self._seen = SeenPositions(
-            look, topology.leaders, at, self._facts.append_time(), self._facts.compacted()
+            at_oldest_records(look, settled),
+            topology.leaders,
+            at,
+            self._facts.append_time(),
+            self._facts.compacted(),
         )
         self._recreated.add([*recreated, *newly_absent])
         return look
@@ -233,7 +257,12 @@ class KafkaCollector:
             for name, state in states.items()
             if state not in NOBODY and (not only or name in only)
         ]
-        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        look = self._others.describe(
+            names,
+            lambda usual: self._describe_usual(usual, deadline),
+            self._selection.topic,
+            deadline,
+        )
         self._members_client.drop_after(look.problems)
         tried = {name: states[name] for name in names}
         found = {name: group.state for name, group in look.groups.items()}
@@ -249,8 +278,9 @@ class KafkaCollector:
             topology = read_topology(metadata, self._selection.topics)
         if self._name_partitions:
             return Discovery()
+        problems = self._others.suspect(self._facts_client, deadline)
         names = list(topology.leaders)
-        problems = self._facts.read_ids(names, deadline)
+        problems += self._facts.read_ids(names, deadline)
         problems += self._facts.read_policies(names, time.monotonic(), deadline)
         if topology.complete:
             self._facts.forget_all_but(topology.leaders)
@@ -282,8 +312,18 @@ class KafkaCollector:
         They end when no task uses them any more.
         """
         self._prober.close()
+        self._others.close()
         for client in (self._client, self._members_client, self._facts_client, self._times_client):
             client.drop()
+
+    def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
+        """Describe groups that are neither streams nor share groups, as far as that is known."""
+        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        if self._settings.group_names is None:
+            return look
+        seen = self._seen
+        known = {} if isinstance(seen, CollectError) else seen.backlog.positions
+        return replace(look, groups=without_strangers(look.groups, known))
 
     # Steps of the backlog
 
