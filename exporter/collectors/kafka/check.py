@@ -20,6 +20,7 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, kafka_error
 from exporter.collectors.kafka.groups import read_listing
+from exporter.collectors.kafka.other_findings import other_findings
 from exporter.collectors.kafka.probe.layout import read_layout
 from exporter.collectors.kafka.probe.topic import probe_findings
 from exporter.collectors.kafka.reader import READER
@@ -69,6 +70,7 @@ def check_source(
             probe.read,
             "give the user Read on the topics; without it, ages come from lookups by timestamp only",
         ),
+        *other_findings(client, settings, selection.group, list(topology.nodes.values()), deadline),
         *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
     return findings
