@@ -29,7 +29,7 @@ COMMIT_VERSION = 9
 NULL = b"\0"
 ABSENT = b"\xff"
 LEAVES = -1
-NOT_COORDINATOR = 16
+NOT_COORDINATOR, UNKNOWN_MEMBER_ID = 16, 25
 PASSING = (14, 15)
 """Codes of a coordinator that is loading, or not there yet."""
 SUBTOPOLOGY = "0"
@@ -170,6 +170,10 @@ class StreamsMember:
         if error == NOT_COORDINATOR:
             self._connection.close()
             self._connection = self._find_coordinator()
+            return
+        if error == UNKNOWN_MEMBER_ID:
+            # Heartbeats came too late on a busy machine.
+            self._epoch, self._tasks = 0, []
             return
         if error in PASSING:
             return

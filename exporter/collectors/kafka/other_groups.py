@@ -27,6 +27,8 @@ from exporter.model import (
     Problem,
 )
 
+COMMITS_OF = "offsets of group "
+"""How the subject of a problem with a group's commits begins."""
 PART = 0.15
 """Part of the time that is left for each of the requests: they have connections of their own, which may hang."""
 
@@ -93,15 +95,16 @@ class OtherGroups:
                 hidden["other"][name] = self._asker.obstacle or ""
         for name in self._asker.of_kind("share"):
             commits.positions.pop(name, None)
-        why = _reasons([*commits.problems, *asked.offsets.problems])
+        why = _refusals(commits.problems)
         known = self._asker.known
         self._read.intersection_update(known)
         self._read.update(name for name in known if name in commits.positions)
         self._read.update(asked.offsets.rows)
         for name, group in known.items():
             if name not in self._read:
-                refused = asked.offsets.refused.get(name)
-                hidden[group.kind][name] = refused or why.get(name, "no answer yet")
+                refused = asked.offsets.refused.get(name) or why.get(name)
+                if refused is not None:
+                    hidden[group.kind][name] = refused
         return self._hidden.count(hidden)
 
     # Other tasks
@@ -156,10 +159,10 @@ def without_strangers(
     }
 
 
-def _reasons(problems: Iterable[Problem]) -> dict[str, str]:
-    """Return what is wrong with groups, by the name in which a problem's subject ends."""
+def _refusals(problems: Iterable[Problem]) -> dict[str, str]:
+    """Return why commits of groups may not be read, by the name in which a problem's subject ends."""
     return {
-        problem.subject.rpartition("group ")[2]: problem.message
+        problem.subject.removeprefix(COMMITS_OF): problem.message
         for problem in problems
-        if "group " in problem.subject
+        if problem.reason == "unauthorized" and problem.subject.startswith(COMMITS_OF)
     }

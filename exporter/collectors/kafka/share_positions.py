@@ -44,8 +44,10 @@ class _Place(NamedTuple):
 
     start: int
     position: int
+    highest: int
+    """Which the position may be, as far as is known."""
     moved: int
-    """Looks since the start last moved in which the position did."""
+    """Looks since the start last moved in which the position did for certain."""
 
 
 class SharePositions:
@@ -127,11 +129,12 @@ class SharePositions:
             return None
         lowest, highest = max(earlier - row.lag, row.start), max(end - row.lag, row.start)
         known = self._places.get((group, row.topic, row.partition))
-        if known is None or known.start != row.start:
-            position = lowest if known is None else min(max(lowest, known.position), highest)
-            return _Place(row.start, position, 0)
+        if known is None:
+            return _Place(row.start, lowest, highest, 0)
         position = min(max(lowest, known.position), highest)
-        return _Place(row.start, position, known.moved + (position != known.position))
+        if known.start != row.start:
+            return _Place(row.start, position, highest, 0)
+        return _Place(row.start, position, highest, known.moved + (lowest > known.highest))
 
 
 def _kept(
