@@ -21,6 +21,7 @@ from exporter.collectors.kafka.raw.group_requests import (
     GROUP_ID_NOT_FOUND,
     KINDS,
     REFUSED,
+    TOPIC_REFUSED,
     Described,
     Kind,
     Listed,
@@ -42,6 +43,9 @@ STATES: Mapping[str, GroupState] = {"stable": "stable", "empty": "empty", "dead"
 """Other states (assigning, reconciling, not ready) are `unknown`, as they are for groups of the consumer protocol."""
 CAN_NOT_FOR = 600.0
 """Seconds for which a broker that cannot have such groups is not asked again; it may be upgraded."""
+NOT_THERE = frozenset({GROUP_ID_NOT_FOUND, TOPIC_REFUSED})
+"""Descriptions that can't be had, and that is no failure: the group is of another kind, or reads a topic that may not be
+seen, which is a right not given."""
 ADVICE = "give the user Describe on the group and on its topics"
 
 
@@ -95,7 +99,9 @@ class GroupAsker:
     @property
     def suspects(self) -> Sequence[str]:
         """Groups of which only the names are known, where the brokers can't be asked."""
-        return self._suspects if self.obstacle is not None else ()
+        if self.obstacle is None:
+            return ()
+        return [name for name in self._suspects if name not in self._known]
 
     @property
     def known(self) -> Mapping[str, OtherGroup]:
@@ -228,7 +234,7 @@ class GroupAsker:
             for name, answer in _merged(answers).items():
                 if isinstance(answer, Described):
                     found[name] = (kind, answer)
-                elif answer.error != GROUP_ID_NOT_FOUND:
+                elif answer.error not in NOT_THERE:
                     problems.append(_refusal(name, answer))
         return found, problems
 
