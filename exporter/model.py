@@ -82,9 +82,9 @@ CauseName = Literal[
     "slow_consumers",
 ]
 """Why there is a backlog."""
-HiddenKind = Literal["share", "streams", "empty_id", "unreadable_id"]
-HIDDEN_KINDS: tuple[HiddenKind, ...] = ("share", "streams", "empty_id", "unreadable_id")
-"""Kinds of groups that may exist without a way to read them."""
+HiddenKind = Literal["share", "streams", "other", "empty_id", "unreadable_id"]
+HIDDEN_KINDS: tuple[HiddenKind, ...] = ("share", "streams", "other", "empty_id", "unreadable_id")
+"""Kinds of groups that may exist without a way to read them; `other` is share or streams, and which is not known."""
 NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
 
@@ -175,6 +175,10 @@ class LogBacklog:
     """Brokers, by name, to whether they answered."""
     roster: Roster | None = None
     """Which brokers belong to the cluster."""
+    shared: frozenset[str] = frozenset()
+    """Groups of which any number of members read the same partition."""
+    vague: frozenset[tuple[str, str]] = frozenset()
+    """(group, destination) whose oldest message may be older than the one that the age goes by."""
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
     """Kind (one of `HIDDEN_KINDS`) to how many groups of it exist and cannot be read."""
     problems: Sequence[Problem] = ()

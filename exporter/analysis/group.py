@@ -34,6 +34,7 @@ class Group:
         "rebalancing_since",
         "recent",
         "rejoining",
+        "shared",
         "state",
         "state_labels",
     )
@@ -57,6 +58,8 @@ class Group:
         """First look to be judged at which the rebalance now under way was seen."""
         self.rejoining: int | None = None
         """How many members at most this rebalance waits for; None is unknown."""
+        self.shared = False
+        """Whether any number of members may read the same partition."""
         self._settled: frozenset[str] = frozenset()
         self._rebalancing = False
         self._counted = False

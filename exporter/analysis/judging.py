@@ -135,7 +135,7 @@ def _log_sight(
             Part(f"partition {partition}", lag or 0, now - moved_at)
             for partition, lag, moved_at in zip(sub.partitions, sub.lag, sub.moved_at, strict=True)
         ],
-        places=sub.topic.partitions,
+        places=None if group is not None and group.shared else sub.topic.partitions,
         withheld=lambda: _withheld(sub),
     )
 

@@ -25,6 +25,7 @@ from exporter.model import (
     Memberships,
     Positions,
     Retention,
+    Stamps,
 )
 
 GONE_AFTER = 2
@@ -58,6 +59,7 @@ class LogState:
         self.topic_produced = CounterTable(self.rate_window)
         self.produced = CounterTable(self.rate_window)
         self.consumed = CounterTable(self.rate_window)
+        self._vague: frozenset[tuple[str, str]] = frozenset()
 
     def set_rate_window(self, window: float) -> None:
         """Use another rate window from now on."""
@@ -69,6 +71,7 @@ class LogState:
         """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
         follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
         self.groups_not_shown = look.groups_not_shown
+        self._vague = look.vague
         self._topics(look, now)
         known = list(self.subscriptions.values())
         for subscription in known:
@@ -105,7 +108,7 @@ class LogState:
                 subscription.partitions,
                 subscription.labels,
                 lags,
-                look.stamps.get(key),
+                self._stamps(key, look),
                 at=look.at,
                 now=now,
                 hold=hold,
@@ -121,6 +124,13 @@ class LogState:
                 topic.size.add(count, total)
         for kind, count in look.anomalies.items():
             self.timestamp_anomalies[kind] += count
+
+    def _stamps(self, key: tuple[str, str], look: LogTimes) -> Stamps | None:
+        """Return a subscription's times, without bounds where there may be an older message."""
+        found = look.stamps.get(key)
+        if found is None or key not in self._vague:
+            return found
+        return found._replace(errors=[-1.0] * len(found.errors))
 
     def _latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
         if subscription.latency is None:
@@ -182,6 +192,8 @@ class LogState:
             self._group(name).listed(state, now)
         for name in look.positions:
             self._group(name).read_at = now
+        for name in look.shared:
+            self._group(name).shared = True
         if not look.groups_complete:
             return
         for name in list(self.groups):
@@ -208,6 +220,8 @@ class LogState:
 
     def _positions(self, group: str, positions: Positions, look: LogBacklog, now: float) -> None:
         read_committed = group in look.read_committed
+        # A share group may not be done with records before its position.
+        drained = {} if group in look.shared else look.drained
         for destination, offsets in positions.offsets.items():
             topic = self.topics.get(destination)
             if topic is None:
@@ -217,9 +231,7 @@ class LogState:
                 subscription = self._new_subscription(group, topic, now)
             subscription.missing = 0
             subscription.orphan(orphaned=topic.missing > 0)
-            subscription.advance(
-                offsets, read_committed=read_committed, drained=look.drained, now=now
-            )
+            subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
 
     def _unread(self, look: LogBacklog, now: float) -> None:
         """Hold the subscriptions that this look could not read; drop those that are no more."""

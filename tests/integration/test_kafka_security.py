@@ -635,6 +635,7 @@ FEATURES = (
     "compacted topics",
     "ages",
     READING,
+    "streams and share groups",
     "probe",
 )
 COMMITS = ("probe's stage ack", "probe's clean-up")

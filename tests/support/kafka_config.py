@@ -128,7 +128,7 @@ def _replication(brokers: int) -> dict[str, str]:
 
 _QUICK = {
     # Groups
-    "group.coordinator.rebalance.protocols": "classic,consumer,share",
+    "group.coordinator.rebalance.protocols": "classic,consumer,share,streams",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "500",
     "group.consumer.min.session.timeout.ms": "1000",
@@ -139,6 +139,11 @@ _QUICK = {
     "group.share.session.timeout.ms": "6000",
     "group.share.min.heartbeat.interval.ms": "100",
     "group.share.heartbeat.interval.ms": "500",
+    "group.streams.min.session.timeout.ms": "1000",
+    "group.streams.session.timeout.ms": "6000",
+    "group.streams.min.heartbeat.interval.ms": "100",
+    "group.streams.heartbeat.interval.ms": "500",
+    "group.streams.initial.rebalance.delay.ms": "0",
     "offsets.retention.check.interval.ms": "1000",
     # A dead or silent broker is noticed, and its partitions are led by others, within seconds
     "broker.session.timeout.ms": "3000",

@@ -17,7 +17,7 @@ from tests.support.tools import ROOT, cached_folder, find_tool
 
 CLUSTER_ID = "bXEtbGFnLWV4cG9ydGVyLQ"
 
-_FEATURES = ("share.version=1",)
+_FEATURES = ("share.version=1", "streams.version=1")
 _LOGGING = {
     "defaultLogLevel": "warn",
     "log.org.apache.kafka": "info",

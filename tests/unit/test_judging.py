@@ -92,3 +92,17 @@ def test_a_rebalance_has_lasted_since_the_first_look_at_it() -> None:
     assert causes[0] != "rebalancing"
     assert cause(160, "stable", 95) != "rebalancing"
     assert cause(170, "preparing_rebalance", 95) != "rebalancing", "another one, seen just now"
+
+
+def test_more_members_can_help_a_share_group_than_there_are_partitions() -> None:
+    s, judging = state(), Judging("kafka", "s", ThresholdTable())
+    s.members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
+    for at in range(0, 600, 10):
+        commits = {"g": {"t": {0: at * 5}}}
+        shared = frozenset({"g"})
+        s.observe(look({"t": log((0, 2_000 + at * 10))}, commits, shared=shared), float(at))
+        judging.judge(s, float(at), float(at))
+    (subscription,) = s.subscriptions.values()
+    (cause,) = subscription.judge.causes
+    assert cause.name == "too_few_consumers"
+    assert cause.evidence.startswith("3 consumers: ")

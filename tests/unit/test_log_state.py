@@ -10,7 +10,7 @@ from exporter.analysis.log_families import show
 from exporter.analysis.log_state import LogState
 from exporter.analysis.rows import rows
 from exporter.analysis.shown import View
-from exporter.model import TIMESTAMP_ANOMALIES, Memberships
+from exporter.model import TIMESTAMP_ANOMALIES, LogTimes, Memberships, Stamps
 from tests.unit.looks import log, look, members, seen, state
 
 SUB = {"destination": "t", "group": "g"}
@@ -639,3 +639,25 @@ def test_state_of_what_is_gone_is_dropped() -> None:
     assert len(s.groups) <= 2
     assert len(s.subscriptions) <= 2
     assert len(s.consumed.values) <= 3
+
+
+def test_a_share_group_is_not_drained_by_what_can_not_be_read_after_its_position() -> None:
+    """It is done with nine of ten records and stands at the tenth offset; the first record may be left."""
+    s = state()
+    drained = {("t", 0, False): (9, 10)}
+    commits = {"g": {"t": {0: 9}}, "h": {"t": {0: 9}}}
+    s.observe(look({"t": log((0, 10))}, commits, drained=drained, shared=frozenset({"g"})), 0.0)
+    shown = seen(s, 0.0)
+    assert shown("mq_lag_messages", **POSITION) == 1
+    assert shown("mq_lag_messages", destination="t", group="h", partition="0") == 0
+
+
+def test_an_age_has_no_bound_where_there_may_be_an_older_message() -> None:
+    s = state()
+    commits = {"g": {"t": {0: 5}}, "h": {"t": {0: 5}}}
+    s.observe(look({"t": log((0, 10))}, commits, vague=frozenset({("g", "t")})), 0.0)
+    stamps = Stamps([0], [90.0], [0.5], "record")
+    s.times(LogTimes(100.0, {("g", "t"): stamps, ("h", "t"): stamps}, {}), 0.0, 120.0)
+    vague, certain = (s.subscriptions[group, "t"].ages for group in ("g", "h"))
+    assert (vague.largest(), vague.uncertainty) == (10.0, None)
+    assert (certain.largest(), certain.uncertainty) == (10.0, 0.5)

@@ -23,6 +23,7 @@ from exporter.collectors.kafka.errors import describe_right, kafka_error
 from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
 from exporter.collectors.kafka.names import ADVICE
 from exporter.collectors.kafka.offsets import Ends, listed_offset, read_commits, read_ends
+from exporter.collectors.kafka.other_findings import other_findings
 from exporter.collectors.kafka.probe.layout import read_layout
 from exporter.collectors.kafka.probe.topic import probe_findings
 from exporter.collectors.kafka.reader import READER
@@ -87,6 +88,7 @@ def check_source(
             once.read,
             "give the user Read on the topics; without it, ages come from lookups by timestamp only",
         ),
+        *other_findings(client, settings, selection.group, list(topology.nodes.values()), deadline),
         *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.check import check_source
@@ -19,6 +20,11 @@ from exporter.collectors.kafka.groups import Listing, describe_groups, named_lis
 from exporter.collectors.kafka.heads import Positions as SeenPositions
 from exporter.collectors.kafka.names import NotShown
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
+from exporter.collectors.kafka.other_groups import (
+    OtherGroups,
+    at_oldest_records,
+    without_strangers,
+)
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.roster import read_roster
 from exporter.collectors.kafka.selection import Selection
@@ -122,6 +128,7 @@ class KafkaCollector:
         self._born = time.monotonic()
         self._unlisted: Problem | None = None
         """Why the groups' listing before could not be whole: the listing is asked for before the metadata."""
+        self._others = OtherGroups(settings, self._client, self._selection.group)
         self._topology: Topology | None = None
         self._states: Mapping[str, GroupState] = {}
         self._described: Mapping[str, GroupState] = {}
@@ -177,16 +184,14 @@ class KafkaCollector:
         unseen: tuple[Problem, ...] = ()
         if not self._name_partitions:
             unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
-        unlisted = None if self._name_partitions else listing_problem(metadata)
-        groups = self._end_listing(self._client, listing, deadline, unlisted or self._unlisted)
-        self._unlisted = unlisted
-        if not self._name_partitions and not sees_offsets_topic(metadata):
-            groups = self._ask_for_missing(groups, Share(deadline, CONFIRM_SHARE))
-        if not groups.problems:
-            # Each broker has answered, whatever it leads.
-            self._client.answered(topology.nodes)
-            self._hidden = self._not_shown.count(groups.hidden, groups.twice)
-        commits = self._read_commits(groups.states, topology, Share(deadline, COMMITS_SHARE))
+        groups = self._groups(metadata, topology, listing, deadline)
+        unlisted_others: Sequence[Problem] = ()
+        if not self._name_partitions:
+            nodes = topology.nodes.values()
+            unlisted_others = self._others.find(nodes, deadline, whole=groups.complete)
+        names = {**groups.states, **self._others.committing()}
+        commits = self._read_commits(names, topology, Share(deadline, COMMITS_SHARE))
+        shares = self._others.ask(deadline)
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
         if ends.nobody_answered:
@@ -196,9 +201,13 @@ class KafkaCollector:
             *unseen,
             *topology.problems,
             *groups.problems,
+            *unlisted_others,
             *commits.problems,
+            *shares.offsets.problems,
             *ends.problems,
         ]
+        not_shown = self._others.hide(commits, shares)
+        settled = self._others.settle(shares, ends.logs)
         self._suspect(topology, ends, deadline, problems)
         if problems:
             problems[:0] = self._client.unreached_problem()
@@ -210,13 +219,14 @@ class KafkaCollector:
         self._tails.explore(
             ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
         )
-        self._note_changes(groups.states, topology)
+        states = {**groups.states, **self._others.states()}
+        self._note_changes(states, topology)
         unreached = self._client.unreached_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
         look = LogBacklog(
             logs=ends.logs,
-            positions=commits.positions,
-            states=groups.states if self._settings.group_names is None else {},
+            positions={**commits.positions, **settled.done},
+            states=states if self._settings.group_names is None else {},
             logs_complete=complete,
             groups_complete=groups.complete and self._settings.group_names is None,
             read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
@@ -228,10 +238,14 @@ class KafkaCollector:
                 name: broker not in ends.silent and broker not in unreached
                 for broker, name in topology.nodes.items()
             },
-            groups_not_shown=self._hidden,
+            shared=frozenset(settled.done),
+            vague=settled.vague,
+            groups_not_shown={**self._hidden, **not_shown},
             problems=problems,
         )
-        self._seen = SeenPositions(look, topology.leaders, at, self._facts.compacted())
+        self._seen = SeenPositions(
+            at_oldest_records(look, settled), topology.leaders, at, self._facts.compacted()
+        )
         self._recreated.add([*recreated, *newly_absent])
         return look
 
@@ -259,7 +273,12 @@ class KafkaCollector:
             for name, state in states.items()
             if state not in NOBODY and (not only or name in only)
         ]
-        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        look = self._others.describe(
+            names,
+            lambda usual: self._describe_usual(usual, deadline),
+            self._selection.topic,
+            deadline,
+        )
         self._members_client.drop_after(look.problems)
         tried = {name: states[name] for name in names}
         found = {name: group.state for name, group in look.groups.items()}
@@ -275,8 +294,9 @@ class KafkaCollector:
             topology = read_topology(metadata, self._selection.topics)
         if self._name_partitions:
             return Discovery()
+        problems = self._others.suspect(self._facts_client, deadline)
         names = list(topology.leaders)
-        problems = self._facts.read_ids(names, deadline)
+        problems += self._facts.read_ids(names, deadline)
         problems += self._facts.read_policies(names, time.monotonic(), deadline)
         if topology.complete:
             self._facts.forget_all_but(topology.leaders)
@@ -310,10 +330,39 @@ class KafkaCollector:
         self._prober.close()
         self._times.close()
         self._tails.close()
+        self._others.close()
         for client in (self._client, self._members_client, self._facts_client, self._times_client):
             client.drop()
 
+    def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
+        """Describe groups that are neither streams nor share groups, as far as that is known."""
+        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        if self._settings.group_names is None:
+            return look
+        seen = self._seen
+        known = {} if isinstance(seen, CollectError) else seen.backlog.positions
+        return replace(look, groups=without_strangers(look.groups, known))
+
     # Steps of the backlog
+
+    def _groups(
+        self,
+        metadata: ClusterMetadata,
+        topology: Topology,
+        listing: Future[Any] | None,
+        deadline: Deadline,
+    ) -> Listing:
+        """Return the groups that there are, by the listing and what else tells."""
+        unlisted = None if self._name_partitions else listing_problem(metadata)
+        groups = self._end_listing(self._client, listing, deadline, unlisted or self._unlisted)
+        self._unlisted = unlisted
+        if not self._name_partitions and not sees_offsets_topic(metadata):
+            groups = self._ask_for_missing(groups, Share(deadline, CONFIRM_SHARE))
+        if not groups.problems:
+            # Each broker has answered, whatever it leads.
+            self._client.answered(topology.nodes)
+            self._hidden = self._not_shown.count(groups.hidden, groups.twice)
+        return groups
 
     def _renew(self) -> None:
         topology = self._topology
@@ -355,7 +404,12 @@ class KafkaCollector:
 
     def _missing(self, groups: Listing) -> dict[str, GroupState]:
         """Return the groups of the look before that are not listed now."""
-        return {name: state for name, state in self._states.items() if name not in groups.states}
+        others = self._others.states()
+        return {
+            name: state
+            for name, state in self._states.items()
+            if name not in groups.states and name not in others
+        }
 
     def _ask_for_missing(self, groups: Listing, deadline: Deadline) -> Listing:
         """Ask by name for groups that are not listed any more, where nothing else tells whether all are listed.

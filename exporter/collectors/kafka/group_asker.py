@@ -1,0 +1,363 @@
+"""Streams groups and share groups, which librdkafka can neither list nor describe.
+
+They are asked for by the protocol itself, over connections of their own. The commits of a streams group are read by
+librdkafka like those of any group. A share group commits nothing: the brokers are asked where it stands.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.raw.brokers import Brokers
+from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.group_requests import (
+    GROUP_ID_NOT_FOUND,
+    KINDS,
+    REFUSED,
+    TOPIC_REFUSED,
+    Described,
+    Kind,
+    Listed,
+    Refused,
+    SharePartition,
+    can_have,
+    describe,
+    find_coordinators,
+    list_groups,
+    share_offsets,
+)
+from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import CollectError, Deadline, GroupMembers, GroupState, Memberships, Problem
+
+T = TypeVar("T")
+
+STATES: Mapping[str, GroupState] = {"stable": "stable", "empty": "empty", "dead": "dead"}
+"""Other states (assigning, reconciling, not ready) are `unknown`, as they are for groups of the consumer protocol."""
+CAN_NOT_FOR = 600.0
+"""Seconds for which a broker that cannot have such groups is not asked again; it may be upgraded."""
+NOT_THERE = frozenset({GROUP_ID_NOT_FOUND, TOPIC_REFUSED})
+"""Descriptions that can't be had, and that is no failure: the group is of another kind, or reads a topic that may not be
+seen, which is a right not given."""
+ADVICE = "give the user Describe on the group and on its topics"
+
+
+@dataclass(frozen=True, slots=True)
+class OtherGroup:
+    """A group of one of these kinds."""
+
+    kind: Kind
+    state: GroupState
+    coordinator: str
+    """host:port"""
+
+
+@dataclass(frozen=True, slots=True)
+class ShareOffsets:
+    """Where share groups stand, by name, and what the brokers did not say."""
+
+    rows: Mapping[str, Sequence[SharePartition]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Groups of which the brokers do not tell, and why."""
+    problems: Sequence[Problem] = ()
+
+
+class GroupAsker:
+    """The streams and share groups of one cluster. One thread lists and reads offsets; another one may describe."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        properties: Callable[[], Mapping[str, object]],
+        allowed: Callable[[str], bool],
+    ) -> None:
+        self._named = settings.group_names
+        self._allowed = allowed
+        self._readers = Brokers(properties)
+        self._describers = Brokers(properties)
+        self._can_not: dict[str, float] = {}
+        self._known: Mapping[str, OtherGroup] = {}
+        self._obstacle = _obstacle(settings)
+        self._failing: str | None = None
+        self._suspects: tuple[str, ...] = ()
+        self._absent: frozenset[str] = frozenset()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the brokers can't be asked; None where they can."""
+        if self._obstacle is not None:
+            return f"only librdkafka can connect with {self._obstacle}"
+        return self._failing
+
+    @property
+    def suspects(self) -> Sequence[str]:
+        """Groups of which only the names are known, where the brokers can't be asked."""
+        if self.obstacle is None:
+            return ()
+        return [name for name in self._suspects if name not in self._known]
+
+    @property
+    def known(self) -> Mapping[str, OtherGroup]:
+        """The groups that the last listing knew of, by name."""
+        return self._known
+
+    def of_kind(self, kind: Kind) -> list[str]:
+        """Return the names of one kind."""
+        return [name for name, group in self._known.items() if group.kind == kind]
+
+    def close(self) -> None:
+        """End the connections."""
+        self._readers.close()
+        self._describers.close()
+
+    # Listing
+
+    def find(self, addresses: Iterable[str], deadline: Deadline, *, whole: bool) -> list[Problem]:
+        """Ask all brokers which groups there are; those that a silent broker may have are still known.
+
+        `whole` says whether the brokers can list all groups, as far as that is known from elsewhere.
+        """
+        if self._obstacle is not None:
+            return []
+        now = time.monotonic()
+        able = [each for each in addresses if now >= self._can_not.get(each, 0.0)]
+        self._readers.keep(able)
+        self._describers.keep(able)
+        if self._named is None:
+            found, problems = self._ask_listing(able, deadline)
+        else:
+            found, problems = self._ask_named(able, self._named, deadline)
+        self._failing = str(problems[0].message) if len(problems) == len(able) > 0 else None
+        kept = {} if whole and not problems else self._known
+        self._known = {**kept, **found}
+        return problems if self._known else []
+
+    def _ask_listing(
+        self, addresses: Sequence[str], deadline: Deadline
+    ) -> tuple[dict[str, OtherGroup], list[Problem]]:
+        question = partial(_list_if_possible, deadline=deadline)
+        answers = self._readers.ask(dict.fromkeys(addresses, question), deadline)
+        found: dict[str, OtherGroup] = {}
+        for address, groups in self._capable(answers).items():
+            for name, kind, state in groups:
+                known = found.get(name)
+                # While a coordinator moves, two brokers may list a group; the one that knows members is right.
+                if self._allowed(name) and (known is None or known.state in ("dead", "empty")):
+                    found[name] = OtherGroup(kind, _state(state), address)
+        return found, _problems("list of streams and share groups", answers)
+
+    def _capable(
+        self, answers: Mapping[str, list[Listed] | CollectError | None]
+    ) -> dict[str, list[Listed]]:
+        for address, answer in answers.items():
+            if answer is None:
+                self._can_not[address] = time.monotonic() + CAN_NOT_FOR
+        return {each: answer for each, answer in answers.items() if isinstance(answer, list)}
+
+    def _ask_named(
+        self, addresses: Sequence[str], names: Sequence[str], deadline: Deadline
+    ) -> tuple[dict[str, OtherGroup], list[Problem]]:
+        """Find out which of the named groups are of these kinds: only their coordinators can tell."""
+        found: dict[str, OtherGroup] = {}
+        problems: list[Problem] = []
+        for address in addresses:
+            answers = self._readers.ask(
+                {address: partial(_locate_if_possible, groups=names, deadline=deadline)}, deadline
+            )
+            places = answers[address]
+            if places is None:
+                self._can_not[address] = time.monotonic() + CAN_NOT_FOR
+            elif isinstance(places, CollectError):
+                problems += _problems("coordinators of groups", answers)
+            else:
+                described, missing = self._describe(self._readers, places, KINDS, deadline)
+                if len(places) < len(names):
+                    text = "some have no coordinator now"
+                    missing.append(Problem("unreachable", "coordinators of groups", text))
+                for name, (kind, look) in described.items():
+                    found[name] = OtherGroup(kind, _state(look.state), places[name])
+                return found, missing
+        return found, problems
+
+    def suspect(self, client: KafkaClient, deadline: Deadline) -> None:
+        """Read the names of all groups where the brokers can't be asked: librdkafka gives these, and no more.
+
+        A name goes when it is missing twice. Raises `KafkaException` where the list can't be read.
+        """
+        if self.obstacle is None or self._named is not None:
+            return
+        found = frozenset(filter(self._allowed, names_of_others(client, deadline)))
+        kept = set(self._suspects) - found - self._absent
+        self._absent = frozenset(set(self._suspects) - found)
+        self._suspects = tuple(sorted(found | kept))
+
+    # Members
+
+    def describe(
+        self, names: Iterable[str], wanted: Callable[[str], bool], deadline: Deadline
+    ) -> Memberships:
+        """Describe these groups; `wanted` chooses the topics."""
+        known = self._known
+        chosen = [name for name in names if name in known]
+        groups: dict[str, GroupMembers] = {}
+        problems: list[Problem] = []
+        for kind in KINDS:
+            places = {name: known[name].coordinator for name in chosen if known[name].kind == kind}
+            described, missing = self._describe(self._describers, places, (kind,), deadline)
+            groups.update((name, _members(look, wanted)) for name, (_, look) in described.items())
+            problems += missing
+        return Memberships(groups, problems)
+
+    def _describe(
+        self,
+        brokers: Brokers,
+        places: Mapping[str, str],
+        kinds: Sequence[Kind],
+        deadline: Deadline,
+    ) -> tuple[dict[str, tuple[Kind, Described]], list[Problem]]:
+        found: dict[str, tuple[Kind, Described]] = {}
+        problems: list[Problem] = []
+        for kind in kinds:
+            questions = {
+                address: partial(_described, kind=kind, groups=groups, deadline=deadline)
+                for address, groups in _by_place(places).items()
+            }
+            answers = brokers.ask(questions, deadline)
+            problems += _problems(f"descriptions of {kind} groups", answers)
+            for name, answer in _merged(answers).items():
+                if isinstance(answer, Described):
+                    found[name] = (kind, answer)
+                elif answer.error not in NOT_THERE:
+                    problems.append(_refusal(name, answer))
+        return found, problems
+
+    # Offsets of share groups
+
+    def offsets(self, deadline: Deadline) -> ShareOffsets:
+        """Ask where the share groups stand."""
+        places = {name: self._known[name].coordinator for name in self.of_kind("share")}
+        if not places:
+            return ShareOffsets()
+        questions = {
+            address: partial(share_offsets, groups=groups, deadline=deadline)
+            for address, groups in _by_place(places).items()
+        }
+        answers = self._readers.ask(questions, deadline)
+        problems = _problems("offsets of share groups", answers)
+        rows: dict[str, Sequence[SharePartition]] = {}
+        refused: dict[str, str] = {}
+        for name, answer in _merged(answers).items():
+            if not isinstance(answer, Refused):
+                rows[name] = answer
+            elif answer.error == GROUP_ID_NOT_FOUND:
+                rows[name] = ()
+            elif answer.error in REFUSED or not answer.error:
+                refused[name] = _words(answer)
+            else:
+                problems.append(_refusal(name, answer))
+        return ShareOffsets(rows, refused, problems)
+
+
+def names_of_others(client: KafkaClient, deadline: Deadline) -> list[str]:
+    """Return the names of groups that brokers list, and know nothing of by the request for other groups.
+
+    The client describes every group for it, so it is no call for each cycle. Raises `KafkaException`.
+    """
+    timeout = max(deadline.remaining(), 0.1)
+    with warnings.catch_warnings():
+        # Deprecated for a call that leaves out these groups.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        groups: list[Any] = client.admin.list_groups(timeout=timeout)
+    return [str(each.id) for each in groups if each.state == "Dead" and not each.protocol_type]
+
+
+def _obstacle(settings: KafkaSettings) -> str | None:
+    """Say which property keeps all but librdkafka from connecting."""
+    try:
+        security_of({**dict.fromkeys(settings.property_files, "-"), **settings.properties})
+    except LibrdkafkaOnlyError as error:
+        return str(error)
+    return None
+
+
+def _list_if_possible(connection: Connection, deadline: Deadline) -> list[Listed] | None:
+    return list_groups(connection, deadline) if can_have(connection) else None
+
+
+def _locate_if_possible(
+    connection: Connection, groups: Sequence[str], deadline: Deadline
+) -> dict[str, str] | None:
+    return find_coordinators(connection, groups, deadline) if can_have(connection) else None
+
+
+def _described(
+    connection: Connection, kind: Kind, groups: Sequence[str], deadline: Deadline
+) -> dict[str, Described | Refused]:
+    return describe(connection, kind, groups, deadline)
+
+
+def _by_place(places: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, address in places.items():
+        found[address].append(name)
+    return found
+
+
+def _merged(answers: Mapping[str, Mapping[str, T] | CollectError]) -> dict[str, T]:
+    return {
+        name: value
+        for answer in answers.values()
+        if not isinstance(answer, CollectError)
+        for name, value in answer.items()
+    }
+
+
+def _problems(what: str, answers: Mapping[str, object]) -> list[Problem]:
+    return [
+        Problem(answer.reason, what, str(answer))
+        for answer in answers.values()
+        if isinstance(answer, CollectError)
+    ]
+
+
+def _refusal(name: str, answer: Refused) -> Problem:
+    if answer.error in REFUSED:
+        return Problem("unauthorized", f"group {name}", _words(answer))
+    return Problem("unreachable", f"group {name}", _words(answer))
+
+
+def _words(answer: Refused) -> str:
+    text = answer.message.removesuffix(".") or f"error {answer.error}"
+    return f"{text}; {ADVICE}" if answer.error in REFUSED else text
+
+
+def _state(word: str) -> GroupState:
+    return STATES.get(word.lower(), "unknown")
+
+
+def _members(look: Described, wanted: Callable[[str], bool]) -> GroupMembers:
+    readers: dict[str, int] = defaultdict(int)
+    assigned: dict[str, set[int]] = defaultdict(set)
+    for pairs in look.members.values():
+        for topic in {topic for topic, _ in pairs if wanted(topic)}:
+            readers[topic] += 1
+        for topic, partition in pairs:
+            if wanted(topic):
+                assigned[topic].add(partition)
+    return GroupMembers(
+        state=_state(look.state),
+        members=frozenset(look.members),
+        readers=dict(readers),
+        assigned={topic: frozenset(partitions) for topic, partitions in assigned.items()},
+        assignment=hash(
+            tuple(sorted((name, tuple(sorted(p))) for name, p in look.members.items()))
+        ),
+        unassigned=frozenset(name for name, pairs in look.members.items() if not pairs),
+    )

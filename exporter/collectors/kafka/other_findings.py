@@ -1,0 +1,97 @@
+"""What `check` says of streams and share groups, and of groups that are named and don't exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from confluent_kafka import KafkaException
+
+from exporter.collectors.deadlines import Share
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.group_asker import GroupAsker
+from exporter.collectors.kafka.groups import describe_groups
+from exporter.collectors.kafka.hidden_groups import names_of
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import Deadline, Finding, Problem
+
+FEATURE = "streams and share groups"
+PART = 0.3
+"""Part of the time that a broker which hangs may cost."""
+
+
+def other_findings(
+    client: KafkaClient,
+    settings: KafkaSettings,
+    allowed: Callable[[str], bool],
+    nodes: Iterable[str],
+    deadline: Deadline,
+) -> Sequence[Finding]:
+    """Try to read these groups from the brokers at `nodes`."""
+    asker = GroupAsker(settings, client.properties, allowed)
+    try:
+        problems = asker.find(nodes, Share(deadline, PART), whole=True)
+        finding = _suspects(client, asker, deadline) if asker.obstacle else None
+        findings = [finding or _found(asker, problems, deadline)]
+        if settings.group_names is not None:
+            findings += _absent(client, settings.group_names, asker, deadline)
+    finally:
+        asker.close()
+    return findings
+
+
+def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -> Finding:
+    """Say what there is, and which of it can't be read."""
+    if problems:
+        return Finding(FEATURE, ok=False, detail=f"{problems[0].subject}: {problems[0].message}")
+    share, streams = asker.of_kind("share"), asker.of_kind("streams")
+    offsets = asker.offsets(Share(deadline, PART))
+    unread = {name: offsets.refused.get(name, "") for name in share if name not in offsets.rows}
+    if unread:
+        why = next(filter(None, unread.values()), None)
+        why = why or next((each.message for each in offsets.problems), "no answer")
+        detail = f"{_count(len(unread), 'share')} not shown: {names_of(unread)}; {why}"
+        return Finding(FEATURE, ok=False, detail=detail)
+    if not share and not streams:
+        return Finding(FEATURE, ok=True, detail="there are none, or none that may be seen")
+    return Finding(
+        FEATURE, ok=True, detail=f"streams groups: {len(streams)}, share groups: {len(share)}"
+    )
+
+
+def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Finding:
+    """Say what can be known of them where the brokers can't be asked."""
+    try:
+        asker.suspect(client, deadline)
+    except KafkaException as error:
+        return Finding(FEATURE, ok=False, detail=str(client.fault(error)))
+    why = f"they are asked for without librdkafka: {asker.obstacle}"
+    names = dict.fromkeys(asker.suspects, "")
+    if not names:
+        return Finding(FEATURE, ok=True, detail=f"there are none, or none that may be seen ({why})")
+    detail = (
+        f"{_count(len(names), 'streams or share')} only known by name: {names_of(names)}; {why}. Streams groups are "
+        "shown without members, share groups are not shown; use a listener with TLS, SASL PLAIN or SCRAM for the exporter"
+    )
+    return Finding(FEATURE, ok=False, detail=detail)
+
+
+def _absent(
+    client: KafkaClient, names: Sequence[str], asker: GroupAsker, deadline: Deadline
+) -> list[Finding]:
+    """Say which of the named groups don't exist, as far as that is known."""
+    usual = [name for name in names if name not in asker.known]
+    look = describe_groups(client, usual, lambda _: True, deadline)
+    absent = {name: "" for name, found in look.groups.items() if found.state == "dead"}
+    if not absent:
+        return []
+    also = " (or are streams or share groups)" if asker.obstacle else ""
+    one = len(absent) == 1
+    detail = (
+        f"groups.names has {len(absent)} name{'' if one else 's'} of no group that exists now{also}: {names_of(absent)}; "
+        "check the spelling (they are shown once they exist)"
+    )
+    return [Finding("named groups", ok=False, detail=detail)]
+
+
+def _count(number: int, kind: str) -> str:
+    return f"{number} {kind} {'group is' if number == 1 else 'groups are'}"

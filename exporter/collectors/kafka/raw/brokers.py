@@ -1,0 +1,101 @@
+"""Connections to all brokers of a cluster, which are asked at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.security import Security, security_of
+from exporter.collectors.parallel import Pool
+from exporter.model import CollectError, Deadline
+
+T = TypeVar("T")
+
+REST = 30.0
+"""Seconds for which a broker that did not answer is not asked again: each time costs the task what it waits."""
+
+
+class Brokers:
+    """Keeps a connection a broker, made at the first request and again after a failure."""
+
+    def __init__(self, properties: Callable[[], Mapping[str, object]]) -> None:
+        """`properties` are librdkafka's, read again for each connection; may raise `CollectError`."""
+        self._properties = properties
+        self._connections: dict[str, Connection] = {}
+        self._resting: dict[str, tuple[float, CollectError]] = {}
+        self._lock = threading.Lock()
+        self._pool = Pool()
+
+    def ask(
+        self, questions: Mapping[str, Callable[[Connection], T]], deadline: Deadline
+    ) -> dict[str, T | CollectError]:
+        """Ask brokers, by their addresses; returns each one's answer, or why there is none."""
+        now = time.monotonic()
+        resting = {
+            address: error
+            for address, (until, error) in self._resting.items()
+            if address in questions and now < until
+        }
+        calls = {
+            address: self._call(address, question, deadline)
+            for address, question in questions.items()
+            if address not in resting
+        }
+        answers: dict[str, T | CollectError] = {
+            **resting,
+            **self._pool.all_at_once(calls, deadline),
+        }
+        for address in calls:
+            answer = answers[address]
+            if isinstance(answer, CollectError):
+                self._resting[address] = (time.monotonic() + REST, answer)
+            else:
+                self._resting.pop(address, None)
+        return answers
+
+    def keep(self, addresses: Iterable[str]) -> None:
+        """End the connections to brokers that are no part of the cluster any more."""
+        known = set(addresses)
+        for address in [address for address in self._connections if address not in known]:
+            self._drop(address)
+
+    def close(self) -> None:
+        """End all connections."""
+        self._pool.close()
+        self.keep(())
+
+    def _call(
+        self, address: str, question: Callable[[Connection], T], deadline: Deadline
+    ) -> Callable[[], T]:
+        def call() -> T:
+            kept = self._connections.get(address)
+            if kept is not None:
+                try:
+                    return question(kept)
+                except CollectError as error:
+                    self._drop(address)
+                    # The broker may have ended an idle connection, or restarted: that is no failure yet.
+                    if error.reason != "unreachable":
+                        raise
+            connection = Connection(address, self._security(), deadline)
+            with self._lock:
+                self._connections[address] = connection
+            try:
+                return question(connection)
+            except CollectError:
+                self._drop(address)
+                raise
+
+        return call
+
+    def _security(self) -> Security:
+        return security_of(self._properties())
+
+    def _drop(self, address: str) -> None:
+        with self._lock:
+            connection = self._connections.pop(address, None)
+        if connection is not None:
+            connection.close()

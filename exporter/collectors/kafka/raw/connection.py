@@ -1,0 +1,161 @@
+"""One connection to one broker: TLS, SASL, and requests one after the other."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Self, TypeVar
+
+from exporter.collectors.access import reason_of
+from exporter.collectors.kafka.raw.codec import NO_TAGS, Garbled, Reader
+from exporter.collectors.kafka.raw.scram import Scram, ScramError
+from exporter.collectors.kafka.raw.security import Security
+from exporter.model import CollectError, Deadline, Reason
+
+T = TypeVar("T")
+
+CLIENT_ID = b"mq-lag-exporter"
+MOST_BYTES = 64 << 20
+API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 17, 36
+CONNECT_SECONDS = 3.0
+
+
+class Connection:
+    """Asks one broker. Every failure is a `CollectError`, after which it is of no more use."""
+
+    def __init__(self, address: str, security: Security, deadline: Deadline) -> None:
+        """Connect, log in, and ask which requests the broker knows."""
+        self._address = address
+        self._number = 0
+        self._socket = self._connect(security, deadline)
+        try:
+            if security.mechanism is not None:
+                self._log_in(security, security.mechanism, deadline)
+            self.versions: Mapping[int, tuple[int, int]] = self._ask_versions(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
+
+    def knows(self, api: int, version: int) -> bool:
+        """Tell whether the broker takes this version of the request."""
+        least, most = self.versions.get(api, (0, -1))
+        return least <= version <= most
+
+    def request(self, api: int, version: int, body: bytes, deadline: Deadline) -> Reader:
+        """Send a request in a flexible version and return the answer's body."""
+        answer = self._exchange(api, version, NO_TAGS + body, deadline)
+        self._guarded(answer.tags)
+        return answer
+
+    def _exchange(self, api: int, version: int, rest: bytes, deadline: Deadline) -> Reader:
+        self._number += 1
+        header = struct.pack(">hhih", api, version, self._number, len(CLIENT_ID)) + CLIENT_ID
+        message = header + rest
+        try:
+            self._socket.settimeout(max(deadline.remaining(), 0.01))
+            self._socket.sendall(struct.pack(">i", len(message)) + message)
+            (size,) = struct.unpack(">i", self._receive(4, deadline))
+            if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the number of the request is in it
+                raise self._fault("invalid", "does not answer as a Kafka broker does")
+            answer = Reader(self._receive(size, deadline))
+        except TimeoutError:
+            raise self._fault("timeout", "no answer in time") from None
+        except OSError as error:
+            raise self._fault("unreachable", reason_of(error)) from None
+        if self._guarded(answer.int32) != self._number:
+            raise self._fault("invalid", "answers another request")
+        return answer
+
+    def _receive(self, size: int, deadline: Deadline) -> bytes:
+        found = bytearray()
+        while len(found) < size:
+            self._socket.settimeout(max(deadline.remaining(), 0.01))
+            part = self._socket.recv(min(size - len(found), 1 << 16))
+            if not part:
+                raise ConnectionResetError("the broker closed the connection")
+            found += part
+        return bytes(found)
+
+    def _guarded(self, take: Callable[[], T]) -> T:
+        try:
+            return take()
+        except Garbled as error:
+            raise self._fault("invalid", str(error)) from None
+
+    def _fault(self, reason: Reason, text: str) -> CollectError:
+        return CollectError(reason, f"broker {self._address}: {text}")
+
+    # The beginning
+
+    def _connect(self, security: Security, deadline: Deadline) -> socket.socket:
+        host, _, port = self._address.rpartition(":")
+        context = security.context()
+        timeout = max(min(deadline.remaining(), CONNECT_SECONDS), 0.01)
+        try:
+            plain = socket.create_connection((host.strip("[]"), int(port)), timeout)
+        except TimeoutError:
+            raise self._fault("timeout", "no connection in time") from None
+        except (OSError, ValueError) as error:
+            raise self._fault("unreachable", reason_of(error)) from None
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is None:
+            return plain
+        try:
+            plain.settimeout(max(deadline.remaining(), 0.01))
+            return context.wrap_socket(plain, server_hostname=host.strip("[]"))
+        except (OSError, ValueError) as error:
+            plain.close()
+            raise self._fault("unreachable", f"TLS: {reason_of(error)}") from None
+
+    def _ask_versions(self, deadline: Deadline) -> dict[int, tuple[int, int]]:
+        answer = self._exchange(API_VERSIONS, 0, b"", deadline)
+
+        def take() -> dict[int, tuple[int, int]]:
+            if answer.int16():
+                return {}
+            rows = answer.old_array(lambda: (answer.int16(), answer.int16(), answer.int16()))
+            return {api: (least, most) for api, least, most in rows}
+
+        return self._guarded(take)
+
+    def _log_in(self, security: Security, mechanism: str, deadline: Deadline) -> None:
+        name = mechanism.encode()
+        body = struct.pack(">h", len(name)) + name
+        if self._guarded(self._exchange(SASL_HANDSHAKE, 1, body, deadline).int16):
+            raise self._fault("unauthorized", f"does not take sasl.mechanism {mechanism}")
+        if mechanism == "PLAIN":
+            words = f"\0{security.username}\0{security.password}".encode()
+            self._authenticate(words, deadline)
+            return
+        scram = Scram(mechanism, security.username, security.password)
+        try:
+            proof = scram.final(self._authenticate(scram.first(), deadline))
+            scram.verify(self._authenticate(proof, deadline))
+        except ScramError as error:
+            raise self._fault("unauthorized", str(error)) from None
+
+    def _authenticate(self, words: bytes, deadline: Deadline) -> bytes:
+        body = struct.pack(">i", len(words)) + words
+        answer = self._exchange(SASL_AUTHENTICATE, 0, body, deadline)
+
+        def take() -> bytes | None:
+            refused = answer.int16()
+            answer.old_string()
+            return None if refused else answer.old_bytes()
+
+        found = self._guarded(take)
+        if found is None:
+            text = "refuses the login; check sasl.username and sasl.password under `client`"
+            raise self._fault("unauthorized", text)
+        return found

@@ -1,0 +1,97 @@
+"""How to connect, taken from librdkafka's properties; some of them can only be used by librdkafka."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.collectors.access import reason_of
+from exporter.collectors.kafka.raw.scram import HASHES
+from exporter.model import CollectError
+
+MECHANISMS = ("PLAIN", *HASHES)
+PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
+TLS_PROPERTIES = frozenset(
+    {
+        "ssl.ca.location",
+        "ssl.ca.pem",
+        "ssl.certificate.location",
+        "ssl.endpoint.identification.algorithm",
+        "ssl.key.location",
+        "ssl.key.password",
+    }
+)
+"""What is understood of the properties that begin with `ssl.`"""
+
+
+class LibrdkafkaOnlyError(Exception):
+    """A property has a value that only librdkafka can use; says which, without a secret."""
+
+
+@dataclass(frozen=True)
+class Security:
+    """One way to connect."""
+
+    tls: Mapping[str, str] | None = field(repr=False)
+    """The properties of TLS; None for a plain connection."""
+    mechanism: str | None
+    """SASL's; None without SASL."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return a context with what the files hold now; None for a plain connection. Raises `CollectError`."""
+        return None if self.tls is None else _context(self.tls)
+
+
+def security_of(properties: Mapping[str, object]) -> Security:
+    """Return the way to connect. Raises `LibrdkafkaOnlyError` where there is none but librdkafka's."""
+    given = {name: str(value) for name, value in properties.items()}
+    protocol = given.get("security.protocol", "plaintext").lower()
+    if protocol not in PROTOCOLS:
+        raise LibrdkafkaOnlyError(f"security.protocol {protocol}")
+    tls = _tls(given) if protocol.endswith("ssl") else None
+    if not protocol.startswith("sasl"):
+        return Security(tls, None)
+    mechanism = given.get("sasl.mechanism") or given.get("sasl.mechanisms") or "GSSAPI"
+    if mechanism not in MECHANISMS:
+        raise LibrdkafkaOnlyError(f"sasl.mechanism {mechanism}")
+    return Security(tls, mechanism, given.get("sasl.username", ""), given.get("sasl.password", ""))
+
+
+def _tls(given: Mapping[str, str]) -> dict[str, str]:
+    for name, value in given.items():
+        if name.startswith("ssl.") and name not in TLS_PROPERTIES and value:
+            raise LibrdkafkaOnlyError(f"the property {name}")
+    wanted = TLS_PROPERTIES | {"enable.ssl.certificate.verification"}
+    return {name: value for name, value in given.items() if name in wanted and value}
+
+
+def _context(tls: Mapping[str, str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if tls.get("ssl.endpoint.identification.algorithm", "https").lower() == "none":
+        context.check_hostname = False
+    if tls.get("enable.ssl.certificate.verification", "true").lower() == "false":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    location, pem = tls.get("ssl.ca.location"), tls.get("ssl.ca.pem")
+    try:
+        if pem is not None:
+            context.load_verify_locations(cadata=pem)
+        elif location in (None, "probe"):
+            context.load_default_certs()
+        elif location is not None and Path(location).is_dir():
+            context.load_verify_locations(capath=location)
+        else:
+            context.load_verify_locations(cafile=location)
+        if "ssl.certificate.location" in tls:
+            password = tls.get("ssl.key.password", "")
+            context.load_cert_chain(
+                tls["ssl.certificate.location"], tls.get("ssl.key.location"), lambda: password
+            )
+    except (OSError, ssl.SSLError, ValueError) as error:
+        text = f"{reason_of(error)}; check the ssl.* files under `client`"
+        raise CollectError("invalid", text) from None
+    return context

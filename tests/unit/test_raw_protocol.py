@@ -1,0 +1,122 @@
+"""Kafka's protocol by hand: bytes, SCRAM, and which of librdkafka's properties can be used."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from exporter.collectors.kafka.raw.codec import Garbled, Reader, compact_string, varint
+from exporter.collectors.kafka.raw.scram import Scram, ScramError
+from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
+
+SALT = b"salt"
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**31 - 1])
+def test_numbers_of_seven_bits_a_byte(value: int) -> None:
+    assert Reader(varint(value)).varint() == value
+
+
+@pytest.mark.parametrize("text", ["", "a", "🙂" * 100])
+def test_compact_strings(text: str) -> None:
+    assert Reader(compact_string(text)).string() == text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x05ab",  # shorter than it says
+        b"\xff\xff\xff\xff\xff\xff",  # a length without end
+        b"\0",  # null
+        b"\x03\xff\xfe",  # no UTF-8
+    ],
+)
+def test_what_can_not_be_read_is_said_so(data: bytes) -> None:
+    with pytest.raises(Garbled):
+        Reader(data).string()
+
+
+def test_an_array_can_not_have_more_items_than_bytes() -> None:
+    answer = Reader(varint(1_000_000) + b"\0" * 10)
+    with pytest.raises(Garbled):
+        answer.array(answer.int8)
+
+
+def server_side(mechanism: str, password: str, iterations: int = 4_096) -> tuple[Scram, str, str]:
+    """A client that has sent its first message, the server's answer, and what both sign."""
+    client = Scram(mechanism, "us=er,", password)
+    first = client.first().decode().removeprefix("n,,")
+    nonce = first.rpartition("r=")[2] + "server"
+    answer = f"r={nonce},s={base64.b64encode(SALT).decode()},i={iterations}"
+    return client, answer, f"{first},{answer},c=biws,r={nonce}"
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "name"), [("SCRAM-SHA-256", "sha256"), ("SCRAM-SHA-512", "sha512")]
+)
+def test_scram_proves_the_password_and_has_the_server_prove_it(mechanism: str, name: str) -> None:
+    client, answer, signed = server_side(mechanism, "pässword")
+    assert signed.startswith("n=us=3Der=2C,r=")
+    proof = client.final(answer.encode()).decode().rpartition(",p=")[2]
+    salted = hashlib.pbkdf2_hmac(name, "pässword".encode(), SALT, 4_096)
+    key = hmac.new(salted, b"Client Key", name).digest()
+    signature = hmac.new(hashlib.new(name, key).digest(), signed.encode(), name).digest()
+    assert base64.b64decode(proof) == bytes(a ^ b for a, b in zip(key, signature, strict=True))
+    of_server = hmac.new(salted, b"Server Key", name).digest()
+    verifier = base64.b64encode(hmac.new(of_server, signed.encode(), name).digest())
+    client.verify(b"v=" + verifier)
+    for wrong in (b"v=AAAA", b"e=other-error", b""):
+        with pytest.raises(ScramError):
+            client.verify(wrong)
+
+
+def test_scram_refuses_a_server_that_answers_another_client_or_makes_it_work_too_much() -> None:
+    client, answer, _ = server_side("SCRAM-SHA-256", "p")
+    with pytest.raises(ScramError, match="another client"):
+        client.final(answer.replace("r=", "r=x").encode())
+    with pytest.raises(ScramError, match="can't be read"):
+        client.final(b"e=invalid")
+    for iterations in (1, 100_000_000):
+        client, answer, _ = server_side("SCRAM-SHA-256", "p", iterations)
+        with pytest.raises(ScramError, match="iterations"):
+            client.final(answer.encode())
+
+
+@pytest.mark.parametrize(
+    ("properties", "named"),
+    [
+        ({"security.protocol": "SASL_SSL", "sasl.mechanism": "OAUTHBEARER"}, "OAUTHBEARER"),
+        ({"security.protocol": "sasl_plaintext"}, "GSSAPI"),
+        ({"security.protocol": "ssl", "ssl.keystore.location": "/k.p12"}, "ssl.keystore.location"),
+        ({"security.protocol": "ssl", "ssl.key.pem": "hunter2"}, "ssl.key.pem"),
+    ],
+)
+def test_what_only_librdkafka_can_use_is_named_without_its_value(
+    properties: dict[str, str], named: str
+) -> None:
+    with pytest.raises(LibrdkafkaOnlyError, match=named) as raised:
+        security_of(properties)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_properties_of_tls_don_t_matter_without_tls() -> None:
+    found = security_of({"ssl.key.pem": "x", "sasl.mechanism": "OAUTHBEARER"})
+    assert (found.tls, found.mechanism) == (None, None)
+
+
+def test_a_password_is_in_no_text_of_what_was_read() -> None:
+    found = security_of(
+        {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanisms": "PLAIN",
+            "sasl.username": "u",
+            "sasl.password": "hunter2",
+            "ssl.key.password": "hunter2",
+        }
+    )
+    assert found.mechanism == "PLAIN"
+    assert "hunter2" not in repr(found)
