@@ -660,4 +660,4 @@ def test_an_age_has_no_bound_where_there_may_be_an_older_message() -> None:
     s.times(LogTimes(100.0, {("g", "t"): stamps, ("h", "t"): stamps}, {}), 0.0, 120.0)
     vague, certain = (s.subscriptions[group, "t"].ages for group in ("g", "h"))
     assert (vague.largest(), vague.uncertainty) == (10.0, None)
-    assert (certain.largest(), certain.uncertainty) == (10.0, 0.5)
+    assert (certain.largest(), certain.uncertainty) == (10.0, 0.501)
