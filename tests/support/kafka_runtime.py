@@ -53,6 +53,15 @@ def broker_command(properties: Path, *jvm_options: str) -> list[str]:
     ]
 
 
+def run_tool(*arguments: str) -> None:
+    """Runs one of Kafka's own command line tools, by the name of its class."""
+    done = subprocess.run(
+        [*_java_command("-Xmx128m"), *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{arguments[0]} failed:\n{done.stdout}{done.stderr}")
+
+
 def use_archive(archive: Path) -> str:
     """The option that loads classes from an archive; Java ignores one that does not fit."""
     return f"-XX:SharedArchiveFile={archive}"

@@ -198,8 +198,7 @@ class KafkaCollector:
             *ends.problems,
         ]
         self._suspect(topology, ends, deadline, problems)
-        if problems:
-            problems[:0] = self._client.unreached_problem()
+        problems[:0] = self._client.explain(problems)
         complete = topology.complete and not unseen
         newly_absent = self._note_absent(ends.logs, complete=complete)
         recreated = self._facts.take_recreated()
