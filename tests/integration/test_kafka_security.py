@@ -246,7 +246,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "other-mechanism": ("unauthorized", ("SCRAM-SHA-256", "PLAIN,SCRAM-SHA-512", "sasl.mechanism")),
     "closed-port": ("unreachable", ("refused", "bootstrap_servers")),
     "unknown-host": ("unreachable", ("kafka.invalid", "host names in bootstrap_servers")),
-    "plaintext-on-tls": ("unreachable", ("bootstrap_servers", "security.protocol")),
+    "plaintext-on-tls": ("unreachable", ("expects TLS", "security.protocol")),
     "tls-on-plaintext": ("unreachable", ("SSL", "security.protocol")),
     "other-ca": ("unreachable", ("SSL", "certificate verify failed", "ssl.ca.location")),
     "no-certificate": ("unreachable", ("SSL", "certificate", "ssl.*")),

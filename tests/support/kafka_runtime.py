@@ -55,7 +55,7 @@ def broker_command(properties: Path, *jvm_options: str) -> list[str]:
 
 def run_tool(tool: str, *arguments: str) -> str:
     """What one of Kafka's own command line tools prints, by its class; it must succeed."""
-    command = [*_java_command(), tool, *arguments]
+    command = [*_java_command("-Xmx128m"), tool, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode:
         raise RuntimeError(f"{tool} failed:\n{done.stdout}{done.stderr}")

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from exporter.collectors.kafka.client import SHORTEST, KafkaClient
 from exporter.collectors.kafka.complaints import (
     VALID,
+    Throttling,
     Unreached,
     bootstrap_addresses,
     parse_complaint,
@@ -156,6 +157,21 @@ def test_a_broker_that_answers_is_complained_of_no_more() -> None:
     clock.now += VALID + 1
     assert found.nodes() == {}
     assert found.message(()) is None
+
+
+def test_a_quota_is_told_while_it_holds() -> None:
+    clock = Clock()
+    throttling = Throttling(clock)
+    assert throttling.message() is None
+    throttling.hear(0.0)
+    assert throttling.message() is None
+    throttling.hear(1.0)
+    message = throttling.message()
+    assert message is not None
+    assert "delays the exporter's requests, the last one by 1 s" in message
+    assert "request_percentage" in message
+    clock.now += VALID + 1
+    assert throttling.message() is None
 
 
 def test_lines_that_are_of_no_broker() -> None:

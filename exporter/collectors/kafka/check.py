@@ -99,10 +99,8 @@ def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[
     if not nodes:
         return
     names = ", ".join(sorted(topology.nodes.get(node, str(node)) for node in nodes))
-    detail = (
-        client.unreached_message()
-        or f"no answer from {names}; check that they run, and advertised.listeners"
-    )
+    told = f"no answer from {names}; check that they run, and advertised.listeners"
+    detail = next((each.message for each in client.explain(ends.problems)), told)
     yield Finding("brokers", ok=False, detail=detail, required=_is_large(nodes, topology.nodes))
 
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from exporter.collectors.kafka.complaints import (
     Complaint,
+    Throttling,
     Unreached,
     bootstrap_addresses,
     parse_complaint,
@@ -92,6 +93,7 @@ class KafkaClient:
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
         self._unreached = Unreached()
+        self._throttling = Throttling()
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def properties(self) -> dict[str, Any]:
@@ -108,6 +110,7 @@ class KafkaClient:
             **DEFAULTS,
             **given,
             "error_cb": self._on_error,
+            "throttle_cb": lambda event: self._throttling.hear(event.throttle_time),
             "logger": _librdkafka_logger(self._source, self._on_line),
         }
 
@@ -230,10 +233,16 @@ class KafkaClient:
         self._serve()
         return self._unreached.nodes()
 
-    def unreached_problem(self) -> tuple[Problem, ...]:
-        """Say which advertised addresses cannot be reached, as what is missing; nothing where that is not what is wrong."""
+    def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """Return what lies behind problems, where it is known: addresses that lead nowhere, or a quota."""
+        reasons = {problem.reason for problem in problems}
         message = self.unreached_message()
-        return () if message is None else (Problem("unreachable", "brokers", message),)
+        if reasons and message is not None:
+            return (Problem("unreachable", "brokers", message),)
+        message = self._throttling.message()
+        if "timeout" in reasons and message is not None:
+            return (Problem("timeout", "brokers", message),)
+        return ()
 
     def unreached_message(self) -> str | None:
         """Say which advertised addresses cannot be reached; None where that is not what is wrong."""
@@ -253,6 +262,9 @@ class KafkaClient:
             message = self.unreached_message()
             if message is not None:
                 return CollectError("unreachable", message)
+            message = self._throttling.message()
+            if message is not None and reason_of(inner) == "timeout":
+                return CollectError("timeout", message)
         return collect_error(inner, hint)
 
     def unreached(self, problem: Problem) -> CollectError:
@@ -261,6 +273,9 @@ class KafkaClient:
         self.drop()
         if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
             return CollectError("unreachable", message)
+        message = self._throttling.message()
+        if message is not None and problem.reason == "timeout":
+            return CollectError("timeout", message)
         if hint is None:
             return CollectError(problem.reason, f"{problem.subject}: {problem.message}")
         return CollectError(reason_of(hint), describe(hint))

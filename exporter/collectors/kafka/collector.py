@@ -209,8 +209,7 @@ class KafkaCollector:
         not_shown = self._others.hide(commits, shares)
         settled = self._others.settle(shares, ends.logs)
         self._suspect(topology, ends, deadline, problems)
-        if problems:
-            problems[:0] = self._client.unreached_problem()
+        problems[:0] = self._client.explain(problems)
         complete = topology.complete and not unseen
         newly_absent = self._note_absent(ends.logs, complete=complete)
         recreated = self._facts.take_recreated()

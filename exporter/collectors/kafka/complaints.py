@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -99,6 +100,29 @@ class Unreached:
         return (
             f"the brokers advertise addresses that cannot be reached: {', '.join(names[:SHOWN])}{more}; "
             "see advertised.listeners of these brokers, and whether they run"
+        )
+
+
+class Throttling:
+    """How long the brokers have held back our requests lately, because of a quota. Safe to use from any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = (-math.inf, 0.0)
+
+    def hear(self, seconds: float) -> None:
+        """Take the delay of one answer."""
+        if seconds > 0:
+            self._last = (self._clock(), seconds)
+
+    def message(self) -> str | None:
+        """Say how long an answer was delayed; None where none was lately."""
+        at, seconds = self._last
+        if self._clock() - at > VALID:
+            return None
+        return (
+            f"a quota of the brokers delays the exporter's requests, the last one by {seconds:.3g} s; "
+            "raise request_percentage for its user or client id, or set a longer schedule.backlog and deadline"
         )
 
 

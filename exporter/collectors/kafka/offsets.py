@@ -32,6 +32,8 @@ from exporter.model import Deadline, Log, Positions, Problem, Reason
 
 WINDOW = 100
 """Groups whose offsets are asked for at once; thousands at once make every one of them time out."""
+Part = tuple[str, int]
+"""Topic and partition."""
 UNKNOWN = -1001
 """The offset that librdkafka fills in where no answer came: it calls that a success."""
 
@@ -204,7 +206,7 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
         topic: _Columns([None] * len(leaders), [None] * len(leaders), [None] * len(leaders))
         for topic, leaders in topology.leaders.items()
     }
-    by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
+    by_leader: dict[int, list[Part]] = defaultdict(list)
     ends = Ends()
     for topic, leaders in topology.leaders.items():
         for partition, leader in enumerate(leaders):
@@ -213,7 +215,7 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
                     Problem("unreachable", f"{topic}/{partition}", LEADERLESS[leader])
                 )
             else:
-                by_leader[leader].append(TopicPartition(topic, partition))
+                by_leader[leader].append((topic, partition))
     ends.asked = frozenset(by_leader)
     timeout = client.seconds(deadline)
     latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()
@@ -245,10 +247,12 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
 
 def _call(
     client: KafkaClient, spec: OffsetSpec, isolation: IsolationLevel, timeout: float
-) -> Callable[[list[TopicPartition]], Mapping[TopicPartition, Future[Any]]]:
-    def call(partitions: list[TopicPartition]) -> Mapping[TopicPartition, Future[Any]]:
+) -> Callable[[list[Part]], Mapping[TopicPartition, Future[Any]]]:
+    def call(parts: list[Part]) -> Mapping[TopicPartition, Future[Any]]:
         found: Mapping[TopicPartition, Future[Any]] = client.admin.list_offsets(
-            dict.fromkeys(partitions, spec), isolation_level=isolation, request_timeout=timeout
+            {TopicPartition(*part): spec for part in parts},
+            isolation_level=isolation,
+            request_timeout=timeout,
         )
         return found
 
@@ -258,7 +262,7 @@ def _call(
 def _name_silent(
     client: KafkaClient,
     ends: Ends,
-    by_leader: Mapping[int, Sequence[TopicPartition]],
+    by_leader: Mapping[int, Sequence[Part]],
     topology: Topology,
 ) -> None:
     """Put first what holds for brokers that did not answer, instead of the same for each of their partitions."""
@@ -284,7 +288,7 @@ def listed_offset(found: Any) -> int:
 
 def _collect(
     client: KafkaClient,
-    futures: Sequence[tuple[TopicPartition, Future[Any]]],
+    futures: Sequence[tuple[Part, Future[Any]]],
     column: str,
     columns: Mapping[str, _Columns],
     ends: Ends,
@@ -292,15 +296,15 @@ def _collect(
     deadline: Deadline,
 ) -> None:
     failed: list[tuple[str, KafkaException]] = []
-    for item, future in futures:
+    for (topic, partition), future in futures:
         try:
             offset = client.read(future, deadline.remaining(), listed_offset)
         except KafkaException as error:
             inner = kafka_error(error)
             if inner is None or inner.code() not in GONE:
-                failed.append((f"{item.topic}/{item.partition}", error))
+                failed.append((f"{topic}/{partition}", error))
             continue
-        getattr(columns[item.topic], column)[item.partition] = offset if offset >= 0 else None
+        getattr(columns[topic], column)[partition] = offset if offset >= 0 else None
     if not failed:
         return
     first = kafka_error(failed[0][1])
