@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -95,9 +96,13 @@ def test_groups_can_be_named_where_they_cannot_be_listed(kafka: Kafka, topic: st
 
 def test_only_what_is_wanted_is_read(kafka: Kafka, topic: str) -> None:
     filters = f", destinations: {{include: ['{topic}']}}, groups: {{exclude: ['{topic}-group']}}"
-    look = backlog(KafkaCollector(source(kafka.bootstrap, filters)))
-    assert set(look.logs) == {topic}
-    assert f"{topic}-group" not in look.states
-    everything = backlog(KafkaCollector(source(kafka.bootstrap, ", internals: true")))
-    assert "__consumer_offsets" in everything.logs
-    assert "__consumer_offsets" not in backlog(KafkaCollector(source(kafka.bootstrap))).logs
+
+    def look(more: str) -> LogBacklog:
+        with closing(KafkaCollector(source(kafka.bootstrap, more))) as collector:
+            return backlog(collector)
+
+    chosen = look(filters)
+    assert set(chosen.logs) == {topic}
+    assert f"{topic}-group" not in chosen.states
+    assert "__consumer_offsets" in look(", internals: true").logs
+    assert "__consumer_offsets" not in look("").logs
