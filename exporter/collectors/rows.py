@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from exporter.model import Problem
 
 SHOWN = 60
 """Characters of a value that a message shows."""
+
+LARGEST = 2**63 - 1
+"""Counters of brokers are 64 bits wide; a larger one is no number that Prometheus can keep."""
+A_COUNT = "a whole number from 0 to 2^63 - 1"
+LAST_PORT = 65_535
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -19,7 +26,7 @@ class RowError(Exception):
     """A field of a row is not what it must be."""
 
     def __init__(self, field: str, value: Any, wanted: str) -> None:
-        text = "missing" if value is None else f"{value!r:.{SHOWN}}"
+        text = "missing" if value is None else _shown(value)
         super().__init__(f"the field {field} is {text}, not {wanted}")
 
 
@@ -71,21 +78,57 @@ def text(row: Any, field: str) -> str:
 
 
 def number(row: Any, field: str) -> int:
-    """Return a field that must be a number. Raises `RowError`."""
+    """Return a field that must be a count. Raises `RowError`."""
     value = number_or_none(row, field)
     if value is None:
-        raise RowError(field, None, "a number")
+        raise RowError(field, None, A_COUNT)
     return value
 
 
 def number_or_none(row: Any, field: str) -> int | None:
-    """Return a field that is a number, or is not there. Raises `RowError`."""
+    """Return a field that is a count, or is not there. Raises `RowError`."""
     value = _value(row, field)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise RowError(field, value, "a number")
-    return int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
+        raise RowError(field, value, A_COUNT)
+    return value
+
+
+def signed_number(row: Any, field: str) -> int:
+    """Return a field that must be a whole number, negative or not. Raises `RowError`."""
+    value = _value(row, field)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
+        raise RowError(field, value, "a whole number")
+    return value
+
+
+def amount(row: Any, field: str) -> float:
+    """Return a field that must be a number, whole or not, and not negative. Raises `RowError`."""
+    value = _value(row, field)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= LARGEST:
+        raise RowError(field, value, "a number, 0 or more")
+    return float(value)
+
+
+def port(row: Any, field: str) -> int:
+    """Return a field that must be a TCP port. Raises `RowError`."""
+    value = number(row, field)
+    if not 1 <= value <= LAST_PORT:
+        raise RowError(field, value, "a port")
+    return value
+
+
+def host(row: Any, field: str) -> str:
+    """Return a field that must be a host name or an IP address. Raises `RowError`."""
+    value = text(row, field)
+    if not _HOST_NAME.fullmatch(value):
+        try:
+            ip_address(value)
+        except ValueError:
+            raise RowError(field, value, "a host name or an IP address") from None
+    return value
 
 
 def rows_of(row: Any, field: str) -> list[Any]:
@@ -96,6 +139,16 @@ def rows_of(row: Any, field: str) -> list[Any]:
     if not isinstance(value, list):
         raise RowError(field, value, "a list")
     return value
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value; an integer of thousands of digits cannot be written at all."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        return f"{value!r:.{SHOWN}}"
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
 
 
 def _value(row: Any, field: str) -> Any:

@@ -12,7 +12,7 @@ from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rabbitmq.streams import read_streams
-from exporter.collectors.rows import RowError, Rows
+from exporter.collectors.rows import RowError, Rows, host, number
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -60,7 +60,7 @@ def test_a_row_without_a_name_leaves_the_list_incomplete(bad: dict[str, Any]) ->
 
 
 def test_counts_name_the_field() -> None:
-    with pytest.raises(RowError, match=r"the field ack is 'x', not a number"):
+    with pytest.raises(RowError, match=r"the field ack is 'x', not a whole number"):
         counts_of({**GOOD, "message_stats": {"ack": "x"}}, 0.0)
 
 
@@ -82,8 +82,8 @@ def test_a_consumer_of_a_stream_whose_offset_is_no_number() -> None:
 
 def test_many_rows_are_told_as_one_problem() -> None:
     rows = Rows()
-    for number in range(3):
-        rows.refuse(f"queue {number}", RowError("messages", "x" * 500, "a number"))
+    for index in range(3):
+        rows.refuse(f"queue {index}", RowError("messages", "x" * 500, "a number"))
     (problem,) = rows.problems()
     assert problem.subject == "queue 0"
     assert "3 rows" in problem.message
@@ -132,3 +132,36 @@ def test_a_bad_client_of_an_ephemeral_channel_is_the_channels_fault_alone() -> N
     answer = {"topics": [{**TOPIC, "channels": [odd, CHANNEL]}]}
     found = read_stats(answer, "n:1", selection, frozenset(), Finished())
     assert lags(found) == {("t", "e#ephemeral"): None, ("t", "c"): 5}
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(10**5_000, id="huge"), 10**400, -5, "7", True, 1.5, 2**63, float("inf")]
+)
+def test_what_is_no_count_is_refused(value: object) -> None:
+    with pytest.raises(RowError) as caught:
+        number({"messages": value}, "messages")
+    assert str(caught.value).startswith("the field messages is ")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("value", "legal"),
+    [
+        ("nsqd-1", True),
+        ("nsqd_1.example.org", True),
+        ("10.0.0.1", True),
+        ("::1", True),
+        ("evil/?x=", False),
+        ("a b", False),
+        ("user@host", False),
+        ("", False),
+        ("a" * 300, False),
+    ],
+)
+def test_only_host_names_and_addresses_are_hosts(value: str, legal: bool) -> None:
+    row = {"broadcast_address": value}
+    if legal:
+        assert host(row, "broadcast_address") == value
+    else:
+        with pytest.raises(RowError):
+            host(row, "broadcast_address")

@@ -12,6 +12,7 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
+from exporter.collectors.rows import RowError, Rows, host, port, rows_of
 from exporter.model import CollectError, Deadline, Problem, Roster
 
 ANSWER_SHARE = 0.9
@@ -105,27 +106,33 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
         **{url: _get(http, f"{url}/info", part) for url in nsqds},
     }
     answers = pool.all_at_once(asked, part)
-    problems: list[Problem] = []
+    failures: list[Problem] = []
+    unreadable: list[Problem] = []
     found: dict[str, list[Nsqd]] = {}
     complete = True
     for url, answer in answers.items():
         try:
             if isinstance(answer, CollectError):
                 raise answer
-            nodes = _listed(answer, url) if url in lookupds else [_itself(answer, url)]
+            rows = Rows()
+            nodes = _listed(answer, url, rows) if url in lookupds else [_itself(answer, url)]
         except CollectError as error:
-            problems.append(Problem(error.reason, _short(url), str(error)))
+            failures.append(Problem(error.reason, _short(url), str(error)))
             complete &= url not in lookupds
             if url in nsqds:
                 # Shown as down by the address that is known of it.
                 node = Nsqd(url, _short(url))
                 found.setdefault(node.name, []).append(node)
             continue
+        unreadable += rows.problems()
+        # What cannot be read may be any of the nodes that are known.
+        complete &= not rows.unreadable
         for node in nodes:
             found.setdefault(node.name, []).append(node)
-    if problems and len(problems) == len(asked):
-        raise CollectError(problems[0].reason, problems[0].message)
-    return Listing({name: _merged(nodes) for name, nodes in found.items()}, complete, problems)
+    if failures and len(failures) == len(asked):
+        raise CollectError(failures[0].reason, failures[0].message)
+    merged = {name: _merged(nodes) for name, nodes in found.items()}
+    return Listing(merged, complete, [*failures, *unreadable])
 
 
 def addresses(url: str) -> list[str]:
@@ -154,35 +161,46 @@ def _get(http: HttpClient, url: str, deadline: Deadline) -> Callable[[], Any]:
     return lambda: http.get_json(url, deadline)
 
 
-def _listed(answer: Any, url: str) -> list[Nsqd]:
-    """Return the nodes of an nsqlookupd's `/nodes`."""
+def _listed(answer: Any, url: str, rows: Rows) -> list[Nsqd]:
+    """Return the nodes of an nsqlookupd's `/nodes`; `rows` counts those that cannot be read. Raises `CollectError`."""
     try:
-        data = answer.get("data", answer)  # nsq before 1.0 wraps it
-        return [_producer(producer) for producer in data.get("producers") or ()]
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise CollectError(
-            "invalid", f"{url}/nodes: not what an nsqlookupd answers; is it one?"
-        ) from None
+        producers = rows_of(_data(answer), "producers")
+    except RowError as error:
+        raise _not_one(url, "/nodes", "nsqlookupd", error) from None
+    return list(rows.each(producers, _producer, f"a node of {_short(url)}"))
 
 
 def _producer(producer: Any) -> Nsqd:
-    host = _bracketed(str(producer["broadcast_address"]))
-    port = int(producer["http_port"])
-    topics, tombstones = producer.get("topics") or (), producer.get("tombstones") or ()
+    """Return one node; whoever can reach an nsqlookupd can register any name. Raises `RowError`."""
+    name = host(producer, "broadcast_address")
+    http_port = port(producer, "http_port")
+    topics, tombstones = rows_of(producer, "topics"), rows_of(producer, "tombstones")
     dead = frozenset(str(topic) for topic, flag in zip(topics, tombstones, strict=False) if flag)
-    tcp = (str(producer["broadcast_address"]), int(producer["tcp_port"]))
-    return Nsqd(f"http://{host}:{port}", f"{host}:{port}", tcp, dead)
+    tcp = (name, port(producer, "tcp_port"))
+    address = f"{_bracketed(name)}:{http_port}"
+    return Nsqd(f"http://{address}", address, tcp, dead)
 
 
 def _itself(answer: Any, url: str) -> Nsqd:
-    """Return the node of an nsqd's `/info`; it is asked at the address of the config."""
+    """Return the node of an nsqd's `/info`; it is asked at the address of the config. Raises `CollectError`."""
     try:
-        data = answer.get("data", answer)
-        name = f"{_bracketed(str(data['broadcast_address']))}:{int(data['http_port'])}"
-        tcp = (urlsplit(url).hostname or "", int(data["tcp_port"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise CollectError("invalid", f"{url}/info: not what an nsqd answers; is it one?") from None
+        data = _data(answer)
+        name = f"{_bracketed(host(data, 'broadcast_address'))}:{port(data, 'http_port')}"
+        tcp = (urlsplit(url).hostname or "", port(data, "tcp_port"))
+    except RowError as error:
+        raise _not_one(url, "/info", "nsqd", error) from None
     return Nsqd(url, name, tcp)
+
+
+def _data(answer: Any) -> Any:
+    """Return what an answer holds; nsq before 1.0 wraps it."""
+    return answer.get("data", answer) if isinstance(answer, dict) else answer
+
+
+def _not_one(url: str, path: str, program: str, error: RowError) -> CollectError:
+    return CollectError(
+        "invalid", f"{url}{path}: not what an {program} answers ({error}); is it one?"
+    )
 
 
 def _merged(nodes: Sequence[Nsqd]) -> Nsqd:

@@ -22,6 +22,7 @@ HEAD = struct.Struct(">ii")
 MESSAGE_HEAD = 26
 """Bytes before a message's body: timestamp, attempts, id."""
 ID = slice(10, 26)
+ID_BYTES = 16
 
 
 class Frame(NamedTuple):
@@ -71,7 +72,7 @@ class NsqConnection:
 
     def finish(self, message: bytes, deadline: Deadline) -> None:
         """Say that a message is done; nsqd does not answer."""
-        self._command(f"FIN {message[ID].decode()}\n", deadline)
+        self._command(f"FIN {_id_of(message)}\n", deadline)
 
     def pause(self, deadline: Deadline) -> None:
         """Want no more messages; some may be on their way."""
@@ -79,7 +80,7 @@ class NsqConnection:
 
     def requeue(self, message: bytes, deadline: Deadline) -> None:
         """Give a message back, to be delivered again at once; nsqd does not answer."""
-        self._command(f"REQ {message[ID].decode()} 0\n", deadline)
+        self._command(f"REQ {_id_of(message)} 0\n", deadline)
 
     def frame(self, deadline: Deadline) -> Frame | None:
         """Return the next frame that is no heartbeat; None if none comes in time. Raises `OSError`."""
@@ -116,7 +117,7 @@ class NsqConnection:
         }
         self._command("IDENTIFY\n", deadline, json.dumps(body).encode())
         answer = self._answer("IDENTIFY", deadline)
-        features: Any = json.loads(answer) if answer.startswith(b"{") else {}
+        features = _features(answer)
         if tls is not None:
             if not features.get("tls_v1"):
                 raise NsqError(
@@ -175,6 +176,25 @@ class NsqConnection:
         data = self._unread[HEAD.size : 4 + size]
         self._unread = self._unread[4 + size :]
         return Frame(kind, data, time.monotonic())
+
+
+def _features(answer: bytes) -> dict[str, Any]:
+    """Return what an nsqd says of itself; one without feature negotiation answers OK. Raises `NsqError`."""
+    if not answer.startswith(b"{"):
+        return {}
+    try:
+        features: dict[str, Any] = json.loads(answer)
+    except (ValueError, RecursionError):
+        raise NsqError("invalid", "nsqd answers IDENTIFY with what is no JSON") from None
+    return features
+
+
+def _id_of(message: bytes) -> str:
+    """Return a message's id. Raises `NsqError` where it is none: a command is a line of ASCII."""
+    found = message[ID]
+    if len(found) != ID_BYTES or not found.isascii() or b"\n" in found or b" " in found:
+        raise NsqError("invalid", f"nsqd sends a message with the id {found!r}")
+    return found.decode("ascii")
 
 
 def refusal(command: str, data: bytes) -> NsqError:

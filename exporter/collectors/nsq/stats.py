@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from exporter.collectors.nsq.selection import EPHEMERAL, Selection
-from exporter.collectors.rows import RowError, Rows, number, number_or_none, rows_of, text
+from exporter.collectors.rows import RowError, Rows, amount, number, number_or_none, rows_of, text
 from exporter.model import CollectError, Counts, Depth, Place, Produced
 
 NANO = 1e9
@@ -39,9 +39,9 @@ def read_stats(
     reading = Reading()
     try:
         data = answer.get("data", answer)  # nsq before 1.0 wraps it
-        epoch = int(data.get("start_time") or 0)
+        epoch = number_or_none(data, "start_time") or 0
         topics = list(data["topics"] or ())
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, RowError):
         raise CollectError(
             "invalid", f"{node}: /stats is not what an nsqd answers; is it one?"
         ) from None
@@ -139,7 +139,7 @@ def _slowest(latency: Any) -> float | None:
     """Return the largest of nsqd's percentiles in seconds; a count of 0 means idle, not fast."""
     if not isinstance(latency, dict) or not latency.get("count"):
         return None
-    values = [number(each, "value") for each in rows_of(latency, "percentiles")]
+    values = [amount(each, "value") for each in rows_of(latency, "percentiles")]
     return max(values) / NANO if values else None
 
 

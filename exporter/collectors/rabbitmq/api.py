@@ -75,4 +75,4 @@ def is_missing(error: CollectError) -> bool:
 
 def in_path(name: str) -> str:
     """Return a name as one part of a URL's path."""
-    return quote(name, safe="")
+    return quote(name, safe="", errors="surrogatepass")

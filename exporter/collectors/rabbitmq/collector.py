@@ -31,7 +31,7 @@ from exporter.collectors.rabbitmq.queues import (
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
 from exporter.collectors.rabbitmq.streams import Streams, read_streams
-from exporter.collectors.rows import RowError, Rows
+from exporter.collectors.rows import RowError, Rows, text
 from exporter.model import (
     CollectError,
     Counts,
@@ -115,7 +115,7 @@ class RabbitCollector:
         whole, self._is_new_list = self._is_new_list, False
         streams = self._streams(deadline, problems, reader)
         depths = [*depths, *streams.depths]
-        nodes, alarms = self._nodes(deadline, problems)
+        nodes, alarms = self._nodes(deadline, problems, reader)
         self._note_lagging(depths)
         return QueueLook(
             at,
@@ -145,7 +145,7 @@ class RabbitCollector:
         counts: list[Counts] = []
         sizes: dict[tuple[str | None, str], float] = {}
         for row in shown:
-            self._count(row, now, counts, sizes, reader)
+            self._count(name_of(row), row, now, counts, sizes, reader)
         if self._settings.prometheus:
             self._list(deadline, Rows())
         # Queues that are all young, or of a node that was just started, have no counts yet.
@@ -172,7 +172,7 @@ class RabbitCollector:
                 if not is_missing(answer):  # deleted since it was listed
                     problems.append(Problem(answer.reason, f"queue {name[1]!r}", str(answer)))
                 continue
-            self._count(answer, now, counts, {}, reader)
+            self._count(name, answer, now, counts, {}, reader)
         if problems and not counts:
             raise CollectError(problems[0].reason, problems[0].message)
         return QueueCounts(
@@ -210,6 +210,7 @@ class RabbitCollector:
 
     def _count(
         self,
+        name: Name,
         row: Mapping[str, Any],
         now: float,
         counts: list[Counts],
@@ -220,12 +221,12 @@ class RabbitCollector:
         try:
             found, size = counts_of(row, now), mean_size(row)
         except RowError as error:
-            reader.refuse(called(name_of(row)), error)
+            reader.refuse(called(name), error)
             return
         if found is not None:
             counts.append(found)
         if size is not None:
-            sizes[name_of(row)] = size
+            sizes[name] = size
 
     def _list(self, deadline: Deadline, reader: Rows) -> list[Depth]:
         rows = self._api.rows("queues", deadline, **TOTALS)
@@ -289,7 +290,7 @@ class RabbitCollector:
         return read_streams(rows, names, reader)
 
     def _nodes(
-        self, deadline: Deadline, problems: list[Problem]
+        self, deadline: Deadline, problems: list[Problem], reader: Rows
     ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
         """Return which nodes run, and the alarms; nothing where the user may not know."""
         columns = "name,running,mem_alarm,disk_free_alarm"
@@ -301,8 +302,9 @@ class RabbitCollector:
             if not denied:
                 problems.append(Problem(error.reason, "nodes", str(error)))
             return None, ()
-        nodes = {str(row["name"]): bool(row.get("running")) for row in rows if "name" in row}
-        return nodes, [alarm for row in rows for alarm in _alarms(row)]
+        named = dict(reader.each(rows, lambda row: (text(row, "name"), row), "a row of the nodes"))
+        nodes = {name: bool(row.get("running")) for name, row in named.items()}
+        return nodes, [alarm for row in named.values() for alarm in _alarms(row)]
 
     def _one(self, name: Name, deadline: Deadline) -> Mapping[str, Any]:
         path = f"queues/{in_path(name[0])}/{in_path(name[1])}"

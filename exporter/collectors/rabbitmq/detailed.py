@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from exporter.collectors.rabbitmq.queues import Name, called
-from exporter.collectors.rows import RowError, Rows
+from exporter.collectors.rows import A_COUNT, LARGEST, RowError, Rows
 from exporter.model import CollectError
 
 FAMILY = "queue_coarse_metrics"
@@ -43,9 +43,14 @@ def read_detailed(
 
 def _take(found: dict[Name, int], name: Name, value: bytes, reader: Rows) -> None:
     try:
-        found[name] = int(float(value))
-    except (ValueError, OverflowError):
-        reader.refuse(called(name), RowError("value", value.decode(errors="replace"), "a number"))
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    # NaN compares as false; a float above 2^53 is no exact count, but one that Prometheus can keep.
+    if 0 <= number <= LARGEST and number.is_integer():
+        found[name] = int(number)
+    else:
+        reader.refuse(called(name), RowError("value", value.decode(errors="replace"), A_COUNT))
 
 
 def texts(names: Iterable[Name]) -> dict[bytes, Name]:

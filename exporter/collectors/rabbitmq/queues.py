@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rows import RowError, Rows, number_or_none, text
+from exporter.collectors.rows import RowError, Rows, number, number_or_none, text
 from exporter.model import Counts, Depth, Place
 
 TOTALS = {
@@ -138,7 +138,7 @@ def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
         return None
     stats = row.get("message_stats")
     counted = stats if isinstance(stats, dict) else {}
-    head = row.get("head_message_timestamp")
+    head = _timestamp(row)
     processed = sum(
         number_or_none(counted, key) or 0 for key in ("ack", "deliver_no_ack", "get_no_ack")
     )
@@ -149,8 +149,15 @@ def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
         processed=processed,
         redelivered=number_or_none(counted, "redeliver") or 0,
         consumers=number_or_none(row, "consumers"),
-        head_age=max(now - int(head), 0.0) if isinstance(head, int) and head > 0 else None,
+        head_age=max(now - head, 0.0) if head else None,
     )
+
+
+def _timestamp(row: Mapping[str, Any]) -> int | None:
+    """Return the timestamp of the message at the head; RabbitMQ writes an empty text where there is none."""
+    if row.get("head_message_timestamp") in ("", None):
+        return None
+    return number(row, "head_message_timestamp")
 
 
 def mean_size(row: Mapping[str, Any]) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path
 from exporter.collectors.rabbitmq.queues import Queue, Selection
+from exporter.collectors.rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
 MOST = 50
@@ -28,19 +29,27 @@ def hidden_vhosts(
     others. Raises `CollectError`.
     """
     overview: Any = api.get("overview", deadline, columns="object_totals.queues")
-    totals = overview.get("object_totals") if isinstance(overview, dict) else None
-    total = totals.get("queues") if isinstance(totals, dict) else None
-    if total is not None and total <= listed:
+    if _all_are_listed(overview, listed):
         return []
     seen = {queue.name[0] for queue in queues}
     rows = api.rows("vhosts", deadline, columns="name")
-    names = [str(row["name"]) for row in rows if "name" in row]
+    names = list(Rows().each(rows, lambda row: text(row, "name")))
     candidates = [name for name in names if name not in seen and selection.vhost(name)]
     if not candidates:
         return []
     first = turn * MOST % len(candidates)
     tried = [*candidates[first:], *candidates[:first]][:MOST]
     return [name for name in tried if _refused(api, name, deadline)]
+
+
+def _all_are_listed(overview: Any, listed: int) -> bool:
+    """Tell whether the overview counts no more queues than were listed; a count that cannot be read tells nothing."""
+    totals = overview.get("object_totals") if isinstance(overview, dict) else None
+    try:
+        total = number_or_none(totals, "queues")
+    except RowError:
+        return False
+    return total is not None and total <= listed
 
 
 def told(user: str | None, vhost: str) -> Problem:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.collectors.rabbitmq.queues import Name, called, place_of
-from exporter.collectors.rows import RowError, Rows, number
+from exporter.collectors.rows import RowError, Rows, number, signed_number
 from exporter.model import Counts, Depth, Produced, StreamOffsets
 
 
@@ -43,13 +43,11 @@ def read_streams(
         if not isinstance(queue, dict) or offset is None or lag is None:
             continue
         name = (str(queue.get("vhost")), str(queue.get("name")))
-        if name not in names:
-            continue
-        if offset in FIXED:
+        if name not in names or (isinstance(offset, str) and offset in FIXED):
             continue
         try:
             position = number(row, "offset")
-            end = position + max(number(row, "offset_lag"), 0)
+            end = position + max(signed_number(row, "offset_lag"), 0)
         except RowError as error:
             reader.refuse(f"a consumer of {called(name)}", error)
             continue
