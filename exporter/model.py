@@ -388,6 +388,8 @@ class QueueCounts:
 class Facts:
     """What a discovery found that is kept in the collector: only what is missing is told."""
 
+    unreadable: int = 0
+    """Rows of replies that were left out because a field was not what it must be."""
     problems: Sequence[Problem] = ()
 
 

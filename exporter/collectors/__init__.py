@@ -13,7 +13,7 @@ from exporter.collectors.rabbitmq.settings import FOLLOWS as RABBIT_FOLLOWS
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.wire import Setup
 from exporter.model import Collector
-from exporter.names import NameMatcher
+from exporter.names import NOTHING, NameMatcher
 
 if TYPE_CHECKING:
     # The processes of collectors import this package, and not the config's library.
@@ -79,6 +79,7 @@ def nsq_settings(config: NsqSource) -> NsqSettings:
         nsqds=config.nsqd,
         tls=_tls(config.tls),
         login=_login(config),
+        trusted=NOTHING if config.nodes is None else config.nodes.matcher,
         destinations=config.destinations.matcher,
         groups=config.groups.matcher,
         internals=config.internals,

@@ -55,6 +55,11 @@ class NsqSource(Collection, Login):
     """HTTP addresses of nsqlookupds, which know the nsqds."""
     nsqd: HttpUrls = ()
     """HTTP addresses of nsqds, besides those that are looked up."""
+    nodes: NameFilter | None = None
+    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them; none unless given.
+
+    Hosts of the addresses above always get them.
+    """
     tls: Tls = Tls()
     """Certificates."""
     destinations: NameFilter = NameFilter()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from exporter.collectors.access import Login
 from exporter.collectors.nsq.collector import NsqCollector
 from exporter.collectors.nsq.nodes import Known, Listing, Nsqd
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Until
+from exporter.names import NOTHING, NameMatcher
 from tests.support.ports import PortBlock
 from tests.support.site import Site, says, status
 
@@ -170,3 +173,67 @@ def test_every_vhost_has_its_turn(site: Callable[[], Site]) -> None:
     found = [problem for _ in range(4) for problem in collector.discovery(Until(20)).problems]
     assert {problem.subject for problem in found} == {"vhost 'v119'"}
     collector.close()
+
+
+def lookupd(site: Site, *producers: dict[str, object]) -> Site:
+    """Let it answer as an nsqlookupd that these nodes have registered with."""
+    site.replies = {"/nodes": says({"producers": list(producers)})}
+    return site
+
+
+def producer(host: object, node: Site) -> dict[str, object]:
+    port = int(node.name.rpartition(":")[2])
+    return {"broadcast_address": host, "http_port": port, "tcp_port": 1}
+
+
+LOGIN = Login("lag", "s3cret")
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "gets_it"),
+    [
+        pytest.param("127.0.0.1", NOTHING, True, id="the host is one of the config"),
+        pytest.param("localhost", NOTHING, False, id="only the nsqlookupd names it"),
+        pytest.param("localhost", NameMatcher(("local.*",)), True, id="nodes allows it"),
+        pytest.param("localhost", NameMatcher(("nsqd-.*",)), False, id="nodes allows others"),
+    ],
+)
+def test_only_hosts_that_the_user_names_get_the_login(
+    site: Callable[[], Site], host: str, trusted: NameMatcher, *, gets_it: bool
+) -> None:
+    """Anybody who reaches an nsqlookupd can register a host there."""
+    node, seen = nsqd(site()), []
+    answer = node.replies["/stats"]
+
+    def reply(request: BaseHTTPRequestHandler) -> None:
+        seen.append(request.headers.get("Authorization"))
+        answer(request) if seen[-1] or gets_it else request.send_error(401)
+
+    node.replies["/stats"] = reply
+    directory = lookupd(site(), producer(host, node))
+    settings = NsqSettings(
+        "s", lookupds=(directory.url,), login=LOGIN, trusted=trusted, probe=False
+    )
+    with closing(NsqCollector(settings)) as collector:
+        if gets_it:
+            assert collector.backlog(Until(20)).problems == []
+        else:
+            with pytest.raises(CollectError, match=r"allow it under nodes\.include") as raised:
+                collector.backlog(Until(20))
+            assert raised.value.reason == "unauthorized"
+    assert {value is not None for value in seen} == {gets_it}
+
+
+@pytest.mark.parametrize("host", ["evil/?x=", "a b", "user@host", "", 7, None, "\ud800"])
+def test_a_registered_node_that_is_no_host_is_left_out(
+    site: Callable[[], Site], host: object
+) -> None:
+    good, directory = nsqd(site()), site()
+    lookupd(directory, producer(host, good), producer("127.0.0.1", good))
+    settings = NsqSettings("s", lookupds=(directory.url,), probe=False)
+    with closing(NsqCollector(settings)) as collector:
+        facts = collector.discovery(Until(20))
+        assert [problem.reason for problem in facts.problems] == ["invalid"]
+        assert "broadcast_address" in facts.problems[0].message
+        assert facts.unreadable == 1
+        assert collector.backlog(Until(20)).nodes == {good.name: True}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from exporter.collectors.access import Login
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import ANSWER_SHARE, Known, Nsqd, discover, roster
@@ -16,6 +17,7 @@ from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
+from exporter.collectors.nsq.trust import Trust, host_of
 from exporter.collectors.parallel import Pool
 from exporter.model import (
     CollectError,
@@ -50,6 +52,8 @@ class NsqCollector:
         }
         self._settings = settings
         self._http = HttpClient(settings.name, settings.tls, settings.login)
+        self._anonymous = HttpClient(settings.name, settings.tls, Login())
+        self._trust = Trust(settings)
         self._pool = Pool()
         self._selection = Selection(settings)
         self._finished = Finished()
@@ -70,7 +74,7 @@ class NsqCollector:
         with self._lock:
             self._known.take(listing)
             self._discovered = True
-        return Facts(listing.problems)
+        return Facts(unreadable=listing.unreadable, problems=listing.problems)
 
     def backlog(self, deadline: Deadline) -> QueueLook:
         """Read all nsqds at the same time."""
@@ -147,7 +151,14 @@ class NsqCollector:
             params["include_clients"] = (
                 "false"  # what each finished tells about ephemeral channels only
             )
-        answer: Any = self._http.get_json(f"{node.url}/stats", deadline, params)
+        host = host_of(node.url)
+        # An address of the config that stands for several is asked at each of them.
+        trusted = node.configured or self._trust.covers(host)
+        client = self._http if trusted else self._anonymous
+        try:
+            answer: Any = client.get_json(f"{node.url}/stats", deadline, params)
+        except CollectError as error:
+            raise (error if trusted else self._trust.explained(host, error)) from None
         return read_stats(answer, node.name, self._selection, node.tombstones, self._finished)
 
 

@@ -32,6 +32,8 @@ class Nsqd:
     """Where clients connect to."""
     tombstones: frozenset[str] = frozenset()
     """Topics of which every nsqlookupd says that this node is not to be read any more."""
+    configured: bool = False
+    """Whether the config names it, so that it gets the login."""
 
 
 class Listing(NamedTuple):
@@ -40,6 +42,8 @@ class Listing(NamedTuple):
     nodes: Mapping[str, Nsqd]
     complete: bool
     problems: Sequence[Problem]
+    unreadable: int = 0
+    """Nodes that were left out."""
 
 
 @dataclass
@@ -108,6 +112,7 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
     answers = pool.all_at_once(asked, part)
     failures: list[Problem] = []
     unreadable: list[Problem] = []
+    left_out = 0
     found: dict[str, list[Nsqd]] = {}
     complete = True
     for url, answer in answers.items():
@@ -121,10 +126,11 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
             complete &= url not in lookupds
             if url in nsqds:
                 # Shown as down by the address that is known of it.
-                node = Nsqd(url, _short(url))
+                node = Nsqd(url, _short(url), configured=True)
                 found.setdefault(node.name, []).append(node)
             continue
         unreadable += rows.problems()
+        left_out += rows.unreadable
         # What cannot be read may be any of the nodes that are known.
         complete &= not rows.unreadable
         for node in nodes:
@@ -132,7 +138,7 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
     if failures and len(failures) == len(asked):
         raise CollectError(failures[0].reason, failures[0].message)
     merged = {name: _merged(nodes) for name, nodes in found.items()}
-    return Listing(merged, complete, [*failures, *unreadable])
+    return Listing(merged, complete, [*failures, *unreadable], left_out)
 
 
 def addresses(url: str) -> list[str]:
@@ -189,7 +195,7 @@ def _itself(answer: Any, url: str) -> Nsqd:
         tcp = (urlsplit(url).hostname or "", port(data, "tcp_port"))
     except RowError as error:
         raise _not_one(url, "/info", "nsqd", error) from None
-    return Nsqd(url, name, tcp)
+    return Nsqd(url, name, tcp, configured=True)
 
 
 def _data(answer: Any) -> Any:
@@ -206,7 +212,8 @@ def _not_one(url: str, path: str, program: str, error: RowError) -> CollectError
 def _merged(nodes: Sequence[Nsqd]) -> Nsqd:
     """Return one node of what several say of it; the config's address, which comes last, is the one to ask."""
     dead = frozenset[str].intersection(*(node.tombstones for node in nodes))
-    return Nsqd(nodes[-1].url, nodes[-1].name, nodes[-1].tcp, dead)
+    last = nodes[-1]
+    return Nsqd(last.url, last.name, last.tcp, dead, last.configured)
 
 
 def _bracketed(host: str) -> str:

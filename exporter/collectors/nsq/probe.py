@@ -13,6 +13,7 @@ from exporter.collectors.nsq.nodes import Nsqd
 from exporter.collectors.nsq.protocol import ERROR, MESSAGE, MESSAGE_HEAD, NsqConnection, refusal
 from exporter.collectors.nsq.selection import EPHEMERAL
 from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.nsq.trust import Trust
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
 from exporter.secrets import SecretFileError, read_secret
 
@@ -87,6 +88,7 @@ class _Line:
 
     def __init__(self, settings: NsqSettings, topic: str) -> None:
         self._settings = settings
+        self._trust = Trust(settings)
         self._topic = topic
         self._connection: NsqConnection | None = None
         self._address: tuple[str, int] | None = None
@@ -107,6 +109,8 @@ class _Line:
             return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
         except CollectError as error:
             fault = error
+            if node.tcp is not None and not node.configured:
+                fault = self._trust.explained(node.tcp[0], error)
         except ssl.SSLError as error:
             fault = CollectError("unreachable", f"TLS: {error.reason or error}; check tls.ca_file")
         except OSError as error:
@@ -135,12 +139,13 @@ class _Line:
             return self._connection
         self.close()
         settings = self._settings
+        trusted = node.configured or self._trust.covers(node.tcp[0])
         connection = NsqConnection(
             node.tcp,
             deadline,
             tls=settings.tls.context() if settings.probe_tls else None,
             server_name=settings.tls.server_name,
-            secret=self._secret(),
+            secret=self._secret() if trusted else None,
         )
         try:
             connection.subscribe(self._topic, CHANNEL, deadline)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.collectors.access import Login, Tls
-from exporter.names import EVERYTHING, NameMatcher
+from exporter.names import EVERYTHING, NOTHING, NameMatcher
 
 TASKS = ("discovery", "backlog", "probe")
 """In the order in which one run of each has most to go by."""
@@ -23,6 +23,8 @@ class NsqSettings:
     """HTTP addresses of nsqds that are known without asking."""
     tls: Tls = field(default_factory=Tls)
     login: Login = field(default_factory=Login)
+    trusted: NameMatcher = NOTHING
+    """Hosts that get login and secret although the config does not name them."""
     destinations: NameMatcher = EVERYTHING
     groups: NameMatcher = EVERYTHING
     internals: bool = False

@@ -188,7 +188,7 @@ class RabbitCollector:
         hidden = hidden_vhosts(
             self._api, self._selection, self._queues, self._listed, deadline, turn=self._turn
         )
-        return Facts([told(self._settings.login.username, vhost) for vhost in hidden])
+        return Facts(problems=[told(self._settings.login.username, vhost) for vhost in hidden])
 
     def probe(self, deadline: Deadline) -> Probes:
         """Send a message to each node, and receive it."""
