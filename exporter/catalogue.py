@@ -440,6 +440,13 @@ def _rows() -> tuple[Metric, ...]:
             "Log lines that could not be written, those of the processes that read the sources included.",
             own,
         ),
+        Metric(
+            "mq_values_out_of_range_total",
+            "counter",
+            (),
+            "Values left out because they were not a number or above 2^63; counted at each update.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
     )

@@ -80,7 +80,7 @@ class Daemon:
         self._stuck: dict[str, str] = {}
         self._reload_wanted = False
         self._log = structlog.get_logger(__name__)
-        self._own = OwnMetrics()
+        self._own = OwnMetrics(lambda: self.exposition.left_out)
         self.exposition = Exposition(self._own.render)
         self._thresholds = threshold_table(config)
         self.sources: dict[str, Source] = {}
