@@ -49,6 +49,7 @@ def begin(nursery: Nursery, **more: Any) -> tuple[Child, Connection]:
     settings = kafka_settings(parse(CONFIG, "test").sources[0])  # type: ignore[arg-type]
     connection.send(Setup("kafka", settings, "json", "error", **more))
     assert connection.recv().number == READY
+    wait_until(lambda: child.pid, "the report of its birth", poll_seconds=0.002)
     return child, connection
 
 
@@ -171,6 +172,47 @@ def test_a_child_that_is_ordered_while_the_nursery_dies_is_reported_as_gone(
         assert way.recv(1) == b""
 
 
+def run_instead(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another script be the nursery."""
+    popen = subprocess.Popen
+
+    def other(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
+        return popen([sys.executable, "-c", script, command[-1]], **more)
+
+    monkeypatch.setattr(subprocess, "Popen", other)
+
+
+DEAF = """\
+import time
+from exporter import nursery
+
+def serve(connection):
+    connection.send_bytes(b"here")
+    while True:
+        time.sleep(1)
+
+nursery.worker.serve = serve
+nursery.main()
+"""
+
+
+def test_children_that_hang_are_killed_when_the_daemon_is_gone(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stuck in a library does not notice that its way has ended."""
+    run_instead(DEAF, monkeypatch)
+    child, way = nursery.fork("kafka")
+    connection = Connection(way.detach())
+    assert connection.recv_bytes() == b"here"
+    wait_until(lambda: child.pid, "the report of its birth", poll_seconds=0.002)
+    connection.close()
+    process = nursery._process
+    assert process is not None
+    process._control.shutdown(socket.SHUT_WR)  # as if the daemon were gone
+    assert child.pid is not None
+    wait_until(lambda: not is_alive(child.pid or 0), "the child to be killed", 60)
+
+
 BROKEN = """\
 import errno, os, sys
 from exporter import nursery
@@ -186,12 +228,7 @@ nursery.main()
 def test_a_fork_that_fails_is_reported_with_its_reason(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    popen = subprocess.Popen
-
-    def broken(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
-        return popen([sys.executable, "-c", BROKEN, command[-1]], **more)
-
-    monkeypatch.setattr(subprocess, "Popen", broken)
+    run_instead(BROKEN, monkeypatch)
     child, way = nursery.fork("kafka")
     assert child.wait(SECONDS)
     assert (child.pid, child.fault) == (None, "Resource temporarily unavailable")
