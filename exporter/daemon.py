@@ -135,10 +135,10 @@ class Daemon:
         sources = list(self.sources.values())
         for source in sources:
             source.stop(0.0)
-        if self.server is not None:
-            self.server.stop(until.remaining())
-        # Side by side, since each may have something to clean up.
-        with ThreadPoolExecutor(max(len(sources), 1)) as threads:
+        # Side by side, since each may have something to clean up, and a scraper may be slow.
+        with ThreadPoolExecutor(len(sources) + 1) as threads:
+            if self.server is not None:
+                threads.submit(self.server.stop, until.remaining())
             ended = list(threads.map(lambda source: source.join(until.remaining()), sources))
         if self.server is not None:
             self._log.info("daemon.stopped", clean=all(ended))
