@@ -15,7 +15,7 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack test lint format generate pictures bench bench-queues soak quiet lock clean
+.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ bench: $(DEV) ## Measure the exporter on Kafka (ARGS="..." for its options)
 bench-queues: $(DEV) ## Measure the exporter on RabbitMQ and NSQ
 	@scripts/install-test-tools
 	@$(PY) -m bench.queues $(ARGS)
+
+bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="--dead" for brokers that do not answer)
+	@scripts/install-test-tools
+	@$(PY) -m bench.sources $(ARGS)
 
 soak: $(DEV) ## Run all three systems for an hour, kill brokers in turn, compare every number (ARGS="--minutes 10")
 	@scripts/install-test-tools

@@ -447,6 +447,13 @@ def _rows() -> tuple[Metric, ...]:
             "Rows of the brokers' replies that were left out because a field was not what it must be.",
             own,
         ),
+        Metric(
+            "mq_values_out_of_range_total",
+            "counter",
+            (),
+            "Values left out because they were not a number or above 2^63; counted at each update.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric("mq_series_dropped", "gauge", source, "Series left out because of max_series.", own),
     )

@@ -80,7 +80,7 @@ class Daemon:
         self._stuck: dict[str, str] = {}
         self._reload_wanted = False
         self._log = structlog.get_logger(__name__)
-        self._own = OwnMetrics()
+        self._own = OwnMetrics(lambda: self.exposition.left_out)
         self.exposition = Exposition(self._own.render)
         self._thresholds = threshold_table(config)
         self.sources: dict[str, Source] = {}
@@ -135,10 +135,10 @@ class Daemon:
         sources = list(self.sources.values())
         for source in sources:
             source.stop(0.0)
-        if self.server is not None:
-            self.server.stop(until.remaining())
-        # Side by side, since each may have something to clean up.
-        with ThreadPoolExecutor(max(len(sources), 1)) as threads:
+        # Side by side, since each may have something to clean up, and a scraper may be slow.
+        with ThreadPoolExecutor(len(sources) + 1) as threads:
+            if self.server is not None:
+                threads.submit(self.server.stop, until.remaining())
             ended = list(threads.map(lambda source: source.join(until.remaining()), sources))
         if self.server is not None:
             self._log.info("daemon.stopped", clean=all(ended))

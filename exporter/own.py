@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -23,25 +23,31 @@ from exporter.catalogue import BY_NAME
 from exporter.exposition import Format
 
 
-class _LogLines(Collector):
-    """The lines that the log lacks."""
+class _Counts(Collector):
+    """What is counted elsewhere: lines that the log lacks, values that the page lacks."""
+
+    def __init__(self, left_out: Callable[[], int]) -> None:
+        self._counts = {
+            "mq_log_lines_dropped_total": logs.dropped,
+            "mq_values_out_of_range_total": left_out,
+        }
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Yield one counter, without the time of its creation, which nobody needs."""
-        metric = BY_NAME["mq_log_lines_dropped_total"]
-        yield CounterMetricFamily(metric.name, metric.help, value=logs.dropped())
+        """Yield the counters, without the times of their creation, which nobody needs."""
+        for name, count in self._counts.items():
+            yield CounterMetricFamily(name, BY_NAME[name].help, value=count())
 
 
 class OwnMetrics:
     """What the process tells of itself; may be changed and rendered from any thread."""
 
-    def __init__(self) -> None:
-        """A config was read: that is why the process runs."""
+    def __init__(self, left_out: Callable[[], int]) -> None:
+        """A config was read: that is why the process runs. `left_out` counts the values that the page lacks."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        registry.register(_LogLines())
+        registry.register(_Counts(left_out))
         info = Gauge(
             "mq_exporter_build_info",
             "1, labelled with the versions of the exporter and of what it is built on.",

@@ -1,37 +1,45 @@
-"""The process of one collector: runs what it is asked to, until nobody is there to ask."""
+"""What the process of one collector does: runs what it is asked to, until nobody is there to ask."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
-import sys
 import threading
 import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
 
-# structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in each process.
-sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog
 
-import structlog  # noqa: E402
+from exporter import logs
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
+from exporter.model import CollectError, Collector, Until
+from exporter.task_log import Seldom, gist
 
-from exporter import logs, signals  # noqa: E402
-from exporter.collectors.kafka.settings import KafkaSettings  # noqa: E402
-from exporter.collectors.nsq.settings import NsqSettings  # noqa: E402
-from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup  # noqa: E402
-from exporter.model import CollectError, Collector, Until  # noqa: E402
-from exporter.task_log import Seldom, gist  # noqa: E402
+NAME_BYTES = 15
+"""Of a process, in Linux."""
 
 
-def main() -> None:
-    """Serve requests from the connection that the command line names."""
-    signals.ignore()
-    connection = Connection(int(sys.argv[1]))
-    setup: Setup = connection.recv()
-    logs.configure(setup.log_format, setup.log_level)
-    collector = _collector(setup)
-    answers = _Answers(connection)
-    answers.send(Answer(READY))
+def load(system: str) -> None:
+    """Import what a collector of the system needs, and make nothing of it."""
+    importlib.import_module(f"exporter.collectors.{system}.collector")
+
+
+def serve(connection: Connection) -> NoReturn:
+    """Serve requests until the connection ends; then end the process."""
     try:
+        setup: Setup = connection.recv()
+        os.environ.update(setup.environment)
+        _name_process(setup.settings.name)
+        logs.configure(setup.log_format, setup.log_level)
+        collector = _collector(setup)
+        answers = _Answers(connection)
+        answers.send(Answer(READY))
         while True:
             request: Request = connection.recv()
             threading.Thread(target=_serve, args=(collector, request, answers), daemon=True).start()
@@ -40,6 +48,12 @@ def main() -> None:
         # hangs would keep the clients from ending.
         logs.flush()
         os._exit(0)
+
+
+def _name_process(source: str) -> None:
+    """Show the source's name in lists of processes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_bytes(f"mq/{source}".encode()[:NAME_BYTES])
 
 
 def _collector(setup: Setup) -> Collector:
@@ -110,7 +124,3 @@ def _answer(collector: Collector, request: Request) -> Answer:
         return Answer(request.number, failure=(error.reason, str(error)))
     early = frozenset(task for task in collector.tasks if collector.due_early(task))
     return Answer(request.number, observation, early=early)
-
-
-if __name__ == "__main__":
-    main()

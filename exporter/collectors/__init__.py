@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from exporter.collectors import environment
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.isolated import IsolatedCollector
 from exporter.collectors.kafka.settings import FOLLOWS, TASKS, KafkaSettings
@@ -102,7 +104,9 @@ def _login(config: LoginConfig) -> Login:
 
 
 def _kafka(config: KafkaSource, log_format: LogFormat, log_level: str) -> Collector:
-    setup = Setup("kafka", kafka_settings(config), log_format, log_level)
+    settings = kafka_settings(config)
+    more = environment.of_source(settings.properties, os.environ)
+    setup = Setup("kafka", settings, log_format, log_level, more)
     return IsolatedCollector(setup, TASKS, FOLLOWS)
 
 

@@ -12,6 +12,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from exporter.collectors.access import SHOWN, Login, Tls, reason_of
+from exporter.collectors.watchdog import WATCHDOG, watched
 from exporter.model import CollectError, Deadline, Reason
 
 MOST_BYTES = 256 << 20
@@ -21,11 +22,22 @@ REDIRECTS = range(300, 400)
 
 
 class _Adapter(HTTPAdapter):
-    """Connections with the source's certificates, and another server name where that is wanted."""
+    """Connections that end at the deadline of their request."""
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        watched(self.poolmanager)
+
+
+class _TlsAdapter(_Adapter):
+    """The same with the source's certificates, and another server name where that is wanted."""
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
-        super().__init__(max_retries=0)
+        super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         kwargs["ssl_context"] = self._tls.context()
@@ -75,21 +87,25 @@ class HttpClient:
         while True:
             session = self._session(url)
             reused = session.used
-            try:
-                body = _fetch(session, url, deadline, params)
-            except CollectError:
-                session.close()
-                raise
-            except (requests.RequestException, Urllib3Error, OSError) as error:
-                session.close()
-                fault = _fault(url, error)
-                if reused and fault.reason == "unreachable" and deadline.remaining() > 0:
-                    # Closed by the server since nobody used it for a while, or because it was restarted.
-                    continue
-            else:
+            with WATCHDOG.watch(deadline) as watch:
+                try:
+                    body = _fetch(session, url, deadline, params)
+                except Exception as error:
+                    session.close()
+                    fault = _fault(url, error, cut=watch.is_cut)
+                    if fault is None:
+                        raise
+                else:
+                    # A reply that was cut in its headers looks like a whole one without a body.
+                    fault = _late(url) if watch.is_cut else None
+            if fault is None:
                 session.used = True
                 self._idle.append(session)
                 return body
+            session.close()
+            if reused and fault.reason == "unreachable" and deadline.remaining() > 0:
+                # Closed by the server since nobody used it for a while, or because it was restarted.
+                continue
             raise fault
 
     def _session(self, url: str) -> _Session:
@@ -102,8 +118,11 @@ class HttpClient:
             login = self._login.read(self._key)
             if login is not None:
                 session.auth = HTTPBasicAuth(login[0].encode(), login[1].encode())
-        if url.startswith("https:") and not isinstance(session.get_adapter(url), _Adapter):
-            session.mount("https://", _Adapter(self._tls))
+        if not isinstance(session.get_adapter(url), _Adapter):
+            tls = url.startswith("https:")
+            session.mount(
+                "https://" if tls else "http://", _TlsAdapter(self._tls) if tls else _Adapter()
+            )
         return session
 
 
@@ -131,7 +150,7 @@ def _body(url: str, answer: requests.Response, deadline: Deadline) -> bytes:
         if size > MOST_BYTES:
             raise CollectError("invalid", f"{url}: the answer is larger than {MOST_BYTES >> 20} MB")
         if deadline.remaining() <= 0:
-            raise CollectError("timeout", f"{url}: the answer did not end in time")
+            raise _late(url)
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -173,8 +192,19 @@ def _words(answer: requests.Response, deadline: Deadline) -> str:
     return f": {line}" if line else ""
 
 
-def _fault(url: str, error: Exception) -> CollectError:
-    """Return the error of a request that got no answer; it never holds more than the address."""
+def _late(url: str) -> CollectError:
+    return CollectError("timeout", f"{url}: the answer did not end in time")
+
+
+def _fault(url: str, error: Exception, *, cut: bool) -> CollectError | None:
+    """Return the error of a request that failed by itself or was cut; None for any other error, to be raised as it is.
+
+    It never holds more than the address.
+    """
+    if cut:
+        return _late(url)
+    if not isinstance(error, requests.RequestException | Urllib3Error | OSError):
+        return None
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ReadTimeout):
         return CollectError("timeout", f"{url}: no answer in time")
     if isinstance(error, requests.exceptions.SSLError):

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +20,8 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from exporter import allocator, logs, signals
+from exporter import logs
+from exporter.collectors.children import NURSERY, Child
 from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
 
@@ -134,7 +131,13 @@ class IsolatedCollector:
                 if self._worker is not None:
                     self.restarts += 1
                     self._log.warning("worker.replaced", died_of=self._worker.death)
-                self._worker = _Worker(self._setup)
+                try:
+                    self._worker = _Worker(self._setup)
+                except OSError as error:
+                    raise CollectError(
+                        "internal",
+                        f"the process that reads the source could not be started: {error.strerror}",
+                    ) from None
             return self._worker
 
 
@@ -142,15 +145,7 @@ class _Worker:
     """One child process and what it was asked."""
 
     def __init__(self, setup: Setup) -> None:
-        ours, theirs = socket.socketpair()
-        # No signal is for the child, not even before it can ignore them.
-        with theirs, signals.blocked():
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [sys.executable, "-m", "exporter.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**allocator.ENVIRONMENT, **os.environ},
-            )
+        self._child, ours = NURSERY.fork(setup.system)
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()
@@ -186,10 +181,8 @@ class _Worker:
 
     def end(self) -> None:
         """Kill the process and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(CLOSE_SECONDS)
+        self._child.kill()
+        self._child.wait(CLOSE_SECONDS)
 
     def _send(self, message: Setup | Request) -> None:
         with self._send_lock, contextlib.suppress(OSError):
@@ -218,7 +211,7 @@ class _Worker:
     def _bury(self) -> None:
         self.end()
         self._connection.close()
-        death = _cause(self._process.returncode)
+        death = _cause(self._child)
         with self._lock:
             self.is_over = True
             self.death = death
@@ -229,9 +222,11 @@ class _Worker:
             future.set_exception(WorkerDiedError(death))
 
 
-def _cause(code: int | None) -> str:
-    if code is not None and code < 0:
+def _cause(child: Child) -> str:
+    if child.fault:
+        return f"the process that reads the source could not be started: {child.fault}"
+    how = "" if child.code is None else f" with code {child.code}"
+    if child.code is not None and child.code < 0:
         with contextlib.suppress(ValueError):
-            name = signal.Signals(-code).name
-            return f"the process that reads the source ended by {name}; another takes its place"
-    return f"the process that reads the source ended with code {code}; another takes its place"
+            how = f" by {signal.Signals(-child.code).name}"
+    return f"the process that reads the source ended{how}; another takes its place"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -24,6 +25,8 @@ class Setup:
     settings: KafkaSettings | RabbitSettings | NsqSettings
     log_format: Literal["json", "console"]
     log_level: str
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that this source's process has besides those of all."""
 
 
 @dataclass(frozen=True, slots=True)

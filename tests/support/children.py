@@ -68,6 +68,15 @@ class Child:
         self._process.wait(timeout_seconds)
         _end_all(started)
 
+    def terminate_only(self) -> None:
+        """Send SIGTERM, and neither wait nor touch what it started."""
+        self._process.terminate()
+
+    def kill_only(self) -> None:
+        """End it by SIGKILL, and leave what it started to itself."""
+        self._process.kill()
+        self._process.wait()
+
     def _descendants(self) -> list[psutil.Process]:
         try:
             return psutil.Process(self.pid).children(recursive=True)

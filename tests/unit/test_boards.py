@@ -25,10 +25,10 @@ NOT_SHOWN = {
     *("mq_produced_messages_per_second", "mq_subscription_produced_messages_per_second"),
     *("mq_consumed_messages_per_second", "mq_consumers_expected"),
     *("mq_threshold_stop_seconds", "mq_threshold_consume_ratio"),
-    "mq_log_lines_dropped_total",
+    *("mq_log_lines_dropped_total", "mq_values_out_of_range_total"),
 }
-"""Deliberately: rates over a window are for users without Prometheus; thresholds are settings that alerts use; a gap in the log
-is looked for when the log is read."""
+"""Deliberately: rates over a window are for users without Prometheus; thresholds are settings that alerts use; gaps in the
+log and on the page are looked for when they are read."""
 BOUNDED = re.compile(
     r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max)\(|histogram_quantile"
 )

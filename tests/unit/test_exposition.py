@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import math
+import threading
+import time
 import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,10 +17,12 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.analysis.shown import Family
+from exporter.analysis.shown import INFINITY, Family
 from exporter.catalogue import CATALOGUE
 from exporter.exposition import Exposition, Format, accepts_gzip, labeler
 from exporter.exposition import render as render_pieces
+from exporter.gzipping import Part, Stream, stream
+from exporter.own import OwnMetrics
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
@@ -176,9 +182,71 @@ def test_pieces_make_one_whole() -> None:
     assert render(Family("m", [], [])) == b""
 
 
-def test_large_floats_survive() -> None:
-    (metric,) = parse_text(render(family(value=1e300)).decode())
-    assert math.isclose(metric.samples[0].value, 1e300)
+IMPOSSIBLE: list[Any] = [
+    *(10**400, -(10**400), 2**64, -(2**64), 1e300, -1e300),
+    *(math.nan, math.inf, -math.inf, "7", b"7", [1]),
+]
+
+
+@pytest.mark.parametrize("value", IMPOSSIBLE, ids=lambda value: repr(value)[:12])
+def test_what_prometheus_cannot_read_is_left_out_and_counted_and_the_rest_is_shown(
+    value: Any,
+) -> None:
+    label = labeler({"source": "s"})
+    labels = [label({"group": group}) for group in "abcd"]
+    page = exposition(Family("mq_lag_messages", labels, [1, value, 2.5, 3]))
+    assert {s.labels["group"]: s.value for s in sample_of(text(page))} == {
+        "a": 1,
+        "c": 2.5,
+        "d": 3,
+    }
+    assert page.left_out == 1
+
+
+def test_numbers_that_cancel_out_are_found_all_the_same() -> None:
+    labels = [labeler({})({"group": group}) for group in "ab"]
+    page = exposition(Family("mq_lag_messages", labels, [2**64, -(2**64)]))
+    assert sample_of(text(page)) == []
+    assert page.left_out == 2
+
+
+def test_many_large_values_that_are_possible_are_all_shown() -> None:
+    """Together they are above the limit."""
+    labels = [labeler({})({"group": str(number)}) for number in range(5_000)]
+    page = exposition(Family("mq_lag_messages", labels, [2**62] * 5_000))
+    assert len(sample_of(text(page))) == 5_000
+    assert page.left_out == 0
+
+
+def test_infinity_is_shown_where_it_is_meant() -> None:
+    labels = [labeler({})({"group": group}) for group in "ab"]
+    page = exposition(Family("mq_lag_messages", labels, [INFINITY, 1]))
+    assert [s.value for s in sample_of(text(page))] == [math.inf, 1]
+    assert page.left_out == 0
+
+
+def test_an_unknown_value_is_left_out_and_not_counted() -> None:
+    page = exposition(family(value=None), family("mq_consumers"))
+    assert [line for line in text(page).splitlines() if line.startswith("mq_lag")] == []
+    assert page.left_out == 0
+
+
+def test_each_update_counts_what_it_leaves_out_and_a_good_value_comes_back() -> None:
+    page = exposition(family(value=10**400))
+    page.update("s", [family(value=10**400)])
+    assert page.left_out == 2
+    page.update("s", [family(value=8)])
+    assert [s.value for s in sample_of(text(page))] == [8]
+    assert page.left_out == 2
+
+
+def test_the_count_of_values_left_out_is_on_the_page() -> None:
+    count = [0]
+    metrics = OwnMetrics(lambda: count[0])
+    assert b"\nmq_values_out_of_range_total 0.0\n" in metrics.render("text")
+    count[0] = 3
+    for fmt in ("text", "openmetrics"):
+        assert b"\nmq_values_out_of_range_total 3.0\n" in metrics.render(fmt)
 
 
 def test_a_metric_of_two_sources_is_one_family() -> None:
@@ -188,6 +256,88 @@ def test_a_metric_of_two_sources_is_one_family() -> None:
     assert body.count("# TYPE mq_lag_messages gauge") == 1
     names = [line.split("{")[0] for line in body.splitlines() if line.startswith("mq_")]
     assert names == ["mq_lag_messages", "mq_lag_messages", "mq_consumers"]
+
+
+def test_a_metric_stays_together_whatever_comes_and_goes() -> None:
+    page = Exposition(own)
+    for turn in range(3):
+        for source in "abc":
+            names = ("mq_lag_messages", "mq_consumers", "mq_consumed_messages_total")
+            page.update(source, [family(name, value=turn) for name in names])
+            for accept in ("", PROMETHEUS):
+                assert text(page, accept, "gzip") == text(page, accept)
+                parse = parse_openmetrics if accept else parse_text
+                assert len({m.name for m in parse(text(page, accept))}) == len(
+                    list(parse(text(page, accept)))
+                )
+        page.remove("b")
+
+
+def many(count: int) -> Exposition:
+    page = Exposition(own)
+    for number in range(count):
+        page.update(str(number), [family(metric.name) for metric in CATALOGUE])
+    return page
+
+
+def test_an_update_costs_what_its_source_costs_whatever_the_number_of_sources() -> None:
+    def cost(page: Exposition, turn: int) -> float:
+        families = [family(metric.name, value=turn) for metric in CATALOGUE]
+        began = time.thread_time()
+        page.update("0", families)
+        return time.thread_time() - began
+
+    one, hundred = many(1), many(100)
+    assert min(cost(hundred, turn) for turn in range(20)) < 3 * min(
+        cost(one, turn) for turn in range(20)
+    )
+
+
+def test_a_page_is_put_in_order_once_for_all_scrapes_until_the_next_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    def counted(parts: Iterable[Part]) -> Stream:
+        made.append(1)
+        return stream(parts)
+
+    monkeypatch.setattr("exporter.exposition.stream", counted)
+    page = many(3)
+    assert not made
+    with ThreadPoolExecutor(8) as threads:
+        bodies = set(threads.map(lambda _: text(page, encoding="gzip"), range(8)))
+    assert (len(made), len(bodies)) == (1, 1)
+    page.update("1", [])
+    text(page, encoding="gzip")
+    assert len(made) == 2
+
+
+def test_scrapes_beside_updates_are_whole() -> None:
+    """Each source's two metrics always have the same value: an update shows as a whole, or not yet."""
+    page = Exposition(own)
+    stop = threading.Event()
+
+    def change() -> None:
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            page.update("s", [family(value=turn), family("mq_consumers", value=turn)])
+
+    with ThreadPoolExecutor(1) as threads:
+        changing = threads.submit(change)
+        try:
+            for _ in range(200):
+                values = {
+                    s.value
+                    for metric in parse_text(text(page, encoding="gzip"))
+                    for s in metric.samples
+                    if s.name.startswith("mq_")
+                }
+                assert len(values) <= 1
+        finally:
+            stop.set()
+        changing.result()
 
 
 def test_a_removed_source_takes_its_series_with_it() -> None:

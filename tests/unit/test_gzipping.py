@@ -19,11 +19,11 @@ def test_what_comes_out_is_what_went_in(parts: list[list[bytes]], end: bytes) ->
     assert gzip.decompress(whole) == expected
 
 
-@pytest.mark.parametrize("size", [0, 1, 10_240, 65_535, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, 8_191, 8_192, 8_193, 10_240, 65_535, 3_000_000])
 def test_it_is_one_member_of_any_size(size: int) -> None:
     data = b"0123456789" * (size // 10) + b"x" * (size % 10)
-    whole = b"".join(stream([part([data]), part([data])]).ended_by(b"end"))
+    whole = b"".join(stream([part([data]), part([b"small"]), part([data])]).ended_by(b"end"))
     reader = zlib.decompressobj(31)
-    assert reader.decompress(whole) == data + data + b"end"
+    assert reader.decompress(whole) == data + b"small" + data + b"end"
     assert reader.eof
     assert reader.unused_data == b""

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import pytest
 from exporter.collectors import http
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.http import HttpClient
+from exporter.collectors.isolated import GRACE
 from exporter.model import CollectError, Until
 from tests.support.ports import PortBlock
+from tests.support.waiting import wait_until
 
 Answer = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -180,6 +183,137 @@ def test_an_answer_that_never_ends(listener: Listener) -> None:
     assert time.monotonic() - began < 20
 
 
+def drip(first: bytes, again: bytes) -> Answer:
+    """Say `first`, and `again` for ever."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(first)
+        while True:
+            connection.sendall(again)
+            time.sleep(0.01)
+
+    return answer
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+DRIPS = {
+    "the status line": drip(b"HTTP/1.1 2", b"0"),
+    "a header": drip(HEAD + b"X-Long: ", b"x"),
+    "headers": drip(HEAD, b"X-Many: x\r\n"),
+    "interim replies": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "the headers of a refusal": drip(b"HTTP/1.1 401 No\r\n", b"X-Many: x\r\n"),
+    "the size of a chunk": drip(CHUNKED + b"1", b"0"),
+    "what comes after the size of a chunk": drip(CHUNKED + b"1;", b"x"),
+    "trailers": drip(CHUNKED + b"1\r\n1\r\n0\r\n", b"X-Many: x\r\n"),
+}
+
+
+@pytest.mark.parametrize("where", DRIPS)
+def test_a_reply_that_trickles_ends_at_the_deadline(listener: Listener, where: str) -> None:
+    listener.answer = DRIPS[where]
+    began = time.monotonic()
+    error = failure(listener.url, 1.0)
+    assert (error.reason, "did not end in time" in str(error)) == ("timeout", True)
+    assert 0.9 < time.monotonic() - began < 1.0 + GRACE / 2
+
+
+def test_a_handshake_that_trickles_ends_at_the_deadline() -> None:
+    """A TLS record of which a byte comes now and then."""
+    ports = PortBlock()
+    with closing(socket.create_server(("127.0.0.1", ports.take()))) as server:
+
+        def serve() -> None:
+            with suppress(OSError), server.accept()[0] as connection:
+                connection.recv(4096)
+                drip(b"\x16\x03\x03\x40\x00", b"\x02")(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        error = failure(f"https://127.0.0.1:{server.getsockname()[1]}", 1.0)
+        assert (error.reason, "did not end in time" in str(error)) == ("timeout", True)
+        assert time.monotonic() - began < 1.0 + GRACE / 2
+    ports.release()
+
+
+def test_a_connection_used_before_ends_at_the_deadline_too(listener: Listener) -> None:
+    def once_well(connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"Content-Length: 1\r\n\r\n1")
+        connection.recv(4096)
+        drip(HEAD, b"X-Many: x\r\n")(connection)
+
+    listener.answer = once_well
+    session = client()
+    assert session.get_json(listener.url, Until(20)) == 1
+    began = time.monotonic()
+    with pytest.raises(CollectError, match="did not end in time"):
+        session.get_json(listener.url, Until(1.0))
+    assert time.monotonic() - began < 1.0 + GRACE / 2
+    assert len(listener.requests) == 1
+
+
+def test_requests_beside_one_that_is_cut_go_on(listener: Listener) -> None:
+    """Each request has a deadline of its own, the later ones made first."""
+    begun = threading.Semaphore(0)
+
+    def slow(connection: socket.socket) -> None:
+        begun.release()
+        if b"GET /slow" in listener.requests[-1]:
+            time.sleep(3)
+            says(b"1")(connection)
+        drip(HEAD, b"X-Many: x\r\n")(connection)
+
+    listener.answer = slow
+    session = client()
+    with ThreadPoolExecutor(2) as threads:
+        whole = threads.submit(session.get_json, f"{listener.url}/slow", Until(30))
+        begun.acquire()
+        cut = threads.submit(session.get_json, listener.url, Until(0.5))
+        assert isinstance(cut.exception(), CollectError)
+        assert not whole.done()
+        assert whole.result() == 1
+
+
+def test_no_descriptor_stays_open(listener: Listener) -> None:
+    listener.answer = DRIPS["headers"]
+    failure(listener.url, 0.2)
+
+    def descriptors() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    before = descriptors()
+    session = client()
+    for _ in range(5):
+        with pytest.raises(CollectError):
+            session.get(listener.url, Until(0.2))
+    wait_until(
+        lambda: descriptors() <= before + 1,
+        "the connections to be closed",
+        timeout_seconds=20,
+    )
+
+
+def test_all_addresses_of_a_name_together_have_the_time_of_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Addresses that nobody answers at; the last one refuses."""
+    ports = PortBlock()
+    with closing(socket.create_server(("127.0.0.1", ports.take()), backlog=0)) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry] * 8)
+        began = time.monotonic()
+        error = failure("http://many.example:80", 2.0)
+        assert error.reason == "timeout"
+        assert time.monotonic() - began < 2.0 + GRACE / 2
+        for each in waiting:
+            each.close()
+    ports.release()
+
+
 def test_an_answer_that_ends_too_soon(listener: Listener) -> None:
     listener.answer = lambda c: c.sendall(HEAD + b"Content-Length: 100\r\n\r\n[1,")
     assert failure(listener.url).reason in ("unreachable", "invalid")
@@ -231,8 +365,23 @@ def test_nobody_there() -> None:
     assert "Connection refused; check the address" in str(error)
 
 
-def test_a_host_that_there_is_not() -> None:
-    assert failure("http://rabbit.invalid:15672").reason == "unreachable"
+@pytest.mark.parametrize("host", ["rabbit.invalid", "x" * 64 + ".invalid", "a..b"])
+def test_a_host_that_there_is_not(host: str) -> None:
+    assert failure(f"http://{host}:15672").reason == "unreachable"
+
+
+def test_an_address_of_ipv6() -> None:
+    ports = PortBlock()
+    with closing(socket.create_server(("::1", ports.take()), family=socket.AF_INET6)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(4096)
+                says(b"1")(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        assert client().get_json(f"http://[::1]:{server.getsockname()[1]}", Until(20)) == 1
+    ports.release()
 
 
 def test_tls_at_a_port_without_it(listener: Listener) -> None:

@@ -176,21 +176,25 @@ def test_signals_to_all_processes_of_the_daemon_leave_the_collectors_alone(
     """From the first moment on: a process that is just starting must not be killed by what is not meant for it."""
 
     def children() -> list[psutil.Process]:
-        return psutil.Process(exporter.pid).children()
+        return psutil.Process(exporter.pid).children(recursive=True)
 
-    first = wait_until(children, "the collector's process", poll_seconds=0.001)
+    nursery = wait_until(children, "the collectors' nursery", poll_seconds=0.001)
+    storm(nursery[0].pid, [*SIGNALS] * BURST, BURST_SECONDS)
+    first = wait_until(lambda: children()[1:], "the collector's process", poll_seconds=0.001)
     storm(first[0].pid, [*SIGNALS] * BURST, BURST_SECONDS)
     exporter.wait(
         lambda page: page.value("mq_collect_failures_total", task="backlog", reason="unreachable"),
         "an answer of the process",
     )
-    storm(first[0].pid, [*SIGNALS] * BURST, BURST_SECONDS)
-    assert [process.pid for process in children()] == [first[0].pid]
+    for process in (*nursery, *first):
+        storm(process.pid, [*SIGNALS] * BURST, BURST_SECONDS)
+    assert [process.pid for process in children()] == [nursery[0].pid, first[0].pid]
     assert exporter.scrape().value("mq_collector_restarts_total") == 0
     exporter.signal(signal.SIGTERM)
     assert exporter.child is not None
     assert code_of(exporter.child) == 0
     wait_until(lambda: not is_alive(first[0].pid), "the collector's process to be gone")
+    wait_until(lambda: not is_alive(nursery[0].pid), "the nursery to be gone")
 
 
 HANGS = """\

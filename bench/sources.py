@@ -1,0 +1,183 @@
+"""`python -m bench.sources`: what many sources cost: start, memory, an update of the page, the end.
+
+Each source is a Kafka of its own to the exporter; all of them are one real broker, or an address where nobody answers
+(`--dead`). Exits with 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+
+from bench.processes import cpu_between, cpu_seconds, memory, process_tree
+from exporter.analysis.shown import Family
+from exporter.catalogue import CATALOGUE
+from exporter.exposition import Exposition, Format, labeler
+from tests.support.children import is_alive
+from tests.support.exporter import Exporter, kafka_source
+from tests.support.kafka import KafkaCluster
+from tests.support.waiting import wait_until
+
+COUNTS = (1, 20, 100)
+TARGETS = {"start_cpu": 8.0, "pss_mb": 800.0, "update_ms": 10.0, "stop_seconds": 5.0}
+"""With 100 sources."""
+DEAD = "127.0.0.1:1"
+RUNNING_SECONDS = 30.0
+SCRAPE_SECONDS = 5.0
+UPDATES = 30
+SERIES = 20
+"""Of each metric of a source, in the measurement of an update."""
+MILLI = 1_000
+
+
+class Row(NamedTuple):
+    """What was measured with one number of sources."""
+
+    sources: int
+    start_seconds: float
+    """Until each task of each source had run once."""
+    start_cpu: float
+    pss_mb: float
+    running_cpu: float
+    """CPU seconds a second, with the default schedule."""
+    update_ms: float
+    """CPU of one update of the page."""
+    scrape_ms: float
+    """CPU of making a compressed page after an update."""
+    stop_seconds: float
+    left: int
+    """Processes that were still there two seconds after the daemon."""
+
+
+def main() -> int:
+    """Measure, and print a table; returns the exit code."""
+    options = _parser().parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="mq-lag-exporter-bench-") as folder,
+        _address(dead=options.dead) as address,
+    ):
+        rows = [_measure(Path(folder), count, address) for count in options.counts]
+    _print(rows)
+    missed = [
+        f"{row.sources} sources: {name} is {getattr(row, name):.1f}, wanted are {limit:g}"
+        for row in rows
+        for name, limit in TARGETS.items()
+        if row.sources <= max(COUNTS) and getattr(row, name) > limit
+    ]
+    print("\n".join(missed or ["all targets are met"]))
+    return 1 if missed or any(row.left for row in rows) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.sources", description=__doc__)
+    parser.add_argument("counts", nargs="*", type=int, default=list(COUNTS), metavar="SOURCES")
+    parser.add_argument("--dead", action="store_true", help="no broker: nobody answers")
+    return parser
+
+
+@contextlib.contextmanager
+def _address(*, dead: bool) -> Iterator[str]:
+    if dead:
+        yield DEAD
+        return
+    with KafkaCluster(brokers=1) as cluster:
+        yield cluster.bootstrap
+
+
+def _measure(folder: Path, count: int, address: str) -> Row:
+    sources = [kafka_source(address, f"source-{n}", probe={"enabled": False}) for n in range(count)]
+    update_ms, scrape_ms = page_costs(count)
+    began = time.monotonic()
+    with Exporter(folder, sources, defaults={"schedule": {}}) as exporter:
+        wait_until(lambda: _is_ready(exporter), "each task to have run", 300, poll_seconds=0.2)
+        started = time.monotonic() - began
+        cpu = cpu_seconds(exporter.pid)
+        pss = memory(exporter.pid).proportional_mb
+        until = time.monotonic() + RUNNING_SECONDS
+        while time.monotonic() < until:
+            exporter.get("/metrics", **{"Accept-Encoding": "gzip"})
+            time.sleep(SCRAPE_SECONDS)
+        running = cpu_between(cpu, cpu_seconds(exporter.pid)) / RUNNING_SECONDS
+        stop_seconds, left = _stop(exporter)
+    row = Row(
+        count, started, sum(cpu.values()), pss, running, update_ms, scrape_ms, stop_seconds, left
+    )
+    print(row, flush=True)
+    return row
+
+
+def _is_ready(exporter: Exporter) -> bool:
+    try:
+        return bool(exporter.get("/-/ready").status_code == requests.codes.ok)
+    except requests.RequestException:
+        return False  # too busy to answer: that is measured, too
+
+
+def _stop(exporter: Exporter) -> tuple[float, int]:
+    """End it by SIGTERM; returns the seconds, and how many of its processes are left two seconds later."""
+    child = exporter.child
+    assert child is not None  # noqa: S101 - it was started
+    tree = process_tree(child.pid)
+    began = time.monotonic()
+    child.terminate_only()
+    wait_until(lambda: not child.is_running, "the end", 300, poll_seconds=0.01)
+    seconds = time.monotonic() - began
+    time.sleep(2.0)
+    return seconds, sum(map(is_alive, tree))
+
+
+def page_costs(count: int) -> tuple[float, float]:
+    """Return the CPU milliseconds of an update with so many sources on the page, and of the scrape that follows."""
+    page = Exposition(_nothing)
+    for number in range(count):
+        page.update(f"source-{number}", _families(number, 0))
+    updates, scrapes = [], []
+    for turn in range(1, UPDATES + 1):
+        families = _families(0, turn)
+        began = time.process_time()
+        page.update("source-0", families)
+        updated = time.process_time()
+        page.page("application/openmetrics-text", "gzip")
+        scrapes.append(time.process_time() - updated)
+        updates.append(updated - began)
+    return statistics.median(updates) * MILLI, statistics.median(scrapes) * MILLI
+
+
+def _nothing(_: Format) -> bytes:
+    return b""
+
+
+def _families(source: int, turn: int) -> list[Family]:
+    label = labeler({"system": "kafka", "source": f"source-{source}"})
+    labels = [label({"destination": "t", "group": f"g-{number}"}) for number in range(SERIES)]
+    return [Family(metric.name, labels, [turn + n for n in range(SERIES)]) for metric in CATALOGUE]
+
+
+def _print(rows: list[Row]) -> None:
+    print("| " + " | ".join(["sources", *(str(row.sources) for row in rows)]) + " |")
+    print("|---" * (len(rows) + 1) + "|")
+    for name, what in (
+        ("start_seconds", "each task has run once: {:.1f} s"),
+        ("start_cpu", "CPU until then: {:.1f} s"),
+        ("pss_mb", "memory of all processes (PSS): {:.0f} MB"),
+        ("running_cpu", "CPU a second, running: {:.2f} s"),
+        ("update_ms", "an update of the page, CPU: {:.2f} ms"),
+        ("scrape_ms", "the scrape after it, CPU: {:.2f} ms"),
+        ("stop_seconds", "SIGTERM until the end: {:.1f} s"),
+        ("left", "processes left: {}"),
+    ):
+        head, _, form = what.partition(": ")
+        print(f"| {head} | " + " | ".join(form.format(getattr(row, name)) for row in rows) + " |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
