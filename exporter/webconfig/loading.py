@@ -36,15 +36,21 @@ class WebConfig:
         """Whether TLS is served."""
         return self._settings.context is not None
 
+    @property
+    def in_force(self) -> Settings:
+        """What the files said when they were read last and could be used."""
+        return self._settings
+
     def current(self) -> Settings:
         """Return what the files say now: a `stat` of each, and a reading where one has changed."""
-        if self._changed():
+        if self.changed():
             with self._lock:
-                if self._changed():
+                if self.changed():
                     self._reload()
         return self._settings
 
-    def _changed(self) -> bool:
+    def changed(self) -> bool:
+        """Tell whether a file is another one than was read; a `stat` of each."""
         return any(_signature(path) != seen for path, seen in self._seen.items())
 
     def _reload(self) -> None:
