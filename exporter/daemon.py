@@ -276,7 +276,7 @@ class Daemon:
     def _routes(self) -> list[Route]:
         routes = [
             *page_routes(),
-            Route("/metrics", GET, self._metrics, lane="metrics"),
+            Route("/metrics", GET, self._metrics),
             Route("/api/v1/subscriptions", GET, self._subscriptions),
             # Public: whoever starts the process must see whether it lives, without its passwords.
             Route("/-/healthy", GET, self._healthy, public=True),
@@ -287,7 +287,7 @@ class Daemon:
             routes.append(Route("/-/reload", post, self._post_reload, lane="reload"))
         return routes
 
-    def _metrics(self, request: Request) -> Response:
+    async def _metrics(self, request: Request) -> Response:
         headers = request.headers
         page = self.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
         extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)

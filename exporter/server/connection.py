@@ -5,7 +5,7 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Literal, Protocol
 
@@ -51,7 +51,8 @@ class Connection:
         self.client = client
         self.doing: Doing = "idle"
         self.deadline = math.inf
-        self.since = time.monotonic()
+        self.sending: Sequence[bytes] = ()
+        self.sending_since = 0.0
         self.stream: Stream | None = None
         self._keeper = keeper
         self._task: asyncio.Task[None] | None = None
@@ -59,8 +60,7 @@ class Connection:
 
     def begin(self, doing: Doing, seconds: float) -> None:
         """Say what it is doing from now on, for `seconds` at most."""
-        self.since = time.monotonic()
-        self.deadline = self.since + seconds
+        self.deadline = time.monotonic() + seconds
         if self.doing not in ("closing", "cut"):
             self.doing = doing
             self._keeper.moved(self)
@@ -107,9 +107,9 @@ class Connection:
     def cut(self) -> None:
         """End it at once; what the client has not read yet is not kept by the kernel either."""
         reset = self.doing not in ("idle", "closing")
-        self.doing = "cut"
-        if self._task is not None:
+        if self._task is not None and self.doing in ("handler", "handshake"):
             self._task.cancel()
+        self.doing, self.sending = "cut", ()
         sock = self.stream.socket if self.stream is not None else None
         if reset and sock is not None:
             with suppress(OSError):

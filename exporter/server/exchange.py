@@ -20,7 +20,7 @@ from tornado.iostream import StreamClosedError
 
 from exporter.server.connection import Connection
 from exporter.server.limits import Limits
-from exporter.server.messages import Request, Response, head, pieces, refused
+from exporter.server.messages import Request, Response, head, pieces
 from exporter.server.stream import Stream
 from exporter.webconfig import Settings
 
@@ -46,14 +46,6 @@ class Site(Protocol):
 
     async def respond(self, request: Request, client: str) -> tuple[Response, Settings | None]:
         """Return the response, and the settings in force."""
-        ...
-
-    def hold(self, connection: Connection, response: Response) -> bool:
-        """Keep a response in memory while it is sent; False where there is no room."""
-        ...
-
-    def let_go(self, response: Response) -> None:
-        """The response is not being sent any more."""
         ...
 
 
@@ -118,12 +110,7 @@ class Exchange(HTTPMessageDelegate):
             return
         try:
             response, settings = await self._site.respond(self._request, connection.client)
-            if not self._site.hold(connection, response):
-                response = refused(503)
-            try:
-                await self._send(stream, response, settings)
-            finally:
-                self._site.let_go(response)
+            await self._send(stream, response, settings)
         except StreamClosedError as error:
             log.debug("http.client_lost", client=connection.client, reason=str(error.real_error))
             stream.close()
@@ -136,11 +123,13 @@ class Exchange(HTTPMessageDelegate):
         keep = self._keep and not self._site.stopping
         first = head(response, settings.headers if settings else (), keep=keep)
         chunks = () if self._request and self._request.method == "HEAD" else response.chunks
-        end = time.monotonic() + limits.response_seconds
+        connection.sending, connection.sending_since = chunks, time.monotonic()
+        end = connection.sending_since + limits.response_seconds
         stream.set_nodelay(True)  # tornado's signature
         for piece in pieces(first, chunks):
             connection.begin("response", min(limits.piece_seconds, end - time.monotonic()))
             await stream.write(piece)
+        connection.sending = ()
         if not keep:
             connection.end()
             return

@@ -11,7 +11,6 @@ import structlog
 
 from exporter.server.connection import WAITING, Connection
 from exporter.server.exchange import Requests
-from exporter.server.held import Held
 from exporter.server.limits import Limits
 from exporter.server.messages import Request, Response
 from exporter.server.routing import Router
@@ -25,7 +24,7 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
-"""A client that takes longer for a piece of its response may have to go."""
+"""A client that takes longer for its response may have to go."""
 _BATCH = 64
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _COMPLAINT_SECONDS = 10.0
@@ -43,7 +42,6 @@ class Listener:
         self._most = limits.most_connections()
         self._connections: dict[Connection, None] = {}
         self._waiting: dict[Connection, None] = {}  # the one that has waited longest is the first
-        self._held = Held()
         self._changed = asyncio.Event()
         self._complained_at = -_COMPLAINT_SECONDS
         self._sparing = SparingLog()
@@ -171,34 +169,29 @@ class Listener:
             settings = self._web.settings if public else await self._web.refreshed()
         return await self._router.respond(request, settings, client), settings
 
-    def hold(self, connection: Connection, response: Response) -> bool:
-        """Keep a response in memory while it is sent; the slowest clients go where there is no room."""
-        for slow in self._slow():
-            if self._held.bytes + self._held.more(response.chunks) <= self.limits.held_bytes:
-                break
-            if slow is not connection:
-                self._cut(slow)
-        more = self._held.more(response.chunks)
-        fits = self._held.bytes + more <= self.limits.held_bytes
-        if fits or not more or not self._held.bytes:
-            self._held.add(response.chunks)
-            return True
-        return False
-
-    def let_go(self, response: Response) -> None:
-        """The response is not being sent any more."""
-        self._held.remove(response.chunks)
-
     # Who has to go
 
     def sweep(self) -> None:
-        """Cut who is past the deadline."""
+        """Cut who is past the deadline, and slow clients whose responses fill the memory."""
         now = time.monotonic()
         for connection in [each for each in self._connections if each.deadline < now]:
             if connection.doing in ("idle", "closing"):
                 connection.cut()
             else:
                 self._cut(connection)
+        slow = self._slow()
+        while slow and self._held_bytes() > self.limits.held_bytes:
+            self._cut(slow.pop(0))
+
+    def _held_bytes(self) -> int:
+        """Return the size of the responses under way; a chunk that several share counts once."""
+        return sum(
+            {
+                id(chunk): len(chunk)
+                for connection in self._connections
+                for chunk in connection.sending
+            }.values()
+        )
 
     def _cut(self, connection: Connection) -> None:
         self._sparing.info("http.client_cut", client=connection.client, during=connection.doing)
@@ -217,14 +210,14 @@ class Listener:
         return False
 
     def _slow(self) -> list[Connection]:
-        """Return those that have not taken a piece of their response for a while, the slowest first."""
+        """Return those that have been taking their response for a while, the longest first."""
         before = time.monotonic() - PATIENCE_SECONDS
         slow = [
             connection
             for connection in self._connections
-            if connection.doing == "response" and connection.since < before
+            if connection.sending and connection.sending_since < before
         ]
-        return sorted(slow, key=lambda connection: connection.since)
+        return sorted(slow, key=lambda connection: connection.sending_since)
 
     # The end
 
