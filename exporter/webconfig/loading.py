@@ -79,12 +79,15 @@ class WebConfig:
         own = self._seen[self._path]
         parsed = parse(self._path)
         folder, tls = self._path.parent, parsed.tls_server_config
+        sans = tls.client_allowed_sans
         named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
         self._seen = {folder / name: _signature(folder / name) for name in named}
         self._seen[self._path] = own
         return Settings(
             context=tls_context(tls, folder) if tls.enabled else None,
-            client_sans=frozenset(comparable_san("", value) for value in tls.client_allowed_sans),
+            client_sans=None
+            if sans is None
+            else frozenset(comparable_san("", san) for san in sans),
             headers=tuple(parsed.http_server_config.headers.items()),
             users=Users(parsed.basic_auth_users),
             rate=RateLimit(parsed.rate_limit.interval, parsed.rate_limit.burst),

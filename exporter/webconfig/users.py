@@ -83,7 +83,9 @@ def _basic_credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
 
 
 def _matches(password: bytes, stored: bytes) -> bool:
+    # Go looks at no letter of the version, and takes all of them for the same algorithm.
+    digest = b"$2b$" + stored.split(b"$", 2)[2]
     try:
-        return bcrypt.checkpw(password[:_BCRYPT_INPUT_BYTES], stored)
+        return bcrypt.checkpw(password[:_BCRYPT_INPUT_BYTES], digest)
     except ValueError:  # a hash that only looked like one
         return False
