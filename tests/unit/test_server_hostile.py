@@ -26,6 +26,7 @@ from exporter.server import Limits, Request, Response, Route, Server
 from exporter.server.limits import MOST_CONNECTIONS, connections_within
 from exporter.server.sparing import SparingLog
 from tests.support.ports import PortBlock
+from tests.support.told import Told, ToldDaemon
 from tests.support.waiting import wait_until
 
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
@@ -529,3 +530,16 @@ def test_a_guess_is_no_secret_in_the_log(serve: Serve, tmp_path: Path) -> None:
         assert get(server.port, "/hello", auth=("alice", "hunter2")).status_code == 401
     assert "hunter2" not in str(events)
     assert base64.b64encode(b"alice:hunter2").decode() not in str(events)
+
+
+def test_allowed_hosts_are_those_of_the_config_in_force() -> None:
+    with ToldDaemon(a=Told()) as told:
+        assert requests.get(f"{told.url}/metrics", timeout=PATIENCE).ok
+        daemon = told.daemon
+        assert daemon is not None
+        changed = daemon._config.model_copy(update={"allowed_hosts": ("metrics.example",)})
+        daemon._config = changed
+        assert requests.get(f"{told.url}/metrics", timeout=PATIENCE).status_code == 421
+        assert requests.get(f"{told.url}/-/healthy", timeout=PATIENCE).ok
+        named = {"Host": "metrics.example"}
+        assert requests.get(f"{told.url}/metrics", headers=named, timeout=PATIENCE).ok
