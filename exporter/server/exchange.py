@@ -1,6 +1,7 @@
 """The requests and responses of one connection, as HTTP/1.1."""
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Protocol, cast
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 MOST_HEADERS = 100
 MOST_QUERY_KEYS = 100
+_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _ABSOLUTE = ("http://", "https://")
 
 
@@ -147,7 +149,10 @@ def _fault(headers: HTTPHeaders, limits: Limits) -> int | None:
         return 431
     lengths = set(headers.get_list("Content-Length"))
     coded = "Transfer-Encoding" in headers
-    if len(headers.get_list("Host")) > 1 or (coded and lengths) or len(lengths) > 1:
+    hosts = headers.get_list("Host")
+    if len(hosts) > 1 or len(lengths) > 1 or (coded and lengths):
+        return 400
+    if not all(map(_HOST.fullmatch, hosts)):
         return 400
     if coded:
         return 501

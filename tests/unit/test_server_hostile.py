@@ -89,6 +89,8 @@ TWO_WAYS = {
     "no name": LINES + ": b\r\n\r\n",
     "two hosts": LINES + "Host: b\r\n\r\n",
     "the same host twice": LINES + "Host: a\r\n\r\n",
+    "a host that is none": "GET /hello HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "two hosts in a line": "GET /hello HTTP/1.1\r\nHost: a b\r\n\r\n",
     "a folded line": LINES + " folded\r\n\r\n",
     "a folded first line": "GET /hello HTTP/1.1\r\n Host: a\r\n\r\n",
     "length and chunks": LINES + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
