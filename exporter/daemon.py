@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import threading
@@ -90,7 +91,12 @@ class Daemon:
 
     def start(self) -> None:
         """Listen and collect. Raises `ServerError` where the address can't be listened on."""
-        self.server = Server(self._config.listen, self._routes(), self._web)
+        self.server = Server(
+            self._config.listen,
+            self._routes(),
+            self._web,
+            hosts=lambda: self._config.allowed_hosts,
+        )
         self.server.start()
         self.collect()
         self._log.info(
@@ -162,7 +168,10 @@ class Daemon:
     def faults(self) -> dict[str, str]:
         """Return the loops that do not go on: what each is, and what is wrong with it."""
         now = time.monotonic()
-        found = {pulse.name: pulse.fault(now) for pulse in (self._main, self._watcher)}
+        pulses = [self._main, self._watcher]
+        if self.server is not None:
+            pulses.append(self.server.pulse)
+        found = {pulse.name: pulse.fault(now) for pulse in pulses}
         for source in list(self.sources.values()):
             found.update(source.faults(now))
         return {name: fault for name, fault in found.items() if fault is not None}
@@ -274,10 +283,11 @@ class Daemon:
             Route("/-/ready", GET, self._ready, public=True),
         ]
         if self._config.reload_endpoint:
-            routes.append(Route("/-/reload", frozenset({"POST"}), self._post_reload))
+            post = frozenset({"POST"})
+            routes.append(Route("/-/reload", post, self._post_reload, lane="reload"))
         return routes
 
-    def _metrics(self, request: Request) -> Response:
+    async def _metrics(self, request: Request) -> Response:
         headers = request.headers
         page = self.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
         extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
@@ -285,17 +295,17 @@ class Daemon:
             extra += (("Content-Encoding", page.encoding),)
         return Response(200, page.content_type, page.chunks, extra)
 
-    def _healthy(self, _: Request) -> Response:
+    async def _healthy(self, _: Request) -> Response:
         faults = self.faults()
         if faults:
-            self._over.wait(SETTLE_SECONDS)
+            await asyncio.sleep(SETTLE_SECONDS)
             faults = self.faults()
         if faults:
             lines = "".join(f"{name}: {fault}\n" for name, fault in sorted(faults.items()))
             return Response(503, TEXT, [f"unhealthy\n{lines}".encode()])
         return Response(200, TEXT, [b"healthy\n"])
 
-    def _ready(self, _: Request) -> Response:
+    async def _ready(self, _: Request) -> Response:
         waiting = [name for name, source in self.sources.items() if not source.tried]
         if waiting:
             return Response(503, TEXT, [f"{len(waiting)} sources not yet read\n".encode()])

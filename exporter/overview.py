@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ Row = dict[str, Any]
 EXACT = ("system", "source", "vhost", "destination", "group", "status")
 STANDINGS = ("bad", "unsure", "good")
 TRUE = frozenset({"1", "true"})
+_LIMIT = re.compile("[0-9]{1,9}")
 
 
 class BadQueryError(ValueError):
@@ -48,7 +50,7 @@ class Query:
 def query_of(given: Mapping[str, str]) -> Query:
     """Return the query of an address; raises `BadQueryError`. What it does not know it leaves alone."""
     limit = given.get("limit")
-    if limit is not None and not (limit.isascii() and limit.isdecimal()):
+    if limit is not None and not _LIMIT.fullmatch(limit):
         raise BadQueryError("limit: expected a number of subscriptions, such as limit=100")
     return Query(
         words=given.get("filter", "").casefold().split(),

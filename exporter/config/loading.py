@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from exporter.config.errors import ConfigError, Fault
 from exporter.config.faults import faults_of
+from exporter.config.files import MAX_BYTES, TooLargeError, read_bounded
 from exporter.config.models import Config
 from exporter.config.shared import Collection
-from exporter.config.yaml_source import MAX_BYTES, Document, key_text, read_yaml
+from exporter.config.yaml_source import Document, key_text, read_yaml
 
 SHARED = tuple(Collection.model_fields)
 """Keys that `defaults` may set for every source."""
@@ -24,10 +25,9 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     path = Path(path)
     fault = text = None
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        _check_size(data, str(path))
-        text = data.decode("utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig")
+    except TooLargeError as error:
+        fault = Fault(0, "", str(error))
     except OSError as error:
         fault = Fault(0, "", f"can't be read: {error.strerror}")
     except UnicodeDecodeError as error:
@@ -45,7 +45,8 @@ def parse(
 
     Raises `ConfigError`.
     """
-    _check_size(text.encode("utf-8", "surrogatepass"), name)
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise ConfigError(name, [Fault(0, "", str(TooLargeError()))])
     document = read_yaml(text, name, environ)
     faults = list(document.faults)
     config = None
@@ -64,11 +65,6 @@ def parse(
     if faults or config is None:
         raise ConfigError(name, faults)
     return config
-
-
-def _check_size(data: bytes, name: str) -> None:
-    if len(data) > MAX_BYTES:
-        raise ConfigError(name, [Fault(0, "", f"larger than {MAX_BYTES:,} bytes")])
 
 
 def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:

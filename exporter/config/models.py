@@ -11,7 +11,7 @@ from exporter.config.nsq import NsqSource
 from exporter.config.rabbitmq import RabbitSource
 from exporter.config.shared import LISTED, Collection, Model
 from exporter.config.thresholds import ThresholdLines
-from exporter.config.types import Listen, Switch, fault, not_empty
+from exporter.config.types import Hosts, Listen, Switch, fault, not_empty
 
 SOURCES: dict[str, type[BaseModel]] = {
     "kafka": KafkaSource,
@@ -52,6 +52,8 @@ class Config(Model):
     """Where metrics are served."""
     reload_endpoint: Switch = False
     """Whether POST /-/reload reads the config again."""
+    allowed_hosts: Hosts = ()
+    """Values of the Host header that requests may have, with or without a port; empty allows any. Health checks need none."""
     log: Log = Log()
     """Logging."""
     defaults: Collection = Collection()

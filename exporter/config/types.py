@@ -33,6 +33,7 @@ _SERVER = re.compile(
     r"(?:(?:SASL_)?(?:PLAINTEXT|SSL)://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/,\[\]]+)(?::([0-9]{1,5}))?",
     re.IGNORECASE,
 )
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::([0-9]{1,5}))?", re.ASCII)
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -91,6 +92,17 @@ def _address(value: Any) -> Any:
     if match is None or int(match[2]) > MAX_PORT:
         raise fault("expected host:port, such as 0.0.0.0:9877, :9877 or [::1]:9877")
     return value
+
+
+def _hosts(value: Any) -> Any:
+    expected = "expected a list of host names or addresses, such as [metrics.example.com, 10.0.0.5]"
+    if not isinstance(value, list | tuple):
+        raise fault(expected)
+    for item in value:
+        match = _HOST.fullmatch(item) if isinstance(item, str) else None
+        if match is None or int(match[1] or 1) > MAX_PORT:
+            raise fault(f"{expected}; each as in an address bar, without http://, * or a path")
+    return tuple(value)
 
 
 def _servers(value: Any) -> Any:
@@ -225,6 +237,11 @@ Pattern = Annotated[
 ]
 Listen = Annotated[
     str, BeforeValidator(_address), WithJsonSchema({"type": "string", "pattern": ":[0-9]{1,5}$"})
+]
+Hosts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_hosts),
+    WithJsonSchema({"type": "array", "items": {"type": "string", "pattern": f"^{_HOST.pattern}$"}}),
 ]
 Servers = Annotated[str, BeforeValidator(_servers), WithJsonSchema(_ONE_OR_MORE)]
 HttpUrls = Annotated[

@@ -10,10 +10,8 @@ from typing import Any
 import yaml
 
 from exporter.config.errors import ConfigError, Fault
-from exporter.config.variables import substitute
+from exporter.config.variables import Substituted, substitute
 from exporter.config.yaml_nodes import MAX_DEPTH, MAX_NODES, TAG, read_nodes
-
-MAX_BYTES = 1 << 20
 
 Path = tuple[str | int, ...]
 
@@ -85,10 +83,28 @@ def _plain(key: str) -> str:
 
 def read_yaml(text: str, name: str, environ: Mapping[str, str]) -> Document:
     """Parse the text. Raises `ConfigError` where it is no YAML; other faults are in the document."""
+    document = document_of(text, name, environ, verbatim=is_client)
+    if document is None:
+        raise ConfigError(name, [Fault(0, "", "the file is empty; it needs a `sources` list")])
+    return document
+
+
+def document_of(
+    text: str,
+    name: str,
+    environ: Mapping[str, str] | None,
+    *,
+    verbatim: Callable[[Path], bool],
+) -> Document | None:
+    """Parse the text of any config file; None where it is empty. Raises `ConfigError` where it is no YAML.
+
+    Without `environ`, variables are texts like others. Values for whose path `verbatim` holds are
+    taken as they are written, whatever they look like.
+    """
     node = read_nodes(text, name)
     if node is None:
-        raise ConfigError(name, [Fault(0, "", "the file is empty; it needs a `sources` list")])
-    reader = _Reader(environ)
+        return None
+    reader = _Reader(environ, verbatim)
     try:
         reader.document.data = reader.value(node, ())
     except _TooMuchError as error:
@@ -107,8 +123,9 @@ class _TooMuchError(Exception):
 class _Reader:
     """Turns YAML nodes into data."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str] | None, verbatim: Callable[[Path], bool]) -> None:
         self._environ = environ
+        self._verbatim = verbatim
         self._nodes = 0
         self.document = Document()
 
@@ -181,10 +198,13 @@ class _Reader:
         except (KeyError, ValueError):
             return self._fault(node, path, "not the kind of value that its tag says")
         # A client property is taken as it is written: a password 007 is not 7.
-        return text if is_client(path) and kind != "bool" else value
+        return text if self._verbatim(path) and kind != "bool" else value
 
     def _text(self, node: yaml.ScalarNode, path: Path) -> str:
-        result = substitute(node.value, self._environ)
+        if self._environ is None:
+            result = Substituted(node.value, used=False, problems=())
+        else:
+            result = substitute(node.value, self._environ)
         if result.used:
             self.document.substituted.add(path)
         for problem in result.problems:

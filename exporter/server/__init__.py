@@ -1,19 +1,18 @@
 """HTTP and HTTPS: handlers that answer with bytes, within bounds that no client can stretch.
 
-One thread a connection, at most `Limits.connections`, over the standard library's
-`socketserver` and `http.server`. Not cheroot: its TLS handshakes run in the thread that accepts, so
-one silent client stops everybody; a worker of its small pool belongs to whoever dribbles or doesn't
-read, since its timeouts start anew with every byte; and its `stop` waits without bound for a worker
-that is sending. All three can only be mended in its private parts. Here a connection always has a
-deadline for what it is doing, and the accepting loop cuts those that are past it.
+Connections are tornado's: its parser refuses what can be read in two ways, its streams send bytes
+without copying them, and an idle connection costs a descriptor and some kilobytes. One thread runs
+the event loop. The loop never waits: a handler that is a plain function runs in a lane, a few
+threads with a bounded queue, and so does the checking of passwords. A handler that is a coroutine
+function runs on the loop; health checks are, so they are answered whatever the lanes do.
 
-Responses go to the socket in pieces of at most `messages.PIECE_BYTES`, as views of the handler's own
-bytes: sending 20 MB costs what one `sendall` of them costs, and a client is judged by whether it
-takes piece after piece.
+What tornado lacks is here: separate deadlines for a request, for each piece of a response and for
+all of it (`connection`), the choice of who goes when there are too many (`listener`), refusals with
+the status that fits, and an answer for a client that has closed its sending side (`stream`).
 """
 
 from exporter.server.binding import ServerError
-from exporter.server.connection import Limits
+from exporter.server.limits import Limits
 from exporter.server.messages import Request, Response
 from exporter.server.routing import Handler, Route
 from exporter.server.serving import Server

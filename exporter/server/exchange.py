@@ -1,157 +1,196 @@
 """The requests and responses of one connection, as HTTP/1.1."""
 
-import http.server
-import io
 import math
 import re
-import socket
-import ssl
 import time
-from http import HTTPStatus
+from collections.abc import Mapping
+from typing import Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import StreamClosedError
 
 from exporter.server.connection import Connection
-from exporter.server.listener import Listener
-from exporter.server.messages import Request, Response, pieces, plain
+from exporter.server.limits import Limits
+from exporter.server.messages import Request, Response, head, pieces
+from exporter.server.stream import Stream
 from exporter.webconfig import Settings
 
 log = structlog.get_logger(__name__)
 
-_PLAIN_ON_TLS = b"HTTP/1.0 400 Bad Request\r\n\r\nthis port speaks HTTPS\n"
+MOST_HEADERS = 100
+MOST_QUERY_KEYS = 100
+_HOST = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+_ABSOLUTE = ("http://", "https://")
 
 
-class Exchange(http.server.BaseHTTPRequestHandler):
-    """The requests and responses of one connection."""
+class Site(Protocol):
+    """What is served, and within which limits."""
 
-    protocol_version = "HTTP/1.1"
-    server: Listener
-    request: Connection
+    @property
+    def limits(self) -> Limits:
+        """What a client may take."""
+        ...
 
-    def setup(self) -> None:
-        """Take the connection; with TLS, shake hands, and turn away who has the wrong name."""
-        self._limits = self.server.limits
-        self._settings = self.server.web.current() if self.server.web else None
-        if self._settings and self._settings.context:
-            self.request.begin("handshake", self._limits.head_seconds)
-            self._secure(self._settings, self._settings.context)
-            self.request.begin("idle", self._limits.head_seconds)
-        self.connection = self.request.sock
-        self._input = self.connection.makefile("rb")
-        # For `100 Continue`, the only thing that the base class still sends.
-        self.wfile = self.connection.makefile("wb", 0)
+    @property
+    def stopping(self) -> bool:
+        """Whether every connection is to end with its response."""
+        ...
 
-    def _secure(self, settings: Settings, context: ssl.SSLContext) -> None:
-        secure = context.wrap_socket(
-            self.request.sock, server_side=True, do_handshake_on_connect=False
-        )
-        self.request.sock = secure
-        try:
-            secure.do_handshake()
-        except ssl.SSLError as error:
-            if error.reason == "HTTP_REQUEST":
-                socket.socket.sendall(secure, _PLAIN_ON_TLS)
-                self.request.linger()
-            raise
-        if not settings.allow_client(secure):
-            log.warning("http.client_certificate_refused", client=self.request.client)
-            message = "the client's certificate has none of client_allowed_sans"
-            raise ConnectionAbortedError(message)
+    async def respond(self, request: Request, client: str) -> tuple[Response, Settings | None]:
+        """Return the response, and the settings in force."""
+        ...
+
+
+class Requests(HTTPServerConnectionDelegate):
+    """The requests of one connection, one after the other."""
+
+    def __init__(self, site: Site, connection: Connection) -> None:
+        """Answer on `connection` with what `site` serves."""
+        self._site, self._connection = site, connection
+
+    def start_request(
+        self,
+        server_conn: object,  # noqa: ARG002 # the base class's name
+        request_conn: HTTPConnection,
+    ) -> HTTPMessageDelegate:
+        """Return who takes the next request."""
+        return Exchange(self._site, self._connection, cast("HTTP1Connection", request_conn))
+
+    def on_close(self, server_conn: object) -> None:
+        """Nothing: the stream's watcher is told."""
+
+
+class Exchange(HTTPMessageDelegate):
+    """One request and its response."""
+
+    def __init__(self, site: Site, connection: Connection, message: HTTP1Connection) -> None:
+        """Wait for the request."""
+        self._site, self._connection, self._message = site, connection, message
+        self._request: Request | None = None
+        self._keep = False
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> None:
+        """Refuse what can't be answered, before any of the body is read."""
+        line = cast("RequestStartLine", start_line)
+        status = _fault(headers, self._site.limits)
+        if status is None:
+            self._request = _request(line, headers)
+            status = 400 if self._request is None else None
+        if status is not None:
+            self._message.detach()
+            self._connection.refuse(status)
+            return
+        self._keep = _keeps(line, headers)
+        self._connection.doing = "body"
+
+    def data_received(self, chunk: bytes) -> None:
+        """Ignore the body."""
 
     def finish(self) -> None:
-        """Let go of the socket, so that closing it closes it."""
-        self.wfile.close()
-        self._input.close()
+        """Answer: the request is whole."""
+        self._connection.begin("handler", math.inf)
+        self._connection.spawn(self._answer())
 
-    def handle_one_request(self) -> None:
-        """Answer one request, or end the connection."""
-        self.close_connection, self.command = True, ""
-        if not self._input.peek(1):
+    def on_connection_close(self) -> None:
+        """Nothing: the stream's watcher is told."""
+
+    async def _answer(self) -> None:
+        stream, connection = cast("Stream", self._message.stream), self._connection
+        if self._request is None:
             return
-        self.request.begin("request", self._limits.head_seconds)
-        head = self._read_head()
-        if len(head) > self._limits.head_bytes:
-            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            return
-        self.rfile = io.BytesIO(head)
-        self.raw_requestline = self.rfile.readline()
-        if self.parse_request() and self._skip_body():
-            self._answer()
-
-    def _read_head(self) -> bytes:
-        head = bytearray()
-        while len(head) <= self._limits.head_bytes:
-            line = self._input.readline(self._limits.head_bytes + 1 - len(head))
-            head += line
-            if line in (b"\r\n", b"\n", b""):
-                break
-        return bytes(head)
-
-    def _skip_body(self) -> bool:
-        lengths = {value.strip() for value in self.headers.get_all("Content-Length", ["0"])}
-        length = lengths.pop()
-        if "Transfer-Encoding" in self.headers:
-            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
-        elif lengths or not re.fullmatch("[0-9]+", length) or self.request_version == "HTTP/0.9":
-            self.send_error(HTTPStatus.BAD_REQUEST)
-        elif (
-            len(length) > len(str(self._limits.body_bytes)) or int(length) > self._limits.body_bytes
-        ):
-            self.send_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        else:
-            return len(self._input.read(int(length))) == int(length)
-        return False
-
-    def _answer(self) -> None:
         try:
-            target = urlsplit(self.path)
-            query = dict(parse_qsl(target.query, keep_blank_values=True, max_num_fields=100))
-        except ValueError:
-            self.send_error(HTTPStatus.BAD_REQUEST)
+            response, settings = await self._site.respond(self._request, connection.client)
+            await self._send(stream, response, settings)
+        except StreamClosedError as error:
+            log.debug("http.client_lost", client=connection.client, reason=str(error.real_error))
+            stream.close()
+        except Exception:
+            log.exception("http.connection_failed", client=connection.client)
+            connection.cut()
+
+    async def _send(self, stream: Stream, response: Response, settings: Settings | None) -> None:
+        connection, limits = self._connection, self._site.limits
+        keep = self._keep and not self._site.stopping
+        first = head(response, settings.headers if settings else (), keep=keep)
+        chunks = () if self._request and self._request.method == "HEAD" else response.chunks
+        connection.sending, connection.sending_since = chunks, time.monotonic()
+        end = connection.sending_since + limits.response_seconds
+        stream.set_nodelay(True)  # tornado's signature
+        for piece in pieces(first, chunks):
+            connection.begin("response", min(limits.piece_seconds, end - time.monotonic()))
+            await stream.write(piece)
+        connection.sending = ()
+        if not keep:
+            connection.end()
             return
-        headers: dict[str, str] = {}
-        for name, value in self.headers.items():
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
-        self._settings = self.server.web.current() if self.server.web else None
-        self.request.begin("handler", math.inf)
-        request = Request(self.command, unquote(target.path) or "/", query, headers)
-        self._send(self.server.router.respond(request, self._settings))
+        connection.begin("idle", limits.idle_seconds)
+        self._message.finish()
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what can't be understood or is too much, and end the connection."""
-        del message, explain  # they quote the request
-        self.close_connection = True
-        self._send(plain(code, HTTPStatus(code).phrase))
-        self.request.linger()
 
-    def _send(self, response: Response) -> None:
-        if self.server.stopping.is_set():
-            self.close_connection = True
-        end = time.monotonic() + self._limits.response_seconds
-        chunks = () if self.command == "HEAD" else response.chunks
-        for piece in pieces(self._head(response), chunks):
-            left = end - time.monotonic()
-            self.request.begin("response", min(self._limits.piece_seconds, left))
-            self.connection.sendall(piece)
-        self.request.begin("idle", self._limits.idle_seconds)
+def _fault(headers: HTTPHeaders, limits: Limits) -> int | None:
+    """Return the status with which the head is refused, or None.
 
-    def _head(self, response: Response) -> bytes:
-        status = HTTPStatus(response.status)
-        headers = {
-            "Date": self.date_time_string(),
-            "Server": "mq-lag-exporter",
-            "Content-Type": response.content_type,
-            "Content-Length": str(sum(map(len, response.chunks))),
-            "X-Content-Type-Options": "nosniff",
-            "Connection": "close" if self.close_connection else "keep-alive",
-            **dict(self._settings.headers if self._settings else ()),
-            **dict(response.headers),
-        }
-        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-        status_line = f"{self.protocol_version} {status.value} {status.phrase}\r\n"
-        return "".join([status_line, *lines, "\r\n"]).encode("latin-1")
+    What two servers could read in two ways is refused: the next request on the connection might be
+    a different one for each.
+    """
+    if sum(1 for _ in headers.get_all()) > MOST_HEADERS:
+        return 431
+    lengths = set(headers.get_list("Content-Length"))
+    coded = "Transfer-Encoding" in headers
+    hosts = headers.get_list("Host")
+    if len(hosts) > 1 or len(lengths) > 1 or (coded and lengths):
+        return 400
+    if not all(map(_HOST.fullmatch, hosts)):
+        return 400
+    if coded:
+        return 501
+    return _length_fault(lengths.pop(), limits) if lengths else None
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # the base class's name
-        """Log nothing: what matters has events of its own."""
+
+def _length_fault(length: str, limits: Limits) -> int | None:
+    if not (length.isascii() and length.isdecimal()):
+        return 400
+    too_long = len(length) > len(str(limits.body_bytes)) or int(length) > limits.body_bytes
+    return 413 if too_long else None
+
+
+def _request(line: RequestStartLine, headers: HTTPHeaders) -> Request | None:
+    """Return the request, or None where its target makes no sense."""
+    target, host = line.path, headers.get("Host")
+    try:
+        if target.lower().startswith(_ABSOLUTE):
+            parts = urlsplit(target)
+            if host is not None and host.lower() != parts.netloc.lower():
+                return None
+            path, query = parts.path, parts.query
+        else:
+            path, _, query = target.partition("?")
+        if "#" in target:
+            return None
+        values = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_QUERY_KEYS))
+    except ValueError:
+        return None
+    joined: Mapping[str, str] = {
+        name.lower(): ", ".join(headers.get_list(name)) for name in headers
+    }
+    return Request(line.method, unquote(path) or "/", values, joined)
+
+
+def _keeps(line: RequestStartLine, headers: HTTPHeaders) -> bool:
+    """Tell whether the client wants the connection kept for its next request."""
+    options = {option.strip() for option in headers.get("Connection", "").lower().split(",")}
+    if line.version == "HTTP/1.0":
+        return options == {"keep-alive"} and line.method in ("GET", "HEAD")
+    return "close" not in options

@@ -1,10 +1,13 @@
 """What is asked and what is answered, and the pieces in which an answer goes out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
 
 PIECE_BYTES = 256 * 1024
 _TEXT = "text/plain; charset=utf-8"
+Headers = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,29 @@ class Response:
 def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
     """Return a response of one line of text."""
     return Response(status, _TEXT, (f"{text}\n".encode(),), headers)
+
+
+def refused(status: int) -> Response:
+    """Return the response to a request that can't be understood or is too much; it quotes nothing."""
+    return plain(status, HTTPStatus(status).phrase)
+
+
+def head(response: Response, extra: Headers, *, keep: bool) -> bytes:
+    """Return the status line and the headers; `extra` overrides the usual ones."""
+    status = HTTPStatus(response.status)
+    headers = {
+        "Date": formatdate(usegmt=True),
+        "Server": "mq-lag-exporter",
+        "Content-Type": response.content_type,
+        "Content-Length": str(sum(map(len, response.chunks))),
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "keep-alive" if keep else "close",
+        **dict(extra),
+        **dict(response.headers),
+    }
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    status_line = f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+    return "".join([status_line, *lines, "\r\n"]).encode("latin-1")
 
 
 def pieces(head: bytes, chunks: Sequence[bytes]) -> Iterator[bytes | memoryview]:

@@ -10,6 +10,8 @@ exporter of a user. Where Python's TLS differs from Go's:
   list of TLS 1.3 suites alone switches TLS 1.2 off.
 - `curve_preferences` may name one curve, which is then the only one; several are refused.
 - `http2` is accepted and does nothing: HTTP/1.1 is served.
+- `TLS_RSA_…` suites, which Go has dropped too, are refused.
+- `interval` without `burst` is refused. `burst: 0`, written out, lets nothing pass but health checks.
 - `cert` and `key` in the file itself need Linux; `cert_file` and `key_file` work everywhere.
 """
 

@@ -36,15 +36,21 @@ class WebConfig:
         """Whether TLS is served."""
         return self._settings.context is not None
 
+    @property
+    def in_force(self) -> Settings:
+        """What the files said when they were read last and could be used."""
+        return self._settings
+
     def current(self) -> Settings:
         """Return what the files say now: a `stat` of each, and a reading where one has changed."""
-        if self._changed():
+        if self.changed():
             with self._lock:
-                if self._changed():
+                if self.changed():
                     self._reload()
         return self._settings
 
-    def _changed(self) -> bool:
+    def changed(self) -> bool:
+        """Tell whether a file is another one than was read; a `stat` of each."""
         return any(_signature(path) != seen for path, seen in self._seen.items())
 
     def _reload(self) -> None:
@@ -73,12 +79,15 @@ class WebConfig:
         own = self._seen[self._path]
         parsed = parse(self._path)
         folder, tls = self._path.parent, parsed.tls_server_config
+        sans = tls.client_allowed_sans
         named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
         self._seen = {folder / name: _signature(folder / name) for name in named}
         self._seen[self._path] = own
         return Settings(
             context=tls_context(tls, folder) if tls.enabled else None,
-            client_sans=frozenset(comparable_san("", value) for value in tls.client_allowed_sans),
+            client_sans=None
+            if sans is None
+            else frozenset(comparable_san("", san) for san in sans),
             headers=tuple(parsed.http_server_config.headers.items()),
             users=Users(parsed.basic_auth_users),
             rate=RateLimit(parsed.rate_limit.interval, parsed.rate_limit.burst),

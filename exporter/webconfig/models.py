@@ -14,9 +14,12 @@ from pydantic import (
 
 from exporter.webconfig.ciphers import TLS12_SUITES, TLS13_SUITES, Curve
 
-_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
-_GO_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
+_BCRYPT = re.compile(r"\$2[a-z]?\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+_GO_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|µs|ns|s|m|h)")
 _GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_LONGEST_SECONDS = 2**63 / 1e9  # Go counts nanoseconds
+_TRUTHS = {"y": True, "yes": True, "on": True, "n": False, "no": False, "off": False}
 
 _ClientAuth = Literal[
     "", "NoClientCert", "RequestClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"
@@ -74,7 +77,19 @@ def _go_seconds(value: object) -> object:
     if not isinstance(value, str) or not re.fullmatch(f"(?:{_GO_DURATION.pattern})+|0", value):
         message = "expected a duration such as 1s or 250ms"
         raise ValueError(message)
-    return sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_DURATION.findall(value))
+    seconds = sum(float(number) * _GO_UNITS[unit] for number, unit in _GO_DURATION.findall(value))
+    if seconds > _LONGEST_SECONDS:
+        message = "expected a duration of at most 290 years"
+        raise ValueError(message)
+    return seconds
+
+
+def _switch(value: object) -> object:
+    """Take YAML 1.1's words for a truth too, as Go's YAML does."""
+    return _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+_Switch = Annotated[bool, BeforeValidator(_switch)]
 
 
 class _Section(BaseModel):
@@ -89,12 +104,12 @@ class _Tls(_Section):
     key_file: str = ""
     client_ca_file: str = ""
     client_auth_type: Annotated[_ClientAuth, BeforeValidator(_client_auth)] = ""
-    client_allowed_sans: list[str] = []
+    client_allowed_sans: list[str] | None = None  # an empty list allows nobody
     min_version: _Version = "TLS12"
     max_version: Literal["TLS12", "TLS13"] = "TLS13"
     cipher_suites: list[Annotated[str, AfterValidator(_suite)]] = []
     curve_preferences: Annotated[list[Curve], Field(max_length=1)] = []
-    prefer_server_cipher_suites: bool = True
+    prefer_server_cipher_suites: _Switch = True
 
     @property
     def enabled(self) -> bool:
@@ -114,7 +129,7 @@ Tls = _Tls  # the class keeps its name: messages quote it
 
 
 class _Http(_Section):
-    http2: bool = True
+    http2: _Switch = True
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
 
 
@@ -124,7 +139,10 @@ class _RateLimit(_Section):
 
     @model_validator(mode="after")
     def _burst_lets_some_pass(self) -> Self:
-        if self.interval and self.burst < 1:
+        # A burst of 0 that is written lets nothing pass, as in exporter-toolkit; one that is missing
+        # is more likely forgotten.
+        meant = self.burst == 0 and "burst" in self.model_fields_set
+        if self.interval and self.burst < 1 and not meant:
             message = "burst: expected at least 1 with an interval"
             raise ValueError(message)
         return self

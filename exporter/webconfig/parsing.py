@@ -3,43 +3,67 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from exporter.config.errors import ConfigError, Fault
+from exporter.config.files import TooLargeError, read_bounded
+from exporter.config.yaml_source import document_of
 from exporter.webconfig.ciphers import Curve
 from exporter.webconfig.errors import WebConfigError
 from exporter.webconfig.models import File
+
+_NO_YAML = "not valid YAML: "
 
 
 def parse(path: Path) -> File:
     """Read and check the file at `path`; raises `WebConfigError`."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = read_bounded(path).decode("utf-8-sig")
     except OSError as error:
         raise WebConfigError(f"can't be read: {error.strerror}") from error
+    except TooLargeError as error:
+        raise WebConfigError(str(error)) from None
     except UnicodeDecodeError:
         message = "expected UTF-8 text"
         raise WebConfigError(message) from None
-    except yaml.YAMLError as error:
-        # Neither the error's text nor the error goes on: both quote the file, which holds secrets.
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise WebConfigError(f"{where}expected YAML") from None
-    if not isinstance(document, dict | None):
-        raise WebConfigError(f"expected keys: {', '.join(File.model_fields)}")
+    data = _data(text, path)
     try:
-        return File.model_validate(_without_nulls(document))
+        return File.model_validate(data)
     except ValidationError as error:
         raise WebConfigError(_first_fault(error)) from None
 
 
-def _without_nulls(value: object) -> object:
-    """Drop keys without a value: they are keys not given, as Go's YAML has it."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return {} if value is None else value
+def _data(text: str, path: Path) -> dict[str, Any]:
+    """Return the file's keys. Those without a value are left out, as Go's YAML has it."""
+    try:
+        # Hashes begin with `$`: no variables.
+        document = document_of(text, path.name, None, verbatim=_is_header)
+    except ConfigError as error:
+        raise WebConfigError(_yaml_fault(error.faults[0])) from None
+    if document is None or (document.data is None and not document.faults):
+        return {}
+    if document.faults:
+        raise WebConfigError(_yaml_fault(min(document.faults)))
+    if not isinstance(document.data, dict):
+        raise WebConfigError(f"expected keys: {', '.join(File.model_fields)}")
+    return document.data
+
+
+def _is_header(path: tuple[str | int, ...]) -> bool:
+    """Whether a value is that of a header, which is a text whatever it looks like, such as `1`."""
+    return path[:2] == ("http_server_config", "headers")
+
+
+def _yaml_fault(fault: Fault) -> str:
+    """Say what is wrong with the YAML; the reader's messages quote nothing of the file."""
+    where = f"line {fault.line}" if fault.line else ""
+    where += f", column {fault.column}" if fault.column else ""
+    message = fault.message
+    if message.startswith(_NO_YAML):
+        message = f"expected YAML: {message.removeprefix(_NO_YAML)}"
+    return ": ".join(part for part in (where, fault.key, message) if part)
 
 
 def _first_fault(error: ValidationError) -> str:

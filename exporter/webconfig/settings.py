@@ -14,14 +14,14 @@ class Settings:
     """What the file says at one moment."""
 
     context: ssl.SSLContext | None
-    client_sans: frozenset[str]
+    client_sans: frozenset[str] | None  # None: any
     headers: tuple[tuple[str, str], ...]
     users: Users
     rate: RateLimit
 
     def allow_client(self, connection: ssl.SSLSocket) -> bool:
         """Tell whether the client's verified certificate has an allowed name, if names are set."""
-        if not self.client_sans:
+        if self.client_sans is None:
             return True
         certificate = connection.getpeercert() or {}
         # typeshed has one type for all fields of a certificate; here it is pairs of kind and value

@@ -2,11 +2,13 @@
 
 import os
 import ssl
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from exporter.config.files import MAX_BYTES
 from exporter.webconfig.ciphers import CURVES, TLS12_SUITES
 from exporter.webconfig.errors import WebConfigError
 from exporter.webconfig.models import Tls
@@ -76,17 +78,23 @@ def _pem(folder: Path, key: str, name: str, inline: str) -> Iterator[str]:
 
 
 def _readable(path: Path, key: str) -> None:
+    """Refuse what OpenSSL could not read, or would read without end."""
     try:
-        path.open("rb").close()
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            path.open("rb").close()
     except OSError as error:
         message = f"tls_server_config.{key}: {path}: can't be read: {error.strerror}"
         raise WebConfigError(message) from error
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        expected = f"expected a file of at most {MAX_BYTES:,} bytes"
+        raise WebConfigError(f"tls_server_config.{key}: {path}: {expected}")
 
 
 def _set_client_authentication(context: ssl.SSLContext, tls: Tls, folder: Path) -> None:
     verified = tls.client_auth_type in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
     required = tls.client_auth_type == "RequireAndVerifyClientCert"
-    if tls.client_allowed_sans and not required:
+    if tls.client_allowed_sans is not None and not required:
         message = "tls_server_config.client_allowed_sans: expected with client_auth_type: "
         raise WebConfigError(message + "RequireAndVerifyClientCert")
     if (tls.client_ca_file or tls.client_ca) and tls.client_auth_type in ("", "NoClientCert"):

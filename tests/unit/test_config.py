@@ -793,3 +793,24 @@ def test_the_schema_knows_the_keys_and_allows_variables() -> None:
 
 def test_the_committed_schema_is_the_one_of_the_models() -> None:
     assert (ROOT / "config" / "schema.json").read_text() == generator().schema()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ("[metrics.example.com, '10.0.0.5:9877', '[::1]']", None),
+        ("[]", None),
+        ("metrics.example.com", "expected a list of host names"),
+        ("['*.example.com']", "each as in an address bar"),
+        ("['http://metrics.example.com']", "each as in an address bar"),
+        ("['a:70000']", "each as in an address bar"),
+        ("[12]", "each as in an address bar"),
+    ],
+)
+def test_allowed_hosts_are_names_as_browsers_send_them(hosts: str, expected: str | None) -> None:
+    text = f"allowed_hosts: {hosts}\n{SOURCE}"
+    if expected is None:
+        assert len(read(text).allowed_hosts) == hosts.count(",") + (hosts != "[]")
+        return
+    with pytest.raises(ConfigError, match=expected):
+        read(text)

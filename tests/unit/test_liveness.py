@@ -206,6 +206,21 @@ def test_a_collector_that_hangs_is_said_by_the_command_health(world: World) -> N
     assert STUCK in done.stderr
 
 
+def test_an_http_server_that_hangs_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health check cannot be answered then, but the log says why."""
+    monkeypatch.setattr("exporter.server.serving.LOOP_SECONDS", 1.0)
+    server = world.daemon.server
+    assert server is not None
+    assert server._loop is not None
+    server._loop._loop.call_soon_threadsafe(world.hang)
+    assert world.entered.wait(PATIENCE)
+    faults = wait_until(world.daemon.faults, "the fault", PATIENCE)
+    assert faults is not None
+    assert faults["the HTTP server"].startswith("no sign of life for ")
+    world.leave.set()
+    world.wait_healthy()
+
+
 def test_a_pulse_is_late_only_after_its_own_time() -> None:
     pulse = Pulse("loop")
     assert pulse.fault(1e9) is None, "before its first beat nothing is expected"

@@ -130,6 +130,7 @@ def test_more_of_each_is_asked_for_by_name() -> None:
         ({"limit": "ten"}, "limit: expected a number"),
         ({"limit": "-1"}, "limit: expected a number"),
         ({"limit": "²"}, "limit: expected a number"),
+        ({"limit": "9" * 5000}, "limit: expected a number"),
         ({"history": "lag_messages,x"}, "history: expected true, or some of lag_messages"),
     ],
 )

@@ -21,13 +21,13 @@ import trustme
 from exporter import webconfig
 from exporter.server import Limits, Request, Response, Route, Server, ServerError
 from exporter.server.listener import Listener
-from tests.support.waiting import wait_until
 
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 LARGE = (
     bytes(range(256)) * 4096 * 24
 )  # 24 MB: more than the kernel keeps for a client that doesn't read
 Serve = Callable[..., Server]
+HASTE = Limits(head_seconds=0.1)
 
 
 def free_port() -> int:
@@ -341,7 +341,7 @@ def test_lack_of_descriptors_is_logged_and_lived_through(
 def test_lack_of_threads_is_logged_and_lived_through(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, start = serve(limits=Limits(connections=1)), threading.Thread.start
+    server, start = serve(), threading.Thread.start
     failures = iter([RuntimeError("can't start new thread")])
 
     def failing(thread: threading.Thread) -> None:
@@ -351,10 +351,10 @@ def test_lack_of_threads_is_logged_and_lived_through(
 
     monkeypatch.setattr(threading.Thread, "start", failing)
     with structlog.testing.capture_logs() as events:
-        with connect(server) as sock:
-            assert ended(sock)
+        refused = get(server, "/hello")
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert get(server, "/hello").text == "hello"
-    assert [event["event"] for event in events] == ["http.thread_failed"]
+    assert [event["event"] for event in events] == ["http.thread_failed", "http.busy"]
 
 
 def test_an_accepting_loop_that_fails_goes_on(
@@ -362,32 +362,49 @@ def test_an_accepting_loop_that_fails_goes_on(
 ) -> None:
     """What is around a connection may fail too: a bug, or a log that can't be written."""
     monkeypatch.setattr("exporter.server.listener.RETRY_SECONDS", 0.01)
-    failures = iter([MemoryError(), RuntimeError("a bug")])
+    accept, failures = Listener._take, iter([MemoryError(), RuntimeError("a bug")])
 
-    def failing(_: Listener) -> None:
+    def failing(*arguments: Any) -> None:
         for failure in failures:
             raise failure
+        accept(*arguments)
 
+    monkeypatch.setattr(Listener, "_take", failing)
     with structlog.testing.capture_logs() as events:
-        monkeypatch.setattr(Listener, "service_actions", failing)
         server = serve()
-        failed = "http.accept_loop_failed"
-        wait_until(lambda: [e["event"] for e in events].count(failed) == 2, "both failures")
+        for _ in range(2):
+            with connect(server) as sock:
+                assert ended(sock)
         assert get(server, "/hello").text == "hello"
+    assert [e["event"] for e in events].count("http.accept_loop_failed") == 2
+
+
+def test_a_sweep_that_fails_is_tried_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep, failures = Listener.sweep, iter([MemoryError(), RuntimeError("a bug")])
+
+    def failing(listener: Listener) -> None:
+        for failure in failures:
+            raise failure
+        sweep(listener)
+
+    monkeypatch.setattr(Listener, "sweep", failing)
+    with structlog.testing.capture_logs() as events, connect(serve(limits=HASTE)) as sock:
+        assert ended(sock)
+    assert [e["event"] for e in events].count("http.sweep_failed") == 2
 
 
 def test_a_connection_that_can_not_be_begun_ends_no_other(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, process = serve(), Listener.process_request
+    server, begin = serve(), Listener._begin
     failures = iter([RuntimeError("a bug")])
 
     def failing(*arguments: Any) -> None:
         for failure in failures:
             raise failure
-        process(*arguments)
+        begin(*arguments)
 
-    monkeypatch.setattr(Listener, "process_request", failing)
+    monkeypatch.setattr(Listener, "_begin", failing)
     with structlog.testing.capture_logs() as events:
         with connect(server) as sock:
             assert ended(sock)
