@@ -23,6 +23,8 @@ sources:
   - {name: n, system: nsq, nsqd: 'http://n:4151'}
 """
 BROKERS = {
+    "advertised.listeners",
+    "group.id",
     "retention.ms",
     "retention.bytes",
     "segment.ms",
