@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -55,6 +56,8 @@ a step is: rate=MESSAGES_A_SECOND for=DURATION size=BYTES consumers=NUMBER takes
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
+    # A SIGHUP ends a process that has no handler yet; it waits until there is one.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     options = _parser().parse_args(arguments)
     if not options.terminal:
         # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.keep_streams()
     if options.signals is not None:
         options.signals = signals.Signals(reloads=options.signals == "reload")
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     code = _code(options)
     if options.signals is not None:
         _leave(code)

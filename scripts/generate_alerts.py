@@ -170,7 +170,7 @@ NOTHING_SINCE = asked("time() - " + MOVED, f" Nothing was processed for {SECONDS
 
 PARTLY_READ = asked(
     UNREADABLE,
-    ' {{ . | first | value | printf "%.0f" }} of its partitions cannot be read: the true numbers are larger.',
+    ' {{ . | first | value | printf "%.0f" }} of its partitions cannot be read: the true numbers may be larger.',
 )
 
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {

@@ -223,10 +223,13 @@ def _uneven(case: Case, parts: Sequence[Part], total: int) -> str | None:
     if held < (UNEVEN if len(parts) >= FEW else UNEVEN_OF_FEW):
         return None
     most = sum(1 for part in parts[:few] if part.lag > total * (1 - held) / few)
+    named = f"{_some([part.name for part in parts[:most]])} hold{'s' if most == 1 else ''}"
+    share = sum(part.lag for part in parts[:most])
+    if share == total:
+        return f"{named} all of the backlog"
     others = len(parts) - most
     return (
-        f"{_some([part.name for part in parts[:most]])} hold{'s' if most == 1 else ''} "
-        f"{words.part(sum(part.lag for part in parts[:most]) / total)} of the backlog; "
+        f"{named} {words.part(share / total)} of the backlog; "
         f"the {'other one has' if others == 1 else f'other {others} have'} the rest"
     )
 

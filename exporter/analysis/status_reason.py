@@ -34,7 +34,7 @@ def past_end(sight: Sight) -> str:
 def _unknown(sight: Sight, looks: int) -> str | None:
     if sight.unreadable:
         what = "1 partition" if sight.unreadable == 1 else f"{sight.unreadable} partitions"
-        return f"{what} cannot be read, so the true lag is larger than shown"
+        return f"{what} cannot be read, so the true lag may be larger than shown"
     if looks < 2:  # noqa: PLR2004 - one sample says nothing about movement
         return "only one sample so far"
     return "the lag could not be read"

@@ -181,13 +181,21 @@ class _Groups:
             return Finding("positions (lag)", ok=True, detail=NOTHING), ()
         part = Share(self._deadline, COMMITS_SHARE)
         commits = read_commits(self._client, groups, self._selection.topics, part)
-        count = sum(
-            sum(offset is not None for offset in offsets.values())
+        counts = [
+            sum(offset is not None for found in by_topic.values() for offset in found.values())
             for _, by_topic in commits.positions.values()
-            for offsets in by_topic.values()
-        )
+        ]
+        showing = sum(1 for count in counts if count)
         failed = len(groups) - len(commits.positions)
-        detail = f"{len(commits.positions)} groups have offsets on {count} partitions"
+        detail = f"{showing} groups have offsets on {sum(counts)} partitions"
+        if showing < len(counts):
+            # A broker leaves out the offsets on topics that the user may not see, without an error.
+            detail += (
+                f"; {len(counts) - showing} groups show none: they have never committed, "
+                "or the user lacks Describe on their topics"
+            )
+        if not commits.problems and showing < LARGE_PART * len(counts):
+            return Finding("positions (lag)", ok=False, detail=detail, required=True), ()
         return _partly(
             "positions (lag)", failed, len(groups), "groups", detail, commits.problems
         ), commits.problems
@@ -210,7 +218,7 @@ def _listing_finding(listing: Listing) -> Finding:
 def _hidden_findings(listing: Listing) -> Iterable[Finding]:
     for kind, count in listing.hidden.items():
         required = count >= LARGE_PART * (len(listing.states) + sum(listing.hidden.values()))
-        detail = f"{count} groups cannot be read: {ADVICE[kind]}"
+        detail = f"{count} group{'s' if count > 1 else ''} cannot be read: {ADVICE[kind]}"
         yield Finding(
             f"groups with {kind.replace('_', ' ')}", ok=False, detail=detail, required=required
         )
