@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster, Listener
-from tests.support.kafka_data import commit_offsets, produce
+from tests.support.kafka_data import commit_offsets, create_topic, produce
 from tests.support.waiting import wait_until
 
 RUNS = 5
@@ -282,3 +282,34 @@ def test_a_listener_of_another_protocol_is_recognized(
     assert mark == "missing"
     assert words in detail
     assert (printed.code, printed.err) == (1, "")
+
+
+def test_an_address_that_takes_connections_and_never_answers_leaves_the_source_down(
+    tmp_path: Path,
+) -> None:
+    """A load balancer in front of nothing. Nothing can be read, whatever the library calls that."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with KafkaCluster(brokers=1, advertised={0: {"sasl_ssl": address}}) as cluster:
+            commit_one(cluster.bootstrap)
+            row = source(cluster, "sasl_ssl", deadline="3s")
+            with Exporter(tmp_path, [row], defaults={"schedule": {"backlog": "1s"}}) as exporter:
+                runs = "mq_collect_failures_total"
+                seen: set[float | None] = set()
+
+                def failed_often(page: Scrape) -> bool:
+                    seen.add(page.value("mq_up"))
+                    return sum(page.find(runs, task="backlog").values()) >= 5
+
+                exporter.wait(failed_often, "five failed looks")
+                assert seen == {0.0}
+                page = exporter.scrape()
+                assert set(page.find("mq_node_up").values()) <= {0.0}
+                assert page.find("mq_lag_messages") == {}
+
+
+def commit_one(bootstrap: str) -> None:
+    """A group that lags by one on the topic `one`."""
+    create_topic(bootstrap, "one")
+    produce(bootstrap, "one", 0, 2)
+    commit_offsets(bootstrap, "g", {("one", 0): 1})

@@ -195,7 +195,7 @@ class KafkaCollector:
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
         if ends.nobody_answered:
-            raise self._client.unreached(ends.problems[0])
+            raise self._client.unreached(_as_unreachable(ends.problems[0]))
         self._reread_overtaken(commits, ends, topology, deadline)
         problems = [
             *unseen,
@@ -521,6 +521,13 @@ class KafkaCollector:
         self._states = states
         if topology.complete:
             self._tails.forget_all_but(topology.leaders, states)
+
+
+def _as_unreachable(problem: Problem) -> Problem:
+    """Return the problem of a look in which nothing could be read; the library has many words for no connection."""
+    if problem.reason in ("unauthorized", "timeout"):
+        return problem
+    return replace(problem, reason="unreachable")
 
 
 def _open(logs: Mapping[str, Log]) -> set[str]:

@@ -183,11 +183,13 @@ class Ends:
     """Brokers of which no answer came."""
     asked: frozenset[int] = frozenset()
     """Brokers that were asked."""
+    nothing_read: bool = False
+    """Whether every answer was a failure, whatever the library calls it."""
 
     @property
     def nobody_answered(self) -> bool:
-        """Whether brokers were asked, and none of them answered."""
-        return bool(self.asked) and self.silent >= self.asked
+        """Whether brokers were asked, and no end of any partition was read."""
+        return bool(self.asked) and (self.silent >= self.asked or self.nothing_read)
 
 
 @dataclass(slots=True)
@@ -237,7 +239,11 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
     ]
     for leader, column, futures in calls:
         _collect(client, futures, column, columns, ends, leader, deadline)
-    client.answered(ends.asked - ends.silent)
+    ends.nothing_read = bool(ends.problems) and not any(
+        end is not None for found in columns.values() for end in found.end
+    )
+    if not ends.nothing_read:
+        client.answered(ends.asked - ends.silent)
     _name_silent(client, ends, by_leader, topology)
     ends.logs = {
         topic: Log(found.start, found.end, found.stable) for topic, found in columns.items()

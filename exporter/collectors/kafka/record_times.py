@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import methodcaller
 from typing import NamedTuple
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
@@ -18,6 +19,13 @@ PLAUSIBLE = 946_684_800.0
 """The year 2000 in Unix time: an earlier timestamp is one in another unit than its reader takes it for, or none at all."""
 LONG = 8
 """Bytes of a number as Kafka's LongSerializer writes it."""
+
+
+_ask_for_headers = methodcaller("headers")
+"""A plain call of the method would be specialized once it has run often (Python 3.11 and later).
+
+The interpreter then no longer checks that the library has not returned a result together with an exception.
+"""
 
 
 class RecordTime(NamedTuple):
@@ -101,7 +109,7 @@ def _headers(message: Message) -> Iterable[tuple[str, bytes | str | None]] | Non
     The library raises then, and hands out a list with holes, which ends the process, when it is asked again.
     """
     try:
-        found = message.headers()
+        found = _ask_for_headers(message)
     except (SystemError, UnicodeError):
         message.set_headers([])
         return None
