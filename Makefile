@@ -5,8 +5,8 @@ SHELL := /bin/bash
 # Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test and bench), WORKERS (for test)
 PYTHON ?=
 ARGS ?=
-# Test files that run at the same time: most tests wait for brokers most of the time.
-WORKERS ?= 3
+# Test files that run at the same time. More than one is quicker, and makes tests of ages and alerts compete for the cores.
+WORKERS ?= 0
 
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime

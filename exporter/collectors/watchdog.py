@@ -8,6 +8,7 @@ down at the deadline, and the read that waits for it returns.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -38,7 +39,11 @@ class Watch:
     def see(self, connection: socket.socket) -> None:
         """The request uses this connection."""
         # A socket that TLS takes over is not usable any more by its first object: a copy of the descriptor is.
-        copy = socket.socket.dup(connection)
+        # `dup` would make another one of its class, which TLS does not allow.
+        descriptor = os.dup(connection.fileno())
+        copy = socket.socket(
+            connection.family, connection.type, connection.proto, fileno=descriptor
+        )
         with self._lock:
             self._sockets.append(copy)
             if self.is_cut:

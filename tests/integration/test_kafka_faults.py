@@ -10,12 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka.admin import NewPartitions
 
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import (
-    admin_client,
+    add_partitions,
     commit_offsets,
     create_topic,
     delete_group,
@@ -350,8 +349,3 @@ def test_reload_keeps_what_did_not_change_and_refuses_what_is_broken(
     assert sum(page.find("mq_subscriptions_lost_total").values()) == 0
     delete_group(bootstrap, group)
     delete_topic(bootstrap, "reload")
-
-
-def add_partitions(bootstrap: str, topic: str, count: int) -> None:
-    client = admin_client(bootstrap)
-    client.create_partitions([NewPartitions(topic, count)])[topic].result(30)

@@ -9,11 +9,17 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import NewPartitions, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from tests.support.exporter import Exporter, kafka_source
 from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import admin_client, commit_offsets, create_topic, produce
+from tests.support.kafka_data import (
+    add_partitions,
+    admin_client,
+    commit_offsets,
+    create_topic,
+    produce,
+)
 from tests.support.kafka_load import Feed, Reader
 from tests.support.waiting import wait_until
 
@@ -167,8 +173,7 @@ def test_added_partitions_are_unread_until_they_are_assigned(
             ),
             "the group to have read everything",
         )
-        client = admin_client(cluster.bootstrap)
-        client.create_partitions([NewPartitions("added", 3)])["added"].result(30)
+        add_partitions(cluster.bootstrap, "added", 3)
         produce(cluster.bootstrap, "added", 2, 200)
         page = exporter.wait(
             lambda p: p.value("mq_uncommitted_messages", **sub) == 200, "200 unread messages"

@@ -24,6 +24,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     OffsetSpec,
 )
@@ -88,6 +89,20 @@ def alter_topic(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
         return all(shown[key].value == value for key, value in config.items())
 
     wait_until(is_shown, f"the settings of topic {name}")
+
+
+def add_partitions(bootstrap: str, topic: str, count: int) -> None:
+    """Returns when every broker of `bootstrap` tells clients of all `count` partitions, with leaders."""
+    client = admin_client(bootstrap)
+    client.create_partitions([NewPartitions(topic, count)])[topic].result(_TIMEOUT_SECONDS)
+    for address in bootstrap.split(","):
+        one = admin_client(address)
+
+        def are_led(one: AdminClient = one) -> bool:
+            found = one.list_topics(topic, timeout=5).topics[topic].partitions.values()
+            return len(found) == count and all(partition.leader >= 0 for partition in found)
+
+        wait_until(are_led, f"{address} to know {count} partitions of {topic}")
 
 
 def delete_topic(bootstrap: str, name: str) -> None:
