@@ -23,6 +23,7 @@ import trustme
 
 from exporter import webconfig
 from exporter.server import Limits, Request, Response, Route, Server
+from exporter.server.lanes import Lane
 from exporter.server.limits import MOST_CONNECTIONS, connections_within
 from exporter.server.sparing import SparingLog
 from tests.support.ports import PortBlock
@@ -405,6 +406,16 @@ def test_a_handler_that_hangs_stops_no_other_lane_and_its_own_says_so(
 ) -> None:
     monkeypatch.setattr("exporter.server.routing.LANE_WAITING", 2)
     entered, proceed = threading.Semaphore(0), threading.Event()
+    queued = threading.Semaphore(0)
+    add_thread = Lane._add_thread
+
+    def counted(lane: Lane) -> None:
+        """The work is queued in the same step of the loop."""
+        add_thread(lane)
+        if lane._name == "slow":
+            queued.release()
+
+    monkeypatch.setattr(Lane, "_add_thread", counted)
 
     def hang(_: Request) -> Response:
         entered.release()
@@ -423,11 +434,12 @@ def test_a_handler_that_hangs_stops_no_other_lane_and_its_own_says_so(
         socks: Sequence[socket.socket] = [
             stack.enter_context(connect(server.port)) for _ in range(4)
         ]
-        for sock in socks:
+        for number, sock in enumerate(socks):
+            # Two are under way before two others wait.
             sock.sendall(b"GET /hang HTTP/1.0\r\n\r\n")
-        assert entered.acquire(timeout=PATIENCE)
-        assert entered.acquire(timeout=PATIENCE)
-        wait_until(lambda: get(server.port, "/hang").status_code == 503, "a full lane")
+            assert queued.acquire(timeout=PATIENCE)
+            assert number > 1 or entered.acquire(timeout=PATIENCE)
+        assert get(server.port, "/hang").status_code == 503
         assert get(server.port, "/quick").text == "quick"
         assert get(server.port, "/other").text == "other"
         proceed.set()
