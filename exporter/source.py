@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import structlog
@@ -90,6 +91,8 @@ class Source:
             per_partition=getattr(config, "granularity", "partition") == "partition",
         )
         self._shown = NOTHING
+        self._shown_at = 0.0
+        self._judged_at: float | None = None
         self._restarts: int = 0 if heir_of is None else heir_of.restarts
         self._observed: float | None = heir_of._observed if heir_of is not None else None
         self._visible = False
@@ -213,12 +216,16 @@ class Source:
             self._publish_health()
 
     def rows(self, wanted: Wanted = PLAIN) -> list[dict[str, Any]]:
-        """Return the subscriptions that are shown and wanted, as JSON-ready rows; none where a task hangs."""
+        """Return the subscriptions that are shown and wanted, as JSON-ready rows; none where a task hangs.
+
+        The rows hold the values of the metrics page: those of the last update, whenever they are asked for.
+        """
         with self._locked(LOCK_SECONDS) as held:
             if not (held and self._visible):
                 return []
-            now = time.monotonic()
-            return source_rows(self.state, self.config, self._view, now, wanted)
+            at = self._shown_at
+            wanted = wanted._replace(clock=wanted.clock - (time.monotonic() - at))
+            return source_rows(self.state, self.config, self._view_at(at), at, wanted)
 
     def status(self) -> dict[str, Any]:
         """Return how the source fares, JSON-ready. Needs no lock: it tells of a task that hangs, too."""
@@ -301,7 +308,7 @@ class Source:
         if isinstance(observation, QueueLook):
             state.observe(observation)
             self._judging.judge(state, observation.at, time.time() - now + observation.at)
-            self._observed = now
+            self._observed, self._judged_at = now, observation.at
         elif isinstance(observation, QueueCounts):
             state.count(observation)
         if self._is_fresh():
@@ -324,7 +331,7 @@ class Source:
         if isinstance(observation, LogBacklog):
             state.observe(observation, now)
             self._judging.judge(state, now, time.time())
-            self._observed = now
+            self._observed = self._judged_at = now
         else:
             state.members(observation, now)
         if self._is_fresh():
@@ -335,9 +342,18 @@ class Source:
                 self._show_times(state, times.at)
 
     def _show(self, now: float) -> None:
-        self._shown = show_source(self.state, self._view, now)
+        self._shown = show_source(self.state, self._view_at(now), now)
+        self._shown_at = now
         self._visible = True
         self._exposition.update(self.config.name, self._shown.families, self._goes_on)
+
+    def _view_at(self, now: float) -> View:
+        """Return a view in which values expire when they are judged, not between two looks.
+
+        A value that is too old and the status that depends on it change in the same update.
+        """
+        since = 0.0 if self._judged_at is None else max(0.0, now - self._judged_at)
+        return replace(self._view, hold=self._view.hold + since)
 
     def _deletions(self) -> int:
         """Return a number that grows whenever a subscription is gone whose ages are shown beside it."""

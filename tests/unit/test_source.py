@@ -9,20 +9,26 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import exporter.source
+from exporter.analysis.history import Point
 from exporter.analysis.rows import Wanted
-from exporter.config import KafkaSource
+from exporter.config import KafkaSource, RabbitSource
 from exporter.exposition import Exposition
 from exporter.model import (
     CollectError,
     Collector,
+    Counts,
     Deadline,
+    Depth,
     Discovery,
     Finding,
     LogTimes,
     Memberships,
     NodeProbe,
     Observation,
+    Place,
     Probes,
+    QueueCounts,
+    QueueLook,
     Retention,
     Stamps,
     System,
@@ -33,6 +39,8 @@ from tests.unit.looks import log, look
 HOLD = 120.0
 TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
 AT = 1_700_000_000.0
+KAFKA = {"name": "s", "system": "kafka", "bootstrap_servers": "k:9092"}
+RABBITMQ = {"name": "s", "system": "rabbitmq", "management_url": "http://r:15672"}
 
 
 class Fake:
@@ -70,8 +78,11 @@ class Fake:
 class World:
     """A source, its collector, its clock and its page."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, object] | None = None
+    ) -> None:
         monkeypatch.setattr(exporter.source, "time", self)
+        self.config = KAFKA if config is None else config
         self.now = 1_000.0
         self.exposition = Exposition(lambda _: b"")
         self.collector = Fake()
@@ -120,15 +131,8 @@ class World:
         return {dict(labels)["group"] for labels in self.shown(name)}
 
     def _make(self, heir_of: Source | None, **changes: object) -> Source:
-        config = KafkaSource.model_validate(
-            {
-                "name": "s",
-                "system": "kafka",
-                "bootstrap_servers": "k:9092",
-                "hold": f"{HOLD:g}s",
-                **changes,
-            }
-        )
+        kind = KafkaSource if self.config is KAFKA else RabbitSource
+        config = kind.model_validate({**self.config, "hold": f"{HOLD:g}s", **changes})
         made: Collector = self.collector
         return Source(config, made, self.exposition, started=0.0, heir_of=heir_of)
 
@@ -300,6 +304,63 @@ def test_a_row_without_times_has_null(world: World) -> None:
     names = ("lag_seconds", "lag_seconds_uncertainty", "lag_seconds_method", "time_to_loss_seconds")
     assert [row[name] for name in names] == [None] * 4
     assert [part["lag_seconds"] for part in row["partitions"]] == [None]
+
+
+# What is shown between two updates
+
+
+def test_a_held_value_expires_together_with_the_status_that_rests_on_it(world: World) -> None:
+    def part() -> Observation:
+        return look({"t": log((0, 10), (None, None))}, {"g": {"t": {0: 4, 1: 4}}})
+
+    def row() -> tuple[int, str]:
+        (found,) = world.source.rows()
+        return found["unreadable_partitions"], found["status"]
+
+    for moved in (10, 11):
+        whole = look({"t": log((0, 10), (0, moved))}, {"g": {"t": {0: 4, 1: 4}}})
+        world.run("backlog", whole)
+        world.now += 10
+    world.now += HOLD - 15
+    world.run("backlog", part())
+    held, judged = row()
+    assert (held, judged != "unknown") == (0, True)
+    world.now += 10
+    assert row() == (held, judged)
+    world.run("consumers", Memberships({}))
+    assert row() == (held, judged)
+    assert world.shown("mq_unreadable_partitions") == {}
+    world.run("backlog", part())
+    assert row() == (1, "unknown")
+    assert list(world.shown("mq_unreadable_partitions").values()) == [1]
+
+
+def test_a_queues_age_in_a_row_is_that_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, RABBITMQ)
+    place = Place("/", "q", None, None)
+    for published, waiting in ((0, 0), (5, 5), (5, 5)):
+        world.now += 10
+        depths = [Depth(place, waiting, 0)]
+        queues = frozenset({("/", "q", None)})
+        look_at = QueueLook(world.now, depths, whole=frozenset({None}), destinations=queues)
+        world.run("backlog", look_at)
+        counts = Counts(place, waiting, published, 0, redelivered=0, consumers=1)
+        world.run("latency", QueueCounts(world.now, [counts]))
+    (shown,) = world.shown("mq_lag_seconds").values()
+    world.now += 7
+    (row,) = world.source.rows(Wanted(partitions=True))
+    assert row["lag_seconds"] == shown > 0
+    assert row["partitions"][0]["lag_seconds"] == shown
+
+
+def test_the_history_starts_at_the_same_moment_whenever_it_is_asked_for(world: World) -> None:
+    world.run("backlog", backlog("g"))
+    starts = []
+    for seconds in (0, 7):
+        world.now += seconds
+        (row,) = world.source.rows(Wanted(history=Point._fields, clock=world.time()))
+        starts.append(row["history"]["start"])
+    assert starts[0] == starts[1]
 
 
 # Probes
