@@ -177,6 +177,8 @@ class LogBacklog:
     """Which brokers belong to the cluster."""
     shared: frozenset[str] = frozenset()
     """Groups of which any number of members read the same partition."""
+    subscribing: frozenset[str] = frozenset()
+    """Groups without members whose last members subscribed to topics: each partition belonged to one of them."""
     vague: frozenset[tuple[str, str]] = frozenset()
     """(group, destination) whose oldest message may be older than the one that the age goes by."""
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)

@@ -15,9 +15,10 @@ from typing import NoReturn
 import structlog
 
 from exporter import logs
+from exporter.collectors.hazards import Attempt, Hazards
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
+from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Collector, Until
 from exporter.task_log import Seldom, gist
 
@@ -37,8 +38,8 @@ def serve(connection: Connection) -> NoReturn:
         os.environ.update(setup.environment)
         _name_process(setup.settings.name)
         logs.configure(setup.log_format, setup.log_level)
-        collector = _collector(setup)
         answers = _Answers(connection)
+        collector = _collector(setup, answers)
         answers.send(Answer(READY))
         while True:
             request: Request = connection.recv()
@@ -56,13 +57,13 @@ def _name_process(source: str) -> None:
         Path("/proc/self/comm").write_bytes(f"mq/{source}".encode()[:NAME_BYTES])
 
 
-def _collector(setup: Setup) -> Collector:
+def _collector(setup: Setup, answers: _Answers) -> Collector:
     """Return the system's collector; a process loads the libraries of its own system only."""
     settings = setup.settings
     if isinstance(settings, KafkaSettings):
         from exporter.collectors.kafka.collector import KafkaCollector  # noqa: PLC0415
 
-        return KafkaCollector(settings)
+        return KafkaCollector(settings, hazards=Hazards(setup.suspicions, answers.note))
     if isinstance(settings, NsqSettings):
         from exporter.collectors.nsq.collector import NsqCollector  # noqa: PLC0415
 
@@ -91,6 +92,10 @@ class _Answers:
             except OSError:
                 os._exit(0)
             self._told = dropped
+
+    def note(self, attempt: Attempt) -> None:
+        """Tell the daemon what may end this process now."""
+        self.send(Answer(NOTE, attempt))
 
     def log_crash(self, task: str, error: Exception) -> None:
         """Log where a task has a bug, not in every run."""

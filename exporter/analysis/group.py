@@ -37,6 +37,7 @@ class Group:
         "shared",
         "state",
         "state_labels",
+        "subscribes",
     )
 
     def __init__(self, name: str, label: str, state_labels: tuple[str, ...]) -> None:
@@ -60,6 +61,8 @@ class Group:
         """How many members at most this rebalance waits for; None is unknown."""
         self.shared = False
         """Whether any number of members may read the same partition."""
+        self.subscribes = False
+        """Whether its members, or the last ones, subscribed to topics and did not choose partitions themselves."""
         self._settled: frozenset[str] = frozenset()
         self._rebalancing = False
         self._counted = False

@@ -194,6 +194,8 @@ class LogState:
             self._group(name).read_at = now
         for name in look.shared:
             self._group(name).shared = True
+        for name in look.subscribing:
+            self._group(name).subscribes = True
         if not look.groups_complete:
             return
         for name in list(self.groups):
@@ -305,6 +307,7 @@ class LogState:
                 subscription.assign(
                     known.readers.get(destination, 0),
                     known.assigned.get(destination, frozenset()),
+                    subscribes=known.subscribes and not known.members,
                 )
 
     # Rates

@@ -235,13 +235,15 @@ class LogSubscription:
             added = sum(delta[partition] for partition in reads if partition < known)
         self.produced.values[self.produced_slot] += added
 
-    def assign(self, readers: int | None, assigned: frozenset[int] | None) -> None:
+    def assign(
+        self, readers: int | None, assigned: frozenset[int] | None, *, subscribes: bool = False
+    ) -> None:
         """Take what the group's description says: members that read here, and the partitions they have.
 
-        None is unknown.
+        None is unknown. `subscribes` is for a group without members whose last members subscribed to topics.
         """
         self.consumers = readers
-        self.coverage.assign(assigned, self.topic, has_members=bool(readers))
+        self.coverage.assign(assigned, self.topic, has_members=bool(readers), subscribes=subscribes)
 
     def uncommitted(self, hold: float, now: float) -> Uncommitted | None:
         """Count what waits on partitions that the group should read and has no position on; None if not known."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 
@@ -22,7 +23,8 @@ import structlog
 
 from exporter import logs
 from exporter.collectors.children import NURSERY, Child
-from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
+from exporter.collectors.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
+from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
 
 GRACE = 2.0
@@ -34,6 +36,20 @@ CLEAN_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 START_SECONDS = 60.0
 """Time for a process to start."""
+
+
+CRASHES = frozenset(
+    -number
+    for number in (
+        signal.SIGABRT,
+        signal.SIGSEGV,
+        signal.SIGBUS,
+        signal.SIGILL,
+        signal.SIGFPE,
+        signal.SIGTRAP,
+    )
+)
+"""How a process ends by its own fault, and not since somebody ended it."""
 
 
 class WorkerDiedError(Exception):
@@ -50,6 +66,7 @@ class IsolatedCollector:
             task: partial(self._run, task) for task in tasks
         }
         self._setup = setup
+        self._suspects = Suspects()
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._early: frozenset[str] = frozenset()
@@ -69,10 +86,7 @@ class IsolatedCollector:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
-        try:
-            findings: Sequence[Finding] = self._ask("check", deadline).value
-        except WorkerDiedError as death:
-            raise CollectError("internal", str(death)) from None
+        findings: Sequence[Finding] = self._ask_again("check", deadline).value
         return findings
 
     def close(self) -> None:
@@ -85,21 +99,34 @@ class IsolatedCollector:
             worker.end()
 
     def _run(self, task: str, deadline: Deadline) -> Observation:
-        whole = deadline.remaining()
-        try:
-            answer = self._ask(task, deadline)
-        except WorkerDiedError as death:
-            if deadline.remaining() < whole * RETRY_SHARE:
-                raise CollectError("internal", str(death)) from None
-            try:
-                answer = self._ask(task, deadline)
-            except WorkerDiedError as again:
-                raise CollectError("internal", str(again)) from None
+        answer = self._ask_again(task, deadline)
         with self._lock:
             self._early |= answer.early
         logs.drop(answer.lines_dropped)
         observation: Observation = answer.value
         return observation
+
+    def _ask_again(self, task: str, deadline: Deadline) -> Answer:
+        """Ask; if the process dies, ask the next one, as often as something is learned from the death.
+
+        Raises `CollectError`.
+        """
+        whole = deadline.remaining()
+        tries = 0
+        while True:
+            lessons = self._suspects.lessons
+            tries += 1
+            try:
+                return self._ask(task, deadline)
+            except WorkerDiedError as death:
+                learned = self._suspects.lessons > lessons
+                if deadline.remaining() < whole * RETRY_SHARE or (tries > 1 and not learned):
+                    raise CollectError("internal", str(death)) from None
+
+    def _learn(self, attempts: Sequence[Sequence[str]]) -> None:
+        """Take what the process asked for when it crashed. Called before its requests fail."""
+        for part in self._suspects.learn(attempts, time.monotonic()):
+            self._log.warning("worker.part_left_out", part=part, seconds=LEFT_OUT_SECONDS)
 
     def _ask(self, task: str, deadline: Deadline) -> Answer:
         seconds = deadline.remaining()
@@ -132,7 +159,8 @@ class IsolatedCollector:
                     self.restarts += 1
                     self._log.warning("worker.replaced", died_of=self._worker.death)
                 try:
-                    self._worker = _Worker(self._setup)
+                    setup = replace(self._setup, suspicions=self._suspects.known)
+                    self._worker = _Worker(setup, self._learn)
                 except OSError as error:
                     raise CollectError(
                         "internal",
@@ -144,7 +172,10 @@ class IsolatedCollector:
 class _Worker:
     """One child process and what it was asked."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, learn: Callable[[Sequence[Sequence[str]]], None]) -> None:
+        """`learn` is called with what the process was asking for, if it crashes."""
+        self._learn = learn
+        self._attempts: dict[int, Sequence[str]] = {}
         self._child, ours = NURSERY.fork(setup.system)
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
@@ -196,6 +227,9 @@ class _Worker:
                 if answer.number == READY:
                     self.ready.set()
                     continue
+                if answer.number == NOTE:
+                    self._note(answer.value)
+                    continue
                 with self._lock:
                     future = self._pending.pop(answer.number, None)
                 if future is not None:
@@ -208,10 +242,18 @@ class _Worker:
             # Whatever ended this loop: nobody would hear the process any more.
             self._bury()
 
+    def _note(self, attempt: Attempt) -> None:
+        if attempt.parts:
+            self._attempts[attempt.thread] = attempt.parts
+        else:
+            self._attempts.pop(attempt.thread, None)
+
     def _bury(self) -> None:
         self.end()
         self._connection.close()
         death = _cause(self._child)
+        if self._child.code in CRASHES:
+            self._learn(list(self._attempts.values()))
         with self._lock:
             self.is_over = True
             self.death = death

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from exporter.collectors.hazards import Suspicion
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.settings import RabbitSettings
@@ -15,6 +16,8 @@ CLOSE = "close"
 """What is asked instead of a task when it is the last request."""
 READY = -1
 """The number of the answer that nobody asked for: the process has started."""
+NOTE = -2
+"""The number of another one: the value is a `hazards.Attempt`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Setup:
     log_level: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables that this source's process has besides those of all."""
+    suspicions: Mapping[str, Suspicion] = field(default_factory=dict)
+    """Parts of the source that may end the process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,18 @@ def test_added_partitions_are_unread_until_they_are_assigned(
         assert row["uncommitted_messages"] == 200
         assert row["cause"] == "unassigned_partitions"
         assert "partition 2" in row["causes"][0]["evidence"]
+    # Another exporter that meets the group without members, and never saw the topic with one partition.
+    with Exporter(tmp_path, [source]) as exporter:
+        page = exporter.wait(
+            lambda p: (
+                p.value("mq_group_members", group="added") == 0
+                and p.value("mq_uncommitted_messages", **sub) == 200
+            ),
+            "200 unread messages of a group without members",
+        )
+        assert page.value("mq_uncommitted_partitions", **sub) == 1
+        row = wait_row(exporter, "added", lambda row: row["status"] != "unknown", "a status")
+        assert "unassigned_partitions" not in [cause["cause"] for cause in row["causes"]]
 
 
 def test_a_partition_that_stands_still_is_named(cluster: KafkaCluster, tmp_path: Path) -> None:

@@ -164,6 +164,25 @@ def test_partitions_added_while_a_group_without_members_had_read_all_the_others(
     assert seen(s, 1.0)("mq_uncommitted_messages", **SUB) == unread
 
 
+def test_a_group_without_members_that_subscribed_counts_all_partitions_at_first_sight() -> None:
+    """Its first look is after the third partition was added: an exporter that has just started."""
+    s = state()
+    after = log((0, 10), (0, 20), (0, 200))
+    s.observe(
+        look(
+            {"t": after},
+            {"g": {"t": {0: 10, 1: 20}}},
+            states={"g": "empty"},
+            subscribing=frozenset({"g"}),
+        ),
+        0.0,
+    )
+    assert seen(s, 0.0)("mq_uncommitted_messages", **SUB) == 200
+    found = s.subscriptions["g", "t"].uncommitted(120.0, 0.0)
+    assert found is not None
+    assert (found.unassigned, found.unassigned_messages) == ([], 0)
+
+
 class TestAPartitionWithoutALeader:
     """Three partitions, 20 unread messages on one that is read, 50 on one that cannot be read after second 10."""
 

@@ -14,6 +14,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
+from exporter.collectors.hazards import Hazards
 from exporter.collectors.kafka.complaints import (
     Complaint,
     Throttling,
@@ -81,7 +82,14 @@ HINT_WEIGHS = 5.0
 class KafkaClient:
     """Makes calls of one cluster's admin client, with deadlines and with errors that say what holds."""
 
-    def __init__(self, source: str, properties: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        source: str,
+        properties: Callable[[], Mapping[str, str]],
+        hazards: Hazards | None = None,
+    ) -> None:
+        self.hazards = hazards or Hazards()
+        """What the library may crash on when it is asked for it."""
         self._source = source
         self._properties = properties
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
+from exporter.collectors.hazards import Hazards
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
@@ -99,13 +100,19 @@ class KafkaCollector:
 
     system: System = "kafka"
 
-    def __init__(self, settings: KafkaSettings, *, name_partitions: bool = False) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        name_partitions: bool = False,
+        hazards: Hazards | None = None,
+    ) -> None:
         """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
         self._settings = settings
         self._name_partitions = name_partitions
         # A client a task, so that each can replace its own without taking another's answers away.
-        self._client = KafkaClient(settings.name, settings.client_properties)
-        self._members_client = KafkaClient(settings.name, settings.client_properties)
+        self._client = KafkaClient(settings.name, settings.client_properties, hazards)
+        self._members_client = KafkaClient(settings.name, settings.client_properties, hazards)
         self._facts_client = KafkaClient(settings.name, settings.client_properties)
         self._selection = Selection(settings)
         self._facts = TopicFacts(self._facts_client)
@@ -238,6 +245,7 @@ class KafkaCollector:
                 for broker, name in topology.nodes.items()
             },
             shared=frozenset(settled.done),
+            subscribing=groups.subscribing,
             vague=settled.vague,
             groups_not_shown={**self._hidden, **not_shown},
             problems=problems,

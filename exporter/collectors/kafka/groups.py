@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,10 @@ NOT_THERE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
 """Descriptions that can't be had, and that is no failure: a group of the consumer protocol which reads a topic that may
 not be seen is a right not given."""
 UNPARSED = "the client library cannot parse what its members say of their assignment"
+LEFT_OUT = (
+    "the client library crashes when it parses what the group's members say of their assignment; the members are "
+    "asked for again after an hour"
+)
 BATCH = 200
 """Groups a describing call."""
 
@@ -42,6 +47,8 @@ class Listing:
     """Names that were listed more than once."""
     complete: bool = True
     """Whether a group's absence means that it does not exist."""
+    subscribing: frozenset[str] = frozenset()
+    """Groups without members whose last members subscribed to topics."""
 
 
 def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
@@ -49,6 +56,7 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
     states: dict[str, GroupState] = {}
     hidden: Counter[HiddenKind] = Counter()
     twice: set[str] = set()
+    subscribing: set[str] = set()
     for group in result.valid or ():
         name = group.group_id
         if not allowed(name):
@@ -63,8 +71,17 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
         # While a coordinator moves, two brokers may list a group; the one that still knows members is right.
         if states.get(name, "dead") in ("dead", "empty", "unknown"):
             states[name] = state
+        if state == "empty" and not group.is_simple_consumer_group:
+            subscribing.add(name)
     problems = tuple(problem("list of groups of a broker", error) for error in result.errors or ())
-    return Listing(states, problems, hidden, frozenset(twice), complete=not problems)
+    return Listing(
+        states,
+        problems,
+        hidden,
+        frozenset(twice),
+        complete=not problems,
+        subscribing=frozenset(subscribing),
+    )
 
 
 def named_listing(names: Iterable[str]) -> Listing:
@@ -83,41 +100,47 @@ def describe_groups(
     """Describe groups, in batches, as far as the deadline allows; `wanted` chooses the topics."""
     groups: dict[str, GroupMembers] = {}
     problems: list[Problem] = []
-    pending = list(names)
-    for first in range(0, len(pending), BATCH):
-        batch = pending[first : first + BATCH]
-        timeout = deadline.remaining()
-        if timeout <= 0:
-            problems.append(
-                Problem(
-                    "timeout", "groups", f"no time left to describe {len(pending) - first} groups"
-                )
-            )
+    plan = client.hazards.plan(names, BATCH, time.monotonic())
+    problems += [Problem("invalid", f"group {name}", LEFT_OUT) for name in plan.left_out]
+    for number, batch in enumerate(plan.batches):
+        if deadline.remaining() <= 0:
+            left = sum(map(len, plan.batches[number:]))
+            problems.append(Problem("timeout", "groups", f"no time left to describe {left} groups"))
             break
-        for name, future in client.ask(
-            batch,
-            lambda names: client.admin.describe_consumer_groups(
-                names,
-                request_timeout=timeout + OUTLIVES,  # noqa: B023 - called at once
-            ),
-        ):
-            try:
-                groups[name] = client.read(
-                    future,
-                    deadline.remaining(),
-                    lambda description: _members(description, wanted),
-                    grace=0.0,
-                )
-            except KafkaException as error:
-                inner = kafka_error(error)
-                if inner is not None and inner.code() in GONE:
-                    groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
-                elif inner is not None and inner.code() == KafkaError._DESTROY:
-                    # What the library says of an answer that it cannot parse; the client itself is alive.
-                    problems.append(Problem("invalid", f"group {name}", UNPARSED))
-                elif inner is None or inner.code() not in NOT_THERE:
-                    problems.append(problem(f"group {name}", error))
+        with client.hazards.asking(batch):
+            found, failed = _describe(client, batch, wanted, deadline)
+        groups.update(found)
+        problems += failed
     return Memberships(groups, tuple(problems))
+
+
+def _describe(
+    client: KafkaClient, batch: Sequence[str], wanted: Callable[[str], bool], deadline: Deadline
+) -> tuple[dict[str, GroupMembers], list[Problem]]:
+    groups: dict[str, GroupMembers] = {}
+    problems: list[Problem] = []
+    timeout = deadline.remaining() + OUTLIVES
+    for name, future in client.ask(
+        batch,
+        lambda names: client.admin.describe_consumer_groups(names, request_timeout=timeout),
+    ):
+        try:
+            groups[name] = client.read(
+                future,
+                deadline.remaining(),
+                lambda description: _members(description, wanted),
+                grace=0.0,
+            )
+        except KafkaException as error:
+            inner = kafka_error(error)
+            if inner is not None and inner.code() in GONE:
+                groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
+            elif inner is not None and inner.code() == KafkaError._DESTROY:
+                # What the library says of an answer that it cannot parse; the client itself is alive.
+                problems.append(Problem("invalid", f"group {name}", UNPARSED))
+            elif inner is None or inner.code() not in NOT_THERE:
+                problems.append(problem(f"group {name}", error))
+    return groups, problems
 
 
 def _members(description: Any, wanted: Callable[[str], bool]) -> GroupMembers:
