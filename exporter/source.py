@@ -96,6 +96,7 @@ class Source:
         self._restarts: int = 0 if heir_of is None else heir_of.restarts
         self._observed: float | None = heir_of._observed if heir_of is not None else None
         self._visible = False
+        self._hidden = False
         self._beside: dict[str, _Beside] = {} if heir_of is None else dict(heir_of._beside)
         if config.probe.enabled is False:
             self._end_probes()
@@ -208,6 +209,7 @@ class Source:
             del self._beside[name]
         if self.config.name in keys:
             self._visible = False
+            self._hidden = True
             self._shown = NOTHING
             self._log.warning("source.hidden", hold_seconds=self.config.hold)
         for key in keys:
@@ -343,6 +345,9 @@ class Source:
 
     def _show(self, now: float) -> None:
         self._shown = show_source(self.state, self._view_at(now), now)
+        if self._hidden:
+            self._hidden = False
+            self._log.info("source.shown_again")
         self._shown_at = now
         self._visible = True
         self._exposition.update(self.config.name, self._shown.families, self._goes_on)
