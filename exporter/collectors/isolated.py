@@ -120,7 +120,9 @@ class IsolatedCollector:
                 return self._ask(task, deadline)
             except WorkerDiedError as death:
                 learned = self._suspects.lessons > lessons
-                if deadline.remaining() < whole * RETRY_SHARE or (tries > 1 and not learned):
+                if not learned and (tries > 1 or deadline.remaining() < whole * RETRY_SHARE):
+                    raise CollectError("internal", str(death)) from None
+                if deadline.remaining() <= 0:
                     raise CollectError("internal", str(death)) from None
 
     def _learn(self, attempts: Sequence[Sequence[str]]) -> None:

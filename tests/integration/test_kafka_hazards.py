@@ -74,7 +74,15 @@ def test_a_group_that_ends_the_process_is_left_out_and_the_others_are_described(
 
 def test_check_names_the_group(cluster: KafkaCluster, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(json.dumps({"sources": [kafka_source(cluster.bootstrap, deadline="10s")]}))
+    config.write_text(
+        json.dumps(
+            {
+                "sources": [
+                    kafka_source(cluster.bootstrap, deadline="60s", schedule={"consumers": "60s"})
+                ]
+            }
+        )
+    )
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "check", str(config)],
         capture_output=True,
