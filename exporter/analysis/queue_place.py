@@ -55,6 +55,7 @@ class QueuePlace:
         "_unsure",
         "_unsure_to",
         "_wait",
+        "_waited",
         "consumers",
         "counted_at",
         "deferred",
@@ -107,6 +108,8 @@ class QueuePlace:
         """Up to which message of the record it may be off since the last such gap, and by how many seconds."""
         self._moving = False
         """Whether messages left between the last two counts."""
+        self._waited: tuple[float, float] | None = None
+        """When a message was last seen to have left and how long it waited, until the counts say that it was consumed."""
         self._head: tuple[float, float] | None = None
         """When the head's timestamp was read, and the age it had then."""
         self._wait: float | None = None
@@ -249,10 +252,16 @@ class QueuePlace:
         self._moving = self._left > self._counted_left
         self._counted_left = self._left
         moved = Moved(came, consumed, redelivered)
-        if consumed > 0 and self._moving:
+        if self._moving:
             enqueued_at = record.time_of(self._left)
-            if enqueued_at is not None:
-                moved.latency = max(at - enqueued_at, 0.0)
+            waited = None if enqueued_at is None else max(at - enqueued_at, 0.0)
+            self._waited = None if waited is None else (at, waited)
+        if consumed > 0 and self._waited is not None:
+            # What waits is read more often than the counts are taken, so a message may have left before it was counted.
+            left_at, waited = self._waited
+            if at - left_at < TOO_OLD:
+                moved.latency = waited
+            self._waited = None
         record.forget(self._left)
         return moved
 

@@ -30,6 +30,7 @@ from tests.support.rabbitmq_config import (
     write_config,
 )
 from tests.support.rabbitmq_runtime import (
+    RELEASE,
     epmd_command,
     node_environment,
     rabbitmq_script,
@@ -55,12 +56,14 @@ class RabbitCluster:
         *,
         quick_statistics: bool = False,
         tls: bool = False,
+        release: str = RELEASE,
     ) -> None:
-        """`settings` are for rabbitmq.conf.
+        """`settings` are for rabbitmq.conf. `release` is the Debian release whose RabbitMQ runs.
 
         With `quick_statistics` the management API shows within a second what happened, and
         otherwise as usual: after four to nine seconds.
         """
+        self._release = release
         self._size = nodes
         self._settings = {**(QUICK_STATISTICS if quick_statistics else {}), **(settings or {})}
         self._application_settings = QUICK_APPLICATION_STATISTICS if quick_statistics else {}
@@ -182,7 +185,9 @@ class RabbitCluster:
         if node in self._ended:
             self._ended.remove(node)
         self._children[node] = Child(
-            [rabbitmq_script("rabbitmq-server")], folder / "log", self._environment(node)
+            [rabbitmq_script("rabbitmq-server", self._release)],
+            folder / "log",
+            self._environment(node),
         )
 
     def _environment(self, node: int) -> dict[str, str]:
@@ -292,7 +297,10 @@ class RabbitCluster:
 
     def ctl(self, *arguments: str, node: int = 0) -> str:
         """What rabbitmqctl prints."""
-        return run_tool(self._environment(node), self._tool_port, "rabbitmqctl", *arguments)
+        environment = self._environment(node)
+        return run_tool(
+            environment, self._tool_port, "rabbitmqctl", *arguments, release=self._release
+        )
 
     # Users, rights and vhosts
 

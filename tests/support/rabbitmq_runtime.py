@@ -8,13 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.rabbitmq_config import NodeLayout
-from tests.support.tools import find_tool
+from tests.support.tools import cached_folder, find_tool
 
+SYSTEM = "system"
 _DEBIAN_SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 
 
-def rabbitmq_script(name: str) -> str:
+RELEASE = os.environ.get("MQ_TEST_RABBITMQ", SYSTEM)
+"""The RabbitMQ that the tests run: of a Debian release, or the one that is installed."""
+
+
+def rabbitmq_script(name: str, release: str = RELEASE) -> str:
     """One of RabbitMQ's own scripts; Debian's commands of those names are wrappers for root."""
+    if release != SYSTEM:
+        return str(cached_folder(f"rabbitmq-{release}") / "bin" / name)
     if (_DEBIAN_SCRIPTS / name).exists():
         return str(_DEBIAN_SCRIPTS / name)
     return find_tool(name)
@@ -76,11 +83,13 @@ def _erlang_arguments(node: NodeLayout) -> str:
     )
 
 
-def run_tool(environment: Mapping[str, str], port: int, command: str, *arguments: str) -> str:
+def run_tool(
+    environment: Mapping[str, str], port: int, command: str, *arguments: str, release: str = RELEASE
+) -> str:
     """What one of RabbitMQ's command line tools prints; it takes half a second, and this port."""
     ports = {"RABBITMQ_CTL_DIST_PORT_MIN": str(port), "RABBITMQ_CTL_DIST_PORT_MAX": str(port)}
     done = subprocess.run(
-        [rabbitmq_script(command), "--quiet", *arguments],
+        [rabbitmq_script(command, release), "--quiet", *arguments],
         env={**environment, **ports},
         capture_output=True,
         text=True,

@@ -269,6 +269,36 @@ def test_a_latency_is_from_the_enqueueing_to_the_look_that_saw_it_processed() ->
     )
 
 
+def test_a_latency_is_counted_also_if_the_counts_come_long_after_the_depth() -> None:
+    """The queue is seen empty, then counts are read that do not know of it yet, and then those that do."""
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    world.look(Depth(QUEUE, 10))
+    world.count(counts(10, 0, 10))
+    world.look(Depth(QUEUE, 10), after=20)
+    world.count(counts(10, 0, 10))
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(10, 0, 10))
+    assert world.shown("mq_latency_seconds") == {}
+    world.count(counts(10, 10, 0), after=5)
+    assert world.shown("mq_latency_seconds")['_count{vhost="/",destination="q"}'] == 1
+    assert world.shown("mq_latency_seconds")['_sum{vhost="/",destination="q"}'] == pytest.approx(
+        32, abs=4
+    )
+
+
+def test_messages_that_were_purged_have_no_latency() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    world.look(Depth(QUEUE, 10))
+    world.count(counts(10, 0, 10))
+    world.look(Depth(QUEUE, 0), after=20)
+    world.count(counts(10, 0, 0))
+    assert world.shown("mq_latency_seconds") == {}
+
+
 def test_only_so_many_have_a_histogram_and_those_that_are_named() -> None:
     world = World()
     world.state.followed = Followed(1, lambda group: group == "named")
