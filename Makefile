@@ -5,8 +5,8 @@ SHELL := /bin/bash
 # Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test and bench), WORKERS (for test)
 PYTHON ?=
 ARGS ?=
-# Test files that run at the same time. More than one is quicker, and makes tests of ages and alerts compete for the cores.
-WORKERS ?= 0
+# Test files that run at the same time.
+WORKERS ?= 2
 
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
@@ -29,7 +29,7 @@ stack: $(DEV) ## Run docker-compose.yml without containers: brokers, workload, e
 
 test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadfile)
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 
 lint: $(DEV) ## Check format, style, types, imports, the metrics page and the generated files
 	@scripts/install-test-tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 from tests.support.kafka import Kafka, KafkaCluster
 from tests.support.nsq import NsqCluster
 from tests.support.rabbitmq import RabbitCluster
+
+
+# A run under nohup ignores SIGHUP, and every process that it starts would, too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

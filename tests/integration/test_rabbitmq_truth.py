@@ -238,9 +238,11 @@ def test_bursts_of_clients_that_come_and_go(rabbitmq: RabbitCluster, exporter: E
         data.declare(url, queue)
     for queue in queues:
         known(exporter, queue)
+    begun, published = {}, {}
     for queue in queues:
+        begun[queue] = time.time()
         data.publish(url, queue, 100)
-    published = time.time()
+        published[queue] = time.time()
     for queue in queues:
         settled(
             exporter,
@@ -248,8 +250,11 @@ def test_bursts_of_clients_that_come_and_go(rabbitmq: RabbitCluster, exporter: E
             destination=queue,
         )
     for queue in queues:
+        asked = time.time()
         age = exporter.scrape().value("mq_lag_seconds", destination=queue)
-        assert age == pytest.approx(time.time() - published, abs=4)
+        assert age is not None
+        # An age is as old as the last look, which a busy machine may delay.
+        assert asked - published[queue] - 8 < age < time.time() - begun[queue] + 4
     for queue in queues:
         data.get(url, queue, 60)
     wait_until(

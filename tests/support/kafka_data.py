@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from typing import TypeVar, cast
 from uuid import uuid4
@@ -36,6 +37,8 @@ Headers = Sequence[tuple[str, bytes | str | None]]
 T = TypeVar("T", bytes | None, int | None, Headers | None)
 
 _TIMEOUT_SECONDS = 60.0
+_ATTEMPT_SECONDS = 20.0
+_COMMIT_SECONDS = 120.0
 _PASSING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -254,18 +257,23 @@ def commit_offsets(bootstrap: str, group: str, offsets: Mapping[tuple[str, int],
     ]
     request = ConsumerGroupTopicPartitions(group, positions)
     client = admin_client(bootstrap)
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    deadline = time.monotonic() + _COMMIT_SECONDS
     while (error := _commit(client, request)) is not None:
         if error.code() not in _PASSING or time.monotonic() > deadline:
             raise KafkaException(error)
+        if error.code() == KafkaError._TIMED_OUT:
+            # A request that is lost on its way to a new coordinator stays lost, and takes its client with it.
+            client = admin_client(bootstrap)
         time.sleep(0.1)  # the coordinator of a new cluster, or after a failover, takes a moment
 
 
 def _commit(client: AdminClient, request: ConsumerGroupTopicPartitions) -> KafkaError | None:
+    """Ask once. The request outlives the wait: one that times out inside librdkafka can abort the process (#4605)."""
+    asked = client.alter_consumer_group_offsets([request], request_timeout=2 * _COMMIT_SECONDS)
     try:
-        result = client.alter_consumer_group_offsets([request])[request.group_id].result(
-            _TIMEOUT_SECONDS
-        )
+        result = asked[request.group_id].result(_ATTEMPT_SECONDS)
+    except FutureTimeoutError:
+        return KafkaError(KafkaError._TIMED_OUT)
     except KafkaException as failure:
         return cast("KafkaError", failure.args[0])
     errors = (position.error for position in result.topic_partitions)

@@ -17,7 +17,7 @@ import requests
 
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.children import Child
-from tests.support.ports import PortBlock
+from tests.support.ports import PortBlock, is_free
 from tests.support.rabbitmq_config import (
     PASSWORDS,
     PLUGINS,
@@ -217,9 +217,9 @@ class RabbitCluster:
                 nodes = self.api("GET", "nodes?columns=name,running", node=node, timeout_seconds=5)
             except requests.RequestException:
                 return False
-            # Without statistics the API tells neither listeners nor who runs: that it answers has to do.
             if "listeners" not in overview:
-                return True
+                # Without statistics the API tells neither listeners nor who runs.
+                return not any(is_free(self.port(name, node)) for name in self._listeners)
             found = {(each["node"], each["protocol"]) for each in overview["listeners"]}
             return wanted <= found and running <= {n["name"] for n in nodes if n["running"]}
 

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 
 NOBODY = "127.0.0.1:1"
 """Where no broker listens."""
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 """To end in, on a machine that is busy."""
 BURST = 20
 BURST_SECONDS = 0.04
