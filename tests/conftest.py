@@ -11,7 +11,6 @@ from tests.support.kafka import Kafka, KafkaCluster
 from tests.support.nsq import NsqCluster
 from tests.support.rabbitmq import RabbitCluster
 
-
 # A run under nohup ignores SIGHUP, and every process that it starts would, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

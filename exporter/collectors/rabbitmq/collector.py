@@ -18,12 +18,14 @@ from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.probe import RabbitProber
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
+    NAMES,
     TOTALS,
     Name,
     Queue,
     Selection,
     called,
     counts_of,
+    left_out,
     listed,
     mean_size,
     name_of,
@@ -85,6 +87,7 @@ class RabbitCollector:
         self._selection = Selection(settings)
         self._prober = RabbitProber(settings)
         self._queues: Sequence[Queue] = ()
+        self._is_node_down = False
         self._is_new_list = False
         """Whether the queues were listed since the last look."""
         self._turn = 0
@@ -230,6 +233,10 @@ class RabbitCollector:
 
     def _list(self, deadline: Deadline, reader: Rows) -> list[Depth]:
         rows = self._api.rows("queues", deadline, **TOTALS)
+        names = set(Rows().each(rows, name_of))
+        if self._is_node_down or any(queue.name not in names for queue in self._queues):
+            # Missing in a list with totals is deleted, or its node is down.
+            rows = [*rows, *left_out(rows, self._api.rows("queues", deadline, **NAMES))]
         self._listed = len(rows)
         self._is_new_list = True
         queues = listed(rows, self._selection, reader)
@@ -304,6 +311,7 @@ class RabbitCollector:
             return None, ()
         named = dict(reader.each(rows, lambda row: (text(row, "name"), row), "a row of the nodes"))
         nodes = {name: bool(row.get("running")) for name, row in named.items()}
+        self._is_node_down = not all(nodes.values())
         return nodes, [alarm for row in named.values() for alarm in _alarms(row)]
 
     def _one(self, name: Name, deadline: Deadline) -> Mapping[str, Any]:

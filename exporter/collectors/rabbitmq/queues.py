@@ -17,6 +17,11 @@ TOTALS = {
     "messages,messages_ready,messages_unacknowledged",
 }
 """Asks for what waits, with nothing of the statistics: the broker's cheapest whole answer."""
+NAMES = {
+    "disable_stats": "true",
+    "columns": "name,vhost,type,state,exclusive,auto_delete,owner_pid_details",
+}
+"""Asks for all queues. Since RabbitMQ 4 the list with totals leaves out those whose node is down."""
 COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
@@ -105,6 +110,20 @@ def listed(
         return Queue(name, row.get("type") == "stream", _depth(row, name, reader))
 
     return list(reader.each(rows, queue, "a row of the list of queues"))
+
+
+def left_out(
+    rows: Iterable[Mapping[str, Any]], every: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return the rows of `every` whose queues are not in `rows`, without a number of messages."""
+    known = set(Rows().each(rows, name_of))
+
+    def missing(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if name_of(row) in known:
+            return None
+        return {key: value for key, value in row.items() if key != "messages"}
+
+    return list(Rows().each(every, missing))
 
 
 def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:

@@ -37,13 +37,17 @@ def read_streams(
     reader = reader or Rows()
     groups: dict[tuple[Name, str | None], list[tuple[int, int]]] = {}
     ends: dict[Name, int] = {}
+    attaching: set[tuple[Name, str | None]] = set()
     for row in rows:
         queue = row.get("queue")
         offset, lag = row.get("offset"), row.get("offset_lag")
         if not isinstance(queue, dict) or offset is None or lag is None:
             continue
         name = (str(queue.get("vhost")), str(queue.get("name")))
-        if name not in names or (isinstance(offset, str) and offset in FIXED):
+        if name not in names:
+            continue
+        if isinstance(offset, str) and offset in FIXED:
+            attaching.add((name, _group(row)))
             continue
         try:
             position = number(row, "offset")
@@ -54,6 +58,9 @@ def read_streams(
         groups.setdefault((name, _group(row)), []).append((position, end))
         ends[name] = max(ends.get(name, 0), end)
     streams = Streams()
+    for name, group in attaching.difference(groups):
+        # It exists, and where it stands is not known yet.
+        streams.depths.append(Depth(place_of(name, group), None))
     for (name, group), positions in groups.items():
         place = place_of(name, group)
         committed = min(position for position, _ in positions)
