@@ -10,12 +10,22 @@ from pathlib import Path
 from tests.support.rabbitmq_config import NodeLayout
 from tests.support.tools import cached_folder, find_tool
 
-SYSTEM = "system"
 _DEBIAN_SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+_DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
+SYSTEM = "system"
+"""The RabbitMQ that is installed; others are of a Debian release, in .cache."""
 
 
-RELEASE = os.environ.get("MQ_TEST_RABBITMQ", SYSTEM)
-"""The RabbitMQ that the tests run: of a Debian release, or the one that is installed."""
+def _release(major: str, other: str) -> str:
+    """The installed RabbitMQ, if it is of this major version; else that of another Debian release."""
+    installed = any(_DEBIAN_SERVERS.glob(f"rabbitmq_server-{major}.*"))
+    return SYSTEM if installed else other
+
+
+RELEASE = os.environ.get("MQ_TEST_RABBITMQ") or _release("4", "trixie")
+"""The RabbitMQ that the tests run: 4.0, or what MQ_TEST_RABBITMQ names."""
+OLDEST = _release("3", "bookworm")
+"""The oldest one that is supported: 3.10."""
 
 
 def rabbitmq_script(name: str, release: str = RELEASE) -> str:

@@ -16,6 +16,7 @@ from tests.support.kafka_runtime import broker_command, format_storage
 from tests.support.nsq import nsq_folder
 from tests.support.rabbitmq_config import PORTS, NodeLayout, write_config
 from tests.support.rabbitmq_runtime import (
+    SYSTEM,
     epmd_command,
     node_environment,
     rabbitmq_script,
@@ -94,7 +95,7 @@ class Programs:
         write_cookie(home, secrets.token_hex())
         self._rabbit_environment = node_environment(layout, home, epmd_port)
         return Program(
-            [rabbitmq_script("rabbitmq-server")],
+            [rabbitmq_script("rabbitmq-server", SYSTEM)],
             self._rabbit_environment,
             beside=[epmd_command(epmd_port)],
         )
