@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support import nsq_data, rabbit_data
+from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, kafka_source, nsq_source, rabbit_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import commit_offsets, create_topic, produce
@@ -152,14 +152,11 @@ def test_check_says_what_each_can_serve(
     rabbitmq.allow("untagged", "/", configure="^$", write="^$", read="^$")
     less = {**sources[1], "name": "less", "username": "untagged"}
     less["password"] = password_of("untagged")
-    path = tmp_path / "check.yaml"
-    path.write_text(json.dumps({"sources": [*sources, less]}))
-    line = [sys.executable, "-m", "exporter", "check", str(path)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    said = done.stdout
-    assert done.returncode == 0, said
+    done = check(tmp_path, *sources, less)
+    said = done.printed
+    assert done.code == 0, said
     for wanted in (
-        "ok      connection: RabbitMQ 3.",
+        "ok      connection: RabbitMQ 4.",
         "ok      rates, ages, consumers: 1 queues are counted",
         "ok      nodes and alarms: 1 nodes",
         "ok      connection: 2 nsqds",
@@ -170,4 +167,4 @@ def test_check_says_what_each_can_serve(
         "configure ^NAME",
     ):
         assert wanted in said, said
-    assert "secret" not in said + done.stderr
+    assert "secret" not in said + done.errors

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster, Listener
 from tests.support.kafka_data import commit_offsets, create_topic, produce
@@ -90,30 +89,6 @@ def source(cluster: KafkaCluster, listener: Listener, **more: Any) -> dict[str, 
     client = {key: str(value) for key, value in cluster.client_config(listener).items()}
     bootstrap = client.pop("bootstrap.servers")
     return kafka_source(bootstrap, listener, client=client, **more)
-
-
-@dataclass
-class Printed:
-    """What `check` said."""
-
-    code: int
-    err: str
-    findings: dict[str, tuple[str, str]]
-
-
-def check(folder: Path, row: dict[str, Any]) -> Printed:
-    config = folder / "check.yaml"
-    config.write_text(json.dumps({"sources": [row]}))
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", "check", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    lines = re.findall(r"^  (ok|missing) +([^:]+): (.*)$", done.stdout, re.MULTILINE)
-    findings = {feature: (mark, detail) for mark, feature, detail in lines}
-    return Printed(done.returncode, done.stderr, findings)
 
 
 # The daemon
@@ -221,7 +196,7 @@ def test_check_names_the_addresses_and_fails_where_half_cannot_be_read(
     text = json.dumps(printed.findings)
     assert "-1001" not in text
     assert "give the user" not in text
-    assert (printed.code, printed.err) == (1, "")
+    assert (printed.code, printed.errors) == (1, "")
 
 
 def test_check_passes_where_a_small_part_cannot_be_read_and_says_which(
@@ -239,7 +214,7 @@ def test_check_survives_what_it_finds(wrong: Wrong, tmp_path: Path, run: int) ->
     """A request with no time left corrupted the library's memory."""
     listener: Listener = "sasl_ssl" if run % 2 else "sasl"
     printed = check(tmp_path, source(wrong.cluster, listener))
-    assert (printed.code, printed.err) == (1, ""), run
+    assert (printed.code, printed.errors) == (1, ""), run
     if listener == "sasl_ssl":
         mark, detail = printed.findings["connection"]
         assert mark == "missing"
@@ -281,7 +256,7 @@ def test_a_listener_of_another_protocol_is_recognized(
     mark, detail = printed.findings["connection"]
     assert mark == "missing"
     assert words in detail
-    assert (printed.code, printed.err) == (1, "")
+    assert (printed.code, printed.errors) == (1, "")
 
 
 def test_an_address_that_takes_connections_and_never_answers_leaves_the_source_down(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.checking import check
 from tests.support.exporter import Exporter, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import commit_offsets, create_topic, produce
@@ -73,24 +72,6 @@ def test_a_group_that_ends_the_process_is_left_out_and_the_others_are_described(
 
 
 def test_check_names_the_group(cluster: KafkaCluster, tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(
-        json.dumps(
-            {
-                "sources": [
-                    kafka_source(cluster.bootstrap, deadline="60s", schedule={"consumers": "60s"})
-                ]
-            }
-        )
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", "check", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert re.search(rf"missing consumers: 1 of \d+ groups .*group {FATAL}: ", done.stdout), (
-        done.stdout,
-        done.stderr,
-    )
+    source = kafka_source(cluster.bootstrap, deadline="60s", schedule={"consumers": "60s"})
+    done = check(tmp_path, source)
+    assert re.search(rf"missing consumers: 1 of \d+ groups .*group {FATAL}: ", done.printed), done

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +12,7 @@ import pytest
 from confluent_kafka import AcknowledgeType, Message, ShareConsumer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, kafka_source, settled
 from tests.support.kafka import KafkaCluster, Listener, Mechanism
 from tests.support.kafka_data import admin_client, create_topic, delete_group, produce
@@ -252,7 +249,7 @@ def test_where_only_librdkafka_can_connect_the_share_group_is_counted(
         assert len(lines) == 1, "said once"
         assert SHARE in lines[0]
         assert "OAUTHBEARER" in lines[0]
-    code, findings = check(tmp_path, source)
+    code, _, _, findings = check(tmp_path, source)
     mark, detail = findings["streams and share groups"]
     assert (mark, code) == ("missing", 0)
     assert [word for word in (STREAMS, SHARE, "OAUTHBEARER") if word not in detail] == []
@@ -286,18 +283,20 @@ def test_check_names_a_group_that_can_not_be_read(world: World, tmp_path: Path) 
     world.kafka.add_user("other-blind")
     world.kafka.allow("other-blind", ["describe"], "broker", "kafka-cluster")
     world.kafka.allow("other-blind", ["describe"], "topic", "other-", prefixed=True)
-    _, findings = check(tmp_path, world.source("test", "sasl", "other-blind", "SCRAM-SHA-512"))
+    findings = check(
+        tmp_path, world.source("test", "sasl", "other-blind", "SCRAM-SHA-512")
+    ).findings
     mark, detail = findings["streams and share groups"]
     assert mark == "missing"
     assert [word for word in (SHARE, "Describe on the group") if word not in detail] == []
 
 
 def test_check_counts_both_kinds_and_tells_names_of_no_group(world: World, tmp_path: Path) -> None:
-    _, findings = check(tmp_path, world.source("test", "plaintext"))
+    findings = check(tmp_path, world.source("test", "plaintext")).findings
     assert findings["streams and share groups"] == ("ok", "streams groups: 1, share groups: 1")
     assert "named groups" not in findings
     named = {"names": [STREAMS, SHARE, "other-nobody"]}
-    _, findings = check(tmp_path, world.source("test", "plaintext", groups=named))
+    findings = check(tmp_path, world.source("test", "plaintext", groups=named)).findings
     assert findings["streams and share groups"] == ("ok", "streams groups: 1, share groups: 1")
     mark, detail = findings["named groups"]
     assert mark == "missing"
@@ -320,18 +319,3 @@ def test_a_deleted_share_group_is_gone(local_kafka: KafkaCluster, tmp_path: Path
         delete_group(bootstrap, name)
         page = exporter.wait(lambda page: not page.find("mq_group_state", group=name), "its end")
         assert page.lags() == {}
-
-
-def check(folder: Path, source: dict[str, Any]) -> tuple[int, dict[str, tuple[str, str]]]:
-    """The exit code of `check`, and what it says of each feature."""
-    config = folder / "check.yaml"
-    config.write_text(json.dumps({"sources": [source]}))
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", "check", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    lines = re.findall(r"^  (ok|missing) +([^:]+): (.*)$", done.stdout, re.MULTILINE)
-    return done.returncode, {feature: (mark, detail) for mark, feature, detail in lines}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -23,6 +21,7 @@ from exporter.collectors.kafka.reader import Place, RecordReader
 from exporter.collectors.kafka.record_times import RecordTime, record_time, size
 from exporter.collectors.kafka.topics import TopicFacts, read_topology
 from exporter.model import Problem, Until
+from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import commit_offsets, create_topic, produce
@@ -163,34 +162,20 @@ def test_a_member_whose_assignment_cannot_be_parsed_hides_no_other_group(
 
 
 def test_check_names_them_and_does_not_fail(cluster: KafkaCluster, tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(json.dumps({"sources": [kafka_source(cluster.bootstrap)]}))
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", "check", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    done = check(tmp_path, kafka_source(cluster.bootstrap))
+    assert (done.code, done.errors) == (0, ""), done.printed
+    assert re.search(r"missing groups with empty id: 2 groups .*groups\.exclude", done.printed)
+    assert re.search(
+        r"missing groups with unreadable id: listed more than once: 'ab'", done.printed
     )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    assert re.search(r"missing groups with empty id: 2 groups .*groups\.exclude", done.stdout)
-    assert re.search(r"missing groups with unreadable id: listed more than once: 'ab'", done.stdout)
-    assert re.search(rf"missing consumers: 1 of \d+ groups .*group {UNPARSED}: ", done.stdout)
+    assert re.search(rf"missing consumers: 1 of \d+ groups .*group {UNPARSED}: ", done.printed)
 
 
 def test_check_says_which_named_group_does_not_exist(cluster: KafkaCluster, tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
     source = kafka_source(cluster.bootstrap, groups={"names": ["biling", "others", "ab"]})
-    config.write_text(json.dumps({"sources": [source]}))
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", "check", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "no group 'biling' exists now; did you mean 'billing'?" in done.stdout
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    done = check(tmp_path, source)
+    assert "no group 'biling' exists now; did you mean 'billing'?" in done.printed
+    assert (done.code, done.errors) == (0, ""), done.printed
 
 
 # Each call by itself
