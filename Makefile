@@ -77,6 +77,8 @@ quiet: $(DEV) ## Healthy traffic on all three systems for an hour, with the aler
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --extra msk-iam \
+	  --constraint requirements.lock --output-file requirements-msk-iam.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev \
 	  --constraint requirements.lock --output-file requirements-dev.lock
 
