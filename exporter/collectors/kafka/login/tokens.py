@@ -125,7 +125,9 @@ class Tokens:
             held = self._held
             if held is not None and held.is_valid(self._clock()):
                 return None
-            return self._failure
+            failure = self._failure
+        # A copy: an error that is raised again and again would keep the frames of each time.
+        return None if failure is None else CollectError(failure.reason, str(failure))
 
     def _lack(self) -> CollectError:
         return self.fault() or CollectError("timeout", "there is no token yet")
