@@ -7,6 +7,7 @@ import functools
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 CLIENT, SECRET, AUDIENCE = "lag", "hunter2-oidc", "kafka"
 KEY_ID = "key-1"
+LIVES = "lives-"
 
 Answer = tuple[int, Mapping[str, Any] | bytes]
 
@@ -37,18 +39,18 @@ def _number(value: int) -> str:
 
 
 class Issuer:
-    """Gives tokens that live for `lifetime` seconds. `stop` and `start` are an outage, at the same port."""
+    """Gives tokens that live for an hour, or for N seconds to a client that asks for the scope `lives-N`.
 
-    def __init__(self, port: int, lifetime: float = 3600.0) -> None:
+    `stop` and `start` are an outage, at the same port.
+    """
+
+    def __init__(self, port: int) -> None:
         self._key = _signing_key()
         self._port = port
         self._server: ThreadingHTTPServer | None = None
-        self.lifetime = lifetime
         self.secret = SECRET
-        self.count = 0
-        """Tokens given."""
-        self.asked = 0
-        """Requests for one."""
+        self.given: Counter[str] = Counter()
+        """Tokens by scope."""
         self.forms: list[dict[str, str]] = []
         self.answer: Callable[[], Answer] | None = None
         """Instead of a token."""
@@ -96,7 +98,7 @@ class Issuer:
         key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID}
         return {"keys": [{**key, "n": _number(numbers.n), "e": _number(numbers.e)}]}
 
-    def token(self, subject: str) -> str:
+    def token(self, subject: str, lifetime: float) -> str:
         """A signed token."""
         now = time.time()
         head = {"alg": "RS256", "typ": "JWT", "kid": KEY_ID}
@@ -105,8 +107,8 @@ class Issuer:
             "aud": AUDIENCE,
             "sub": subject,
             "iat": now,
-            "exp": now + self.lifetime,
-            "jti": str(self.count),
+            "exp": now + lifetime,
+            "jti": str(self.given.total()),
         }
         signed = ".".join(_encoded(json.dumps(part).encode()) for part in (head, claims))
         signature = self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
@@ -114,27 +116,26 @@ class Issuer:
 
     def grant(self, login: str, form: dict[str, str]) -> Answer:
         """What the token endpoint answers."""
-        self.asked += 1
         self.forms.append(form)
         if self.answer is not None:
             return self.answer()
         expected = base64.b64encode(f"{CLIENT}:{self.secret}".encode()).decode()
         if login != f"Basic {expected}":
             return 401, {"error": "invalid_client", "error_description": f"no such login: {login}"}
-        self.count += 1
-        return 200, {
-            "access_token": self.token(CLIENT),
-            "token_type": "Bearer",
-            "expires_in": self.lifetime,
-        }
+        scope = form.get("scope", "")
+        word = scope.partition(" ")[0]
+        lifetime = float(word.removeprefix(LIVES)) if word.startswith(LIVES) else 3600.0
+        self.given[scope] += 1
+        token = self.token(CLIENT, lifetime)
+        return 200, {"access_token": token, "token_type": "Bearer", "expires_in": lifetime}
 
 
 def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             self._send((200, issuer.keys()) if self.path == "/keys" else (404, b""))
 
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             size = int(self.headers["Content-Length"])
             form = {k: v[0] for k, v in parse_qs(self.rfile.read(size).decode()).items()}
             if self.path != "/token":

@@ -89,6 +89,22 @@ def test_an_outage_of_the_issuer_is_not_seen_while_the_token_is_valid() -> None:
     assert tokens.fault() is None
 
 
+def test_librdkafka_asks_again_soon_where_a_token_could_not_be_renewed() -> None:
+    issuer = Issuer()
+    tokens = issuer.tokens()
+    at = librdkafka_asks(tokens, issuer)
+    assert at == 0.8 * LIFETIME
+    issuer.now, issuer.fault = at, DOWN
+    for _ in range(5):
+        value, expiry, _, _ = tokens("")
+        assert value == "token-1"
+        assert expiry - EPOCH - issuer.now == pytest.approx(PAUSE / 0.8)
+        issuer.now += PAUSE
+    issuer.fault = None
+    assert librdkafka_asks(tokens, issuer) == pytest.approx(issuer.now + 0.8 * LIFETIME)
+    assert issuer.count == 2
+
+
 def test_an_issuer_that_is_down_is_not_asked_by_everyone_all_the_time() -> None:
     issuer = Issuer(fault=DOWN)
     tokens = issuer.tokens()

@@ -19,7 +19,8 @@ MARGIN = 2.0
 MARGIN_RATIO = 0.05
 """A token counts as expired so many seconds before it is, or this part of its lifetime where that is shorter."""
 PAUSE = 5.0
-"""Seconds between two attempts after a failure."""
+PAUSE_RATIO = 0.05
+"""Seconds between two attempts after a failure, or this part of a token's lifetime where that is shorter."""
 PATIENCE = 5.0
 """Seconds that a caller waits for a token."""
 GIVEN_UP = 30.0
@@ -52,6 +53,9 @@ class _Held:
     def is_due(self, now: float) -> bool:
         return now >= self.since + self.token.lifetime * RENEW_AT
 
+    def pause(self) -> float:
+        return min(PAUSE, self.token.lifetime * PAUSE_RATIO)
+
 
 class Tokens:
     """Keeps a valid token. Safe to use from many threads; an object of it is librdkafka's `oauth_cb`.
@@ -82,8 +86,12 @@ class Tokens:
     def __call__(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
         """Return token, expiry in seconds since the epoch, principal and extensions. Raises `CollectError`."""
         held = self._current(fresh=True)
-        token, expiry = held.token, self._wall_clock() + held.left(self._clock())
-        return token.value, expiry, token.principal, dict(token.extensions)
+        now, token = self._clock(), held.token
+        left = held.left(now)
+        if held.is_due(now):
+            # It could not be renewed. librdkafka asks again when 0.8 of the time is over, and that has to be soon.
+            left = min(left, held.pause() / 0.8)
+        return token.value, self._wall_clock() + left, token.principal, dict(token.extensions)
 
     def get(self) -> Token:
         """Return a token that is valid now. Raises `CollectError` where there is none.
@@ -136,7 +144,8 @@ class Tokens:
         """Return the attempt that is under way, or a new one; None in the pause after a failure."""
         if self._flight is not None and now - self._flight_began < GIVEN_UP:
             return self._flight
-        if self._failure is not None and 0 <= now - self._failed_at < PAUSE:
+        pause = PAUSE if self._held is None else self._held.pause()
+        if self._failure is not None and 0 <= now - self._failed_at < pause:
             return None
         flight: Future[_Held] = Future()
         self._flight, self._flight_began = flight, now
