@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from confluent_kafka.admin import AdminClient
 
 from exporter.collectors.kafka.login import msk_iam
@@ -98,6 +99,62 @@ def test_a_profile_is_used_where_it_is_named(tmp_path: Path) -> None:
     url = url_of(msk_iam.fetch(given).value)
     assert url.startswith("https://kafka.us-east-1.amazonaws.com/")
     assert "X-Amz-Credential=AKIDPROFILE%2F" in url
+
+
+class Sts:
+    """Stands for AWS's service that lends roles."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.asked: list[dict[str, str]] = []
+        self._fault = fault
+
+    def assume_role(self, **asked: str) -> dict[str, dict[str, str]]:
+        self.asked.append(asked)
+        if self._fault is not None:
+            raise self._fault
+        return {
+            "Credentials": {
+                "AccessKeyId": "ASIAROLE",
+                "SecretAccessKey": "hunter2",
+                "SessionToken": "of-the-role",
+            }
+        }
+
+
+ROLE = {**PROPERTIES, msk_iam.CONFIG: "role_arn=arn:aws:iam::1:role/lag, role_session_name=a"}
+
+
+def test_a_role_is_assumed_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    sts = Sts()
+    monkeypatch.setattr("boto3.session.Session.client", lambda *_, **__: sts)
+    query = dict(parse_qsl(urlsplit(url_of(msk_iam.fetch(ROLE).value)).query))
+    assert sts.asked == [{"RoleArn": "arn:aws:iam::1:role/lag", "RoleSessionName": "a"}]
+    assert query["X-Amz-Credential"].startswith("ASIAROLE/")
+    assert query["X-Amz-Security-Token"] == "of-the-role"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "words"),
+    [
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole"),
+            "unauthorized",
+            "AccessDenied",
+        ),
+        (
+            EndpointConnectionError(endpoint_url="https://sts.example/"),
+            "unreachable",
+            "https://sts.example/",
+        ),
+    ],
+)
+def test_why_a_role_can_not_be_had(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: str, words: str
+) -> None:
+    monkeypatch.setattr("boto3.session.Session.client", lambda *_, **__: Sts(fault))
+    with pytest.raises(CollectError, match="AWS credentials") as raised:
+        msk_iam.fetch(ROLE)
+    assert (raised.value.reason, words in str(raised.value)) == (reason, True), str(raised.value)
 
 
 @pytest.mark.parametrize(

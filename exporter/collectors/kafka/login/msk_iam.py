@@ -29,57 +29,53 @@ _MISSING = (
 def fetch(properties: Mapping[str, str]) -> Token:
     """Sign a token. Credentials are those of AWS's default chain, of a profile, or of a role. Raises `CollectError`."""
     try:
-        import boto3  # noqa: PLC0415
         from aws_msk_iam_sasl_signer import MSKAuthTokenProvider  # noqa: PLC0415
-        from botocore import session  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
-        from botocore.credentials import CredentialProvider, Credentials  # noqa: PLC0415
-        from botocore.exceptions import (  # noqa: PLC0415
-            BotoCoreError,
-            ClientError,
-            HTTPClientError,
-            ProfileNotFound,
-        )
+        from botocore import exceptions  # noqa: PLC0415
     except ImportError:
         raise CollectError("invalid", _MISSING) from None
     options = parse_options(properties.get(CONFIG, ""))
     region = options.get("region") or region_of(properties, os.environ)
+    sign = MSKAuthTokenProvider.generate_auth_token_from_credentials_provider
+    try:
+        value, expiry_ms = sign(region, _provider(options, region))
+    except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+        raise CollectError("unreachable", f"AWS credentials: {reason_of(error)}") from None
+    except (exceptions.ClientError, exceptions.BotoCoreError, ValueError) as error:
+        raise CollectError("unauthorized", f"AWS credentials: {reason_of(error)}") from None
+    return Token(value, expiry_ms / 1000 - time.time())
+
+
+def _provider(options: Mapping[str, str], region: str) -> Any:
+    """Return what gives the signer the source's credentials, as they are now."""
+    from botocore.credentials import CredentialProvider  # noqa: PLC0415
 
     class Provider(CredentialProvider):  # type: ignore[misc] # the library has no types
-        """The source's credentials, as they are now."""
-
         METHOD = "mq-lag-exporter"
 
         def load(self) -> Any:
-            found = session.Session(profile=options.get("profile")).get_credentials()
-            if found is None:
-                text = "no AWS credentials were found; see `Amazon MSK` in docs/kafka.md"
-                raise CollectError("unauthorized", text)
-            if "role_arn" not in options:
-                return found.get_frozen_credentials()
-            config = Config(
-                connect_timeout=SECONDS, read_timeout=SECONDS, retries={"max_attempts": 1}
-            )
-            made = boto3.session.Session(
-                profile_name=options.get("profile"), region_name=region
-            ).client("sts", config=config)
-            role = made.assume_role(
-                RoleArn=options["role_arn"],
-                RoleSessionName=options.get("role_session_name", SESSION_NAME),
-            )["Credentials"]
-            return Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
+            return _credentials(options, region)
 
-    try:
-        value, expiry_ms = MSKAuthTokenProvider.generate_auth_token_from_credentials_provider(
-            region, Provider()
-        )
-    except (ClientError, ProfileNotFound) as error:
-        raise CollectError("unauthorized", f"AWS credentials: {reason_of(error)}") from None
-    except HTTPClientError as error:
-        raise CollectError("unreachable", f"AWS credentials: {reason_of(error)}") from None
-    except (BotoCoreError, ValueError) as error:
-        raise CollectError("unauthorized", f"AWS credentials: {reason_of(error)}") from None
-    return Token(value, expiry_ms / 1000 - time.time())
+    return Provider()
+
+
+def _credentials(options: Mapping[str, str], region: str) -> Any:
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.credentials import Credentials  # noqa: PLC0415
+
+    made = boto3.session.Session(profile_name=options.get("profile"), region_name=region)
+    found = made.get_credentials()
+    if found is None:
+        text = "no AWS credentials were found; see `Amazon MSK` in docs/kafka.md"
+        raise CollectError("unauthorized", text)
+    if "role_arn" not in options:
+        return found.get_frozen_credentials()
+    config = Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"max_attempts": 1})
+    role = made.client("sts", config=config).assume_role(
+        RoleArn=options["role_arn"],
+        RoleSessionName=options.get("role_session_name", SESSION_NAME),
+    )["Credentials"]
+    return Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
 
 
 def parse_options(text: str) -> dict[str, str]:
