@@ -21,7 +21,7 @@ SERVICE = "kafka/127.0.0.1"
 def _tool(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
-        raise MissingToolError(f"no {name}: run scripts/install-test-tools")
+        raise MissingToolError(f"no {name}: run scripts/install-kerberos")
     return found
 
 
