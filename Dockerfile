@@ -1,12 +1,14 @@
 # The runtime is Python's slim image, with the wheels of requirements.lock: librdkafka comes inside confluent-kafka's.
+# For Amazon MSK with IAM: docker build --build-arg LOCK=requirements-msk-iam.lock .
 ARG PYTHON=3.13.7
 
 FROM python:${PYTHON}-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/mq-lag-exporter
-COPY requirements.lock ./
-RUN /opt/mq-lag-exporter/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements.lock
+ARG LOCK=requirements.lock
+COPY ${LOCK} ./
+RUN /opt/mq-lag-exporter/bin/pip install --no-deps --require-hashes --only-binary :all: -r ${LOCK}
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
 RUN pip install build==1.3.0 && python -m build --wheel --outdir /dist \

@@ -29,6 +29,7 @@ stack: $(DEV) ## Run docker-compose.yml without containers: brokers, workload, e
 
 test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
+	@scripts/install-kerberos
 	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
 
 lint: $(DEV) ## Check format, style, types, imports, the metrics page and the generated files
@@ -77,6 +78,8 @@ quiet: $(DEV) ## Healthy traffic on all three systems for an hour, with the aler
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --extra msk-iam \
+	  --constraint requirements.lock --output-file requirements-msk-iam.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev \
 	  --constraint requirements.lock --output-file requirements-dev.lock
 

@@ -6,6 +6,8 @@ one source needs reaches its process in the first message (`wire.Setup`), and is
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 
 from exporter import allocator
@@ -38,6 +40,9 @@ KEPT_PREFIXES: Mapping[str, str] = {
 OF_A_MECHANISM: Mapping[str, str] = {"AWS_MSK_IAM": "AWS_"}
 """Credentials of a cloud, by the mechanism of the one kind of source that needs them: how their names begin."""
 
+TICKETS = "KRB5CCNAME"
+"""The variable that says where Kerberos keeps tickets."""
+
 _NAMES = frozenset(name for names in KEPT.values() for name in names)
 
 
@@ -53,8 +58,23 @@ def of_all(environ: Mapping[str, str]) -> dict[str, str]:
 
 def of_source(properties: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
     """Return what the process of a source with these client properties needs besides."""
-    mechanism = properties.get("sasl.mechanism") or properties.get("sasl.mechanisms")
-    prefix = OF_A_MECHANISM.get(str(mechanism).upper())
+    given = properties.get("sasl.mechanism") or properties.get("sasl.mechanisms")
+    mechanism = str(given or "GSSAPI").upper()
+    if mechanism == "GSSAPI":
+        return _tickets(properties, environ)
+    prefix = OF_A_MECHANISM.get(mechanism)
     if prefix is None:
         return {}
     return {name: value for name, value in environ.items() if name.startswith(prefix)}
+
+
+def _tickets(properties: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
+    """Give each Kerberos principal a cache of tickets: in the common one, one source would log in as another one's user."""
+    identity = [
+        str(properties.get(f"sasl.kerberos.{name}", "")) for name in ("principal", "keytab")
+    ]
+    if TICKETS in environ or not any(identity):
+        return {}
+    digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
+    folder = environ.get("TMPDIR") or "/tmp"  # noqa: S108 - where Kerberos has its own by default
+    return {TICKETS: f"FILE:{folder}/krb5cc_{os.getuid()}_mq-lag-exporter-{digest}"}

@@ -255,6 +255,10 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "out-of-range": ("invalid", ("`client`", "socket.timeout.ms")),
     "no-choice": ("invalid", ("`client`", "security.protocol")),
     "no-mechanism": ("invalid", ("`client`", "mechanism")),
+    "no-kerberos": (
+        "invalid",
+        ("GSSAPI", "pip install --no-binary confluent-kafka", "docs/kafka.md"),
+    ),
     "no-key": ("invalid", ("`client`", "ssl.key.pem")),
     "no-token": ("unauthorized", ("sasl.oauthbearer.config",)),
     "no-file": ("invalid", ("client_files.sasl.password", "absent", "No such file")),
@@ -287,6 +291,7 @@ def faulty(kafka: KafkaCluster, folder: Path, closed_port: int) -> list[dict[str
         "out-of-range": {**plaintext, "socket.timeout.ms": OUT_OF_RANGE},
         "no-choice": {**plaintext, "security.protocol": password("value")},
         "no-mechanism": {**sasl, "sasl.mechanism": password("value")},
+        "no-kerberos": {**sasl, "sasl.mechanism": "GSSAPI"},
         "no-key": {
             **ssl,
             "ssl.certificate.pem": kafka.client_cert_file.read_text(),

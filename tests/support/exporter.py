@@ -76,7 +76,10 @@ class Exporter:
         *,
         defaults: Mapping[str, Any] | None = None,
         log_level: str = "info",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """`environment` is what the daemon has besides the variables of the test run."""
+        self._environment = None if environment is None else {**os.environ, **environment}
         self._ports = PortBlock()
         self.port = self._ports.take()
         self.config = folder / "config.yaml"
@@ -103,7 +106,7 @@ class Exporter:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "exporter", "run", "--config", str(self.config)]
-        self.child = Child(command, self._log)
+        self.child = Child(command, self._log, self._environment)
         wait_until(self._is_up, "the exporter to answer")
         return self
 

@@ -81,8 +81,9 @@ class KafkaCluster:
         settings: Mapping[str, str] | None = None,
         java_options: Mapping[int, str] | None = None,
         advertised: Mapping[int, Mapping[Listener, str]] | None = None,
+        system_properties: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` are for server.properties; `java_options` replace the archive of classes.
+        """`settings` are for server.properties, `system_properties` are Java's; `java_options` replace the archive of classes.
 
         `advertised` is what a broker tells clients instead of its true address, by listener; an empty one is not told.
         """
@@ -90,6 +91,7 @@ class KafkaCluster:
         self._size = brokers
         self._settings = dict(settings or {})
         self._java_options = dict(java_options or {})
+        self._system_properties = dict(system_properties or {})
         self._layouts: list[BrokerLayout] = []
         self._children: dict[int, Child] = {}
 
@@ -227,7 +229,9 @@ class KafkaCluster:
     def _launch(self, broker_id: int) -> None:
         folder = self._layouts[broker_id].folder
         command = broker_command(
-            folder / "server.properties", self._java_options.get(broker_id, "-Xshare:auto")
+            folder / "server.properties",
+            self._java_options.get(broker_id, "-Xshare:auto"),
+            *(f"-D{name}={value}" for name, value in self._system_properties.items()),
         )
         self._children[broker_id] = Child(command, folder / "log")
 

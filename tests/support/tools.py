@@ -33,5 +33,7 @@ def cached_folder(name: str) -> Path:
     """A folder of what was fetched or built; it is there as a whole or not at all."""
     folder = ROOT / ".cache" / name
     if not (folder / "stamp").exists():
-        raise MissingToolError(f"no {folder}: run scripts/install-test-tools")
+        raise MissingToolError(
+            f"no {folder}: run scripts/install-test-tools and scripts/install-kerberos"
+        )
     return folder

@@ -276,3 +276,21 @@ def test_credentials_of_a_cloud_go_to_the_sources_that_use_it(name: str) -> None
     assert environment.of_source({name: "AWS_MSK_IAM"}, environ) == {"AWS_ACCESS_KEY_ID": "x"}
     assert environment.of_source({name: "PLAIN"}, environ) == {}
     assert environment.of_source({}, environ) == {}
+
+
+def test_each_kerberos_principal_has_tickets_of_its_own() -> None:
+    def cache(environ: dict[str, str], **properties: str) -> str | None:
+        given = {f"sasl.kerberos.{name}": value for name, value in properties.items()}
+        return environment.of_source({"sasl.mechanism": "GSSAPI", **given}, environ).get(
+            "KRB5CCNAME"
+        )
+
+    one = cache({"TMPDIR": "/run/lag"}, principal="lag@A", keytab="/k")
+    assert one is not None
+    assert one.startswith(f"FILE:/run/lag/krb5cc_{os.getuid()}_")
+    assert one == cache({"TMPDIR": "/run/lag"}, principal="lag@A", keytab="/k")
+    assert one != cache({"TMPDIR": "/run/lag"}, principal="lag@B", keytab="/k")
+    assert one != cache({"TMPDIR": "/run/lag"}, principal="lag@A", keytab="/other")
+    assert environment.of_source({"sasl.kerberos.principal": "lag@A"}, {}), "the default mechanism"
+    assert cache({}) is None, "tickets that somebody else gets are in the common place"
+    assert cache({"KRB5CCNAME": "KEYRING:x"}, principal="lag@A") is None, "what was chosen stays"

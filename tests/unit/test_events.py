@@ -31,8 +31,9 @@ BROKERS = {
     "segment.bytes",
     "management.disable_stats",
     "management_agent.disable_metrics_collector",
+    "sasl.mechanism",
 }
-"""Settings of brokers that the documents speak of."""
+"""Settings of brokers and of their clients that the documents speak of."""
 
 
 def logged() -> set[str]:

@@ -5,12 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import socket
+import struct
+import threading
 
 import pytest
 
+from exporter.collectors.kafka.login.mechanisms import CALLBACK
+from exporter.collectors.kafka.login.tokens import Token, Tokens
 from exporter.collectors.kafka.raw.codec import Garbled, Reader, compact_string, varint
+from exporter.collectors.kafka.raw.connection import (
+    API_VERSIONS,
+    SASL_AUTHENTICATE,
+    SASL_HANDSHAKE,
+    Connection,
+)
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
+from exporter.model import CollectError, Until
+from tests.support.ports import PortBlock
 
 SALT = b"salt"
 
@@ -120,3 +133,77 @@ def test_a_password_is_in_no_text_of_what_was_read() -> None:
     )
     assert found.mechanism == "PLAIN"
     assert "hunter2" not in repr(found)
+
+
+class Broker:
+    """Takes one connection and one login by OAUTHBEARER, and answers as `answer` says."""
+
+    def __init__(self, answer: bytes, refuses: bool) -> None:
+        self.words: list[bytes] = []
+        self._answer, self._refuses = answer, refuses
+        self._ports = PortBlock()
+        port = self._ports.take()
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.address = f"127.0.0.1:{port}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._thread.join(30)
+        self._socket.close()
+        self._ports.release()
+
+    def _serve(self) -> None:
+        connection, _ = self._socket.accept()
+        with connection, connection.makefile("rb") as stream:
+            while size := stream.read(4):
+                message = stream.read(int.from_bytes(size))
+                api, _, number, length = struct.unpack(">hhih", message[:10])
+                reply = struct.pack(">i", number) + self._body(api, message[10 + length :])
+                connection.sendall(struct.pack(">i", len(reply)) + reply)
+
+    def _body(self, api: int, rest: bytes) -> bytes:
+        if api == SASL_HANDSHAKE:
+            assert rest[2:] == b"OAUTHBEARER"
+            return struct.pack(">hi", 0, 0)
+        if api == API_VERSIONS:
+            return struct.pack(">hihhh", 0, 1, 16, 0, 5)
+        assert api == SASL_AUTHENTICATE
+        self.words.append(rest[4:])
+        said = self._answer if len(self.words) == 1 else b""
+        refused = 58 if self._refuses and (len(self.words) == 2 or not self._answer) else 0
+        return struct.pack(">hhi", refused, -1, len(said)) + said
+
+
+def log_in(broker: Broker, tokens: Tokens) -> Connection:
+    properties = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}
+    security = security_of({**properties, CALLBACK: tokens})
+    return Connection(broker.address, security, Until(30))
+
+
+def test_a_token_is_presented_as_rfc_7628_has_it() -> None:
+    tokens = Tokens("s", lambda: Token("hunter2", 60, "lag", {"logicalCluster": "lkc-1"}))
+    broker = Broker(b"", refuses=False)
+    with log_in(broker, tokens) as connection:
+        assert connection.knows(16, 5)
+    broker.close()
+    assert broker.words == [b"n,,\1auth=Bearer hunter2\1logicalCluster=lkc-1\1\1"]
+
+
+@pytest.mark.parametrize("answer", [b"", b'{"status":"invalid_token"}'])
+def test_a_token_that_is_refused_is_replaced_and_in_no_text(answer: bytes) -> None:
+    made: list[str] = []
+
+    def fetch() -> Token:
+        made.append(f"hunter{len(made)}")
+        return Token(made[-1], 60)
+
+    tokens = Tokens("s", fetch)
+    broker = Broker(answer, refuses=True)
+    with pytest.raises(CollectError, match="refuses the token") as raised:
+        log_in(broker, tokens)
+    broker.close()
+    assert raised.value.reason == "unauthorized"
+    assert "hunter" not in str(raised.value)
+    assert broker.words[1:] == ([b"\1"] if answer else []), "the client ends the exchange"
+    assert tokens("")[0] == "hunter1"

@@ -33,6 +33,8 @@ from exporter.collectors.kafka.errors import (
     kafka_error,
     reason_of,
 )
+from exporter.collectors.kafka.login.mechanisms import CALLBACK
+from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.model import CollectError, Deadline, Problem
 from exporter.secrets import SecretFileError
 
@@ -77,6 +79,13 @@ HINT_VALID = 12.0
 """Seconds for which a complaint of the connection explains a time-out."""
 HINT_WEIGHS = 5.0
 """Seconds for which a weighty complaint is not replaced by a lesser one."""
+NO_KERBEROS = "No provider for SASL mechanism GSSAPI:"
+KERBEROS_ADVICE = (
+    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos, and the one inside the wheel of "
+    "confluent-kafka has none: install librdkafka, its headers and SASL's GSSAPI module, then "
+    "pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` in docs/kafka.md. For another login set "
+    "sasl.mechanism under `client`"
+)
 
 
 class KafkaClient:
@@ -85,7 +94,7 @@ class KafkaClient:
     def __init__(
         self,
         source: str,
-        properties: Callable[[], Mapping[str, str]],
+        properties: Callable[[], Mapping[str, Any]],
         hazards: Hazards | None = None,
     ) -> None:
         self.hazards = hazards or Hazards()
@@ -100,6 +109,7 @@ class KafkaClient:
         self._hint: KafkaError | None = None
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
+        self._tokens: Tokens | None = None
         self._unreached = Unreached()
         self._throttling = Throttling()
         self._log = structlog.get_logger(__name__).bind(source=source)
@@ -107,13 +117,15 @@ class KafkaClient:
     def properties(self) -> dict[str, Any]:
         """Return the librdkafka properties in force, secrets read anew.
 
-        Raises `CollectError` where a secret's file can't be read.
+        Raises `CollectError` where a secret's file can't be read, or no token can be had.
         """
         try:
             given = self._properties()
         except SecretFileError as error:
             raise CollectError("invalid", str(error)) from None
         self._bootstrap = bootstrap_addresses(given.get("bootstrap.servers", ""))
+        tokens = given.get(CALLBACK)
+        self._tokens = tokens if isinstance(tokens, Tokens) else None
         return {
             **DEFAULTS,
             **given,
@@ -130,7 +142,9 @@ class KafkaClient:
                 try:
                     self._admin = AdminClient(self.properties())
                 except KafkaException as error:
-                    raise CollectError("invalid", _configuration_fault(error)) from None
+                    raise self._lack() or CollectError(
+                        "invalid", _configuration_fault(error)
+                    ) from None
                 self._made = time.monotonic()
             admin = self._admin
         # Serves what it has to say: complaints, and tokens that are to be renewed.
@@ -181,6 +195,8 @@ class KafkaClient:
                 found = self.admin.list_topics(timeout=min(attempt, max(deadline.remaining(), 0.1)))
             except KafkaException as error:
                 fault = self.fault(error)
+                if fault.reason == "unauthorized" and self._tokens is not None:
+                    self._tokens.refused()
                 hopeless = fault.reason in ("unauthorized", "invalid")
                 if deadline.remaining() < attempt or hopeless:
                     self.drop()
@@ -265,6 +281,9 @@ class KafkaClient:
             return CollectError("invalid", str(error))
         if inner is None:
             return CollectError("internal", f"{type(error).__name__}: {error}")
+        lack = self._lack()
+        if lack is not None and (is_silent(inner) or reason_of(inner) == "unauthorized"):
+            return lack
         hint = self._recent_hint()
         if is_silent(inner) and (hint is None or reason_of(hint) != "unauthorized"):
             message = self.unreached_message()
@@ -277,8 +296,10 @@ class KafkaClient:
 
     def unreached(self, problem: Problem) -> CollectError:
         """Turn what no broker answered into the failure of a task."""
-        message, hint = self.unreached_message(), self._recent_hint()
+        message, hint, lack = self.unreached_message(), self._recent_hint(), self._lack()
         self.drop()
+        if lack is not None:
+            return lack
         if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
             return CollectError("unreachable", message)
         message = self._throttling.message()
@@ -287,6 +308,10 @@ class KafkaClient:
         if hint is None:
             return CollectError(problem.reason, f"{problem.subject}: {problem.message}")
         return CollectError(reason_of(hint), describe(hint))
+
+    def _lack(self) -> CollectError | None:
+        """Return why there is no token to log in with; None where there is one, or none is needed."""
+        return None if self._tokens is None else self._tokens.fault()
 
     def _recent_hint(self) -> KafkaError | None:
         """Return what the connection complained of, while that can explain a failure."""
@@ -346,6 +371,8 @@ def _weight(error: KafkaError) -> int:
 def _configuration_fault(error: KafkaException) -> str:
     """Say which property librdkafka refuses, and never the value, which may be a secret."""
     inner = kafka_error(error)
+    if inner is not None and NO_KERBEROS in inner.str():
+        return KERBEROS_ADVICE
     text = harmless(inner.str()) if inner is not None else ""
     return f"librdkafka refuses the properties under `client`: {text}"
 

@@ -19,6 +19,7 @@ from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
 from exporter.collectors.kafka.heads import Positions as SeenPositions
+from exporter.collectors.kafka.login.mechanisms import Login
 from exporter.collectors.kafka.names import NotShown
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
 from exporter.collectors.kafka.other_groups import (
@@ -110,18 +111,19 @@ class KafkaCollector:
         """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
         self._settings = settings
         self._name_partitions = name_partitions
+        login = Login(settings)
         # A client a task, so that each can replace its own without taking another's answers away.
-        self._client = KafkaClient(settings.name, settings.client_properties, hazards)
-        self._members_client = KafkaClient(settings.name, settings.client_properties, hazards)
-        self._facts_client = KafkaClient(settings.name, settings.client_properties)
+        self._client = KafkaClient(settings.name, login.properties, hazards)
+        self._members_client = KafkaClient(settings.name, login.properties, hazards)
+        self._facts_client = KafkaClient(settings.name, login.properties)
         self._selection = Selection(settings)
         self._facts = TopicFacts(self._facts_client)
         self._tails = Tails(self._client.properties, settings.name)
-        self._prober = Prober(settings, administers=not name_partitions)
+        self._prober = Prober(settings, login, administers=not name_partitions)
         if name_partitions:
             # Such a cluster knows no lookup by timestamp either.
             settings = replace(settings, method="record")
-        self._times_client = KafkaClient(settings.name, settings.client_properties)
+        self._times_client = KafkaClient(settings.name, login.properties)
         self._times = Times(settings, self._times_client)
         self._seen: SeenPositions | CollectError = CollectError(
             "unreachable", "the backlog was not read yet"

@@ -83,8 +83,22 @@ _MISMATCHES = (
         r"supported mechanisms:\s*(\(after|$)",
         "the listener there takes no login: set security.protocol to PLAINTEXT or SSL under `client`",
     ),
+    (
+        r'"status":\s*"invalid_token"',
+        (
+            "the broker does not accept the token: compare its issuer, audience, scope and lifetime with the broker's "
+            "sasl.oauthbearer.* settings, and the clocks"
+        ),
+    ),
+    (
+        "GSSAPI Error",
+        (
+            "check sasl.kerberos.principal, sasl.kerberos.keytab and sasl.kerberos.service.name under `client`, that "
+            "kinit is installed, and that the KDC can be reached; kinit says more on standard error"
+        ),
+    ),
 )
-"""What the library's text gives away of a listener that speaks another protocol than the config says."""
+"""What the library's text gives away of a listener that speaks another protocol than the config says, or of a login."""
 
 
 _VALUES = [

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.login.mechanisms import shape
 from exporter.collectors.kafka.raw.brokers import Brokers
 from exporter.collectors.kafka.raw.connection import Connection
 from exporter.collectors.kafka.raw.group_requests import (
@@ -281,7 +282,7 @@ def names_of_others(client: KafkaClient, deadline: Deadline) -> list[str]:
 def _obstacle(settings: KafkaSettings) -> str | None:
     """Say which property keeps all but librdkafka from connecting."""
     try:
-        security_of({**dict.fromkeys(settings.property_files, "-"), **settings.properties})
+        security_of(shape(settings))
     except LibrdkafkaOnlyError as error:
         return str(error)
     return None

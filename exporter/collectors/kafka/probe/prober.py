@@ -13,6 +13,7 @@ from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe
+from exporter.collectors.kafka.login.mechanisms import Login
 from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
 from exporter.collectors.kafka.probe.commits import Commits
 from exporter.collectors.kafka.probe.layout import Departures, Layout, Place, place, read_layout
@@ -34,11 +35,11 @@ NONE = Probes(())
 class Prober:
     """Probes one cluster. Rounds run one at a time, in any thread; `close` may come from another one."""
 
-    def __init__(self, settings: KafkaSettings, *, administers: bool) -> None:
+    def __init__(self, settings: KafkaSettings, login: Login, *, administers: bool) -> None:
         """`administers` is whether the cluster can make topics and delete groups."""
         self._settings = settings
         self._administers = administers
-        self._client = KafkaClient(settings.name, settings.client_properties)
+        self._client = KafkaClient(settings.name, login.properties)
         self._topic = ProbeTopic(self._client, settings)
         self._commits = Commits(
             self._client, settings.probe_topic, settings.name, deletes=administers

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
 
 from exporter.collectors.access import reason_of
+from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.raw.codec import NO_TAGS, Garbled, Reader
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import Security
@@ -138,12 +139,33 @@ class Connection:
             words = f"\0{security.username}\0{security.password}".encode()
             self._authenticate(words, deadline)
             return
+        if mechanism == "OAUTHBEARER":
+            self._present_token(security.tokens, deadline)
+            return
         scram = Scram(mechanism, security.username, security.password)
         try:
             proof = scram.final(self._authenticate(scram.first(), deadline))
             scram.verify(self._authenticate(proof, deadline))
         except ScramError as error:
             raise self._fault("unauthorized", str(error)) from None
+
+    def _present_token(self, tokens: Tokens | None, deadline: Deadline) -> None:
+        """Log in as RFC 7628 has it: an answer that is not empty says why the token is refused."""
+        if tokens is None:
+            raise self._fault("internal", "there is nothing that gets tokens")
+        token = tokens.get()
+        extensions = "".join(f"{name}={value}\1" for name, value in token.extensions.items())
+        words = f"n,,\1auth=Bearer {token.value}\1{extensions}\1"
+        try:
+            if not self._authenticate(words.encode(), deadline):
+                return
+            self._authenticate(b"\1", deadline)
+        except CollectError as error:
+            if error.reason != "unauthorized":
+                raise
+        tokens.refused()
+        text = "refuses the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
+        raise self._fault("unauthorized", text) from None
 
     def _authenticate(self, words: bytes, deadline: Deadline) -> bytes:
         body = struct.pack(">i", len(words)) + words

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.collectors.access import reason_of
+from exporter.collectors.kafka.login.mechanisms import CALLBACK
+from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.raw.scram import HASHES
 from exporter.model import CollectError
 
@@ -40,6 +42,8 @@ class Security:
     """SASL's; None without SASL."""
     username: str = ""
     password: str = field(default="", repr=False)
+    tokens: Tokens | None = field(default=None, repr=False)
+    """The tokens of OAUTHBEARER."""
 
     def context(self) -> ssl.SSLContext | None:
         """Return a context with what the files hold now; None for a plain connection. Raises `CollectError`."""
@@ -56,6 +60,11 @@ def security_of(properties: Mapping[str, object]) -> Security:
     if not protocol.startswith("sasl"):
         return Security(tls, None)
     mechanism = given.get("sasl.mechanism") or given.get("sasl.mechanisms") or "GSSAPI"
+    if mechanism == "OAUTHBEARER":
+        if CALLBACK not in properties:
+            raise LibrdkafkaOnlyError(f"sasl.mechanism {mechanism} and tokens that it gets itself")
+        tokens = properties[CALLBACK]
+        return Security(tls, mechanism, tokens=tokens if isinstance(tokens, Tokens) else None)
     if mechanism not in MECHANISMS:
         raise LibrdkafkaOnlyError(f"sasl.mechanism {mechanism}")
     return Security(tls, mechanism, given.get("sasl.username", ""), given.get("sasl.password", ""))

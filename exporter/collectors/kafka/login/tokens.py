@@ -1,0 +1,191 @@
+"""The OAUTHBEARER token of one source: fetched once for all its clients, renewed before it expires, kept in an outage."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+
+import structlog
+
+from exporter.model import CollectError
+
+RENEW_AT = 0.75
+"""Part of a token's lifetime after which a new one is fetched. librdkafka asks at 0.8, and must get the new one."""
+MARGIN = 2.0
+MARGIN_RATIO = 0.05
+"""A token counts as expired so many seconds before it is, or this part of its lifetime where that is shorter."""
+PAUSE = 5.0
+PAUSE_RATIO = 0.05
+"""Seconds between two attempts after a failure, or this part of a token's lifetime where that is shorter."""
+PATIENCE = 5.0
+"""Seconds that a caller waits for a token."""
+GIVEN_UP = 30.0
+"""Seconds after which an attempt that does not end is left to itself and another one is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as its issuer gave it."""
+
+    value: str = field(repr=False)
+    lifetime: float
+    """Seconds from now."""
+    principal: str = ""
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    token: Token
+    since: float
+
+    def left(self, now: float) -> float:
+        """Return the seconds until it expires."""
+        return self.since + self.token.lifetime - now
+
+    def is_valid(self, now: float) -> bool:
+        return self.left(now) > min(MARGIN, self.token.lifetime * MARGIN_RATIO)
+
+    def is_due(self, now: float) -> bool:
+        return now >= self.since + self.token.lifetime * RENEW_AT
+
+    def pause(self) -> float:
+        return min(PAUSE, self.token.lifetime * PAUSE_RATIO)
+
+
+class Tokens:
+    """Keeps a valid token. Safe to use from many threads; an object of it is librdkafka's `oauth_cb`.
+
+    `fetch` runs in a thread of its own, one at a time. It raises `CollectError` without a secret in its text.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        fetch: Callable[[], Token],
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        self._held: _Held | None = None
+        self._is_refused = False
+        self._flight: Future[_Held] | None = None
+        self._flight_began = 0.0
+        self._failure: CollectError | None = None
+        """Why the last attempt failed; None after a success."""
+        self._failed_at = 0.0
+        self._log = structlog.get_logger(__name__).bind(source=source)
+
+    def __call__(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
+        """Return token, expiry in seconds since the epoch, principal and extensions. Raises `CollectError`."""
+        held = self._current(fresh=True)
+        now, token = self._clock(), held.token
+        left = held.left(now)
+        if held.is_due(now):
+            # It could not be renewed. librdkafka asks again when 0.8 of the time is over, and that has to be soon.
+            left = min(left, held.pause() / 0.8)
+        return token.value, self._wall_clock() + left, token.principal, dict(token.extensions)
+
+    def get(self) -> Token:
+        """Return a token that is valid now. Raises `CollectError` where there is none.
+
+        One that should be renewed, and still is valid, is returned without waiting for the new one.
+        """
+        return self._current(fresh=False).token
+
+    def _current(self, *, fresh: bool) -> _Held:
+        """Return what is valid now; `fresh` waits for what is being fetched, as long as the issuer answers."""
+        with self._lock:
+            now = self._clock()
+            held = self._held
+            valid = held if held is not None and held.is_valid(now) else None
+            due = held is None or self._is_refused or held.is_due(now)
+            flight = self._attempt(now) if due or valid is None else None
+        if flight is None or (valid is not None and not fresh):
+            if valid is None:
+                raise self._lack()
+            return valid
+        try:
+            return flight.result(PATIENCE)
+        except FutureTimeoutError:
+            fault = CollectError("timeout", "the issuer of tokens does not answer in time")
+        except CollectError as error:
+            fault = error
+        if valid is None:
+            raise fault
+        return valid
+
+    def refused(self) -> None:
+        """Take note that a broker refused the token: the next one that asks gets a new one, if there is one."""
+        with self._lock:
+            self._is_refused = True
+
+    def fault(self) -> CollectError | None:
+        """Return why there is no valid token now; None where there is one, or where nobody has asked yet."""
+        with self._lock:
+            held = self._held
+            if held is not None and held.is_valid(self._clock()):
+                return None
+            failure = self._failure
+        # A copy: an error that is raised again and again would keep the frames of each time.
+        return None if failure is None else CollectError(failure.reason, str(failure))
+
+    def _lack(self) -> CollectError:
+        return self.fault() or CollectError("timeout", "there is no token yet")
+
+    def _attempt(self, now: float) -> Future[_Held] | None:
+        """Return the attempt that is under way, or a new one; None in the pause after a failure."""
+        if self._flight is not None and now - self._flight_began < GIVEN_UP:
+            return self._flight
+        pause = PAUSE if self._held is None else self._held.pause()
+        if self._failure is not None and 0 <= now - self._failed_at < pause:
+            return None
+        flight: Future[_Held] = Future()
+        self._flight, self._flight_began = flight, now
+        threading.Thread(target=self._fly, args=(flight, now), name="token", daemon=True).start()
+        return flight
+
+    def _fly(self, flight: Future[_Held], began: float) -> None:
+        try:
+            token = self._fetch()
+        except CollectError as error:
+            self._fail(flight, error)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises; its text may hold a secret
+            self._fail(flight, CollectError("internal", f"no token: {type(error).__name__}"))
+        else:
+            held = _Held(token, began)
+            with self._lock:
+                self._held = held
+                self._is_refused = False
+                failure, self._failure = self._failure, None
+                self._land(flight)
+            if failure is not None:
+                self._log.info("token.renewed", lifetime_seconds=round(token.lifetime))
+            flight.set_result(held)
+
+    def _fail(self, flight: Future[_Held], error: CollectError) -> None:
+        with self._lock:
+            now = self._clock()
+            is_first = self._failure is None
+            self._failure, self._failed_at = error, now
+            left = 0.0 if self._held is None else max(self._held.left(now), 0.0)
+            self._land(flight)
+        if is_first:
+            self._log.warning(
+                "token.not_renewed",
+                reason=error.reason,
+                error=str(error),
+                valid_seconds=round(left),
+            )
+        flight.set_exception(error)
+
+    def _land(self, flight: Future[_Held]) -> None:
+        if self._flight is flight:
+            self._flight = None
