@@ -15,6 +15,7 @@ from exporter.collectors.nsq.selection import EPHEMERAL
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.trust import Trust
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
+from exporter.scrub import learn
 from exporter.secrets import SecretFileError, read_secret
 
 THREADS = 16
@@ -158,6 +159,7 @@ class _Line:
     def _secret(self) -> str | None:
         settings = self._settings
         if settings.auth_secret_file is None:
+            learn(settings.auth_secret or "")
             return settings.auth_secret
         try:
             key = f"sources[{settings.name}].probe.auth_secret_file"
