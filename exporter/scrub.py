@@ -80,10 +80,11 @@ class Scrubber:
 
     def learn_url(self, url: str) -> None:
         """Mask the password and the secret parameters of a URL, if it has some."""
-        if "://" not in url:
+        if "://" not in url and "@" not in url:
             return
         try:
-            parts = urlsplit(url)
+            # curl, which librdkafka uses, takes an address without a scheme, too.
+            parts = urlsplit(url if "://" in url else f"//{url}")
             user, password = parts.username, parts.password
         except ValueError:
             return

@@ -135,6 +135,8 @@ def test_the_password_and_the_secret_parameters_of_a_url_are_masked() -> None:
         said
         == f"no token from http://me:{MASK}@id.example/token?client_secret={MASK}&tenant=one: {MASK}"
     )
+    scrubber.learn_property("sasl.oauthbearer.token.endpoint.url", "me:no-scheme@id.example/token")
+    assert scrubber.scrub("from me:no-scheme@id.example") == f"from {MASK}@id.example"
     assert scrubber.scrub("http://any:body@host/") == f"http://any:{MASK}@host/"
 
 
