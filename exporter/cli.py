@@ -63,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
         sys.modules["rich"] = None  # type: ignore[assignment]
     from exporter import logs, signals
+    from exporter.scrub import guard_tracebacks
 
+    guard_tracebacks()
     logs.keep_streams()
     if options.signals is not None:
         options.signals = signals.Signals(reloads=options.signals == "reload")
@@ -90,6 +92,7 @@ def _leave(code: int) -> NoReturn:
 def _code(options: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     from exporter.config import ConfigError
+    from exporter.scrub import scrub
     from exporter.server import ServerError
     from exporter.webconfig import WebConfigError
 
@@ -97,10 +100,10 @@ def _code(options: argparse.Namespace) -> int:
         code: int = options.command(options)
         sys.stdout.flush()
     except (ConfigError, WebConfigError) as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return MISUSED
     except ServerError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
@@ -278,12 +281,15 @@ def _check(options: argparse.Namespace) -> int:
 def _line(finding: Finding) -> Text:
     from rich.text import Text
 
+    from exporter.scrub import scrub
     from exporter.top import printable
 
     mark, style = (
         ("ok     ", "green") if finding.ok else ("missing", "red" if finding.required else "yellow")
     )
-    return Text.assemble("  ", (mark, style), f" {finding.feature}: {printable(finding.detail)}")
+    return Text.assemble(
+        "  ", (mark, style), f" {finding.feature}: {printable(scrub(finding.detail))}"
+    )
 
 
 def _health(options: argparse.Namespace) -> int:
@@ -291,20 +297,23 @@ def _health(options: argparse.Namespace) -> int:
     import urllib.error
     import urllib.request
 
+    from exporter.scrub import learn_url, scrub
+
     # It asks the daemon beside it, whose certificate is made out to another name.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    learn_url(options.url)
     address = options.url.rstrip("/") + "/-/healthy"
     try:
         with urllib.request.urlopen(address, timeout=3.0, context=context) as answer:  # noqa: S310
             print(answer.read().decode().strip())
     except urllib.error.HTTPError as error:
         # The answer says what is wrong.
-        print(f"{address}: {error}\n{error.read().decode().strip()}", file=sys.stderr)
+        print(scrub(f"{address}: {error}\n{error.read().decode().strip()}"), file=sys.stderr)
         return FAILED
     except (OSError, ValueError) as error:
-        print(f"{address}: {error}", file=sys.stderr)
+        print(scrub(f"{address}: {error}"), file=sys.stderr)
         return FAILED
     return 0
 
@@ -327,7 +336,9 @@ def _load(options: argparse.Namespace) -> int:
 
     from exporter.load import Load, LoadError, duration, parse_steps, place_of
     from exporter.load.report import report
+    from exporter.scrub import learn_url, scrub
 
+    learn_url(options.address)
     text = options.steps
     try:
         if text.startswith("@"):
@@ -338,7 +349,7 @@ def _load(options: argparse.Namespace) -> int:
             options.system, options.address, options.destination, options.group, retention
         )
     except (ValueError, OSError, LoadError) as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return MISUSED
     stop = threading.Event()
     options.signals.deliver(stop=stop.set)
@@ -358,7 +369,7 @@ def _load(options: argparse.Namespace) -> int:
     try:
         load.run(steps, stop, told, repeat=options.repeat)
     except LoadError as error:
-        print(error, file=sys.stderr)
+        print(scrub(str(error)), file=sys.stderr)
         return FAILED
     if not options.json:
         shown = Console()
@@ -373,12 +384,14 @@ def _top(options: argparse.Namespace) -> int:
     from exporter import logs
     from exporter.config import Log, load
     from exporter.daemon import Daemon
+    from exporter.scrub import learn_url, scrub
     from exporter.top import from_url, watch
 
     stop = threading.Event()
     options.signals.deliver(stop=stop.set)
     if options.config is None:
-        fetch, title = from_url(options.url), options.url
+        learn_url(options.url)
+        fetch, title = from_url(options.url), scrub(options.url)
         daemon = None
     else:
         config = load(options.config)

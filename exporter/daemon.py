@@ -25,6 +25,7 @@ from exporter.model import Collector, Until
 from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
 from exporter.own import OwnMetrics
 from exporter.page import page_routes
+from exporter.scrub import scrub
 from exporter.server import Request, Response, Route, Server
 from exporter.source import Source
 from exporter.states import same_place
@@ -219,7 +220,7 @@ class Daemon:
         except ConfigError as error:
             self._log.error("config.refused", error=str(error))
             self._own.config_read(accepted=False)
-            return str(error)
+            return scrub(str(error))
         except Exception as error:  # noqa: BLE001 - a bug in here must not end the main loop
             self._log.exception("config.reload_failed")
             self._own.config_read(accepted=False)

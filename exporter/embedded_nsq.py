@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 from exporter.collectors.nsq.protocol import MESSAGE, NsqConnection
@@ -77,7 +79,9 @@ class EmbeddedNsq:
             try:
                 with urllib.request.urlopen(url, random.randbytes(100), timeout=PATIENCE):  # noqa: S311 - our own server
                     pass
-            except OSError:
+            except OSError as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
                 self._stop.wait(0.2)
 
     def _consume(self, channel: str, rate: float) -> None:
@@ -88,14 +92,13 @@ class EmbeddedNsq:
                 continue
 
     def _read(self, channel: str, rate: float) -> None:
-        connection = NsqConnection((LOOPBACK, self._tcp), Until(PATIENCE))
-        connection.subscribe(TOPIC, channel, Until(PATIENCE))
-        due = time.monotonic()
-        while not self._stop.is_set():
-            frame = connection.frame(Until(1.0))
-            if frame is None or frame.kind != MESSAGE:
-                continue
-            due = max(due + 1.0 / rate, time.monotonic() - 1.0)
-            self._stop.wait(max(due - time.monotonic(), 0.0))
-            connection.finish(frame.data, Until(PATIENCE))
-        connection.close()
+        with closing(NsqConnection((LOOPBACK, self._tcp), Until(PATIENCE))) as connection:
+            connection.subscribe(TOPIC, channel, Until(PATIENCE))
+            due = time.monotonic()
+            while not self._stop.is_set():
+                frame = connection.frame(Until(1.0))
+                if frame is None or frame.kind != MESSAGE:
+                    continue
+                due = max(due + 1.0 / rate, time.monotonic() - 1.0)
+                self._stop.wait(max(due - time.monotonic(), 0.0))
+                connection.finish(frame.data, Until(PATIENCE))

@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import structlog
 
+from exporter.scrub import scrub, scrubbed
+
 STDERR = 2
 MOST_WAITING = 10_000
 """Lines that wait to be written; further ones are dropped."""
@@ -25,6 +27,9 @@ FLUSH_SECONDS = 1.0
 
 Event = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Any], Any]
+
+OWN_WORDS = frozenset({"event", "level", "timestamp", "source", "task", "system"})
+"""Fields of an event that hold names of the config's and of ours. A password that is such a word does not hide them."""
 
 
 class Output:
@@ -132,9 +137,11 @@ def configure(fmt: Literal["json", "console"], level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Not left to the renderer: a traceback has to be scrubbed, too.
+        structlog.processors.format_exc_info,
+        _without_secrets,
     ]
-    if fmt == "json":
-        processors.append(structlog.processors.format_exc_info)
+    _take_libraries_logs()
     structlog.configure(
         processors=[_safe([*processors, renderer])],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -143,6 +150,32 @@ def configure(fmt: Literal["json", "console"], level: str) -> None:
         logger_factory=lambda *_: logger,
         cache_logger_on_first_use=False,
     )
+
+
+def _without_secrets(_: Any, __: str, event: Event) -> Event:
+    """Mask the secrets that the process knows in all that is said of an event."""
+    return {key: value if key in OWN_WORDS else scrubbed(value) for key, value in event.items()}
+
+
+class _Library(logging.Handler):
+    """Hands to structlog what libraries log by Python's own logging, which would print it as it is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        # A failure of a connection is reported by the task that has it.
+        level = "debug" if record.name.startswith(QUIET_LIBRARIES) else record.levelname.lower()
+        say = getattr(log, level, log.warning)
+        text = record.getMessage()
+        say("library.message", library=record.name, text=text, exc_info=record.exc_info)
+
+
+QUIET_LIBRARIES = ("pika", "urllib3", "requests")
+
+
+def _take_libraries_logs() -> None:
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Library) for handler in root.handlers):
+        root.addHandler(_Library())
 
 
 def dropped() -> int:
@@ -174,7 +207,7 @@ def _safe(processors: Sequence[Processor]) -> Callable[[Any, str, Event], str]:
             return str(made)
         except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not end who logs it
             line: Mapping[str, str] = {
-                "event": what if isinstance(what, str) else "log.event_unreadable",
+                "event": scrub(what) if isinstance(what, str) else "log.event_unreadable",
                 "level": name,
                 "log_error": type(error).__name__,
             }

@@ -24,6 +24,7 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 
 from exporter import signals, worker  # noqa: E402
 from exporter.collectors.children import BORN, ENDED, FAILED, ORDER, REPORT  # noqa: E402
+from exporter.scrub import scrub  # noqa: E402
 
 END_SECONDS = 1.0
 """Time for the children to end by themselves when the daemon is gone."""
@@ -114,7 +115,7 @@ class _Nursery:
             gc.enable()
             worker.serve(Connection(descriptor))
         except BaseException:  # noqa: BLE001 - this is the end of the process, whatever it is
-            traceback.print_exc()
+            sys.stderr.write(scrub(traceback.format_exc()))
         finally:
             os._exit(CRASHED)
 

@@ -12,6 +12,7 @@ import structlog
 
 from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
+from exporter.scrub import scrub
 from exporter.task_log import Seldom, TaskLog
 
 PHASE = 0.1
@@ -52,7 +53,7 @@ class Outcome:
         """Note a failure, or a partial answer."""
         self.success = False
         self.reason = reason
-        self.message = message
+        self.message = scrub(message)
         self.failures[reason] = self.failures.get(reason, 0) + 1
 
 

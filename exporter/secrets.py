@@ -1,11 +1,22 @@
-"""Secrets that stand in files, read when they are needed."""
+"""Secrets that stand in files: read when they are needed, and again when a file has just been replaced."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+from exporter.scrub import is_public_file, learn, learn_client, learn_property
+
+T = TypeVar("T")
 
 MAX_SECRET_BYTES = 1 << 20
+PATIENCE = 0.5
+"""Seconds for which files that cannot be used are read again: they may be in the middle of a replacement."""
+PAUSE = 0.05
+"""Seconds between two readings."""
 
 
 class SecretFileError(Exception):
@@ -20,24 +31,58 @@ class SecretFileError(Exception):
         return f"{path}: {key}: {problem}"
 
 
+def patiently(read: Callable[[], T], *errors: type[Exception]) -> T:
+    """Return what `read` returns; call it again for a moment while it raises one of `errors`."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return read()
+        except errors:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(PAUSE)
+
+
 def with_secrets(
     source: str, properties: Mapping[str, str], files: Mapping[str, Path]
 ) -> dict[str, str]:
     """Return the client properties with those whose values stand in files, as these are now.
 
-    Raises `SecretFileError` naming the key and the file where one can't be used.
+    All files are read twice: a user and a password that belong together are of the same moment. Raises
+    `SecretFileError` naming the key and the file where one can't be used.
     """
-    return {
-        **properties,
-        **{
-            name: read_secret(f"sources[{source}].client_files.{name}", path)
+
+    def read() -> dict[str, str]:
+        return {
+            name: read_secret(
+                f"sources[{source}].client_files.{name}", path, public=is_public_file(name)
+            )
             for name, path in files.items()
-        },
-    }
+        }
+
+    found = read()
+    until = time.monotonic() + PATIENCE
+    while len(files) > 1 and (again := read()) != found and time.monotonic() < until:
+        found = again
+    for name, value in found.items():
+        learn_property(name, value)
+    whole = {**properties, **found}
+    learn_client(whole)
+    return whole
 
 
-def read_secret(key: str, path: Path) -> str:
-    """Return the file's text without the newline at its end. Raises `SecretFileError`, which calls it `key`."""
+def read_secret(key: str, path: Path, *, public: bool = False) -> str:
+    """Return the file's text without the newline at its end, and let it be masked unless it is `public`.
+
+    A file that can't be used is read again for a moment. Raises `SecretFileError`, which calls it `key`.
+    """
+    found = patiently(lambda: _read(key, path), SecretFileError)
+    if not public:
+        learn(found)
+    return found
+
+
+def _read(key: str, path: Path) -> str:
     text = problem = None
     try:
         with path.open("rb") as file:
@@ -58,3 +103,21 @@ def read_secret(key: str, path: Path) -> str:
         # Raised out here, so that no error which holds the content is attached to it.
         raise SecretFileError(key, path, problem or "can't be read")
     return text
+
+
+def mark_of(paths: Iterable[Path | None]) -> bytes | None:
+    """Return what differs once one of the files has another content; None where one can't be read now."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        for path in paths:
+            if path is None:
+                continue
+            if path.is_dir():
+                for each in sorted(path.iterdir()):
+                    digest.update(f"{each.name}\0{each.stat().st_mtime_ns}\0".encode())
+                continue
+            with path.open("rb") as file:
+                digest.update(hashlib.blake2b(file.read(MAX_SECRET_BYTES)).digest())
+    except OSError:
+        return None
+    return digest.digest()

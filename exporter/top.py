@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.readable import Standing, age, lag, loss, names, number, plain, standing
+from exporter.scrub import scrub
 
 Overview = dict[str, Any]
 Fetch = Callable[[], Overview]
@@ -47,8 +49,13 @@ def from_url(url: str, context: ssl.SSLContext | None = None) -> Fetch:
         address = "http://" + address
 
     def fetch() -> Overview:
-        with urllib.request.urlopen(address, timeout=TIMEOUT, context=context) as answer:  # noqa: S310 - http(s) only
-            found: Overview = json.load(answer)
+        try:
+            with urllib.request.urlopen(address, timeout=TIMEOUT, context=context) as answer:  # noqa: S310 - http(s) only
+                found: Overview = json.load(answer)
+        except urllib.error.HTTPError as refusal:
+            # It is a reply, which holds its connection.
+            refusal.close()
+            raise
         return found
 
     return fetch
@@ -196,7 +203,7 @@ def watch(
             except (OSError, ValueError) as error:
                 answered = False
                 reason = getattr(error, "reason", error)
-                screen = Text(printable(f"{title}: no answer: {reason}"), style="red")
+                screen = Text(printable(f"{title}: no answer: {scrub(str(reason))}"), style="red")
             except (KeyError, TypeError, AttributeError):
                 answered = False
                 screen = Text(f"{title}: no answer: this is no mq-lag-exporter", style="red")

@@ -19,7 +19,8 @@ from exporter.collectors.hazards import Attempt, Hazards
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
-from exporter.model import CollectError, Collector, Until
+from exporter.model import CollectError, Collector, Observation, QueueLook, Until
+from exporter.scrub import guard_tracebacks, is_secret, learn, learn_client, scrub
 from exporter.task_log import Seldom, gist
 
 NAME_BYTES = 15
@@ -36,6 +37,8 @@ def serve(connection: Connection) -> NoReturn:
     try:
         setup: Setup = connection.recv()
         os.environ.update(setup.environment)
+        guard_tracebacks()
+        _learn(setup)
         _name_process(setup.settings.name)
         logs.configure(setup.log_format, setup.log_level)
         answers = _Answers(connection)
@@ -49,6 +52,13 @@ def serve(connection: Connection) -> NoReturn:
         # hangs would keep the clients from ending.
         logs.flush()
         os._exit(0)
+
+
+def _learn(setup: Setup) -> None:
+    """Let the source's secrets be masked from the start; those in files are learnt whenever they are read."""
+    learn(*(value for name, value in setup.environment.items() if is_secret(name)))
+    if isinstance(setup.settings, KafkaSettings):
+        learn_client(setup.settings.properties)
 
 
 def _name_process(source: str) -> None:
@@ -112,20 +122,37 @@ def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
     except Exception as error:  # noqa: BLE001
         answers.log_crash(request.task, error)
         answers.send(
-            Answer(request.number, failure=("internal", f"{type(error).__name__}: {error}"))
+            Answer(request.number, failure=("internal", scrub(f"{type(error).__name__}: {error}")))
         )
+
+
+def _without_secrets(observation: Observation) -> Observation:
+    """Return the observation with texts that show no secret."""
+    if observation.problems:
+        problems = [
+            replace(problem, subject=scrub(problem.subject), message=scrub(problem.message))
+            for problem in observation.problems
+        ]
+        observation = replace(observation, problems=problems)
+    if isinstance(observation, QueueLook) and observation.alarms:
+        observation = replace(observation, alarms=list(map(scrub, observation.alarms)))
+    return observation
 
 
 def _answer(collector: Collector, request: Request) -> Answer:
     deadline = Until(request.until - time.monotonic())
     try:
         if request.task == "check":
-            return Answer(request.number, collector.check(deadline))
+            findings = [
+                replace(finding, feature=scrub(finding.feature), detail=scrub(finding.detail))
+                for finding in collector.check(deadline)
+            ]
+            return Answer(request.number, findings)
         if request.task == CLOSE:
             collector.close()
             return Answer(request.number)
-        observation = collector.tasks[request.task](deadline)
+        observation = _without_secrets(collector.tasks[request.task](deadline))
     except CollectError as error:
-        return Answer(request.number, failure=(error.reason, str(error)))
+        return Answer(request.number, failure=(error.reason, scrub(str(error))))
     early = frozenset(task for task in collector.tasks if collector.due_early(task))
     return Answer(request.number, observation, early=early)

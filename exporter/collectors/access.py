@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.model import CollectError
-from exporter.secrets import SecretFileError, read_secret
+from exporter.scrub import learn_login, shown
+from exporter.secrets import SecretFileError, mark_of, patiently, read_secret
 
 SHOWN = 200
 """Characters of a server's or a library's own words that an error may hold."""
@@ -23,17 +24,27 @@ class Tls:
     server_name: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return a context with what the files hold now. Raises `CollectError`."""
+        """Return a context with what the files hold now. Raises `CollectError`.
+
+        Files that do not go together are read again for a moment: one of them may have been replaced before the other.
+        """
         try:
-            context = ssl.create_default_context(
-                cafile=None if self.ca_file is None else str(self.ca_file)
-            )
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
-        except (OSError, ssl.SSLError, ValueError) as error:
+            return patiently(self._context, OSError, ValueError)
+        except (OSError, ValueError) as error:
             raise CollectError(
                 "invalid", f"tls: {reason_of(error)}; check ca_file, cert_file and key_file"
             ) from None
+
+    def mark(self) -> bytes | None:
+        """Return what differs once a file has another content; None where one can't be read now."""
+        return mark_of((self.ca_file, self.cert_file, self.key_file))
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(
+            cafile=None if self.ca_file is None else str(self.ca_file)
+        )
+        if self.cert_file is not None:
+            context.load_cert_chain(self.cert_file, self.key_file, password=_no_password)
         return context
 
 
@@ -53,12 +64,14 @@ class Login:
         """Return user and password as they are now; None without a user. Raises `CollectError`."""
         if self.username is None:
             return None
-        if self.password_file is None:
-            return self.username, self.password or ""
-        try:
-            return self.username, read_secret(f"{key}.password_file", self.password_file)
-        except SecretFileError as error:
-            raise CollectError("invalid", str(error)) from None
+        password = self.password or ""
+        if self.password_file is not None:
+            try:
+                password = read_secret(f"{key}.password_file", self.password_file, public=True)
+            except SecretFileError as error:
+                raise CollectError("invalid", str(error)) from None
+        learn_login(self.username, password)
+        return self.username, password
 
 
 def reason_of(error: BaseException) -> str:
@@ -72,4 +85,4 @@ def reason_of(error: BaseException) -> str:
             break
         seen = inner
     text = getattr(seen, "strerror", None) or str(seen) or type(seen).__name__
-    return str(text).split("(_ssl.c")[0].strip()[:SHOWN]
+    return shown(str(text).split("(_ssl.c")[0].strip(), SHOWN)

@@ -3,47 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from exporter.collectors.access import SHOWN, Login, Tls, reason_of
-from exporter.collectors.watchdog import WATCHDOG, watched
+from exporter.collectors.sessions import Session, Sessions
+from exporter.collectors.watchdog import WATCHDOG
 from exporter.model import CollectError, Deadline, Reason
+from exporter.scrub import shown
+from exporter.secrets import PAUSE
 
 MOST_BYTES = 256 << 20
 """Of one answer, after decompression: more than a broker with a million queues says."""
 PIECE = 1 << 16
 REDIRECTS = range(300, 400)
-
-
-class _Adapter(HTTPAdapter):
-    """Connections that end at the deadline of their request."""
-
-    def __init__(self) -> None:
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        watched(self.poolmanager)
-
-
-class _TlsAdapter(_Adapter):
-    """The same with the source's certificates, and another server name where that is wanted."""
-
-    def __init__(self, tls: Tls) -> None:
-        self._tls = tls
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["ssl_context"] = self._tls.context()
-        if self._tls.server_name is not None:
-            kwargs["server_hostname"] = kwargs["assert_hostname"] = self._tls.server_name
-        super().init_poolmanager(*args, **kwargs)
+MOST_RENEWALS = 2
+"""Times that one request is made again because its secrets were replaced."""
 
 
 class StatusError(CollectError):
@@ -54,12 +34,6 @@ class StatusError(CollectError):
         self.status = status
 
 
-class _Session(requests.Session):
-    """A session, and whether an answer came by it already."""
-
-    used = False
-
-
 class HttpClient:
     """GETs from one source's servers. Safe to use from many threads; connections are kept from run to run."""
 
@@ -67,8 +41,9 @@ class HttpClient:
         self._key = f"sources[{source}]"
         self._tls = tls
         self._login = login
-        self._idle: list[_Session] = []
-        """Sessions that nobody uses now; taking from a list and adding to it are atomic."""
+        self._accepted: tuple[str, str] | None = None
+        """User and password that a server took last."""
+        self._sessions = Sessions(tls)
 
     def get_json(
         self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None
@@ -83,47 +58,83 @@ class HttpClient:
             ) from None
 
     def get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None) -> bytes:
-        """Return the answer's body. Raises `CollectError`, `StatusError` where there was an answer."""
+        """Return the answer's body. Raises `CollectError`, `StatusError` where there was an answer.
+
+        The password is read before each request, certificates before each connection. A refusal is not the answer
+        where they have been replaced meanwhile, or where the connection was of an earlier request.
+        """
+        renewals = 0
         while True:
-            session = self._session(url)
+            session = self._sessions.take(url)
             reused = session.used
-            with WATCHDOG.watch(deadline) as watch:
-                try:
-                    body = _fetch(session, url, deadline, params)
-                except Exception as error:
-                    session.close()
-                    fault = _fault(url, error, cut=watch.is_cut)
-                    if fault is None:
-                        raise
-                else:
-                    # A reply that was cut in its headers looks like a whole one without a body.
-                    fault = _late(url) if watch.is_cut else None
+            try:
+                login = self._login.read(self._key)
+                body, fault = self._ask(session, url, deadline, params, login)
+            except BaseException:
+                session.close()
+                raise
             if fault is None:
-                session.used = True
-                self._idle.append(session)
+                self._accepted = login
                 return body
-            session.close()
-            if reused and fault.reason == "unreachable" and deadline.remaining() > 0:
+            if deadline.remaining() <= 0:
+                raise fault
+            if reused and fault.reason == "unreachable":
                 # Closed by the server since nobody used it for a while, or because it was restarted.
+                continue
+            if renewals < MOST_RENEWALS and self._is_renewed(session, login, fault):
+                renewals += 1
                 continue
             raise fault
 
-    def _session(self, url: str) -> _Session:
-        """Return a session for one request. Secrets and certificates are read when it is made."""
-        try:
-            session = self._idle.pop()
-        except IndexError:
-            session = _Session()
-            session.trust_env = False  # no proxy and no .netrc of whoever started us
-            login = self._login.read(self._key)
-            if login is not None:
-                session.auth = HTTPBasicAuth(login[0].encode(), login[1].encode())
-        if not isinstance(session.get_adapter(url), _Adapter):
-            tls = url.startswith("https:")
-            session.mount(
-                "https://" if tls else "http://", _TlsAdapter(self._tls) if tls else _Adapter()
-            )
-        return session
+    def close(self) -> None:
+        """Close all connections; those in use, when their requests have ended."""
+        self._sessions.close()
+
+    def _ask(
+        self,
+        session: Session,
+        url: str,
+        deadline: Deadline,
+        params: Mapping[str, str] | None,
+        login: tuple[str, str] | None,
+    ) -> tuple[bytes, CollectError | None]:
+        """Return the answer's body, or why there is none. Then the connection is closed."""
+        session.auth = (
+            None if login is None else HTTPBasicAuth(login[0].encode(), login[1].encode())
+        )
+        body = b""
+        with WATCHDOG.watch(deadline) as watch:
+            try:
+                body = _fetch(session, url, deadline, params)
+            except CollectError as error:
+                fault: CollectError | None = _late(url) if watch.is_cut else error
+            except Exception as error:
+                fault = _fault(url, error, cut=watch.is_cut)
+                if fault is None:
+                    raise
+            else:
+                # A reply that was cut in its headers looks like a whole one without a body.
+                fault = _late(url) if watch.is_cut else None
+        if fault is None:
+            session.used = True
+            self._sessions.give_back(session)
+        else:
+            session.close()
+            # Its frames would keep the reply until the garbage collector runs.
+            fault.with_traceback(None)
+        return body, fault
+
+    def _is_renewed(
+        self, session: Session, login: tuple[str, str] | None, fault: CollectError
+    ) -> bool:
+        """Tell whether the secrets that were refused are not those of the files any more."""
+        if fault.reason not in ("unauthorized", "unreachable"):
+            return False
+        refused = fault.reason == "unauthorized" and login != self._accepted
+        if refused and self._login.password_file is not None:
+            # It may have been read while it was written.
+            time.sleep(PAUSE)
+        return self._login.read(self._key) != login or self._tls.mark() != session.tls_mark
 
 
 def _fetch(
@@ -188,6 +199,8 @@ def _words(answer: requests.Response, deadline: Deadline) -> str:
         return ""
     if text.lstrip().startswith("<"):
         return ""  # a page of a proxy
+    # What was not read may be the rest of a secret that the server repeats.
+    text = shown(text, 4 * SHOWN)
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:SHOWN]
     return f": {line}" if line else ""
 

@@ -53,7 +53,8 @@ class Pool:
         try:
             answer: T = future.result(max(deadline.remaining(), 0.01))
         except CollectError as error:
-            return error
+            # Its frames hold this future, which holds it: a reply would be kept until the garbage collector runs.
+            return error.with_traceback(None)
         except FutureTimeoutError:
             return self._give_up(key, future)
         return answer

@@ -144,6 +144,8 @@ class _Watched(HTTPConnection):
                     made.setsockopt(*option)
                 made.settimeout(max(seconds, LEAST_SECONDS))
                 made.connect(address)
+                made.settimeout(max(watch.deadline.remaining(), LEAST_SECONDS))
+                watch.see(made)
             except TimeoutError:
                 fault = ConnectTimeoutError(self, f"{self.host} does not answer in time")
                 made.close()
@@ -151,8 +153,6 @@ class _Watched(HTTPConnection):
                 fault = NewConnectionError(self, f"Failed to establish a new connection: {error}")
                 made.close()
             else:
-                made.settimeout(max(watch.deadline.remaining(), LEAST_SECONDS))
-                watch.see(made)
                 return made
         raise fault
 

@@ -13,6 +13,7 @@ from exporter.config.errors import ConfigError, Fault
 from exporter.config.faults import faults_of
 from exporter.config.files import MAX_BYTES, TooLargeError, read_bounded
 from exporter.config.models import Config
+from exporter.config.secrecy import learn_secrets
 from exporter.config.shared import Collection
 from exporter.config.yaml_source import Document, key_text, read_yaml
 
@@ -48,6 +49,7 @@ def parse(
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise ConfigError(name, [Fault(0, "", str(TooLargeError()))])
     document = read_yaml(text, name, environ)
+    learn_secrets(document.data)
     faults = list(document.faults)
     config = None
     if isinstance(document.data, dict):

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from exporter.collectors.nsq.protocol import MESSAGE, MESSAGE_HEAD, NsqConnection
+from exporter.collectors.nsq.protocol import MESSAGE, MESSAGE_HEAD, NsqConnection, said
+from exporter.collectors.sessions import Adapter
 from exporter.load.clients import LoadError, Sender, Taken, Taker
 from exporter.model import CollectError, Until
 
@@ -31,17 +32,18 @@ class NsqPlace:
         del consumers
         names = f"topic={quote(self._topic)}"
         try:
-            found = requests.get(f"{self._url}/info", timeout=PATIENCE)
-            found.raise_for_status()
-            self._tcp = (urlsplit(self._url).hostname or "", int(found.json()["tcp_port"]))
-            for path in (
-                f"topic/create?{names}",
-                f"channel/create?{names}&channel={quote(self._channel)}",
-            ):
-                answer = requests.post(f"{self._url}/{path}", timeout=PATIENCE)
-                if answer.status_code == requests.codes.bad_request:
-                    raise LoadError(f"nsqd refuses {path.partition('?')[2]}: {_said(answer)}")
-                answer.raise_for_status()
+            with _session() as session:
+                found = session.get(f"{self._url}/info", timeout=PATIENCE)
+                found.raise_for_status()
+                self._tcp = (urlsplit(self._url).hostname or "", int(found.json()["tcp_port"]))
+                for path in (
+                    f"topic/create?{names}",
+                    f"channel/create?{names}&channel={quote(self._channel)}",
+                ):
+                    answer = session.post(f"{self._url}/{path}", timeout=PATIENCE)
+                    if answer.status_code == requests.codes.bad_request:
+                        raise LoadError(f"nsqd refuses {path.partition('?')[2]}: {_said(answer)}")
+                    answer.raise_for_status()
         except (requests.RequestException, KeyError, ValueError) as error:
             raise LoadError(
                 f"nsqd can't be used ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
@@ -56,6 +58,15 @@ class NsqPlace:
         return _NsqTaker(self._tcp, self._topic, self._channel)
 
 
+def _session() -> requests.Session:
+    """Return a session whose `close` closes its connections."""
+    session = requests.Session()
+    session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Adapter())
+    return session
+
+
 def _said(answer: requests.Response) -> str:
     """Return what nsqd says of a name that it does not take, such as INVALID_TOPIC."""
     try:
@@ -66,8 +77,7 @@ def _said(answer: requests.Response) -> str:
 
 class _NsqSender:
     def __init__(self, url: str, topic: str) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self._session = _session()
         self._address = f"{url}/mpub?topic={quote(topic)}&binary=true"
 
     def send(self, bodies: Sequence[bytes]) -> int:
@@ -85,14 +95,18 @@ class _NsqSender:
 class _NsqTaker:
     def __init__(self, address: tuple[str, int], topic: str, channel: str) -> None:
         self._connection = NsqConnection(address, Until(PATIENCE))
-        self._connection.subscribe(topic, channel, Until(PATIENCE))
+        try:
+            self._connection.subscribe(topic, channel, Until(PATIENCE))
+        except BaseException:
+            self._connection.close()
+            raise
 
     def take(self, seconds: float) -> Taken | None:
         frame = self._connection.frame(Until(seconds))
         if frame is None:
             return None
         if frame.kind != MESSAGE:
-            raise CollectError("invalid", f"nsqd says {frame.data[:80]!r}")
+            raise CollectError("invalid", f"nsqd says {said(frame.data)}")
         return Taken(frame.data[MESSAGE_HEAD:], frame.data)
 
     def finish(self, taken: Taken) -> None:

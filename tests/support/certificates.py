@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -25,26 +26,37 @@ class Certificates:
     server: Path  # the key and the chain, in one file
     client_cert: Path
     client_key: Path
+    authority: trustme.CA = field(repr=False)
+    """Who signed them, and can sign others."""
 
 
 def make_certificates(folder: Path) -> Certificates:
     """Fresh ones, signed by a fresh authority."""
+    authority = trustme.CA()
     files = Certificates(
         ca=folder / "ca.pem",
         server=folder / "server.pem",
         client_cert=folder / "client.pem",
         client_key=folder / "client.key",
+        authority=authority,
     )
-    authority = trustme.CA()
     authority.cert_pem.write_to_path(files.ca)
     server = authority.issue_cert("localhost", "127.0.0.1")
     files.server.write_bytes(
         _pkcs8(server.private_key_pem) + b"".join(blob.bytes() for blob in server.cert_chain_pems)
     )
-    client = authority.issue_cert(f"{CLIENT}@tests", common_name=CLIENT)
-    files.client_key.write_bytes(_pkcs8(client.private_key_pem))
-    files.client_cert.write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
+    certificate, key = client_pair(authority, CLIENT)
+    files.client_cert.write_bytes(certificate)
+    files.client_key.write_bytes(key)
     return files
+
+
+def client_pair(
+    authority: trustme.CA, name: str, ends: datetime | None = None
+) -> tuple[bytes, bytes]:
+    """A client's certificate, valid until `ends`, and its key."""
+    made = authority.issue_cert(f"{name}@tests", common_name=name, not_after=ends)
+    return b"".join(blob.bytes() for blob in made.cert_chain_pems), _pkcs8(made.private_key_pem)
 
 
 def _pkcs8(key: trustme.Blob) -> bytes:

@@ -27,7 +27,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.support import kafka_data
-from tests.support.certificates import make_certificates
+from tests.support.certificates import Certificates, make_certificates
 from tests.support.children import Child
 from tests.support.kafka_config import (
     LISTENERS,
@@ -314,6 +314,10 @@ class KafkaCluster:
     @property
     def sasl_ssl_bootstrap(self) -> str:
         return self.addresses("sasl_ssl")
+
+    @property
+    def certificates(self) -> Certificates:
+        return self._certificates
 
     @property
     def ca_file(self) -> Path:

@@ -235,6 +235,11 @@ class RabbitCluster:
         return tuple(layout.number for layout in self._layouts)
 
     @property
+    def certificates(self) -> Certificates:
+        assert self._certificates, "only with tls"
+        return self._certificates
+
+    @property
     def ca_file(self) -> Path:
         assert self._certificates, "only with tls"
         return self._certificates.ca

@@ -35,6 +35,7 @@ from exporter.collectors.kafka.errors import (
 )
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
+from exporter.collectors.kafka.making import made
 from exporter.model import CollectError, Deadline, Problem
 from exporter.secrets import SecretFileError
 
@@ -106,6 +107,9 @@ class KafkaClient:
         self._retired: AdminClient | None = None
         """The client before: it answers what was asked of it, and would not if it were garbage."""
         self._made = 0.0
+        self._token = object()
+        """Another one for each generation of secrets: complaints of older clients say nothing of the newer ones."""
+        self._token_before = self._token
         self._hint: KafkaError | None = None
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
@@ -126,10 +130,16 @@ class KafkaClient:
         self._bootstrap = bootstrap_addresses(given.get("bootstrap.servers", ""))
         tokens = given.get(CALLBACK)
         self._tokens = tokens if isinstance(tokens, Tokens) else None
+        token = self._token
+
+        def on_error(error: KafkaError) -> None:
+            if token is self._token:
+                self._on_error(error)
+
         return {
             **DEFAULTS,
             **given,
-            "error_cb": self._on_error,
+            "error_cb": on_error,
             "throttle_cb": lambda event: self._throttling.hear(event.throttle_time),
             "logger": _librdkafka_logger(self._source, self._on_line),
         }
@@ -139,17 +149,26 @@ class KafkaClient:
         """The admin client; made at the first use."""
         with self._lock:
             if self._admin is None:
-                try:
-                    self._admin = AdminClient(self.properties())
-                except KafkaException as error:
-                    raise self._lack() or CollectError(
-                        "invalid", _configuration_fault(error)
-                    ) from None
+                self._admin = self._new_admin()
                 self._made = time.monotonic()
             admin = self._admin
         # Serves what it has to say: complaints, and tokens that are to be renewed.
         admin.poll(0)
         return admin
+
+    def _new_admin(self) -> AdminClient:
+        """Return a client with the secrets of now; the one before, where no client can be made with them."""
+        try:
+            return made(AdminClient, self.properties)
+        except KafkaException as error:
+            fault = self._lack() or CollectError("invalid", _configuration_fault(error))
+        except CollectError as error:
+            fault = error
+        if self._retired is None:
+            raise fault
+        self._token = self._token_before
+        self._log.warning("client.secrets_unusable", error=str(fault))
+        return self._retired
 
     def renew_if_due(self, names_seen: int) -> bool:
         """Replace the client where it is old or has seen too many names; calls under way end with the old one."""
@@ -166,8 +185,15 @@ class KafkaClient:
     def renew(self) -> None:
         """Replace the client at its next use; calls under way end with the old one."""
         with self._lock:
+            self._token, self._token_before, self._hint = object(), self._token, None
             if self._admin is not None:
                 self._retired, self._admin = self._admin, None
+
+    def begin(self) -> None:
+        """Let go of the client before: no call is under way. It would go on to connect with old secrets."""
+        with self._lock:
+            if self._admin is not None:
+                self._retired = None
 
     def drop_after(self, problems: Iterable[Problem]) -> None:
         """Let go of the client where an answer did not come in time.

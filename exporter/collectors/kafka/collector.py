@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ClusterMetadata
 
@@ -28,6 +29,7 @@ from exporter.collectors.kafka.other_groups import (
     without_strangers,
 )
 from exporter.collectors.kafka.probe.prober import Prober
+from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
 from exporter.collectors.kafka.roster import read_roster
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import FOLLOWS, KafkaSettings
@@ -125,6 +127,13 @@ class KafkaCollector:
             settings = replace(settings, method="record")
         self._times_client = KafkaClient(settings.name, login.properties)
         self._times = Times(settings, self._times_client)
+        self._clients = (
+            self._client,
+            self._members_client,
+            self._facts_client,
+            self._times_client,
+        )
+        self._log = structlog.get_logger(__name__).bind(source=settings.name)
         self._seen: SeenPositions | CollectError = CollectError(
             "unreachable", "the backlog was not read yet"
         )
@@ -148,12 +157,14 @@ class KafkaCollector:
         self._ends: Mapping[str, Log] = {}
         self._below: Mapping[tuple[str, str], int] = {}
         self._new_topics = False
+        self._renewal = Renewal(settings, self._renew_all)
+        around = self._renewal.around
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
-            "discovery": self.discovery,
-            "backlog": self.backlog,
-            "latency": self.latency,
-            "consumers": self.consumers,
-            "probe": self.probe,
+            "discovery": around(self.discovery),
+            "backlog": around(self.backlog),
+            "latency": around(self.latency),
+            "consumers": around(self.consumers),
+            "probe": around(self.probe),
         }
         self.follows: Mapping[str, str] = FOLLOWS
 
@@ -171,6 +182,7 @@ class KafkaCollector:
 
     def backlog(self, deadline: Deadline) -> LogBacklog:
         """Read topics, groups, then their commits, then the logs' ends: in this order no lag can be negative."""
+        self._client.begin()
         try:
             return self._look(deadline)
         except CollectError as error:
@@ -263,6 +275,7 @@ class KafkaCollector:
 
         A run before its time describes only the groups whose state changed.
         """
+        self._members_client.begin()
         states = dict(self._states)
         if not states:
             # It says why, where no broker answers; a listing would be empty.
@@ -296,6 +309,7 @@ class KafkaCollector:
 
     def discovery(self, deadline: Deadline) -> Discovery:
         """Read topic ids, by which a topic that was made anew is told, and clean-up policies."""
+        self._facts_client.begin()
         topology = self._topology
         if topology is None:
             attempt = deadline.remaining() * ATTEMPT_SHARE
@@ -317,6 +331,7 @@ class KafkaCollector:
         seen = self._seen
         if isinstance(seen, CollectError):
             raise CollectError(seen.reason, str(seen))
+        self._times_client.begin()
         # Looks at the backlog may have come and gone since the last one at the time.
         backlog = replace(seen.backlog, recreated=self._recreated.take())
         look = self._times.look(replace(seen, backlog=backlog), deadline)
@@ -329,7 +344,12 @@ class KafkaCollector:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
-        return check_source(self._client, self._settings, deadline)
+        self._renewal.look()
+        findings = check_source(self._client, self._settings, deadline)
+        connected = all(finding.ok for finding in findings if finding.feature == "connection")
+        if not connected and deadline.remaining() > LEAST_SECONDS and self._renewal.look():
+            findings = check_source(self._client, self._settings, deadline)
+        return findings
 
     def close(self) -> None:
         """Leave nothing behind, within about a second, and let go of the connections.
@@ -340,7 +360,7 @@ class KafkaCollector:
         self._times.close()
         self._tails.close()
         self._others.close()
-        for client in (self._client, self._members_client, self._facts_client, self._times_client):
+        for client in self._clients:
             client.drop()
 
     def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
@@ -373,12 +393,22 @@ class KafkaCollector:
             self._hidden = self._not_shown.count(groups.hidden, groups.twice)
         return groups
 
+    def _renew_all(self) -> None:
+        """Have all clients made again, with the secrets of now. Any thread may call it."""
+        for client in self._clients:
+            client.renew()
+        self._tails.close()
+        self._times.close()
+        self._others.renew()
+        self._prober.renew()
+        self._log.info("client.secrets_replaced")
+
     def _renew(self) -> None:
         topology = self._topology
         present = len(topology.leaders) if topology is not None else 0
         stray = self._selection.seen() - present - len(self._states)
         if self._client.renew_if_due(stray):
-            for client in (self._members_client, self._facts_client, self._times_client):
+            for client in self._clients[1:]:
                 client.renew()
             self._tails.close()
             self._times.close()

@@ -113,6 +113,11 @@ class GroupAsker:
         """Return the names of one kind."""
         return [name for name, group in self._known.items() if group.kind == kind]
 
+    def renew(self) -> None:
+        """Ask again where the secrets were refused. Any thread may call it."""
+        self._readers.renew()
+        self._describers.renew()
+
     def close(self) -> None:
         """End the connections."""
         self._readers.close()

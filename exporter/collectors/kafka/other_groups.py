@@ -133,6 +133,10 @@ class OtherGroups:
         more = self._asker.describe(chosen, wanted, deadline)
         return Memberships({**look.groups, **more.groups}, (*look.problems, *more.problems))
 
+    def renew(self) -> None:
+        """Ask again where the secrets were refused. Any thread may call it."""
+        self._asker.renew()
+
     def close(self) -> None:
         """End the connections."""
         self._asker.close()

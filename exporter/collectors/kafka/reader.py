@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from exporter.collectors.kafka.errors import is_part, kafka_error
+from exporter.collectors.kafka.making import made
 from exporter.model import CollectError
 
 POLL = 0.1
@@ -128,8 +129,9 @@ class RecordReader:
     def _made(self) -> Consumer:
         if self._consumer is None:
             try:
-                self._consumer = Consumer(
-                    {**self._properties(), **READER, "isolation.level": self._level}
+                self._consumer = made(
+                    lambda given: Consumer({**given, **READER, "isolation.level": self._level}),
+                    self._properties,
                 )
             except KafkaException as error:
                 inner = kafka_error(error)

@@ -12,6 +12,10 @@ from exporter.secrets import with_secrets
 
 TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
 """In the order in which one run of each has most to go by."""
+FILE_PROPERTIES = (".location", ".keytab", ".key.file")
+"""How the names of librdkafka's properties end whose values are paths."""
+NO_FILES = frozenset({"", "probe"})
+"""Values of `ssl.ca.location` that stand for what the system has."""
 FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
 
 
@@ -52,6 +56,15 @@ class KafkaSettings:
     probe_topic: str = "mq-lag-exporter-probe"
     probe_deadline: float = 5.0
     """Seconds after which a probe is lost."""
+
+    def secret_paths(self) -> tuple[Path, ...]:
+        """Return the files with passwords, keys and certificates: those that are read here, and those that librdkafka reads."""
+        read_by_it = [
+            Path(value)
+            for name, value in sorted(self.properties.items())
+            if name.endswith(FILE_PROPERTIES) and value not in NO_FILES
+        ]
+        return (*self.property_files.values(), *read_by_it)
 
     def client_properties(self) -> dict[str, str]:
         """Return librdkafka's properties, secrets read now. Raises `SecretFileError`."""

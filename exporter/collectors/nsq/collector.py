@@ -141,9 +141,11 @@ class NsqCollector:
         return findings
 
     def close(self) -> None:
-        """Leave the probes' topics, which go with that."""
+        """Close all connections; the probes' topics go with them."""
         self._prober.close()
         self._pool.close()
+        self._http.close()
+        self._anonymous.close()
 
     def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
         params = {"format": "json", "include_mem": "false"}

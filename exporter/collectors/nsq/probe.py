@@ -15,6 +15,7 @@ from exporter.collectors.nsq.selection import EPHEMERAL
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.trust import Trust
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
+from exporter.scrub import learn, scrub
 from exporter.secrets import SecretFileError, read_secret
 
 THREADS = 16
@@ -93,26 +94,30 @@ class _Line:
         self._connection: NsqConnection | None = None
         self._address: tuple[str, int] | None = None
         self._number = 0
+        self._given: tuple[str | None, bytes | None] = (None, None)
+        """The secret, and what tells one content of the certificate files from another, as they were used last."""
 
     def probe(self, node: Nsqd, seconds: float) -> _Outcome:
         """Send one message and wait for it, `seconds` at the most. Never raises."""
         deadline = Until(seconds)
         try:
-            if self._connection is not None:
-                try:
-                    return _Outcome(
-                        self._exchange(self._ready(node, deadline), node.name, deadline)
-                    )
-                except OSError:
-                    # nsqd was restarted since, or has left us: that says nothing of how it is now.
-                    self.close()
+            reused = self._connection is not None
+            try:
+                return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
+            except (OSError, CollectError) as error:
+                # nsqd was restarted since, or has left us: that says nothing of how it is now. The same holds for a
+                # refusal of secrets that have been replaced meanwhile.
+                if not (reused and isinstance(error, OSError)) and not self._is_renewed():
+                    raise
+                self.close()
             return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
         except CollectError as error:
             fault = error
             if node.tcp is not None and not node.configured:
                 fault = self._trust.explained(node.tcp[0], error)
         except ssl.SSLError as error:
-            fault = CollectError("unreachable", f"TLS: {error.reason or error}; check tls.ca_file")
+            text = scrub(str(error.reason or error))
+            fault = CollectError("unreachable", f"TLS: {text}; check tls.ca_file")
         except OSError as error:
             reason = "timeout" if isinstance(error, TimeoutError) else "unreachable"
             text = error.strerror or str(error) or "no connection in time"
@@ -139,13 +144,14 @@ class _Line:
             return self._connection
         self.close()
         settings = self._settings
+        self._given = self._secrets()
         trusted = node.configured or self._trust.covers(node.tcp[0])
         connection = NsqConnection(
             node.tcp,
             deadline,
             tls=settings.tls.context() if settings.probe_tls else None,
             server_name=settings.tls.server_name,
-            secret=self._secret() if trusted else None,
+            secret=self._given[0] if trusted else None,
         )
         try:
             connection.subscribe(self._topic, CHANNEL, deadline)
@@ -155,9 +161,21 @@ class _Line:
         self._connection, self._address = connection, node.tcp
         return connection
 
+    def _secrets(self) -> tuple[str | None, bytes | None]:
+        mark = self._settings.tls.mark() if self._settings.probe_tls else None
+        return self._secret(), mark
+
+    def _is_renewed(self) -> bool:
+        """Tell whether the secrets that were used last are not those of the files any more."""
+        try:
+            return self._secrets() != self._given
+        except CollectError:
+            return False
+
     def _secret(self) -> str | None:
         settings = self._settings
         if settings.auth_secret_file is None:
+            learn(settings.auth_secret or "")
             return settings.auth_secret
         try:
             key = f"sources[{settings.name}].probe.auth_secret_file"

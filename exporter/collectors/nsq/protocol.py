@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from exporter import __version__
 from exporter.model import CollectError, Deadline
+from exporter.scrub import shown
 
 MAGIC = b"  V2"
 RESPONSE, ERROR, MESSAGE = 0, 1, 2
@@ -18,6 +19,8 @@ HEARTBEAT = b"_heartbeat_"
 HEARTBEAT_MS = 60_000
 MOST_BYTES = 1 << 20
 """Of one frame; probes are a few dozen bytes."""
+SHOWN = 120
+"""Characters of nsqd's own words that an error may hold."""
 HEAD = struct.Struct(">ii")
 MESSAGE_HEAD = 26
 """Bytes before a message's body: timestamp, attempts, id."""
@@ -136,7 +139,7 @@ class NsqConnection:
     def _expect_ok(self, command: str, deadline: Deadline) -> None:
         answer = self._answer(command, deadline)
         if answer != b"OK":
-            raise NsqError("invalid", f"nsqd answers {command} with {answer[:80]!r}")
+            raise NsqError("invalid", f"nsqd answers {command} with {said(answer)}")
 
     def _answer(self, command: str, deadline: Deadline) -> bytes:
         frame = self.frame(deadline)
@@ -193,13 +196,18 @@ def _id_of(message: bytes) -> str:
     """Return a message's id. Raises `NsqError` where it is none: a command is a line of ASCII."""
     found = message[ID]
     if len(found) != ID_BYTES or not found.isascii() or b"\n" in found or b" " in found:
-        raise NsqError("invalid", f"nsqd sends a message with the id {found!r}")
+        raise NsqError("invalid", f"nsqd sends a message with the id {said(found)}")
     return found.decode("ascii")
+
+
+def said(data: bytes) -> str:
+    """Return what nsqd sent, as far as a message shows it."""
+    return repr(shown(data.decode("utf-8", "backslashreplace"), SHOWN))
 
 
 def refusal(command: str, data: bytes) -> NsqError:
     """Return the error of a command that nsqd refused."""
-    text = data[:120].decode("utf-8", "replace")
+    text = shown(data.decode("utf-8", "replace"), SHOWN)
     denied = text.startswith(("E_AUTH", "E_UNAUTHORIZED"))
     advice = "; check probe.auth_secret_file and what it allows" if denied else ""
     if "tls required" in text.lower():

@@ -205,9 +205,10 @@ class RabbitCollector:
         return findings
 
     def close(self) -> None:
-        """Close the probes' connections; their queues go with them."""
+        """Close all connections; the probes' queues go with them."""
         self._prober.close()
         self._pool.close()
+        self._http.close()
 
     # Steps
 

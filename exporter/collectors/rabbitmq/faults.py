@@ -16,6 +16,7 @@ from pika.exceptions import (
 
 from exporter.collectors.access import SHOWN, reason_of
 from exporter.model import CollectError, Reason
+from exporter.scrub import shown
 
 ACCESS_REFUSED = 403
 NOT_FOUND = 404
@@ -52,7 +53,7 @@ def fault_of(error: Any) -> CollectError:
         if isinstance(error, kind):
             return CollectError(reason, text)
     if isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker):
-        return _closed(error.reply_code, error.reply_text[:SHOWN])
+        return _closed(error.reply_code, shown(error.reply_text, SHOWN))
     inner = _inner(error)
     if inner is not None:
         return fault_of(inner)

@@ -19,6 +19,8 @@ from exporter.model import CollectError, NodeProbe, Problem, Until
 HEARTBEAT_LEAST = 60
 """Seconds. Nobody looks at the connection between two probes, so the heartbeat has to be slower than those."""
 PREFETCH = 10
+MOST_ATTEMPTS = 2
+"""Times that a probe is sent again."""
 CLOSE_SECONDS, ABORT_SECONDS = 0.2, 0.02
 """Time for a node to take leave of us, and for the loop to close a socket."""
 
@@ -82,6 +84,8 @@ class Line:
         self._fault: CollectError | None = None
         self._flight: _Flight | None = None
         self._done: Callable[[], bool] = _never
+        self._given: tuple[tuple[str, str] | None, bytes | None] = (None, None)
+        """Login, and what tells one content of the certificate files from another, as they were used last."""
 
     def probe(self, seconds: float) -> Outcome:
         """Send one message and wait for it, `seconds` at the most. Never raises."""
@@ -89,8 +93,13 @@ class Line:
         flight = self._new_flight()
         reused = self._ready
         self._try(flight, until)
-        if reused and self._fault is not None and not self._blocked and flight.published is None:
-            # The node was restarted since, or has left us: that says nothing of how it is now.
+        for attempt in range(MOST_ATTEMPTS):
+            if self._fault is None or self._blocked or flight.published is not None:
+                break
+            # The node was restarted since, or has left us: that says nothing of how it is now. The same holds for a
+            # refusal of secrets that have been replaced meanwhile.
+            if not (reused and attempt == 0) and not self._is_renewed():
+                break
             self.close()
             flight = self._new_flight()
             self._try(flight, until)
@@ -199,7 +208,8 @@ class Line:
 
     def _parameters(self) -> pika.ConnectionParameters:
         settings = self._settings
-        login = settings.login.read(f"sources[{settings.name}]")
+        self._given = self._secrets()
+        login = self._given[0]
         found = pika.ConnectionParameters(
             host=self._host,
             port=self._port,
@@ -218,6 +228,18 @@ class Line:
                 settings.tls.context(), settings.tls.server_name or self._host
             )
         return found
+
+    def _secrets(self) -> tuple[tuple[str, str] | None, bytes | None]:
+        settings = self._settings
+        mark = settings.tls.mark() if self._tls else None
+        return settings.login.read(f"sources[{settings.name}]"), mark
+
+    def _is_renewed(self) -> bool:
+        """Tell whether the secrets that were refused are not those of the files any more."""
+        try:
+            return self._secrets() != self._given
+        except CollectError:
+            return False
 
     def _on_open(self, connection: Any) -> None:
         connection.add_on_connection_blocked_callback(self._on_blocked)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from exporter.model import CollectError
+from exporter.scrub import learn
 
 RENEW_AT = 0.75
 """Part of a token's lifetime after which a new one is fetched. librdkafka asks at 0.8, and must get the new one."""
@@ -155,6 +156,7 @@ class Tokens:
     def _fly(self, flight: Future[_Held], began: float) -> None:
         try:
             token = self._fetch()
+            learn(token.value)
         except CollectError as error:
             self._fail(flight, error)
         except Exception as error:  # noqa: BLE001 - whatever a library raises; its text may hold a secret

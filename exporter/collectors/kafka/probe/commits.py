@@ -45,6 +45,10 @@ class Commits:
         self._told = ""
         self._log = structlog.get_logger(__name__).bind(source=source)
 
+    def renew(self) -> None:
+        """Use another client from the next round on. Any thread may call it."""
+        self._is_stale = True
+
     def begin(self) -> bool:
         """Get ready for a round: let go of the client where it does not get answers. Tell whether it is a new one.
 

@@ -14,6 +14,7 @@ from confluent_kafka.admin import ClusterMetadata
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe
 from exporter.collectors.kafka.login.mechanisms import Login
+from exporter.collectors.kafka.making import made
 from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
 from exporter.collectors.kafka.probe.commits import Commits
 from exporter.collectors.kafka.probe.layout import Departures, Layout, Place, place, read_layout
@@ -53,6 +54,8 @@ class Prober:
         self._channel: Channel | None = None
         self._made_for = (0, 0)
         self._vain = 0
+        self._renews = False
+        """Whether the clients have to be made anew, since their secrets were replaced."""
         self._denied: Lack | None = None
         self._denied_until = 0.0
         self._told: set[str] = set()
@@ -98,6 +101,13 @@ class Prober:
                 return NONE
             return self._run(layout, deadline)
 
+    def renew(self) -> None:
+        """Make the clients anew in the next round. Any thread may call it."""
+        self._renews = True
+        self._denied_until = 0.0
+        self._client.renew()
+        self._commits.renew()
+
     def close(self) -> None:
         """Delete the groups and let go of the connections, within about a second."""
         until = Until(CLOSE_SECONDS)
@@ -142,15 +152,20 @@ class Prober:
         known = (self._topic.generation, len(layout.partitions or ()))
         channel = self._channel
         if channel is not None and (
-            channel.faults.is_broken or known != self._made_for or self._vain >= VAIN_ROUNDS
+            self._renews
+            or channel.faults.is_broken
+            or known != self._made_for
+            or self._vain >= VAIN_ROUNDS
         ):
             self._end_channel()
+        self._renews = False
         if self._channel is None:
             try:
-                self._channel = Channel(
-                    self._client.properties(),
-                    self._settings.probe_topic,
-                    self._settings.probe_deadline,
+                self._channel = made(
+                    lambda given: Channel(
+                        given, self._settings.probe_topic, self._settings.probe_deadline
+                    ),
+                    self._client.properties,
                 )
             except KafkaException as error:
                 raise self._client.fault(error) from None

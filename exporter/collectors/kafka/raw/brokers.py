@@ -36,7 +36,7 @@ class Brokers:
         now = time.monotonic()
         resting = {
             address: error
-            for address, (until, error) in self._resting.items()
+            for address, (until, error) in list(self._resting.items())
             if address in questions and now < until
         }
         calls = {
@@ -61,6 +61,10 @@ class Brokers:
         known = set(addresses)
         for address in [address for address in self._connections if address not in known]:
             self._drop(address)
+
+    def renew(self) -> None:
+        """Ask all brokers again, with the secrets of now. Connections that work are kept."""
+        self._resting.clear()
 
     def close(self) -> None:
         """End all connections."""

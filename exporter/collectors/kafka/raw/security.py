@@ -12,6 +12,7 @@ from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.raw.scram import HASHES
 from exporter.model import CollectError
+from exporter.secrets import patiently
 
 MECHANISMS = ("PLAIN", *HASHES)
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")
@@ -47,7 +48,14 @@ class Security:
 
     def context(self) -> ssl.SSLContext | None:
         """Return a context with what the files hold now; None for a plain connection. Raises `CollectError`."""
-        return None if self.tls is None else _context(self.tls)
+        tls = self.tls
+        if tls is None:
+            return None
+        try:
+            return patiently(lambda: _context(tls), OSError, ValueError)
+        except (OSError, ValueError) as error:
+            text = f"{reason_of(error)}; check the ssl.* files under `client`"
+            raise CollectError("invalid", text) from None
 
 
 def security_of(properties: Mapping[str, object]) -> Security:
@@ -86,21 +94,17 @@ def _context(tls: Mapping[str, str]) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     location, pem = tls.get("ssl.ca.location"), tls.get("ssl.ca.pem")
-    try:
-        if pem is not None:
-            context.load_verify_locations(cadata=pem)
-        elif location in (None, "probe"):
-            context.load_default_certs()
-        elif location is not None and Path(location).is_dir():
-            context.load_verify_locations(capath=location)
-        else:
-            context.load_verify_locations(cafile=location)
-        if "ssl.certificate.location" in tls:
-            password = tls.get("ssl.key.password", "")
-            context.load_cert_chain(
-                tls["ssl.certificate.location"], tls.get("ssl.key.location"), lambda: password
-            )
-    except (OSError, ssl.SSLError, ValueError) as error:
-        text = f"{reason_of(error)}; check the ssl.* files under `client`"
-        raise CollectError("invalid", text) from None
+    if pem is not None:
+        context.load_verify_locations(cadata=pem)
+    elif location in (None, "probe"):
+        context.load_default_certs()
+    elif location is not None and Path(location).is_dir():
+        context.load_verify_locations(capath=location)
+    else:
+        context.load_verify_locations(cafile=location)
+    if "ssl.certificate.location" in tls:
+        password = tls.get("ssl.key.password", "")
+        context.load_cert_chain(
+            tls["ssl.certificate.location"], tls.get("ssl.key.location"), lambda: password
+        )
     return context

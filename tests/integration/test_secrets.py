@@ -1,0 +1,121 @@
+"""Secrets that servers and libraries repeat: in no log, no page and no output of `check`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.exporter import Exporter, kafka_source
+from tests.support.kafka import KafkaCluster
+from tests.support.ports import PortBlock
+from tests.support.site import Site
+from tests.support.waiting import wait_until
+
+PASSWORD, RENEWED = "hunter2-first", "hunter2-renewed"
+RUNS = "mq_collect_failures_total"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A server that refuses everybody, and repeats what it was sent."""
+    ports = PortBlock()
+    with closing(Site(ports.take())) as site:
+        for path in ("/api/overview", "/api/queues", "/stats", "/info", "/nodes"):
+            site.replies[path] = echo
+        yield site
+    ports.release()
+
+
+def echo(request: BaseHTTPRequestHandler) -> None:
+    header = request.headers.get("Authorization", "")
+    plain = base64.b64decode(header.removeprefix("Basic ")).decode()
+    # The second time it does not fit into what an error shows.
+    body = f"{header} {plain} {json.dumps(plain)} {'x' * 60} {header * 20}".encode()
+    request.send_response(401)
+    request.send_header("Content-Length", str(len(body)))
+    request.end_headers()
+    request.wfile.write(body)
+
+
+def shown(exporter: Exporter) -> str:
+    paths = ("/metrics", "/", "/api/v1/subscriptions", "/-/ready")
+    return exporter.log() + "".join(exporter.get(path).text for path in paths)
+
+
+def leaked(text: str) -> set[str]:
+    """Parts of the secrets that are in the text, encoded or not."""
+    parts = [PASSWORD[:7], base64.b64encode(b"me:hunt").decode()[:8], "HVudGVyM"]
+    return {part for part in parts if part in text}
+
+
+def check(config: Path) -> str:
+    command = [sys.executable, "-m", "exporter", "check", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    return done.stdout + done.stderr
+
+
+def test_a_server_that_echoes_our_login_gets_it_into_no_text(tmp_path: Path, site: Site) -> None:
+    """Before and after a rotation."""
+    secret = tmp_path / "secret"
+    secret.write_text(PASSWORD)
+    login = {"username": "me", "password_file": str(secret)}
+    sources: list[dict[str, Any]] = [
+        {"name": "jobs", "system": "rabbitmq", "management_url": site.url, **login},
+        {"name": "events", "system": "nsq", "nsqd": site.url, **login},
+    ]
+    with Exporter(tmp_path, sources, log_level="debug") as exporter:
+
+        def refused_again() -> None:
+            names = ("jobs", "events")
+            task = {"task": "backlog", "reason": "unauthorized"}
+            before = [exporter.scrape().value(RUNS, source=name, **task) or 0 for name in names]
+            exporter.wait(
+                lambda page: all(
+                    (page.value(RUNS, source=name, **task) or 0) > old
+                    for name, old in zip(names, before, strict=True)
+                ),
+                "refused runs",
+            )
+
+        refused_again()
+        secret.write_text(RENEWED)
+        refused_again()
+        text = shown(exporter)
+    assert "Basic ***" in text
+    assert leaked(text) == set()
+    said = check(exporter.config)
+    assert "Basic ***" in said
+    assert leaked(said) == set()
+
+
+def test_a_token_endpoint_with_a_password_is_logged_without_it(
+    tmp_path: Path, local_kafka: KafkaCluster, site: Site
+) -> None:
+    """librdkafka quotes its URL when no token comes from there."""
+    properties = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": "lag",
+        "sasl.oauthbearer.client.secret": f"{PASSWORD}-client",
+        "sasl.oauthbearer.token.endpoint.url": site.url.replace("://", f"://me:{PASSWORD}@")
+        + f"/none?client_secret={PASSWORD}-query",
+    }
+    source = kafka_source(local_kafka.sasl_bootstrap, client=properties)
+    with Exporter(tmp_path, [source], log_level="debug") as exporter:
+        exporter.wait(lambda page: sum(page.find(RUNS, task="backlog").values()) > 0, "a failure")
+        endpoint = r"OIDC token from \\\"http://\*\*\*@" + re.escape(site.name)
+        wait_until(lambda: re.search(endpoint, exporter.log()), "librdkafka's text", 30)
+        assert leaked(shown(exporter)) == set()
+    assert leaked(check(exporter.config)) == set()
