@@ -7,6 +7,8 @@ PYTHON ?=
 ARGS ?=
 # Test files that run at the same time. More than one is quicker, and makes tests of ages and alerts compete for the cores.
 WORKERS ?= 0
+# For fuzz: minutes for each target
+MINUTES ?= 1
 
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
@@ -15,7 +17,7 @@ PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet lock clean
+.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +72,9 @@ bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="
 soak: $(DEV) ## Run all three systems for an hour, kill brokers in turn, compare every number (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.soak $(ARGS)
+
+fuzz: $(DEV) ## Feed the parsers random input for longer than the tests do (MINUTES=10 for each, ARGS="TARGET …" for some)
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 quiet: $(DEV) ## Healthy traffic on all three systems for an hour, with the alert rules: nothing may be told (ARGS="--minutes 10")
 	@scripts/install-test-tools
