@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from exporter.config.yaml_source import plain_key
 from exporter.webconfig.ciphers import TLS12_SUITES, TLS13_SUITES, Curve
 
 _BCRYPT = re.compile(r"\$2[a-z]?\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
@@ -59,7 +60,7 @@ def _bcrypt_hash(value: str) -> str:
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if name not in _HEADERS:
-            message = f"{name} can't be set; expected one of {', '.join(_HEADERS)}"
+            message = f"{plain_key(name)} can't be set; expected one of {', '.join(_HEADERS)}"
             raise ValueError(message)
         allowed = _HEADERS[name]
         if allowed and text not in allowed:

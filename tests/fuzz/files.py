@@ -52,7 +52,7 @@ def _check_text(text: str, lines: int) -> None:
     found = text.splitlines()
     assert 1 <= len(found) <= lines
     assert all(len(line) < LONGEST_LINE for line in found), max(map(len, found))
-    assert text.isprintable() or lines > 1
+    assert all(line.isprintable() for line in text.split("\n")), text
     text.encode()
 
 
