@@ -26,6 +26,8 @@ BACK_OFF_LIMIT = 6
 """Intervals between two tries at the most."""
 BEAT_SECONDS = 5.0
 """Between two signs of life of a task that waits for the one before it."""
+LONGEST = 600
+"""Characters of a failure's message: it may hold a name that a broker gave."""
 LATE = 3
 """Intervals, besides the time that a run may take, after which a task's loop is called stuck."""
 
@@ -52,7 +54,7 @@ class Outcome:
         """Note a failure, or a partial answer."""
         self.success = False
         self.reason = reason
-        self.message = message
+        self.message = message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
         self.failures[reason] = self.failures.get(reason, 0) + 1
 
 
