@@ -12,7 +12,7 @@ import structlog
 
 from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
-from exporter.task_log import Seldom, TaskLog
+from exporter.task_log import Seldom, TaskLog, is_bug, said
 
 PHASE = 0.1
 """Part of the interval by which tasks are kept apart, chosen by chance."""
@@ -147,8 +147,8 @@ class Runner:
             outcome.fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon
             outcome.reached = False
-            outcome.fail("internal", f"{type(error).__name__}: {error}")
-            crash = error
+            outcome.fail("internal", said(error))
+            crash = error if is_bug(error) else None
         else:
             outcome.reached = True
             if problems:

@@ -19,7 +19,7 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.wire import CLOSE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Collector, Until
-from exporter.task_log import Seldom, gist
+from exporter.task_log import Seldom, gist, is_bug, said
 
 NAME_BYTES = 15
 """Of a process, in Linux."""
@@ -105,10 +105,9 @@ def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
     try:
         answers.send(_answer(collector, request))
     except Exception as error:  # noqa: BLE001
-        answers.log_crash(request.task, error)
-        answers.send(
-            Answer(request.number, failure=("internal", f"{type(error).__name__}: {error}"))
-        )
+        if is_bug(error):
+            answers.log_crash(request.task, error)
+        answers.send(Answer(request.number, failure=("internal", said(error))))
 
 
 def _answer(collector: Collector, request: Request) -> Answer:
