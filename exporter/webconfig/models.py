@@ -136,7 +136,7 @@ class _Http(_Section):
 
 class _RateLimit(_Section):
     interval: Annotated[float, BeforeValidator(_go_seconds)] = 0.0
-    burst: int = 0
+    burst: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0  # as large as Go's
 
     @model_validator(mode="after")
     def _burst_lets_some_pass(self) -> Self:

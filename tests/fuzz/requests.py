@@ -17,7 +17,7 @@ from tests.fuzz.target import Target
 from tests.support.told import Told, ToldDaemon
 
 PATIENCE = 60.0
-ALLOWED = frozenset({200, 304, 400, 403, 404, 405, 413, 414, 417, 421, 431, 501, 505})
+ALLOWED = frozenset({100, 200, 304, 400, 403, 404, 405, 413, 414, 417, 421, 431, 501, 505})
 """Nothing that a client sends is a fault of ours (500), or keeps another one waiting (503)."""
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
