@@ -73,7 +73,7 @@ bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="
 	@scripts/install-test-tools
 	@$(PY) -m bench.sources $(ARGS)
 
-soak: $(DEV) ## Run all three systems for an hour, kill brokers in turn, compare every number (ARGS="--minutes 10")
+soak: $(DEV) ## Run all three systems for an hour with churn, kills and reloads; compare every number; nothing may grow (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.soak $(ARGS)
 
