@@ -7,15 +7,21 @@ PYTHON ?=
 ARGS ?=
 # Test files that run at the same time.
 WORKERS ?= 2
+# For fuzz: minutes for each target
+MINUTES ?= 1
 
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
+# Tools of audit and sbom, in an environment of their own: they are no dependencies of the project.
+PIP_AUDIT := 2.10.1
+CYCLONEDX := 7.5.0
+AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet lock clean
+.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,13 +74,32 @@ bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="
 	@scripts/install-test-tools
 	@$(PY) -m bench.sources $(ARGS)
 
-soak: $(DEV) ## Run all three systems for an hour, kill brokers in turn, compare every number (ARGS="--minutes 10")
+soak: $(DEV) ## Run all three systems for an hour with churn, kills and reloads; compare every number; nothing may grow (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.soak $(ARGS)
+
+fuzz: $(DEV) ## Feed the parsers random input for longer than the tests do (MINUTES=10 for each, ARGS="TARGET …" for some)
+	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
 quiet: $(DEV) ## Healthy traffic on all three systems for an hour, with the alert rules: nothing may be told (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.quiet $(ARGS)
+
+audit: $(AUDIT) ## Look up the locked dependencies in the advisories of PyPI (needs pypi.org)
+	@for lock in requirements.lock requirements-msk-iam.lock requirements-dev.lock; do \
+	  $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $$lock \
+	  || { echo "make audit: $$lock has a known vulnerability, or was not checked (see above)" >&2; exit 1; }; done
+
+sbom: $(AUDIT) ## Write dist/sbom.cdx.json: the runtime dependencies as a CycloneDX document
+	@mkdir -p dist
+	@PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --validate --output-file dist/sbom.cdx.json requirements.lock
+	@echo "dist/sbom.cdx.json: $$($(AUDIT)/bin/python -c 'import json; print(len(json.load(open("dist/sbom.cdx.json"))["components"]))') components"
+
+$(AUDIT):
+	@mkdir -p .cache
+	@$(if $(PYTHON),$(PYTHON),python3) -m venv $@
+	@$@/bin/pip --quiet --disable-pip-version-check install pip-audit==$(PIP_AUDIT) cyclonedx-bom==$(CYCLONEDX) || { rm -rf $@; exit 1; }
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock

@@ -1,6 +1,9 @@
 """`python -m bench.soak`: all three systems for an hour, brokers killed in turn, every number held against the clients' own.
 
-Prints a line whenever something is killed or comes back, and a table at the end; exits with 1 where a number does not hold.
+All the time topics, queues, groups and channels are made and deleted, the config is reloaded, the
+password's file is replaced, and the process that reads NSQ is killed. Prints a line whenever a
+broker is killed or comes back, and a table at the end. Exits with 1 where a number does not hold,
+a task crashed, or memory, descriptors or threads grow.
 """
 
 from __future__ import annotations
@@ -9,14 +12,18 @@ import argparse
 import bisect
 import itertools
 import json
+import os
+import signal
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +31,28 @@ import pika
 import requests
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bench.churn import Churn, kinds
+from bench.flatness import Flatness
+from bench.processes import process_tree
 from tests.support import nsq_data, rabbit_data
 from tests.support.consuming import Delivery
 from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import create_topic
 from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
+from tests.support.rabbitmq import RabbitCluster, password_of
 
 SWING = (5.0, 75.0)
 PERIOD = 67.0
 RATE = 42.0
 """Messages a second that a consumer processes: a little more than what comes on average."""
+SAMPLE, RELOAD, ROTATE, KILL = 5.0, 20.0, 30.0, 75.0
+"""Seconds between two samples, reloads, replacements of the password's file, kills of the process that reads NSQ."""
+OFF = 0.05
+"""Part by which counted messages may differ from the clients'."""
+LOST = 2_250
+"""Messages that are not counted when a node of RabbitMQ goes: its counters are lost, which are read every 30 s."""
+DEFAULTS = {"schedule": {}, "rate_window": "2m"}
 CALM = 45.0
 """Seconds after a broker came back in which numbers may still be held ones."""
 
@@ -252,6 +269,8 @@ class Watch:
         self.ages: dict[str, list[float]] = {name: [] for name in clients}
         self.lags: dict[str, list[float]] = {name: [] for name in clients}
         self.largest: dict[str, float] = dict.fromkeys(clients, 0.0)
+        self.kills: Counter[str] = Counter()
+        """Of each broker."""
 
     def look(self) -> None:
         page = self._exporter.scrape()
@@ -274,6 +293,56 @@ class Watch:
             self.largest[name] = max(self.largest[name], client.age(at))
 
 
+@dataclass
+class _Due:
+    """Something to do every so many seconds."""
+
+    name: str
+    every: float
+    act: Callable[[], None]
+    at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.at = time.monotonic() + self.every
+
+
+class Unrest:
+    """What else happens to the exporter while it runs."""
+
+    def __init__(self, exporter: Exporter, password: Path) -> None:
+        self._exporter, self._password = exporter, password
+        self.flatness = Flatness(exporter.pid)
+        self.counts = {"samples": 0, "reloads": 0, "rotations": 0, "kills": 0}
+        self._due = [
+            _Due("samples", SAMPLE, self.flatness.sample),
+            _Due("reloads", RELOAD, exporter.hang_up),
+            _Due("rotations", ROTATE, self._rotate),
+            _Due("kills", KILL, self._kill),
+        ]
+
+    def turn(self) -> None:
+        """Do what is due."""
+        for each in self._due:
+            if time.monotonic() >= each.at:
+                each.at += each.every
+                each.act()
+                self.counts[each.name] += 1
+
+    def _rotate(self) -> None:
+        """Swap the link, as Kubernetes does it."""
+        link = self._password.with_suffix(".new")
+        target = self._password.with_suffix(f".{self.counts['rotations'] % 2}")
+        target.write_bytes(self._password.read_bytes())
+        link.symlink_to(target.name)
+        link.replace(self._password)
+
+    def _kill(self) -> None:
+        for pid in process_tree(self._exporter.pid):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text() == "mq/nsq\n":
+                    os.kill(pid, signal.SIGKILL)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -290,14 +359,16 @@ def main() -> int:
             "nsq-0": NsqClient(nsq, "nsq-0", "nsqd-0"),
             "nsq-1": NsqClient(nsq, "nsq-1", "nsqd-1"),
         }
+        folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-soak-"))
+        password = folder / "password"
+        password.write_text(password_of("admin"))
+        by_file = {"password": None, "password_file": str(password)}
         sources = [
             kafka_source(kafka.bootstrap, "kafka"),
-            rabbit_source(rabbit, "rabbit"),
+            rabbit_source(rabbit, "rabbit", **by_file),
             nsq_source(nsq, "nsq"),
         ]
-        folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-soak-"))
-        defaults = {"schedule": {}, "rate_window": "2m"}
-        exporter = stack.enter_context(Exporter(folder, sources, defaults=defaults))
+        exporter = stack.enter_context(Exporter(folder, sources, defaults=DEFAULTS))
         wait = [name for name in clients if name != "kafka-a"]
         exporter.wait(
             lambda p: all(p.find("mq_consumed_messages_total", destination=n) for n in wait),
@@ -310,35 +381,18 @@ def main() -> int:
             lambda p: p.find("mq_consumed_messages_total", destination="kafka-a"), "the group"
         )
         watch.calm_from = time.monotonic() + CALM
+        churn = Churn(kinds(kafka, rabbit, nsq))
+        churn.start()
+        unrest = Unrest(exporter, password)
         began = time.monotonic()
         seen = {name: (len(c.sent), len(c.done)) for name, c in clients.items()}
 
-        def kafka_back(broker: int) -> None:
-            kafka.restart(broker)
-            kafka.wait_broker(broker)
-
-        turns: Iterator[tuple[str, Callable[[], None], Callable[[], None]]] = itertools.cycle(
-            [
-                (
-                    "kafka broker 1",
-                    lambda: kafka.kill(1),
-                    lambda: kafka_back(1),
-                ),
-                ("rabbit node 1", lambda: rabbit.kill(1), lambda: rabbit.restart(1)),
-                ("nsqd-1", lambda: nsq.kill("nsqd-1"), lambda: nsq.restart("nsqd-1")),
-                ("lookupd-0", lambda: nsq.kill("lookupd-0"), lambda: nsq.restart("lookupd-0")),
-                (
-                    "kafka broker 2",
-                    lambda: kafka.kill(2),
-                    lambda: kafka_back(2),
-                ),
-                ("rabbit node 0", lambda: rabbit.terminate(0), lambda: rabbit.restart(0)),
-            ]
-        )
+        turns = breakages(kafka, rabbit, nsq)
         due, up_at = began + options.turn, 0.0
         restore: Callable[[], None] | None = None
         while time.monotonic() - began < options.minutes * 60:
             watch.look()
+            unrest.turn()
             now = time.monotonic()
             if restore is not None and now >= up_at:
                 restore()
@@ -348,26 +402,81 @@ def main() -> int:
             elif restore is None and now >= due:
                 name, kill, restore = next(turns)
                 kill()
+                watch.kills[name] += 1
                 watch.calm_from = float("inf")
                 up_at, due = now + 40, now + options.turn
                 print(f"{now - began:6.0f} s: {name} killed", flush=True)
             time.sleep(0.25)
         if restore is not None:
             restore()
-        for client in clients.values():
-            client.producing = False
-        page = exporter.wait(
-            lambda p: all(
-                sum(p.find("mq_lag_messages", destination=n).values()) == 0 for n in clients
+        return finish(exporter, clients, seen, watch, churn, unrest)
+
+
+Breakage = tuple[str, Callable[[], None], Callable[[], None]]
+
+
+def breakages(kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqCluster) -> Iterator[Breakage]:
+    """Return what is killed, in turn: its name, how, and how it comes back."""
+
+    def kafka_back(broker: int) -> None:
+        kafka.restart(broker)
+        kafka.wait_broker(broker)
+
+    return itertools.cycle(
+        [
+            (
+                "kafka broker 1",
+                lambda: kafka.kill(1),
+                lambda: kafka_back(1),
             ),
-            "every backlog to be gone",
-            600,
-        )
-        time.sleep(70)  # the rates' statistics of RabbitMQ, and their task, come after that
-        page = exporter.scrape()
-        for client in clients.values():
-            client.stop()
-        return report(page, clients, seen, watch, exporter)
+            ("rabbit node 1", lambda: rabbit.kill(1), lambda: rabbit.restart(1)),
+            ("nsqd-1", lambda: nsq.kill("nsqd-1"), lambda: nsq.restart("nsqd-1")),
+            ("lookupd-0", lambda: nsq.kill("lookupd-0"), lambda: nsq.restart("lookupd-0")),
+            (
+                "kafka broker 2",
+                lambda: kafka.kill(2),
+                lambda: kafka_back(2),
+            ),
+            ("rabbit node 0", lambda: rabbit.terminate(0), lambda: rabbit.restart(0)),
+        ]
+    )
+
+
+def finish(
+    exporter: Exporter,
+    clients: dict[str, Client],
+    seen: dict[str, tuple[int, int]],
+    watch: Watch,
+    churn: Churn,
+    unrest: Unrest,
+) -> int:
+    """Let everything come to rest, and print the reports; return the exit code."""
+    churn.stop()
+    for client in clients.values():
+        client.producing = False
+    exporter.wait(
+        lambda p: all(sum(p.find("mq_lag_messages", destination=n).values()) == 0 for n in clients),
+        "every backlog to be gone",
+        600,
+    )
+    time.sleep(70)  # the rates' statistics of RabbitMQ, and their task, come after that
+    with suppress(TimeoutError):
+        exporter.wait(lambda p: not churn.faults(p), "what came and went", 120)
+    page = exporter.scrape()
+    for client in clients.values():
+        client.stop()
+    code = report(page, clients, seen, watch, exporter)
+    return max(code, report_unrest(churn, churn.faults(page), unrest))
+
+
+def report_unrest(churn: Churn, faults: Sequence[str], unrest: Unrest) -> int:
+    """Print what came and went, and whether anything grew; return the exit code."""
+    print(f"\nmade and deleted: {churn.made}; unclear: {sum(map(len, churn.unclear.values()))}")
+    print("\n".join(faults[:20]) or "each of them has its lag, and none that was deleted is shown")
+    print(f"besides: {unrest.counts}")
+    lines, flat = unrest.flatness.report()
+    print("\n".join(lines))
+    return int(bool(faults) or not flat)
 
 
 def report(
@@ -382,11 +491,15 @@ def report(
         "\n| | sent | produced_total | done | consumed_total | lag off, mean | age off, mean / largest | largest age | looks |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
+    wrong: list[str] = []
     for name, client in clients.items():
         produced = sum(page.find("mq_produced_messages_total", destination=name).values())
         consumed = sum(page.find("mq_consumed_messages_total", destination=name).values())
         base = seen[name] if name == "kafka-a" else (0, 0)
-        ages, lags = watch.ages[name], watch.lags[name]
+        ages, lags = watch.ages[name] or [0.0], watch.lags[name] or [0.0]
+        sent, done = len(client.sent) - base[0], len(client.done) - base[1]
+        lost = LOST * watch.kills[name.replace("-", " node ")]
+        wrong += [name] if off(produced, sent, lost) or off(consumed, done, lost) else []
         print(
             f"| {name} | {len(client.sent) - base[0]} | {produced:.0f} | {len(client.done) - base[1]} | {consumed:.0f} "
             f"| {statistics.mean(lags):.1f} | {statistics.mean(ages):.2f} / {max(ages):.2f} s | {watch.largest[name]:.1f} s "
@@ -403,7 +516,13 @@ def report(
         )
     crashed = exporter.log().count("task.crashed")
     print(f"crashed tasks: {crashed}")
-    return int(crashed > 0)
+    print(f"counted wrongly: {', '.join(wrong) or 'nothing'}")
+    return int(crashed > 0 or bool(wrong))
+
+
+def off(counted: float, known: int, lost: int) -> bool:
+    """Tell whether a count is not the clients', of whose messages so many may be lost."""
+    return not (1 - OFF) * known - lost <= counted <= (1 + OFF) * known
 
 
 if __name__ == "__main__":

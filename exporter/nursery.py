@@ -23,7 +23,7 @@ from typing import NoReturn
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from exporter import signals, worker  # noqa: E402
-from exporter.collectors.children import BORN, ENDED, FAILED, ORDER, REPORT  # noqa: E402
+from exporter.collectors.children import BORN, ENDED, EXHAUSTED, FAILED, ORDER, REPORT  # noqa: E402
 from exporter.scrub import scrub  # noqa: E402
 
 END_SECONDS = 1.0
@@ -114,7 +114,9 @@ class _Nursery:
             os.close(self._woken)
             gc.enable()
             worker.serve(Connection(descriptor))
-        except BaseException:  # noqa: BLE001 - this is the end of the process, whatever it is
+        except BaseException as error:  # noqa: BLE001 - this is the end of the process, whatever it is
+            if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+                os._exit(EXHAUSTED)  # what this means is said once, by the daemon
             sys.stderr.write(scrub(traceback.format_exc()))
         finally:
             os._exit(CRASHED)

@@ -13,7 +13,7 @@ import structlog
 from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
 from exporter.scrub import scrub
-from exporter.task_log import Seldom, TaskLog
+from exporter.task_log import Seldom, TaskLog, is_bug, said
 
 PHASE = 0.1
 """Part of the interval by which tasks are kept apart, chosen by chance."""
@@ -27,6 +27,8 @@ BACK_OFF_LIMIT = 6
 """Intervals between two tries at the most."""
 BEAT_SECONDS = 5.0
 """Between two signs of life of a task that waits for the one before it."""
+LONGEST = 600
+"""Characters of a failure's message: it may hold a name that a broker gave."""
 LATE = 3
 """Intervals, besides the time that a run may take, after which a task's loop is called stuck."""
 
@@ -53,7 +55,8 @@ class Outcome:
         """Note a failure, or a partial answer."""
         self.success = False
         self.reason = reason
-        self.message = scrub(message)
+        text = scrub(message)
+        self.message = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
         self.failures[reason] = self.failures.get(reason, 0) + 1
 
 
@@ -146,8 +149,8 @@ class Runner:
             outcome.fail(error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon
             outcome.reached = False
-            outcome.fail("internal", f"{type(error).__name__}: {error}")
-            crash = error
+            outcome.fail("internal", said(error))
+            crash = error if is_bug(error) else None
         else:
             outcome.reached = True
             if problems:

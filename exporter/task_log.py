@@ -34,6 +34,18 @@ def gist(message: str) -> str:
     return NUMBER.sub("#", message)
 
 
+def said(error: Exception) -> str:
+    """Return the words for an error that is not expected; lack of memory is none of the code's."""
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        return "no memory or no thread left; raise the limits of memory and processes"
+    return f"{type(error).__name__}: {error}"
+
+
+def is_bug(error: Exception) -> bool:
+    """Tell whether the error says something of the code, so that its traceback helps."""
+    return said(error).startswith(type(error).__name__)
+
+
 class Seldom:
     """Tells which of many recurring things may be logged."""
 

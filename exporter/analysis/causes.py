@@ -59,7 +59,7 @@ class Case:
     idle: float
     """Seconds for which nothing has moved, whether something waited or not."""
     peak: tuple[float, float] | None
-    """The highest rate of production since the backlog began, and when, in Unix time."""
+    """The highest rate of production since the backlog began, and when, on the clock of `sight.at`."""
     consumed: int
     redelivered: int
     """Movements over the last while."""
@@ -71,8 +71,8 @@ class Case:
     """Whether the backlog is there because the position was set back."""
 
     def when(self, at: float) -> str:
-        """Format a Unix time."""
-        return words.moment(at, self.sight.clock)
+        """Format a time that is on the clock of `sight.at`."""
+        return words.moment(self.sight.clock - (self.sight.at - at), self.sight.clock)
 
     @property
     def each(self) -> float | None:
@@ -151,7 +151,7 @@ def _stuck_rebalance(case: Case) -> str | None:
     lasted = sight.at - sight.rebalancing_since
     if lasted < STUCK_SECONDS or case.idle < lasted:
         return None
-    since = case.when(sight.clock - lasted)
+    since = case.when(sight.rebalancing_since)
     if sight.rejoining is None or not sight.members:
         return f"the group waits for members to rejoin since {since}, and nothing is processed until they do"
     most = "1" if sight.rejoining <= 1 else f"1 to {sight.rejoining}"

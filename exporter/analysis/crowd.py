@@ -11,7 +11,7 @@ class Leaving(NamedTuple):
     before: int
     now: int
     at: float
-    """When the last of them was gone, in Unix time."""
+    """When the last of them was gone, on the clock of the looks."""
 
 
 class Crowd:
@@ -24,23 +24,26 @@ class Crowd:
         self._before = 0
         self._left_at: float | None = None
 
-    def look(self, consumers: int | None, clock: float, *, memory: float) -> None:
-        """Take one look at `clock`; consumers that left within `memory` seconds of each other left together."""
+    def look(self, consumers: int | None, at: float, *, memory: float) -> None:
+        """Take one look at `at`, in seconds on a clock that never goes back.
+
+        Consumers that left within `memory` seconds of each other left together.
+        """
         if consumers is None:
             return
         known, self._now = self._now, consumers
         if known is None or consumers == known:
             return
         if consumers < known:
-            if self._left_at is None or clock - self._left_at > memory:
+            if self._left_at is None or at - self._left_at > memory:
                 self._before = known
-            self._left_at = clock
+            self._left_at = at
         elif consumers >= self._before:
             self._left_at = None
 
-    def accept(self, clock: float, *, memory: float) -> None:
-        """All is well at `clock`: who left more than `memory` seconds ago is not missed."""
-        if self._left_at is not None and clock - self._left_at > memory:
+    def accept(self, at: float, *, memory: float) -> None:
+        """All is well at `at`: who left more than `memory` seconds ago is not missed."""
+        if self._left_at is not None and at - self._left_at > memory:
             self._left_at = None
             self._before = self._now or 0
 

@@ -23,6 +23,8 @@ MEMORY = 5
 """Windows after which what is usual, and what happened, fades."""
 RARE = 4
 """A position that moves more seldom than this part of the window is measured over two of its own steps."""
+CLOCK_STEP = 1.0
+"""Seconds by which the clock has to be off before times that were noted are corrected."""
 TROUBLED: frozenset[Status] = frozenset(
     {"past_end", "rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind"}
 )
@@ -47,6 +49,7 @@ class Judge:
         "_progress_at",
         "_recent_rewinds",
         "_rewinds",
+        "_since",
         "_trend",
         "causes",
         "labels",
@@ -62,6 +65,8 @@ class Judge:
         self.status: Status = "unknown"
         self.since: float | None = None
         """When the status became this, in Unix time."""
+        self._since = 0.0
+        """The same on the clock of the looks."""
         self.reason: str | None = None
         """What the status and the causes do not say, in words."""
         self.causes: Sequence[Cause] = ()
@@ -90,7 +95,7 @@ class Judge:
         """Take one look."""
         self.thresholds = thresholds
         self._looks += 1
-        self._crowd.look(sight.consumers, sight.clock, memory=MEMORY * window)
+        self._crowd.look(sight.consumers, sight.at, memory=MEMORY * window)
         self._recent_rewinds.look(sight.at, sight.rewinds, MEMORY * window)
         waiting = self._is_waiting(sight)
         still = self._stood_still(sight, window, waiting=waiting)
@@ -106,6 +111,7 @@ class Judge:
         )
         given = status_of(situation)
         self._settle(given, sight, window)
+        self._date(sight)
         self._learn(given, sight, window)
         self.time_to_drain = self._drain(sight, trend, window)
         has_cause = waiting or sight.past_end > 0
@@ -177,15 +183,21 @@ class Judge:
         held = sight.at - self._given_at >= window / HOLD and away > 1
         # What is no longer known is not shown for a while longer.
         if self.since is None or "unknown" in (self.status, given) or held:
-            self.status, self.since = given, sight.clock
+            self.status, self._since, self.since = given, sight.at, None
             self._given_at, self._given_looks = sight.at, self._looks
+
+    def _date(self, sight: Sight) -> None:
+        """Set `since` by what the clock says now: it may have been set right, or wrong, in between."""
+        since = sight.clock - (sight.at - self._since)
+        if self.since is None or abs(since - self.since) > CLOCK_STEP:
+            self.since = since
 
     def _learn(self, given: Status, sight: Sight, window: float) -> None:
         rates = (sight.produced_rate, sight.consumed_rate)
         if given == "ok":
             if self.status == "ok":
                 self._peak = None
-                self._crowd.accept(sight.clock, memory=MEMORY * window)
+                self._crowd.accept(sight.at, memory=MEMORY * window)
             if rates[0] is not None and rates[1] is not None:
                 # Who catches up processes more than usual, as everybody does at the first look.
                 usual = min(rates[0], rates[1])
@@ -194,7 +206,7 @@ class Judge:
             return
         self._baseline.pause()
         if rates[0] is not None and (self._peak is None or rates[0] > self._peak[0]):
-            self._peak = (rates[0], sight.clock)
+            self._peak = (rates[0], sight.at)
 
     def _drain(self, sight: Sight, trend: Trend | None, window: float) -> float | None:
         """Return lag ÷ (consume rate - produce rate)."""

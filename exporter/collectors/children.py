@@ -33,6 +33,21 @@ REPORT = struct.Struct("!BIIi")
 BORN, ENDED, FAILED = 1, 2, 3
 """`BORN` comes with a descriptor of the process, where the system has such (pidfd_open(2))."""
 
+EXHAUSTED = 71
+"""Code with which a child ends that could not start for want of memory or threads."""
+_LIMITS = {
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE= in systemd, ulimit -n)",
+    errno.ENFILE: "the system has no files left (sysctl fs.file-max)",
+    errno.ENOMEM: "raise the memory limit",
+    errno.EAGAIN: "raise the limit of processes (TasksMax= in systemd, pids of the container)",
+}
+
+
+def not_started(number: int) -> str:
+    """Say why a process could not be started, by an error number, and what to do."""
+    advice = _LIMITS.get(number)
+    return os.strerror(number) + (f"; {advice}" if advice else "")
+
 
 class Child:
     """One forked process. Safe to use from many threads."""
@@ -199,7 +214,7 @@ class _Process:
         elif kind == ENDED:
             child.has_ended(os.waitstatus_to_exitcode(status))
         else:
-            child.has_ended(None, os.strerror(status))
+            child.has_ended(None, not_started(status))
         return True
 
 

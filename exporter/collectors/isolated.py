@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 import structlog
 
 from exporter import logs
-from exporter.collectors.children import NURSERY, Child
+from exporter.collectors.children import EXHAUSTED, NURSERY, Child, not_started
 from exporter.collectors.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
 from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
@@ -36,6 +36,9 @@ CLEAN_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 START_SECONDS = 60.0
 """Time for a process to start."""
+
+NOT_STARTED = "the process that reads the source could not be started: "
+EXHAUSTION = "no memory or no thread left; raise the limits of memory and processes"
 
 
 CRASHES = frozenset(
@@ -157,17 +160,19 @@ class IsolatedCollector:
             if self._closed:
                 raise CollectError("internal", "the collector is closed")
             if self._worker is None or self._worker.is_over:
-                if self._worker is not None:
+                if self._worker is not None and self._worker.has_started:
                     self.restarts += 1
                     self._log.warning("worker.replaced", died_of=self._worker.death)
+                self._worker = None
                 try:
                     setup = replace(self._setup, suspicions=self._suspects.known)
                     self._worker = _Worker(setup, self._learn)
                 except OSError as error:
                     raise CollectError(
-                        "internal",
-                        f"the process that reads the source could not be started: {error.strerror}",
+                        "internal", NOT_STARTED + not_started(error.errno or 0)
                     ) from None
+                except RuntimeError:
+                    raise CollectError("internal", NOT_STARTED + EXHAUSTION) from None
             return self._worker
 
 
@@ -186,13 +191,20 @@ class _Worker:
         self._numbers = itertools.count()
         self.ready = threading.Event()
         """Set when the process has started, and when it is gone."""
+        self.has_started = False
         self.is_over = False
         self.death = ""
         self._log = structlog.get_logger(__name__).bind(source=setup.settings.name)
         self._send(setup)
-        threading.Thread(
+        listener = threading.Thread(
             target=self._receive, name=f"{setup.settings.name}/answers", daemon=True
-        ).start()
+        )
+        try:
+            listener.start()
+        except RuntimeError:
+            self._child.kill()
+            self._connection.close()
+            raise
 
     def ask(self, task: str, seconds: float) -> Future[Answer]:
         """Ask for a run; the future fails with `WorkerDiedError` where the process ends first."""
@@ -227,6 +239,7 @@ class _Worker:
             while True:
                 answer: Answer = self._connection.recv()
                 if answer.number == READY:
+                    self.has_started = True
                     self.ready.set()
                     continue
                 if answer.number == NOTE:
@@ -268,7 +281,9 @@ class _Worker:
 
 def _cause(child: Child) -> str:
     if child.fault:
-        return f"the process that reads the source could not be started: {child.fault}"
+        return NOT_STARTED + child.fault
+    if child.code == EXHAUSTED:
+        return NOT_STARTED + EXHAUSTION
     how = "" if child.code is None else f" with code {child.code}"
     if child.code is not None and child.code < 0:
         with contextlib.suppress(ValueError):

@@ -123,12 +123,20 @@ def port(row: Any, field: str) -> int:
 def host(row: Any, field: str) -> str:
     """Return a field that must be a host name or an IP address. Raises `RowError`."""
     value = text(row, field)
-    if not _HOST_NAME.fullmatch(value):
-        try:
-            ip_address(value)
-        except ValueError:
-            raise RowError(field, value, "a host name or an IP address") from None
+    if not is_host(value):
+        raise RowError(field, value, "a host name or an IP address")
     return value
+
+
+def is_host(text: str) -> bool:
+    """Tell whether the text is a host name or an IP address."""
+    if _HOST_NAME.fullmatch(text):
+        return True
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def rows_of(row: Any, field: str) -> list[Any]:

@@ -34,4 +34,12 @@ class ConfigError(Exception):
 def _text(name: str, fault: Fault) -> str:
     place = f"{name}:{fault.line}" if fault.line else name
     place += f":{fault.column}" if fault.column else ""
-    return f"{place}: {fault.key}: {fault.message}" if fault.key else f"{place}: {fault.message}"
+    text = f"{place}: {fault.key}: {fault.message}" if fault.key else f"{place}: {fault.message}"
+    return on_one_line(text)
+
+
+def on_one_line(text: str) -> str:
+    """Return the text with an escape for each character that is not printed: it may quote the file."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -72,12 +72,17 @@ def key_text(path: Path) -> str:
     text = ""
     for part in path:
         text += (
-            f"[{part}]" if isinstance(part, int) else f".{_plain(part)}" if text else _plain(part)
+            f"[{part}]"
+            if isinstance(part, int)
+            else f".{plain_key(part)}"
+            if text
+            else plain_key(part)
         )
     return text
 
 
-def _plain(key: str) -> str:
+def plain_key(key: str) -> str:
+    """Return a key as a message shows it: on one line, and not longer than most."""
     return key if re.fullmatch(r"[\w.-]{1,100}", key) else ascii(key[:100])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import structlog
 
+from exporter.config.errors import on_one_line
 from exporter.webconfig.errors import WebConfigError
 from exporter.webconfig.parsing import parse
 from exporter.webconfig.rate_limit import RateLimit
@@ -70,7 +71,7 @@ class WebConfig:
         try:
             return self._read_files()
         except WebConfigError as error:
-            raise WebConfigError(f"{self._path}: {error}") from error.__cause__
+            raise WebConfigError(on_one_line(f"{self._path}: {error}")) from error.__cause__
 
     def _read_files(self) -> Settings:
         # Signatures are taken before the reading, so that a change meanwhile is seen next time; and

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from exporter.config.yaml_source import plain_key
 from exporter.webconfig.ciphers import TLS12_SUITES, TLS13_SUITES, Curve
 
 _BCRYPT = re.compile(r"\$2[a-z]?\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
@@ -59,7 +60,7 @@ def _bcrypt_hash(value: str) -> str:
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if name not in _HEADERS:
-            message = f"{name} can't be set; expected one of {', '.join(_HEADERS)}"
+            message = f"{plain_key(name)} can't be set; expected one of {', '.join(_HEADERS)}"
             raise ValueError(message)
         allowed = _HEADERS[name]
         if allowed and text not in allowed:
@@ -135,7 +136,7 @@ class _Http(_Section):
 
 class _RateLimit(_Section):
     interval: Annotated[float, BeforeValidator(_go_seconds)] = 0.0
-    burst: int = 0
+    burst: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0  # as large as Go's
 
     @model_validator(mode="after")
     def _burst_lets_some_pass(self) -> Self:

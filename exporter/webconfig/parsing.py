@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from exporter.config.errors import ConfigError, Fault
 from exporter.config.files import TooLargeError, read_bounded
-from exporter.config.yaml_source import document_of
+from exporter.config.yaml_source import document_of, plain_key
 from exporter.webconfig.ciphers import Curve
 from exporter.webconfig.errors import WebConfigError
 from exporter.webconfig.models import File
@@ -69,7 +69,7 @@ def _yaml_fault(fault: Fault) -> str:
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
     *parents, key = [str(part) for part in fault["loc"]] or ["the file"]
-    where = ".".join([*parents, key])
+    where = ".".join(map(plain_key, [*parents, key]))
     if fault["type"] == "extra_forbidden":
         known = _keys_under(parents)
         near = difflib.get_close_matches(key, known, n=1)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,9 +76,14 @@ class Exporter:
         *,
         defaults: Mapping[str, Any] | None = None,
         log_level: str = "info",
+        wrapped_by: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`environment` is what the daemon has besides the variables of the test run."""
+        """`wrapped_by` is a command that runs the daemon as its last arguments say, under its own pid.
+
+        `environment` is what the daemon has besides the variables of the test run.
+        """
+        self._wrapped_by = wrapped_by
         self._environment = None if environment is None else {**os.environ, **environment}
         self._ports = PortBlock()
         self.port = self._ports.take()
@@ -105,7 +110,8 @@ class Exporter:
         self.config.write_text(json.dumps(config))
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "exporter", "run", "--config", str(self.config)]
+        command = [*self._wrapped_by, sys.executable, "-m", "exporter"]
+        command += ["run", "--config", str(self.config)]
         self.child = Child(command, self._log, self._environment)
         wait_until(self._is_up, "the exporter to answer")
         return self

@@ -58,9 +58,13 @@ def texts(names: Iterable[Name]) -> dict[bytes, Name]:
     found: dict[bytes, Name] = {}
     for name in names:
         vhost, queue = name
-        found[f'vhost="{vhost}",queue="{queue}"'.encode()] = name
-        found[f'vhost="{_escaped(vhost)}",queue="{_escaped(queue)}"'.encode()] = name
+        found[_label(vhost, queue)] = name
+        found[_label(_escaped(vhost), _escaped(queue))] = name
     return found
+
+
+def _label(vhost: str, queue: str) -> bytes:
+    return f'vhost="{vhost}",queue="{queue}"'.encode("utf-8", "surrogatepass")
 
 
 def _escaped(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.collectors.rabbitmq.queues import Name, called, place_of
-from exporter.collectors.rows import RowError, Rows, number, signed_number
+from exporter.collectors.rows import LARGEST, RowError, Rows, number, signed_number
 from exporter.model import Counts, Depth, Produced, StreamOffsets
 
 
@@ -52,6 +52,8 @@ def read_streams(
         try:
             position = number(row, "offset")
             end = position + max(signed_number(row, "offset_lag"), 0)
+            if end > LARGEST:
+                raise RowError("offset_lag", lag, "within the largest offset")  # noqa: TRY301
         except RowError as error:
             reader.refuse(f"a consumer of {called(name)}", error)
             continue

@@ -107,7 +107,7 @@ class Connection:
             plain = socket.create_connection((host.strip("[]"), int(port)), timeout)
         except TimeoutError:
             raise self._fault("timeout", "no connection in time") from None
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise self._fault("unreachable", reason_of(error)) from None
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if context is None:

@@ -15,6 +15,7 @@ from exporter.collectors.kafka.raw.codec import (
     compact_string,
 )
 from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.rows import LAST_PORT, is_host
 from exporter.model import CollectError, Deadline
 
 T = TypeVar("T")
@@ -106,25 +107,38 @@ def find_coordinators(
     """Return the address of the coordinator of each group that has one."""
     body = b"\0" + compact_array(map(compact_string, groups)) + NO_TAGS
     answer = connection.request(FIND_COORDINATOR, FIND_VERSION, body, deadline)
+    return _read(answer, _take_coordinators)
 
-    def take(answer: Reader) -> dict[str, str]:
+
+def _take_coordinators(answer: Reader) -> dict[str, str]:
+    answer.int32()
+    found = {}
+
+    def coordinator() -> None:
+        key = answer.string()
         answer.int32()
-        found = {}
+        host, port = answer.string(), answer.int32()
+        error = answer.int16()
+        answer.nullable_string()
+        answer.tags()
+        if not error:
+            found[key] = _address(host, port)
 
-        def coordinator() -> None:
-            key = answer.string()
-            answer.int32()
-            address = f"{answer.string()}:{answer.int32()}"
-            error = answer.int16()
-            answer.nullable_string()
-            answer.tags()
-            if not error:
-                found[key] = address
+    answer.array(coordinator)
+    return found
 
-        answer.array(coordinator)
-        return found
 
-    return _read(answer, take)
+def _address(host: str, port: int) -> str:
+    if not (is_host(host) and 1 <= port <= LAST_PORT):
+        raise Garbled("the address of a coordinator is none")
+    return f"{host}:{port}"
+
+
+def _partition(answer: Reader) -> int:
+    number = answer.int32()
+    if number < 0:
+        raise Garbled("a partition has a negative number")
+    return number
 
 
 def describe(
@@ -168,7 +182,7 @@ def _take_share(answer: Reader, state: str) -> Described:
 
     def topic() -> list[tuple[str, int]]:
         answer.uuid()
-        name, partitions = answer.string(), answer.array(answer.int32)
+        name, partitions = answer.string(), answer.array(lambda: _partition(answer))
         answer.tags()
         return [(name, partition) for partition in partitions]
 
@@ -250,7 +264,7 @@ def _take_tasks(answer: Reader) -> list[tuple[str, list[int]]]:
     """Return the active tasks of an assignment: subtopology and partitions."""
 
     def tasks() -> tuple[str, list[int]]:
-        found = (answer.string(), answer.array(answer.int32))
+        found = (answer.string(), answer.array(lambda: _partition(answer)))
         answer.tags()
         return found
 
@@ -308,7 +322,7 @@ def _take_offsets(answer: Reader) -> dict[str, list[SharePartition] | Refused]:
     found: dict[str, list[SharePartition] | Refused] = {}
 
     def partition(topic: str) -> SharePartition:
-        number, start = answer.int32(), answer.int64()
+        number, start = _partition(answer), answer.int64()
         answer.int32()
         lag = answer.int64()
         error = answer.int16()

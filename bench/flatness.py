@@ -1,0 +1,84 @@
+"""Whether what a process and its children hold stays the same over a run."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench.processes import process_tree
+
+WARM_UP = 0.3
+"""Part of the run that is left out: caches fill, histories grow to their length."""
+MOST_POINTS = 300
+RISES = {"memory_mb": (8.0, 0.06), "descriptors": (6.0, 0.05), "threads": (6.0, 0.05)}
+"""What may be added over the run: an amount, or a part of the mean where that is more. Brokers that are killed, and
+children, leave less than that in either direction."""
+
+
+@dataclass
+class Flatness:
+    """Samples of one process and its descendants."""
+
+    pid: int
+    times: list[float] = field(default_factory=list)
+    samples: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in RISES})
+
+    def sample(self) -> None:
+        """Take a sample; one in which a process ends counts for nothing."""
+        memory = descriptors = threads = 0.0
+        try:
+            for pid in process_tree(self.pid):
+                process = psutil.Process(pid)
+                memory += _pss_mb(pid)
+                descriptors += process.num_fds()
+                threads += process.num_threads()
+        except (psutil.Error, OSError):
+            return
+        self.times.append(time.monotonic())
+        for name, value in zip(RISES, (memory, descriptors, threads), strict=True):
+            self.samples[name].append(value)
+
+    def report(self) -> tuple[list[str], bool]:
+        """Return a line for each kind, and whether all are flat."""
+        lines, flat = [], True
+        first = self._first()
+        for name, values in self.samples.items():
+            late = values[first:]
+            rise, mean = self.rise(name), statistics.mean(late)
+            amount, part = RISES[name]
+            good = rise <= max(amount, part * mean)
+            flat &= good
+            lines.append(
+                f"{name}: mean {mean:.1f}, from {min(late):.0f} to {max(late):.0f}, last {late[-1]:.0f}, "
+                f"rise {rise:+.1f} over the run{'' if good else ': NOT FLAT'}"
+            )
+        return lines, flat
+
+    def rise(self, name: str) -> float:
+        """Return the slope (Theil and Sen: the median of those between any two samples) times the time sampled."""
+        first = self._first()
+        step = max((len(self.times) - first) // MOST_POINTS, 1)
+        points = list(zip(self.times, self.samples[name], strict=True))[first::step]
+        slopes = [
+            (value - before) / (at - then)
+            for (then, before), (at, value) in itertools.combinations(points, 2)
+            if at > then
+        ]
+        return statistics.median(slopes) * (points[-1][0] - points[0][0])
+
+    def _first(self) -> int:
+        begin = self.times[0] + WARM_UP * (self.times[-1] - self.times[0])
+        return next(index for index, at in enumerate(self.times) if at >= begin)
+
+
+def _pss_mb(pid: int) -> float:
+    with suppress(IndexError, StopIteration):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+        return float(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
+    raise OSError
