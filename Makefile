@@ -36,7 +36,7 @@ stack: $(DEV) ## Run docker-compose.yml without containers: brokers, workload, e
 test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
 	@scripts/install-kerberos
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
+	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0)
 
 lint: $(DEV) ## Check format, style, types, imports, the metrics page and the generated files
 	@scripts/install-test-tools

@@ -15,6 +15,32 @@ from tests.support.rabbitmq import RabbitCluster
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+TIMED = frozenset(
+    f"test_{name}"
+    for name in (
+        "alert_scenarios",
+        "alerting",
+        "dashboards",
+        "hardship",
+        "kafka_latency",
+        "kafka_time_scale",
+        "load",
+        "page",
+        "queue_ages",
+        "stack",
+    )
+)
+"""Files whose alerts, ages and rates need the machine: no two of them run at the same time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell pytest-xdist which tests run in one process: those of a file, and those of the timed files."""
+    for item in items:
+        group = "timed" if item.path.stem in TIMED else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def local_kafka() -> Iterator[KafkaCluster]:
     """Three brokers with all listeners, shared by all tests: for tests that break nothing."""
