@@ -78,6 +78,10 @@ def read_nodes(text: str, name: str) -> yaml.Node | None:
         return Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         fault = _fault(error, text)
+    except (ValueError, OverflowError):
+        # What the parser makes of an escape such as "\\UFFFFFFFF"; it does not say where that is.
+        message = "not valid YAML: an escape \\U in double quotes is no character of Unicode"
+        fault = Fault(0, "", message)
     # Raised out here, so that the parser's error, which quotes the file, is not attached to it.
     raise ConfigError(name, [fault])
 

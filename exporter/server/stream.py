@@ -102,7 +102,7 @@ class Stream(IOStream):
 
     def send_now(self, data: bytes) -> None:
         """Send something short where nothing else is waiting to be sent, as far as there is room."""
-        if data:
+        if data and not self.closed():
             with suppress(OSError):
                 self.write_to_fd(memoryview(data))
 
