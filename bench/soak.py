@@ -50,8 +50,9 @@ SAMPLE, RELOAD, ROTATE, KILL = 5.0, 20.0, 30.0, 75.0
 """Seconds between two samples, reloads, replacements of the password's file, kills of the process that reads NSQ."""
 OFF = 0.05
 """Part by which counted messages may differ from the clients'."""
-LOST = 2_250
-"""Messages that are not counted when a node of RabbitMQ goes: its counters are lost, which are read every 30 s."""
+LOST = {"rabbit": 2_250, "nsq": 750, "kafka": 0}
+"""Messages that are not counted when a broker is killed, whose counters are lost: those sent, at the most a second, since
+they were read, every 30 s of RabbitMQ and every 10 s of NSQ."""
 DEFAULTS = {"schedule": {}, "rate_window": "2m"}
 CALM = 45.0
 """Seconds after a broker came back in which numbers may still be held ones."""
@@ -498,7 +499,9 @@ def report(
         base = seen[name] if name == "kafka-a" else (0, 0)
         ages, lags = watch.ages[name] or [0.0], watch.lags[name] or [0.0]
         sent, done = len(client.sent) - base[0], len(client.done) - base[1]
-        lost = LOST * watch.kills[name.replace("-", " node ")]
+        system, _, number = name.partition("-")
+        broker = {"rabbit": f"rabbit node {number}", "nsq": f"nsqd-{number}"}.get(system, "")
+        lost = LOST[system] * watch.kills[broker]
         wrong += [name] if off(produced, sent, lost) or off(consumed, done, lost) else []
         print(
             f"| {name} | {len(client.sent) - base[0]} | {produced:.0f} | {len(client.done) - base[1]} | {consumed:.0f} "
