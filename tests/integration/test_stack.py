@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -102,14 +103,19 @@ def test_the_pages_show_who_is_behind(stack: Stack) -> None:
     assert requests.get(f"{stack.url('rabbitmq')}/", timeout=10).ok
 
 
-def folders() -> list[Path]:
-    return list(Path(tempfile.gettempdir()).glob("mq-lag-exporter-stack-*"))
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files, with a short path."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
-def test_make_stack_ends_with_all_that_it_started() -> None:
-    before = set(folders())
+def test_make_stack_ends_with_all_that_it_started(temporary: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, ROOT / "scripts/stack.py"], stdout=subprocess.PIPE, text=True
+        [sys.executable, ROOT / "scripts/stack.py"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
     ) as process:
         assert process.stdout is not None
         lines = []
@@ -117,6 +123,7 @@ def test_make_stack_ends_with_all_that_it_started() -> None:
             lines.append(line)
             if line.startswith("An alert fires"):
                 break
+        assert list(temporary.glob("mq-lag-exporter-stack-*"))
         told = "".join(lines)
         for address in re.findall(r"^http://\S+", told, re.MULTILINE):
             assert requests.get(address, timeout=10).ok, address
@@ -126,4 +133,4 @@ def test_make_stack_ends_with_all_that_it_started() -> None:
     assert process.returncode == 0, told
     assert "grafana: not here" in told
     assert "the exporter's page" in told
-    assert set(folders()) == before
+    assert list(temporary.glob("mq-lag-exporter-stack-*")) == []
