@@ -25,6 +25,7 @@ sys.modules["rich"] = None  # type: ignore[assignment]
 from exporter import signals, worker  # noqa: E402
 from exporter.collectors.children import BORN, ENDED, EXHAUSTED, FAILED, ORDER, REPORT  # noqa: E402
 from exporter.scrub import scrub  # noqa: E402
+from exporter.task_log import is_exhaustion  # noqa: E402
 
 END_SECONDS = 1.0
 """Time for the children to end by themselves when the daemon is gone."""
@@ -115,7 +116,7 @@ class _Nursery:
             gc.enable()
             worker.serve(Connection(descriptor))
         except BaseException as error:  # noqa: BLE001 - this is the end of the process, whatever it is
-            if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+            if is_exhaustion(error):
                 os._exit(EXHAUSTED)  # what this means is said once, by the daemon
             sys.stderr.write(scrub(traceback.format_exc()))
         finally:

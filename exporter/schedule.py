@@ -13,7 +13,7 @@ import structlog
 from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
 from exporter.scrub import scrub
-from exporter.task_log import Seldom, TaskLog, is_bug, said
+from exporter.task_log import Seldom, TaskLog, is_exhaustion, said
 
 PHASE = 0.1
 """Part of the interval by which tasks are kept apart, chosen by chance."""
@@ -150,7 +150,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon
             outcome.reached = False
             outcome.fail("internal", said(error))
-            crash = error if is_bug(error) else None
+            crash = None if is_exhaustion(error) else error
         else:
             outcome.reached = True
             if problems:

@@ -34,16 +34,17 @@ def gist(message: str) -> str:
     return NUMBER.sub("#", message)
 
 
+EXHAUSTION = "no memory or no thread left; raise the limits of memory and processes"
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Tell whether the machine has no memory or thread left. That is no fault of the code."""
+    return isinstance(error, MemoryError) or "can't start new thread" in str(error)
+
+
 def said(error: Exception) -> str:
-    """Return the words for an error that is not expected; lack of memory is none of the code's."""
-    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
-        return "no memory or no thread left; raise the limits of memory and processes"
-    return f"{type(error).__name__}: {error}"
-
-
-def is_bug(error: Exception) -> bool:
-    """Tell whether the error says something of the code, so that its traceback helps."""
-    return said(error).startswith(type(error).__name__)
+    """Return the words for an unexpected error."""
+    return EXHAUSTION if is_exhaustion(error) else f"{type(error).__name__}: {error}"
 
 
 class Seldom:

@@ -21,7 +21,7 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Collector, Observation, QueueLook, Until
 from exporter.scrub import guard_tracebacks, is_secret, learn, learn_client, scrub
-from exporter.task_log import Seldom, gist, is_bug, said
+from exporter.task_log import Seldom, gist, is_exhaustion, said
 
 NAME_BYTES = 15
 """Of a process, in Linux."""
@@ -120,7 +120,7 @@ def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
     try:
         answers.send(_answer(collector, request))
     except Exception as error:  # noqa: BLE001
-        if is_bug(error):
+        if not is_exhaustion(error):
             answers.log_crash(request.task, error)
         answers.send(Answer(request.number, failure=("internal", scrub(said(error)))))
 

@@ -26,6 +26,7 @@ from exporter.collectors.children import EXHAUSTED, NURSERY, Child, not_started
 from exporter.collectors.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
 from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation, System
+from exporter.task_log import EXHAUSTION
 
 GRACE = 2.0
 """Seconds past its deadline after which a task that did not end is ended with its process."""
@@ -38,7 +39,6 @@ START_SECONDS = 60.0
 """Time for a process to start."""
 
 NOT_STARTED = "the process that reads the source could not be started: "
-EXHAUSTION = "no memory or no thread left; raise the limits of memory and processes"
 
 
 CRASHES = frozenset(

@@ -35,7 +35,7 @@ LAST_PORT = 65_535
 
 @contextmanager
 def other_side(data: bytes) -> Iterator[socket.socket]:
-    """A connected socket to somebody who has sent `data` and sends no more, and reads what comes."""
+    """A connected socket whose peer has sent `data`, sends no more, and reads what it gets."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.kafka_data import commit_offsets, create_topic, produce
@@ -88,22 +87,16 @@ def source(
     return kafka_source(cluster.sasl_bootstrap, name, client=properties, **more)
 
 
-def check(
+def checked(
     folder: Path, shown: dict[str, Any], environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Return the exit code of `check`, and what it prints."""
-    config = folder / "check.yaml"
-    config.write_text(json.dumps({"sources": [shown]}))
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", "check", str(config)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=None if environment is None else {"PATH": "/usr/bin:/bin:/usr/sbin", **environment},
-    )
-    assert SECRET not in done.stdout + done.stderr
-    return done.returncode, done.stdout + done.stderr
+    """Return the exit code of `check`, and what it prints, which holds no secret."""
+    if environment is not None:
+        environment = {"PATH": "/usr/bin:/bin:/usr/sbin", **environment}
+    done = check(folder, shown, environment=environment)
+    said = done.printed + done.errors
+    assert SECRET not in said
+    return done.code, said
 
 
 def failures(page: Scrape, name: str) -> dict[str, float]:
@@ -203,7 +196,7 @@ def test_share_and_streams_groups_are_asked_for_with_the_same_token(
     cluster: KafkaCluster, issuer: Issuer, tmp_path: Path
 ) -> None:
     before = issuer.given["kafka"]
-    code, said = check(tmp_path, with_tokens(cluster, issuer))
+    code, said = checked(tmp_path, with_tokens(cluster, issuer))
     assert code == 0, said
     line = re.search(r"^  ok +streams and share groups: (.*)$", said, re.MULTILINE)
     assert line is not None, said
@@ -215,12 +208,12 @@ def test_check_names_the_wrong_secret_and_the_token_that_the_broker_refuses(
     cluster: KafkaCluster, issuer: Issuer, tmp_path: Path
 ) -> None:
     issuer.secret = "another"
-    code, said = check(tmp_path, with_tokens(cluster, issuer))
+    code, said = checked(tmp_path, with_tokens(cluster, issuer))
     assert (code, "401 (invalid_client)" in said, "client.id" in said) == (1, True, True), said
     issuer.secret = SECRET
     issuer.answer = lambda: (200, {"access_token": "opaque", "expires_in": 60})
     try:
-        code, said = check(tmp_path, with_tokens(cluster, issuer))
+        code, said = checked(tmp_path, with_tokens(cluster, issuer))
     finally:
         issuer.answer = None
     assert (code, "the broker does not accept the token" in said) == (1, True), said
@@ -288,5 +281,5 @@ def test_check_says_what_kerberos_refuses(
     old.write_bytes(kerberos.keytab("stale").read_bytes())
     kerberos.keytab("stale")
     shown = kerberized(cluster, old, "stale")
-    code, said = check(tmp_path, shown, kerberos_environment(kerberos, tmp_path))
+    code, said = checked(tmp_path, shown, kerberos_environment(kerberos, tmp_path))
     assert (code, "check sasl.kerberos.principal" in said) == (1, True), said

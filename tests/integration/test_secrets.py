@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.checking import check_file
 from tests.support.exporter import Exporter, kafka_source
 from tests.support.kafka import KafkaCluster
 from tests.support.ports import PortBlock
@@ -59,10 +58,9 @@ def leaked(text: str) -> set[str]:
 
 
 def check(config: Path) -> str:
-    command = [sys.executable, "-m", "exporter", "check", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1
-    return done.stdout + done.stderr
+    done = check_file(config)
+    assert done.code == 1
+    return done.printed + done.errors
 
 
 def test_a_server_that_echoes_our_login_gets_it_into_no_text(tmp_path: Path, site: Site) -> None:

@@ -21,16 +21,24 @@ class Checked(NamedTuple):
     """Feature to `ok` or `missing` and the detail; of several sources, the last one's."""
 
 
-def check(folder: Path, *sources: Mapping[str, Any]) -> Checked:
-    """Check a config with these sources."""
+def check(
+    folder: Path, *sources: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Checked:
+    """Check a config with these sources. Without an `environment` the command has that of the test run."""
     config = folder / "check.yaml"
     config.write_text(json.dumps({"sources": list(sources)}))
+    return check_file(config, environment)
+
+
+def check_file(config: Path, environment: Mapping[str, str] | None = None) -> Checked:
+    """Check a config that is there."""
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "check", str(config)],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
+        env=environment,
     )
     return Checked(done.returncode, done.stdout, done.stderr, _findings(done.stdout))
 

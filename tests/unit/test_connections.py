@@ -38,7 +38,7 @@ Talk = Callable[[socket.socket], None]
 
 
 class Server:
-    """Talks to each client as it is told, and counts the connections that clients have not closed."""
+    """Answers each client by `talk`, and counts the connections that clients have not closed."""
 
     def __init__(self, port: int, tls: Certificates | None = None) -> None:
         self.name = f"127.0.0.1:{port}"

@@ -107,9 +107,9 @@ class KafkaClient:
         self._retired: AdminClient | None = None
         """The client before: it answers what was asked of it, and would not if it were garbage."""
         self._made = 0.0
-        self._token = object()
+        self._generation = object()
         """Another one for each generation of secrets: complaints of older clients say nothing of the newer ones."""
-        self._token_before = self._token
+        self._generation_before = self._generation
         self._hint: KafkaError | None = None
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
@@ -130,10 +130,10 @@ class KafkaClient:
         self._bootstrap = bootstrap_addresses(given.get("bootstrap.servers", ""))
         tokens = given.get(CALLBACK)
         self._tokens = tokens if isinstance(tokens, Tokens) else None
-        token = self._token
+        generation = self._generation
 
         def on_error(error: KafkaError) -> None:
-            if token is self._token:
+            if generation is self._generation:
                 self._on_error(error)
 
         return {
@@ -166,7 +166,7 @@ class KafkaClient:
             fault = error
         if self._retired is None:
             raise fault
-        self._token = self._token_before
+        self._generation = self._generation_before
         self._log.warning("client.secrets_unusable", error=str(fault))
         return self._retired
 
@@ -185,7 +185,7 @@ class KafkaClient:
     def renew(self) -> None:
         """Replace the client at its next use; calls under way end with the old one."""
         with self._lock:
-            self._token, self._token_before, self._hint = object(), self._token, None
+            self._generation, self._generation_before, self._hint = object(), self._generation, None
             if self._admin is not None:
                 self._retired, self._admin = self._admin, None
 

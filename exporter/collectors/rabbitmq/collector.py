@@ -237,13 +237,15 @@ class RabbitCollector:
         names = set(Rows().each(rows, name_of))
         if self._is_node_down or any(queue.name not in names for queue in self._queues):
             # Missing in a list with totals is deleted, or its node is down.
-            rows = [*rows, *left_out(rows, self._api.rows("queues", deadline, **NAMES))]
+            down = left_out(self._api.rows("queues", deadline, **NAMES), names)
+            rows = [*rows, *down]
+            names.update(map(name_of, down))
         self._listed = len(rows)
         self._is_new_list = True
         queues = listed(rows, self._selection, reader)
         self._api.recognize("queues", rows, reader)
         self._queues = queues
-        self._selection.keep(set(Rows().each(rows, name_of)))
+        self._selection.keep(names)
         if self._settings.prometheus:
             self._known = texts(queue.name for queue in queues)
         return [queue.depth for queue in queues if not queue.stream]

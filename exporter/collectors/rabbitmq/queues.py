@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.settings import RabbitSettings
@@ -112,11 +112,8 @@ def listed(
     return list(reader.each(rows, queue, "a row of the list of queues"))
 
 
-def left_out(
-    rows: Iterable[Mapping[str, Any]], every: Iterable[Mapping[str, Any]]
-) -> list[Mapping[str, Any]]:
-    """Return the rows of `every` whose queues are not in `rows`, without a number of messages."""
-    known = set(Rows().each(rows, name_of))
+def left_out(every: Iterable[Mapping[str, Any]], known: Container[Name]) -> list[Mapping[str, Any]]:
+    """Return the rows whose queues are not `known`, without a number of messages."""
 
     def missing(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if name_of(row) in known:

@@ -55,7 +55,7 @@ class Prober:
         self._made_for = (0, 0)
         self._vain = 0
         self._renews = False
-        """Whether the clients have to be made anew, since their secrets were replaced."""
+        """Whether new clients are needed because their secrets were replaced."""
         self._denied: Lack | None = None
         self._denied_until = 0.0
         self._told: set[str] = set()
@@ -102,7 +102,7 @@ class Prober:
             return self._run(layout, deadline)
 
     def renew(self) -> None:
-        """Make the clients anew in the next round. Any thread may call it."""
+        """Use new clients from the next round on. Any thread may call it."""
         self._renews = True
         self._denied_until = 0.0
         self._client.renew()
