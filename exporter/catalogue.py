@@ -191,6 +191,13 @@ def _rows() -> tuple[Metric, ...]:
             rates,
         ),
         Metric(
+            "mq_consumed_messages_per_second_lower_bound",
+            "gauge",
+            sub,
+            "Messages a second that left the queue at the least, where the broker does not count consumption (RabbitMQ).",
+            rates,
+        ),
+        Metric(
             "mq_lag_seconds",
             "gauge",
             sub,

@@ -320,6 +320,10 @@ class Counts(NamedTuple):
     """Messages that it let go without a consumer, where that can be told."""
     epoch: int = 0
     """Another number is another life of the broker's counters."""
+    deliveries: int = 0
+    """Deliveries that the broker has counted."""
+    every_protocol: bool = True
+    """Whether the broker counts what all its clients do, by whatever protocol."""
 
 
 class Produced(NamedTuple):

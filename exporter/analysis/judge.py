@@ -35,6 +35,7 @@ class Judge:
     """Follows one subscription from look to look. `window` is the rate window, by which all its times go."""
 
     __slots__ = (
+        "_activity",
         "_baseline",
         "_consumed",
         "_crowd",
@@ -81,6 +82,7 @@ class Judge:
         self._moved_at: float | None = None
         self._progress_at: float | None = None
         self._consumed: int | None = None
+        self._activity: int | None = None
         self._rewinds = 0
         self._lag: int | None = None
         self._looked_at: float | None = None
@@ -136,7 +138,9 @@ class Judge:
 
     def _stood_still(self, sight: Sight, window: float, *, waiting: bool) -> float:
         """Return for how many seconds the position has not moved while something waited, as far as it was looked at."""
-        if sight.consumed is None:
+        if sight.uncounted:
+            moved = self._activity is not None and sight.activity != self._activity
+        elif sight.consumed is None:
             # Nothing is counted: a backlog that changes may be worked on.
             moved = self._lag is not None and sight.lag is not None and sight.lag != self._lag
         else:
@@ -149,6 +153,7 @@ class Judge:
             self._moved_at += unseen if unseen > window else 0.0
         self._looked_at = sight.at
         self._lag, self._consumed, self._rewinds = sight.lag, sight.consumed, sight.rewinds
+        self._activity = sight.activity if sight.uncounted else None
         if moved or not waiting or self._moved_at is None:
             self._moved_at = sight.at
         return sight.at - self._moved_at

@@ -187,7 +187,6 @@ def _queue_sight(
     ages, _ = sub.ages(hold, now, state.wanted)
     aged = [age for age in ages if age is not None]
     counted = sub.counted
-    rated = counted and whole
     return Sight(
         at=now,
         clock=clock,
@@ -199,10 +198,13 @@ def _queue_sight(
         produced=sub.produced.values[sub.produced_slot] if counted else None,
         redelivered=sub.redelivered or 0,
         rewinds=0,
-        consumed_rate=sub.consumed.rates[sub.consumed_slot] if rated else None,
-        produced_rate=sub.produced.rates[sub.produced_slot] if rated else None,
+        consumed_rate=sub.consumed_rate if whole else None,
+        produced_rate=sub.produced_rate if whole else None,
         consumers=sub.consumers() if whole else None,
         unreadable=unreadable,
+        uncounted=not sub.consumed_known,
+        activity=sub.activity,
+        least_consumed_rate=sub.least_consumed_rate,
         size=sub.queue.mean_size,
         parts=_parts(sub),
         paused=_paused(sub),

@@ -10,7 +10,7 @@ from exporter.analysis.limits import Brought, Budget, most_lagging_first
 from exporter.analysis.log_families import losses_family, method_label
 from exporter.analysis.queue_place import QueuePlace
 from exporter.analysis.queue_state import QueueState
-from exporter.analysis.queue_subscription import Queue, QueueSubscription
+from exporter.analysis.queue_subscription import Queue, QueuePart, QueueSubscription
 from exporter.analysis.shown import (
     Family,
     Shown,
@@ -85,15 +85,19 @@ def _queue_families(
     table = state.queue_produced
     labels = [queue.label for queue in queues]
 
-    def column(name: str, values: Sequence[Value]) -> Family:
+    def column(name: str, values: Sequence[Value], known: Callable[[QueuePart], bool]) -> Family:
         """Values by slot, a series a part or their sum."""
         if view.per_partition:
             parts = [part for queue in queues for part in queue.parts.values()]
             shown = [
-                values[part.slot] if now - part.counted_at <= view.hold else None for part in parts
+                values[part.slot] if known(part) and now - part.counted_at <= view.hold else None
+                for part in parts
             ]
             return family(name, [part.label for part in parts], shown)
-        sums = [whole_sum([values[part.slot] for part in queue.parts.values()]) for queue in queues]
+        sums = [
+            whole_sum([values[part.slot] if known(part) else None for part in queue.parts.values()])
+            for queue in queues
+        ]
         if values is table.values:
             # A counter does not fall when a part of it goes.
             sums = [
@@ -106,8 +110,8 @@ def _queue_families(
         family("mq_log_start_offset", labels, [queue.start for queue in queues]),
         family("mq_log_end_offset", labels, [queue.end for queue in queues]),
         family("mq_message_size_bytes", labels, [queue.mean_size for queue in queues]),
-        column("mq_produced_messages_total", table.values),
-        column("mq_produced_messages_per_second", table.rates),
+        column("mq_produced_messages_total", table.values, lambda part: part.counted),
+        column("mq_produced_messages_per_second", table.rates, lambda part: part.rated),
     ]
 
 
@@ -123,14 +127,8 @@ _Scalar = tuple[str, Callable[[QueueSubscription], Value]]
 
 _SCALARS: tuple[_Scalar, ...] = (
     ("mq_committed_offset", lambda sub: sub.committed),
-    (
-        "mq_subscription_produced_messages_total",
-        lambda sub: sub.produced.values[sub.produced_slot] if sub.counted else None,
-    ),
-    (
-        "mq_consumed_messages_total",
-        lambda sub: sub.consumed.values[sub.consumed_slot] if sub.counted else None,
-    ),
+    ("mq_subscription_produced_messages_total", lambda sub: sub.produced_total),
+    ("mq_consumed_messages_total", lambda sub: sub.consumed_total),
     ("mq_redelivered_messages_total", lambda sub: sub.redelivered),
     ("mq_messages_lost_total", QueueSubscription.dropped),
     (
@@ -139,14 +137,9 @@ _SCALARS: tuple[_Scalar, ...] = (
     ),
 )
 _OF_THE_WHOLE: tuple[_Scalar, ...] = (
-    (
-        "mq_subscription_produced_messages_per_second",
-        lambda sub: sub.produced.rates[sub.produced_slot] if sub.counted else None,
-    ),
-    (
-        "mq_consumed_messages_per_second",
-        lambda sub: sub.consumed.rates[sub.consumed_slot] if sub.counted else None,
-    ),
+    ("mq_subscription_produced_messages_per_second", lambda sub: sub.produced_rate),
+    ("mq_consumed_messages_per_second", lambda sub: sub.consumed_rate),
+    ("mq_consumed_messages_per_second_lower_bound", lambda sub: sub.least_consumed_rate),
     ("mq_consumers", QueueSubscription.consumers),
 )
 """Absent while one of its places cannot be read: the number depends on it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from exporter.analysis.accounting import Accounting
 from exporter.analysis.arrivals import TICK, Arrivals
 from exporter.analysis.enqueued import Record
 from exporter.model import Counts, Depth, Method
@@ -24,9 +25,11 @@ REACH, TOO_OLD = PACE_SECONDS + STALE, 35.0
 class Moved:
     """What one look saw move."""
 
-    __slots__ = ("consumed", "latency", "produced", "redelivered")
+    __slots__ = ("consumed", "latency", "left", "produced", "redelivered")
 
     def __init__(self, produced: int, consumed: int, redelivered: int) -> None:
+        self.left = 0
+        """Messages that were seen to leave and are not among the consumed."""
         self.produced = produced
         self.consumed = consumed
         self.redelivered = redelivered
@@ -39,8 +42,10 @@ class QueuePlace:
 
     __slots__ = (
         "_arrivals",
+        "_counted_fallen",
         "_counted_left",
         "_empty_at",
+        "_fallen",
         "_fell",
         "_gap_from",
         "_head",
@@ -52,10 +57,12 @@ class QueuePlace:
         "_processed",
         "_record",
         "_settled_at",
+        "_stirred",
         "_unsure",
         "_unsure_to",
         "_wait",
         "_waited",
+        "accounting",
         "consumers",
         "counted_at",
         "deferred",
@@ -86,6 +93,11 @@ class QueuePlace:
         """When its counts were last read."""
         self.dropped: int | None = None
         """Messages that went without a consumer since the first look, where that can be told."""
+        self.accounting: Final = Accounting()
+        self._fallen = self._counted_fallen = 0
+        """Messages by which the backlog fell from look to look, and the same when the counts were last read."""
+        self._stirred = 0
+        """How often the number of unacknowledged messages changed."""
         self._last: Counts | None = None
         self._processed = 0
         self._arrivals = Arrivals(0)
@@ -128,6 +140,8 @@ class QueuePlace:
         if self._lost or now - self.read_at > TOO_OLD:
             self._lost = False
             self._open_gap()
+        self._fallen += max((self.lag or 0) - depth.lag, 0)
+        self._stirred += depth.unacknowledged != self.unacknowledged
         self.lag = depth.lag
         if depth.lag == 0:
             self._empty_at = now
@@ -164,6 +178,29 @@ class QueuePlace:
         if counts.enqueued is None:
             self._record = None
             return None
+        departed = max(self._fallen - self._counted_fallen, self._left - self._counted_left)
+        self._counted_fallen = self._fallen
+        self.accounting.look(before, counts, departed, at)
+        if not self.accounting.produced.known:
+            return self._count_blindly(before, counts, departed, at)
+        moved = self._take(before, counts, at)
+        if moved is not None and not self.accounting.consumed.known:
+            moved.left = departed
+        return moved
+
+    def _count_blindly(
+        self, before: Counts | None, counts: Counts, departed: int, at: float
+    ) -> Moved:
+        """Take counts that tell neither what comes in nor what goes out: the record ends here."""
+        if self._record is None:
+            self._begin(counts, at)
+        self._fell = True
+        self._open_gap()
+        moved = Moved(0, 0, 0) if before is None else Moved(*_movement(before, counts))
+        moved.left = departed
+        return moved
+
+    def _take(self, before: Counts | None, counts: Counts, at: float) -> Moved | None:
         if self._is_settling(before, counts, at):
             return None if self._record is None else Moved(0, 0, 0)
         if not self._fell:
@@ -174,12 +211,21 @@ class QueuePlace:
             grown = self._bridge(self._record, self._gap_from, at)
             return Moved(max(published, grown + consumed), consumed, redelivered)
         if before is None or self._record is None:
-            self._gap_from, self._fell, self._unsure_to = None, False, 0.0
-            self._arrivals = Arrivals(counts.outstanding)
-            self._processed = self._left = self._counted_left = 0
-            self._record = self._new_record(counts.outstanding, at)
+            self._begin(counts, at)
             return Moved(0, 0, 0)
         return self._move(self._record, before, counts, at)
+
+    @property
+    def activity(self) -> int:
+        """A number that changes when messages are seen to leave, or to be handed to consumers."""
+        return self._fallen + self._left + self._stirred
+
+    def _begin(self, counts: Counts, at: float) -> None:
+        """Begin to follow the counters."""
+        self._gap_from, self._fell, self._unsure_to = None, False, 0.0
+        self._arrivals = Arrivals(counts.outstanding)
+        self._processed = self._left = self._counted_left = 0
+        self._record = self._new_record(counts.outstanding, at)
 
     def _new_record(self, outstanding: int, at: float) -> Record:
         """Begin a record: when the place was seen empty, nothing that waits in it now had come."""

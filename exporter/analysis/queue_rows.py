@@ -42,12 +42,9 @@ def _row(
         "group": sub.group,
         **lag_of(known, len(lags) - len(known)),
         "lag_upper_bound": False,
-        "produced_messages_per_second": sub.produced.rates[sub.produced_slot]
-        if whole and sub.counted
-        else None,
-        "consumed_messages_per_second": sub.consumed.rates[sub.consumed_slot]
-        if whole and sub.counted
-        else None,
+        "produced_messages_per_second": sub.produced_rate if whole else None,
+        "consumed_messages_per_second": sub.consumed_rate if whole else None,
+        "consumed_messages_per_second_at_least": sub.least_consumed_rate if whole else None,
         **age_of(ages),
         "lag_seconds_uncertainty": None,
         "lag_seconds_method": method if any(age is not None for age in ages) else None,

@@ -149,7 +149,7 @@ class QueueState:
             self._produced_by(subscription.queue, moved, now)
 
     def _counts(self, counts: Sequence[Counts], at: float) -> None:
-        touched: dict[SubscriptionKey, tuple[bool, bool]] = {}
+        touched: dict[SubscriptionKey, tuple[bool, bool, int]] = {}
         for each in counts:
             vhost, destination, group, partition = each.place
             key = (vhost, destination, group)
@@ -163,11 +163,17 @@ class QueueState:
             subscription.take(moved)
             self._latency(subscription, moved)
             if group is None and partition is None:
-                self._produced_by(subscription.queue, moved, at)
-            has_moved, waits = touched.get(key, (False, False))
-            touched[key] = (has_moved or moved.consumed > 0, waits or bool(place.lag))
-        for key, (has_moved, waits) in touched.items():
-            self.subscriptions[key].gaps.look(at, moved=has_moved, waiting=waits)
+                part = self._produced_by(subscription.queue, moved, at)
+                produced = place.accounting.produced
+                part.counted = produced.known
+                part.rated = produced.is_complete(at, self.rate_window)
+            has_moved, waits, left = touched.get(key, (False, False, 0))
+            has_moved = has_moved or moved.consumed > 0 or moved.left > 0
+            touched[key] = (has_moved, waits or bool(place.lag), left + moved.left)
+        for key, (has_moved, waits, left) in touched.items():
+            subscription = self.subscriptions[key]
+            subscription.gaps.look(at, moved=has_moved, waiting=waits)
+            subscription.account(at, left, self.rate_window)
 
     def _latency(self, subscription: QueueSubscription, moved: Moved) -> None:
         if moved.latency is None:
@@ -207,11 +213,12 @@ class QueueState:
         elif queue.mean_size is None:
             queue.mean_size = round(produced.size / produced.total, 1)
 
-    def _produced_by(self, queue: Queue, moved: Moved, now: float) -> None:
+    def _produced_by(self, queue: Queue, moved: Moved, now: float) -> QueuePart:
         """Where the one subscription of a queue tells what was produced to it."""
         part = self._part(queue, None, now)
         part.counted_at = now
         self.queue_produced.values[part.slot] += moved.produced
+        return part
 
     def _streams(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:

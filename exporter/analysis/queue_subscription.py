@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from exporter.analysis.accounting import Departures
 from exporter.analysis.commits import CommitGaps
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.history import History
@@ -50,12 +51,16 @@ class Queue:
 class QueuePart:
     """What was produced to one part of a destination."""
 
-    __slots__ = ("_known", "_size", "counted_at", "label", "slot")
+    __slots__ = ("_known", "_size", "counted", "counted_at", "label", "rated", "slot")
 
     def __init__(self, label: str, slot: int, now: float) -> None:
         self.label: Final = label
         self.slot: Final = slot
         self.counted_at = now
+        self.counted = True
+        """Whether the broker counts what is produced here."""
+        self.rated = True
+        """Whether it did so over the whole rate window."""
         self._known: tuple[int, int] | None = None
         self._size = 0
 
@@ -75,8 +80,11 @@ class QueueSubscription:
     __slots__ = (
         "committed",
         "consumed",
+        "consumed_known",
+        "consumed_rated",
         "consumed_slot",
         "counted",
+        "departures",
         "gaps",
         "group",
         "history",
@@ -85,6 +93,8 @@ class QueueSubscription:
         "latency",
         "places",
         "produced",
+        "produced_known",
+        "produced_rated",
         "produced_slot",
         "queue",
         "redelivered",
@@ -118,6 +128,12 @@ class QueueSubscription:
         self.redelivered: int | None = None
         self.counted = False
         """Whether the broker's counts are known, so that there are counters and rates."""
+        self.consumed_known = self.consumed_rated = True
+        """Whether the broker counts what is consumed, and did so over the whole rate window."""
+        self.produced_known = self.produced_rated = True
+        """The same of what is produced."""
+        self.departures: Departures | None = None
+        """What left, where it is not counted."""
         self.shown = False
         self.committed: int | None = None
         """Offset of the next message, where the destination is a stream."""
@@ -128,6 +144,55 @@ class QueueSubscription:
         self.consumed.values[self.consumed_slot] += moved.consumed
         self.produced.values[self.produced_slot] += moved.produced
         self.redelivered = (self.redelivered or 0) + moved.redelivered
+
+    def account(self, at: float, left: int, window: float) -> None:
+        """Take stock after a look at its counts, in which `left` messages left without being counted."""
+        accounts = [place.accounting for place in self._places()]
+        self.consumed_known = all(each.consumed.known for each in accounts)
+        self.produced_known = all(each.produced.known for each in accounts)
+        self.consumed_rated = all(each.consumed.is_complete(at, window) for each in accounts)
+        self.produced_rated = all(each.produced.is_complete(at, window) for each in accounts)
+        if self.consumed_known:
+            self.departures = None
+            return
+        if self.departures is None:
+            self.departures = Departures(at)
+            left = 0
+        self.departures.add(at, left, window)
+
+    @property
+    def consumed_rate(self) -> float | None:
+        """Messages a second; None where not all are counted."""
+        rated = self.counted and self.consumed_rated
+        return self.consumed.rates[self.consumed_slot] if rated else None
+
+    @property
+    def produced_rate(self) -> float | None:
+        """Messages a second; None where not all are counted."""
+        rated = self.counted and self.produced_rated
+        return self.produced.rates[self.produced_slot] if rated else None
+
+    @property
+    def consumed_total(self) -> int | None:
+        """Messages since the first look; None where not all are counted."""
+        counted = self.counted and self.consumed_known
+        return self.consumed.values[self.consumed_slot] if counted else None
+
+    @property
+    def produced_total(self) -> int | None:
+        """Messages since the first look; None where not all are counted."""
+        counted = self.counted and self.produced_known
+        return self.produced.values[self.produced_slot] if counted else None
+
+    @property
+    def least_consumed_rate(self) -> float | None:
+        """Messages a second that left at the least, where what is consumed is not counted."""
+        return None if self.departures is None else self.departures.rate()
+
+    @property
+    def activity(self) -> int:
+        """A number that changes when messages are seen to leave, or to be handed to consumers."""
+        return sum(place.activity for place in self._places())
 
     def lags(self, hold: float, now: float) -> list[int | None]:
         """Return what waits, by place; None what could not be read for longer than `hold`."""

@@ -82,6 +82,7 @@ def _row(
         "consumed_messages_per_second": None
         if unreadable
         else sub.consumed.rates[sub.consumed_slot],
+        "consumed_messages_per_second_at_least": None,
         **age_of(sub.ages.values),
         "lag_seconds_uncertainty": sub.ages.uncertainty,
         "lag_seconds_method": sub.ages.method,

@@ -78,5 +78,11 @@ class Sight(NamedTuple):
     """What keeps messages from moving on purpose, in words."""
     alarms: Sequence[str] = ()
     """Of the broker, each of which blocks who publishes, in words."""
+    uncounted: bool = False
+    """Whether consumers may take messages that the broker does not count: `consumed` may stand still."""
+    activity: int = 0
+    """A number that changes when messages are seen to leave, where `uncounted`."""
+    least_consumed_rate: float | None = None
+    """Messages a second that left at the least, where `uncounted`."""
     withheld: Callable[[], tuple[str, int] | None] = lambda: None
     """Where an open transaction holds messages back, and how many."""

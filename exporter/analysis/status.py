@@ -76,7 +76,7 @@ def stalled(now: Situation) -> bool:
     """Messages wait, consumers are there (or are expected, where nobody can say), and for the stop time nothing has moved."""
     consumers = now.sight.consumers
     somebody = now.thresholds.consumers_expected if consumers is None else consumers > 0
-    return _stands_still(now) and somebody
+    return _stands_still(now) and somebody and not now.sight.uncounted
 
 
 def lagging(now: Situation) -> bool:
@@ -101,6 +101,14 @@ def falling_behind(now: Situation) -> bool:
     return now.growth > max(noise, LEAST_GROWTH) and consumed < ratio * produced
 
 
+def unmeasured(now: Situation) -> bool:
+    """Messages wait, no message was seen to leave for the stop time, and the broker counts no consumption.
+
+    They may still move: what comes in can hide what leaves.
+    """
+    return now.sight.uncounted and _stands_still(now)
+
+
 def _stands_still(now: Situation) -> bool:
     return now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.sight.stop
 
@@ -115,6 +123,7 @@ RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
     ("stalled", stalled),
     ("lagging", lagging),
     ("falling_behind", falling_behind),
+    ("unknown", unmeasured),
 )
 
 

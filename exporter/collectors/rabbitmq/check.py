@@ -7,6 +7,13 @@ from typing import Any
 
 from exporter.collectors.http import HttpClient
 from exporter.collectors.rabbitmq.api import ManagementApi
+from exporter.collectors.rabbitmq.counting import (
+    OVERVIEW,
+    RATES_OFF,
+    counting_of,
+    listed_names,
+    uncounted,
+)
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.queues import COLUMNS, TOTALS, Selection, counts_of, listed
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
@@ -107,6 +114,16 @@ def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> st
     if rows and not counted and any(row.get("type") != "stream" for row in rows):
         raise CollectError(
             "invalid", "the management API has no statistics of queues; are they switched off?"
+        )
+    if counting_of(api.get("overview", deadline, columns=OVERVIEW)).rates_mode == "none":
+        raise CollectError("invalid", RATES_OFF)
+    missing = uncounted(rows)
+    if missing:
+        raise CollectError(
+            "partial",
+            f"{len(missing)} of {len(rows)} queues are in use and not counted: {listed_names(missing)}; RabbitMQ "
+            "counts AMQP 0-9-1 clients only, so rates and ages of queues that are used by AMQP 1.0 "
+            "or MQTT are absent",
         )
     heads = sum(1 for counts in counted if counts.head_age is not None)
     return f"{len(counted)} queues are counted; {heads} have a timestamp at their head"

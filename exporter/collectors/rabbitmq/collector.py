@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
+from exporter.collectors.rabbitmq.counting import OVERVIEW, RATES_OFF, Counting, counting_of
 from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
 from exporter.collectors.rabbitmq.probe import RabbitProber
 from exporter.collectors.rabbitmq.queues import (
@@ -96,6 +98,7 @@ class RabbitCollector:
         """How many queues the last list had, those included that are not shown."""
         self._lagging: Sequence[Name] = ()
         self._known: Mapping[bytes, Name] = {}
+        self._counting: Counting | None = None
         self._countless = 0
         """Lists in a row in which no queue had counts."""
         self._told: dict[str, bool] = {}
@@ -138,6 +141,9 @@ class RabbitCollector:
 
     def rates(self, deadline: Deadline) -> QueueCounts:
         """Read what was counted in all queues."""
+        if self._counting is None:
+            with suppress(CollectError):  # which discovery reports
+                self._learn_counting(deadline)
         at, now = time.monotonic(), time.time()
         rows = self._api.rows("queues", deadline, columns=COLUMNS)
         reader = Rows()
@@ -188,6 +194,7 @@ class RabbitCollector:
     def discovery(self, deadline: Deadline) -> Facts:
         """Look for what the user may not see, and what the cluster can't serve."""
         self._turn += 1
+        self._learn_counting(deadline)
         hidden = hidden_vhosts(
             self._api, self._selection, self._queues, self._listed, deadline, turn=self._turn
         )
@@ -212,6 +219,11 @@ class RabbitCollector:
 
     # Steps
 
+    def _learn_counting(self, deadline: Deadline) -> None:
+        """Learn what the cluster counts; an upgrade or another protocol's plugin changes it."""
+        self._counting = counting_of(self._api.get("overview", deadline, columns=OVERVIEW))
+        self._feature("rates and ages", self._counting.rates_mode != "none", RATES_OFF)
+
     def _count(
         self,
         name: Name,
@@ -223,7 +235,8 @@ class RabbitCollector:
     ) -> None:
         """Add what was counted in one queue."""
         try:
-            found, size = counts_of(row, now), mean_size(row)
+            every = self._counting is not None and self._counting.every_protocol
+            found, size = counts_of(row, now, every_protocol=every), mean_size(row)
         except RowError as error:
             reader.refuse(called(name), error)
             return

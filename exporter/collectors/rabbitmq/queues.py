@@ -28,7 +28,14 @@ COLUMNS = ",".join(
         *("messages", "message_bytes", "consumers", "head_message_timestamp"),
         *(
             f"message_stats.{name}"
-            for name in ("publish", "ack", "deliver_no_ack", "get_no_ack", "redeliver")
+            for name in (
+                "publish",
+                "ack",
+                "deliver_no_ack",
+                "get_no_ack",
+                "deliver_get",
+                "redeliver",
+            )
         ),
     )
 )
@@ -144,10 +151,10 @@ def place_of(name: Name, group: str | None = None) -> Place:
     return Place(name[0], name[1], group, None)
 
 
-def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
+def counts_of(row: Mapping[str, Any], now: float, *, every_protocol: bool = True) -> Counts | None:
     """Return what was counted in a queue; None where nothing was, or for a stream. `now` is Unix time.
 
-    Raises `RowError`.
+    `every_protocol` says whether the broker counts the messages of all its clients. Raises `RowError`.
     """
     messages = number_or_none(row, "messages")
     if messages is None or row.get("type") == "stream":
@@ -166,6 +173,8 @@ def counts_of(row: Mapping[str, Any], now: float) -> Counts | None:
         redelivered=number_or_none(counted, "redeliver") or 0,
         consumers=number_or_none(row, "consumers"),
         head_age=max(now - head, 0.0) if head else None,
+        deliveries=number_or_none(counted, "deliver_get") or 0,
+        every_protocol=every_protocol,
     )
 
 

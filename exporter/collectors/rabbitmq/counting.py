@@ -1,0 +1,65 @@
+"""Which clients' messages a RabbitMQ cluster counts, and which queues it does not count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from exporter.collectors.rabbitmq.queues import Name, name_of
+from exporter.collectors.rows import Rows
+
+OVERVIEW = "rabbitmq_version,rates_mode,listeners"
+"""Columns of the overview that tell what is counted."""
+NATIVE_MQTT, NATIVE_AMQP = (3, 12), (4, 0)
+"""Versions from which these protocols bypass the channels, which are what is counted."""
+RATES_OFF = "management.rates_mode is none, so RabbitMQ counts no messages: set it to basic in rabbitmq.conf"
+SHOWN = 3
+
+
+class Counting(NamedTuple):
+    """What a cluster counts."""
+
+    every_protocol: bool = True
+    """Whether it counts what is published and delivered by each protocol that a client can use."""
+    rates_mode: str = ""
+
+
+def counting_of(overview: Any) -> Counting:
+    """Return what the cluster counts; an answer that cannot be read is one of a cluster that counts not all."""
+    if not isinstance(overview, dict):
+        return Counting(every_protocol=False)
+    mode = str(overview.get("rates_mode", ""))
+    version = _version(overview.get("rabbitmq_version"))
+    listeners = overview.get("listeners")
+    protocols = {
+        str(each.get("protocol"))
+        for each in (listeners if isinstance(listeners, list) else ())
+        if isinstance(each, dict)
+    }
+    has_mqtt = any("mqtt" in protocol for protocol in protocols)
+    bypassed = version >= NATIVE_AMQP or (version >= NATIVE_MQTT and has_mqtt)
+    return Counting(every_protocol=not bypassed and mode != "none", rates_mode=mode)
+
+
+def _version(text: Any) -> tuple[int, ...]:
+    found = re.match(r"(\d{1,4})\.(\d{1,4})", text) if isinstance(text, str) else None
+    return tuple(map(int, found.groups())) if found else NATIVE_AMQP
+
+
+def uncounted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
+    """Return the queues in use of which nothing is counted: they have messages or consumers, and no statistics."""
+
+    def name(row: Mapping[str, Any]) -> Name | None:
+        in_use = row.get("messages") or row.get("consumers")
+        if not in_use or row.get("type") == "stream" or row.get("message_stats"):
+            return None
+        return name_of(row)
+
+    return list(Rows().each(rows, name))
+
+
+def listed_names(names: Sequence[Name]) -> str:
+    """Return some names, as a message shows them."""
+    shown = ", ".join(f"{queue!r} (vhost {vhost!r})" for vhost, queue in names[:SHOWN])
+    return f"{shown}, \u2026" if len(names) > SHOWN else shown

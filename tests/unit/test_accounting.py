@@ -1,0 +1,191 @@
+"""Queues whose consumers the broker does not count: what is unknown is absent, and nothing is called stalled."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.analysis.judging import Judging
+from exporter.analysis.thresholds import ThresholdTable
+from exporter.collectors.rabbitmq.counting import counting_of
+from exporter.model import Counts, Depth
+from tests.unit.test_queue_state import QUEUE, World
+
+AGE, PRODUCED, CONSUMED, LEAST = (
+    "mq_lag_seconds",
+    "mq_subscription_produced_messages_per_second",
+    "mq_consumed_messages_per_second",
+    "mq_consumed_messages_per_second_lower_bound",
+)
+TOTALS = ("mq_consumed_messages_total", "mq_produced_messages_total")
+
+
+class Judged(World):
+    """A world in which each look is judged, with a stop time of 60 s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judging = Judging("rabbitmq", "r", ThresholdTable(()))
+
+    def step(
+        self,
+        lag: int,
+        *,
+        published: int = 0,
+        delivered: int = 0,
+        consumers: int = 1,
+        every: bool = False,
+        unacknowledged: int = 0,
+    ) -> None:
+        """Ten seconds later: read what waits, and what was counted."""
+        self.look(Depth(QUEUE, lag, unacknowledged))
+        self.count(
+            Counts(
+                QUEUE,
+                lag,
+                published,
+                delivered,
+                0,
+                consumers,
+                deliveries=delivered,
+                every_protocol=every,
+            )
+        )
+        self.judging.judge(self.state, self.now, self.now)
+
+    @property
+    def status(self) -> str:
+        (subscription,) = self.state.subscriptions.values()
+        return subscription.judge.status
+
+    @property
+    def reason(self) -> str | None:
+        (subscription,) = self.state.subscriptions.values()
+        return subscription.judge.reason
+
+
+def test_without_counts_rates_and_ages_are_absent_and_a_depth_that_falls_moves() -> None:
+    world = Judged()
+    for turn in range(60):
+        world.step(20 + 5 * (turn % 2))
+    for name in (AGE, PRODUCED, CONSUMED, *TOTALS):
+        assert world.value(name) is None, name
+    assert world.status == "ok"
+    least = world.value(LEAST)
+    assert least == pytest.approx(0.25, rel=0.1), "every second look, 5 left"
+    assert "at least" in (world.reason or "")
+
+
+def test_a_depth_that_stands_still_without_counts_is_unknown_and_not_stalled() -> None:
+    world = Judged()
+    for _ in range(60):
+        world.step(20)
+    assert world.status == "unknown"
+    assert "does not count" in (world.reason or "")
+    world.step(20, unacknowledged=3)
+    assert world.status != "stalled"
+
+
+def test_without_consumers_nothing_is_consumed_and_the_age_is_known() -> None:
+    world = Judged()
+    for lag in range(0, 300, 10):
+        world.step(lag, consumers=0)
+    assert world.value(CONSUMED) == 0
+    assert world.value(PRODUCED) == pytest.approx(1, rel=0.1)
+    assert world.value(AGE) == pytest.approx(290, abs=20)
+    for _ in range(60):
+        world.step(290, consumers=0)
+    assert world.status == "stopped"
+
+
+def test_published_and_counted_but_consumed_without_an_ack() -> None:
+    """Published by AMQP 0-9-1 and consumed by 1.0: the age is known, the consume rate is not."""
+    world = Judged()
+    world.step(100, published=100)
+    for turn in range(1, 60):
+        world.step(100, published=100 + 20 * turn)
+    assert world.value(CONSUMED) is None
+    assert world.value(PRODUCED) == pytest.approx(2, rel=0.1)
+    assert world.value(AGE) == pytest.approx(50, abs=15), "100 messages at 2 a second"
+    assert world.value(LEAST) == pytest.approx(2, rel=0.2)
+    assert world.status == "lagging", "its age is past 5 s, and it moves"
+
+
+def test_a_queue_that_was_never_consumed_has_a_consume_rate_of_zero() -> None:
+    world = Judged()
+    for turn in range(60):
+        world.step(100 + 20 * turn, published=100 + 20 * turn)
+    assert world.value(CONSUMED) == 0
+    assert world.status == "stalled"
+
+
+def test_a_consumer_that_is_counted_stays_counted() -> None:
+    world = Judged()
+    for turn in range(60):
+        world.step(10, published=10 + 20 * turn, delivered=20 * turn)
+    assert world.value(CONSUMED) == pytest.approx(2, rel=0.1)
+    assert world.value(LEAST) is None
+
+
+def test_one_purge_is_no_evidence_of_uncounted_consumers() -> None:
+    world = Judged()
+    for _ in range(6):
+        world.step(500, published=600, delivered=100)
+    for _ in range(60):
+        world.step(0, published=600, delivered=100)
+    assert world.value(CONSUMED) == 0
+
+
+def test_consumers_that_moved_from_0_9_1_to_1_0_are_uncounted_and_back_again() -> None:
+    world = Judged()
+    for turn in range(10):
+        world.step(50, published=50 + 20 * turn, delivered=20 * turn)
+    for turn in range(10, 30):
+        world.step(50, published=50 + 20 * turn, delivered=180)
+    assert world.value(CONSUMED) is None
+    assert world.status == "lagging", "its age is past 5 s, and it moves"
+    for turn in range(30, 34):
+        world.step(50, published=50 + 20 * turn, delivered=180 + 20 * (turn - 29))
+    assert world.value(CONSUMED) is None, "the window has uncounted messages in it"
+    assert world.value("mq_consumed_messages_total") is not None
+    for turn in range(34, 50):
+        world.step(50, published=50 + 20 * turn, delivered=180 + 20 * (turn - 29))
+    assert world.value(CONSUMED) == pytest.approx(2, rel=0.1)
+
+
+def test_a_broker_that_counts_everything_has_zeros() -> None:
+    world = Judged()
+    for _ in range(60):
+        world.step(20, every=True)
+    assert world.value(CONSUMED) == 0
+    assert world.status == "stalled"
+
+
+@pytest.mark.parametrize(
+    ("version", "listeners", "mode", "every"),
+    [
+        ("3.10.8", ("amqp", "mqtt"), "basic", True),
+        ("3.10.8", ("amqp",), "none", False),
+        ("3.13.7", ("amqp",), "basic", True),
+        ("3.13.7", ("amqp", "mqtt"), "basic", False),
+        ("3.13.7", ("http/web-mqtt",), "basic", False),
+        ("4.0.5", ("amqp",), "detailed", False),
+        ("10.2.0-rc.1", (), "basic", False),
+        (None, (), "basic", False),
+    ],
+)
+def test_what_a_cluster_counts(
+    version: str | None, listeners: tuple[str, ...], mode: str, *, every: bool
+) -> None:
+    overview = {
+        "rabbitmq_version": version,
+        "rates_mode": mode,
+        "listeners": [{"protocol": name} for name in listeners],
+    }
+    assert counting_of(overview).every_protocol is every
+
+
+@pytest.mark.parametrize(
+    "odd", [None, [], {}, {"listeners": 5, "rates_mode": []}, {"listeners": ["x"]}]
+)
+def test_an_overview_that_cannot_be_read_does_not_promise_counts(odd: object) -> None:
+    assert not counting_of(odd).every_protocol
