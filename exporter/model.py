@@ -299,6 +299,8 @@ class Depth(NamedTuple):
     deferred: int | None = None
     paused: bool = False
     """Whether its messages are kept from its consumers on purpose."""
+    old: float = 0.0
+    """Seconds for which the broker has known it, on average."""
 
 
 class Counts(NamedTuple):

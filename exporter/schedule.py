@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -95,6 +96,8 @@ class Runner:
         self.pulse = Pulse(f"task {task.name} of source {task.source}")
         self._phase = random.uniform(0.0, PHASE * task.interval)  # noqa: S311 - keeps sources apart, guards nothing
         self._due = 0.0
+        self._half_way = math.inf
+        """When a task that follows may run without the one before."""
         self._refused = 0
         self._thread = threading.Thread(
             target=self._loop, name=f"{task.source}/{task.name}", daemon=True
@@ -200,14 +203,21 @@ class Runner:
         self._wait(self._due + self._phase)
 
     def _turn_after_another(self) -> None:
-        """Run after the task before has run, and not much more often than the task's own interval says."""
+        """Run after the task before has run, and not much more often than the task's own interval says.
+
+        One that is due early runs once more half-way.
+        """
         self._beat()
-        if not self._woken.wait(BEAT_SECONDS):
+        if not self._woken.wait(min(BEAT_SECONDS, self.task.interval / 2)):
+            if time.monotonic() >= self._half_way and self.task.due_early():
+                self._half_way = math.inf
+                self.run_once()
             return
         self._woken.clear()
         now = time.monotonic()
         if now >= self._due and not self._stop.is_set():
             self._due = now + self.task.interval * SOONEST
+            self._half_way = now + self.task.interval / 2 - TICK
             self._beat(self.task.grace)
             self.run_once()
 

@@ -49,17 +49,36 @@ class Accounting:
     messages that leave while no delivery is counted are evidence that consumption is not counted.
     """
 
-    __slots__ = ("_left_at", "_published_at", "consumed", "produced")
+    __slots__ = (
+        "_counted",
+        "_left_at",
+        "_published_at",
+        "consumed",
+        "fallen",
+        "produced",
+        "stirred",
+    )
 
     def __init__(self) -> None:
+        self.fallen = 0
+        """Messages by which the backlog fell from look to look."""
+        self.stirred = 0
+        """How often the number of unacknowledged messages changed."""
+        self._counted = (0, 0)
         self.consumed = Side()
         self.produced = Side()
         self._left_at: deque[float] = deque(maxlen=2)
         """When messages were last seen to leave without a counted delivery."""
         self._published_at: float | None = None
 
+    def departed(self, left: int) -> int:
+        """Return how many messages were seen to leave since the last call; `left` have in all, at the least."""
+        fallen_before, left_before = self._counted
+        self._counted = (self.fallen, left)
+        return max(self.fallen - fallen_before, left - left_before)
+
     def look(self, before: Counts | None, now: Counts, departed: int, at: float) -> None:
-        """Take one look; `departed` messages are known to have left since the last one."""
+        """Take one look; `departed` messages were seen to leave since the last one."""
         if before is not None and now.enqueued != before.enqueued:
             self._published_at = at
         self._note(before, now, departed, at)

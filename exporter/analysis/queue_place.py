@@ -7,6 +7,7 @@ from typing import Final
 from exporter.analysis.accounting import Accounting
 from exporter.analysis.arrivals import TICK, Arrivals
 from exporter.analysis.enqueued import Record
+from exporter.analysis.outflow import Outflow
 from exporter.model import Counts, Depth, Method
 
 APART = 30.0
@@ -16,6 +17,8 @@ STALE = 2.5
 """Seconds that RabbitMQ's counts are old when they are read, on average: it takes them every 5 s."""
 PACE_SECONDS = 10.0
 """Over which the pace of arrivals is taken."""
+FRESH = 4.0
+"""Seconds for which what waits is not taken from the counts, as it was read itself."""
 SURE = 4.0
 """How many times longer than what it may be off by an age has to be to be shown."""
 REACH, TOO_OLD = PACE_SECONDS + STALE, 35.0
@@ -42,10 +45,9 @@ class QueuePlace:
 
     __slots__ = (
         "_arrivals",
-        "_counted_fallen",
         "_counted_left",
+        "_depth_at",
         "_empty_at",
-        "_fallen",
         "_fell",
         "_gap_from",
         "_head",
@@ -54,10 +56,10 @@ class QueuePlace:
         "_lost",
         "_method",
         "_moving",
+        "_outflow",
         "_processed",
         "_record",
         "_settled_at",
-        "_stirred",
         "_unsure",
         "_unsure_to",
         "_wait",
@@ -94,10 +96,9 @@ class QueuePlace:
         self.dropped: int | None = None
         """Messages that went without a consumer since the first look, where that can be told."""
         self.accounting: Final = Accounting()
-        self._fallen = self._counted_fallen = 0
-        """Messages by which the backlog fell from look to look, and the same when the counts were last read."""
-        self._stirred = 0
-        """How often the number of unacknowledged messages changed."""
+        self._depth_at = now
+        """The moment that `lag` is of."""
+        self._outflow = Outflow()
         self._last: Counts | None = None
         self._processed = 0
         self._arrivals = Arrivals(0)
@@ -140,9 +141,10 @@ class QueuePlace:
         if self._lost or now - self.read_at > TOO_OLD:
             self._lost = False
             self._open_gap()
-        self._fallen += max((self.lag or 0) - depth.lag, 0)
-        self._stirred += depth.unacknowledged != self.unacknowledged
+        self.accounting.fallen += max((self.lag or 0) - depth.lag, 0)
+        self.accounting.stirred += depth.unacknowledged != self.unacknowledged
         self.lag = depth.lag
+        self._depth_at = now - depth.old
         if depth.lag == 0:
             self._empty_at = now
         self.unacknowledged = depth.unacknowledged
@@ -178,15 +180,23 @@ class QueuePlace:
         if counts.enqueued is None:
             self._record = None
             return None
-        departed = max(self._fallen - self._counted_fallen, self._left - self._counted_left)
-        self._counted_fallen = self._fallen
+        departed = self.accounting.departed(self._left)
         self.accounting.look(before, counts, departed, at)
         if not self.accounting.produced.known:
             return self._count_blindly(before, counts, departed, at)
         moved = self._take(before, counts, at)
         if moved is not None and not self.accounting.consumed.known:
             moved.left = departed
+        if counts.processed is not None:
+            self._refresh(counts.outstanding, at)
         return moved
+
+    def _refresh(self, outstanding: int, at: float) -> None:
+        """Take what waits from the counts where it was not read itself just before, and follow what left."""
+        if self.lag is not None and not self._lost and at - self._depth_at > FRESH:
+            self.accounting.fallen += max(self.lag - outstanding, 0)
+            self.lag, self._depth_at = outstanding, at - STALE
+        self._outflow.note(at, self._left)
 
     def _count_blindly(
         self, before: Counts | None, counts: Counts, departed: int, at: float
@@ -218,7 +228,7 @@ class QueuePlace:
     @property
     def activity(self) -> int:
         """A number that changes when messages are seen to leave, or to be handed to consumers."""
-        return self._fallen + self._left + self._stirred
+        return self.accounting.fallen + self.accounting.stirred + self._left
 
     def _begin(self, counts: Counts, at: float) -> None:
         """Begin to follow the counters."""
@@ -364,16 +374,20 @@ class QueuePlace:
             return None
         if last.processed is None:
             return self._estimate_of_one_moment(record, now)
-        # What was counted is some seconds old, and what waits is not. So what came since is reckoned with the pace at which
-        # messages came before, and what has left is all that came less what waits.
+        # What was counted is some seconds old, and so is what waits, if less. So what came since the counts is reckoned with
+        # the pace at which messages came before, and what left since then with the pace at which they left.
         pace = record.pace(PACE_SECONDS)
-        passed = self.read_at - record.last
+        passed = self._depth_at - record.last
         came = record.total + (pace * min(max(passed, 0.0), REACH) if passed <= TOO_OLD else 0.0)
         waiting = (self.lag or 0) + (self.deferred or 0)
-        number = max(came - waiting, self._left) + 1
+        left = came - waiting
+        if self.consumers != 0 and not self._lost:
+            left += self._outflow.within(now - self._depth_at)
+        # Something waits, so not all that had come has left.
+        number = max(min(left, came - 1), self._left) + 1
         if number > record.total:
             ahead = (number - record.total) / pace if pace else 0.0
-            return now - min(record.last + ahead, self.read_at)
+            return now - min(record.last + ahead, self._depth_at)
         enqueued_at = record.time_of(number)
         if enqueued_at is None or (
             number <= self._unsure_to and now - enqueued_at < SURE * self._unsure

@@ -55,6 +55,8 @@ from exporter.model import (
 LISTING_SHARE = 0.8
 """Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
 LIST_ROW = "a row of the list of queues"
+PAGE_OLD = 2.5
+"""Seconds that the numbers of the plugin's page are old on average: it takes them every 5 s."""
 COUNTLESS = 3
 """Lists in a row without counts of any queue after which the statistics are taken to be off."""
 CLOSELY = 50
@@ -104,9 +106,9 @@ class RabbitCollector:
         self._told: dict[str, bool] = {}
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
 
-    def due_early(self, task: str) -> bool:  # noqa: ARG002 - what a collector has
-        """Whether the task has a reason to run before its time: never."""
-        return False
+    def due_early(self, task: str) -> bool:
+        """Tell whether the task should run between two looks: ages are exact for longer if it does."""
+        return task == "latency" and bool(self._lagging)
 
     def backlog(self, deadline: Deadline) -> QueueLook:
         """Read what waits in each queue, and the nodes."""
@@ -284,7 +286,7 @@ class RabbitCollector:
         if problems:
             return self._list(Share(deadline, LISTING_SHARE), reader)
         return [
-            Depth(queue.depth.place, sum(found[queue.name]), found[queue.name][1])
+            Depth(queue.depth.place, sum(found[queue.name]), found[queue.name][1], old=PAGE_OLD)
             if queue.name in found
             else queue.depth._replace(lag=None)
             for queue in self._queues

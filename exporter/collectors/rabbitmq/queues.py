@@ -40,6 +40,8 @@ COLUMNS = ",".join(
     )
 )
 """What the rates, ages and sizes are made of; from 3.13 on the list has these only where they are named."""
+QUORUM_OLD = 2.5
+"""Seconds that a quorum queue's totals are old on average: it takes them every 5 s."""
 Name = tuple[str, str]
 """vhost and queue."""
 
@@ -138,7 +140,8 @@ def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:
     except RowError as error:
         reader.refuse(called(name), error)
         return Depth(place_of(name), None)
-    return Depth(place_of(name), None if lost else messages, waiting)
+    old = QUORUM_OLD if row.get("type") == "quorum" else 0.0
+    return Depth(place_of(name), None if lost else messages, waiting, old=old)
 
 
 def called(name: Name) -> str:
