@@ -77,6 +77,8 @@ class Task:
     """Whether it runs when it is woken by the task before it, and not by the clock."""
     grace: float = 0.0
     """Seconds past its deadline that a run may take."""
+    early_after: float = 0.0
+    """Part of the interval that has to be over before it may run early."""
 
 
 class Runner:
@@ -96,7 +98,7 @@ class Runner:
         self.pulse = Pulse(f"task {task.name} of source {task.source}")
         self._phase = random.uniform(0.0, PHASE * task.interval)  # noqa: S311 - keeps sources apart, guards nothing
         self._due = 0.0
-        self._half_way = math.inf
+        self._early_from = math.inf
         """When a task that follows may run without the one before."""
         self._refused = 0
         self._thread = threading.Thread(
@@ -205,19 +207,20 @@ class Runner:
     def _turn_after_another(self) -> None:
         """Run after the task before has run, and not much more often than the task's own interval says.
 
-        One that is due early runs once more half-way.
+        One that is due early runs once more in between.
         """
         self._beat()
-        if not self._woken.wait(min(BEAT_SECONDS, self.task.interval / 2)):
-            if time.monotonic() >= self._half_way and self.task.due_early():
-                self._half_way = math.inf
+        early_after = self.task.early_after * self.task.interval
+        if not self._woken.wait(min(BEAT_SECONDS, early_after or BEAT_SECONDS)):
+            if time.monotonic() >= self._early_from and self.task.due_early():
+                self._early_from = math.inf
                 self.run_once()
             return
         self._woken.clear()
         now = time.monotonic()
         if now >= self._due and not self._stop.is_set():
             self._due = now + self.task.interval * SOONEST
-            self._half_way = now + self.task.interval / 2 - TICK
+            self._early_from = now + early_after - TICK
             self._beat(self.task.grace)
             self.run_once()
 
@@ -228,7 +231,10 @@ class Runner:
 
     def _wait(self, due: float) -> None:
         """Wait until the task is due, or due early, or to be stopped."""
-        early_from = time.monotonic() + min(self.task.interval, 2 * TICK)
+        interval = self.task.interval
+        early_from = time.monotonic() + max(
+            min(interval, 2 * TICK), self.task.early_after * interval - TICK
+        )
         while not self._stop.is_set():
             self._beat()
             now = time.monotonic()

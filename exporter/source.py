@@ -289,6 +289,7 @@ class Source:
             run=run,
             accept=self._accept,
             due_early=lambda: self.collector.due_early(name),
+            early_after=getattr(self.collector, "early_after", {}).get(name, 0.0),
             follows=name in self.collector.follows,
             grace=getattr(self.collector, "grace", 0.0),
         )

@@ -10,7 +10,9 @@ from exporter.collectors import environment
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.isolated import IsolatedCollector
 from exporter.collectors.kafka.settings import FOLLOWS, TASKS, KafkaSettings
+from exporter.collectors.nsq.settings import EARLY_AFTER as NSQ_EARLY_AFTER
 from exporter.collectors.nsq.settings import NsqSettings
+from exporter.collectors.rabbitmq.settings import EARLY_AFTER as RABBIT_EARLY_AFTER
 from exporter.collectors.rabbitmq.settings import FOLLOWS as RABBIT_FOLLOWS
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.wire import Setup
@@ -113,13 +115,13 @@ def _kafka(config: KafkaSource, log_format: LogFormat, log_level: str) -> Collec
 def _rabbitmq(config: RabbitSource, log_format: LogFormat, log_level: str) -> Collector:
     settings = rabbit_settings(config)
     setup = Setup("rabbitmq", settings, log_format, log_level)
-    return IsolatedCollector(setup, settings.tasks(), RABBIT_FOLLOWS)
+    return IsolatedCollector(setup, settings.tasks(), RABBIT_FOLLOWS, RABBIT_EARLY_AFTER)
 
 
 def _nsq(config: NsqSource, log_format: LogFormat, log_level: str) -> Collector:
     settings = nsq_settings(config)
     setup = Setup("nsq", settings, log_format, log_level)
-    return IsolatedCollector(setup, settings.tasks(), {})
+    return IsolatedCollector(setup, settings.tasks(), {}, NSQ_EARLY_AFTER)
 
 
 COLLECTORS: Mapping[str, Callable[[Any, LogFormat, str], Collector]] = {

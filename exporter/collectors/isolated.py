@@ -62,9 +62,17 @@ class WorkerDiedError(Exception):
 class IsolatedCollector:
     """Runs a collector's tasks in a child process, which is started at the first task and whenever it is gone."""
 
-    def __init__(self, setup: Setup, tasks: Sequence[str], follows: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        tasks: Sequence[str],
+        follows: Mapping[str, str],
+        early_after: Mapping[str, float] | None = None,
+    ) -> None:
         self.system: System = setup.system
         self.follows = follows
+        self.early_after = early_after or {}
+        """Task to the part of its interval after which it may run early."""
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
             task: partial(self._run, task) for task in tasks
         }

@@ -26,6 +26,7 @@ NOT_SHOWN = {
     *("mq_consumed_messages_per_second", "mq_consumers_expected"),
     *("mq_threshold_stop_seconds", "mq_threshold_consume_ratio"),
     *("mq_log_lines_dropped_total", "mq_values_out_of_range_total"),
+    "mq_consumed_messages_per_second_lower_bound",
 }
 """Deliberately: rates over a window are for users without Prometheus; thresholds are settings that alerts use; gaps in the
 log and on the page are looked for when they are read."""

@@ -31,6 +31,8 @@ from exporter.model import (
     System,
 )
 
+CHEAP_SECONDS = 0.1
+"""Time of a look at the backlog up to which another one may be taken before its time."""
 SHARE, SILENT = 0.5, 0.15
 """Parts of a run's time that one nsqd may take: the others' numbers wait for it, and less so the next time."""
 
@@ -60,13 +62,14 @@ class NsqCollector:
         self._lock = threading.Lock()
         self._known = Known()
         self._discovered = False
+        self._again_soon = False
         self._silent: frozenset[str] = frozenset()
         """Nodes that did not answer the last time."""
         self._prober = NsqProber(settings)
 
-    def due_early(self, task: str) -> bool:  # noqa: ARG002 - what a collector has
-        """Whether the task has a reason to run before its time: never."""
-        return False
+    def due_early(self, task: str) -> bool:
+        """Tell whether the backlog should be read before its time: something waits, and reading it is cheap."""
+        return task == "backlog" and self._again_soon
 
     def discovery(self, deadline: Deadline) -> Facts:
         """Find the nsqds."""
@@ -106,6 +109,8 @@ class NsqCollector:
             _look(at, readings, faults, vanished), roster=roster(belonging, self._settings, at)
         )
         self._finished.keep(depth.place for depth in look.depths)
+        cheap = time.monotonic() - at < CHEAP_SECONDS
+        self._again_soon = cheap and any(depth.lag for depth in look.depths)
         return look
 
     def probe(self, deadline: Deadline) -> Probes:

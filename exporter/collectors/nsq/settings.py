@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from exporter.names import EVERYTHING, NOTHING, NameMatcher
 
 TASKS = ("discovery", "backlog", "probe")
 """In the order in which one run of each has most to go by."""
+
+EARLY_AFTER: Mapping[str, float] = {"backlog": 0.25}
+"""Part of the interval after which a channel's age should be read again, where that is cheap."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ TASKS = ("backlog", "discovery", "rates", "latency", "probe")
 """In the order in which one run of each has most to go by."""
 FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
 
+EARLY_AFTER: Mapping[str, float] = {"latency": 0.5}
+"""Part of the interval after which the ages of queues with a backlog should be taken again."""
+
 
 @dataclass(frozen=True)
 class RabbitSettings:
