@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from exporter.collectors.access import Login
 from exporter.collectors.nsq.collector import NsqCollector
 from exporter.collectors.nsq.nodes import Known, Listing, Nsqd
+from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
@@ -67,6 +69,69 @@ def test_a_server_that_trickles_its_headers_hides_no_other_one(site: Callable[[]
         assert look.nodes == {good.name: True, bad.name: False}
         assert [problem.reason for problem in look.problems] == ["timeout"]
     collector.close()
+
+
+SILENT = 60
+"""Several times as many as there are threads."""
+
+
+@pytest.fixture
+def silent() -> Iterator[list[Nsqd]]:
+    """Nodes that take connections and never say a word."""
+    ports = PortBlock()
+    port = ports.take()
+    with ExitStack() as opened:
+        nodes = []
+        for number in range(1, SILENT + 1):
+            host = f"127.9.9.{number}"
+            opened.enter_context(socket.create_server((host, port)))
+            name = f"{host}:{port}"
+            nodes.append(Nsqd(f"http://{name}", name, (host, port)))
+        yield nodes
+    ports.release()
+
+
+def registered(node: Nsqd) -> dict[str, object]:
+    host, port = node.name.split(":")
+    ports = {"http_port": int(port), "tcp_port": int(port)}
+    return {"broadcast_address": host, "topics": [], "tombstones": [], **ports}
+
+
+def test_registered_nodes_that_never_answer_hide_no_other_one(
+    site: Callable[[], Site], silent: list[Nsqd]
+) -> None:
+    good, lookupd = nsqd(site()), site()
+    own = Nsqd(good.url, good.name, ("127.0.0.1", 1))
+    producers = [registered(node) for node in (*silent, own)]
+    lookupd.replies = {"/nodes": says({"producers": producers})}
+    collector = NsqCollector(NsqSettings("s", lookupds=(lookupd.url,), probe=False))
+    collector.discovery(Until(20))
+    seen = []
+    for _ in range(8):
+        began = time.monotonic()
+        try:
+            look = collector.backlog(Until(0.6))
+        except CollectError:
+            seen.append(False)
+        else:
+            assert look.nodes is not None
+            assert len(look.nodes) == SILENT + 1
+            seen.append(look.nodes[good.name])
+        assert time.monotonic() - began < 1.5
+    assert any(seen), "its turn comes"
+    assert seen == sorted(seen), "who has answered is asked first from then on"
+    collector.close()
+
+
+def test_probes_of_nodes_that_never_answer_end_at_the_deadline(silent: list[Nsqd]) -> None:
+    prober = NsqProber(NsqSettings("s", lookupds=("http://a",)))
+    began = time.monotonic()
+    probes = prober.run(silent, Until(1.0))
+    assert time.monotonic() - began < 1.5
+    assert [probe.node for probe in probes.probes] == [node.name for node in silent]
+    assert not any(probe.sent for probe in probes.probes)
+    assert {problem.reason for problem in probes.problems} == {"timeout"}
+    prober.close()
 
 
 def test_an_nsqd_that_is_no_nsqd(site: Callable[[], Site]) -> None:

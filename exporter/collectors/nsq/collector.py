@@ -18,7 +18,7 @@ from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.nsq.trust import Trust, host_of
-from exporter.collectors.parallel import Pool
+from exporter.collectors.parallel import FairPool, Pool
 from exporter.model import (
     CollectError,
     Deadline,
@@ -55,6 +55,8 @@ class NsqCollector:
         self._anonymous = HttpClient(settings.name, settings.tls, Login())
         self._trust = Trust(settings)
         self._pool = Pool()
+        self._nodes = FairPool()
+        """Anybody who reaches an nsqlookupd can register nodes that never answer."""
         self._selection = Selection(settings)
         self._finished = Finished()
         self._lock = threading.Lock()
@@ -83,12 +85,12 @@ class NsqCollector:
         with self._lock:
             nodes = dict(self._known.nodes)
         at = time.monotonic()
-        found = self._pool.all_at_once(
+        found = self._nodes.all_at_once(
             {
                 name: partial(
                     self._read, node, Share(deadline, SILENT if name in self._silent else SHARE)
                 )
-                for name, node in nodes.items()
+                for name, node in sorted(nodes.items(), key=self._is_strange)
             },
             Share(deadline, ANSWER_SHARE),
         )
@@ -144,8 +146,17 @@ class NsqCollector:
         """Close all connections; the probes' topics go with them."""
         self._prober.close()
         self._pool.close()
+        self._nodes.close()
         self._http.close()
         self._anonymous.close()
+
+    def _is_trusted(self, node: Nsqd) -> bool:
+        # An address of the config that stands for several is asked at each of them.
+        return node.configured or self._trust.covers(host_of(node.url))
+
+    def _is_strange(self, named: tuple[str, Nsqd]) -> bool:
+        """Sort those last that only an nsqlookupd names."""
+        return not self._is_trusted(named[1])
 
     def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
         params = {"format": "json", "include_mem": "false"}
@@ -154,8 +165,7 @@ class NsqCollector:
                 "false"  # what each finished tells about ephemeral channels only
             )
         host = host_of(node.url)
-        # An address of the config that stands for several is asked at each of them.
-        trusted = node.configured or self._trust.covers(host)
+        trusted = self._is_trusted(node)
         client = self._http if trusted else self._anonymous
         try:
             answer: Any = client.get_json(f"{node.url}/stats", deadline, params)
