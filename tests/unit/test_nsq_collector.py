@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler
 
@@ -12,7 +12,7 @@ import pytest
 
 from exporter.collectors.access import Login
 from exporter.collectors.nsq.collector import NsqCollector
-from exporter.collectors.nsq.nodes import Known, Listing, Nsqd
+from exporter.collectors.nsq.nodes import MOST_NODES, Known, Listing, Nsqd
 from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
@@ -170,6 +170,36 @@ def test_only_what_is_neither_listed_nor_answers_is_gone() -> None:
     assert known.drop_silent({"a:1"}) == frozenset(), "it answers"
     assert known.drop_silent(()) == {"a:1"}
     assert known.nodes == {}
+
+
+def nodes_called(names: Iterable[str]) -> dict[str, Nsqd]:
+    return {name: Nsqd(f"http://{name}", name, (name, 1)) for name in names}
+
+
+def test_nodes_that_are_registered_all_the_time_do_not_pile_up() -> None:
+    known = Known()
+    assert known.take(Listing(nodes_called(["good:1"]), True, ())) == 0
+    known.drop_silent(["good:1"])
+    for turn in range(4):
+        made = nodes_called(f"{turn}.{number}:1" for number in range(MOST_NODES))
+        # What cannot be read makes each discovery incomplete, so that none forgets a node.
+        left_out = known.take(Listing(made, False, (), 1))
+        assert left_out == (1 if turn == 0 else MOST_NODES)
+        assert len(known.nodes) == MOST_NODES
+        assert "good:1" in known.nodes
+        assert len(known.nodes.keys() & made.keys()) == MOST_NODES - 1, "who is listed no more goes"
+        known.drop_silent(["good:1"])
+
+
+def test_each_of_too_many_nodes_gets_its_turn() -> None:
+    known = Known()
+    made = nodes_called(f"{number}:1" for number in range(MOST_NODES + 200))
+    seen: set[str] = set()
+    for _ in range(30):
+        assert known.take(Listing(made, True, ())) > 0
+        known.drop_silent(())
+        seen |= known.nodes.keys()
+    assert seen == made.keys()
 
 
 @pytest.mark.parametrize("rows", [[{"foo": 1}], [{"name": "q"}], ["q"], {"queues": []}])

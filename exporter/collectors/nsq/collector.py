@@ -12,7 +12,14 @@ from typing import Any
 from exporter.collectors.access import Login
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
-from exporter.collectors.nsq.nodes import ANSWER_SHARE, Known, Nsqd, discover, roster
+from exporter.collectors.nsq.nodes import (
+    ANSWER_SHARE,
+    MOST_NODES,
+    Known,
+    Nsqd,
+    discover,
+    roster,
+)
 from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
@@ -74,9 +81,10 @@ class NsqCollector:
         """Find the nsqds."""
         listing = discover(self._settings, self._http, self._pool, deadline)
         with self._lock:
-            self._known.take(listing)
+            left_out = self._known.take(listing)
             self._discovered = True
-        return Facts(unreadable=listing.unreadable, problems=listing.problems)
+        problems = [*listing.problems, *_too_many(left_out)]
+        return Facts(unreadable=listing.unreadable, problems=problems)
 
     def backlog(self, deadline: Deadline) -> QueueLook:
         """Read all nsqds at the same time."""
@@ -105,7 +113,8 @@ class NsqCollector:
             raise CollectError(first.reason, str(first))
         belonging = [node for name, node in nodes.items() if name not in vanished]
         look = replace(
-            _look(at, readings, faults, vanished), roster=roster(belonging, self._settings, at)
+            _look(at, readings, faults, vanished),
+            roster=roster(belonging, self._settings, at),
         )
         self._finished.keep(depth.place for depth in look.depths)
         return look
@@ -172,6 +181,13 @@ class NsqCollector:
         except CollectError as error:
             raise (error if trusted else self._trust.explained(host, error)) from None
         return read_stats(answer, node.name, self._selection, node.tombstones, self._finished)
+
+
+def _too_many(left_out: int) -> list[Problem]:
+    if not left_out:
+        return []
+    text = f"more than {MOST_NODES:,} nodes are registered; {left_out:,} are left out"
+    return [Problem("invalid", "nodes", text)]
 
 
 def _look(
