@@ -63,6 +63,12 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+@pytest.mark.parametrize("key", ["cert_file", "key_file", "client_ca_file"])
+def test_a_path_that_is_none_is_refused(write: Write, key: str) -> None:
+    with pytest.raises(WebConfigError, match=f"tls_server_config.{key}: expected the path of a fi"):
+        load(write(f'tls_server_config: {{{key}: "a\\0b"}}\n'))
+
+
 @pytest.mark.parametrize(("content", "expected"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_one_line_of_error_and_changes_nothing(
     write: Write, content: str, expected: str
