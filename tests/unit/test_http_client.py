@@ -357,6 +357,20 @@ def test_a_giant_answer_in_a_small_envelope_is_given_up(
     assert "larger than" in str(failure(listener.url))
 
 
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b"0,"])
+def test_an_answer_of_more_values_than_memory_has_room_for_is_given_up(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    monkeypatch.setattr(http, "MOST_CONTAINERS", 1_000)
+    monkeypatch.setattr(http, "MOST_VALUES", 5_000)
+    body = b"[" + piece * 10_000 + b"0]"
+    listener.answer = says(gzip.compress(body), HEAD + b"Content-Encoding: gzip\r\n")
+    with closing(HttpClient("s", Tls(), Login())) as client, pytest.raises(CollectError) as raised:
+        client.get_json(listener.url, Until(10))
+    assert raised.value.reason == "invalid"
+    assert "more values" in str(raised.value)
+
+
 def test_nobody_there() -> None:
     ports = PortBlock()
     url = f"http://127.0.0.1:{ports.take()}"
