@@ -71,7 +71,7 @@ def test_a_server_that_trickles_its_headers_hides_no_other_one(site: Callable[[]
     collector.close()
 
 
-SILENT = 60
+SILENT = 100
 """Several times as many as there are threads."""
 
 
@@ -106,18 +106,16 @@ def test_registered_nodes_that_never_answer_hide_no_other_one(
     lookupd.replies = {"/nodes": says({"producers": producers})}
     collector = NsqCollector(NsqSettings("s", lookupds=(lookupd.url,), probe=False))
     collector.discovery(Until(20))
-    seen = []
-    for _ in range(8):
-        began = time.monotonic()
+    seen: list[bool] = []
+    while sum(seen) < 3 and len(seen) < 20:
         try:
-            look = collector.backlog(Until(0.6))
+            look = collector.backlog(Until(1.5))
         except CollectError:
             seen.append(False)
         else:
             assert look.nodes is not None
             assert len(look.nodes) == SILENT + 1
             seen.append(look.nodes[good.name])
-        assert time.monotonic() - began < 1.5
     assert any(seen), "its turn comes"
     assert seen == sorted(seen), "who has answered is asked first from then on"
     collector.close()
@@ -127,7 +125,7 @@ def test_probes_of_nodes_that_never_answer_end_at_the_deadline(silent: list[Nsqd
     prober = NsqProber(NsqSettings("s", lookupds=("http://a",)))
     began = time.monotonic()
     probes = prober.run(silent, Until(1.0))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5, "they would take 3.5 s one batch after the other"
     assert [probe.node for probe in probes.probes] == [node.name for node in silent]
     assert not any(probe.sent for probe in probes.probes)
     assert {problem.reason for problem in probes.problems} == {"timeout"}
