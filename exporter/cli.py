@@ -94,6 +94,7 @@ def _code(options: argparse.Namespace) -> int:
     from exporter.config import ConfigError
     from exporter.scrub import scrub
     from exporter.server import ServerError
+    from exporter.task_log import EXHAUSTION, is_exhaustion
     from exporter.webconfig import WebConfigError
 
     try:
@@ -104,6 +105,11 @@ def _code(options: argparse.Namespace) -> int:
         return MISUSED
     except ServerError as error:
         print(scrub(str(error)), file=sys.stderr)
+        return FAILED
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhaustion(error):
+            raise
+        print(EXHAUSTION, file=sys.stderr)
         return FAILED
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
@@ -241,7 +247,8 @@ def _once(options: argparse.Namespace) -> int:
     for source in daemon.sources.values():
         fault = source.status()
         if not fault["up"]:
-            print(f"{fault['source']}: {fault['reason']}: {fault['message']}", file=sys.stderr)
+            text = logs.visible(f"{fault['source']}: {fault['reason']}: {fault['message']}")
+            print(text, file=sys.stderr)
     return 0 if reached else FAILED
 
 

@@ -19,7 +19,6 @@ from hashlib import sha256
 from typing import Literal, Protocol, TypeVar
 
 import structlog
-from prometheus_client.exposition import choose_encoder
 
 from exporter.catalogue import CATALOGUE, Metric
 from exporter.gzipping import Part, Stream, part, stream
@@ -183,8 +182,7 @@ class Exposition:
 
     def page(self, accept: str, accept_encoding: str) -> Page:
         """Return the page in the format and encoding that the client prefers."""
-        _, content_type = choose_encoder(accept)
-        fmt: Format = "openmetrics" if "openmetrics" in content_type else "text"
+        fmt: Format = "openmetrics" if accepts_openmetrics(accept) else "text"
         own = self._own(fmt) + (b"# EOF\n" if fmt == "openmetrics" else b"")
         if accepts_gzip(accept_encoding):
             stream_now = self._current(self._zipped, fmt, stream)
@@ -238,6 +236,12 @@ def _in_order(sources: Iterable[Mapping[str, Part]], headers: Mapping[str, Part]
 def _pieces(parts: Iterable[Part]) -> tuple[bytes, ...]:
     """Return the lines of the parts, uncompressed."""
     return tuple(piece for each in parts for piece in each.plain)
+
+
+def accepts_openmetrics(header: str) -> bool:
+    """Tell whether an Accept header names OpenMetrics, in whatever version: who does can read the one that there is."""
+    choices = header.lower().split(",")
+    return any(c.partition(";")[0].strip() == "application/openmetrics-text" for c in choices)
 
 
 def accepts_gzip(header: str) -> bool:

@@ -133,6 +133,7 @@ def configure(fmt: Literal["json", "console"], level: str) -> None:
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
+    plain: list[Processor] = [] if fmt == "json" else [_printable]
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -140,6 +141,7 @@ def configure(fmt: Literal["json", "console"], level: str) -> None:
         # Not left to the renderer: a traceback has to be scrubbed, too.
         structlog.processors.format_exc_info,
         _without_secrets,
+        *plain,
     ]
     _take_libraries_logs()
     structlog.configure(
@@ -155,6 +157,27 @@ def configure(fmt: Literal["json", "console"], level: str) -> None:
 def _without_secrets(_: Any, __: str, event: Event) -> Event:
     """Mask the secrets that the process knows in all that is said of an event."""
     return {key: value if key in OWN_WORDS else scrubbed(value) for key, value in event.items()}
+
+
+def _printable(_: Any, __: str, event: Event) -> Event:
+    """Escape what would move the cursor of a terminal or change its state: names and paths come from strangers.
+
+    JSON has escapes of its own.
+    """
+    return {
+        key: visible(value, "\n" if key == "exception" else "") if isinstance(value, str) else value
+        for key, value in event.items()
+    }
+
+
+def visible(text: str, kept: str = "") -> str:
+    """Return the text with escape sequences for what cannot be printed, but for the characters that are `kept`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 class _Library(logging.Handler):

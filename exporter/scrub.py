@@ -175,12 +175,16 @@ def _escaped(secret: str, encoded: bytes) -> Iterator[str]:
     for made in (quote(encoded, safe=""), quote(encoded, safe="/"), quote_plus(encoded)):
         yield made
         yield re.sub("%..", lambda found: found[0].lower(), made)
+        yield quote(made, safe="")  # a URL as a parameter of another one
     for ascii_only in (True, False):
         made = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
         yield made
         yield made.replace("/", "\\/")
     yield repr(secret)[1:-1]
     yield repr(encoded)[2:-1]
+    yield encoded.decode("latin-1")  # what a server makes of UTF-8 that it takes for Latin-1
+    yield encoded.hex()
+    yield encoded.hex().upper()
     yield html.escape(secret, quote=False)
     yield html.escape(secret)
     yield html.escape(secret).replace("&quot;", "&#34;").replace("&#x27;", "&#39;")

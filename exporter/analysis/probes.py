@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from exporter.analysis.histogram import Histogram
-from exporter.analysis.nodes import Membership
+from exporter.analysis.nodes import Membership, forget_most
 from exporter.analysis.shown import Family
 from exporter.catalogue import BY_NAME
 from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, ProbeResult, Probes, Roster
@@ -79,10 +79,12 @@ class ProbeState:
     def _forget(self, roster: Roster | None, now: float) -> None:
         """Drop the nodes that are gone; one that is down and can't be probed any more does not succeed."""
         for name, node in list(self.nodes.items()):
-            if node.membership.is_over(name, roster) or now - node.seen > NODE_KEPT:
+            over = node.membership.is_over(name, roster, proven=node.counts["received"] > 0)
+            if over or now - node.seen > NODE_KEPT:
                 del self.nodes[name]
             elif roster is not None and node.seen < now and name not in roster.nodes:
                 node.success = False
+        forget_most(self.nodes, now)
 
     def families(self) -> Sequence[Family]:
         """Return what is shown."""

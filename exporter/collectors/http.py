@@ -20,6 +20,8 @@ from exporter.secrets import PAUSE
 
 MOST_BYTES = 256 << 20
 """Of one answer, after decompression: more than a broker with a million queues says."""
+MOST_CONTAINERS, MOST_VALUES = 4_000_000, 32_000_000
+"""Objects and lists, and values in them, of one answer: a few kilobytes, compressed, can stand for gigabytes of them."""
 PIECE = 1 << 16
 REDIRECTS = range(300, 400)
 MOST_RENEWALS = 2
@@ -50,6 +52,8 @@ class HttpClient:
     ) -> Any:
         """Return the answer as JSON. Raises `CollectError`, which names the URL without the question."""
         body = self.get(url, deadline, params)
+        if _is_too_much(body):
+            raise CollectError("invalid", f"{url}: the answer has more values than any broker's")
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
@@ -135,6 +139,12 @@ class HttpClient:
             # It may have been read while it was written.
             time.sleep(PAUSE)
         return self._login.read(self._key) != login or self._tls.mark() != session.tls_mark
+
+
+def _is_too_much(body: bytes) -> bool:
+    """Tell whether there may be more in the JSON than there is memory for; what stands in texts is counted, too."""
+    containers = body.count(b"{") + body.count(b"[")
+    return containers > MOST_CONTAINERS or body.count(b",") > MOST_VALUES
 
 
 def _fetch(

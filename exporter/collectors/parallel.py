@@ -31,27 +31,37 @@ class Pool:
         self, calls: Mapping[str, Callable[[], T]], deadline: Deadline
     ) -> dict[str, T | CollectError]:
         """Return what each call returned, or the `CollectError` that it raised, by its key."""
-        with self._lock:
-            futures: dict[str, Future[T]] = {
-                key: self._threads.submit(call)
-                for key, call in calls.items()
-                if key not in self._held
-            }
-        answers: dict[str, T | CollectError] = {}
-        for key in calls:
-            found = self._answer(key, futures.get(key), deadline)
-            answers[key] = found
-        return answers
+        return self._answers(self._begin(calls, self._threads), deadline)
 
     def close(self) -> None:
         """Let the threads end when they have nothing to do."""
         self._threads.shutdown(wait=False)
 
+    def _begin(
+        self, calls: Mapping[str, Callable[[], T]], threads: ThreadPoolExecutor
+    ) -> Mapping[str, Future[T] | None]:
+        """Make the calls, in their order; None stands for one whose server still holds an earlier call."""
+        with self._lock:
+            return {
+                key: None if key in self._held else threads.submit(call)
+                for key, call in calls.items()
+            }
+
+    def _answers(
+        self, begun: Mapping[str, Future[T] | None], deadline: Deadline
+    ) -> dict[str, T | CollectError]:
+        """Return what became of the calls until the deadline."""
+        answers: dict[str, T | CollectError] = {}
+        for key, future in begun.items():
+            found = self._answer(key, future, deadline)
+            answers[key] = found
+        return answers
+
     def _answer(self, key: str, future: Future[T] | None, deadline: Deadline) -> T | CollectError:
         if future is None:
             return CollectError("timeout", f"{key}: still busy with an answer that does not end")
         try:
-            answer: T = future.result(max(deadline.remaining(), 0.01))
+            answer: T = future.result(max(deadline.remaining(), 0.0))
         except CollectError as error:
             # Its frames hold this future, which holds it: a reply would be kept until the garbage collector runs.
             return error.with_traceback(None)
@@ -70,3 +80,59 @@ class Pool:
     def _release(self, key: str) -> None:
         with self._lock:
             self._held.discard(key)
+
+
+class FairPool(Pool):
+    """Asks many servers of which some may be nobody's: those that do not answer keep none of the others waiting.
+
+    Who answered the last time is asked by threads that nobody else uses. The others share some, and who was asked longest
+    ago comes first. For one task, one run at a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answering: frozenset[str] = frozenset()
+        self._threads_of_others = ThreadPoolExecutor(THREADS)
+        self._turn = 0
+        self._asked: dict[str, int] = {}
+        """Of those that do not answer: the turn in which each was asked last."""
+
+    def all_at_once(
+        self,
+        calls: Mapping[str, Callable[[], T]],
+        deadline: Deadline,
+        is_answer: Callable[[T], bool] = lambda _: True,
+    ) -> dict[str, T | CollectError]:
+        """Return what each call returned, or the `CollectError` that it raised, by its key.
+
+        `is_answer` tells whether the server has answered, by what its call returned.
+        """
+        self._turn += 1
+        known = {key: call for key, call in calls.items() if key in self._answering}
+        others = [key for key in calls if key not in known]
+        others.sort(key=lambda key: self._asked.get(key, 0))
+        begun = {
+            **self._begin(known, self._threads),
+            **self._begin({key: calls[key] for key in others}, self._threads_of_others),
+        }
+        found = self._answers(begun, deadline)
+        self._answering = frozenset(
+            key
+            for key, answer in found.items()
+            if not isinstance(answer, CollectError) and is_answer(answer)
+        )
+        self._asked = {
+            key: self._asked.get(key, 0) if _is_unasked(begun[key]) else self._turn
+            for key in others
+            if key not in self._answering
+        }
+        return found
+
+    def close(self) -> None:
+        """Let the threads end when they have nothing to do."""
+        super().close()
+        self._threads_of_others.shutdown(wait=False)
+
+
+def _is_unasked(future: Future[T] | None) -> bool:
+    return future is not None and future.cancelled()

@@ -120,6 +120,17 @@ class Watchdog:
 WATCHDOG = Watchdog()
 
 
+class _NotConnectedError(NewConnectionError):
+    """There is no connection; its text is only the reason, without the connection's own name."""
+
+    def __init__(self, connection: HTTPConnection, reason: str) -> None:
+        super().__init__(connection, reason)
+        self._said = reason
+
+    def __str__(self) -> str:
+        return self._said
+
+
 class _Watched(HTTPConnection):
     """A connection that its request's watch knows."""
 
@@ -132,10 +143,10 @@ class _Watched(HTTPConnection):
             host = self._dns_host.strip("[]")
             found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
-            raise NameResolutionError(self.host, self, error) from None
+            raise NameResolutionError(self.host, self, error) from error
         except UnicodeError:
-            raise NewConnectionError(self, "this is no host name") from None
-        fault: Exception = NewConnectionError(self, "the name has no address")
+            raise _NotConnectedError(self, "this is no host name") from None
+        fault: Exception = _NotConnectedError(self, "the name has no address")
         for turn, (family, kind, protocol, _, address) in enumerate(found):
             seconds = watch.deadline.remaining() / (len(found) - turn)
             made = socket.socket(family, kind, protocol)
@@ -150,7 +161,7 @@ class _Watched(HTTPConnection):
                 fault = ConnectTimeoutError(self, f"{self.host} does not answer in time")
                 made.close()
             except OSError as error:
-                fault = NewConnectionError(self, f"Failed to establish a new connection: {error}")
+                fault = _NotConnectedError(self, error.strerror or str(error))
                 made.close()
             else:
                 return made

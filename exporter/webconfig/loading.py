@@ -30,7 +30,7 @@ class WebConfig:
         self._path = path
         self._lock = threading.Lock()
         self._seen: dict[Path, _Signature] = {}
-        self._settings = self._read()
+        self._settings = self._read(again=False)
 
     @property
     def tls(self) -> bool:
@@ -56,7 +56,7 @@ class WebConfig:
 
     def _reload(self) -> None:
         try:
-            settings = self._read()
+            settings = self._read(again=True)
             if (settings.context is not None) is not self.tls:
                 message = f"{self._path}: tls_server_config: TLS on or off takes a restart"
                 raise WebConfigError(message)  # noqa: TRY301 # treated as every unusable change
@@ -67,18 +67,21 @@ class WebConfig:
             self._settings = settings
             log.info("web_config.reloaded", path=str(self._path))
 
-    def _read(self) -> Settings:
+    def _read(self, *, again: bool) -> Settings:
         try:
-            return self._read_files()
+            return self._read_files(again=again)
         except WebConfigError as error:
             raise WebConfigError(on_one_line(f"{self._path}: {error}")) from error.__cause__
 
-    def _read_files(self) -> Settings:
+    def _read_files(self, *, again: bool) -> Settings:
         # Signatures are taken before the reading, so that a change meanwhile is seen next time; and
         # kept when the reading fails, so that the same fault is found and logged once.
         self._seen = {path: _signature(path) for path in (self._path, *self._seen)}
         own = self._seen[self._path]
         parsed = parse(self._path)
+        if again and not parsed.model_fields_set:
+            # It may be about to be written, and without it there would be no password.
+            raise WebConfigError("the file is empty; to serve without what it said takes a restart")
         folder, tls = self._path.parent, parsed.tls_server_config
         sans = tls.client_allowed_sans
         named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]

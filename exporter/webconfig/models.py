@@ -97,13 +97,23 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
+def _path(value: str) -> str:
+    if "\0" in value:
+        message = "expected the path of a file"
+        raise ValueError(message)
+    return value
+
+
+_Path = Annotated[str, AfterValidator(_path)]
+
+
 class _Tls(_Section):
     cert: str = ""
     key: str = ""
     client_ca: str = ""
-    cert_file: str = ""
-    key_file: str = ""
-    client_ca_file: str = ""
+    cert_file: _Path = ""
+    key_file: _Path = ""
+    client_ca_file: _Path = ""
     client_auth_type: Annotated[_ClientAuth, BeforeValidator(_client_auth)] = ""
     client_allowed_sans: list[str] | None = None  # an empty list allows nobody
     min_version: _Version = "TLS12"

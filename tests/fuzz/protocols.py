@@ -278,7 +278,7 @@ def probe_nsqd(data: bytes) -> None:
         other_side(data[1:]) as sock,
         mock.patch("exporter.collectors.nsq.protocol.socket.create_connection", return_value=sock),
     ):
-        outcome = line.probe(node, SECONDS)
+        outcome = line.probe(node, Until(SECONDS))
         line.close()
     for seconds in (outcome.probe.publish, outcome.probe.receive):
         assert seconds is None or 0 <= seconds <= SECONDS

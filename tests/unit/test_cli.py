@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,9 @@ import pytest
 import requests
 
 from exporter import __version__
+from exporter.cli import _code
 from exporter.demo import STOP_SECONDS
+from exporter.task_log import EXHAUSTION
 from tests.support.children import Child
 from tests.support.exporter import Exporter, kafka_source
 from tests.support.ports import PortBlock
@@ -499,3 +502,13 @@ def test_the_web_config_guards_the_page_and_leaves_health_open(
         assert status("/metrics", auth=("prometheus", "right")) == requests.codes.ok
     finally:
         daemon.kill()
+
+
+def test_a_lack_of_threads_at_the_start_is_told_of_in_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command(_: Namespace) -> int:
+        raise RuntimeError("can't start new thread")
+
+    assert _code(Namespace(command=command)) == FAILED
+    assert capsys.readouterr().err == f"{EXHAUSTION}\n"

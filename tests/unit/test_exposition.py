@@ -110,6 +110,24 @@ def test_the_client_chooses_format_and_encoding(
 
 
 @pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/openmetrics-text; version=1..0", "application/openmetrics-text"),
+        ("application/openmetrics-text;version=x.y;escaping=foo", "application/openmetrics-text"),
+        ("text/plain; version=\xe9", "text/plain"),
+        (";;=,=;,", "text/plain"),
+    ],
+)
+def test_a_version_that_is_none_is_not_looked_at(accept: str, kind: str) -> None:
+    assert exposition(family()).page(accept, "").content_type.startswith(kind)
+
+
+@given(st.text(max_size=100))
+def test_any_accept_header_gets_a_page(accept: str) -> None:
+    exposition(family()).page(accept, accept)
+
+
+@pytest.mark.parametrize(
     ("header", "accepted"),
     [
         ("", False),

@@ -357,17 +357,34 @@ def test_a_giant_answer_in_a_small_envelope_is_given_up(
     assert "larger than" in str(failure(listener.url))
 
 
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b"0,"])
+def test_an_answer_of_more_values_than_memory_has_room_for_is_given_up(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    monkeypatch.setattr(http, "MOST_CONTAINERS", 1_000)
+    monkeypatch.setattr(http, "MOST_VALUES", 5_000)
+    body = b"[" + piece * 10_000 + b"0]"
+    listener.answer = says(gzip.compress(body), HEAD + b"Content-Encoding: gzip\r\n")
+    with closing(HttpClient("s", Tls(), Login())) as client, pytest.raises(CollectError) as raised:
+        client.get_json(listener.url, Until(10))
+    assert raised.value.reason == "invalid"
+    assert "more values" in str(raised.value)
+
+
 def test_nobody_there() -> None:
     ports = PortBlock()
-    error = failure(f"http://127.0.0.1:{ports.take()}")
+    url = f"http://127.0.0.1:{ports.take()}"
+    error = failure(url)
     ports.release()
     assert error.reason == "unreachable"
-    assert "Connection refused; check the address" in str(error)
+    assert str(error).startswith(f"{url}: Connection refused; check the address")
 
 
 @pytest.mark.parametrize("host", ["rabbit.invalid", "x" * 64 + ".invalid", "a..b"])
 def test_a_host_that_there_is_not(host: str) -> None:
-    assert failure(f"http://{host}:15672").reason == "unreachable"
+    error = failure(f"http://{host}:15672")
+    assert error.reason == "unreachable"
+    assert "Watched" not in str(error), "names of our classes tell a user nothing"
 
 
 def test_an_address_of_ipv6() -> None:

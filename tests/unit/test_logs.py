@@ -148,3 +148,19 @@ def test_an_event_that_cannot_be_shown_is_logged_by_its_name(fmt: str) -> None:
     assert "RuntimeError" in first
     assert "test.next" in second
     assert "ud800" in second
+
+
+def test_a_name_moves_no_cursor_of_a_terminal() -> None:
+    program = (
+        "import structlog\nfrom exporter import logs\n"
+        "logs.configure('console', 'info')\n"
+        "log = structlog.get_logger()\n"
+        "log.info('test.name', name='\\x1b]0;title\\x07', other='a\\x9bb', right='x\\u202ey', line='a\\r\\nb')\n"
+        "try:\n    raise ValueError('\\x1b[2J')\n"
+        "except ValueError:\n    log.exception('test.crash')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    text = done.stderr.decode()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert "x1b]0;title" in text
+    assert len(text.splitlines()) > 3, "a traceback keeps its lines"

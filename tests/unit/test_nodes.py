@@ -11,7 +11,7 @@ from confluent_kafka.admin import (
     TopicMetadata,
 )
 
-from exporter.analysis.nodes import NODE_KEPT, Node, follow_nodes
+from exporter.analysis.nodes import MOST_VANISHED, NODE_KEPT, Node, follow_nodes
 from exporter.collectors.kafka.roster import read_roster
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 from exporter.model import Roster
@@ -60,6 +60,25 @@ def test_a_node_that_is_down_stays_for_a_day(absent: frozenset[str] | None) -> N
     late = NODE_KEPT + 1.0
     assert followed(BOTH, (late, ONE, roster(late, absent, i0="a"))) == {"a": True}
     assert followed(BOTH, (late, ONE, None)) == {"a": True}
+
+
+def test_a_node_that_never_answered_is_gone_once_it_is_not_listed() -> None:
+    made_up = (0.0, {"a": True, "b": False}, roster(0.0, None, i0="a", i1="b"))
+    assert followed(made_up, (1.0, ONE, roster(1.0, None, i0="a"))) == {"a": True, "b": False}
+    assert followed(made_up, *((n, ONE, roster(n, None, i0="a")) for n in (1.0, 2.0))) == ONE
+    down = roster(2.0, frozenset({"i1"}), i0="a")
+    assert followed(made_up, (1.0, ONE, down), (2.0, ONE, down)) == {"a": True, "b": False}
+
+
+def test_of_many_nodes_that_vanished_the_last_ones_are_kept() -> None:
+    looks = [
+        (float(n), {"a": True, f"b{n}": True}, roster(n, None, i0="a", **{f"i{n}": f"b{n}"}))
+        for n in range(1, MOST_VANISHED + 50)
+    ]
+    shown = followed(*looks)
+    assert len(shown) == MOST_VANISHED + 2
+    assert "b1" not in shown
+    assert shown[f"b{MOST_VANISHED + 48}"] is False
 
 
 def test_the_old_name_of_a_node_that_has_another_one_is_gone() -> None:

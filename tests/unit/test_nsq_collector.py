@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from exporter.collectors.access import Login
 from exporter.collectors.nsq.collector import NsqCollector
-from exporter.collectors.nsq.nodes import Known, Listing, Nsqd
+from exporter.collectors.nsq.nodes import MOST_NODES, Known, Listing, Nsqd
+from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
@@ -69,6 +71,67 @@ def test_a_server_that_trickles_its_headers_hides_no_other_one(site: Callable[[]
     collector.close()
 
 
+SILENT = 100
+"""Several times as many as there are threads."""
+
+
+@pytest.fixture
+def silent() -> Iterator[list[Nsqd]]:
+    """Nodes that take connections and never say a word."""
+    ports = PortBlock()
+    port = ports.take()
+    with ExitStack() as opened:
+        nodes = []
+        for number in range(1, SILENT + 1):
+            host = f"127.9.9.{number}"
+            opened.enter_context(socket.create_server((host, port)))
+            name = f"{host}:{port}"
+            nodes.append(Nsqd(f"http://{name}", name, (host, port)))
+        yield nodes
+    ports.release()
+
+
+def registered(node: Nsqd) -> dict[str, object]:
+    host, port = node.name.split(":")
+    ports = {"http_port": int(port), "tcp_port": int(port)}
+    return {"broadcast_address": host, "topics": [], "tombstones": [], **ports}
+
+
+def test_registered_nodes_that_never_answer_hide_no_other_one(
+    site: Callable[[], Site], silent: list[Nsqd]
+) -> None:
+    good, lookupd = nsqd(site()), site()
+    own = Nsqd(good.url, good.name, ("127.0.0.1", 1))
+    producers = [registered(node) for node in (*silent, own)]
+    lookupd.replies = {"/nodes": says({"producers": producers})}
+    collector = NsqCollector(NsqSettings("s", lookupds=(lookupd.url,), probe=False))
+    collector.discovery(Until(20))
+    seen: list[bool] = []
+    while sum(seen) < 3 and len(seen) < 20:
+        try:
+            look = collector.backlog(Until(1.5))
+        except CollectError:
+            seen.append(False)
+        else:
+            assert look.nodes is not None
+            assert len(look.nodes) == SILENT + 1
+            seen.append(look.nodes[good.name])
+    assert any(seen), "its turn comes"
+    assert seen == sorted(seen), "who has answered is asked first from then on"
+    collector.close()
+
+
+def test_probes_of_nodes_that_never_answer_end_at_the_deadline(silent: list[Nsqd]) -> None:
+    prober = NsqProber(NsqSettings("s", lookupds=("http://a",)))
+    began = time.monotonic()
+    probes = prober.run(silent, Until(1.0))
+    assert time.monotonic() - began < 2.5, "they would take 3.5 s one batch after the other"
+    assert [probe.node for probe in probes.probes] == [node.name for node in silent]
+    assert not any(probe.sent for probe in probes.probes)
+    assert {problem.reason for problem in probes.problems} == {"timeout"}
+    prober.close()
+
+
 def test_an_nsqd_that_is_no_nsqd(site: Callable[[], Site]) -> None:
     other = nsqd(site())
     other.replies["/stats"] = says([1, 2])
@@ -105,6 +168,36 @@ def test_only_what_is_neither_listed_nor_answers_is_gone() -> None:
     assert known.drop_silent({"a:1"}) == frozenset(), "it answers"
     assert known.drop_silent(()) == {"a:1"}
     assert known.nodes == {}
+
+
+def nodes_called(names: Iterable[str]) -> dict[str, Nsqd]:
+    return {name: Nsqd(f"http://{name}", name, (name, 1)) for name in names}
+
+
+def test_nodes_that_are_registered_all_the_time_do_not_pile_up() -> None:
+    known = Known()
+    assert known.take(Listing(nodes_called(["good:1"]), True, ())) == 0
+    known.drop_silent(["good:1"])
+    for turn in range(4):
+        made = nodes_called(f"{turn}.{number}:1" for number in range(MOST_NODES))
+        # What cannot be read makes each discovery incomplete, so that none forgets a node.
+        left_out = known.take(Listing(made, False, (), 1))
+        assert left_out == (1 if turn == 0 else MOST_NODES)
+        assert len(known.nodes) == MOST_NODES
+        assert "good:1" in known.nodes
+        assert len(known.nodes.keys() & made.keys()) == MOST_NODES - 1, "who is listed no more goes"
+        known.drop_silent(["good:1"])
+
+
+def test_each_of_too_many_nodes_gets_its_turn() -> None:
+    known = Known()
+    made = nodes_called(f"{number}:1" for number in range(MOST_NODES + 200))
+    seen: set[str] = set()
+    for _ in range(30):
+        assert known.take(Listing(made, True, ())) > 0
+        known.drop_silent(())
+        seen |= known.nodes.keys()
+    assert seen == made.keys()
 
 
 @pytest.mark.parametrize("rows", [[{"foo": 1}], [{"name": "q"}], ["q"], {"queues": []}])

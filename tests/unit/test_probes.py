@@ -122,6 +122,14 @@ def test_a_node_that_two_answers_lack_takes_its_series_with_it() -> None:
     assert shown(state, "mq_probe_success", node="k1") == 1
 
 
+def test_a_node_that_never_gave_a_message_back_is_gone_once_it_is_not_listed() -> None:
+    state = taken([WHOLE, UNSENT])
+    for at in (1.0, 2.0):
+        state.take(Probes([WHOLE], (), Roster(at, {"k1": "1"}, None)), at)
+    assert shown(state, "mq_probe_messages_total", node="k2", result="sent") is None
+    assert shown(state, "mq_probe_success", node="k1") == 1
+
+
 def test_a_node_that_is_down_and_not_probed_any_more_does_not_succeed() -> None:
     state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
     for at in (1.0, 2.0, 3.0):

@@ -63,6 +63,22 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+@pytest.mark.parametrize("content", ["", "\n", "# nothing\n", "{}\n"])
+def test_a_file_that_is_emptied_lets_nobody_in(write: Write, content: str) -> None:
+    assert load(write(content)).current().users.allow(None), "at a start it is what was meant"
+    config = load(write(f"basic_auth_users: {{alice: '{HASH}'}}\n"))
+    write(content)
+    assert not config.current().users.allow(None)
+    write("http_server_config: {http2: false}\n")
+    assert config.current().users.allow(None)
+
+
+@pytest.mark.parametrize("key", ["cert_file", "key_file", "client_ca_file"])
+def test_a_path_that_is_none_is_refused(write: Write, key: str) -> None:
+    with pytest.raises(WebConfigError, match=f"tls_server_config.{key}: expected the path of a fi"):
+        load(write(f'tls_server_config: {{{key}: "a\\0b"}}\n'))
+
+
 @pytest.mark.parametrize(("content", "expected"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_one_line_of_error_and_changes_nothing(
     write: Write, content: str, expected: str

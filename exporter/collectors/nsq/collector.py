@@ -12,13 +12,20 @@ from typing import Any
 from exporter.collectors.access import Login
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
-from exporter.collectors.nsq.nodes import ANSWER_SHARE, Known, Nsqd, discover, roster
+from exporter.collectors.nsq.nodes import (
+    ANSWER_SHARE,
+    MOST_NODES,
+    Known,
+    Nsqd,
+    discover,
+    roster,
+)
 from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import Selection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.nsq.trust import Trust, host_of
-from exporter.collectors.parallel import Pool
+from exporter.collectors.parallel import FairPool, Pool
 from exporter.model import (
     CollectError,
     Deadline,
@@ -57,6 +64,8 @@ class NsqCollector:
         self._anonymous = HttpClient(settings.name, settings.tls, Login())
         self._trust = Trust(settings)
         self._pool = Pool()
+        self._nodes = FairPool()
+        """Anybody who reaches an nsqlookupd can register nodes that never answer."""
         self._selection = Selection(settings)
         self._finished = Finished()
         self._lock = threading.Lock()
@@ -75,9 +84,10 @@ class NsqCollector:
         """Find the nsqds."""
         listing = discover(self._settings, self._http, self._pool, deadline)
         with self._lock:
-            self._known.take(listing)
+            left_out = self._known.take(listing)
             self._discovered = True
-        return Facts(unreadable=listing.unreadable, problems=listing.problems)
+        problems = [*listing.problems, *_too_many(left_out)]
+        return Facts(unreadable=listing.unreadable, problems=problems)
 
     def backlog(self, deadline: Deadline) -> QueueLook:
         """Read all nsqds at the same time."""
@@ -86,12 +96,12 @@ class NsqCollector:
         with self._lock:
             nodes = dict(self._known.nodes)
         at = time.monotonic()
-        found = self._pool.all_at_once(
+        found = self._nodes.all_at_once(
             {
                 name: partial(
                     self._read, node, Share(deadline, SILENT if name in self._silent else SHARE)
                 )
-                for name, node in nodes.items()
+                for name, node in sorted(nodes.items(), key=self._is_strange)
             },
             Share(deadline, ANSWER_SHARE),
         )
@@ -106,7 +116,8 @@ class NsqCollector:
             raise CollectError(first.reason, str(first))
         belonging = [node for name, node in nodes.items() if name not in vanished]
         look = replace(
-            _look(at, readings, faults, vanished), roster=roster(belonging, self._settings, at)
+            _look(at, readings, faults, vanished),
+            roster=roster(belonging, self._settings, at),
         )
         self._finished.keep(depth.place for depth in look.depths)
         cheap = time.monotonic() - at < CHEAP_SECONDS
@@ -149,8 +160,17 @@ class NsqCollector:
         """Close all connections; the probes' topics go with them."""
         self._prober.close()
         self._pool.close()
+        self._nodes.close()
         self._http.close()
         self._anonymous.close()
+
+    def _is_trusted(self, node: Nsqd) -> bool:
+        # An address of the config that stands for several is asked at each of them.
+        return node.configured or self._trust.covers(host_of(node.url))
+
+    def _is_strange(self, named: tuple[str, Nsqd]) -> bool:
+        """Sort those last that only an nsqlookupd names."""
+        return not self._is_trusted(named[1])
 
     def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
         params = {"format": "json", "include_mem": "false"}
@@ -159,14 +179,20 @@ class NsqCollector:
                 "false"  # what each finished tells about ephemeral channels only
             )
         host = host_of(node.url)
-        # An address of the config that stands for several is asked at each of them.
-        trusted = node.configured or self._trust.covers(host)
+        trusted = self._is_trusted(node)
         client = self._http if trusted else self._anonymous
         try:
             answer: Any = client.get_json(f"{node.url}/stats", deadline, params)
         except CollectError as error:
             raise (error if trusted else self._trust.explained(host, error)) from None
         return read_stats(answer, node.name, self._selection, node.tombstones, self._finished)
+
+
+def _too_many(left_out: int) -> list[Problem]:
+    if not left_out:
+        return []
+    text = f"more than {MOST_NODES:,} nodes are registered; {left_out:,} are left out"
+    return [Problem("invalid", "nodes", text)]
 
 
 def _look(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ ANSWER_SHARE = 0.9
 """Part of a run's time in which all have to answer."""
 GONE_AFTER = 2
 """Complete discoveries in a row without a node before it is none of the installation's any more, if it is silent too."""
+
+MOST_NODES = 1_000
+"""Nodes of one source: anybody who reaches an nsqlookupd can register any number, and new ones all the time."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,11 @@ class Known:
     nodes: dict[str, Nsqd] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
     """Nodes that complete discoveries lack now, and how many in a row."""
+    answering: frozenset[str] = frozenset()
+    """Those of them that answered the last time."""
 
-    def take(self, listing: Listing) -> None:
-        """Take a discovery: what an incomplete one lacks stays."""
+    def take(self, listing: Listing) -> int:
+        """Take a discovery: what an incomplete one lacks stays. Return how many nodes are left out, since there are too many."""
         names = {node.url: name for name, node in self.nodes.items()}
         found: dict[str, Nsqd] = {}
         for name, node in listing.nodes.items():
@@ -75,15 +81,30 @@ class Known:
         if listing.complete:
             for name in self.nodes.keys() - found.keys():
                 self.missing[name] = self.missing.get(name, 0) + 1
+        return self._leave_out(found)
+
+    def _leave_out(self, listed: Container[str]) -> int:
+        """Forget nodes beyond `MOST_NODES`: those first that are listed no more, then others that do not answer, by chance."""
+        excess = max(len(self.nodes) - MOST_NODES, 0)
+
+        def rank(name: str) -> tuple[bool, bool, bool, float]:
+            kept = (self.nodes[name].configured, name in self.answering, name in listed)
+            return (*kept, random.random())  # noqa: S311 - gives each its turn, guards nothing
+
+        for name in sorted(self.nodes, key=rank)[:excess] if excess else ():
+            del self.nodes[name]
+            self.missing.pop(name, None)
+        return excess
 
     def drop_silent(self, answered: Iterable[str]) -> frozenset[str]:
         """Forget the nodes that the discoveries lack and that don't answer either; return them.
 
         An nsqlookupd that was restarted knows no node until they tell it of themselves.
         """
+        self.answering = frozenset(answered)
         gone = frozenset(
             name for name, count in self.missing.items() if count >= GONE_AFTER
-        ).difference(answered)
+        ).difference(self.answering)
         for name in gone:
             self.nodes.pop(name, None)
             self.missing.pop(name, None)

@@ -6,7 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from exporter.collectors.nsq.nodes import Nsqd
@@ -14,11 +14,11 @@ from exporter.collectors.nsq.protocol import ERROR, MESSAGE, MESSAGE_HEAD, NsqCo
 from exporter.collectors.nsq.selection import EPHEMERAL
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.trust import Trust
+from exporter.collectors.parallel import FairPool
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
 from exporter.scrub import learn, scrub
 from exporter.secrets import SecretFileError, read_secret
 
-THREADS = 16
 MARGIN = 0.5
 """Seconds of the task's deadline that are left for everything but waiting."""
 CHANNEL = f"probe{EPHEMERAL}"
@@ -31,6 +31,17 @@ class _Outcome(NamedTuple):
     problem: Problem | None = None
 
 
+def _unsent(name: str, problem: Problem) -> _Outcome:
+    return _Outcome(NodeProbe(name, sent=False, publish=None, receive=None, ack=None), problem)
+
+
+def _outcome(name: str, answer: _Outcome | CollectError) -> _Outcome:
+    """Return what became of a probe, also of one that was given up."""
+    if isinstance(answer, CollectError):
+        return _unsent(name, Problem(answer.reason, name, str(answer)))
+    return answer
+
+
 class NsqProber:
     """Keeps a connection to each nsqd, and sends a message over it and back."""
 
@@ -39,6 +50,7 @@ class NsqProber:
         self._topic = f"{settings.probe_topic}-{os.urandom(4).hex()}{EPHEMERAL}"
         """Each exporter has a topic of its own, so that two don't take each other's messages."""
         self._lines: dict[str, _Line] = {}
+        self._pool = FairPool()
 
     def run(self, nodes: Sequence[Nsqd], deadline: Deadline) -> Probes:
         """Probe all nsqds at the same time."""
@@ -50,10 +62,14 @@ class NsqProber:
         if not nodes:
             return Probes(())
         seconds = min(self._settings.probe_deadline, max(deadline.remaining() - MARGIN, 0.1))
-        with ThreadPoolExecutor(min(THREADS, len(nodes))) as threads:
-            outcomes = list(
-                threads.map(lambda node: self._lines[node.name].probe(node, seconds), nodes)
-            )
+        until = Until(seconds)
+        # Given up a little later than the probes give up themselves: what is slow then is the name's resolution.
+        found = self._pool.all_at_once(
+            {node.name: partial(self._lines[node.name].probe, node, until) for node in nodes},
+            Until(seconds + MARGIN / 2),
+            lambda outcome: outcome.probe.receive is not None,
+        )
+        outcomes = [_outcome(name, answer) for name, answer in found.items()]
         return Probes(
             [outcome.probe for outcome in outcomes],
             [outcome.problem for outcome in outcomes if outcome.problem is not None],
@@ -79,6 +95,7 @@ class NsqProber:
 
     def close(self) -> None:
         """Leave all nsqds."""
+        self._pool.close()
         for line in self._lines.values():
             line.close()
         self._lines.clear()
@@ -97,9 +114,8 @@ class _Line:
         self._given: tuple[str | None, bytes | None] = (None, None)
         """The secret, and what tells one content of the certificate files from another, as they were used last."""
 
-    def probe(self, node: Nsqd, seconds: float) -> _Outcome:
-        """Send one message and wait for it, `seconds` at the most. Never raises."""
-        deadline = Until(seconds)
+    def probe(self, node: Nsqd, deadline: Deadline) -> _Outcome:
+        """Send one message and wait for it until the deadline. Never raises."""
         try:
             reused = self._connection is not None
             try:
@@ -124,10 +140,7 @@ class _Line:
             fault = CollectError("timeout" if reason == "timeout" else "unreachable", text)
         self.close()
         where = ":".join(map(str, node.tcp)) if node.tcp is not None else node.name
-        problem = Problem(fault.reason, node.name, f"{where}: {fault}")
-        return _Outcome(
-            NodeProbe(node.name, sent=False, publish=None, receive=None, ack=None), problem
-        )
+        return _unsent(node.name, Problem(fault.reason, node.name, f"{where}: {fault}"))
 
     def close(self) -> None:
         """Leave; a next probe connects anew."""
