@@ -320,6 +320,8 @@ class Counts(NamedTuple):
     """Messages that it let go without a consumer, where that can be told."""
     epoch: int = 0
     """Another number is another life of the broker's counters."""
+    replay: int | None = None
+    """Where the place is a log: messages that do not wait now, and will again if the consumers restart. None elsewhere."""
 
 
 class Produced(NamedTuple):
@@ -341,6 +343,8 @@ class StreamOffsets(NamedTuple):
     committed: int
     end: int
     start: int | None = None
+    is_upper_bound: bool = False
+    """Whether offsets in between may hold no message."""
 
 
 @dataclass(frozen=True, slots=True)

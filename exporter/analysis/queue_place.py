@@ -56,10 +56,12 @@ class QueuePlace:
         "_unsure_to",
         "_wait",
         "_waited",
+        "committed",
         "consumers",
         "counted_at",
         "deferred",
         "dropped",
+        "is_upper_bound",
         "label",
         "lag",
         "missing",
@@ -78,6 +80,10 @@ class QueuePlace:
         self.deferred: int | None = None
         self.paused = False
         self.consumers: int | None = None
+        self.committed: int | None = None
+        """Offset of the next message, where the place is a log."""
+        self.is_upper_bound = False
+        """Whether the lag counts offsets that may hold no message."""
         self.read_at = now
         """When it could last be read."""
         self.missing = 0
@@ -242,7 +248,10 @@ class QueuePlace:
         published, consumed, redelivered = _movement(before, counts)
         self._processed += consumed
         came = self._arrivals.published(published, consumed, at)
-        if counts.processed is None:
+        if counts.replay is not None:
+            # Consumers that stopped go on where they were before, so what has left can become less.
+            self._left = max(self._arrivals.value - counts.outstanding, 0)
+        elif counts.processed is None:
             # Counted in one moment, so it can't be off; what was lost with a node that died has left, too.
             came += self._arrivals.at_least(self._left + counts.outstanding)
             self._left = max(self._arrivals.value - counts.outstanding, self._left)
@@ -262,7 +271,7 @@ class QueuePlace:
             if at - left_at < TOO_OLD:
                 moved.latency = waited
             self._waited = None
-        record.forget(self._left)
+        record.forget(self._left - (counts.replay or 0))
         return moved
 
     def age(self, now: float, wanted: Method | None) -> float | None:
