@@ -15,8 +15,12 @@ from typing import NamedTuple
 
 DIFFERENCES = 6
 """Looks of which the smallest estimate of the first offset is used, while messages keep coming."""
+STORES = 1_000
+"""Looks at which stored offsets had changed, of which it is remembered when."""
 ENOUGH = 3
 """Estimates that make a first offset known, while messages keep coming."""
+STALE_SECONDS = 6.0
+"""How old what a stream holds may be, while stored offsets are of the present."""
 QUIET_SECONDS = 10.0
 """After which all statistics are of the present, if none of them has changed: RabbitMQ takes them every 5 s."""
 
@@ -58,12 +62,14 @@ class StreamLog:
         self.epoch = 0
         """Another number is another stream of the same name."""
         self.stored: Mapping[str, int] = {}
-        """Consumer name to the offset that it stored last."""
+        """Consumer name to the offset that it stored last; `store` sets it."""
         self.is_stored_known = False
         """Whether the last attempt to read the stored offsets succeeded."""
         self.holds: Holds | None = None
         self._first: int | None = None
         self._is_exact = False
+        self._told: int | None = None
+        """The end that consumers told at the last look."""
         self._counted: tuple[int, int] | None = None
         """Messages and end at the last look."""
         self._same_since = 0.0
@@ -73,30 +79,61 @@ class StreamLog:
         """Offset of the last chunk of messages that was seen."""
         self._empty_from: int | None = None
         """Offset after that chunk, from which on nothing but stored offsets has come."""
+        self._stores: deque[float] = deque(maxlen=STORES)
+        """When stored offsets were seen to have changed, those that may come after that offset."""
         self._sure = 0
         """An end of the stream up to which that chunk's consumer had been sent everything for certain."""
         self._empty = 0
         """Offsets that are known to hold no message."""
         self._produced = 0
+        self._at = 0.0
+        self._before = 0
+        """When the last look was, and where the stream ended before it."""
         self._marks: dict[str, Mark] = {}
 
-    def look(self, at: float, holds: Holds | None, end: int | None, tail: Tail | None) -> None:
-        """Take one look. `end` is the largest that a consumer tells."""
-        before = self.end or 0
+    def store(self, at: float, stored: Mapping[str, int]) -> None:
+        """Take what is stored now."""
+        changed = any(self.stored.get(name) != offset for name, offset in stored.items())
+        if changed and self.is_stored_known:
+            self._stores.append(at)
+        self.stored, self.is_stored_known = stored, True
+
+    def measure(self, at: float, holds: Holds | None, end: int | None) -> None:
+        """Find where the stream ends. `end` is the largest that a consumer tells."""
+        self._at = at
         if self._is_another(holds, end):
             self._begin_again()
-            before = 0
+        self._before = self.end or 0
         if holds is not None:
             self._find_first(at, holds, end)
-        found = [end]
-        if self._first is not None and self.holds is not None:
-            found.append(self._first + self.holds.messages)
-        known = [each for each in found if each is not None]
-        if known:
-            self.end = max(before, *known)
-        if tail is not None and self.end is not None:
-            self._follow(tail, self.end, before)
-        self._mark(is_current=tail is not None)
+        told, self._told = self._told, end
+        if self._counted_end is not None:
+            self.end = max(self._before, self._counted_end)
+        elif told is not None and end is not None:
+            # Of a consumer that has just begun the offset is the next one, and what it tells is too large.
+            self.end = max(self._before, min(told, end))
+
+    @property
+    def _counted_end(self) -> int | None:
+        """Where the stream ends by what it holds."""
+        if self._first is None or self.holds is None:
+            return None
+        return self._first + self.holds.messages
+
+    def is_last(self, offset: int, end: int) -> bool:
+        """Whether nothing but stored offsets is after the chunk at `offset`, by a consumer that tells of an `end`."""
+        if offset != self._last or self._empty_from is None or self.end is None or end < self.end:
+            return False
+        return self.end - self._empty_from <= len(self._stores)
+
+    def follow(self, tail: Tail | None) -> None:
+        """Learn from a consumer that was sent all messages, if there is one."""
+        counted = self._counted_end
+        # One that has just begun tells the end instead of its last chunk.
+        knows = tail is not None and counted is not None and tail.offset < counted
+        if tail is not None and self.end is not None and knows:
+            self._follow(tail, self.end, self._before)
+        self._mark(is_current=knows)
 
     @property
     def produced(self) -> int:
@@ -119,12 +156,13 @@ class StreamLog:
         return fell and holds is not None and not holds.has_retention
 
     def _begin_again(self) -> None:
-        self.end = self._first = self._last = self.holds = self._counted = None
+        self.end = self._first = self._last = self.holds = self._counted = self._told = None
         self._is_exact = False
         self._differences.clear()
         self._empty_from = None
         self._sure = self._empty = self._produced = 0
         self._marks = {}
+        self._stores.clear()
         self.epoch += 1
 
     def _find_first(self, at: float, holds: Holds, end: int | None) -> None:
@@ -163,12 +201,18 @@ class StreamLog:
             # The consumer was counted after the look before, so it was sent all of that.
             self._sure = before
             if end == before:
-                self._empty_from = end
+                self._begin_empty(end)
         elif tail.end >= end:
             # It was counted after all that is known had come, and still no message is after the chunk.
             if self._empty_from is not None:
                 self._empty += end - self._empty_from
-            self._empty_from = self._sure = end
+            self._sure = end
+            self._begin_empty(end)
+
+    def _begin_empty(self, end: int) -> None:
+        self._empty_from = end
+        while self._stores and self._stores[0] < self._at - STALE_SECONDS:
+            self._stores.popleft()
 
     def _mark(self, *, is_current: bool) -> None:
         """Note where each consumer goes on that has stored an offset."""

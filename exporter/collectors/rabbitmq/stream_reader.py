@@ -114,24 +114,26 @@ class StreamReader:
                 group: log.stored.get(group) if offset is None else offset
                 for group, offset in answer.stored.items()
             }
-            log.stored = {group: offset for group, offset in found.items() if offset is not None}
-            log.is_stored_known = True
-        tail = tail_of(consumers, log)
+            log.store(at, {group: offset for group, offset in found.items() if offset is not None})
         ends = [each.end for each in consumers if each.end is not None]
-        log.look(at, None if answer is None else answer.holds, max(ends, default=None), tail)
+        log.measure(at, None if answer is None else answer.holds, max(ends, default=None))
+        tail = tail_of(consumers, log)
+        log.follow(tail)
         report.add(name, part, consumers, log, tail)
 
     def _ask(
         self, api: ManagementApi, at: float, deadline: Deadline, reader: Rows
     ) -> tuple[Mapping[Name, _Answer], list[Problem]]:
         """Read what was stored, and how much is held, of as many streams as may be asked for in one look."""
-        if at < self._ask_at:
-            return {}, []
-        names = self._next()
+        names, with_stored = self._next(), at >= self._ask_at
         keys = {f"stream {vhost}\n{name}": (vhost, name) for vhost, name in names}
         share = Share(deadline, PART_OF_TIME)
         found = self._pool.all_at_once(
-            {key: partial(_read, api, name, share, reader) for key, name in keys.items()}, share
+            {
+                key: partial(_read, api, name, share, reader, with_stored=with_stored)
+                for key, name in keys.items()
+            },
+            share,
         )
         answers: dict[Name, _Answer] = {}
         problems: list[Problem] = []
@@ -142,7 +144,7 @@ class StreamReader:
             elif not is_missing(answer):  # deleted since it was listed
                 self._logs[name].is_stored_known = False
                 problems.append(Problem(answer.reason, called(name), str(answer)))
-        if answers:
+        if answers and with_stored:
             told = any(answer.stored is not None for answer in answers.values())
             self._feature("stored offsets of streams", told, NO_TRACKING)
             self._ask_at = at if told else at + AGAIN_SECONDS
@@ -156,10 +158,14 @@ class StreamReader:
         return [*names, *names][first : first + AT_ONCE]
 
 
-def _read(api: ManagementApi, name: Name, deadline: Deadline, reader: Rows) -> _Answer:
+def _read(
+    api: ManagementApi, name: Name, deadline: Deadline, reader: Rows, *, with_stored: bool
+) -> _Answer:
     """Return what is known of one stream. Raises `CollectError`, of a status 404 where it does not exist."""
     queue = f"{in_path(name[0])}/{in_path(name[1])}"
     row = api.get(f"queues/{queue}", deadline, columns=HOLDS)
+    if not with_stored:
+        return _Answer(_holds(name, row, reader), None)
     try:
         tracking = api.get(f"stream/{queue}/tracking", deadline, type="offset")
     except StatusError as error:

@@ -128,7 +128,10 @@ def tail_of(consumers: Iterable[StreamConsumer], log: StreamLog) -> Tail | None:
         for each in consumers
         if each.offset is not None
         and each.end is not None
-        and each.was_sent_all(log.stored.get(each.group or ""))
+        and (
+            each.was_sent_all(log.stored.get(each.group or ""))
+            or log.is_last(each.offset, each.end)
+        )
     ]
     return max(tails, default=None)
 
