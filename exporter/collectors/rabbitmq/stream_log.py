@@ -13,16 +13,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-DIFFERENCES = 6
-"""Looks of which the smallest estimate of the first offset is used, while messages keep coming."""
 STORES = 1_000
 """Looks at which stored offsets had changed, of which it is remembered when."""
-ENOUGH = 3
-"""Estimates that make a first offset known, while messages keep coming."""
 STALE_SECONDS = 6.0
-"""How old what a stream holds may be, while stored offsets are of the present."""
-QUIET_SECONDS = 10.0
-"""After which all statistics are of the present, if none of them has changed: RabbitMQ takes them every 5 s."""
+"""How old RabbitMQ's statistics may be: it takes them every 5 s."""
 
 
 class Holds(NamedTuple):
@@ -67,14 +61,8 @@ class StreamLog:
         """Whether the last attempt to read the stored offsets succeeded."""
         self.holds: Holds | None = None
         self._first: int | None = None
-        self._is_exact = False
-        self._told: int | None = None
-        """The end that consumers told at the last look."""
-        self._counted: tuple[int, int] | None = None
-        """Messages and end at the last look."""
-        self._same_since = 0.0
-        """When they were first seen to be these."""
-        self._differences: deque[int] = deque(maxlen=DIFFERENCES)
+        self._ends: deque[tuple[float, int]] = deque()
+        """The end that consumers told, by the time of the look."""
         self._last: int | None = None
         """Offset of the last chunk of messages that was seen."""
         self._empty_from: int | None = None
@@ -104,14 +92,28 @@ class StreamLog:
         if self._is_another(holds, end):
             self._begin_again()
         self._before = self.end or 0
+        told = self._told(at, end)
         if holds is not None:
-            self._find_first(at, holds, end)
-        told, self._told = self._told, end
-        if self._counted_end is not None:
-            self.end = max(self._before, self._counted_end)
-        elif told is not None and end is not None:
-            # Of a consumer that has just begun the offset is the next one, and what it tells is too large.
-            self.end = max(self._before, min(told, end))
+            self._find_first(holds, told)
+        known = [each for each in (told, self._counted_end) if each is not None]
+        if known:
+            self.end = max(self._before, *known)
+
+    def _told(self, at: float, end: int | None) -> int | None:
+        """Return where the stream ended some seconds ago, as consumers told it.
+
+        While a consumer's statistics are still those of its beginning, it tells too much. So the smallest of all
+        since then is taken.
+        """
+        if end is None:
+            self._ends.clear()
+            return None
+        while len(self._ends) > 1 and at - self._ends[1][0] >= STALE_SECONDS:
+            self._ends.popleft()
+        self._ends.append((at, end))
+        if at - self._ends[0][0] < STALE_SECONDS:
+            return None
+        return min(each for _, each in self._ends)
 
     @property
     def _counted_end(self) -> int | None:
@@ -156,42 +158,28 @@ class StreamLog:
         return fell and holds is not None and not holds.has_retention
 
     def _begin_again(self) -> None:
-        self.end = self._first = self._last = self.holds = self._counted = self._told = None
-        self._is_exact = False
-        self._differences.clear()
+        self.end = self._first = self._last = self.holds = None
+        self._ends.clear()
         self._empty_from = None
         self._sure = self._empty = self._produced = 0
         self._marks = {}
         self._stores.clear()
         self.epoch += 1
 
-    def _find_first(self, at: float, holds: Holds, end: int | None) -> None:
+    def _find_first(self, holds: Holds, told: int | None) -> None:
         """Find the offset at which the stream begins.
 
-        What a consumer tells and what the stream holds are counted at different moments, so their difference is right
-        while nothing comes in. It may be too small by a chunk, and is the more right the larger it is.
+        `told` is older than what the stream holds, so their difference is right while nothing comes in, and else
+        too small: the largest is the nearest.
         """
         before, self.holds = self.holds, holds
+        if before is not None and holds.messages < before.messages and self._first is not None:
+            # The oldest messages were deleted. How many may have come in at the same time is not known.
+            self._first = max((self.end or 0) - holds.messages, 0)
         if not holds.has_retention and self._first is None:
             self._first = 0
-        if before is not None and holds.messages < before.messages:
-            # The oldest messages were deleted. As many may have come in at the same time as is not known.
-            self._is_exact = False
-            self._differences.clear()
-            if self._first is not None and self.end is not None:
-                self._first = max(self.end - holds.messages, 0)
-        counted = None if end is None else (holds.messages, end)
-        if counted != self._counted:
-            self._counted, self._same_since = counted, at
-        if end is None:
-            return
-        difference = max(end - holds.messages, 0)
-        self._differences.append(difference)
-        if at - self._same_since >= QUIET_SECONDS:
-            self._first = max(difference, self._first or 0) if self._is_exact else difference
-            self._is_exact = True
-        elif holds.has_retention and not self._is_exact and len(self._differences) >= ENOUGH:
-            self._first = min(self._differences)
+        if told is not None:
+            self._first = max(told - holds.messages, self._first or 0)
 
     def _follow(self, tail: Tail, end: int, before: int) -> None:
         """Learn where messages end from a consumer that was sent all of them."""
@@ -202,11 +190,12 @@ class StreamLog:
             self._sure = before
             if end == before:
                 self._begin_empty(end)
-        elif tail.end >= end:
-            # It was counted after all that is known had come, and still no message is after the chunk.
-            if self._empty_from is not None:
-                self._empty += end - self._empty_from
-            self._sure = end
+        if tail.end == end:
+            self._sure = end  # counted at the same moment, so it was sent all there is
+        if self._empty_from is not None and not tail.last_is_message and tail.end >= end:
+            self._empty += end - self._empty_from
+            self._begin_empty(end)
+        elif tail.end == end:
             self._begin_empty(end)
 
     def _begin_empty(self, end: int) -> None:
