@@ -129,7 +129,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_lag_upper_bound",
             "gauge",
             sub,
-            "1 where the lag counts offsets that may hold no message (compacted topic, transactions).",
+            "1 where the lag counts offsets that may hold no message (compacted topic, transactions, stored offsets of a stream).",
             backlog,
         ),
         Metric(

@@ -326,6 +326,8 @@ class Counts(NamedTuple):
     """Deliveries that the broker has counted."""
     every_protocol: bool = True
     """Whether the broker counts what all its clients do, by whatever protocol."""
+    replay: int | None = None
+    """Where the place is a log: messages that do not wait now, and will again if the consumers restart. None elsewhere."""
 
 
 class Produced(NamedTuple):
@@ -347,6 +349,8 @@ class StreamOffsets(NamedTuple):
     committed: int
     end: int
     start: int | None = None
+    is_upper_bound: bool = False
+    """Whether offsets in between may hold no message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,10 @@ def _queue_sight(
 
 def _parts(sub: QueueSubscription) -> Callable[[], Sequence[Part]]:
     return lambda: [
-        Part(f"nsqd {place.partition}", place.lag or 0)
+        Part(
+            f"{'nsqd' if place.committed is None else 'partition'} {place.partition}",
+            place.lag or 0,
+        )
         for place in sub.places.values()
         if place.partition is not None
     ]

@@ -51,7 +51,7 @@ def _chosen(
     """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
     every = list(state.queues.values())
     most = sum(_at_most(subscription) for subscription in fresh)
-    if most + sum(4 + 2 * len(queue.parts) for queue in every) + 3 <= view.max_series:
+    if most + sum(4 + 4 * len(queue.parts) for queue in every) + 3 <= view.max_series:
         return every, fresh, 0
     budget = Budget(view.max_series - len(state.losses))
     queues: Brought[Queue] = Brought(
@@ -73,7 +73,7 @@ def _chosen(
 def _at_most(subscription: QueueSubscription) -> int:
     """Return how many series the subscription can have."""
     histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
-    return 4 * len(subscription.places) + _SCALAR_COUNT + 1 + JUDGEMENT_SERIES + histogram
+    return 5 * len(subscription.places) + _SCALAR_COUNT + 1 + JUDGEMENT_SERIES + histogram
 
 
 # Destinations
@@ -106,9 +106,22 @@ def _queue_families(
             ]
         return family(name, labels, sums)
 
+    def offsets(name: str, value: Callable[[QueuePart], Value]) -> Family:
+        """Offsets of streams, a series a part or their sum."""
+        if view.per_partition:
+            parts = [part for queue in queues for part in queue.parts.values()]
+            return family(
+                name,
+                [part.label for part in parts],
+                [value(part) if now - part.counted_at <= view.hold else None for part in parts],
+            )
+        return family(
+            name, labels, [whole_sum([value(part) for part in q.parts.values()]) for q in queues]
+        )
+
     return [
-        family("mq_log_start_offset", labels, [queue.start for queue in queues]),
-        family("mq_log_end_offset", labels, [queue.end for queue in queues]),
+        offsets("mq_log_start_offset", lambda part: part.start),
+        offsets("mq_log_end_offset", lambda part: part.end),
         family("mq_message_size_bytes", labels, [queue.mean_size for queue in queues]),
         column("mq_produced_messages_total", table.values, lambda part: part.counted),
         column("mq_produced_messages_per_second", table.rates, lambda part: part.rated),
@@ -126,7 +139,7 @@ def _largest(values: Sequence[float | None]) -> float | None:
 _Scalar = tuple[str, Callable[[QueueSubscription], Value]]
 
 _SCALARS: tuple[_Scalar, ...] = (
-    ("mq_committed_offset", lambda sub: sub.committed),
+    ("mq_lag_upper_bound", lambda sub: 1 if sub.is_upper_bound else None),
     ("mq_subscription_produced_messages_total", lambda sub: sub.produced_total),
     ("mq_consumed_messages_total", lambda sub: sub.consumed_total),
     ("mq_redelivered_messages_total", lambda sub: sub.redelivered),
@@ -150,6 +163,7 @@ _DEPTHS: tuple[tuple[str, Callable[[QueuePlace], Value]], ...] = (
     ("mq_lag_messages", lambda place: place.lag),
     ("mq_unacknowledged_messages", lambda place: place.unacknowledged),
     ("mq_deferred_messages", lambda place: place.deferred),
+    ("mq_committed_offset", lambda place: place.committed),
 )
 
 

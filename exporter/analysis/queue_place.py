@@ -65,10 +65,12 @@ class QueuePlace:
         "_wait",
         "_waited",
         "accounting",
+        "committed",
         "consumers",
         "counted_at",
         "deferred",
         "dropped",
+        "is_upper_bound",
         "label",
         "lag",
         "missing",
@@ -87,6 +89,10 @@ class QueuePlace:
         self.deferred: int | None = None
         self.paused = False
         self.consumers: int | None = None
+        self.committed: int | None = None
+        """Offset of the next message, where the place is a log."""
+        self.is_upper_bound = False
+        """Whether the lag counts offsets that may hold no message."""
         self.read_at = now
         """When it could last be read."""
         self.missing = 0
@@ -102,19 +108,15 @@ class QueuePlace:
         self._last: Counts | None = None
         self._processed = 0
         self._arrivals = Arrivals(0)
-        self._left = 0
-        """How many have left since the first look, at the least."""
-        self._counted_left = 0
-        """The same when the counts were last read."""
+        self._left = self._counted_left = 0
+        """How many have left since the first look, at the least, and the same when the counts were last read."""
         self._record: Record | None = None
         self._empty_at: float | None = None
         """When it was last seen empty."""
         self._settled_at = 0.0
         """When the broker's counts fit together."""
-        self._lost = False
-        """Whether it could not be read at the last look, as its node was gone."""
-        self._fell = False
-        """Whether its counts began anew, and the record does not know yet."""
+        self._lost = self._fell = False
+        """Whether it could not be read at the last look, as its node was gone, and whether its counts began again since."""
         self._gap_from: float | None = None
         """Since when the broker's counts tell nothing, since it lost them; None while they do."""
         self._unsure_to, self._unsure = 0.0, 0.0
@@ -298,7 +300,10 @@ class QueuePlace:
         published, consumed, redelivered = _movement(before, counts)
         self._processed += consumed
         came = self._arrivals.published(published, consumed, at)
-        if counts.processed is None:
+        if counts.replay is not None:
+            # Consumers that stopped go on where they were before, so what has left can become less.
+            self._left = max(self._arrivals.value - counts.outstanding, 0)
+        elif counts.processed is None:
             # Counted in one moment, so it can't be off; what was lost with a node that died has left, too.
             came += self._arrivals.at_least(self._left + counts.outstanding)
             self._left = max(self._arrivals.value - counts.outstanding, self._left)
@@ -318,7 +323,7 @@ class QueuePlace:
             if at - left_at < TOO_OLD:
                 moved.latency = waited
             self._waited = None
-        record.forget(self._left)
+        record.forget(self._left - (counts.replay or 0))
         return moved
 
     def age(self, now: float, wanted: Method | None) -> float | None:

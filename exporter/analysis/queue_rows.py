@@ -41,7 +41,7 @@ def _row(
         "destination": sub.queue.name,
         "group": sub.group,
         **lag_of(known, len(lags) - len(known)),
-        "lag_upper_bound": False,
+        "lag_upper_bound": sub.is_upper_bound,
         "produced_messages_per_second": sub.produced_rate if whole else None,
         "consumed_messages_per_second": sub.consumed_rate if whole else None,
         "consumed_messages_per_second_at_least": sub.least_consumed_rate if whole else None,
@@ -68,7 +68,7 @@ def _row(
                 "partition": place.partition,
                 "lag_messages": lag,
                 "lag_seconds": age,
-                "committed_offset": sub.committed,
+                "committed_offset": place.committed,
             }
             for place, lag, age in zip(sub.places.values(), lags, ages, strict=True)
         ]

@@ -162,7 +162,7 @@ class QueueState:
                 continue
             subscription.take(moved)
             self._latency(subscription, moved)
-            if group is None and partition is None:
+            if group is None and partition is None and each.replay is None:
                 part = self._produced_by(subscription.queue, moved, at)
                 produced = place.accounting.produced
                 part.counted = produced.known
@@ -222,14 +222,15 @@ class QueueState:
 
     def _streams(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:
-            vhost, destination, group, _ = each.place
+            vhost, destination, group, partition = each.place
             queue = self.queues.get((vhost, destination))
-            if queue is not None:
-                queue.end = max(each.end, queue.end or 0)
-                queue.start = each.start
+            part = queue.parts.get(partition) if queue is not None else None
+            if part is not None:
+                part.end, part.start = each.end, each.start
             subscription = self.subscriptions.get((vhost, destination, group))
-            if subscription is not None:
-                subscription.committed = each.committed
+            place = subscription.places.get(partition) if subscription is not None else None
+            if place is not None:
+                place.committed, place.is_upper_bound = each.committed, each.is_upper_bound
 
     def _sample(self, counts: Sequence[Counts], produced: Sequence[Produced], now: float) -> None:
         """Compute the rates of what this look counted; the others stay as they are."""

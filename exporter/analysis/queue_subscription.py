@@ -20,14 +20,12 @@ class Queue:
     """A destination: how many messages were produced to each of its parts, and how large they are."""
 
     __slots__ = (
-        "end",
         "label",
         "mean_size",
         "name",
         "parts",
         "recent",
         "retired",
-        "start",
         "vhost",
     )
 
@@ -43,15 +41,22 @@ class Queue:
         """Bytes."""
         self.recent: Final = MeanSize()
         """Of what came in lately, where that is counted."""
-        self.start: int | None = None
-        self.end: int | None = None
-        """Offsets, where it is a stream."""
 
 
 class QueuePart:
     """What was produced to one part of a destination."""
 
-    __slots__ = ("_known", "_size", "counted", "counted_at", "label", "rated", "slot")
+    __slots__ = (
+        "_known",
+        "_size",
+        "counted",
+        "counted_at",
+        "end",
+        "label",
+        "rated",
+        "slot",
+        "start",
+    )
 
     def __init__(self, label: str, slot: int, now: float) -> None:
         self.label: Final = label
@@ -61,6 +66,9 @@ class QueuePart:
         """Whether the broker counts what is produced here."""
         self.rated = True
         """Whether it did so over the whole rate window."""
+        self.start: int | None = None
+        self.end: int | None = None
+        """Offsets, where it is a stream."""
         self._known: tuple[int, int] | None = None
         self._size = 0
 
@@ -78,7 +86,6 @@ class QueueSubscription:
     """Follows one queue's consumers, or one channel, from look to look."""
 
     __slots__ = (
-        "committed",
         "consumed",
         "consumed_known",
         "consumed_rated",
@@ -135,8 +142,6 @@ class QueueSubscription:
         self.departures: Departures | None = None
         """What left, where it is not counted."""
         self.shown = False
-        self.committed: int | None = None
-        """Offset of the next message, where the destination is a stream."""
 
     def take(self, moved: Moved) -> None:
         """Add what one look saw move in one of its places."""
@@ -231,6 +236,11 @@ class QueueSubscription:
         """Messages that went without a consumer, where that can be told."""
         known = [place.dropped for place in self._places() if place.dropped is not None]
         return sum(known) if known else None
+
+    @property
+    def is_upper_bound(self) -> bool:
+        """Whether what waits counts offsets that may hold no message."""
+        return any(place.is_upper_bound for place in self._places())
 
     @property
     def paused(self) -> bool:

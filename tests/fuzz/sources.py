@@ -86,7 +86,14 @@ RABBIT_BODIES: Mapping[str, Any] = {
     "/api/nodes": [{"name": "rabbit@a", "running": True, "mem_alarm": False}],
     "/api/stream/consumers": [
         {"queue": {"vhost": "/", "name": "s"}, "offset": 5, "offset_lag": 4}
-        | {"properties": {"name": "reader"}}
+        | {"properties": {"name": "reader"}, "consumed": 3, "credits": 2, "active": True}
+    ],
+    "/api/queues/%2F/s": {"messages": 9, "arguments": {"x-max-age": "1D"}},
+    "/api/stream/%2F/s/tracking": {"offsets": {"reader": 3, "gone": 2}},
+    "/api/exchanges": [{"vhost": "/", "name": "super", "arguments": {"x-super-stream": True}}],
+    "/api/exchanges/%2F/super/bindings/source": [
+        {"destination": "s", "destination_type": "queue", "routing_key": "0"}
+        | {"arguments": {"x-stream-partition-order": 0}}
     ],
     "/api/overview": {"object_totals": {"queues": 3}},
     "/api/vhosts": [{"name": "/"}, {"name": "other"}],
@@ -133,7 +140,21 @@ CONSUMER = rows_like(
     queue=st.just({"vhost": "/", "name": "s"}) | JSON,
     offset=COUNT | st.sampled_from(["first", "next"]),
     offset_lag=COUNT,
+    consumed=COUNT,
+    credits=COUNT,
+    active=st.booleans(),
+    activity_status=st.sampled_from(["up", "single_active", "waiting"]),
+    connection_details=rows_like(name=NAME),
     properties=rows_like(name=NAME),
+)
+TRACKING = rows_like(offsets=rows_like(reader=COUNT, gone=COUNT))
+HOLDS = rows_like(messages=COUNT, arguments=JSON, effective_policy_definition=JSON)
+EXCHANGE = rows_like(vhost="/", name="super", arguments=rows_like(**{"x-super-stream": True}))
+BINDING = rows_like(
+    destination="s",
+    destination_type="queue",
+    routing_key=NAME,
+    arguments=rows_like(**{"x-stream-partition-order": COUNT}),
 )
 NODE = rows_like(name=NAME, running=True, mem_alarm=True, disk_free_alarm=False)
 LINE = st.tuples(
@@ -209,6 +230,10 @@ TARGETS = (
     _rabbit("queue", "/api/queues/%2F/q", in_bytes(QUEUE)),
     _rabbit("nodes", "/api/nodes", in_bytes(st.lists(NODE, max_size=3))),
     _rabbit("consumers", "/api/stream/consumers", in_bytes(st.lists(CONSUMER, max_size=3))),
+    _rabbit("tracking", "/api/stream/%2F/s/tracking", in_bytes(TRACKING)),
+    _rabbit("stream", "/api/queues/%2F/s", in_bytes(HOLDS)),
+    _rabbit("exchanges", "/api/exchanges", in_bytes(st.lists(EXCHANGE, max_size=3))),
+    _rabbit("bindings", "/api/exchanges/%2F/super/bindings/source", in_bytes(st.lists(BINDING))),
     _rabbit(
         "overview",
         "/api/overview",

@@ -10,6 +10,7 @@ import pytest
 from tests.support import rabbit_data as data
 from tests.support.exporter import Exporter, rabbit_source, settled
 from tests.support.rabbit_data import QueueKind, RabbitConsumer
+from tests.support.rabbit_streams import StreamClients
 from tests.support.rabbitmq import RabbitCluster
 from tests.support.rabbitmq_runtime import OLDEST
 from tests.support.waiting import wait_until
@@ -71,6 +72,40 @@ def test_lag_counts_ages_consumers_and_probes(cluster: RabbitCluster, exporter: 
     page = exporter.wait(
         lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes of both nodes"
     )
+    assert page.value("mq_up") == 1
+
+
+def test_a_consumer_of_a_stream_at_next_has_no_lag_and_counts_what_comes(
+    cluster: RabbitCluster, exporter: Exporter
+) -> None:
+    """3.10 tells a lag of the whole stream for it, and does not tell stored offsets."""
+    with StreamClients(cluster) as clients:
+        clients.create("events")
+        settled(exporter, {"mq_produced_messages_total": 0}, destination="events")
+        clients.publish("events", 132)
+        settled(exporter, {"mq_produced_messages_total": 132}, destination="events")
+        reader = clients.reader("events", start="next")
+        settled(
+            exporter,
+            {"mq_lag_messages": 0, "mq_consumers": 1, "mq_consumed_messages_total": 0},
+            destination="events",
+        )
+        named = clients.reader("events", "app")
+        named.wait_received(132)
+        clients.publish("events", 3)
+        reader.wait_received(3)
+        named.store(100)
+        exporter.wait(
+            lambda page: page.value("mq_log_end_offset", destination="events") == 136,
+            "the stored offset in the stream",
+        )
+        page = exporter.cycles(2)
+        assert set(page.find("mq_lag_messages", destination="events").values()) == {0}
+        named.close()
+        exporter.wait(
+            lambda page: not page.find("mq_consumers", destination="events", group="app"),
+            "the consumer that stopped to be gone",
+        )
     assert page.value("mq_up") == 1
 
 

@@ -12,7 +12,15 @@ from exporter.analysis.queue_state import Followed, QueueState
 from exporter.analysis.rows import Wanted
 from exporter.analysis.shown import View
 from exporter.exposition import labeler
-from exporter.model import Counts, Depth, Place, Produced, QueueCounts, QueueLook
+from exporter.model import (
+    Counts,
+    Depth,
+    Place,
+    Produced,
+    QueueCounts,
+    QueueLook,
+    StreamOffsets,
+)
 
 VIEW = View(hold=120.0, max_series=500_000, per_partition=True)
 QUEUE = Place("/", "q", None, None)
@@ -437,3 +445,61 @@ def test_rows_have_what_the_page_needs() -> None:
     assert row["partitions"] == [
         {"partition": None, "lag_messages": 5, "lag_seconds": None, "committed_offset": None}
     ]
+
+
+# Streams
+
+
+def stream(world: World, end: int, lag: int, group: str | None = None, replay: int = 0) -> None:
+    """One look at a stream that one group of consumers reads."""
+    place = Place("/", "s", group, None)
+    world.look(
+        Depth(place, lag),
+        counts=[Counts(place, lag, end, None, None, 1, replay=replay)],
+        produced=[Produced("/", "s", None, end, None)],
+        streams=[StreamOffsets(place, end - lag, end, is_upper_bound=lag > 0)],
+    )
+
+
+def test_consumers_without_a_name_count_a_streams_messages_once() -> None:
+    world = World()
+    stream(world, 0, 0)
+    stream(world, 132, 0)
+    assert world.value("mq_produced_messages_total") == 132
+    assert world.value("mq_subscription_produced_messages_total") == 132
+    assert world.value("mq_consumed_messages_total") == 132
+
+
+def test_a_consumer_that_stops_goes_back_to_what_it_stored() -> None:
+    """The oldest message that waits is as old as it is, and nothing was produced by going back."""
+    world = World()
+    stream(world, 0, 0, "app")
+    stream(world, 60, 0, "app", replay=60)
+    stream(world, 120, 0, "app", replay=90)
+    stream(world, 120, 0, "app", replay=90)
+    stream(world, 120, 90, "app")
+    assert world.value("mq_lag_messages") == 90
+    assert world.value("mq_committed_offset") == 30
+    assert world.value("mq_lag_upper_bound") == 1
+    assert world.value("mq_produced_messages_total") == 120
+    assert world.value("mq_subscription_produced_messages_total") == 120
+    assert world.value("mq_consumed_messages_total") == 120
+    # Message 31 came half way between the first and the second look.
+    assert world.value("mq_lag_seconds") == pytest.approx(35, abs=0.2)
+
+
+def test_offsets_of_partitions() -> None:
+    world = World()
+    places = [Place("/", "super", "app", str(number)) for number in range(2)]
+    world.look(
+        *(Depth(place, 1) for place in places),
+        counts=[Counts(place, 1, 9, None, None, 1, replay=0) for place in places],
+        produced=[Produced("/", "super", place.partition, 9, None) for place in places],
+        streams=[StreamOffsets(place, 8, 9) for place in places],
+    )
+    assert list(world.shown("mq_committed_offset").values()) == [8, 8]
+    ends = world.shown("mq_log_end_offset")
+    assert [label.split("partition=")[1][:3] for label in ends] == ['"0"', '"1"']
+    world.view = View(hold=120.0, max_series=500_000, per_partition=False)
+    assert world.value("mq_log_end_offset") == 18
+    assert world.value("mq_committed_offset") == 16

@@ -9,7 +9,6 @@ import pytest
 from exporter.collectors.rabbitmq.detailed import read_detailed, texts
 from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed, mean_size
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rabbitmq.streams import read_streams
 from exporter.model import CollectError, Place
 
 QUORUM_313: dict[str, Any] = {
@@ -87,20 +86,3 @@ def test_another_page_is_not_taken_for_an_empty_one() -> None:
     with pytest.raises(CollectError):
         read_detailed("http://r", b"process_cpu_seconds_total 1\n", {})
     assert read_detailed("http://r", b"rabbitmq_build_info{} 1\n", {}) == {}
-
-
-def test_consumers_of_a_stream_by_name() -> None:
-    def row(offset: int, lag: int, name: str | None = None, stream: str = "s") -> dict[str, Any]:
-        properties = {} if name is None else {"name": name}
-        queue = {"vhost": "/", "name": stream}
-        return {"offset": offset, "offset_lag": lag, "properties": properties, "queue": queue}
-
-    rows = [row(90, 10, "app"), row(70, 30, "app"), row(95, 5), row(1, 1, "app", "other"), {}]
-    streams = read_streams(rows, {("/", "s")})
-    assert {depth.place.group: depth.lag for depth in streams.depths} == {"app": 30, None: 5}
-    assert {o.place.group: (o.committed, o.end) for o in streams.offsets} == {
-        "app": (70, 100),
-        None: (95, 100),
-    }
-    assert [counts.consumers for counts in streams.counts] == [2, 1]
-    assert [produced.total for produced in streams.produced] == [100]

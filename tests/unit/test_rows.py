@@ -11,7 +11,6 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rabbitmq.streams import read_streams
 from exporter.collectors.rows import RowError, Rows, host, number
 
 GOOD: dict[str, Any] = {
@@ -62,22 +61,6 @@ def test_a_row_without_a_name_leaves_the_list_incomplete(bad: dict[str, Any]) ->
 def test_counts_name_the_field() -> None:
     with pytest.raises(RowError, match=r"the field ack is 'x', not a whole number"):
         counts_of({**GOOD, "message_stats": {"ack": "x"}}, 0.0)
-
-
-def test_a_consumer_of_a_stream_whose_offset_is_no_number() -> None:
-    queue = {"vhost": "/", "name": "s"}
-    rows = Rows()
-    found = read_streams(
-        [
-            {"offset": "first", "offset_lag": 0, "queue": queue},
-            {"offset": "odd", "offset_lag": 0, "queue": queue},
-            {"offset": 90, "offset_lag": 10, "queue": queue},
-        ],
-        {("/", "s")},
-        rows,
-    )
-    assert [depth.lag for depth in found.depths] == [10]
-    assert rows.unreadable == 1, "one that has just begun is no fault"
 
 
 def test_many_rows_are_told_as_one_problem() -> None:

@@ -31,10 +31,12 @@ from exporter.collectors.rabbitmq.queues import (
     listed,
     mean_size,
     name_of,
+    stream_of,
 )
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
-from exporter.collectors.rabbitmq.streams import Streams, read_streams
+from exporter.collectors.rabbitmq.stream_reader import StreamReader
+from exporter.collectors.rabbitmq.super_streams import SuperStreams
 from exporter.collectors.rows import RowError, Rows, text
 from exporter.model import (
     CollectError,
@@ -90,6 +92,8 @@ class RabbitCollector:
         self._api = ManagementApi(self._http, settings.management)
         self._selection = Selection(settings)
         self._prober = RabbitProber(settings)
+        self._streams = StreamReader(self._pool, self._feature)
+        self._super_streams = SuperStreams()
         self._queues: Sequence[Queue] = ()
         self._is_node_down = False
         self._is_new_list = False
@@ -119,20 +123,26 @@ class RabbitCollector:
             depths = self._detailed(deadline, problems, reader)
         else:
             depths = self._list(Share(deadline, LISTING_SHARE), reader)
+        self._note_lagging(depths)
         # With the plugin's pages, only a new list of all queues tells that one is gone.
         whole, self._is_new_list = self._is_new_list, False
-        streams = self._streams(deadline, problems, reader)
+        parts = {q.name: self._super_streams.part(q.name) for q in self._queues if q.stream}
+        streams, missing = self._streams.look(self._api, at, parts, deadline, reader)
+        problems += [*self._super_streams.problems, *missing]
         depths = [*depths, *streams.depths]
         nodes, alarms = self._nodes(deadline, problems, reader)
-        self._note_lagging(depths)
         return QueueLook(
             at,
             depths,
             counts=streams.counts,
             produced=streams.produced,
             streams=streams.offsets,
-            whole=frozenset({None}) if whole and not reader.nameless else frozenset(),
-            destinations=frozenset((*queue.name, None) for queue in self._queues),
+            whole=frozenset({None, *self._super_streams.labels})
+            if whole and not reader.nameless
+            else frozenset(),
+            destinations=frozenset(
+                (q.name[0], *parts[q.name]) if q.stream else (*q.name, None) for q in self._queues
+            ),
             nodes=nodes,
             # A member that is stopped is listed as such; one that was forgotten is not.
             roster=None if nodes is None else Roster(at, {n: n for n in nodes}, frozenset()),
@@ -257,6 +267,7 @@ class RabbitCollector:
             names.update(map(name_of, down))
         self._listed = len(rows)
         self._is_new_list = True
+        self._find_super_streams(rows, deadline, reader)
         queues = listed(rows, self._selection, reader)
         self._api.recognize("queues", rows, reader)
         self._queues = queues
@@ -264,6 +275,18 @@ class RabbitCollector:
         if self._settings.prometheus:
             self._known = texts(queue.name for queue in queues)
         return [queue.depth for queue in queues if not queue.stream]
+
+    def _find_super_streams(
+        self, rows: Sequence[Mapping[str, Any]], deadline: Deadline, reader: Rows
+    ) -> None:
+        """Find out which streams are partitions: the filters are about super streams, not about these."""
+        streams = frozenset(Rows().each(rows, stream_of))
+        before = self._super_streams.parts
+        self._super_streams.refresh(self._api, self._pool, streams, deadline, reader)
+        if self._super_streams.parts != before:
+            self._selection.rename(
+                {name: part.destination for name, part in self._super_streams.parts.items()}
+            )
 
     def _detailed(self, deadline: Deadline, problems: list[Problem], reader: Rows) -> list[Depth]:
         """Return what waits by the plugin's pages; by the management API where one of them is missing."""
@@ -299,21 +322,6 @@ class RabbitCollector:
         page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
         return read_detailed(url, page, known, reader)
 
-    def _streams(self, deadline: Deadline, problems: list[Problem], reader: Rows) -> Streams:
-        """Return where the consumers of streams stand, where there are streams and the plugin that knows."""
-        names = {queue.name for queue in self._queues if queue.stream}
-        if not names:
-            return Streams()
-        try:
-            rows = self._api.rows("stream/consumers", deadline)
-        except CollectError as error:
-            missing = is_missing(error)
-            self._feature("lag of streams", not missing, NO_STREAM_PLUGIN)
-            if not missing:
-                problems.append(Problem(error.reason, "streams", str(error)))
-            return Streams()
-        return read_streams(rows, names, reader)
-
     def _nodes(
         self, deadline: Deadline, problems: list[Problem], reader: Rows
     ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
@@ -342,9 +350,8 @@ class RabbitCollector:
     def _note_lagging(self, depths: Sequence[Depth]) -> None:
         lagging = [d for d in depths if d.lag and d.place.group is None]
         lagging.sort(key=lambda depth: -(depth.lag or 0))
-        streams = {queue.name for queue in self._queues if queue.stream}
         names = [(d.place.vhost or "", d.place.destination) for d in lagging]
-        self._lagging = [name for name in names if name not in streams][:CLOSELY]
+        self._lagging = names[:CLOSELY]
 
     def _feature(self, name: str, works: bool, advice: str) -> None:
         """Log once when a feature is found missing, and when it is back: it is no failure of each run."""
@@ -360,7 +367,6 @@ STATS_OFF = (
     "the management API has no statistics of queues: unset management_agent.disable_metrics_collector "
     "and management.disable_stats"
 )
-NO_STREAM_PLUGIN = "enable the plugin rabbitmq_stream_management"
 NO_MONITORING = "give the user the tag monitoring"
 
 

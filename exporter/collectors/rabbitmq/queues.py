@@ -61,6 +61,7 @@ class Selection:
         self._settings = settings
         self._vhosts: dict[str, bool] = {}
         self._queues: dict[Name, bool] = {}
+        self._destinations: Mapping[Name, str] = {}
         self._lock = threading.Lock()
 
     def vhost(self, name: str) -> bool:
@@ -85,6 +86,12 @@ class Selection:
             for name in [name for name in self._queues if name not in names]:
                 del self._queues[name]
 
+    def rename(self, destinations: Mapping[Name, str]) -> None:
+        """From now on decide about these queues by the names of the destinations that they are parts of."""
+        with self._lock:
+            self._destinations = destinations
+            self._queues.clear()
+
     def _wants(self, row: Mapping[str, Any], vhost: str, queue: str) -> bool:
         settings = self._settings
         internal = (
@@ -93,13 +100,19 @@ class Selection:
             or bool(row.get("owner_pid_details"))
             or queue.startswith(("amq.", f"{settings.probe_queue}."))
         )
-        wanted = self.vhost(vhost) and settings.destinations.allows(queue)
+        destination = self._destinations.get((vhost, queue), queue)
+        wanted = self.vhost(vhost) and settings.destinations.allows(destination)
         return wanted and (settings.internals or not internal)
 
 
 def name_of(row: Mapping[str, Any]) -> Name:
     """Return the queue that a row is of. Raises `RowError`."""
     return text(row, "vhost"), text(row, "name")
+
+
+def stream_of(row: Mapping[str, Any]) -> Name | None:
+    """Return the stream that a row is of; None where it is of another queue. Raises `RowError`."""
+    return name_of(row) if row.get("type") == "stream" else None
 
 
 def listed(

@@ -1,14 +1,19 @@
-"""Where the consumers of streams stand, from the stream plugin's management extension."""
+"""Where the consumers of streams stand: what the stream plugin tells, made into observations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from exporter.collectors.rabbitmq.queues import Name, called, place_of
-from exporter.collectors.rows import LARGEST, RowError, Rows, number, signed_number
-from exporter.model import Counts, Depth, Produced, StreamOffsets
+from exporter.collectors.rabbitmq.queues import Name, called
+from exporter.collectors.rabbitmq.stream_log import StreamLog, Tail
+from exporter.collectors.rows import LARGEST, RowError, Rows, number, number_or_none, signed_number
+from exporter.model import Counts, Depth, Place, Produced, StreamOffsets
+
+FIXED = ("first", "last", "next")
+"""What stands for the offset of a consumer that has just begun (RabbitMQ 4)."""
+CREDITS_OF_TWO_CHUNKS = 2
 
 
 @dataclass
@@ -21,61 +26,207 @@ class Streams:
     produced: list[Produced] = field(default_factory=list)
 
 
-FIXED = ("first", "last", "next")
-"""What stands for the offset of a consumer that has just begun (RabbitMQ 4)."""
+class Part(NamedTuple):
+    """What a stream is shown as: a destination of its own, or a partition of a super stream."""
+
+    destination: str
+    partition: str | None
 
 
-def read_streams(
-    rows: Iterable[Mapping[str, Any]], names: set[Name], reader: Rows | None = None
-) -> Streams:
-    """Return the positions of the consumers of the streams `names`.
+class StreamConsumer(NamedTuple):
+    """A consumer that receives messages, by the plugin's statistics."""
 
-    Consumers of one name on one stream are one group, and so are those without a name (their connections come and go,
-    which makes no label). The one that is furthest behind stands for the group: each reads the whole stream, or they
-    take over from each other. Positions are of what was sent to a consumer, which is as much as RabbitMQ knows of it.
+    group: str | None
+    connection: str | None
+    offset: int | None = None
+    """Of the chunk that was sent to it last; None where that is not known."""
+    lag: int = 0
+    consumed: int | None = None
+    """Messages that were sent to it."""
+    credits: int | None = None
+    """Chunks that it would take now."""
+    is_single: bool = False
+    """Whether it is the active one of several."""
+    is_sent_at_once: bool = False
+    """Whether RabbitMQ sends while there is any credit; newer versions wait for half of what there was at first."""
+
+    @property
+    def end(self) -> int | None:
+        """Where the stream ends, as far as this consumer tells."""
+        if self.offset is None or self.consumed == 0:
+            return None
+        return self.offset + max(self.lag, 0) + 1
+
+    def was_sent_all(self, stored: int | None) -> bool:
+        """Whether nothing is left to send to it, whatever its lag says: that counts stored offsets, too."""
+        if self.offset is None:
+            return False
+        if self.lag <= 0:
+            return True
+        if not self.credits:
+            return False
+        if self.is_sent_at_once:
+            return True
+        # It has processed a message of the last chunk, so all chunks before it, whose credit is back.
+        has_processed = stored is not None and stored >= self.offset
+        return has_processed and self.credits >= CREDITS_OF_TWO_CHUNKS
+
+
+def read_consumers(
+    rows: Iterable[Mapping[str, Any]], names: Iterable[Name], reader: Rows
+) -> dict[Name, list[StreamConsumer]]:
+    """Return the consumers of the streams `names` that receive messages.
+
+    Of single active consumers those that wait are left out: they receive nothing.
     """
-    reader = reader or Rows()
-    groups: dict[tuple[Name, str | None], list[tuple[int, int]]] = {}
-    ends: dict[Name, int] = {}
-    attaching: set[tuple[Name, str | None]] = set()
+    found: dict[Name, list[StreamConsumer]] = {name: [] for name in names}
     for row in rows:
         queue = row.get("queue")
-        offset, lag = row.get("offset"), row.get("offset_lag")
-        if not isinstance(queue, dict) or offset is None or lag is None:
+        if not isinstance(queue, dict) or row.get("active") is False:
             continue
         name = (str(queue.get("vhost")), str(queue.get("name")))
-        if name not in names:
-            continue
-        if isinstance(offset, str) and offset in FIXED:
-            attaching.add((name, _group(row)))
+        if name not in found or row.get("offset") is None or row.get("offset_lag") is None:
             continue
         try:
-            position = number(row, "offset")
-            end = position + max(signed_number(row, "offset_lag"), 0)
-            if end > LARGEST:
-                raise RowError("offset_lag", lag, "within the largest offset")  # noqa: TRY301
+            found[name].append(_consumer(row))
         except RowError as error:
             reader.refuse(f"a consumer of {called(name)}", error)
-            continue
-        groups.setdefault((name, _group(row)), []).append((position, end))
-        ends[name] = max(ends.get(name, 0), end)
-    streams = Streams()
-    for name, group in attaching.difference(groups):
-        # It exists, and where it stands is not known yet.
-        streams.depths.append(Depth(place_of(name, group), None))
-    for (name, group), positions in groups.items():
-        place = place_of(name, group)
-        committed = min(position for position, _ in positions)
-        lag = max(end - position for position, end in positions)
-        streams.depths.append(Depth(place, lag))
-        streams.counts.append(Counts(place, lag, committed + lag, None, None, len(positions)))
-        streams.offsets.append(StreamOffsets(place, committed, committed + lag))
-    for name, end in ends.items():
-        streams.produced.append(Produced(name[0], name[1], None, end, None))
-    return streams
+            found[name].append(_unread(row))
+    return found
 
 
-def _group(row: Mapping[str, Any]) -> str | None:
-    properties = row.get("properties")
+def _consumer(row: Mapping[str, Any]) -> StreamConsumer:
+    begins = isinstance(row["offset"], str) and row["offset"] in FIXED
+    offset = None if begins else number(row, "offset")
+    lag = 0 if begins else signed_number(row, "offset_lag")
+    if offset is not None and offset + lag >= LARGEST:
+        raise RowError("offset_lag", lag, "within the largest offset")
+    return _unread(row)._replace(
+        offset=offset,
+        lag=lag,
+        consumed=number_or_none(row, "consumed"),
+        credits=number_or_none(row, "credits"),
+        is_single=row.get("activity_status") == "single_active",
+        is_sent_at_once="consumed" in row and "active" not in row,
+    )
+
+
+def _unread(row: Mapping[str, Any]) -> StreamConsumer:
+    """Return a consumer of which no more is known than that it is there."""
+    connection, properties = row.get("connection_details"), row.get("properties")
     named = properties.get("name") if isinstance(properties, dict) else None
-    return str(named) if named else None
+    by = connection.get("name") if isinstance(connection, dict) else None
+    return StreamConsumer(
+        group=str(named) if named else None, connection=None if by is None else str(by)
+    )
+
+
+def tail_of(consumers: Iterable[StreamConsumer], log: StreamLog) -> Tail | None:
+    """Return the consumer that was sent all messages; None where that is true of none for certain."""
+    tails = [
+        Tail(each.offset, each.end, each.lag <= 0)
+        for each in consumers
+        if each.offset is not None
+        and each.end is not None
+        and (
+            each.was_sent_all(log.stored.get(each.group or ""))
+            or log.is_last(each.offset, each.end)
+        )
+    ]
+    return max(tails, default=None)
+
+
+class Report:
+    """Gathers the observations of one look, stream by stream."""
+
+    def __init__(self) -> None:
+        self.streams = Streams()
+        self._counted_in: dict[tuple[str, str, str | None, str], str | None] = {}
+
+    def add(
+        self,
+        name: Name,
+        part: Part,
+        consumers: Sequence[StreamConsumer],
+        log: StreamLog,
+        tail: Tail | None,
+    ) -> None:
+        """Add one stream.
+
+        Consumers of one name on one stream are one group, and so are those without a name (their connections come and
+        go, which makes no label). The one that is furthest behind stands for the group: each reads the whole stream.
+        Positions are of what was sent to a consumer, which is as much as RabbitMQ knows of it, and of what it has
+        stored where nobody reads.
+        """
+        groups: dict[str | None, list[StreamConsumer]] = {group: [] for group in log.stored}
+        for each in consumers:
+            groups.setdefault(each.group, []).append(each)
+        for group, members in groups.items():
+            self._group(Place(name[0], part.destination, group, part.partition), members, log, tail)
+        if log.end is not None:
+            self.streams.produced.append(
+                Produced(name[0], *part, log.produced, None, log.epoch),
+            )
+
+    def _group(
+        self, place: Place, members: Sequence[StreamConsumer], log: StreamLog, tail: Tail | None
+    ) -> None:
+        lags = [_lag(each, log, tail) for each in members]
+        known = [lag for lag in lags if lag is not None]
+        stored = None
+        if place.group is not None and log.is_stored_known:
+            stored = log.waiting(place.group)
+        if not known and not log.is_stored_known and not members:
+            self.streams.depths.append(Depth(place, None))  # it may be there, or gone
+            return
+        lag = max(known) if known else stored
+        self.streams.depths.append(Depth(place, lag))
+        if lag is None or log.end is None:
+            return
+        lag = min(lag, log.end)
+        restart = lag if stored is None else max(stored, lag)
+        self.streams.counts.append(
+            Counts(
+                place,
+                lag,
+                log.produced,
+                None,
+                None,
+                self._consumers(place, members),
+                epoch=log.epoch,
+                replay=restart - lag,
+            )
+        )
+        self.streams.offsets.append(
+            StreamOffsets(
+                place, log.end - lag, log.end, is_upper_bound=lag > 0 and bool(log.stored)
+            )
+        )
+
+    def _consumers(self, place: Place, members: Sequence[StreamConsumer]) -> int:
+        """Count consumers; one that reads several partitions by one connection counts once."""
+        vhost, destination, group, partition = place
+        count = 0
+        for each in members:
+            if each.connection is None or partition is None:
+                count += 1
+                continue
+            key = (vhost or "", destination, group, each.connection)
+            count += self._counted_in.setdefault(key, partition) == partition
+        return count
+
+
+def _lag(consumer: StreamConsumer, log: StreamLog, tail: Tail | None) -> int | None:
+    """Return how many messages were not sent to a consumer; None where that is not known."""
+    if consumer.offset is None:
+        return None
+    if consumer.consumed == 0:
+        # With credit and nothing sent there is nothing to send, wherever it began. A single active consumer may still
+        # be asked where to begin.
+        return 0 if consumer.credits and not consumer.is_single else None
+    stored = log.stored.get(consumer.group or "")
+    has_last = tail is not None and consumer.offset >= tail.offset
+    if has_last or consumer.was_sent_all(stored):
+        return 0
+    is_stored_after = stored is not None and stored >= consumer.offset
+    return max(consumer.lag - is_stored_after, 0)

@@ -1,0 +1,132 @@
+"""Super streams: exchanges whose bindings lead to the streams that are their partitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from exporter.collectors.parallel import Pool
+from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
+from exporter.collectors.rabbitmq.queues import Name, name_of
+from exporter.collectors.rabbitmq.streams import Part
+from exporter.collectors.rows import RowError, Rows, number_or_none, text
+from exporter.model import CollectError, Deadline, Problem
+
+AGAIN_SECONDS = 60.0
+"""After which exchanges are asked for again, though no stream came or went."""
+ARGUMENT, ORDER = "x-super-stream", "x-stream-partition-order"
+
+
+class SuperStreams:
+    """Which stream is which partition of a super stream."""
+
+    def __init__(self) -> None:
+        self.parts: Mapping[Name, Part] = {}
+        """Streams that are partitions of a super stream."""
+        self.labels: set[str] = set()
+        """All partitions that there were so far."""
+        self.problems: Sequence[Problem] = []
+        """What could not be read the last time."""
+        self._of: frozenset[Name] | None = None
+        self._is_settled = False
+        """Whether they were read when the streams were the same as now, and nothing was missing."""
+        self._read_at = 0.0
+
+    def part(self, name: Name) -> Part:
+        """Return what a stream is shown as."""
+        return self.parts.get(name) or Part(name[1], None)
+
+    def refresh(
+        self,
+        api: ManagementApi,
+        pool: Pool,
+        streams: frozenset[Name],
+        deadline: Deadline,
+        reader: Rows,
+    ) -> None:
+        """Read them if a stream has come or gone, and once a minute. What cannot be read stays as it is."""
+        at = time.monotonic()
+        if not streams:
+            self.parts, self.problems, self._of = {}, [], None
+            return
+        if streams == self._of and self._is_settled and at - self._read_at < AGAIN_SECONDS:
+            return
+        # The streams of a new super stream are there before its bindings are.
+        self._is_settled, self._of = streams == self._of, streams
+        try:
+            names = _super_streams(api, deadline, reader)
+        except CollectError as error:
+            self.problems = [Problem(error.reason, "super streams", str(error))]
+            self._is_settled = False
+            return
+        keys = {f"exchange {vhost}\n{name}": (vhost, name) for vhost, name in names}
+        answers = pool.all_at_once(
+            {key: partial(_bindings, api, name, deadline) for key, name in keys.items()}, deadline
+        )
+        parts: dict[Name, Part] = {}
+        problems: list[Problem] = []
+        for key, answer in answers.items():
+            vhost, name = keys[key]
+            if isinstance(answer, CollectError):
+                if not is_missing(answer):
+                    problems.append(Problem(answer.reason, f"super stream {name!r}", str(answer)))
+                    parts.update(self._known(vhost, name))
+                continue
+            parts.update(_parts(vhost, name, answer, streams, reader))
+        self.parts = parts
+        self.labels.update(part.partition for part in parts.values() if part.partition is not None)
+        self._is_settled = self._is_settled and not problems
+        self._read_at, self.problems = at, problems
+
+    def _known(self, vhost: str, name: str) -> dict[Name, Part]:
+        return {
+            stream: part
+            for stream, part in self.parts.items()
+            if (stream[0], part.destination) == (vhost, name)
+        }
+
+
+def _super_streams(api: ManagementApi, deadline: Deadline, reader: Rows) -> list[Name]:
+    rows = api.rows("exchanges", deadline, disable_stats="true", columns="name,vhost,arguments")
+
+    def marked(row: Mapping[str, Any]) -> Name | None:
+        arguments = row.get("arguments")
+        is_super = isinstance(arguments, dict) and arguments.get(ARGUMENT) is True
+        return name_of(row) if is_super else None
+
+    return list(reader.each(rows, marked, "a row of the exchanges"))
+
+
+def _bindings(api: ManagementApi, name: Name, deadline: Deadline) -> list[Mapping[str, Any]]:
+    path = f"exchanges/{in_path(name[0])}/{in_path(name[1])}/bindings/source"
+    columns = "vhost,destination,destination_type,routing_key,arguments"
+    return api.rows(path, deadline, columns=columns)
+
+
+def _parts(
+    vhost: str,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    streams: frozenset[Name],
+    reader: Rows,
+) -> dict[Name, Part]:
+    """Return the partitions of one super stream: by number, or by routing key where a number is missing."""
+    numbers: dict[Name, int | None] = {}
+    keys: dict[Name, str] = {}
+    for row in rows:
+        try:
+            stream = (vhost, text(row, "destination"))
+            if row.get("destination_type") != "queue" or stream not in streams:
+                continue
+            arguments = row.get("arguments")
+            order = number_or_none(arguments, ORDER) if isinstance(arguments, dict) else None
+            numbers[stream], keys[stream] = order, text(row, "routing_key")
+        except RowError as error:
+            reader.refuse(f"a binding of super stream {name!r} in vhost {vhost!r}", error)
+    numbered = None not in numbers.values() and len(set(numbers.values())) == len(numbers)
+    return {
+        stream: Part(name, str(order) if numbered else keys[stream])
+        for stream, order in numbers.items()
+    }
