@@ -52,6 +52,7 @@ Status = Literal[
     "stalled",
     "lagging",
     "falling_behind",
+    "retry_loop",
     "ok",
 ]
 STATUSES: tuple[Status, ...] = (
@@ -64,6 +65,7 @@ STATUSES: tuple[Status, ...] = (
     "stalled",
     "lagging",
     "falling_behind",
+    "retry_loop",
     "ok",
 )
 """How a subscription stands."""

@@ -202,6 +202,7 @@ def _queue_sight(
         consumed_rate=sub.consumed.rates[sub.consumed_slot] if rated else None,
         produced_rate=sub.produced.rates[sub.produced_slot] if rated else None,
         consumers=sub.consumers() if whole else None,
+        deferred=sub.deferred() or 0,
         unreadable=unreadable,
         size=sub.queue.mean_size,
         parts=_parts(sub),
