@@ -253,7 +253,7 @@ class QueuePlace:
         self._counted_left = self._left
         moved = Moved(came, consumed, redelivered)
         if self._moving:
-            enqueued_at = record.time_of(self._left)
+            enqueued_at = record.time_of(self._left + (self.deferred or 0))
             waited = None if enqueued_at is None else max(at - enqueued_at, 0.0)
             self._waited = None if waited is None else (at, waited)
         if consumed > 0 and self._waited is not None:
@@ -313,6 +313,7 @@ class QueuePlace:
         return age + now - at
 
     def _estimate(self, now: float) -> float | None:
+        """Return the age by the record. Deferred messages are no lag: others overtake them, so they are passed over."""
         record, last = self._record, self._last
         if record is None or last is None or self._gap_from is not None:
             return None
@@ -323,8 +324,7 @@ class QueuePlace:
         pace = record.pace(PACE_SECONDS)
         passed = self.read_at - record.last
         came = record.total + (pace * min(max(passed, 0.0), REACH) if passed <= TOO_OLD else 0.0)
-        waiting = (self.lag or 0) + (self.deferred or 0)
-        number = max(came - waiting, self._left) + 1
+        number = max(came - (self.lag or 0), self._left + (self.deferred or 0)) + 1
         if number > record.total:
             ahead = (number - record.total) / pace if pace else 0.0
             return now - min(record.last + ahead, self.read_at)
@@ -336,7 +336,7 @@ class QueuePlace:
         return now - enqueued_at
 
     def _estimate_of_one_moment(self, record: Record, now: float) -> float | None:
-        number = self._left + 1
+        number = self._left + (self.deferred or 0) + 1
         if number > record.total:
             # It came after the counts were taken, at any moment since.
             return (now - record.last) / 2

@@ -14,7 +14,7 @@ from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
-from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
+from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
 from exporter.collectors.rabbitmq.probe import RabbitProber
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
@@ -258,20 +258,20 @@ class RabbitCollector:
         answers = self._pool.all_at_once(
             {url: partial(self._page, url, known, part, reader) for url in urls}, part
         )
-        found: dict[Name, tuple[int, int]] = {}
+        found: dict[Name, Waiting] = {}
         for url, answer in answers.items():
             if isinstance(answer, CollectError):
                 problems.append(
                     Problem(answer.reason, url, f"{answer}; asked the management API instead")
                 )
                 continue
-            for name, (ready, unacked) in answer.items():
-                before = found.get(name, (0, 0))
-                found[name] = (max(before[0], ready), max(before[1], unacked))
+            for name, waiting in answer.items():
+                before = found.get(name)
+                found[name] = waiting if before is None else waiting.or_more(before)
         if problems:
             return self._list(Share(deadline, LISTING_SHARE), reader)
         return [
-            Depth(queue.depth.place, sum(found[queue.name]), found[queue.name][1])
+            found[queue.name].on(queue.depth)
             if queue.name in found
             else queue.depth._replace(lag=None)
             for queue in self._queues
@@ -280,7 +280,7 @@ class RabbitCollector:
 
     def _page(
         self, url: str, known: Mapping[bytes, Name], deadline: Deadline, reader: Rows
-    ) -> dict[Name, tuple[int, int]]:
+    ) -> dict[Name, Waiting]:
         page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
         return read_detailed(url, page, known, reader)
 
