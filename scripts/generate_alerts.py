@@ -508,7 +508,8 @@ and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1.5
     ),
     Alert(
         "MqProbeFailing",
-        f"max_over_time({PROBE}[2m]) == 0\nand {PROBE} offset 2m",
+        # A node that is not probed any more, as in maintenance mode, has no series.
+        f"max_over_time({PROBE}[2m]) == 0\nand {PROBE}\nand {PROBE} offset 2m",
         "critical",
         "node",
         "{{ $labels.node }} ({{ $labels.source }}): probes do not come back",

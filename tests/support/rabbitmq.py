@@ -307,6 +307,20 @@ class RabbitCluster:
             environment, self._tool_port, "rabbitmqctl", *arguments, release=self._release
         )
 
+    @contextmanager
+    def maintenance(self, node: int) -> Iterator[None]:
+        """The node is in maintenance mode as long as the block runs: it closes its listeners, and stays in the cluster."""
+        self._upgrade("drain", node)
+        try:
+            yield
+        finally:
+            self._upgrade("revive", node)
+            self.wait_node(node)
+
+    def _upgrade(self, command: str, node: int) -> None:
+        environment = self._environment(node)
+        run_tool(environment, self._tool_port, "rabbitmq-upgrade", command, release=self._release)
+
     # Users, rights and vhosts
 
     def add_user(self, name: str, *, tags: str = "") -> None:

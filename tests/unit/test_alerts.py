@@ -506,6 +506,9 @@ SILENT: dict[str, Page] = {
         }
     ),
     "a source that blinks": HEALTHY.but({"mq_up": lambda m: 0 if 20 <= m < 21.5 else 1}),
+    "a node in maintenance mode": HEALTHY.but(
+        {"mq_probe_success": before(20, 1, before(20.5, 0, before(60, "stale", 1)))}
+    ),
     "a probe that is lost": HEALTHY.but({"mq_probe_success": lambda m: 0 if 20 <= m < 21 else 1}),
 }
 

@@ -12,9 +12,11 @@ import structlog
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
+from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
+from exporter.collectors.rabbitmq.maintenance import Maintenance
 from exporter.collectors.rabbitmq.probe import RabbitProber
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
@@ -86,6 +88,7 @@ class RabbitCollector:
         self._api = ManagementApi(self._http, settings.management)
         self._selection = Selection(settings)
         self._prober = RabbitProber(settings)
+        self._maintenance = Maintenance(settings.name, self._api, settings.probe_vhost)
         self._queues: Sequence[Queue] = ()
         self._is_node_down = False
         self._is_new_list = False
@@ -132,6 +135,7 @@ class RabbitCollector:
             # A member that is stopped is listed as such; one that was forgotten is not.
             roster=None if nodes is None else Roster(at, {n: n for n in nodes}, frozenset()),
             alarms=alarms,
+            notices=() if nodes is None else self._maintenance.notices,
             unreadable=reader.unreadable,
             problems=[*problems, *reader.problems()],
         )
@@ -195,13 +199,14 @@ class RabbitCollector:
 
     def probe(self, deadline: Deadline) -> Probes:
         """Send a message to each node, and receive it."""
-        return self._prober.run(deadline)
+        found = self._prober.run(deadline)
+        return self._maintenance.excuse(found, self._prober.addresses(), deadline)
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
         findings = check_source(self._settings, self._http, self._api, deadline)
         if self._settings.probe and findings[0].ok:
-            findings += self._prober.check(deadline)
+            findings += self._prober.check(self._maintenance, deadline)
         return findings
 
     def close(self) -> None:
@@ -303,7 +308,7 @@ class RabbitCollector:
         self, deadline: Deadline, problems: list[Problem], reader: Rows
     ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
         """Return which nodes run, and the alarms; nothing where the user may not know."""
-        columns = "name,running,mem_alarm,disk_free_alarm"
+        columns = "name,running,being_drained,mem_alarm,disk_free_alarm"
         try:
             rows = self._api.rows("nodes", deadline, columns=columns)
         except CollectError as error:
@@ -315,6 +320,7 @@ class RabbitCollector:
         named = dict(reader.each(rows, lambda row: (text(row, "name"), row), "a row of the nodes"))
         nodes = {name: bool(row.get("running")) for name, row in named.items()}
         self._is_node_down = not all(nodes.values())
+        self._maintenance.look(named)
         return nodes, [alarm for row in named.values() for alarm in _alarms(row)]
 
     def _one(self, name: Name, deadline: Deadline) -> Mapping[str, Any]:
@@ -341,10 +347,6 @@ class RabbitCollector:
                 self._log.warning("feature.missing", feature=name, advice=advice)
 
 
-STATS_OFF = (
-    "the management API has no statistics of queues: unset management_agent.disable_metrics_collector "
-    "and management.disable_stats"
-)
 NO_STREAM_PLUGIN = "enable the plugin rabbitmq_stream_management"
 NO_MONITORING = "give the user the tag monitoring"
 
