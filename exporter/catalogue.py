@@ -61,7 +61,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_deferred_messages",
             "gauge",
             sub,
-            "Beside the lag, messages held back for later on purpose (NSQ).",
+            "Beside the lag, messages held back: requeued or published with a delay (NSQ), waiting for a retry or a dead-letter target (RabbitMQ quorum queues).",
             backlog,
             per_partition=True,
         ),

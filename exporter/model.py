@@ -52,6 +52,7 @@ Status = Literal[
     "stalled",
     "lagging",
     "falling_behind",
+    "retry_loop",
     "ok",
 ]
 STATUSES: tuple[Status, ...] = (
@@ -64,6 +65,7 @@ STATUSES: tuple[Status, ...] = (
     "stalled",
     "lagging",
     "falling_behind",
+    "retry_loop",
     "ok",
 )
 """How a subscription stands."""
@@ -279,6 +281,8 @@ class Probes:
     problems: Sequence[Problem] = ()
     roster: Roster | None = None
     """Which nodes belong to the source; None where that is not known."""
+    resting: frozenset[str] = frozenset()
+    """Nodes that take no clients on purpose, so that nothing is known of how they pass messages on."""
 
 
 class Place(NamedTuple):
@@ -375,6 +379,8 @@ class QueueLook:
     """Which nodes belong to the source; None where that is not known."""
     alarms: Sequence[str] = ()
     """What keeps producers from publishing, in words."""
+    notices: Sequence[str] = ()
+    """What else people should know of the source, in words."""
     unreadable: int = 0
     """Rows of the replies that were left out, in whole or in part, because a field was not what it must be."""
     problems: Sequence[Problem] = ()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 Standing = Literal["good", "unsure", "bad"]
 
 NO_FAULT = frozenset({"ok", "uncommitted"})
-ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled"})
+ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled", "retry_loop"})
 BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0
 """Losses further off than that are not on anybody's mind at night."""
@@ -86,7 +86,7 @@ def loss(row: dict[str, Any]) -> str:
 def standing(row: dict[str, Any]) -> Standing:
     """Judge by a subscription's status how its backlog stands.
 
-    Bad is one that stands still, that is past a threshold and does not get smaller, or whose position is past the end.
+    Bad is one that stands still, whose messages fail again and again, that is past a threshold and does not get smaller, or whose position is past the end.
     """
     status = row["status"]
     if status in NO_FAULT:

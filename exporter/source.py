@@ -242,7 +242,9 @@ class Source:
             "age_seconds": None if observed is None else round(now - observed, 3),
             "series": self._series(),
             "series_dropped": self._shown.dropped,
-            "alarms": list(self.state.alarms) if isinstance(self.state, QueueState) else [],
+            "alarms": [*self.state.alarms, *self.state.notices]
+            if isinstance(self.state, QueueState)
+            else [],
         }
 
     @contextmanager

@@ -133,8 +133,12 @@ def _without_secrets(observation: Observation) -> Observation:
             for problem in observation.problems
         ]
         observation = replace(observation, problems=problems)
-    if isinstance(observation, QueueLook) and observation.alarms:
-        observation = replace(observation, alarms=list(map(scrub, observation.alarms)))
+    if isinstance(observation, QueueLook) and (observation.alarms or observation.notices):
+        observation = replace(
+            observation,
+            alarms=list(map(scrub, observation.alarms)),
+            notices=list(map(scrub, observation.notices)),
+        )
     return observation
 
 

@@ -27,6 +27,7 @@ LOSS = "subscription:mq_time_to_loss_seconds:min"
 CONSUMED = "subscription:mq_consumed_messages:rate5m"
 PRODUCED = "subscription:mq_produced_messages:rate5m"
 CONSUMERS = "subscription:mq_consumers:max"
+DEFERRED = "subscription:mq_deferred_messages:sum"
 MOVED = "subscription:mq_moved:timestamp_seconds"
 MOVES = "subscription:mq_moves:max"
 OK_AT = "subscription:mq_ok:timestamp_seconds"
@@ -86,6 +87,7 @@ unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_p
     (CONSUMED, merged("rate(mq_consumed_messages_total[5m])")),
     (PRODUCED, merged("rate(mq_subscription_produced_messages_total[5m])")),
     (CONSUMERS, merged("mq_consumers")),
+    (DEFERRED, "max without (instance, pod) (sum without (partition) (mq_deferred_messages))"),
     (DRAIN, merged("mq_time_to_drain_seconds")),
     (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
     (
@@ -161,6 +163,9 @@ RATES = asked(
 ) + asked(PRODUCED, ', {{ . | first | value | printf "%.1f" }}/s come in.', SEEN_FOR_LONG)
 WAITING = asked(LAG, '{{ . | first | value | printf "%.0f" }} messages wait')
 OLDEST = asked(AGE, f", the oldest for {SECONDS}")
+HELD_BACK = asked(
+    DEFERRED, ', {{ . | first | value | printf "%.0f" }} are deferred for another try', " > 0"
+)
 CONSUMERS_NOW = asked(CONSUMERS, ' Consumers: {{ . | first | value | printf "%.0f" }}.')
 
 CONSUMERS_IF_KNOWN = CONSUMERS_NOW.removesuffix("{{ end }}") + (
@@ -257,6 +262,18 @@ STANDS = f"""\
   and {LAG} offset 5m
   and time() - {MOVED} > {merged("mq_threshold_stop_seconds")}
 )"""
+
+
+def repeated(minutes: int) -> str:
+    """Return what holds if there were repeats in each of three successive spans, and more than messages processed."""
+    redelivered = "mq_redelivered_messages_total"
+    span = f"{redelivered}[{minutes}m]"
+    spans = [span, *(f"{span} offset {turn * minutes}m" for turn in (1, 2))]
+    every = merged(f"increase({redelivered}[{3 * minutes}m])")
+    processed = merged(f"increase(mq_consumed_messages_total[{3 * minutes}m])")
+    some = [f"{merged(f'increase({each})')} > 0" for each in spans]
+    return "\n  and ".join((f"{every} > {processed}", *some))
+
 
 ALERTS: tuple[Alert, ...] = (
     Alert(
@@ -452,15 +469,26 @@ unless {NOT_MEANT_TO_BE_READ}
     Alert(
         "MqRedeliveryLoop",
         f"""\
-{merged("rate(mq_redelivered_messages_total[10m])")} > {merged("rate(mq_consumed_messages_total[10m])")}
-and {merged("rate(mq_redelivered_messages_total[5m])")} > 0.05
-and {merged("mq_redelivered_messages_total offset 5m")}
+{merged("increase(mq_redelivered_messages_total[1h])")} and (
+  (
+  {merged("rate(mq_redelivered_messages_total[10m])")} > {merged("rate(mq_consumed_messages_total[10m])")}
+  and {merged("rate(mq_redelivered_messages_total[5m])")} > 0.05
+  and {merged("mq_redelivered_messages_total offset 5m")}
+  )
+  or (
+  {repeated(10)}
+  )
+  or (
+  {repeated(20)}
+  )
+)
 """,
         "warning",
         SUB,
-        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.1f" }}}} redeliveries a second',
-        "Most deliveries of the last 10 minutes were repeats: messages are given back, or time out, and come again. "
+        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.0f" }}}} redeliveries within an hour',
+        "Most deliveries are repeats: messages are requeued, or time out, and are delivered again. "
         + WAITING
+        + HELD_BACK
         + OLDEST
         + "."
         + CAUSE,
@@ -480,7 +508,8 @@ and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1.5
     ),
     Alert(
         "MqProbeFailing",
-        f"max_over_time({PROBE}[2m]) == 0\nand {PROBE} offset 2m",
+        # A node that is not probed any more, as in maintenance mode, has no series.
+        f"max_over_time({PROBE}[2m]) == 0\nand {PROBE}\nand {PROBE} offset 2m",
         "critical",
         "node",
         "{{ $labels.node }} ({{ $labels.source }}): probes do not come back",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from exporter.analysis import words
 from exporter.analysis.baseline import Baseline
 from exporter.analysis.crowd import Leaving
+from exporter.analysis.repeats import LEAST_REPEATS, MOST, Loop
 from exporter.analysis.sight import Part, Sight
 from exporter.analysis.status_reason import past_end as past_end_evidence
 from exporter.analysis.thresholds import Thresholds
@@ -31,9 +32,6 @@ RESTLESS = 3
 """Rebalances, or moves back, each at a time of its own, that make it no accident."""
 STUCK_SECONDS = 15.0
 """A rebalance that has been seen for so long waits for a member that does not come."""
-MOST = 0.5
-"""Part of the deliveries that have to be repeats."""
-LEAST_REPEATS = 5
 NAMED = 3
 """Partitions that a text names."""
 
@@ -69,6 +67,8 @@ class Case:
     """How many seconds `rewinds` reaches back."""
     replayed: bool = False
     """Whether the backlog is there because the position was set back."""
+    loop: Loop | None = None
+    """Messages that fail again and again; None where there are none."""
 
     def when(self, at: float) -> str:
         """Format a time that is on the clock of `sight.at`."""
@@ -165,14 +165,26 @@ def retry_loop(case: Case) -> str | None:
     """The same messages come again and again."""
     deliveries = case.redelivered + case.consumed
     if case.redelivered >= LEAST_REPEATS and case.redelivered > MOST * deliveries:
-        return (
-            f"{words.part(case.redelivered / deliveries)} of the deliveries are repeats "
-            f"({words.count(case.redelivered)} against {words.count(case.consumed)} processed): "
-            "messages are given back and delivered again"
-        )
+        return _repeats(case, case.redelivered, case.consumed, "")
+    if case.loop is not None:
+        within = f" within {words.minutes(case.loop.seconds)}"
+        return _repeats(case, case.loop.redelivered, case.loop.consumed, within)
     if case.rewinds >= RESTLESS:
         return f"the position went back {case.rewinds} times within {words.minutes(case.memory)}"
     return None
+
+
+def _repeats(case: Case, redelivered: int, consumed: int, within: str) -> str:
+    """Say how many deliveries were repeats, and what is held back for another one."""
+    deferred = case.sight.deferred
+    held = {0: "", 1: "; 1 message is deferred for another try"}.get(
+        deferred, f"; {words.count(deferred)} messages are deferred for another try"
+    )
+    return (
+        f"{words.part(redelivered / (redelivered + consumed))} of the deliveries are repeats "
+        f"({words.count(redelivered)} requeued or timed out, {words.count(consumed)} processed"
+        f"{within}){held}"
+    )
 
 
 def unassigned_partitions(case: Case) -> str | None:

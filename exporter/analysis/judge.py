@@ -10,6 +10,7 @@ from exporter.analysis.causes import Case, Cause, causes_of
 from exporter.analysis.commits import SLACK
 from exporter.analysis.crowd import Crowd
 from exporter.analysis.recent import Recent
+from exporter.analysis.repeats import Loop, Repeats
 from exporter.analysis.sight import Sight
 from exporter.analysis.status import Situation, status_of
 from exporter.analysis.status_reason import status_reason
@@ -26,9 +27,12 @@ RARE = 4
 CLOCK_STEP = 1.0
 """Seconds by which the clock has to be off before times that were noted are corrected."""
 TROUBLED: frozenset[Status] = frozenset(
-    {"past_end", "rewound", "abandoned", "stopped", "stalled", "lagging", "falling_behind"}
+    {
+        *("past_end", "rewound", "abandoned", "stopped", "stalled"),
+        *("lagging", "falling_behind", "retry_loop"),
+    }
 )
-"""Statuses with which what waits is called a backlog, and has a cause."""
+"""Statuses that have a cause."""
 
 
 class Judge:
@@ -49,6 +53,7 @@ class Judge:
         "_peak",
         "_progress_at",
         "_recent_rewinds",
+        "_repeats",
         "_rewinds",
         "_since",
         "_trend",
@@ -91,6 +96,7 @@ class Judge:
         self._baseline = Baseline()
         self._crowd = Crowd()
         self._recent_rewinds = Recent()
+        self._repeats = Repeats()
         self._peak: tuple[float, float] | None = None
 
     def look(self, sight: Sight, thresholds: Thresholds, window: float) -> None:
@@ -102,6 +108,7 @@ class Judge:
         waiting = self._is_waiting(sight)
         still = self._stood_still(sight, window, waiting=waiting)
         trend = self._follow(sight, window)
+        loop = self._find_loop(sight, window)
         situation = Situation(
             sight=sight,
             thresholds=thresholds,
@@ -110,14 +117,15 @@ class Judge:
             waiting=waiting,
             low=None if trend is None else trend.low(sight.at, sight.commit_interval),
             growth=None if trend is None else trend.growth(),
+            loop=loop,
         )
         given = status_of(situation)
         self._settle(given, sight, window)
         self._date(sight)
         self._learn(given, sight, window)
         self.time_to_drain = self._drain(sight, trend, window)
-        has_cause = waiting or sight.past_end > 0
-        self.causes = self._causes(sight, trend, still, window) if has_cause else ()
+        has_cause = waiting or sight.past_end > 0 or loop is not None
+        self.causes = self._causes(sight, trend, loop, still, window) if has_cause else ()
         self.reason = status_reason(self.status, sight, self._looks)
 
     @property
@@ -179,6 +187,15 @@ class Judge:
             self._trend = None
         return self._trend
 
+    def _find_loop(self, sight: Sight, window: float) -> Loop | None:
+        """Return the messages that fail again and again, where what was processed is known."""
+        if sight.consumed is None:
+            return None
+        waiting = bool(sight.lag or sight.deferred)
+        return self._repeats.look(
+            sight.at, sight.consumed, sight.redelivered, waiting=waiting, window=window
+        )
+
     def _settle(self, given: Status, sight: Sight, window: float) -> None:
         """Change the status once the rules have not given the present one for a while, so that it does not flap."""
         if given == self.status and self.since is not None:
@@ -239,7 +256,7 @@ class Judge:
         return _drain(max(lag - processed, 0.0), *rates)
 
     def _causes(
-        self, sight: Sight, trend: Trend | None, still: float, window: float
+        self, sight: Sight, trend: Trend | None, loop: Loop | None, still: float, window: float
     ) -> Sequence[Cause]:
         if self.status not in TROUBLED:
             return ()
@@ -259,6 +276,7 @@ class Judge:
             rewinds=self._recent_rewinds.times,
             memory=MEMORY * window,
             replayed=sight.behind_its_place,
+            loop=loop,
         )
         return causes_of(case)
 

@@ -201,6 +201,7 @@ def _queue_sight(
         consumed_rate=sub.consumed_rate if whole else None,
         produced_rate=sub.produced_rate if whole else None,
         consumers=sub.consumers() if whole else None,
+        deferred=sub.deferred() or 0,
         unreadable=unreadable,
         uncounted=not sub.consumed_known,
         activity=sub.activity,

@@ -25,6 +25,7 @@ class ProbedNode:
         "histograms",
         "label",
         "membership",
+        "resting",
         "result_labels",
         "seen",
         "success",
@@ -40,6 +41,8 @@ class ProbedNode:
         }
         self.counts: dict[ProbeResult, int] = dict.fromkeys(PROBE_RESULTS, 0)
         self.success = False
+        self.resting = False
+        """Whether it takes no clients on purpose: then it is not known whether it would succeed."""
         self.seen = 0.0
         self.membership = Membership()
 
@@ -74,6 +77,8 @@ class ProbeState:
             if node is None:
                 node = self.nodes[probe.node] = ProbedNode(probe.node, self._labeler)
             node.take(probe, now)
+        for name, node in self.nodes.items():
+            node.resting = name in look.resting
         self._forget(look.roster, now)
 
     def _forget(self, roster: Roster | None, now: float) -> None:
@@ -103,7 +108,7 @@ class ProbeState:
             ),
             Family(
                 "mq_probe_success",
-                [node.label for node in nodes],
-                [int(node.success) for node in nodes],
+                [node.label for node in nodes if not node.resting],
+                [int(node.success) for node in nodes if not node.resting],
             ),
         )

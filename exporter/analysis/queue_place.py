@@ -196,8 +196,9 @@ class QueuePlace:
     def _refresh(self, outstanding: int, at: float) -> None:
         """Take what waits from the counts where it was not read itself just before, and follow what left."""
         if self.lag is not None and not self._lost and at - self._depth_at > FRESH:
-            self.accounting.fallen += max(self.lag - outstanding, 0)
-            self.lag, self._depth_at = outstanding, at - STALE
+            lag = max(outstanding - (self.deferred or 0), 0)
+            self.accounting.fallen += max(self.lag - lag, 0)
+            self.lag, self._depth_at = lag, at - STALE
         self._outflow.note(at, self._left)
 
     def _count_blindly(
@@ -314,7 +315,7 @@ class QueuePlace:
         self._counted_left = self._left
         moved = Moved(came, consumed, redelivered)
         if self._moving:
-            enqueued_at = record.time_of(self._left)
+            enqueued_at = record.time_of(self._left + (self.deferred or 0))
             waited = None if enqueued_at is None else max(at - enqueued_at, 0.0)
             self._waited = None if waited is None else (at, waited)
         if consumed > 0 and self._waited is not None:
@@ -374,6 +375,7 @@ class QueuePlace:
         return age + now - at
 
     def _estimate(self, now: float) -> float | None:
+        """Return the age by the record. Deferred messages are no lag: others overtake them, so they are passed over."""
         record, last = self._record, self._last
         if record is None or last is None or self._gap_from is not None:
             return None
@@ -384,12 +386,11 @@ class QueuePlace:
         pace = record.pace(PACE_SECONDS)
         passed = self._depth_at - record.last
         came = record.total + (pace * min(max(passed, 0.0), REACH) if passed <= TOO_OLD else 0.0)
-        waiting = (self.lag or 0) + (self.deferred or 0)
-        left = came - waiting
+        left = came - (self.lag or 0)
         if self.consumers != 0 and not self._lost:
             left += self._outflow.within(now - self._depth_at)
         # Something waits, so not all that had come has left.
-        number = max(min(left, came - 1), self._left) + 1
+        number = max(min(left, came - 1), self._left + (self.deferred or 0)) + 1
         if number > record.total:
             ahead = (number - record.total) / pace if pace else 0.0
             return now - min(record.last + ahead, self._depth_at)
@@ -401,7 +402,7 @@ class QueuePlace:
         return now - enqueued_at
 
     def _estimate_of_one_moment(self, record: Record, now: float) -> float | None:
-        number = self._left + 1
+        number = self._left + (self.deferred or 0) + 1
         if number > record.total:
             # It came after the counts were taken, at any moment since.
             return (now - record.last) / 2

@@ -57,6 +57,7 @@ def _row(
         "lost_messages": sub.dropped(),
         "retention_margin_messages": None,
         "redelivered_messages": sub.redelivered,
+        "deferred_messages": sub.deferred() if whole else None,
         "paused": sub.paused,
     }
     row.update(judgement_row(sub.judge))

@@ -52,6 +52,7 @@ class QueueState:
     subscriptions: dict[SubscriptionKey, QueueSubscription] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     alarms: Sequence[str] = ()
+    notices: Sequence[str] = ()
     losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
     settling: int = 0
     """Looks to come in which what is gone was left out on purpose, so it is no loss."""
@@ -78,6 +79,7 @@ class QueueState:
         if look.nodes is not None:
             follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
         self.alarms = look.alarms
+        self.notices = look.notices
         seen = {depth.place for depth in look.depths}
         for depth in look.depths:
             came = self._place(depth.place, now).depth(depth, now)

@@ -232,6 +232,11 @@ class QueueSubscription:
         known = [count for count in found if count is not None]
         return sum(known) if found and len(known) == len(found) else None
 
+    def deferred(self) -> int | None:
+        """Messages that are held back for later, of the places where that is known."""
+        known = [place.deferred for place in self._places() if place.deferred is not None]
+        return sum(known) if known else None
+
     def dropped(self) -> int | None:
         """Messages that went without a consumer, where that can be told."""
         known = [place.dropped for place in self._places() if place.dropped is not None]

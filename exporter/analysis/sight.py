@@ -38,6 +38,8 @@ class Sight(NamedTuple):
     produced_rate: float | None
     """Messages a second over the rate window."""
     consumers: int | None
+    deferred: int = 0
+    """Messages beside the lag that are held back for later."""
     unreadable: int = 0
     """Partitions that cannot be read."""
     uncommitted: int | None = None

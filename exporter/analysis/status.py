@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from exporter.analysis.repeats import Loop
 from exporter.analysis.sight import Sight
 from exporter.analysis.thresholds import Thresholds
 from exporter.model import Status
@@ -34,6 +35,8 @@ class Situation:
     """The smallest backlog over at least a commit interval; None where it was not seen for as long."""
     growth: int | None
     """Messages by which the backlog's low has been growing over the window; None where it has not."""
+    loop: Loop | None = None
+    """Messages that fail again and again; None where there are none."""
 
 
 def unknown(now: Situation) -> bool:
@@ -109,6 +112,11 @@ def unmeasured(now: Situation) -> bool:
     return now.sight.uncounted and _stands_still(now)
 
 
+def retry_loop(now: Situation) -> bool:
+    """The same messages fail again and again, be they waiting or held back for another try."""
+    return now.loop is not None
+
+
 def _stands_still(now: Situation) -> bool:
     return now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.sight.stop
 
@@ -123,6 +131,7 @@ RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
     ("stalled", stalled),
     ("lagging", lagging),
     ("falling_behind", falling_behind),
+    ("retry_loop", retry_loop),
     ("unknown", unmeasured),
 )
 

@@ -52,6 +52,7 @@ function facts(row) {
     ["partitions that cannot be read", number(row.unreadable_partitions || null), ""],
     ["lost so far", number(row.lost_messages), ""],
     ["redelivered", number(row.redelivered_messages), ""],
+    ["deferred", number(row.deferred_messages || null), "held back for later"],
     ["moves every", duration(row.commit_interval_seconds), "at the longest, of late"],
   ];
   return element("dl", { class: "facts" }, ...shown.filter(([, value]) => value !== "–").map(([term, value, more]) =>

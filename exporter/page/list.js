@@ -3,7 +3,7 @@
 import { element, replace, sparkline, write } from "./draw.js";
 import { age, duration, lag, names, number, plain, rate, standing, why } from "./words.js";
 
-const STATUSES = ["stopped", "stalled", "past_end", "rewound", "lagging", "falling_behind", "abandoned", "unknown", "uncommitted", "ok"];
+const STATUSES = ["stopped", "stalled", "retry_loop", "past_end", "rewound", "lagging", "falling_behind", "abandoned", "unknown", "uncommitted", "ok"];
 const known = new Map();
 
 /** What a subscription is called, and so its address: `#source/…`. */

@@ -2,7 +2,7 @@
 
 const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "m"], [60, "m", 1, "s"]];
 const NO_FAULT = new Set(["ok", "uncommitted"]);
-const ALWAYS_BAD = new Set(["past_end", "stopped", "stalled"]);
+const ALWAYS_BAD = new Set(["past_end", "stopped", "stalled", "retry_loop"]);
 const BEHIND = new Set(["lagging", "rewound"]);
 const LOSS_SECONDS = 86400;
 

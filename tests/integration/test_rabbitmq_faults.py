@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import rabbit_data as data
+from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, rabbit_source
 from tests.support.rabbitmq import RabbitCluster
 from tests.support.waiting import wait_until
@@ -149,6 +150,46 @@ def test_a_node_that_hangs_fails_its_own_probes_only(
             cluster.resume(1)
         exporter.wait(lambda page: lags(page) == BOTH, "both queues")
         exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
+
+
+def test_a_node_in_maintenance_mode_is_no_failure(cluster: RabbitCluster, tmp_path: Path) -> None:
+    """It takes no clients on purpose: its probe is not due, and nothing fails, whether it was seen to work before or not."""
+    source = rabbit_source(cluster, **QUICK)
+    resting = amqp(cluster, 1)
+
+    def rests(page: Scrape) -> bool:
+        success = page.find("mq_probe_success")
+        return [dict(labels)["node"] for labels in success] == [amqp(cluster, 0)]
+
+    with Exporter(tmp_path, [source]) as exporter:
+        exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
+        with cluster.maintenance(1):
+            page = exporter.wait(rests, "the drained node to be left out")
+            assert page.value("mq_probe_success") == 1
+            failed = page.value("mq_probe_messages_total", node=resting, result="failed")
+            assert page.value("mq_node_up", node=cluster.name(1)) == 1
+            for _ in range(3):
+                page = exporter.cycles(1)
+                assert rests(page)
+            assert page.value("mq_probe_messages_total", node=resting, result="failed") == failed
+            wait_until(lambda: "node.in_maintenance" in exporter.log(), "it to be told")
+            (shown,) = exporter.get("/api/v1/subscriptions").json()["sources"]
+            notice = f"{cluster.name(1)} is in maintenance mode and takes no clients"
+            assert any(alarm.startswith(notice) for alarm in shown["alarms"])
+            checked = check(tmp_path, source)
+            assert f"in maintenance mode: {cluster.name(1)}" in checked.printed
+            assert notice in checked.printed
+            late = tmp_path / "late"
+            late.mkdir()
+            with Exporter(late, [source]) as other:
+                page = other.wait(
+                    lambda page: page.find("mq_probe_success", node=amqp(cluster, 0)), "a probe"
+                )
+                assert rests(page)
+                assert page.find("mq_probe_messages_total", node=resting) == {}
+        exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
+        wait_until(lambda: "node.maintenance_ended" in exporter.log(), "its end to be told")
+        exporter.wait(lambda page: lags(page) == BOTH, "both queues")
 
 
 def test_a_cluster_that_is_down_is_held_then_hidden_and_comes_back(

@@ -56,9 +56,10 @@ class RabbitCluster:
         *,
         quick_statistics: bool = False,
         tls: bool = False,
+        rabbit: Mapping[str, str] | None = None,
         release: str = RELEASE,
     ) -> None:
-        """`settings` are for rabbitmq.conf. `release` is the Debian release whose RabbitMQ runs.
+        """`settings` are for rabbitmq.conf, `rabbit` for that application in advanced.config. `release` is the Debian release whose RabbitMQ runs.
 
         With `quick_statistics` the management API shows within a second what happened, and
         otherwise as usual: after four to nine seconds.
@@ -66,7 +67,8 @@ class RabbitCluster:
         self._release = release
         self._size = nodes
         self._settings = {**(QUICK_STATISTICS if quick_statistics else {}), **(settings or {})}
-        self._application_settings = QUICK_APPLICATION_STATISTICS if quick_statistics else {}
+        quick = QUICK_APPLICATION_STATISTICS["rabbit"] if quick_statistics else {}
+        self._application_settings = {"rabbit": {**quick, **(rabbit or {})}}
         self._plugins = tuple(plugins)
         if "rabbitmq_management" not in self._plugins:
             raise ValueError("without rabbitmq_management nobody can tell that a node is ready")
@@ -306,6 +308,20 @@ class RabbitCluster:
         return run_tool(
             environment, self._tool_port, "rabbitmqctl", *arguments, release=self._release
         )
+
+    @contextmanager
+    def maintenance(self, node: int) -> Iterator[None]:
+        """The node is in maintenance mode as long as the block runs: it closes its listeners, and stays in the cluster."""
+        self._upgrade("drain", node)
+        try:
+            yield
+        finally:
+            self._upgrade("revive", node)
+            self.wait_node(node)
+
+    def _upgrade(self, command: str, node: int) -> None:
+        environment = self._environment(node)
+        run_tool(environment, self._tool_port, "rabbitmq-upgrade", command, release=self._release)
 
     # Users, rights and vhosts
 

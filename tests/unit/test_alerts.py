@@ -57,6 +57,24 @@ STOPPED = {
 PROBES = "mq_probe_latency_seconds_bucket"
 NODE = f'{SOURCE},node="k1:9092",stage="receive"'
 REDELIVERED = f"mq_redelivered_messages_total{{{SUBSCRIPTION}}}"
+DEFERRED = f'mq_deferred_messages{{{SUBSCRIPTION},partition="0"}}'
+
+
+def held_back(messages: int, every: float) -> dict[str, Value | Values]:
+    """From minute 20 on nothing succeeds: each message is requeued with a delay of so many minutes, and nothing waits."""
+    stands = before(20, rising(10), 12_000)
+    return {
+        "mq_lag_messages": 0,
+        "mq_lag_seconds": 0,
+        "mq_time_to_drain_seconds": 0,
+        "mq_consumed_messages_total": stands,
+        "mq_subscription_produced_messages_total": stands,
+        REDELIVERED: before(20, 0, lambda m: messages * int((m - 20) / every)),
+        DEFERRED: before(20, 0, messages),
+    }
+
+
+LOOP = ["MqRedeliveryLoop"]
 
 
 def from_minute(minute: float, changes: Mapping[str, Values]) -> dict[str, Value | Values]:
@@ -146,6 +164,34 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
     "MqRedeliveryLoop": (
         HEALTHY.but({REDELIVERED: before(20, 0, lambda m: (m - 20) * 60 * 30)}),
         {22: [], 31: ["MqRedeliveryLoop"]},
+    ),
+    "MqRedeliveryLoop, of messages that are requeued with a delay": (
+        HEALTHY.but(held_back(40, 1)),
+        {20: [], 31: LOOP, 60: LOOP},
+    ),
+    "MqRedeliveryLoop, of one message every five minutes": (
+        HEALTHY.but(held_back(1, 5)),
+        {40: [], 52: LOOP, **dict.fromkeys(range(53, 100, 3), LOOP)},
+    ),
+    "MqRedeliveryLoop, of one message every quarter of an hour": (
+        HEALTHY.but(held_back(1, 15)),
+        {60: [], 82: LOOP, **dict.fromkeys(range(83, 140, 3), LOOP)},
+    ),
+    "MqRedeliveryLoop, of 40 messages every quarter of an hour": (
+        HEALTHY.but(held_back(40, 15)),
+        {30: [], **dict.fromkeys(range(82, 140, 3), LOOP)},
+    ),
+    "MqRedeliveryLoop, and its end": (
+        HEALTHY.but(held_back(1, 5)).but(
+            {
+                REDELIVERED: before(20, 0, lambda m: int((min(m, 60) - 20) / 5)),
+                "mq_consumed_messages_total": before(
+                    60, before(20, rising(10), 12_000), lambda m: 12_000 + (m - 60) * 60
+                ),
+                DEFERRED: before(20, 0, before(60, 1, 0)),
+            }
+        ),
+        {55: LOOP, 60: LOOP, 70: []},
     ),
     "MqRebalanceStorm": (
         HEALTHY.but({"mq_group_rebalances_total": before(20, 0, lambda m: int((m - 20) * 2))}),
@@ -437,6 +483,19 @@ SILENT: dict[str, Page] = {
     "a busy queue that is never empty, where the broker counts nothing": HEALTHY.without(
         *COUNTED
     ).but({"mq_lag_messages": lambda m: 20 + int(m * 4) % 5}),
+    "messages that are published with a delay": HEALTHY.but(
+        {REDELIVERED: 0, DEFERRED: lambda m: 500 + int(m) % 7}
+    ),
+    "a requeue now and then among many that are processed": HEALTHY.but(
+        {REDELIVERED: rising(0.3), DEFERRED: 3}
+    ),
+    "a consumer of a quiet queue that restarts once": HEALTHY.but(
+        {
+            REDELIVERED: before(25, 0, 10),
+            "mq_consumed_messages_total": rising(0.01),
+            "mq_subscription_produced_messages_total": rising(0.01),
+        }
+    ),
     "an idle topic": HEALTHY.but(
         {
             "mq_lag_messages": 0,
@@ -447,6 +506,9 @@ SILENT: dict[str, Page] = {
         }
     ),
     "a source that blinks": HEALTHY.but({"mq_up": lambda m: 0 if 20 <= m < 21.5 else 1}),
+    "a node in maintenance mode": HEALTHY.but(
+        {"mq_probe_success": before(20, 1, before(20.5, 0, before(60, "stale", 1)))}
+    ),
     "a probe that is lost": HEALTHY.but({"mq_probe_success": lambda m: 0 if 20 <= m < 21 else 1}),
 }
 

@@ -9,7 +9,7 @@ import pytest
 from exporter.collectors.rabbitmq.detailed import read_detailed, texts
 from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed, mean_size
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.model import CollectError, Place
+from exporter.model import CollectError, Depth, Place
 
 QUORUM_313: dict[str, Any] = {
     # From 3.13 on there is nothing but what `columns` names, and quorum queues have no `exclusive`.
@@ -79,7 +79,44 @@ def test_labels_of_the_plugins_page_escaped_or_not() -> None:
         b'rabbitmq_detailed_queue_messages_ready{vhost="/",queue="half"} 9\n'
     )
     found = read_detailed("http://r", page, texts(names))
-    assert found == {("/", 'a"b'): (3, 1), ("v\\", "c"): (4, 0)}
+    assert found == {("/", 'a"b'): (3, 1, None), ("v\\", "c"): (4, 0, None)}
+
+
+RETRIES_43 = {
+    # 4.3.6: of 10 messages one is unacknowledged, and four wait for the end of their delay (`messages_delayed`, which the
+    # list with totals lacks). 4.0.5 counts so what its dead-letter target has not confirmed (`messages_dlx`).
+    "name": "retry",
+    "vhost": "/",
+    "type": "quorum",
+    "state": "running",
+    "messages": 10,
+    "messages_ready": 5,
+    "messages_unacknowledged": 1,
+}
+
+
+def test_what_a_quorum_queue_holds_back_is_deferred_and_no_lag() -> None:
+    (queue,) = listed([RETRIES_43], selection())
+    assert queue.depth == Depth(Place("/", "retry", None, None), 6, 1, 4)
+    page = (
+        b'rabbitmq_detailed_queue_messages_ready{vhost="/",queue="retry"} 5\n'
+        b'rabbitmq_detailed_queue_messages_unacked{vhost="/",queue="retry"} 1\n'
+        b'rabbitmq_detailed_queue_messages{vhost="/",queue="retry"} 10\n'
+    )
+    found = read_detailed("http://r", page, texts([queue.name]))
+    assert found[queue.name].on(queue.depth) == queue.depth
+    other = found[queue.name]._replace(messages=None, ready=0)
+    assert found[queue.name].or_more(other) == found[queue.name]
+
+
+@pytest.mark.parametrize(("messages", "expected"), [(5, (5, 0)), (4, (4, 0)), (6, (5, 1))])
+def test_numbers_that_do_not_fit_together_hold_nothing_back(
+    messages: int, expected: tuple[int, int]
+) -> None:
+    (queue,) = listed([{**QUORUM_313, "messages": messages}], selection())
+    assert (queue.depth.lag, queue.depth.deferred) == expected
+    (classic,) = listed([{**QUORUM_313, "type": "classic"}], selection())
+    assert (classic.depth.lag, classic.depth.deferred) == (5, None)
 
 
 def test_another_page_is_not_taken_for_an_empty_one() -> None:

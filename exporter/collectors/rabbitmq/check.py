@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from exporter.collectors.http import HttpClient
+from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi
 from exporter.collectors.rabbitmq.counting import (
     OVERVIEW,
@@ -71,7 +72,7 @@ def check_source(
     findings.append(
         _tried(
             "nodes and alarms",
-            lambda: f"{len(api.rows('nodes', deadline, columns='name'))} nodes",
+            lambda: _nodes(api, deadline),
             "give the user the tag monitoring",
         )
     )
@@ -112,9 +113,7 @@ def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> st
     rows = list(reader.each(found, lambda row: row if selection.queue(row) else None))
     counted = list(reader.each(rows, lambda row: counts_of(row, 0.0)))
     if rows and not counted and any(row.get("type") != "stream" for row in rows):
-        raise CollectError(
-            "invalid", "the management API has no statistics of queues; are they switched off?"
-        )
+        raise CollectError("invalid", STATS_OFF)
     if counting_of(api.get("overview", deadline, columns=OVERVIEW)).rates_mode == "none":
         raise CollectError("invalid", RATES_OFF)
     missing = uncounted(rows)
@@ -127,6 +126,14 @@ def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> st
         )
     heads = sum(1 for counts in counted if counts.head_age is not None)
     return f"{len(counted)} queues are counted; {heads} have a timestamp at their head"
+
+
+def _nodes(api: ManagementApi, deadline: Deadline) -> str:
+    """Return how many nodes there are, and which are in maintenance mode."""
+    rows = api.rows("nodes", deadline, columns="name,being_drained")
+    drained = [str(row.get("name")) for row in rows if row.get("being_drained") is True]
+    found = f"{len(rows)} nodes"
+    return f"{found}; in maintenance mode: {', '.join(drained)}" if drained else found
 
 
 def _tried(feature: str, attempt: Callable[[], str], advice: str) -> Finding:

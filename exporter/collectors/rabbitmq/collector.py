@@ -13,10 +13,12 @@ import structlog
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
+from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.counting import OVERVIEW, RATES_OFF, Counting, counting_of
-from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
+from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
+from exporter.collectors.rabbitmq.maintenance import Maintenance
 from exporter.collectors.rabbitmq.probe import RabbitProber
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
@@ -94,6 +96,7 @@ class RabbitCollector:
         self._prober = RabbitProber(settings)
         self._streams = StreamReader(self._pool, self._feature)
         self._super_streams = SuperStreams()
+        self._maintenance = Maintenance(settings.name, self._api, settings.probe_vhost)
         self._queues: Sequence[Queue] = ()
         self._is_node_down = False
         self._is_new_list = False
@@ -147,6 +150,7 @@ class RabbitCollector:
             # A member that is stopped is listed as such; one that was forgotten is not.
             roster=None if nodes is None else Roster(at, {n: n for n in nodes}, frozenset()),
             alarms=alarms,
+            notices=() if nodes is None else self._maintenance.notices,
             unreadable=reader.unreadable,
             problems=[*problems, *reader.problems()],
         )
@@ -214,13 +218,14 @@ class RabbitCollector:
 
     def probe(self, deadline: Deadline) -> Probes:
         """Send a message to each node, and receive it."""
-        return self._prober.run(deadline)
+        found = self._prober.run(deadline)
+        return self._maintenance.excuse(found, self._prober.addresses(), deadline)
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
         findings = check_source(self._settings, self._http, self._api, deadline)
         if self._settings.probe and findings[0].ok:
-            findings += self._prober.check(deadline)
+            findings += self._prober.check(self._maintenance, deadline)
         return findings
 
     def close(self) -> None:
@@ -296,20 +301,20 @@ class RabbitCollector:
         answers = self._pool.all_at_once(
             {url: partial(self._page, url, known, part, reader) for url in urls}, part
         )
-        found: dict[Name, tuple[int, int]] = {}
+        found: dict[Name, Waiting] = {}
         for url, answer in answers.items():
             if isinstance(answer, CollectError):
                 problems.append(
                     Problem(answer.reason, url, f"{answer}; asked the management API instead")
                 )
                 continue
-            for name, (ready, unacked) in answer.items():
-                before = found.get(name, (0, 0))
-                found[name] = (max(before[0], ready), max(before[1], unacked))
+            for name, waiting in answer.items():
+                before = found.get(name)
+                found[name] = waiting if before is None else waiting.or_more(before)
         if problems:
             return self._list(Share(deadline, LISTING_SHARE), reader)
         return [
-            Depth(queue.depth.place, sum(found[queue.name]), found[queue.name][1], old=PAGE_OLD)
+            found[queue.name].on(queue.depth)._replace(old=PAGE_OLD)
             if queue.name in found
             else queue.depth._replace(lag=None)
             for queue in self._queues
@@ -318,7 +323,7 @@ class RabbitCollector:
 
     def _page(
         self, url: str, known: Mapping[bytes, Name], deadline: Deadline, reader: Rows
-    ) -> dict[Name, tuple[int, int]]:
+    ) -> dict[Name, Waiting]:
         page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
         return read_detailed(url, page, known, reader)
 
@@ -326,7 +331,7 @@ class RabbitCollector:
         self, deadline: Deadline, problems: list[Problem], reader: Rows
     ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
         """Return which nodes run, and the alarms; nothing where the user may not know."""
-        columns = "name,running,mem_alarm,disk_free_alarm"
+        columns = "name,running,being_drained,mem_alarm,disk_free_alarm"
         try:
             rows = self._api.rows("nodes", deadline, columns=columns)
         except CollectError as error:
@@ -338,6 +343,7 @@ class RabbitCollector:
         named = dict(reader.each(rows, lambda row: (text(row, "name"), row), "a row of the nodes"))
         nodes = {name: bool(row.get("running")) for name, row in named.items()}
         self._is_node_down = not all(nodes.values())
+        self._maintenance.look(named)
         return nodes, [alarm for row in named.values() for alarm in _alarms(row)]
 
     def _one(self, name: Name, deadline: Deadline) -> Mapping[str, Any]:
@@ -363,10 +369,6 @@ class RabbitCollector:
                 self._log.warning("feature.missing", feature=name, advice=advice)
 
 
-STATS_OFF = (
-    "the management API has no statistics of queues: unset management_agent.disable_metrics_collector "
-    "and management.disable_stats"
-)
 NO_MONITORING = "give the user the tag monitoring"
 
 

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from exporter.collectors.rabbitmq.queues import Name, called
 from exporter.collectors.rows import A_COUNT, LARGEST, RowError, Rows
-from exporter.model import CollectError
+from exporter.model import CollectError, Depth
 
 FAMILY = "queue_coarse_metrics"
 READY = b"rabbitmq_detailed_queue_messages_ready{"
 UNACKED = b"rabbitmq_detailed_queue_messages_unacked{"
+MESSAGES = b"rabbitmq_detailed_queue_messages{"
+
+
+class Waiting(NamedTuple):
+    """What one queue holds."""
+
+    ready: int
+    unacked: int
+    messages: int | None
+    """All of them; None where the page does not say."""
+
+    def or_more(self, other: Waiting) -> Waiting:
+        """Return the larger numbers of two pages: only one node has the queue."""
+        known = [number for number in (self.messages, other.messages) if number is not None]
+        return Waiting(
+            max(self.ready, other.ready),
+            max(self.unacked, other.unacked),
+            max(known, default=None),
+        )
+
+    def on(self, depth: Depth) -> Depth:
+        """Return the depth with these numbers; as in the list of queues, what is deferred is no lag."""
+        lag = self.ready + self.unacked
+        deferred = None
+        if depth.deferred is not None and self.messages is not None:
+            deferred = max(self.messages - lag, 0)
+        return depth._replace(lag=lag, unacknowledged=self.unacked, deferred=deferred)
 
 
 def read_detailed(
     url: str, page: bytes, known: Mapping[bytes, Name], reader: Rows | None = None
-) -> dict[Name, tuple[int, int]]:
-    """Return ready and unacknowledged messages by queue, of those that are known. Raises `CollectError`.
+) -> dict[Name, Waiting]:
+    """Return what waits by queue, of those that are known. Raises `CollectError`.
 
     A label's text is looked up in `known` (`texts`) instead of being parsed: RabbitMQ before 3.11 writes quotes in names as
     they are.
@@ -24,9 +52,10 @@ def read_detailed(
     reader = reader or Rows()
     ready: dict[Name, int] = {}
     unacked: dict[Name, int] = {}
+    messages: dict[Name, int] = {}
     seen = False
     for line in page.split(b"\n"):
-        for head, found in ((READY, ready), (UNACKED, unacked)):
+        for head, found in ((READY, ready), (UNACKED, unacked), (MESSAGES, messages)):
             if line.startswith(head):
                 seen = True
                 labels, _, value = line[len(head) :].rpartition(b"} ")
@@ -38,7 +67,10 @@ def read_detailed(
             "invalid",
             f"{url}: not a page of RabbitMQ's Prometheus plugin; is it the right address?",
         )
-    return {name: (ready[name], unacked[name]) for name in ready.keys() & unacked.keys()}
+    return {
+        name: Waiting(ready[name], unacked[name], messages.get(name))
+        for name in ready.keys() & unacked.keys()
+    }
 
 
 def _take(found: dict[Name, int], name: Name, value: bytes, reader: Rows) -> None:

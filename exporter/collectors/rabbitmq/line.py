@@ -87,6 +87,11 @@ class Line:
         self._given: tuple[tuple[str, str] | None, bytes | None] = (None, None)
         """Login, and what tells one content of the certificate files from another, as they were used last."""
 
+    @property
+    def queue(self) -> str:
+        """Name of the probe's queue; empty without a connection."""
+        return self._queue if self._ready else ""
+
     def probe(self, seconds: float) -> Outcome:
         """Send one message and wait for it, `seconds` at the most. Never raises."""
         until = Until(seconds)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from exporter.collectors.rabbitmq.line import Line, Outcome
+from exporter.collectors.rabbitmq.maintenance import ADVICE, Address, Maintenance
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import Deadline, Finding, Probes, Roster
 
@@ -31,17 +32,28 @@ class RabbitProber:
             Roster(time.monotonic(), {line.node: line.node for line in self._lines}, frozenset()),
         )
 
-    def check(self, deadline: Deadline) -> list[Finding]:
+    def addresses(self) -> list[Address]:
+        """Return what is probed, and each probe's queue of now."""
+        return [Address(line.node, line.url, line.queue) for line in self._lines]
+
+    def check(self, maintenance: Maintenance, deadline: Deadline) -> list[Finding]:
         """Try a probe of each address."""
+        found = maintenance.excuse(self.run(deadline), self.addresses(), deadline)
+        probes = {probe.node: probe for probe in found.probes}
+        problems = {problem.subject: problem.message for problem in found.problems}
         findings = []
-        for line, (probe, problem) in zip(self._lines, self._outcomes(deadline), strict=True):
-            detail = "the message did not come back in time"
-            if problem is not None:
-                detail = problem.message
-            elif probe.receive is not None:
+        for address in self.addresses():
+            probe, detail = probes.get(address.node), "the message did not come back in time"
+            if address.node in found.resting:
+                home = maintenance.home(address)
+                detail = f"{home} is in maintenance mode and takes no clients; {ADVICE}"
+            elif address.node in problems:
+                detail = problems[address.node]
+            elif probe is not None and probe.receive is not None:
                 detail = f"end to end in {probe.receive * 1000:.1f} ms"
-            feature = f"probe ({urlsplit(line.url).netloc})"
-            findings.append(Finding(feature, ok=probe.receive is not None, detail=detail))
+            feature = f"probe ({urlsplit(address.url).netloc})"
+            works = probe is not None and probe.receive is not None
+            findings.append(Finding(feature, ok=works, detail=detail))
         return findings
 
     def close(self) -> None:

@@ -149,12 +149,30 @@ def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:
     lost = row.get("state") in ("down", "crashed", "stopped", "minority")
     try:
         messages = number_or_none(row, "messages")
-        waiting = number_or_none(row, "messages_unacknowledged")
+        ready = number_or_none(row, "messages_ready")
+        unacked = number_or_none(row, "messages_unacknowledged")
     except RowError as error:
         reader.refuse(called(name), error)
         return Depth(place_of(name), None)
     old = QUORUM_OLD if row.get("type") == "quorum" else 0.0
-    return Depth(place_of(name), None if lost else messages, waiting, old=old)
+    lag, deferred = split(messages, ready, unacked)
+    if row.get("type") == "classic":
+        deferred = None  # they hold nothing back
+    return Depth(place_of(name), None if lost else lag, unacked, deferred, old=old)
+
+
+def split(
+    messages: int | None, ready: int | None, unacked: int | None
+) -> tuple[int | None, int | None]:
+    """Return which of a queue's messages are lag, and which are deferred; None is not known.
+
+    A quorum queue counts among its messages those that it holds back until their next try (RabbitMQ 4.3), and those
+    whose dead-letter target has not confirmed them yet. They are neither ready nor unacknowledged.
+    """
+    if messages is None or ready is None or unacked is None:
+        return messages, None
+    deferred = max(messages - ready - unacked, 0)
+    return messages - deferred, deferred
 
 
 def called(name: Name) -> str:

@@ -1,0 +1,103 @@
+"""Whether the same messages are delivered again and again, however rarely: repeats against messages processed."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+from typing import NamedTuple
+
+MOST = 0.5
+"""Part of the deliveries that have to be repeats."""
+LEAST_REPEATS = 5
+TIMES = 3
+"""Moments of their own at which there were repeats: a consumer that restarts repeats its messages once."""
+PARTS = 8
+"""Repeats within this part of the window count as one moment."""
+MEMORY = 30
+"""Windows after which a repeat is forgotten."""
+LATE = 2
+"""Times the longest gap between two moments, after which there are no more repeats to come."""
+
+
+class Loop(NamedTuple):
+    """Messages that fail again and again, and how often they did."""
+
+    redelivered: int
+    consumed: int
+    seconds: float
+    """Over which both were counted."""
+
+    @property
+    def share(self) -> float:
+        """Part of the deliveries that were repeats."""
+        return self.redelivered / (self.redelivered + self.consumed)
+
+
+class _Moment(NamedTuple):
+    at: float
+    redelivered: int
+    consumed: int
+    """Counter of messages processed, at the look before."""
+
+
+class Repeats:
+    """Follows both counters from look to look. Keeps nothing of a subscription without repeats.
+
+    It looks back over the window, and further until it has seen `LEAST_REPEATS` repeats at `TIMES` moments.
+    So it finds a loop with minutes between two tries, and forgets it soon after messages are processed again.
+    """
+
+    __slots__ = ("_consumed", "_moments", "_redelivered")
+
+    def __init__(self) -> None:
+        self._redelivered: int | None = None
+        self._consumed = 0
+        self._moments: deque[_Moment] | None = None
+
+    def look(
+        self, at: float, consumed: int, redelivered: int, *, waiting: bool, window: float
+    ) -> Loop | None:
+        """Take one look; return the loop if there is one. `waiting` is whether any message is not processed yet."""
+        before, self._redelivered = self._redelivered, redelivered
+        if before is not None and redelivered > before:
+            self._add(_Moment(at, redelivered - before, self._consumed), window)
+        self._consumed = consumed
+        if self._moments is None:
+            return None
+        self._forget(self._moments, at, window)
+        if not self._moments:
+            self._moments = None
+            return None
+        return self._loop(self._moments, at, window) if waiting else None
+
+    def _add(self, moment: _Moment, window: float) -> None:
+        moments = self._moments
+        if moments is None:
+            self._moments = deque((moment,))
+        elif moment.at - moments[-1].at < window / PARTS:
+            last = moments[-1]
+            moments[-1] = last._replace(redelivered=last.redelivered + moment.redelivered)
+        else:
+            moments.append(moment)
+
+    def _forget(self, moments: deque[_Moment], at: float, window: float) -> None:
+        """Drop what is too old, and what is older than the window if the others are enough."""
+        while moments and at - moments[0].at > MEMORY * window:
+            moments.popleft()
+        while len(moments) > TIMES and at - moments[1].at >= window:
+            rest = sum(each.redelivered for each in moments) - moments[0].redelivered
+            if rest < LEAST_REPEATS:
+                break
+            moments.popleft()
+
+    def _loop(self, moments: deque[_Moment], at: float, window: float) -> Loop | None:
+        redelivered = sum(each.redelivered for each in moments)
+        lasted = at - moments[0].at
+        if len(moments) < TIMES or redelivered < LEAST_REPEATS or lasted < window:
+            return None
+        times = [each.at for each in moments]
+        longest = max(later - earlier for earlier, later in pairwise(times))
+        if at - times[-1] > max(window, LATE * longest):
+            return None
+        found = Loop(redelivered, max(self._consumed - moments[0].consumed, 0), lasted)
+        return found if found.share > MOST else None

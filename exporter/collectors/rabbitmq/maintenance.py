@@ -1,0 +1,150 @@
+"""Nodes in maintenance mode: which they are, and which probes fail for no other reason."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from exporter.collectors.deadlines import Share
+from exporter.collectors.rabbitmq.api import ManagementApi, in_path
+from exporter.collectors.rows import RowError, number, rows_of, text
+from exporter.model import CollectError, Deadline, Probes
+
+COLUMNS = "name,being_drained"
+SHARE = 0.5
+"""Part of a probe's remaining time that one question may take."""
+ADVICE = "rabbitmq-upgrade revive ends it"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address that is probed."""
+
+    node: str
+    """What the probe's metrics call it."""
+    url: str
+    queue: str
+    """The probe's queue of now, which is on the node that the address leads to; empty without a connection."""
+
+
+class Maintenance:
+    """Keeps which nodes are drained, and which address leads to which node. Safe to use from all tasks' threads.
+
+    An address is looked up while its probe works, by the node of the probe's own queue. One that was never seen to
+    work is told by its host and port, if one node alone has that host in its name and listens on that port.
+    """
+
+    def __init__(self, source: str, api: ManagementApi, vhost: str) -> None:
+        self._api = api
+        self._vhost = vhost
+        self._lock = threading.Lock()
+        self._drained: frozenset[str] = frozenset()
+        self._every: frozenset[str] = frozenset()
+        self._homes: dict[str, tuple[str, str]] = {}
+        """Address to its queue and node."""
+        self._log = structlog.get_logger(__name__).bind(source=source)
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What people should know of the nodes, in words."""
+        return [
+            f"{node} is in maintenance mode and takes no clients; {ADVICE}"
+            for node in sorted(self._drained)
+        ]
+
+    def look(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the rows of all nodes, by name; log which began or ended maintenance."""
+        drained = frozenset(name for name, row in nodes.items() if row.get("being_drained") is True)
+        with self._lock:
+            began, ended = drained - self._drained, self._drained - drained
+            self._drained, self._every = drained, frozenset(nodes)
+        for node in sorted(began):
+            self._log.warning("node.in_maintenance", node=node, advice=ADVICE)
+        for node in sorted(ended):
+            self._log.info("node.maintenance_ended", node=node)
+
+    def excuse(self, found: Probes, addresses: Sequence[Address], deadline: Deadline) -> Probes:
+        """Return the probes without those that failed because their node is in maintenance mode.
+
+        They are `resting`. If it is not known to which node a failed probe leads, its problem names those in maintenance.
+        """
+        failed = {probe.node for probe in found.probes if probe.receive is None}
+        for address in addresses:
+            if address.node not in failed:
+                self._learn(address, deadline)
+        if not failed:
+            return found
+        self._ask(deadline)
+        if not self._drained:
+            return found
+        for address in addresses:
+            if address.node in failed and address.node not in self._homes:
+                self._guess(address, deadline)
+        homes = {each.node: self.home(each) for each in addresses}
+        resting = frozenset(node for node in failed if homes.get(node) in self._drained)
+        names = ", ".join(sorted(self._drained))
+        return replace(
+            found,
+            probes=[probe for probe in found.probes if probe.node not in resting],
+            problems=[
+                each
+                if homes.get(each.subject)
+                else replace(each, message=f"{each.message}; in maintenance mode now: {names}")
+                for each in found.problems
+                if each.subject not in resting
+            ],
+            resting=resting,
+        )
+
+    def home(self, address: Address) -> str | None:
+        """Return the node that an address leads to; None where that is not known."""
+        known = self._homes.get(address.node)
+        return None if known is None else known[1]
+
+    def _learn(self, address: Address, deadline: Deadline) -> None:
+        """Ask on which node the probe's queue is, once a connection."""
+        known = self._homes.get(address.node)
+        if not address.queue or (known is not None and known[0] == address.queue):
+            return
+        path = f"queues/{in_path(self._vhost)}/{in_path(address.queue)}"
+        try:
+            row = self._api.get(path, Share(deadline, SHARE), columns="node", disable_stats="true")
+            self._homes[address.node] = (address.queue, text(row, "node"))
+        except (CollectError, RowError):
+            return  # it is asked for again at the next probe
+
+    def _guess(self, address: Address, deadline: Deadline) -> None:
+        """Take the node that has the address's host in its name; of several, the one that listens on its port."""
+        host = (urlsplit(address.url).hostname or "").casefold()
+        named = [node for node in self._every if _is_host(host, node.rpartition("@")[2].casefold())]
+        if len(named) > 1:
+            try:
+                answer = self._api.get("overview", Share(deadline, SHARE), columns="listeners")
+                rows = rows_of(answer, "listeners")
+                port = address.node.rpartition(":")[2]
+                there = {text(row, "node") for row in rows if str(number(row, "port")) == port}
+            except (CollectError, RowError):
+                return
+            named = [node for node in named if node in there]
+        if len(named) == 1:
+            self._homes[address.node] = ("", named[0])
+
+    def _ask(self, deadline: Deadline) -> None:
+        """Ask which nodes are drained now; what the last look said stays if nobody answers."""
+        try:
+            rows = self._api.rows("nodes", Share(deadline, SHARE), columns=COLUMNS)
+            self.look({text(row, "name"): row for row in rows})
+        except (CollectError, RowError):
+            return
+
+
+def _is_host(address: str, node: str) -> bool:
+    """Whether an address's host is that of a node's name, be one of them short."""
+    if "." in address and "." in node:
+        return address == node
+    return address.partition(".")[0] == node.partition(".")[0]
