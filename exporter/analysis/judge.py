@@ -189,7 +189,7 @@ class Judge:
 
     def _find_loop(self, sight: Sight, window: float) -> Loop | None:
         """Return the messages that fail again and again, where what was processed is known."""
-        if sight.consumed is None:
+        if sight.consumed is None or sight.uncounted:
             return None
         waiting = bool(sight.lag or sight.deferred)
         return self._repeats.look(

@@ -143,7 +143,11 @@ class QueuePlace:
         if self._lost or now - self.read_at > TOO_OLD:
             self._lost = False
             self._open_gap()
-        self.accounting.fallen += max((self.lag or 0) - depth.lag, 0)
+        held_before, held = (
+            (self.lag or 0) + (self.deferred or 0),
+            depth.lag + (depth.deferred or 0),
+        )
+        self.accounting.fallen += max(held_before - held, 0)
         self.accounting.stirred += depth.unacknowledged != self.unacknowledged
         self.lag = depth.lag
         self._depth_at = now - depth.old

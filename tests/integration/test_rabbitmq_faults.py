@@ -50,6 +50,29 @@ def amqp(cluster: RabbitCluster, node: int) -> str:
     return f"127.0.0.1:{cluster.port('amqp', node)}"
 
 
+def test_pages_that_do_not_cover_all_nodes(cluster: RabbitCluster, tmp_path: Path) -> None:
+    source = rabbit_source(cluster, **QUICK, prometheus_url=cluster.prometheus_url(node=0))
+    with Exporter(tmp_path, [source]) as exporter:
+        exporter.wait(
+            lambda page: (
+                lags(page) == BOTH
+                and page.value("mq_collect_failures_total", task="backlog", reason="partial")
+            ),
+            "both queues, and the failure",
+        )
+        data.publish(cluster.amqp_url(node=1), "on-1", 2)
+        exporter.wait(lambda page: lags(page) == {"on-0": 7, "on-1": 9}, "the backlog to grow")
+        wait_until(lambda: "name the Prometheus plugin of every node" in exporter.log(), "the log")
+        finding = check(tmp_path, source).findings["backlog of every queue"]
+        assert finding[0] == "missing"
+        assert "'on-1'" in finding[1]
+        data.purge(cluster.amqp_url(node=1), "on-1")
+        data.publish(cluster.amqp_url(node=1), "on-1", 7)
+    both = [cluster.prometheus_url(node=node) for node in cluster.nodes]
+    whole = rabbit_source(cluster, **QUICK, prometheus_url=both)
+    assert "backlog of every queue" not in check(tmp_path, whole).findings
+
+
 def test_no_age_is_wrong_behind_a_restart_of_the_queue_s_node(
     cluster: RabbitCluster, tmp_path: Path
 ) -> None:

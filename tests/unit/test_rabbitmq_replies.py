@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from exporter.collectors.rabbitmq.detailed import read_detailed, texts
-from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed, mean_size
+from exporter.collectors.rabbitmq.queues import Selection, counts_of, left_out, listed, mean_size
 from exporter.collectors.rabbitmq.settings import RabbitSettings
+from exporter.collectors.rows import Rows
 from exporter.model import CollectError, Depth, Place
 
 QUORUM_313: dict[str, Any] = {
@@ -97,7 +98,7 @@ RETRIES_43 = {
 
 def test_what_a_quorum_queue_holds_back_is_deferred_and_no_lag() -> None:
     (queue,) = listed([RETRIES_43], selection())
-    assert queue.depth == Depth(Place("/", "retry", None, None), 6, 1, 4)
+    assert queue.depth == Depth(Place("/", "retry", None, None), 6, 1, 4, old=2.5)
     page = (
         b'rabbitmq_detailed_queue_messages_ready{vhost="/",queue="retry"} 5\n'
         b'rabbitmq_detailed_queue_messages_unacked{vhost="/",queue="retry"} 1\n'
@@ -123,3 +124,15 @@ def test_another_page_is_not_taken_for_an_empty_one() -> None:
     with pytest.raises(CollectError):
         read_detailed("http://r", b"process_cpu_seconds_total 1\n", {})
     assert read_detailed("http://r", b"rabbitmq_build_info{} 1\n", {}) == {}
+
+
+def test_a_queue_without_numbers_is_unreadable_and_one_that_is_down_is_not() -> None:
+    numberless = {"name": "q", "vhost": "/", "type": "classic", "state": "running"}
+    down = {**numberless, "name": "away"}
+    reader = Rows()
+    rows = [numberless, *left_out([numberless, down], {("/", "q")})]
+    assert [queue.depth.lag for queue in listed(rows, selection(), reader)] == [None, None]
+    assert reader.unreadable == 1
+    (problem,) = reader.problems()
+    assert problem.subject == "queue 'q' in vhost '/'"
+    assert problem.message.startswith("the field messages is missing")

@@ -15,8 +15,17 @@ from exporter.collectors.rabbitmq.counting import (
     listed_names,
     uncounted,
 )
-from exporter.collectors.rabbitmq.detailed import FAMILY, read_detailed, texts
-from exporter.collectors.rabbitmq.queues import COLUMNS, TOTALS, Selection, counts_of, listed
+from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
+from exporter.collectors.rabbitmq.pages import missing_of, not_covered
+from exporter.collectors.rabbitmq.queues import (
+    COLUMNS,
+    TOTALS,
+    Name,
+    Queue,
+    Selection,
+    counts_of,
+    listed,
+)
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rows import Rows
@@ -84,18 +93,33 @@ def check_source(
                 "enable the plugin rabbitmq_stream_management",
             )
         )
+    findings.extend(_pages(settings, http, queues, deadline))
+    return findings
+
+
+def _pages(
+    settings: RabbitSettings, http: HttpClient, queues: list[Queue], deadline: Deadline
+) -> list[Finding]:
+    """Try each page of the Prometheus plugin, and whether they have all the queues together."""
     known = texts(queue.name for queue in queues)
+    found: dict[Name, Waiting] = {}
+    findings = []
     for url in settings.prometheus:
 
         def page(url: str = url) -> str:
             answer = http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
-            return f"{len(read_detailed(url, answer, known))} queues"
+            waiting = read_detailed(url, answer, known)
+            found.update(waiting)
+            return f"{len(waiting)} queues"
 
         findings.append(
             _tried(
                 f"backlog from {url}", page, "enable the plugin rabbitmq_prometheus (3.9 or later)"
             )
         )
+    missing = sorted(missing_of(queues, found))
+    if all(finding.ok for finding in findings) and missing and settings.prometheus:
+        findings.append(Finding("backlog of every queue", ok=False, detail=not_covered(missing)))
     return findings
 
 

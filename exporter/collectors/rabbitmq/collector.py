@@ -17,8 +17,9 @@ from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.counting import OVERVIEW, RATES_OFF, Counting, counting_of
-from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
+from exporter.collectors.rabbitmq.detailed import texts
 from exporter.collectors.rabbitmq.maintenance import Maintenance
+from exporter.collectors.rabbitmq.pages import Pages, merged
 from exporter.collectors.rabbitmq.probe import RabbitProber
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
@@ -59,8 +60,6 @@ from exporter.model import (
 LISTING_SHARE = 0.8
 """Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
 LIST_ROW = "a row of the list of queues"
-PAGE_OLD = 2.5
-"""Seconds that the numbers of the plugin's page are old on average: it takes them every 5 s."""
 COUNTLESS = 3
 """Lists in a row without counts of any queue after which the statistics are taken to be off."""
 CLOSELY = 50
@@ -93,6 +92,7 @@ class RabbitCollector:
         self._pool = Pool()
         self._api = ManagementApi(self._http, settings.management)
         self._selection = Selection(settings)
+        self._pages = Pages(self._http, self._pool, settings.prometheus)
         self._prober = RabbitProber(settings)
         self._streams = StreamReader(self._pool, self._feature)
         self._super_streams = SuperStreams()
@@ -295,37 +295,18 @@ class RabbitCollector:
 
     def _detailed(self, deadline: Deadline, problems: list[Problem], reader: Rows) -> list[Depth]:
         """Return what waits by the plugin's pages; by the management API where one of them is missing."""
-        urls = self._settings.prometheus
-        known = self._known
         part = Share(deadline, LISTING_SHARE / 2)
-        answers = self._pool.all_at_once(
-            {url: partial(self._page, url, known, part, reader) for url in urls}, part
-        )
-        found: dict[Name, Waiting] = {}
-        for url, answer in answers.items():
-            if isinstance(answer, CollectError):
-                problems.append(
-                    Problem(answer.reason, url, f"{answer}; asked the management API instead")
-                )
-                continue
-            for name, waiting in answer.items():
-                before = found.get(name)
-                found[name] = waiting if before is None else waiting.or_more(before)
-        if problems:
+        found = self._pages.read(self._known, part, problems, reader)
+        if found is None:
             return self._list(Share(deadline, LISTING_SHARE), reader)
-        return [
-            found[queue.name].on(queue.depth)._replace(old=PAGE_OLD)
-            if queue.name in found
-            else queue.depth._replace(lag=None)
-            for queue in self._queues
-            if not queue.stream
-        ]
-
-    def _page(
-        self, url: str, known: Mapping[bytes, Name], deadline: Deadline, reader: Rows
-    ) -> dict[Name, Waiting]:
-        page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
-        return read_detailed(url, page, known, reader)
+        asked: Mapping[Name, Depth] = {}
+        missing = self._pages.missing(self._queues, found)
+        if missing:
+            self._list(Share(deadline, LISTING_SHARE), reader)
+            asked = {queue.name: queue.depth for queue in self._queues}
+            problem = self._pages.told(missing, self._queues)
+            problems.extend([problem] if problem is not None else ())
+        return merged(self._queues, found, asked)
 
     def _nodes(
         self, deadline: Deadline, problems: list[Problem], reader: Rows

@@ -135,12 +135,12 @@ def listed(
 
 
 def left_out(every: Iterable[Mapping[str, Any]], known: Container[Name]) -> list[Mapping[str, Any]]:
-    """Return the rows whose queues are not `known`, without a number of messages."""
+    """Return the rows whose queues are not `known`, as those of queues that are down with their node."""
 
     def missing(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if name_of(row) in known:
             return None
-        return {key: value for key, value in row.items() if key != "messages"}
+        return {**row, "messages": None, "state": "down"}
 
     return list(Rows().each(every, missing))
 
@@ -148,7 +148,7 @@ def left_out(every: Iterable[Mapping[str, Any]], known: Container[Name]) -> list
 def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:
     lost = row.get("state") in ("down", "crashed", "stopped", "minority")
     try:
-        messages = number_or_none(row, "messages")
+        messages = number_or_none(row, "messages") if lost else number(row, "messages")
         ready = number_or_none(row, "messages_ready")
         unacked = number_or_none(row, "messages_unacknowledged")
     except RowError as error:
