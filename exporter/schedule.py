@@ -211,18 +211,21 @@ class Runner:
         """
         self._beat()
         early_after = self.task.early_after * self.task.interval
-        if not self._woken.wait(min(BEAT_SECONDS, early_after or BEAT_SECONDS)):
-            if time.monotonic() >= self._early_from and self.task.due_early():
-                self._early_from = math.inf
-                self.run_once()
-            return
-        self._woken.clear()
+        woken = self._woken.wait(min(BEAT_SECONDS, early_after or BEAT_SECONDS))
+        if woken:
+            self._woken.clear()
         now = time.monotonic()
-        if now >= self._due and not self._stop.is_set():
+        if self._stop.is_set():
+            return
+        if woken and now >= self._due:
             self._due = now + self.task.interval * SOONEST
-            self._early_from = now + early_after - TICK
-            self._beat(self.task.grace)
-            self.run_once()
+            self._early_from = now + early_after - TICK if early_after else math.inf
+        elif now >= self._early_from and self.task.due_early():
+            self._early_from = math.inf
+        else:
+            return
+        self._beat(self.task.grace)
+        self.run_once()
 
     def _beat(self, more: float = 0.0) -> None:
         """Give a sign of life: the next one comes within some intervals, the time of a run, and `more` seconds."""

@@ -60,6 +60,8 @@ from exporter.model import (
 LISTING_SHARE = 0.8
 """Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
 LIST_ROW = "a row of the list of queues"
+CHEAP_SECONDS = 0.1
+"""Time of a look at the backlog up to which another one may be taken before its time: some 500 queues."""
 COUNTLESS = 3
 """Lists in a row without counts of any queue after which the statistics are taken to be off."""
 CLOSELY = 50
@@ -98,6 +100,7 @@ class RabbitCollector:
         self._super_streams = SuperStreams()
         self._maintenance = Maintenance(settings.name, self._api, settings.probe_vhost)
         self._queues: Sequence[Queue] = ()
+        self._is_list_cheap = False
         self._is_node_down = False
         self._is_new_list = False
         """Whether the queues were listed since the last look."""
@@ -114,7 +117,9 @@ class RabbitCollector:
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
 
     def due_early(self, task: str) -> bool:
-        """Tell whether the task should run between two looks: ages are exact for longer if it does."""
+        """Tell whether something waits and the task is cheap: ages are exact for longer if it runs again soon."""
+        if task == "backlog":
+            return bool(self._lagging) and self._is_list_cheap
         return task == "latency" and bool(self._lagging)
 
     def backlog(self, deadline: Deadline) -> QueueLook:
@@ -127,6 +132,7 @@ class RabbitCollector:
         else:
             depths = self._list(Share(deadline, LISTING_SHARE), reader)
         self._note_lagging(depths)
+        self._is_list_cheap = time.monotonic() - at < CHEAP_SECONDS
         # With the plugin's pages, only a new list of all queues tells that one is gone.
         whole, self._is_new_list = self._is_new_list, False
         parts = {q.name: self._super_streams.part(q.name) for q in self._queues if q.stream}

@@ -12,8 +12,8 @@ TASKS = ("backlog", "discovery", "rates", "latency", "probe")
 """In the order in which one run of each has most to go by."""
 FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
 
-EARLY_AFTER: Mapping[str, float] = {"latency": 0.5}
-"""Part of the interval after which the ages of queues with a backlog should be taken again."""
+EARLY_AFTER: Mapping[str, float] = {"backlog": 0.5, "latency": 0.5}
+"""Part of the interval after which what waits and its age should be read again, where that is cheap."""
 
 
 @dataclass(frozen=True)

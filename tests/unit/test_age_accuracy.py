@@ -1,0 +1,92 @@
+"""How far off a queue's age is as it is scraped, with RabbitMQ's stale counts and a load that swings, in made-up time."""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_right
+from statistics import mean
+
+import pytest
+
+from exporter.analysis.queue_place import QueuePlace
+from exporter.model import Counts, Depth, Place
+
+SECONDS, WARM_UP, PERIOD = 400.0, 60.0, 33.0
+RATE = 40.0
+"""Messages a second that the consumer processes: the mean of the load."""
+STATISTICS = 5.0
+"""Seconds between two statistics of RabbitMQ; each of its counters has a moment of its own."""
+QUEUE = Place("/", "q", None, None)
+
+
+class Load:
+    """When messages came and left, in made-up time."""
+
+    def __init__(self) -> None:
+        self.came: list[float] = []
+        self.left: list[float] = []
+        at = free = 0.0
+        while at < SECONDS:
+            self.came.append(at)
+            free = max(at, free) + 1 / RATE
+            self.left.append(free)
+            at += 1 / (RATE + 35 * math.sin(2 * math.pi * at / PERIOD))
+
+    def arrivals(self, at: float) -> int:
+        return bisect_right(self.came, at)
+
+    def departures(self, at: float) -> int:
+        return bisect_right(self.left, at)
+
+    def depth(self, at: float) -> int:
+        return self.arrivals(at) - self.departures(at)
+
+    def age(self, at: float) -> float:
+        return at - self.came[self.departures(at)] if self.depth(at) else 0.0
+
+
+def mean_error(kind: str, seed: int, depth_every: float, counts_every: float) -> float:
+    """Return the mean error of the age over all scrapes, one every half second."""
+    load, chance = Load(), random.Random(seed)
+    phases = [chance.uniform(0, STATISTICS) for _ in range(3)]
+
+    def taken(at: float, which: int) -> float:
+        """Return when RabbitMQ last took one of its statistics."""
+        return math.floor((at - phases[which]) / STATISTICS) * STATISTICS + phases[which]
+
+    place = QueuePlace(None, "", 0.0)
+    looks = [(1 + n * depth_every, "depth") for n in range(int(SECONDS / depth_every))]
+    looks += [(1.3 + n * counts_every, "counts") for n in range(int(SECONDS / counts_every))]
+    shown: list[tuple[float, float | None]] = []
+    for at, what in sorted(looks):
+        if what == "depth":
+            moment = taken(at, 2) if kind == "quorum" else at - chance.uniform(0, 0.5)
+            old = 2.5 if kind == "quorum" else 0.0
+            place.depth(Depth(QUEUE, load.depth(moment), old=old), at)
+            continue
+        enqueued, processed = load.arrivals(taken(at, 0)), load.departures(taken(at, 1))
+        place.count(Counts(QUEUE, load.depth(taken(at, 2)), enqueued, processed, 0, 1), at)
+        shown.append((at, place.age(at, None)))
+    moments = [at for at, _ in shown]
+    errors = []
+    for step in range(int(2 * (SECONDS - WARM_UP - depth_every))):
+        at = WARM_UP + step / 2
+        age = shown[bisect_right(moments, at) - 1][1]
+        assert age is not None
+        errors.append(abs(age - load.age(at)))
+    return mean(errors)
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth_every", "most"),
+    [("classic", 5.0, 1.7), ("classic", 10.0, 1.8), ("quorum", 5.0, 2.0), ("quorum", 10.0, 2.2)],
+)
+def test_the_age_as_it_is_scraped(kind: str, depth_every: float, most: float) -> None:
+    """The default schedule: counts every 5 s while something waits, the list of queues too if that is cheap."""
+    assert mean(mean_error(kind, seed, depth_every, 5.0) for seed in range(3)) < most
+
+
+def test_looks_every_ten_seconds_are_not_enough() -> None:
+    """What the looks in between are for: without them the promise of 2 s does not hold."""
+    assert mean(mean_error("quorum", seed, 10.0, 10.0) for seed in range(3)) > 2.3
