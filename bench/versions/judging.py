@@ -94,7 +94,9 @@ def _rates(watched: Watched) -> Cell:
         since, until = max(watched.since[name], look.read_at - WINDOW_SECONDS), look.read_at
         true = count(since, until) / (until - since)
         errors.append(abs(rate - true) / true)
-    return _figure(100 * max(errors), 100 * watched.limits.rate, " %")
+        if errors[-1] > watched.limits.rate:
+            return Cell(Verdict.WRONG, f"{rate:.1f} {name} a second, {true:.1f} is true")
+    return Cell(Verdict.OK, f"{100 * max(errors):.1f} %")
 
 
 def _age(watched: Watched) -> Cell:

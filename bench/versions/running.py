@@ -53,7 +53,7 @@ class LineAtWork:
         """Remember since when there are counters: rates are of the time since then."""
         for name in ("produced", "consumed"):
             if getattr(look, name) is not None:
-                self._since.setdefault(name, look.read_at)
+                self._since.setdefault(name, look.at)
 
     def begin(self) -> None:
         """Let the load begin."""

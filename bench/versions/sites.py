@@ -24,6 +24,8 @@ RATE = 40.0
 AHEAD = 2
 """Messages that a consumer holds at the most, so that several of them finish nearly in order."""
 GROUP = "readers"
+EARLY = 5
+"""Messages through a stream before the exporter starts: a reader that was sent nothing has no position yet."""
 KAFKA = Limits(lag=0, mean_age=1.0, age=1.0, rate=0.03)
 QUEUE = Limits(lag=0, mean_age=2.0, age=5.0, rate=0.1)
 """The statistics of RabbitMQ are up to 5 s old, which is a part of the rate's window."""
@@ -108,7 +110,7 @@ def rabbit_site(stack: ExitStack, release: str, version: Version) -> Site:
         }
         reader = StreamReader(login, kind, GROUP, RATE)
         names = Names({"destination": kind, "group": GROUP}, "backlog")
-        site.lines.append(Line(kind, names, send, [reader], STREAM, early=5))
+        site.lines.append(Line(kind, names, send, [reader], STREAM, EARLY))
     return site
 
 

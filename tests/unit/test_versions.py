@@ -162,7 +162,9 @@ def test_rates_are_of_the_time_since_which_there_were_counters() -> None:
     assert list(wrong(late)) == ["rates"]
     assert last.produced_rate is not None
     slow = replace(last, produced_rate=last.produced_rate * 0.9)
-    assert wrong(replace(seen, load=[*seen.load, slow])) == {"rates": "10.0 %, 3 % is allowed"}
+    assert wrong(replace(seen, load=[*seen.load, slow])) == {
+        "rates": "9.0 produced a second, 10.0 is true"
+    }
     none = replace(last, consumed_rate=None)
     assert wrong(replace(seen, load=[*seen.load, none])) == {
         "rates": "no rate of what was consumed"
