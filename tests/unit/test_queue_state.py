@@ -82,7 +82,10 @@ def test_what_a_broker_counted_before_is_not_counted() -> None:
 
 def test_rates_are_of_the_time_since_the_counts_were_known() -> None:
     world = World()
-    world.look(Depth(QUEUE, 5))  # the rates' task comes every 30 s
+    world.count(
+        counts(600, 595, 5)
+    )  # the queue was not seen by then, and the next counts come after 30 s
+    world.look(Depth(QUEUE, 5))
     world.look(Depth(QUEUE, 5))
     world.look(Depth(QUEUE, 5))
     world.count(counts(1_000, 995, 5))
