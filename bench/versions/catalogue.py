@@ -42,7 +42,6 @@ class Version:
 QUEUES = ("classic", "quorum", "stream")
 BOTH = ("classic", "consumer")
 NO_STREAMS = {"stream": "streams came with RabbitMQ 3.9"}
-NO_CONSUMER_PROTOCOL = {"consumer": "the consumer protocol (KIP-848) came with Kafka 4.0"}
 
 VERSIONS = (
     Version("rabbitmq", "3.8", "bullseye", QUEUES[:2], NO_STREAMS),
@@ -50,7 +49,7 @@ VERSIONS = (
     Version("rabbitmq", "4.0", "trixie", QUEUES),
     Version("rabbitmq", "4.3", "sid", QUEUES),
     *(
-        Version("kafka", origin.rpartition(".")[0], origin, BOTH[:1], NO_CONSUMER_PROTOCOL)
+        Version("kafka", origin.rpartition(".")[0], origin, BOTH[:1])
         for origin in ("2.4.1", "2.8.2", "3.3.2", "3.6.2", "3.9.2")
     ),
     *(
