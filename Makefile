@@ -21,7 +21,7 @@ AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet fuzz audit sbom lock clean
+.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet versions fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="
 soak: $(DEV) ## Run all three systems for an hour with churn, kills and reloads; compare every number; nothing may grow (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.soak $(ARGS)
+
+versions: $(DEV) ## Run every version of the brokers that can be had, and write docs/compatibility.md (ARGS="rabbitmq-4.3 kafka" for some)
+	@scripts/install-test-tools
+	@$(PY) -m bench.versions $(ARGS)
 
 fuzz: $(DEV) ## Feed the parsers random input for longer than the tests do (MINUTES=10 for each, ARGS="TARGET …" for some)
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)

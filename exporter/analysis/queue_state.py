@@ -146,7 +146,7 @@ class QueueState:
         """Count messages that came in without being counted by the broker, or before it did."""
         subscription = self.subscriptions[place[:3]]
         moved = Moved(count, 0, 0)
-        subscription.take(moved)
+        subscription.take(moved, now)
         if place.group is None and place.partition is None:
             self._produced_by(subscription.queue, moved, now)
 
@@ -162,7 +162,7 @@ class QueueState:
             moved = place.count(each, at)
             if moved is None:
                 continue
-            subscription.take(moved)
+            subscription.take(moved, at)
             self._latency(subscription, moved)
             if group is None and partition is None and each.replay is None:
                 part = self._produced_by(subscription.queue, moved, at)

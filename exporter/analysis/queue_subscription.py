@@ -143,9 +143,12 @@ class QueueSubscription:
         """What left, where it is not counted."""
         self.shown = False
 
-    def take(self, moved: Moved) -> None:
-        """Add what one look saw move in one of its places."""
-        self.counted = True
+    def take(self, moved: Moved, at: float) -> None:
+        """Add what one look saw move in one of its places. Rates are of the time from the first such look on."""
+        if not self.counted:
+            self.counted = True
+            self.consumed.begin(self.consumed_slot, at)
+            self.produced.begin(self.produced_slot, at)
         self.consumed.values[self.consumed_slot] += moved.consumed
         self.produced.values[self.produced_slot] += moved.produced
         self.redelivered = (self.redelivered or 0) + moved.redelivered

@@ -43,6 +43,11 @@ class CounterTable:
         self._born.append(now)
         return len(self.values) - 1
 
+    def begin(self, slot: int, now: float) -> None:
+        """Take a counter's time from `now` on: what it counts was not known before."""
+        self._born[slot] = now
+        self.rates[slot] = None
+
     def release(self, slot: int) -> None:
         """Give the slot back; its counter is gone."""
         self._stale_since.pop(slot, None)

@@ -35,8 +35,13 @@ class NsqCluster:
         lookupd_options: Mapping[str, str] | None = None,
         *,
         tls: bool = False,
+        folder: Path | None = None,
     ) -> None:
-        """Options without the dashes: `{"e2e-processing-latency-percentile": "1.0,0.99"}`."""
+        """Options without the dashes: `{"e2e-processing-latency-percentile": "1.0,0.99"}`.
+
+        `folder` has the programs, if they are not those that all tests run.
+        """
+        self._programs = folder
         self.nsqds = tuple(f"nsqd-{i}" for i in range(nsqds))
         self.lookupds = tuple(f"lookupd-{i}" for i in range(lookupds))
         self._options = dict(options or {})
@@ -118,7 +123,7 @@ class NsqCluster:
 
     def _launch(self, process: str) -> None:
         program = "nsqlookupd" if process in self.lookupds else "nsqd"
-        command = [str(nsq_folder() / program)]
+        command = [str((self._programs or nsq_folder()) / program)]
         command += [f"--{key}={value}" for key, value in self._flags(process).items()]
         if process in self.nsqds:
             command += [

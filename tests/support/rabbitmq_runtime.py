@@ -16,15 +16,15 @@ SYSTEM = "system"
 """The RabbitMQ that is installed; others are of a Debian release, in .cache."""
 
 
-def _release(major: str, other: str) -> str:
-    """The installed RabbitMQ, if it is of this major version; else that of another Debian release."""
-    installed = any(_DEBIAN_SERVERS.glob(f"rabbitmq_server-{major}.*"))
+def release_of(version: str, other: str) -> str:
+    """The installed RabbitMQ, if it is of this version (`4`, `3.10`); else that of another Debian release."""
+    installed = any(_DEBIAN_SERVERS.glob(f"rabbitmq_server-{version}.*"))
     return SYSTEM if installed else other
 
 
-RELEASE = os.environ.get("MQ_TEST_RABBITMQ") or _release("4", "trixie")
+RELEASE = os.environ.get("MQ_TEST_RABBITMQ") or release_of("4", "trixie")
 """The RabbitMQ that the tests run: 4.0, or what MQ_TEST_RABBITMQ names."""
-OLDEST = _release("3", "bookworm")
+OLDEST = release_of("3", "bookworm")
 """The oldest one that is supported: 3.10."""
 
 

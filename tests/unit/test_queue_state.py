@@ -88,6 +88,26 @@ def test_what_a_broker_counted_before_is_not_counted() -> None:
     assert world.value("mq_unacknowledged_messages") == 2
 
 
+def test_rates_are_of_the_time_since_the_counts_were_known() -> None:
+    world = World()
+    world.count(
+        counts(600, 595, 5)
+    )  # the queue was not seen by then, and the next counts come after 30 s
+    world.look(Depth(QUEUE, 5))
+    world.look(Depth(QUEUE, 5))
+    world.look(Depth(QUEUE, 5))
+    world.count(counts(1_000, 995, 5))
+    assert world.value("mq_consumed_messages_per_second") is None
+    world.look(Depth(QUEUE, 5))
+    world.count(counts(1_400, 1_395, 5))
+    for rate in (
+        "mq_consumed_messages_per_second",
+        "mq_subscription_produced_messages_per_second",
+        "mq_produced_messages_per_second",
+    ):
+        assert world.value(rate) == 40.0
+
+
 def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
     world = World()
     world.look(Depth(QUEUE, 0))

@@ -1,0 +1,172 @@
+"""Judges what the exporter said by what the clients wrote down: one cell of the table for each property."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from bench.versions.looks import Limits, Look, Watched
+from bench.versions.records import Records
+
+WARM_UP_SECONDS = 12.0
+"""Ages are judged from then on: the first look after the first message has to come."""
+ABSENT = 0.1
+"""Part of the looks under load on which an age may be missing."""
+WINDOW_SECONDS = 120.0
+"""Of rates, by default."""
+PROBE_EVERY = 5.0
+SLOW_PROBE = 1.0
+"""Seconds that a probe may take on average; on these machines it takes milliseconds."""
+
+
+class Verdict(Enum):
+    """What a cell says, from the best to the worst."""
+
+    OK = "ok"
+    UNSUPPORTED = "not supported"
+    MISSING = "not to be had"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One property of one version."""
+
+    verdict: Verdict
+    detail: str = ""
+    """The measured error, or the reason."""
+
+
+def judge(watched: Watched) -> dict[str, Cell]:
+    """Return the cell of each property, in the order of the table."""
+    return {name: check(watched) for name, check in PROPERTIES.items()}
+
+
+def wrong_at_rest(
+    look: Look, before: Look, records: Records, consumers: int, limits: Limits
+) -> Mapping[str, str]:
+    """Return what is wrong with a look at something that does not move, by property."""
+    lag, age = records.lag(look.at), records.age(look.aged_at)
+    sent, done = len(records.lives), records.done(0, look.at)
+    produced, consumed = (
+        _grown(before.produced, look.produced),
+        _grown(before.consumed, look.consumed),
+    )
+    found: dict[str, str] = {}
+    if look.lag is None or abs(look.lag - lag) > limits.lag:
+        found["lag"] = f"{_number(look.lag)} at rest, {lag} is true"
+    if produced is None or abs(produced - sent) > COUNTED * sent:
+        found["rates"] = f"{_number(produced)} counted as produced, {sent} is true"
+    elif consumed is None or abs(consumed - done) > COUNTED * sent + limits.lag:
+        found["rates"] = f"{_number(consumed)} counted as consumed, {done} is true"
+    if look.age is None or abs(look.age - age) > limits.age + OLD * age:
+        found["age"] = f"{_seconds(look.age)} at rest, {age:.1f} s is true"
+    if look.consumers != consumers:
+        found["consumers"] = f"{_number(look.consumers)}, {consumers} is true"
+    return found
+
+
+COUNTED = 0.01
+"""Part of all messages by which counters may be off at rest."""
+OLD = 0.01
+"""Part of an age that it may be off besides."""
+
+
+def _lag(watched: Watched) -> Cell:
+    return _at_rest(watched, "lag") or Cell(Verdict.OK)
+
+
+def _rates(watched: Watched) -> Cell:
+    wrong = _at_rest(watched, "rates")
+    if wrong or not watched.load:
+        return wrong or Cell(Verdict.WRONG, "never looked at")
+    look, records = watched.load[-1], watched.records
+    rates = (
+        ("produced", look.produced_rate, records.sent),
+        ("consumed", look.consumed_rate, records.done),
+    )
+    errors: list[float] = []
+    for name, rate, count in rates:
+        if rate is None or name not in watched.since:
+            return Cell(Verdict.WRONG, f"no rate of what was {name}")
+        since, until = max(watched.since[name], look.read_at - WINDOW_SECONDS), look.read_at
+        true = count(since, until) / (until - since)
+        errors.append(abs(rate - true) / true)
+        if errors[-1] > watched.limits.rate:
+            return Cell(Verdict.WRONG, f"{rate:.1f} {name} a second, {true:.1f} is true")
+    return Cell(Verdict.OK, f"{100 * max(errors):.1f} %")
+
+
+def _age(watched: Watched) -> Cell:
+    begun = watched.before.at + WARM_UP_SECONDS
+    looks = [look for look in watched.load if look.aged_at >= begun]
+    known = [
+        (look.age, watched.records.age(look.aged_at)) for look in looks if look.age is not None
+    ]
+    if len(known) < (1 - ABSENT) * len(looks) or not known:
+        return Cell(Verdict.WRONG, f"absent on {len(looks) - len(known)} of {len(looks)} looks")
+    mean = statistics.mean(abs(age - true) for age, true in known)
+    return _at_rest(watched, "age") or _figure(mean, watched.limits.mean_age, " s")
+
+
+def _consumers(watched: Watched) -> Cell:
+    under_load = watched.load[-1].consumers if watched.load else None
+    if under_load != watched.consumers:
+        return Cell(Verdict.WRONG, f"{_number(under_load)} under load, {watched.consumers} is true")
+    return _at_rest(watched, "consumers") or Cell(Verdict.OK)
+
+
+def _probe(watched: Watched) -> Cell:
+    probes = watched.probes
+    if not probes.success or probes.mean_seconds is None:
+        return Cell(Verdict.WRONG, "no probe came back")
+    if probes.bad or not all(probes.success):
+        return Cell(Verdict.WRONG, f"{probes.bad:.0f} of {probes.sent:.0f} lost or failed")
+    if probes.received < probes.seconds / PROBE_EVERY / 2:
+        return Cell(Verdict.WRONG, f"{probes.received:.0f} in {probes.seconds:.0f} s")
+    return _figure(1_000 * probes.mean_seconds, 1_000 * SLOW_PROBE, " ms")
+
+
+PROPERTIES: Mapping[str, Callable[[Watched], Cell]] = {
+    "lag": _lag,
+    "rates": _rates,
+    "age": _age,
+    "consumers": _consumers,
+    "probe": _probe,
+}
+
+
+def _at_rest(watched: Watched, name: str) -> Cell | None:
+    """What is wrong with a property at rest, or at the end."""
+    looks = ((watched.rest, watched.consumers), (watched.end, watched.consumers_at_end))
+    for look, consumers in looks:
+        found = wrong_at_rest(look, watched.before, watched.records, consumers, watched.limits)
+        if name in found:
+            return Cell(Verdict.WRONG, found[name])
+    return None
+
+
+def _figure(measured: float, limit: float, unit: str) -> Cell:
+    text = f"{measured:.1f}{unit}"
+    if measured > limit:
+        return Cell(Verdict.WRONG, f"{text}, {limit:g}{unit} is allowed")
+    return Cell(Verdict.OK, text)
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    return None if after is None else after - (before or 0)
+
+
+def _number(value: float | None) -> str:
+    return "absent" if value is None else f"{value:g}"
+
+
+def _seconds(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.1f} s"
+
+
+def worst(cells: Sequence[Cell]) -> Verdict:
+    """Return the worst verdict of these."""
+    return max((cell.verdict for cell in cells), key=list(Verdict).index)
