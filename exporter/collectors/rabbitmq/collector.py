@@ -100,7 +100,7 @@ class RabbitCollector:
         self._super_streams = SuperStreams()
         self._maintenance = Maintenance(settings.name, self._api, settings.probe_vhost)
         self._queues: Sequence[Queue] = ()
-        self._is_list_cheap = False
+        self._is_list_cheap = self._something_waits = False
         self._is_node_down = False
         self._is_new_list = False
         """Whether the queues were listed since the last look."""
@@ -119,7 +119,7 @@ class RabbitCollector:
     def due_early(self, task: str) -> bool:
         """Tell whether something waits and the task is cheap: ages are exact for longer if it runs again soon."""
         if task == "backlog":
-            return bool(self._lagging) and self._is_list_cheap
+            return self._is_list_cheap and self._something_waits
         return task == "latency" and bool(self._lagging)
 
     def backlog(self, deadline: Deadline) -> QueueLook:
@@ -341,6 +341,7 @@ class RabbitCollector:
         return found
 
     def _note_lagging(self, depths: Sequence[Depth]) -> None:
+        self._something_waits = any(depth.lag for depth in depths)
         lagging = [d for d in depths if d.lag and d.place.group is None]
         lagging.sort(key=lambda depth: -(depth.lag or 0))
         names = [(d.place.vhost or "", d.place.destination) for d in lagging]
