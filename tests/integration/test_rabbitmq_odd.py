@@ -12,7 +12,7 @@ from pika.exceptions import AMQPError
 from tests.support import rabbit_data as data
 from tests.support.checking import check
 from tests.support.exporter import Exporter, Scrape, rabbit_source, settled
-from tests.support.rabbit_data import RabbitConsumer
+from tests.support.rabbit_data import QueueKind, RabbitConsumer
 from tests.support.rabbitmq import RabbitCluster
 from tests.support.waiting import wait_until
 
@@ -195,32 +195,51 @@ def test_statistics_that_are_not_permitted(tmp_path: Path) -> None:
         assert key in check(tmp_path, source).printed
 
 
-def test_feature_flags_that_are_off(tmp_path: Path) -> None:
-    """As after an upgrade until somebody enables them."""
+def test_feature_flags_are_off_then_on_and_khepri_is_the_store(tmp_path: Path) -> None:
+    """As after an upgrade, when somebody enables the flags while the exporter runs."""
     off = {"forced_feature_flags_on_init": "[]"}
     with RabbitCluster(quick_statistics=True, rabbit=off) as cluster:
-        flags = cluster.api("GET", "feature-flags")
-        assert any(flag["state"] == "disabled" for flag in flags if flag["stability"] == "stable")
-        url = cluster.amqp_url()
+        assert "disabled" in {state for state, _ in flags(cluster).values()}
         with Exporter(tmp_path, [rabbit_source(cluster, **QUICK)]) as exporter:
-            for kind in ("classic", "quorum"):
-                data.declare(url, kind, kind)
-                known(exporter, kind)
-                data.publish(url, kind, 8)
-                settled(exporter, {"mq_lag_messages": 8}, destination=kind)
-                with RabbitConsumer(url, kind) as consumer:
-                    consumer.wait_processed(8)
-                    settled(
-                        exporter,
-                        {
-                            "mq_lag_messages": 0,
-                            "mq_produced_messages_total": 8,
-                            "mq_consumed_messages_total": 8,
-                            "mq_consumers": 1,
-                        },
-                        destination=kind,
-                    )
+            works_through(cluster, exporter, "before", 8)
             exporter.wait(lambda page: page.value("mq_probe_success") == 1, "a probe")
+            cluster.ctl("enable_feature_flag", "all")
+            cluster.ctl("enable_feature_flag", "--experimental", "khepri_db")
+            assert flags(cluster)["khepri_db"][0] == "enabled"
+            works_through(cluster, exporter, "after", 5)
+            page = exporter.cycles(2)
+            assert page.value("mq_consumed_messages_total", destination="before-quorum") == 8
+            assert page.value("mq_collect_success", task="backlog") == 1
+
+
+def flags(cluster: RabbitCluster) -> dict[str, tuple[str, str]]:
+    """Return the state and the stability of each feature flag."""
+    found = cluster.api("GET", "feature-flags")
+    return {flag["name"]: (flag["state"], flag["stability"]) for flag in found}
+
+
+def works_through(cluster: RabbitCluster, exporter: Exporter, name: str, count: int) -> None:
+    """Publish and process messages of a classic and of a quorum queue."""
+    url = cluster.amqp_url()
+    kinds: tuple[QueueKind, ...] = ("classic", "quorum")
+    for kind in kinds:
+        queue = f"{name}-{kind}"
+        data.declare(url, queue, kind)
+        known(exporter, queue)
+        data.publish(url, queue, count)
+        settled(exporter, {"mq_lag_messages": count}, destination=queue)
+        with RabbitConsumer(url, queue) as consumer:
+            consumer.wait_processed(count)
+            settled(
+                exporter,
+                {
+                    "mq_lag_messages": 0,
+                    "mq_produced_messages_total": count,
+                    "mq_consumed_messages_total": count,
+                    "mq_consumers": 1,
+                },
+                destination=queue,
+            )
 
 
 def test_two_of_three_nodes_are_killed(tmp_path: Path) -> None:
