@@ -519,8 +519,19 @@ def report(
         )
     crashed = exporter.log().count("task.crashed")
     print(f"crashed tasks: {crashed}")
+    print(f"processes replaced: {dict(replaced(exporter.log()))}")
     print(f"counted wrongly: {', '.join(wrong) or 'nothing'}")
     return int(crashed > 0 or bool(wrong))
+
+
+def replaced(log: str) -> Counter[str]:
+    """Return why the processes of sources were replaced, and how often."""
+    found: Counter[str] = Counter()
+    for line in log.splitlines():
+        if "worker.replaced" in line:
+            event = json.loads(line)
+            found[f"{event['source']}: {event['died_of']}"] += 1
+    return found
 
 
 def off(counted: float, known: int, lost: int) -> bool:
