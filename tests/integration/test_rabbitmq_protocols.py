@@ -32,7 +32,8 @@ def exporter(
     rabbitmq: RabbitCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exporter]:
     source = rabbit_source(rabbitmq, schedule=SCHEDULE)
-    exporter = Exporter(tmp_path_factory.mktemp("protocols"), [source])
+    folder = tmp_path_factory.mktemp("protocols")
+    exporter = Exporter(folder, [source], defaults={"rate_window": "1m"})
     exporter.write([source], thresholds=[{"stop_seconds": f"{STOP_SECONDS}s"}])
     with exporter:
         yield exporter
