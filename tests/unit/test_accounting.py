@@ -35,9 +35,12 @@ class Judged(World):
         consumers: int = 1,
         every: bool = False,
         unacknowledged: int = 0,
+        judged_first: bool = False,
     ) -> None:
-        """Ten seconds later: read what waits, and what was counted."""
+        """Ten seconds later: read what waits, and what was counted; `judged_first` is before the counts."""
         self.look(Depth(QUEUE, lag, unacknowledged))
+        if judged_first:
+            self.judging.judge(self.state, self.now, self.now)
         self.count(
             Counts(
                 QUEUE,
@@ -50,7 +53,8 @@ class Judged(World):
                 every_protocol=every,
             )
         )
-        self.judging.judge(self.state, self.now, self.now)
+        if not judged_first:
+            self.judging.judge(self.state, self.now, self.now)
 
     @property
     def status(self) -> str:
@@ -83,6 +87,21 @@ def test_a_depth_that_stands_still_without_counts_is_unknown_and_not_stalled() -
     assert "does not count" in (world.reason or "")
     world.step(20, unacknowledged=3)
     assert world.status != "stalled"
+
+
+@pytest.mark.parametrize("seconds", [80, 150, 250])
+def test_one_message_in_minutes_by_a_consumer_that_is_not_counted_is_a_movement(
+    seconds: int,
+) -> None:
+    """Between two of them its deliveries are taken to be counted, as nothing speaks against it."""
+    world, lag = Judged(), 500
+    statuses = set()
+    for turn in range(200):
+        lag -= turn * 10 % seconds == 0
+        world.step(lag, published=600, unacknowledged=1, judged_first=True)
+        statuses.add(world.status)
+    assert statuses == {"unknown", "ok"}
+    assert world.status == "ok"
 
 
 def test_without_consumers_nothing_is_consumed_and_the_age_is_known() -> None:
