@@ -167,9 +167,18 @@ class QueuePlace:
         waiting = depth.lag + (depth.deferred or 0)
         came = self._arrivals.at_least(self._processed + waiting)
         if came:
-            self._record.add(now, came)
+            self._add_at_pace(self._record, came, now)
         self._left = max(self._left, self._arrivals.value - waiting)
         return came
+
+    @staticmethod
+    def _add_at_pace(record: Record, came: int, now: float) -> None:
+        """Add to the record what must have come at the least: more may have, so it came by when the pace says.
+
+        By `now` it would mean that no more had come since the last counts.
+        """
+        pace = record.pace(PACE_SECONDS)
+        record.add(min(record.last + came / pace, now) if pace else now, came)
 
     def count(self, counts: Counts, at: float) -> Moved | None:
         """Take what the broker has counted; return what moved, None where that can't be told.

@@ -126,3 +126,35 @@ def test_counts_that_are_older_than_the_depth_are_no_departures(
         lags.append(place.lag)
     assert lags == sorted(lags, key=lambda lag: lag or 0)
     assert place.accounting.fallen == 0
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("phase", [0.0, 2.0, 4.0])
+def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: float) -> None:
+    """The backlog grows slowly: the age right behind a look at it, which is what is judged, is no larger than the truth."""
+
+    def came(at: float) -> int:
+        return int(50 * max(at, 0.0))
+
+    def left(at: float) -> int:
+        return int(48 * max(at, 0.0))
+
+    def old(at: float, first: float) -> float:
+        return math.floor((at - first) / 5) * 5 + first
+
+    place = QueuePlace(None, "", 0.0)
+    errors = []
+    for turn in range(40):
+        at = 1 + 5.0 * turn
+        moment = old(at, 2.0) if kind == "quorum" else at
+        depth = Depth(QUEUE, came(moment) - left(moment), old=2.5 if kind == "quorum" else 0.0)
+        place.depth(depth, at)
+        age = place.age(at, None)
+        if turn > 10:
+            assert age is not None
+            errors.append(age - (at - left(at) / 50))
+        at += 0.2
+        outstanding = came(old(at, 1.0)) - left(old(at, 1.0))
+        published, consumed = came(old(at, phase)), left(old(at, 3.0))
+        place.count(Counts(QUEUE, outstanding, published, consumed, 0, 1), at)
+    assert max(map(abs, errors)) < 3, "half an interval of the statistics, and some more"
