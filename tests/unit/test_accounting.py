@@ -6,7 +6,7 @@ import pytest
 
 from exporter.analysis.judging import Judging
 from exporter.analysis.thresholds import ThresholdTable
-from exporter.collectors.rabbitmq.counting import counting_of
+from exporter.collectors.rabbitmq.counting import counting_of, never_counted, uncounted
 from exporter.model import Counts, Depth
 from tests.unit.test_queue_state import QUEUE, World
 
@@ -208,3 +208,41 @@ def test_what_a_cluster_counts(
 )
 def test_an_overview_that_cannot_be_read_does_not_promise_counts(odd: object) -> None:
     assert not counting_of(odd).every_protocol
+
+
+def test_idle_consumers_that_are_counted_are_not_called_uncounted() -> None:
+    world = Judged()
+    for _ in range(60):
+        world.step(0)
+    assert world.status == "ok"
+    assert "no message has come yet" in (world.reason or "")
+
+
+STATS = {"publish": 300}
+
+
+@pytest.mark.parametrize(
+    ("row", "is_uncounted", "is_never"),
+    [
+        ({"messages": 30, "consumers": 1}, True, False),
+        ({"messages": 250, "consumers": 1, "message_stats": STATS}, True, False),
+        ({"messages": 300, "consumers": 1, "message_stats": STATS}, False, False),
+        (
+            {"messages": 250, "consumers": 1, "message_stats": {**STATS, "deliver_get": 50}},
+            False,
+            False,
+        ),
+        ({"messages": 0, "consumers": 1, "message_stats": STATS}, False, False),
+        ({"messages": 0, "consumers": 1}, False, True),
+        ({"messages": 30, "consumers": 0}, False, False),
+        ({"messages": 30, "consumers": 1, "type": "stream"}, False, False),
+        ({"messages": 30, "consumers": 1, "message_stats": {"publish": "x"}}, False, False),
+        ({"messages": "x", "consumers": 1, "message_stats": STATS}, False, False),
+    ],
+)
+def test_which_queues_are_named_as_not_counted(
+    row: dict[str, object], *, is_uncounted: bool, is_never: bool
+) -> None:
+    rows = [{"name": "q", "vhost": "/", "type": "classic", **row}]
+    assert bool(uncounted(rows)) is is_uncounted
+    assert bool(never_counted(rows)) is is_never
