@@ -80,3 +80,22 @@ def test_a_look_that_failed_is_not_repeated_before_its_time(
     with pytest.raises(CollectError):
         made.backlog(Until(5))
     assert not made.due_early("backlog")
+
+
+def test_a_queue_without_numbers_is_told_at_each_look_at_the_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No page has it either."""
+    replies = Replies()
+    replies.queues.append({**row("odd", "quorum"), "messages": None})
+    made = collector(replies, monkeypatch, prometheus=("http://p",))
+    for _ in range(3):
+        look = made.backlog(Until(5))
+        assert [(each.reason, each.subject) for each in look.problems] == [
+            ("invalid", "queue 'odd' in vhost '/'")
+        ]
+        assert look.unreadable == 1
+        assert {depth.place.destination: depth.lag for depth in look.depths}["odd"] is None
+    replies.queues[1] = row("odd", "quorum") | {"state": "down"}
+    made.rates(Until(5))
+    assert made.backlog(Until(5)).problems == [], "one that is down is not unreadable"

@@ -40,7 +40,7 @@ from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
-from exporter.collectors.rows import RowError, Rows, text
+from exporter.collectors.rows import A_COUNT, RowError, Rows, text
 from exporter.model import (
     CollectError,
     Counts,
@@ -316,6 +316,10 @@ class RabbitCollector:
             asked = {queue.name: queue.depth for queue in queues}
             problem = self._pages.told(missing, queues)
             problems.extend([problem] if problem is not None else ())
+        else:
+            for queue in queues:
+                if queue.unread and queue.name not in found:
+                    reader.refuse(called(queue.name), RowError("messages", None, A_COUNT))
         return merged(queues, found, asked)
 
     def _nodes(
