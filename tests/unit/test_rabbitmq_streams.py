@@ -281,6 +281,18 @@ def test_without_stored_offsets_a_consumer_that_stops_goes() -> None:
     assert cluster.lags() == {"app": 0}
 
 
+def test_a_broker_that_told_stored_offsets_is_asked_again_at_once() -> None:
+    """A stream without a leader has none to tell, while a node restarts."""
+    cluster = Cluster()
+    cluster.messages["s"] = 133
+    cluster.stored = {"app": 49}
+    assert cluster.lags() == {"app": 82}
+    cluster.stored = NOT_THERE
+    assert cluster.lags() == {"app": 82}
+    cluster.stored = {"app": 99}
+    assert cluster.lags() == {"app": 32}
+
+
 def test_what_cannot_be_read_is_held() -> None:
     cluster = Cluster()
     cluster.messages["s"], cluster.stored = 133, {"app": 49}
