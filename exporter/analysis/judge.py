@@ -161,7 +161,9 @@ class Judge:
             self._moved_at += unseen if unseen > window else 0.0
         self._looked_at = sight.at
         self._lag, self._consumed, self._rewinds = sight.lag, sight.consumed, sight.rewinds
-        self._activity = sight.activity if sight.uncounted else None
+        if sight.uncounted or moved or self._activity is None:
+            # What left while deliveries counted is told by the next look at which they do not.
+            self._activity = sight.activity
         if moved or not waiting or self._moved_at is None:
             self._moved_at = sight.at
         return sight.at - self._moved_at

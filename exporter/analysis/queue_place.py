@@ -51,6 +51,7 @@ class QueuePlace:
         "_fell",
         "_gap_from",
         "_head",
+        "_held",
         "_last",
         "_left",
         "_lost",
@@ -104,6 +105,8 @@ class QueuePlace:
         self.accounting: Final = Accounting()
         self._depth_at = now
         """The moment that `lag` is of."""
+        self._held = 0
+        """How many messages it held when that was last read itself."""
         self._outflow = Outflow()
         self._last: Counts | None = None
         self._processed = 0
@@ -143,11 +146,9 @@ class QueuePlace:
         if self._lost or now - self.read_at > TOO_OLD:
             self._lost = False
             self._open_gap()
-        held_before, held = (
-            (self.lag or 0) + (self.deferred or 0),
-            depth.lag + (depth.deferred or 0),
-        )
-        self.accounting.fallen += max(held_before - held, 0)
+        # From reading to reading: the broker's counts may be older than the reading before them.
+        held_before, self._held = self._held, depth.lag + (depth.deferred or 0)
+        self.accounting.fallen += max(held_before - self._held, 0)
         self.accounting.stirred += depth.unacknowledged != self.unacknowledged
         self.lag = depth.lag
         self._depth_at = now - depth.old
@@ -166,9 +167,18 @@ class QueuePlace:
         waiting = depth.lag + (depth.deferred or 0)
         came = self._arrivals.at_least(self._processed + waiting)
         if came:
-            self._record.add(now, came)
+            self._add_at_pace(self._record, came, now)
         self._left = max(self._left, self._arrivals.value - waiting)
         return came
+
+    @staticmethod
+    def _add_at_pace(record: Record, came: int, now: float) -> None:
+        """Add to the record what must have come at the least: more may have, so it came by when the pace says.
+
+        By `now` it would mean that no more had come since the last counts.
+        """
+        pace = record.pace(PACE_SECONDS)
+        record.add(min(record.last + came / pace, now) if pace else now, came)
 
     def count(self, counts: Counts, at: float) -> Moved | None:
         """Take what the broker has counted; return what moved, None where that can't be told.
@@ -176,7 +186,7 @@ class QueuePlace:
         The first look, and one at counters that began anew, show no movement.
         """
         before, self._last = self._last, counts
-        self.counted_at = at
+        before_at, self.counted_at = self.counted_at, at
         self.consumers = counts.consumers
         self._wait = counts.wait
         self._head = None if counts.head_age is None else (at, counts.head_age)
@@ -194,15 +204,19 @@ class QueuePlace:
         if moved is not None and not self.accounting.consumed.known:
             moved.left = departed
         if counts.processed is not None:
-            self._refresh(counts.outstanding, at)
+            # What changed since counts that were read behind the depth was taken behind it, too.
+            newer = before is not None and before_at >= self.read_at
+            self._refresh(before if newer else None, counts.outstanding, at)
         return moved
 
-    def _refresh(self, outstanding: int, at: float) -> None:
-        """Take what waits from the counts where it was not read itself just before, and follow what left."""
-        if self.lag is not None and not self._lost and at - self._depth_at > FRESH:
-            lag = max(outstanding - (self.deferred or 0), 0)
-            self.accounting.fallen += max(self.lag - lag, 0)
-            self.lag, self._depth_at = lag, at - STALE
+    def _refresh(self, before: Counts | None, outstanding: int, at: float) -> None:
+        """Take what waits from the counts where it was not read itself just before, and follow what left.
+
+        `before` are the counts before these, if they were read behind the depth.
+        """
+        is_newer = before is not None and outstanding != before.outstanding
+        if is_newer and self.lag is not None and not self._lost and at - self._depth_at > FRESH:
+            self.lag, self._depth_at = max(outstanding - (self.deferred or 0), 0), at - STALE
         self._outflow.note(at, self._left)
 
     def _count_blindly(

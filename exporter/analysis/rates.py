@@ -24,7 +24,8 @@ class CounterTable:
         self._born: list[float] = []
         self._samples: deque[tuple[float, list[int]]] = deque()
         self._stale_since: dict[int, float] = {}
-        self._gaps: dict[int, tuple[float, float]] = {}
+        self._gaps: dict[int, list[tuple[float, float]]] = {}
+        """By slot, the times in which it could not be read, of late."""
         self.values: list[int] = []
         """By slot; their owner adds to them."""
         self.rates: list[float | None] = []
@@ -87,17 +88,22 @@ class CounterTable:
             else:
                 start, base = then, before[slot]
             if gaps and slot in gaps:
-                since, until = gaps[slot]
-                if since <= start < until:
-                    start = since
+                # What is known of the beginning is as old as the gap that it is in.
+                start = next(
+                    (since for since, until in gaps[slot] if since <= start < until), start
+                )
             rates[slot] = (value - base) / (now - start) if now > start else None
 
     def _follow_gaps(self, now: float, stale: AbstractSet[int]) -> None:
         last = now if self._last is None else self._last
         for slot in stale:
             self._stale_since.setdefault(slot, last)
-        for slot in [slot for slot in self._stale_since if slot not in stale]:
-            self._gaps[slot] = (self._stale_since.pop(slot), now)
-        if self._gaps:
+        ended = [slot for slot in self._stale_since if slot not in stale]
+        for slot in ended:
+            self._gaps.setdefault(slot, []).append((self._stale_since.pop(slot), now))
+        if ended:
             edge = now - 2 * self._window
-            self._gaps = {slot: gap for slot, gap in self._gaps.items() if gap[1] > edge}
+            recent = {
+                slot: [gap for gap in gaps if gap[1] > edge] for slot, gaps in self._gaps.items()
+            }
+            self._gaps = {slot: gaps for slot, gaps in recent.items() if gaps}

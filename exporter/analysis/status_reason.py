@@ -46,6 +46,11 @@ def _uncounted(status: Status, sight: Sight) -> str:
         known = f"at least {words.rate(least)} are consumed"
     else:
         known = "the rates are unknown"
+    if not sight.lag and not least:
+        return (
+            "the broker has counted nothing here: no message has come yet, or the clients use AMQP 1.0 or MQTT, "
+            f"or the statistics are off; {known}"
+        )
     return f"the broker does not count these consumers (AMQP 1.0, MQTT or statistics off); {known}"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.analysis.judging import Judging
 from exporter.analysis.thresholds import ThresholdTable
-from exporter.collectors.rabbitmq.counting import counting_of
+from exporter.collectors.rabbitmq.counting import counting_of, never_counted, uncounted
 from exporter.model import Counts, Depth
 from tests.unit.test_queue_state import QUEUE, World
 
@@ -35,9 +35,12 @@ class Judged(World):
         consumers: int = 1,
         every: bool = False,
         unacknowledged: int = 0,
+        judged_first: bool = False,
     ) -> None:
-        """Ten seconds later: read what waits, and what was counted."""
+        """Ten seconds later: read what waits, and what was counted; `judged_first` is before the counts."""
         self.look(Depth(QUEUE, lag, unacknowledged))
+        if judged_first:
+            self.judging.judge(self.state, self.now, self.now)
         self.count(
             Counts(
                 QUEUE,
@@ -50,7 +53,8 @@ class Judged(World):
                 every_protocol=every,
             )
         )
-        self.judging.judge(self.state, self.now, self.now)
+        if not judged_first:
+            self.judging.judge(self.state, self.now, self.now)
 
     @property
     def status(self) -> str:
@@ -83,6 +87,21 @@ def test_a_depth_that_stands_still_without_counts_is_unknown_and_not_stalled() -
     assert "does not count" in (world.reason or "")
     world.step(20, unacknowledged=3)
     assert world.status != "stalled"
+
+
+@pytest.mark.parametrize("seconds", [80, 150, 250])
+def test_one_message_in_minutes_by_a_consumer_that_is_not_counted_is_a_movement(
+    seconds: int,
+) -> None:
+    """Between two of them its deliveries are taken to be counted, as nothing speaks against it."""
+    world, lag = Judged(), 500
+    statuses = set()
+    for turn in range(200):
+        lag -= turn * 10 % seconds == 0
+        world.step(lag, published=600, unacknowledged=1, judged_first=True)
+        statuses.add(world.status)
+    assert statuses == {"unknown", "ok"}
+    assert world.status == "ok"
 
 
 def test_without_consumers_nothing_is_consumed_and_the_age_is_known() -> None:
@@ -189,3 +208,41 @@ def test_what_a_cluster_counts(
 )
 def test_an_overview_that_cannot_be_read_does_not_promise_counts(odd: object) -> None:
     assert not counting_of(odd).every_protocol
+
+
+def test_idle_consumers_that_are_counted_are_not_called_uncounted() -> None:
+    world = Judged()
+    for _ in range(60):
+        world.step(0)
+    assert world.status == "ok"
+    assert "no message has come yet" in (world.reason or "")
+
+
+STATS = {"publish": 300}
+
+
+@pytest.mark.parametrize(
+    ("row", "is_uncounted", "is_never"),
+    [
+        ({"messages": 30, "consumers": 1}, True, False),
+        ({"messages": 250, "consumers": 1, "message_stats": STATS}, True, False),
+        ({"messages": 300, "consumers": 1, "message_stats": STATS}, False, False),
+        (
+            {"messages": 250, "consumers": 1, "message_stats": {**STATS, "deliver_get": 50}},
+            False,
+            False,
+        ),
+        ({"messages": 0, "consumers": 1, "message_stats": STATS}, False, False),
+        ({"messages": 0, "consumers": 1}, False, True),
+        ({"messages": 30, "consumers": 0}, False, False),
+        ({"messages": 30, "consumers": 1, "type": "stream"}, False, False),
+        ({"messages": 30, "consumers": 1, "message_stats": {"publish": "x"}}, False, False),
+        ({"messages": "x", "consumers": 1, "message_stats": STATS}, False, False),
+    ],
+)
+def test_which_queues_are_named_as_not_counted(
+    row: dict[str, object], *, is_uncounted: bool, is_never: bool
+) -> None:
+    rows = [{"name": "q", "vhost": "/", "type": "classic", **row}]
+    assert bool(uncounted(rows)) is is_uncounted
+    assert bool(never_counted(rows)) is is_never

@@ -90,3 +90,71 @@ def test_the_age_as_it_is_scraped(kind: str, depth_every: float, most: float) ->
 def test_looks_every_ten_seconds_are_not_enough() -> None:
     """What the looks in between are for: without them the promise of 2 s does not hold."""
     assert mean(mean_error("quorum", seed, 10.0, 10.0) for seed in range(3)) > 2.3
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("statistics", [5.0, 15.0])
+@pytest.mark.parametrize("first_counts", [0.1, 0.3, 4.9])
+@pytest.mark.parametrize("depth_every", [4.75, 10.0])
+def test_counts_that_are_older_than_the_depth_are_no_departures(
+    kind: str, statistics: float, first_counts: float, depth_every: float
+) -> None:
+    """The consumer hangs and the backlog grows, so what waits never gets less."""
+    chance = random.Random(3)
+    own, polled = chance.uniform(0, 5), chance.uniform(0, statistics)
+
+    def of(at: float, phase: float, every: float) -> float:
+        return math.floor((at - phase) / every) * every + phase
+
+    def waiting(at: float) -> int:
+        """A quorum queue tells its depth every 5 s, whoever asks."""
+        return int(50 * max(of(at, own, 5.0) if kind == "quorum" else at, 0.0))
+
+    place = QueuePlace(None, "", 0.0)
+    looks = [(20 + n * depth_every, "depth") for n in range(60)]
+    looks += [(20 + first_counts + n * 5.0, "counts") for n in range(int(12 * depth_every))]
+    lags: list[int | None] = []
+    for at, what in sorted(looks):
+        if what == "depth":
+            old = 2.5 if kind == "quorum" else 0.0
+            place.depth(Depth(QUEUE, waiting(at), 10, old=old), at)
+        else:
+            then = waiting(of(at, polled, statistics))
+            counts = Counts(QUEUE, then, then, 0, 0, 1, deliveries=10, every_protocol=False)
+            place.count(counts, at)
+            assert place.accounting.consumed.known
+        lags.append(place.lag)
+    assert lags == sorted(lags, key=lambda lag: lag or 0)
+    assert place.accounting.fallen == 0
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("phase", [0.0, 2.0, 4.0])
+def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: float) -> None:
+    """The backlog grows slowly: the age right behind a look at it, which is what is judged, is no larger than the truth."""
+
+    def came(at: float) -> int:
+        return int(50 * max(at, 0.0))
+
+    def left(at: float) -> int:
+        return int(48 * max(at, 0.0))
+
+    def old(at: float, first: float) -> float:
+        return math.floor((at - first) / 5) * 5 + first
+
+    place = QueuePlace(None, "", 0.0)
+    errors = []
+    for turn in range(40):
+        at = 1 + 5.0 * turn
+        moment = old(at, 2.0) if kind == "quorum" else at
+        depth = Depth(QUEUE, came(moment) - left(moment), old=2.5 if kind == "quorum" else 0.0)
+        place.depth(depth, at)
+        age = place.age(at, None)
+        if turn > 10:
+            assert age is not None
+            errors.append(age - (at - left(at) / 50))
+        at += 0.2
+        outstanding = came(old(at, 1.0)) - left(old(at, 1.0))
+        published, consumed = came(old(at, phase)), left(old(at, 3.0))
+        place.count(Counts(QUEUE, outstanding, published, consumed, 0, 1), at)
+    assert max(map(abs, errors)) < 3, "half an interval of the statistics, and some more"

@@ -143,6 +143,21 @@ def test_an_nsqd_that_is_no_nsqd(site: Callable[[], Site]) -> None:
     collector.close()
 
 
+def test_a_look_that_failed_is_not_repeated_before_its_time(site: Callable[[], Site]) -> None:
+    node = nsqd(site())
+    topic = {"topic_name": "t", "depth": 3, "message_count": 3, "channels": []}
+    node.replies["/stats"] = says({**STATS, "topics": [topic]})
+    collector = NsqCollector(NsqSettings("s", nsqds=(node.url,), probe=False))
+    collector.discovery(Until(20))
+    while not collector.due_early("backlog"):  # that look took too long
+        collector.backlog(Until(20))
+    node.replies["/stats"] = status(503)
+    with pytest.raises(CollectError):
+        collector.backlog(Until(20))
+    assert not collector.due_early("backlog")
+    collector.close()
+
+
 def test_a_node_keeps_its_name_while_it_does_not_answer() -> None:
     url, tcp = "http://localhost:4151", ("localhost", 4150)
     named = Nsqd(url, "10.0.0.1:4151", tcp)

@@ -137,6 +137,25 @@ def test_a_consumer_that_stops_stays_where_it_stored() -> None:
     assert cluster.lags() == {"app": 92}
 
 
+def test_a_slow_consumer_that_tells_less_than_one_that_left_makes_no_stream_anew() -> None:
+    """Its statistics are some seconds older than those of the one at the end, which has just left."""
+    cluster = Cluster()
+    cluster.arguments = {"x-max-age": "1h"}
+    cluster.stored = {"stopped": 500}
+    for second in range(30):
+        end = 1_000 + 100 * second
+        cluster.messages["s"] = end
+        slow = consumer(300, end - 551, "slow", credits=0)
+        here = [slow, consumer(end - 1, 0, "tail")] if second < 20 else [slow]
+        cluster.consumers = here
+        cluster.at += 1 - LOOK_SECONDS
+        streams, _ = cluster.look()
+        if second > 10:
+            lags = {depth.place.group: depth.lag for depth in streams.depths}
+            assert lags["stopped"] is not None
+            assert [produced.epoch for produced in streams.produced] == [0]
+
+
 def test_one_that_stopped_before_the_first_look_is_there_too() -> None:
     cluster = Cluster()
     cluster.messages["s"], cluster.stored = 133, {"app": 49, "done": 131}
@@ -260,6 +279,18 @@ def test_without_stored_offsets_a_consumer_that_stops_goes() -> None:
     cluster.at += 600
     cluster.stored = {"app": 131}
     assert cluster.lags() == {"app": 0}
+
+
+def test_a_broker_that_told_stored_offsets_is_asked_again_at_once() -> None:
+    """A stream without a leader has none to tell, while a node restarts."""
+    cluster = Cluster()
+    cluster.messages["s"] = 133
+    cluster.stored = {"app": 49}
+    assert cluster.lags() == {"app": 82}
+    cluster.stored = NOT_THERE
+    assert cluster.lags() == {"app": 82}
+    cluster.stored = {"app": 99}
+    assert cluster.lags() == {"app": 32}
 
 
 def test_what_cannot_be_read_is_held() -> None:

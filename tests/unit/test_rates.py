@@ -70,3 +70,25 @@ def test_frequent_samples_are_not_all_kept() -> None:
         table.sample(0.1 * step)
     assert len(table._samples) <= 18
     assert table.rates[slot] == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("window", [50.0, 60.0, 90.0, 120.0])
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_a_counter_that_is_read_more_seldom_than_others_has_the_same_rate(
+    window: float, first: int
+) -> None:
+    """Queues without a backlog are read every 30 s, and the others every 5 s."""
+    table = CounterTable(window)
+    seldom, often = table.allocate(0.0), table.allocate(0.0)
+    for step in range(100):
+        at = 5.0 * step
+        table.values[often] = int(10 * at)
+        is_read = step % 6 == first
+        if is_read:
+            table.values[seldom] = int(30 * at)
+        table.sample(at, set() if is_read else {seldom})
+        if is_read and step > 6:
+            assert table.rates[seldom] == pytest.approx(30.0), at
+    assert len(table._gaps[seldom]) <= 2 * window / 30 + 1
+    table.release(seldom)
+    assert not table._gaps

@@ -91,6 +91,7 @@ class NsqCollector:
 
     def backlog(self, deadline: Deadline) -> QueueLook:
         """Read all nsqds at the same time."""
+        self._again_soon = False  # a look that fails is not repeated before its time
         if not self._discovered:
             self.discovery(deadline)
         with self._lock:

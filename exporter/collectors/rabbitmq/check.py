@@ -13,6 +13,7 @@ from exporter.collectors.rabbitmq.counting import (
     RATES_OFF,
     counting_of,
     listed_names,
+    never_counted,
     uncounted,
 )
 from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
@@ -149,7 +150,14 @@ def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> st
             "or MQTT are absent",
         )
     heads = sum(1 for counts in counted if counts.head_age is not None)
-    return f"{len(counted)} queues are counted; {heads} have a timestamp at their head"
+    unused = never_counted(rows)
+    more = (
+        f"; {len(unused)} have consumers and no counts: {listed_names(unused)}; no message has come yet, or AMQP 1.0 "
+        "or MQTT clients use them"
+        if unused
+        else ""
+    )
+    return f"{len(counted) - len(unused)} queues are counted; {heads} have a timestamp at their head{more}"
 
 
 def _nodes(api: ManagementApi, deadline: Deadline) -> str:

@@ -40,7 +40,7 @@ from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
-from exporter.collectors.rows import RowError, Rows, text
+from exporter.collectors.rows import A_COUNT, RowError, Rows, text
 from exporter.model import (
     CollectError,
     Counts,
@@ -127,6 +127,7 @@ class RabbitCollector:
         at = time.monotonic()
         problems: list[Problem] = []
         reader = Rows()
+        self._is_list_cheap = False  # a look that fails is not repeated before its time
         if self._settings.prometheus and self._queues:
             depths = self._detailed(deadline, problems, reader)
         else:
@@ -135,7 +136,8 @@ class RabbitCollector:
         self._is_list_cheap = time.monotonic() - at < CHEAP_SECONDS
         # With the plugin's pages, only a new list of all queues tells that one is gone.
         whole, self._is_new_list = self._is_new_list, False
-        parts = {q.name: self._super_streams.part(q.name) for q in self._queues if q.stream}
+        queues = self._queues  # `rates` may list them anew at any moment
+        parts = {q.name: self._super_streams.part(q.name) for q in queues if q.stream}
         streams, missing = self._streams.look(self._api, at, parts, deadline, reader)
         problems += [*self._super_streams.problems, *missing]
         depths = [*depths, *streams.depths]
@@ -150,7 +152,7 @@ class RabbitCollector:
             if whole and not reader.nameless
             else frozenset(),
             destinations=frozenset(
-                (q.name[0], *parts[q.name]) if q.stream else (*q.name, None) for q in self._queues
+                (q.name[0], *parts[q.name]) if q.stream else (*q.name, None) for q in queues
             ),
             nodes=nodes,
             # A member that is stopped is listed as such; one that was forgotten is not.
@@ -306,13 +308,19 @@ class RabbitCollector:
         if found is None:
             return self._list(Share(deadline, LISTING_SHARE), reader)
         asked: Mapping[Name, Depth] = {}
-        missing = self._pages.missing(self._queues, found)
+        queues = self._queues
+        missing = self._pages.missing(queues, found)
         if missing:
             self._list(Share(deadline, LISTING_SHARE), reader)
-            asked = {queue.name: queue.depth for queue in self._queues}
-            problem = self._pages.told(missing, self._queues)
+            queues = self._queues
+            asked = {queue.name: queue.depth for queue in queues}
+            problem = self._pages.told(missing, queues)
             problems.extend([problem] if problem is not None else ())
-        return merged(self._queues, found, asked)
+        else:
+            for queue in queues:
+                if queue.unread and queue.name not in found:
+                    reader.refuse(called(queue.name), RowError("messages", None, A_COUNT))
+        return merged(queues, found, asked)
 
     def _nodes(
         self, deadline: Deadline, problems: list[Problem], reader: Rows

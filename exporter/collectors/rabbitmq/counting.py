@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.queues import Name, name_of
-from exporter.collectors.rows import Rows
+from exporter.collectors.rows import Rows, number, number_or_none
 
 OVERVIEW = "rabbitmq_version,rates_mode,listeners"
 """Columns of the overview that tell what is counted."""
@@ -48,11 +48,27 @@ def _version(text: Any) -> tuple[int, ...]:
 
 
 def uncounted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
-    """Return the queues in use of which nothing is counted: they have messages or consumers, and no statistics."""
+    """Return the queues whose consumers are not counted: messages wait, and nothing or not what left is counted."""
 
     def name(row: Mapping[str, Any]) -> Name | None:
-        in_use = row.get("messages") or row.get("consumers")
-        if not in_use or row.get("type") == "stream" or row.get("message_stats"):
+        if row.get("type") == "stream" or not row.get("consumers") or not row.get("messages"):
+            return None
+        stats = row.get("message_stats")
+        if isinstance(stats, dict) and stats:
+            published = number_or_none(stats, "publish") or 0
+            if stats.get("deliver_get") or published <= number(row, "messages"):
+                return None
+        return name_of(row)
+
+    return list(Rows().each(rows, name))
+
+
+def never_counted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
+    """Return the empty queues with consumers of which nothing was counted: no message came, or none is counted."""
+
+    def name(row: Mapping[str, Any]) -> Name | None:
+        is_used = row.get("consumers") and not row.get("messages")
+        if not is_used or row.get("type") == "stream" or row.get("message_stats"):
             return None
         return name_of(row)
 

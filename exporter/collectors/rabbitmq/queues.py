@@ -52,6 +52,8 @@ class Queue(NamedTuple):
     name: Name
     stream: bool
     depth: Depth
+    unread: bool = False
+    """Whether its row could not be read."""
 
 
 class Selection:
@@ -128,8 +130,9 @@ def listed(
     def queue(row: Mapping[str, Any]) -> Queue | None:
         if not selection.queue(row):
             return None
-        name = name_of(row)
-        return Queue(name, row.get("type") == "stream", _depth(row, name, reader))
+        name, before = name_of(row), reader.unreadable
+        depth = _depth(row, name, reader)
+        return Queue(name, row.get("type") == "stream", depth, reader.unreadable > before)
 
     return list(reader.each(rows, queue, "a row of the list of queues"))
 

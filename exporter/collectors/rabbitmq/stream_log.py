@@ -65,6 +65,8 @@ class StreamLog:
         """The end that consumers told, by the time of the look."""
         self._last: int | None = None
         """Offset of the last chunk of messages that was seen."""
+        self._last_at = 0.0
+        """When a consumer last told of that chunk."""
         self._empty_from: int | None = None
         """Offset after that chunk, from which on nothing but stored offsets has come."""
         self._stores: deque[float] = deque(maxlen=STORES)
@@ -153,7 +155,8 @@ class StreamLog:
     def _is_another(self, holds: Holds | None, end: int | None) -> bool:
         """Whether the stream was deleted and made again: its end went back."""
         if end is not None and self._last is not None and end <= self._last:
-            return True
+            # Another consumer's statistics may be older than those that told of the chunk.
+            return self._at - self._last_at >= STALE_SECONDS
         fell = holds is not None and self.holds is not None and holds.messages < self.holds.messages
         return fell and holds is not None and not holds.has_retention
 
@@ -183,6 +186,9 @@ class StreamLog:
 
     def _follow(self, tail: Tail, end: int, before: int) -> None:
         """Learn where messages end from a consumer that was sent all of them."""
+        if self._last is not None and tail.offset < self._last:
+            return  # its statistics are older, or the next look tells that the stream was made again
+        self._last_at = self._at
         if tail.offset != self._last:
             self._last, self._empty_from, self._sure = tail.offset, None, before
         elif tail.last_is_message:

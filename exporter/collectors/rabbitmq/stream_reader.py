@@ -27,7 +27,7 @@ from exporter.model import CollectError, Deadline, Depth, Place, Problem
 AT_ONCE = 50
 """Streams whose stored offsets are read in one look; where there are more, they take turns."""
 AGAIN_SECONDS = 600.0
-"""After which stored offsets are asked for again where the broker does not tell them."""
+"""After which stored offsets are asked for again where the broker has never told any."""
 PART_OF_TIME = 0.5
 HOLDS = "messages,arguments,effective_policy_definition"
 LIMITS = ("max-age", "max-length-bytes")
@@ -63,6 +63,8 @@ class StreamReader:
         self._places: Sequence[Place] = ()
         self._ask_at = 0.0
         """When stored offsets are to be asked for."""
+        self._tells_stored = False
+        """Whether the broker ever told some: then it does not lack the path, but cannot answer for a while."""
         self._turn = 0
 
     def look(
@@ -147,7 +149,8 @@ class StreamReader:
         if answers and with_stored:
             told = any(answer.stored is not None for answer in answers.values())
             self._feature("stored offsets of streams", told, NO_TRACKING)
-            self._ask_at = at if told else at + AGAIN_SECONDS
+            self._tells_stored = self._tells_stored or told
+            self._ask_at = at if self._tells_stored else at + AGAIN_SECONDS
         return answers, problems
 
     def _next(self) -> Collection[Name]:
