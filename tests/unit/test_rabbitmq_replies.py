@@ -136,3 +136,7 @@ def test_a_queue_without_numbers_is_unreadable_and_one_that_is_down_is_not() -> 
     (problem,) = reader.problems()
     assert problem.subject == "queue 'q' in vhost '/'"
     assert problem.message.startswith("the field messages is missing")
+    stream = {**numberless, "name": "log", "type": "stream"}
+    reader = Rows()
+    assert [queue.depth.lag for queue in listed([stream], selection(), reader)] == [None]
+    assert reader.unreadable == 0

@@ -42,6 +42,8 @@ COLUMNS = ",".join(
 """What the rates, ages and sizes are made of; from 3.13 on the list has these only where they are named."""
 QUORUM_OLD = 2.5
 """Seconds that a quorum queue's totals are old on average: it takes them every 5 s."""
+COUNTED_TYPES = ("classic", "quorum", None)
+"""Types of queues that have a number of messages in every list while they run; streams may lack it."""
 Name = tuple[str, str]
 """vhost and queue."""
 
@@ -151,7 +153,8 @@ def left_out(every: Iterable[Mapping[str, Any]], known: Container[Name]) -> list
 def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:
     lost = row.get("state") in ("down", "crashed", "stopped", "minority")
     try:
-        messages = number_or_none(row, "messages") if lost else number(row, "messages")
+        read = number_or_none if lost or row.get("type") not in COUNTED_TYPES else number
+        messages = read(row, "messages")
         ready = number_or_none(row, "messages_ready")
         unacked = number_or_none(row, "messages_unacknowledged")
     except RowError as error:
