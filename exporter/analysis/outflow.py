@@ -1,4 +1,4 @@
-"""The pace at which messages left a queue lately."""
+"""How many messages left a queue lately, and at which pace."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ SECONDS = 15.0
 """Over which the pace is taken."""
 FURTHEST = 7.5
 """Seconds for which it is believed to go on."""
+REMEMBERED = 8
+"""Looks at the counts that are remembered."""
+
+
+class Processed:
+    """Remembers how many messages were processed by the last looks at the counts."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
+
+    def restart(self) -> None:
+        """Forget everything: the count begins again at 0."""
+        self._steps.clear()
+
+    def note(self, at: float, processed: int) -> None:
+        """Note that the counts read at `at` say so many."""
+        self._steps.append((at, processed))
+
+    def by(self, at: float) -> int:
+        """Return how many were processed by the last look not later than `at`; 0 before the first."""
+        return max((processed for then, processed in self._steps if then <= at), default=0)
 
 
 class Outflow:

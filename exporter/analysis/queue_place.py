@@ -7,7 +7,7 @@ from typing import Final
 from exporter.analysis.accounting import Accounting
 from exporter.analysis.arrivals import TICK, Arrivals
 from exporter.analysis.enqueued import Record
-from exporter.analysis.outflow import Outflow
+from exporter.analysis.outflow import Outflow, Processed
 from exporter.model import Counts, Depth, Method
 
 APART = 30.0
@@ -59,6 +59,7 @@ class QueuePlace:
         "_moving",
         "_outflow",
         "_processed",
+        "_processed_by",
         "_record",
         "_settled_at",
         "_unsure",
@@ -109,7 +110,7 @@ class QueuePlace:
         """How many messages it held when that was last read itself."""
         self._outflow = Outflow()
         self._last: Counts | None = None
-        self._processed = 0
+        self._processed, self._processed_by = 0, Processed()
         self._arrivals = Arrivals(0)
         self._left = self._counted_left = 0
         """How many have left since the first look, at the least, and the same when the counts were last read."""
@@ -165,7 +166,9 @@ class QueuePlace:
         if self._last.processed is None:
             return 0  # its counts are of one moment
         waiting = depth.lag + (depth.deferred or 0)
-        came = self._arrivals.at_least(self._processed + waiting)
+        # A depth that is older than the counts may contain messages that they say were processed.
+        known = self._processed_by.by(now - 2 * depth.old) if depth.old else self._processed
+        came = self._arrivals.at_least(known + waiting)
         if came:
             self._add_at_pace(self._record, came, now)
         self._left = max(self._left, self._arrivals.value - waiting)
@@ -256,6 +259,7 @@ class QueuePlace:
         self._gap_from, self._fell, self._unsure_to = None, False, 0.0
         self._arrivals = Arrivals(counts.outstanding)
         self._processed = self._left = self._counted_left = 0
+        self._processed_by.restart()
         self._record = self._new_record(counts.outstanding, at)
 
     def _new_record(self, outstanding: int, at: float) -> Record:
@@ -310,6 +314,8 @@ class QueuePlace:
         record.add(at, max(grown, 0))
         self._arrivals = Arrivals(int(record.total))
         self._left = self._processed = self._counted_left = max(self._arrivals.value - waiting, 0)
+        self._processed_by.restart()
+        self._processed_by.note(at, self._processed)
         self._unsure_to, self._unsure = record.total, at - since
         self._gap_from = None
         self._moving = False
@@ -318,6 +324,7 @@ class QueuePlace:
     def _move(self, record: Record, before: Counts, counts: Counts, at: float) -> Moved:
         published, consumed, redelivered = _movement(before, counts)
         self._processed += consumed
+        self._processed_by.note(at, self._processed)
         came = self._arrivals.published(published, consumed, at)
         if counts.replay is not None:
             # Consumers that stopped go on where they were before, so what has left can become less.

@@ -523,3 +523,21 @@ def test_offsets_of_partitions() -> None:
     world.view = View(hold=120.0, max_series=500_000, per_partition=False)
     assert world.value("mq_log_end_offset") == 18
     assert world.value("mq_committed_offset") == 16
+
+
+def test_a_depth_that_is_older_than_the_counts_makes_no_messages_come() -> None:
+    """A quorum queue's totals may be 5 s old: 50 that were processed since are in them, too."""
+    world = World()
+    world.look(Depth(QUEUE, 0, old=2.5))
+    world.count(counts(0, 0, 0))
+    world.look(Depth(QUEUE, 0, old=2.5))
+    world.count(counts(0, 0, 0), after=3)
+    world.look(Depth(QUEUE, 50, old=2.5), after=7)
+    world.count(counts(0, 50, 0), after=1)
+    world.look(Depth(QUEUE, 50, old=2.5), after=1)
+    assert world.value("mq_produced_messages_total") == 50
+    for _ in range(3):
+        world.look(Depth(QUEUE, 0, old=2.5))
+        world.count(counts(0, 50, 0))
+    assert world.value("mq_produced_messages_total") == 50
+    assert world.value("mq_consumed_messages_total") == 50
