@@ -1,4 +1,4 @@
-"""One version of a broker at work: what the exporter is told of it, and the load on it."""
+"""Runs one version of a broker, with its source in the exporter's config and its load."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class Judge:
         self._looked_at = sight.at
         self._lag, self._consumed, self._rewinds = sight.lag, sight.consumed, sight.rewinds
         if sight.uncounted or moved or self._activity is None:
-            # What left while deliveries counted is told by the next look at which they do not.
+            # What left while deliveries were counted shows at the next look at which they are not.
             self._activity = sight.activity
         if moved or not waiting or self._moved_at is None:
             self._moved_at = sight.at

@@ -85,20 +85,14 @@ def _queue_families(
     table = state.queue_produced
     labels = [queue.label for queue in queues]
 
-    def column(name: str, values: Sequence[Value], known: Callable[[QueuePart], bool]) -> Family:
-        """Values by slot, a series a part or their sum."""
+    def column(name: str, value: Callable[[QueuePart], Value], *, is_total: bool = False) -> Family:
+        """A series a part, or their sum."""
         if view.per_partition:
             parts = [part for queue in queues for part in queue.parts.values()]
-            shown = [
-                values[part.slot] if known(part) and now - part.counted_at <= view.hold else None
-                for part in parts
-            ]
+            shown = [value(part) if now - part.counted_at <= view.hold else None for part in parts]
             return family(name, [part.label for part in parts], shown)
-        sums = [
-            whole_sum([values[part.slot] if known(part) else None for part in queue.parts.values()])
-            for queue in queues
-        ]
-        if values is table.values:
+        sums = [whole_sum([value(part) for part in queue.parts.values()]) for queue in queues]
+        if is_total:
             # A counter does not fall when a part of it goes.
             sums = [
                 None if total is None else total + queue.retired
@@ -106,25 +100,19 @@ def _queue_families(
             ]
         return family(name, labels, sums)
 
-    def offsets(name: str, value: Callable[[QueuePart], Value]) -> Family:
-        """Offsets of streams, a series a part or their sum."""
-        if view.per_partition:
-            parts = [part for queue in queues for part in queue.parts.values()]
-            return family(
-                name,
-                [part.label for part in parts],
-                [value(part) if now - part.counted_at <= view.hold else None for part in parts],
-            )
-        return family(
-            name, labels, [whole_sum([value(part) for part in q.parts.values()]) for q in queues]
-        )
-
     return [
-        offsets("mq_log_start_offset", lambda part: part.start),
-        offsets("mq_log_end_offset", lambda part: part.end),
+        column("mq_log_start_offset", lambda part: part.start),
+        column("mq_log_end_offset", lambda part: part.end),
         family("mq_message_size_bytes", labels, [queue.mean_size for queue in queues]),
-        column("mq_produced_messages_total", table.values, lambda part: part.counted),
-        column("mq_produced_messages_per_second", table.rates, lambda part: part.rated),
+        column(
+            "mq_produced_messages_total",
+            lambda part: table.values[part.slot] if part.counted else None,
+            is_total=True,
+        ),
+        column(
+            "mq_produced_messages_per_second",
+            lambda part: table.rates[part.slot] if part.rated else None,
+        ),
     ]
 
 

@@ -165,13 +165,12 @@ class QueuePlace:
             return 0
         if self._last.processed is None:
             return 0  # its counts are of one moment
-        waiting = depth.lag + (depth.deferred or 0)
         # A depth that is older than the counts may contain messages that they say were processed.
         known = self._processed_by.by(now - 2 * depth.old) if depth.old else self._processed
-        came = self._arrivals.at_least(known + waiting)
+        came = self._arrivals.at_least(known + self._held)
         if came:
             self._add_at_pace(self._record, came, now)
-        self._left = max(self._left, self._arrivals.value - waiting)
+        self._left = max(self._left, self._arrivals.value - self._held)
         return came
 
     @staticmethod
@@ -207,20 +206,20 @@ class QueuePlace:
         if moved is not None and not self.accounting.consumed.known:
             moved.left = departed
         if counts.processed is not None:
-            # What changed since counts that were read behind the depth was taken behind it, too.
-            newer = before is not None and before_at >= self.read_at
-            self._refresh(before if newer else None, counts.outstanding, at)
+            if before is not None and before_at >= self.read_at:
+                self._refresh(before.outstanding, counts.outstanding, at)
+            self._outflow.note(at, self._left)
         return moved
 
-    def _refresh(self, before: Counts | None, outstanding: int, at: float) -> None:
-        """Take what waits from the counts where it was not read itself just before, and follow what left.
+    def _refresh(self, before: int, now: int, at: float) -> None:
+        """Take what waits from the counts, if it was not read itself lately.
 
-        `before` are the counts before these, if they were read behind the depth.
+        `before` and `now` are of two counts that were read after the depth. If they differ, the second one was taken
+        after the depth too.
         """
-        is_newer = before is not None and outstanding != before.outstanding
-        if is_newer and self.lag is not None and not self._lost and at - self._depth_at > FRESH:
-            self.lag, self._depth_at = max(outstanding - (self.deferred or 0), 0), at - STALE
-        self._outflow.note(at, self._left)
+        if before == now or self.lag is None or self._lost or at - self._depth_at <= FRESH:
+            return
+        self.lag, self._depth_at = max(now - (self.deferred or 0), 0), at - STALE
 
     def _count_blindly(
         self, before: Counts | None, counts: Counts, departed: int, at: float

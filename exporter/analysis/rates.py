@@ -25,7 +25,7 @@ class CounterTable:
         self._samples: deque[tuple[float, list[int]]] = deque()
         self._stale_since: dict[int, float] = {}
         self._gaps: dict[int, list[tuple[float, float]]] = {}
-        """By slot, the times in which it could not be read, of late."""
+        """By slot, the recent times in which it could not be read."""
         self.values: list[int] = []
         """By slot; their owner adds to them."""
         self.rates: list[float | None] = []

@@ -1,8 +1,11 @@
-"""Deadlines for a part of a task."""
+"""How long a task, or a part of it, may take."""
 
 from __future__ import annotations
 
 from exporter.model import Deadline
+
+CHEAP_SECONDS = 0.1
+"""Time of a look at the backlog up to which another one may be taken before its time: some 500 queues."""
 
 
 class Share:

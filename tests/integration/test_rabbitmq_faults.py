@@ -195,7 +195,9 @@ def test_a_node_in_maintenance_mode_is_no_failure(cluster: RabbitCluster, tmp_pa
                 page = exporter.cycles(1)
                 assert rests(page)
             assert page.value("mq_probe_messages_total", node=resting, result="failed") == failed
-            wait_until(lambda: "node.in_maintenance" in exporter.log(), "it to be told")
+            wait_until(
+                lambda: "node.in_maintenance" in exporter.log(), "the maintenance in the log"
+            )
             (shown,) = exporter.get("/api/v1/subscriptions").json()["sources"]
             notice = f"{cluster.name(1)} is in maintenance mode and takes no clients"
             assert any(alarm.startswith(notice) for alarm in shown["alarms"])
@@ -211,7 +213,7 @@ def test_a_node_in_maintenance_mode_is_no_failure(cluster: RabbitCluster, tmp_pa
                 assert rests(page)
                 assert page.find("mq_probe_messages_total", node=resting) == {}
         exporter.wait(lambda page: list(page.find("mq_probe_success").values()) == [1, 1], "probes")
-        wait_until(lambda: "node.maintenance_ended" in exporter.log(), "its end to be told")
+        wait_until(lambda: "node.maintenance_ended" in exporter.log(), "its end in the log")
         exporter.wait(lambda page: lags(page) == BOTH, "both queues")
 
 

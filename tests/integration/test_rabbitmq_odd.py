@@ -1,4 +1,4 @@
-"""RabbitMQ 4 set up in unusual ways: the numbers stay right, or their lack is told."""
+"""RabbitMQ 4 set up in unusual ways: the numbers stay right, or the exporter says which are missing."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_statistics_that_are_not_permitted(tmp_path: Path) -> None:
         with Exporter(tmp_path, [source]) as exporter:
             settled(exporter, {"mq_lag_messages": 4}, destination="q")
             key = f"{DENIED}.management_metrics_collection = false"
-            wait_until(lambda: key in exporter.log(), "the key to be told")
+            wait_until(lambda: key in exporter.log(), "the key in the log")
             page = exporter.cycles(2)
             for name in ("mq_consumed_messages_total", "mq_lag_seconds", "mq_consumers"):
                 assert page.find(name, destination="q") == {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Mapping
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import rstream
@@ -39,12 +38,7 @@ class StreamClients:
         self._producer = self.run(self._connected())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for reader in list(self._readers):
             reader.close()
         self.run(self._producer.close())

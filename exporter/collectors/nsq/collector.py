@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from exporter.collectors.access import Login
-from exporter.collectors.deadlines import Share
+from exporter.collectors.deadlines import CHEAP_SECONDS, Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import (
     ANSWER_SHARE,
@@ -38,8 +38,6 @@ from exporter.model import (
     System,
 )
 
-CHEAP_SECONDS = 0.1
-"""Time of a look at the backlog up to which another one may be taken before its time."""
 SHARE, SILENT = 0.5, 0.15
 """Parts of a run's time that one nsqd may take: the others' numbers wait for it, and less so the next time."""
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient, StatusError
+from exporter.collectors.parallel import Pool
+from exporter.collectors.rabbitmq.queues import Name
 from exporter.collectors.rows import Rows
 from exporter.model import CollectError, Deadline
 
 NOT_FOUND = HTTPStatus.NOT_FOUND
+
+T = TypeVar("T")
 
 
 class ManagementApi:
@@ -66,6 +71,18 @@ class ManagementApi:
                 f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
             )
         return [row if isinstance(row, dict) else {} for row in found]
+
+
+def ask_each(
+    pool: Pool, kind: str, names: Iterable[Name], ask: Callable[[Name], T], deadline: Deadline
+) -> dict[Name, T | CollectError]:
+    """Ask for several things at the same time; return each answer, or the `CollectError`, by the thing's name.
+
+    `kind` is what messages call them, and keeps things of one name apart.
+    """
+    keys = {f"{kind}{vhost}\n{name}": (vhost, name) for vhost, name in names}
+    answers = pool.all_at_once({key: partial(ask, name) for key, name in keys.items()}, deadline)
+    return {keys[key]: answer for key, answer in answers.items()}
 
 
 def is_missing(error: CollectError) -> bool:

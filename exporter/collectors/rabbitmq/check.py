@@ -9,7 +9,6 @@ from exporter.collectors.http import HttpClient
 from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi
 from exporter.collectors.rabbitmq.counting import (
-    OVERVIEW,
     RATES_OFF,
     counting_of,
     listed_names,
@@ -69,7 +68,7 @@ def check_source(
                     vhost
                     for turn in range(TURNS)
                     for vhost in hidden_vhosts(
-                        api, selection, queues, len(rows), deadline, turn=turn
+                        api, overview, selection, queues, len(rows), deadline, turn=turn
                     )
                 ],
             ),
@@ -77,7 +76,7 @@ def check_source(
         )
     )
     findings.append(
-        _tried("rates, ages, consumers", lambda: _counted(api, selection, deadline), "")
+        _tried("rates, ages, consumers", lambda: _counted(api, overview, selection, deadline), "")
     )
     findings.append(
         _tried(
@@ -133,13 +132,13 @@ def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
     return "no vhost is closed to the user"
 
 
-def _counted(api: ManagementApi, selection: Selection, deadline: Deadline) -> str:
+def _counted(api: ManagementApi, overview: Any, selection: Selection, deadline: Deadline) -> str:
     found, reader = api.rows("queues", deadline, columns=COLUMNS), Rows()
     rows = list(reader.each(found, lambda row: row if selection.queue(row) else None))
     counted = list(reader.each(rows, lambda row: counts_of(row, 0.0)))
     if rows and not counted and any(row.get("type") != "stream" for row in rows):
         raise CollectError("invalid", STATS_OFF)
-    if counting_of(api.get("overview", deadline, columns=OVERVIEW)).rates_mode == "none":
+    if counting_of(overview).rates_mode == "none":
         raise CollectError("invalid", RATES_OFF)
     missing = uncounted(rows)
     if missing:

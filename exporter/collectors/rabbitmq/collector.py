@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import structlog
 
-from exporter.collectors.deadlines import Share
+from exporter.collectors.deadlines import CHEAP_SECONDS, Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.advice import STATS_OFF
-from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
+from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.counting import OVERVIEW, RATES_OFF, Counting, counting_of
 from exporter.collectors.rabbitmq.detailed import texts
@@ -36,7 +35,7 @@ from exporter.collectors.rabbitmq.queues import (
     name_of,
     stream_of,
 )
-from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
+from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
@@ -60,8 +59,6 @@ from exporter.model import (
 LISTING_SHARE = 0.8
 """Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
 LIST_ROW = "a row of the list of queues"
-CHEAP_SECONDS = 0.1
-"""Time of a look at the backlog up to which another one may be taken before its time: some 500 queues."""
 COUNTLESS = 3
 """Lists in a row without counts of any queue after which the statistics are taken to be off."""
 CLOSELY = 50
@@ -136,7 +133,7 @@ class RabbitCollector:
         self._is_list_cheap = time.monotonic() - at < CHEAP_SECONDS
         # With the plugin's pages, only a new list of all queues tells that one is gone.
         whole, self._is_new_list = self._is_new_list, False
-        queues = self._queues  # `rates` may list them anew at any moment
+        queues = self._queues  # `rates` may replace them at any moment
         parts = {q.name: self._super_streams.part(q.name) for q in queues if q.stream}
         streams, missing = self._streams.look(self._api, at, parts, deadline, reader)
         problems += [*self._super_streams.problems, *missing]
@@ -191,16 +188,13 @@ class RabbitCollector:
     def latency(self, deadline: Deadline) -> QueueCounts:
         """Read what was counted in the queues with a backlog, so that their ages are exact."""
         at, now = time.monotonic(), time.time()
-        names = self._lagging
-        keys = {f"{vhost}\n{queue}": (vhost, queue) for vhost, queue in names}
-        answers = self._pool.all_at_once(
-            {key: partial(self._one, name, deadline) for key, name in keys.items()}, deadline
+        answers = ask_each(
+            self._pool, "", self._lagging, lambda name: self._one(name, deadline), deadline
         )
         counts: list[Counts] = []
         problems: list[Problem] = []
         reader = Rows()
-        for key, answer in answers.items():
-            name = keys[key]
+        for name, answer in answers.items():
             if isinstance(answer, CollectError):
                 if not is_missing(answer):  # deleted since it was listed
                     problems.append(Problem(answer.reason, f"queue {name[1]!r}", str(answer)))
@@ -218,9 +212,15 @@ class RabbitCollector:
     def discovery(self, deadline: Deadline) -> Facts:
         """Look for what the user may not see, and what the cluster can't serve."""
         self._turn += 1
-        self._learn_counting(deadline)
+        overview = self._learn_counting(deadline)
         hidden = hidden_vhosts(
-            self._api, self._selection, self._queues, self._listed, deadline, turn=self._turn
+            self._api,
+            overview,
+            self._selection,
+            self._queues,
+            self._listed,
+            deadline,
+            turn=self._turn,
         )
         return Facts(problems=[told(self._settings.login.username, vhost) for vhost in hidden])
 
@@ -244,10 +244,12 @@ class RabbitCollector:
 
     # Steps
 
-    def _learn_counting(self, deadline: Deadline) -> None:
-        """Learn what the cluster counts; an upgrade or another protocol's plugin changes it."""
-        self._counting = counting_of(self._api.get("overview", deadline, columns=OVERVIEW))
+    def _learn_counting(self, deadline: Deadline) -> Any:
+        """Learn what the cluster counts; an upgrade or another protocol's plugin changes it. Return the overview."""
+        overview = self._api.get("overview", deadline, columns=f"{OVERVIEW},{QUEUES_COLUMN}")
+        self._counting = counting_of(overview)
         self._feature("rates and ages", self._counting.rates_mode != "none", RATES_OFF)
+        return overview
 
     def _count(
         self,

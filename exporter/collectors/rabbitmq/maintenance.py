@@ -35,8 +35,8 @@ class Address:
 class Maintenance:
     """Keeps which nodes are drained, and which address leads to which node. Safe to use from all tasks' threads.
 
-    An address is looked up while its probe works, by the node of the probe's own queue. One that was never seen to
-    work is told by its host and port, if one node alone has that host in its name and listens on that port.
+    While the probe of an address works, the node of the probe's own queue is the node of the address. If it never
+    worked, host and port decide: the only node that has this host in its name and listens on this port.
     """
 
     def __init__(self, source: str, api: ManagementApi, vhost: str) -> None:

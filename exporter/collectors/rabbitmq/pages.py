@@ -60,9 +60,7 @@ class Pages:
 
     def told(self, missing: frozenset[Name], queues: Iterable[Queue]) -> Problem | None:
         """Return what to say of queues that are `missing` and still listed; a new queue has time to the next look."""
-        still = missing.intersection(
-            queue.name for queue in queues if not queue.stream and queue.depth.lag is not None
-        )
+        still = missing & missing_of(queues, {})
         lasting, self._missing = still & self._missing, still
         if not lasting:
             return None

@@ -10,12 +10,15 @@ from exporter.collectors.rabbitmq.queues import Queue, Selection
 from exporter.collectors.rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
+QUEUES_COLUMN = "object_totals.queues"
+"""Column of the overview that tells how many queues there are."""
 MOST = 50
 """Vhosts without a queue to be seen that are tried in one run."""
 
 
 def hidden_vhosts(
     api: ManagementApi,
+    overview: Any,
     selection: Selection,
     queues: Sequence[Queue],
     listed: int,
@@ -25,10 +28,9 @@ def hidden_vhosts(
 ) -> list[str]:
     """Return the vhosts that are wanted and that the user may not look into.
 
-    `listed` queues were in the list of all. Asks further only where there are more. Of many vhosts each `turn` tries
-    others. Raises `CollectError`.
+    `listed` queues were in the list of all. Asks further only where the `overview` counts more. Of many vhosts each
+    `turn` tries others. Raises `CollectError`.
     """
-    overview: Any = api.get("overview", deadline, columns="object_totals.queues")
     if _all_are_listed(overview, listed):
         return []
     seen = {queue.name[0] for queue in queues}

@@ -1,16 +1,15 @@
-"""Asks the management API about streams: who reads them, what was stored, and how much they hold."""
+"""Reads streams by the management API: their consumers, stored offsets, and number of messages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.http import StatusError
 from exporter.collectors.parallel import Pool
-from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
+from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.queues import Name, called
 from exporter.collectors.rabbitmq.stream_log import Holds, StreamLog
 from exporter.collectors.rabbitmq.streams import (
@@ -128,19 +127,17 @@ class StreamReader:
     ) -> tuple[Mapping[Name, _Answer], list[Problem]]:
         """Read what was stored, and how much is held, of as many streams as may be asked for in one look."""
         names, with_stored = self._next(), at >= self._ask_at
-        keys = {f"stream {vhost}\n{name}": (vhost, name) for vhost, name in names}
         share = Share(deadline, PART_OF_TIME)
-        found = self._pool.all_at_once(
-            {
-                key: partial(_read, api, name, share, reader, with_stored=with_stored)
-                for key, name in keys.items()
-            },
+        found = ask_each(
+            self._pool,
+            "stream ",
+            names,
+            lambda name: _read(api, name, share, reader, with_stored=with_stored),
             share,
         )
         answers: dict[Name, _Answer] = {}
         problems: list[Problem] = []
-        for key, answer in found.items():
-            name = keys[key]
+        for name, answer in found.items():
             if not isinstance(answer, CollectError):
                 answers[name] = answer
             elif not is_missing(answer):  # deleted since it was listed

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from exporter.collectors.parallel import Pool
-from exporter.collectors.rabbitmq.api import ManagementApi, in_path, is_missing
+from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.queues import Name, name_of
 from exporter.collectors.rabbitmq.streams import Part
 from exporter.collectors.rows import RowError, Rows, number_or_none, text
@@ -61,14 +60,12 @@ class SuperStreams:
             self.problems = [Problem(error.reason, "super streams", str(error))]
             self._is_settled = False
             return
-        keys = {f"exchange {vhost}\n{name}": (vhost, name) for vhost, name in names}
-        answers = pool.all_at_once(
-            {key: partial(_bindings, api, name, deadline) for key, name in keys.items()}, deadline
+        answers = ask_each(
+            pool, "exchange ", names, lambda name: _bindings(api, name, deadline), deadline
         )
         parts: dict[Name, Part] = {}
         problems: list[Problem] = []
-        for key, answer in answers.items():
-            vhost, name = keys[key]
+        for (vhost, name), answer in answers.items():
             if isinstance(answer, CollectError):
                 if not is_missing(answer):
                     problems.append(Problem(answer.reason, f"super stream {name!r}", str(answer)))
