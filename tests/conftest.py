@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.kafka import Kafka, KafkaCluster
 from tests.support.nsq import NsqCluster
+from tests.support.rabbit_data import delete_all_queues
 from tests.support.rabbitmq import RabbitCluster
 
 # A run under nohup ignores SIGHUP, and every process that it starts would, too.
@@ -67,10 +68,17 @@ def own_kafka() -> Iterator[KafkaCluster]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[RabbitCluster]:
-    """One node with all listeners and quick statistics, shared: for tests that break nothing."""
+def rabbit_node() -> Iterator[RabbitCluster]:
+    """One node with all listeners and quick statistics, shared by all tests."""
     with RabbitCluster(quick_statistics=True, tls=True) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(rabbit_node: RabbitCluster) -> Iterator[RabbitCluster]:
+    """The shared node, without the queues of other files: for tests that break nothing."""
+    yield rabbit_node
+    delete_all_queues(rabbit_node)
 
 
 @pytest.fixture

@@ -50,7 +50,9 @@ class Accounting:
     """
 
     __slots__ = (
-        "_counted",
+        "_credit",
+        "_credit_at",
+        "_departed",
         "_left_at",
         "_published_at",
         "consumed",
@@ -64,18 +66,33 @@ class Accounting:
         """Messages by which the backlog fell from look to look."""
         self.stirred = 0
         """How often the number of unacknowledged messages changed."""
-        self._counted = (0, 0)
+        self._departed: tuple[tuple[float, int, int, int], ...] = ()
+        """Of the last looks: the time, and how many had fallen, left and departed by then."""
+        self._credit, self._credit_at = 0, 0.0
+        """Deliveries counted lately whose messages may be seen to leave later, and when the last was counted."""
         self.consumed = Side()
         self.produced = Side()
         self._left_at: deque[float] = deque(maxlen=2)
         """When messages were last seen to leave without a counted delivery."""
         self._published_at: float | None = None
 
-    def departed(self, left: int) -> int:
-        """Return how many messages were seen to leave since the last call; `left` have in all, at the least."""
-        fallen_before, left_before = self._counted
-        self._counted = (self.fallen, left)
-        return max(self.fallen - fallen_before, left - left_before)
+    def departed(self, left: int, at: float) -> int:
+        """Return how many messages were seen to leave since the last call; `left` have in all, at the least.
+
+        A departure is seen in the depth (`fallen`) and in the counts (`left`). One may show it up to
+        `LASTING` seconds after the other, so the larger of the two counts, over that time.
+        """
+        looks = self._departed
+        if not looks:
+            self._departed = ((at, self.fallen, left, 0),)
+            return max(self.fallen, left)
+        while len(looks) > 1 and at - looks[1][0] > LASTING:
+            looks = looks[1:]
+        _, fallen_then, left_then, departed_then = looks[0]
+        before = looks[-1][3]
+        departed = max(before, departed_then + max(self.fallen - fallen_then, left - left_then))
+        self._departed = (*looks, (at, self.fallen, left, departed))
+        return departed - before
 
     def look(self, before: Counts | None, now: Counts, departed: int, at: float) -> None:
         """Take one look; `departed` messages were seen to leave since the last one."""
@@ -97,9 +114,15 @@ class Accounting:
     def _note(self, before: Counts | None, now: Counts, departed: int, at: float) -> None:
         """Note that messages left, and forget it where it is no evidence."""
         left_at = self._left_at
-        if before is not None and _delivered(before, now):
+        delivered = 0 if before is None else _delivered(before, now)
+        if at - self._credit_at > LASTING:
+            self._credit = 0
+        if delivered:
             left_at.clear()
-        elif departed > 0:
+            self._credit, self._credit_at = self._credit + delivered, at
+        explained = min(departed, self._credit)
+        self._credit -= explained
+        if not delivered and departed > explained:
             left_at.append(at)
         if not _had_consumers(before, now):
             # The number of consumers may be as old as other counts, so the last departures stay.
@@ -138,5 +161,8 @@ def _had_consumers(before: Counts | None, now: Counts) -> bool:
     return now.consumers != 0 or (before is not None and before.consumers != 0)
 
 
-def _delivered(before: Counts, now: Counts) -> bool:
-    return now.deliveries != before.deliveries or now.processed != before.processed
+def _delivered(before: Counts, now: Counts) -> int:
+    """Return how many deliveries were counted; 1 if they can only be seen to have been."""
+    processed = (now.processed or 0) - (before.processed or 0)
+    delivered = max(now.deliveries - before.deliveries, processed)
+    return max(delivered, int(now.deliveries != before.deliveries or processed != 0))

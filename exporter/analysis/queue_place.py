@@ -198,7 +198,7 @@ class QueuePlace:
         if counts.enqueued is None:
             self._record = None
             return None
-        departed = self.accounting.departed(self._left)
+        departed = self.accounting.departed(self._left, at)
         self.accounting.look(before, counts, departed, at)
         if not self.accounting.produced.known:
             return self._count_blindly(before, counts, departed, at)

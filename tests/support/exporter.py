@@ -213,9 +213,8 @@ def settled(exporter: Exporter, wanted: Mapping[str, float | None], **labels: st
 
     try:
         return exporter.wait(lambda page: seen(page) == wanted, f"{wanted} of {labels}", 60)
-    except TimeoutError:
-        assert seen(exporter.scrape()) == wanted
-        raise
+    except TimeoutError as e:
+        raise AssertionError(f"{labels}: {seen(exporter.scrape())}, not {wanted}") from e
 
 
 def kafka_source(bootstrap: str, name: str = "test", **more: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.spec import Basic, BasicProperties
 
 from tests.support.consuming import Delivery, Outcome, PacedConsumer
+from tests.support.rabbitmq import RabbitCluster
 
 QueueKind = Literal["classic", "quorum", "stream", "lazy", "priority"]
 
@@ -108,6 +109,12 @@ def exclusive_queue(url: str, queue: str) -> Iterator[None]:
 def delete_queue(url: str, queue: str) -> None:
     with channel(url) as ch:
         ch.queue_delete(queue)
+
+
+def delete_all_queues(cluster: RabbitCluster) -> None:
+    """Delete the queues of every vhost in which `admin` may."""
+    for row in cluster.api("GET", "queues?columns=vhost,name"):
+        delete_queue(cluster.amqp_url(vhost=row["vhost"]), row["name"])
 
 
 def purge(url: str, queue: str) -> None:

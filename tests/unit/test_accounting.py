@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.analysis.accounting import Accounting
 from exporter.analysis.judging import Judging
 from exporter.analysis.thresholds import ThresholdTable
 from exporter.collectors.rabbitmq.counting import counting_of, never_counted, uncounted
@@ -152,6 +153,61 @@ def test_one_purge_is_no_evidence_of_uncounted_consumers() -> None:
     for _ in range(60):
         world.step(0, published=600, delivered=100)
     assert world.value(CONSUMED) == 0
+
+
+@pytest.mark.parametrize("fallen_late", [False, True])
+def test_a_depth_that_is_older_than_the_counts_is_no_evidence_of_uncounted_consumers(
+    *, fallen_late: bool
+) -> None:
+    """As a quorum queue of 4.0.5 did it: five were delivered and acknowledged, then the depth fell."""
+    world = Judged()
+
+    def see(lag: int, outstanding: int, counted: int, consumers: int) -> None:
+        world.look(Depth(QUEUE, lag, old=2.5), after=0.3)
+        world.count(
+            Counts(
+                QUEUE,
+                outstanding,
+                counted,
+                counted,
+                0,
+                consumers,
+                deliveries=counted,
+                every_protocol=False,
+            )
+        )
+
+    see(0, 0, 0, 0)
+    for _ in range(30):
+        see(5, 0, 0, 0)
+    see(5, 5, 5, 0)
+    see(5, 5, 5, 0)
+    if fallen_late:
+        see(3, 5, 5, 1)
+        see(1, 5, 5, 1)
+    for _ in range(5):
+        see(0, 0, 5, 1)
+    assert world.value("mq_consumed_messages_total") == 5
+    assert world.value(LEAST) is None
+
+
+def test_a_departure_that_is_seen_twice_is_one() -> None:
+    """In the depth first and in the counts later, or the other way round; later ones are new ones."""
+    accounting = Accounting()
+    seen = []
+    for at, fallen, left in [
+        (0, 0, 0),
+        (1, 5, 0),
+        (2, 5, 5),
+        (3, 5, 8),
+        (4, 8, 8),
+        (30, 8, 8),
+        (31, 9, 8),
+        (60, 9, 9),
+    ]:
+        accounting.fallen = fallen
+        seen.append(accounting.departed(left, float(at)))
+    assert seen == [0, 5, 0, 3, 0, 0, 1, 1]
 
 
 def test_consumers_that_moved_from_0_9_1_to_1_0_are_uncounted_and_back_again() -> None:
