@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from exporter.analysis.log_state import LogState
+from dataclasses import replace
+
+from exporter.analysis.log_source_state import LogSourceState
 from exporter.analysis.nodes import Labeler
-from exporter.analysis.queue_state import Followed, QueueState
-from exporter.analysis.sources import SourceState
+from exporter.analysis.queue_source_state import QueueSourceState
+from exporter.analysis.state import SourceState, StateSettings
 from exporter.config import KafkaSource, NsqSource, Source
 from exporter.names import NameMatcher
 
 
 def new_state(config: Source, label: Labeler) -> SourceState:
     """Return an empty state for the source."""
-    if isinstance(config, KafkaSource):
-        return LogState(label, config.rate_window)
-    state = QueueState(label, config.rate_window)
-    _set_up(state, config)
-    return state
+    kind = LogSourceState if isinstance(config, KafkaSource) else QueueSourceState
+    return kind.new(label, _settings(config))
 
 
-def inherited(state: SourceState, config: Source) -> SourceState:
-    """Return the state of the source before, told what the config says now."""
-    state.set_rate_window(config.rate_window)
+def reconfigure(state: SourceState, config: Source) -> None:
+    """Let the state of the source before go on as the config says now."""
+    state.configure(_settings(config))
     state.reselect()
-    if isinstance(state, QueueState):
-        _set_up(state, config)
-    return state
 
 
-def _set_up(state: QueueState, config: Source) -> None:
-    if isinstance(config, NsqSource):
-        state.followed = Followed(config.latency.limit, NameMatcher(config.latency.groups).allows)
-        chosen = config.timestamps.method
-        state.wanted = None if chosen == "auto" else chosen
-    else:
-        state.followed = Followed(config.latency.limit)
+def _settings(config: Source) -> StateSettings:
+    settings = StateSettings(config.rate_window, config.latency.limit)
+    if not isinstance(config, NsqSource):
+        return settings
+    chosen = config.timestamps.method
+    return replace(
+        settings,
+        latency_group=NameMatcher(config.latency.groups).allows,
+        method=None if chosen == "auto" else chosen,
+    )
 
 
 def same_place(before: Source, after: Source) -> bool:

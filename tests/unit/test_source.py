@@ -134,7 +134,13 @@ class World:
         kind = KafkaSource if self.config is KAFKA else RabbitSource
         config = kind.model_validate({**self.config, "hold": f"{HOLD:g}s", **changes})
         made: Collector = self.collector
-        return Source(config, made, self.exposition, started=0.0, heir_of=heir_of)
+        return Source(
+            config,
+            made,
+            self.exposition,
+            started=0.0,
+            carried=None if heir_of is None else heir_of.carried(),
+        )
 
 
 @pytest.fixture
