@@ -16,9 +16,8 @@ import structlog
 
 from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
-from exporter.collectors import COLLECTORS
-from exporter.config import Config, ConfigError, Log, load
-from exporter.config import Source as SourceConfig
+from exporter.collectors.making import make_collector
+from exporter.config import Config, ConfigError, Log, SourceConfig, load
 from exporter.exposition import Exposition, accepts_gzip
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
@@ -52,7 +51,7 @@ MakeCollector = Callable[[SourceConfig], Collector]
 
 def collectors(log: Log) -> MakeCollector:
     """Return a maker of the collector of a source's system; it logs as `log` says."""
-    return lambda config: COLLECTORS[config.system](config, log.format, log.level)
+    return lambda config: make_collector(config, log.format, log.level)
 
 
 class Daemon:

@@ -15,7 +15,7 @@ from exporter.analysis.rows import PLAIN, Wanted
 from exporter.analysis.shown import View
 from exporter.analysis.state import SourceState
 from exporter.analysis.thresholds import ThresholdTable
-from exporter.config import Source as SourceConfig
+from exporter.config import SourceConfig
 from exporter.display import Display, Shelf
 from exporter.exposition import Exposition, labeler
 from exporter.health import health_families
@@ -80,7 +80,7 @@ class Source:
         self._view = View(
             hold=config.hold,
             max_series=config.max_series,
-            per_partition=getattr(config, "granularity", "partition") == "partition",
+            per_partition=config.per_partition,
         )
         self._display = Display(
             config.name, config.hold, exposition, self._is_live, carried.shelves.items()

@@ -1,50 +1,45 @@
-"""Which state a source has, by its config."""
+"""The state of a source, by its config."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from exporter.analysis.log_source_state import LogSourceState
 from exporter.analysis.nodes import Labeler
 from exporter.analysis.queue_source_state import QueueSourceState
 from exporter.analysis.state import SourceState, StateSettings
-from exporter.config import KafkaSource, NsqSource, Source
-from exporter.names import NameMatcher
+from exporter.config import SourceConfig
+from exporter.systems import SYSTEMS
+
+KINDS: dict[str, type[LogSourceState | QueueSourceState]] = {
+    "logs": LogSourceState,
+    "queues": QueueSourceState,
+}
+"""By what a system's destinations are."""
 
 
-def new_state(config: Source, label: Labeler) -> SourceState:
+def new_state(config: SourceConfig, label: Labeler) -> SourceState:
     """Return an empty state for the source."""
-    kind = LogSourceState if isinstance(config, KafkaSource) else QueueSourceState
-    return kind.new(label, _settings(config))
+    return KINDS[SYSTEMS[config.system].destinations].new(label, _settings(config))
 
 
-def reconfigure(state: SourceState, config: Source) -> None:
+def reconfigure(state: SourceState, config: SourceConfig) -> None:
     """Let the state of the source before go on as the config says now."""
     state.configure(_settings(config))
     state.reselect()
 
 
-def _settings(config: Source) -> StateSettings:
-    settings = StateSettings(config.rate_window, config.latency.limit)
-    if not isinstance(config, NsqSource):
-        return settings
-    chosen = config.timestamps.method
-    return replace(
-        settings,
-        latency_group=NameMatcher(config.latency.groups).allows,
-        method=None if chosen == "auto" else chosen,
+def _settings(config: SourceConfig) -> StateSettings:
+    system = SYSTEMS[config.system]
+    return StateSettings(
+        config.rate_window,
+        config.latency.limit,
+        config.latency.always,
+        config.age_method,
+        part=system.part,
+        paused=(system.paused_destination, system.paused_group),
     )
 
 
-def same_place(before: Source, after: Source) -> bool:
+def same_place(before: SourceConfig, after: SourceConfig) -> bool:
     """Tell whether the counters of one may go on in the other: the same brokers, shown under the same labels."""
     same = (before.system, before.name, before.labels) == (after.system, after.name, after.labels)
-    return same and not _addresses(before).isdisjoint(_addresses(after))
-
-
-def _addresses(config: Source) -> frozenset[str]:
-    if isinstance(config, KafkaSource):
-        return frozenset({config.bootstrap_servers})
-    if isinstance(config, NsqSource):
-        return frozenset({*config.nsqlookupd, *config.nsqd})
-    return frozenset(config.management_url)
+    return same and not before.addresses.isdisjoint(after.addresses)

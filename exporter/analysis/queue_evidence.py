@@ -46,16 +46,16 @@ def _sight(
         activity=sub.activity,
         least_consumed_rate=sub.least_consumed_rate,
         size=sub.queue.mean_size,
-        parts=_parts(sub),
-        paused=_paused(sub),
+        parts=_parts(sub, state.part),
+        paused=_paused(sub, state.paused),
         alarms=state.alarms,
     )
 
 
-def _parts(sub: QueueSubscription) -> Callable[[], Sequence[Part]]:
+def _parts(sub: QueueSubscription, name: str) -> Callable[[], Sequence[Part]]:
     return lambda: [
         Part(
-            f"{'nsqd' if place.committed is None else 'partition'} {place.partition}",
+            f"{name} {place.partition}",
             place.lag or 0,
         )
         for place in sub.places.values()
@@ -63,9 +63,8 @@ def _parts(sub: QueueSubscription) -> Callable[[], Sequence[Part]]:
     ]
 
 
-def _paused(sub: QueueSubscription) -> Sequence[str]:
+def _paused(sub: QueueSubscription, what: tuple[str, str]) -> Sequence[str]:
     where = [place.partition or "" for place in sub.places.values() if place.paused]
     if not where:
         return ()
-    what = "the topic" if sub.group is None else "the channel, or its topic,"
-    return (f"{what} is paused at {', '.join(where)}",)
+    return (f"{what[sub.group is not None]} is paused at {', '.join(where)}",)

@@ -45,6 +45,7 @@ class QueueSourceState(QueueState):
         self.set_rate_window(settings.rate_window)
         self.followed = Followed(settings.latency_limit, settings.latency_group)
         self.wanted = settings.method
+        self.part, self.paused = settings.part, settings.paused
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:  # noqa: ARG002 - the protocol's
         """Take an observation."""

@@ -28,6 +28,10 @@ class StateSettings:
     """Whether a group has a latency histogram in any case."""
     method: Method | None = None
     """How ages are found; None chooses the best one for each place."""
+    part: str = "partition"
+    """What a part of a destination is called."""
+    paused: tuple[str, str] = ("the destination", "the group, or its destination,")
+    """What is paused, where a destination as a whole or one group of it is."""
 
 
 class Accepted(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.properties import PropertyName, PropertyValue, SecretPath
-from exporter.config.shared import Collection, GroupFilter, Latency, Model, NameFilter
+from exporter.config.shared import GroupFilter, Latency, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     Name,
     Pattern,
@@ -62,11 +62,9 @@ class Probe(Model):
     """Time after which a probe is lost."""
 
 
-class KafkaSource(Collection):
+class KafkaSource(SourceConfig):
     """One Kafka cluster."""
 
-    name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["kafka"]
     """What it is a cluster of."""
     bootstrap_servers: Servers
@@ -94,6 +92,16 @@ class KafkaSource(Collection):
     """Which subscriptions have a histogram of latencies."""
     probe: Probe = Probe()
     """Messages of the exporter's own, which time the cluster."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return what names the cluster."""
+        return frozenset({self.bootstrap_servers})
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there are series for each partition, or sums over them."""
+        return self.granularity == "partition"
 
     @field_validator("client_files")
     @classmethod

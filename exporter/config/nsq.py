@@ -9,8 +9,9 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from exporter.config.access import Login, Password, Tls, beside_the_config
 from exporter.config.properties import SecretPath
-from exporter.config.shared import Collection, Latency, Model, NameFilter
-from exporter.config.types import HttpUrls, Name, Positive, Switch, TopicName, duration, fault
+from exporter.config.shared import Latency, Model, NameFilter, SourceConfig
+from exporter.config.types import HttpUrls, Positive, Switch, TopicName, duration, fault
+from exporter.model import Method
 
 
 class NsqTimestamps(Model):
@@ -44,11 +45,9 @@ class NsqProbe(Model):
         return beside_the_config(given, info)
 
 
-class NsqSource(Collection, Login):
+class NsqSource(SourceConfig, Login):
     """One NSQ installation."""
 
-    name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["nsq"]
     """What it is."""
     nsqlookupd: HttpUrls = ()
@@ -76,6 +75,22 @@ class NsqSource(Collection, Login):
     """Which subscriptions have a histogram of latencies."""
     probe: NsqProbe = NsqProbe()
     """Messages of the exporter's own, which time each nsqd."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return what names the cluster."""
+        return frozenset({*self.nsqlookupd, *self.nsqd})
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there are series for each nsqd, or sums over them."""
+        return self.granularity == "partition"
+
+    @property
+    def age_method(self) -> Method | None:
+        """How ages are found; None chooses the best one for each channel."""
+        chosen = self.timestamps.method
+        return None if chosen == "auto" else chosen
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:

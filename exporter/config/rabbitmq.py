@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ValidationInfo, field_validator
 
 from exporter.config.access import Login, Tls
-from exporter.config.shared import Collection, LatencyLimit, Model, NameFilter
+from exporter.config.shared import LatencyLimit, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     AmqpUrls,
     HttpUrls,
@@ -34,11 +34,9 @@ class RabbitProbe(Model):
     """Time after which a probe is lost."""
 
 
-class RabbitSource(Collection, Login):
+class RabbitSource(SourceConfig, Login):
     """One RabbitMQ cluster."""
 
-    name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["rabbitmq"]
     """What it is a cluster of."""
     management_url: Annotated[HttpUrls, BeforeValidator(not_empty)]
@@ -59,6 +57,11 @@ class RabbitSource(Collection, Login):
     """Which subscriptions have a histogram of latencies."""
     probe: RabbitProbe = RabbitProbe()
     """Messages of the exporter's own, which time the cluster."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return what names the cluster."""
+        return frozenset(self.management_url)
 
     @field_validator("probe")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -12,11 +12,13 @@ from exporter.config.types import (
     Interval,
     Labels,
     Limit,
+    Name,
     Pattern,
     Positive,
     duration,
     not_empty,
 )
+from exporter.model import Method
 from exporter.names import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
@@ -64,6 +66,46 @@ class Collection(Model):
     """Static labels of all series of a source."""
 
 
+class ProbeSwitch(Protocol):
+    """What every system's probe has."""
+
+    @property
+    def enabled(self) -> bool | None: ...
+    @property
+    def destination(self) -> str: ...
+
+
+class SourceConfig(Collection):
+    """One source. Each system's model adds its addresses, filters, probe and latency settings."""
+
+    name: Name
+    """Its name, which becomes the label `source`; no other source has it."""
+    system: str
+    """What it is a cluster of."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def probe(self) -> ProbeSwitch: ...
+        @property
+        def latency(self) -> LatencyLimit: ...
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return what names the cluster: sources without a common one are different clusters."""
+        raise NotImplementedError
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there are series for each partition, or sums over them."""
+        return True
+
+    @property
+    def age_method(self) -> Method | None:
+        """How the ages of queues are found; None chooses the best one for each."""
+        return None
+
+
 class NameFilter(Model):
     """Which names are shown: those that an `include` matches whole, and no `exclude`."""
 
@@ -95,9 +137,21 @@ class LatencyLimit(Model):
     limit: Limit = 1_000
     """The first so many have one."""
 
+    def always(self, group: str) -> bool:  # noqa: ARG002 - for those that name groups
+        """Tell whether the group has one in any case."""
+        return False
+
 
 class Latency(LatencyLimit):
     """Which subscriptions have a histogram of latencies."""
 
     groups: tuple[Pattern, ...] = ()
     """Regular expressions of groups that have one in any case."""
+
+    @cached_property
+    def _matcher(self) -> NameMatcher:
+        return NameMatcher(self.groups)
+
+    def always(self, group: str) -> bool:
+        """Tell whether the group has one in any case."""
+        return self._matcher.allows(group)
