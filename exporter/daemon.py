@@ -18,18 +18,18 @@ from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
 from exporter.collectors.making import make_collector
 from exporter.config import Config, ConfigError, Log, SourceConfig, load
-from exporter.exposition import Exposition, accepts_gzip
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
-from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
-from exporter.own import OwnMetrics
-from exporter.page import page_routes
 from exporter.scrub import scrub
-from exporter.server import Request, Response, Route, Server
-from exporter.source import Carried, Source
-from exporter.states import same_place
-from exporter.tables import threshold_table
-from exporter.webconfig import WebConfig
+from exporter.show.exposition import Exposition, accepts_gzip
+from exporter.show.overview import BadQueryError, Query, Row, key_of, query_of, select
+from exporter.show.own_metrics import OwnMetrics
+from exporter.sources.from_config import same_place
+from exporter.sources.source import Carried, Source
+from exporter.sources.thresholds import threshold_table
+from exporter.web.page import page_routes
+from exporter.web.server import Request, Response, Route, Server
+from exporter.web.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
 """Time given to the tasks and the server to end; what a broker holds up after that is left behind."""

@@ -21,7 +21,7 @@ from exporter.config.types import (
     duration,
     fault,
 )
-from exporter.secrets import with_secrets
+from exporter.secret_files import with_secrets
 
 
 class Tolerance(Model):

@@ -19,7 +19,7 @@ from exporter.config.types import (
     not_empty,
 )
 from exporter.model import Method
-from exporter.names import NameMatcher
+from exporter.name_filter import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
 """Says to editors what `not_empty` says to the user."""
