@@ -96,6 +96,11 @@ class SourceConfig(Collection):
         raise NotImplementedError
 
     @property
+    def writes(self) -> str | None:
+        """Return what the probe writes to the brokers; None if it is off."""
+        return None
+
+    @property
     def per_partition(self) -> bool:
         """Whether there are series for each partition, or sums over them."""
         return True
