@@ -70,7 +70,7 @@ def test_what_is_gone_is_forgotten(kafka: Kafka) -> None:
     for _ in range(2):
         collector.discovery(Until(SECONDS))
         backlog(collector)
-    tails = collector._tails
+    tails = collector._backlog.tails
     assert set(names) <= {tail[0] for tail in tails._known}
     assert all(map(collector._facts.known, names))
     for name in names:
@@ -80,7 +80,7 @@ def test_what_is_gone_is_forgotten(kafka: Kafka) -> None:
     assert not set(names) & {tail[0] for tail in tails._known}
     assert not set(names) & {topic for _, topic in tails._stood}
     assert not any(map(collector._facts.known, names))
-    assert not set(names) & set(collector._ends)
+    assert not set(names) & set(collector._backlog.ends)
     collector.close()
 
 
