@@ -55,7 +55,7 @@ def main() -> int:
         _show(fresh.values())
     names = {version.name for version in versions}
     found = worse(before, (row for row in rows.values() if row.name in names))
-    print("\n".join(["worse than in the repository:", *found] if found else ["no cell got worse"]))
+    print("\n".join(["worse than in the last commit:", *found] if found else ["no cell got worse"]))
     return int(bool(found))
 
 
@@ -80,13 +80,13 @@ def _rows(version: Version, today: str) -> Iterator[Row]:
             exact = site.version
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             seen = run(site, Path(folder))
-    except fetching.NotToBeHadError as error:
+    except fetching.UnavailableError as error:
         for kind in version.kinds:
             yield unmeasured(version, kind, Verdict.MISSING, str(error), today)
         return
     except Exception as error:  # noqa: BLE001 - the other versions are tested all the same
         traceback.print_exc()
-        reason = f"it ended by {type(error).__name__}: {str(error).partition(';')[0][:200]}"
+        reason = f"the run failed with {type(error).__name__}: {str(error).partition(';')[0][:200]}"
         for kind in version.kinds:
             yield unmeasured(version, kind, Verdict.WRONG, reason, today, exact)
         return
