@@ -1,4 +1,4 @@
-"""What the sources of all systems may say in a config."""
+"""Config keys that the sources of all systems have."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from exporter.config.types import (
 from exporter.names import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
-"""Says to editors what `not_empty` says to the user."""
+"""Tells editors what `not_empty` tells the user."""
 
 
 class Model(BaseModel):
-    """A part of the config: unknown keys are errors, and nothing changes after loading."""
+    """A part of the config. Unknown keys are errors, and nothing changes after loading."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -32,45 +32,46 @@ class Model(BaseModel):
 
 
 class Schedule(Model):
-    """How often each task runs; a source uses those that its system has."""
+    """How often each task runs. A source uses the tasks that its system has."""
 
     backlog: Interval = duration("10s")
-    """Committed offsets and log ends: the lag."""
+    """The lag: committed offsets and log end offsets (Kafka), depths (RabbitMQ, NSQ)."""
     consumers: Interval = duration("30s")
-    """Members of groups and what they read."""
+    """Members of groups and their assignments."""
     discovery: Interval = duration("60s")
-    """Facts that change seldom."""
+    """Information that rarely changes, such as topic configuration."""
     rates: Interval = duration("30s")
+    """Message rates and statistics (RabbitMQ)."""
     latency: Interval = duration("10s")
-    """Ages and latencies; right after a look at the backlog."""
+    """Ages and latencies. The task runs right after a backlog task."""
     probe: Interval = duration("5s")
-    """Messages of the exporter's own, which time the cluster."""
+    """Test messages of the exporter that measure the cluster's latency."""
 
 
 class Collection(Model):
-    """What `defaults` may set for every source, and each source for itself."""
+    """Keys that `defaults` sets for every source, and that each source can set itself."""
 
     schedule: Schedule = Schedule()
     """How often each task runs."""
     deadline: Positive = duration("10s")
-    """How long one run of a task may take."""
+    """Time limit for one run of a task."""
     hold: Positive = duration("2m")
-    """How long the last values stay while they can't be read."""
+    """How long the last values stay exposed if they cannot be read."""
     rate_window: Positive = duration("2m")
-    """The time over which rates are taken."""
+    """Time window for rates."""
     max_series: Count = 500_000
-    """Series of a source; past it, whole subscriptions are left out, the least lagging first."""
+    """Maximum number of series of a source. Above it, whole subscriptions are left out, those with the least lag first."""
     labels: Labels = Field(default_factory=dict)
-    """Static labels of all series of a source."""
+    """Static labels for all series of a source."""
 
 
 class NameFilter(Model):
-    """Which names are shown: those that an `include` matches whole, and no `exclude`."""
+    """Which names are shown: those that match an `include` pattern and no `exclude` pattern."""
 
     include: tuple[Pattern, ...] = (".*",)
-    """Regular expressions; one of them has to match the whole name."""
+    """Regular expressions. One of them must match the whole name."""
     exclude: tuple[Pattern, ...] = ()
-    """Regular expressions; none of them may match the whole name."""
+    """Regular expressions. None of them may match the whole name."""
 
     @cached_property
     def matcher(self) -> NameMatcher:
@@ -83,21 +84,21 @@ class NameFilter(Model):
 
 
 class GroupFilter(NameFilter):
-    """Which groups are shown; `names` where the broker may not list them."""
+    """Which groups are shown. Set `names` if the exporter may not list groups."""
 
     names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty), LISTED] = None
-    """Exactly these groups are read, and none is listed."""
+    """Read exactly these groups, without listing groups."""
 
 
 class LatencyLimit(Model):
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
 
     limit: Limit = 1_000
-    """The first so many have one."""
+    """Number of subscriptions that get a histogram, in the order in which they are found."""
 
 
 class Latency(LatencyLimit):
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
 
     groups: tuple[Pattern, ...] = ()
-    """Regular expressions of groups that have one in any case."""
+    """Regular expressions of groups that always get a histogram."""

@@ -333,7 +333,9 @@ def test_versions_are_chosen_by_name_and_by_system() -> None:
         "nsq-master",
     ]
     assert chosen([]) == list(VERSIONS)
-    with pytest.raises(ValueError, match=r"unknown version kafka-1\.0; known versions: kafka, kafka-2\.4"):
+    with pytest.raises(
+        ValueError, match=r"unknown version kafka-1\.0; known versions: kafka, kafka-2\.4"
+    ):
         chosen(["kafka-1.0"])
 
 
