@@ -48,7 +48,7 @@ class RabbitSource(Collection, Login):
     prometheus_url: HttpUrls = ()
     """Addresses of the Prometheus plugin, one for every node.
 
-    If set, the backlog is read from there. This costs the broker a tenth of the CPU.
+    If set, the backlog is read from there. This needs only a tenth of the broker's CPU.
     """
     tls: Tls = Tls()
     """TLS files for HTTPS and AMQPS connections."""
