@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from exporter import __version__
+from exporter.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -167,7 +168,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Sends messages to one destination and reads them again: rate, size, consumers and failures go by steps.",
         epilog=LOAD_EXAMPLES,
     )
-    load.add_argument("system", choices=("kafka", "rabbitmq", "nsq"))
+    load.add_argument(
+        "system", choices=[name for name, system in SYSTEMS.items() if system.workload]
+    )
     load.add_argument(
         "address",
         metavar="ADDRESS",
@@ -341,7 +344,7 @@ def _load(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from exporter.load import Load, LoadError, duration, parse_steps, place_of
+    from exporter.load import Load, LoadError, duration, parse_steps, workload_of
     from exporter.load.report import report
     from exporter.scrub import learn_url, scrub
 
@@ -352,7 +355,7 @@ def _load(options: argparse.Namespace) -> int:
             text = Path(text[1:]).read_text(encoding="utf-8")
         steps = parse_steps(text)
         retention = None if options.retention is None else duration(options.retention)
-        place = place_of(
+        workload = workload_of(
             options.system, options.address, options.destination, options.group, retention
         )
     except (ValueError, OSError, LoadError) as error:
@@ -360,7 +363,7 @@ def _load(options: argparse.Namespace) -> int:
         return MISUSED
     stop = threading.Event()
     options.signals.deliver(stop=stop.set)
-    load = Load(place)
+    load = Load(workload)
     results = []
 
     def told(result: Result) -> None:

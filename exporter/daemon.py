@@ -16,9 +16,8 @@ import structlog
 
 from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
-from exporter.collectors import COLLECTORS
-from exporter.config import Config, ConfigError, Log, load
-from exporter.config import Source as SourceConfig
+from exporter.collectors.making import make_collector
+from exporter.config import Config, ConfigError, Log, SourceConfig, load
 from exporter.exposition import Exposition, accepts_gzip
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
@@ -27,7 +26,7 @@ from exporter.own import OwnMetrics
 from exporter.page import page_routes
 from exporter.scrub import scrub
 from exporter.server import Request, Response, Route, Server
-from exporter.source import Source
+from exporter.source import Carried, Source
 from exporter.states import same_place
 from exporter.tables import threshold_table
 from exporter.webconfig import WebConfig
@@ -52,7 +51,7 @@ MakeCollector = Callable[[SourceConfig], Collector]
 
 def collectors(log: Log) -> MakeCollector:
     """Return a maker of the collector of a source's system; it logs as `log` says."""
-    return lambda config: COLLECTORS[config.system](config, log.format, log.level)
+    return lambda config: make_collector(config, log.format, log.level)
 
 
 class Daemon:
@@ -244,11 +243,11 @@ class Daemon:
             whole = before.stop()
             after = wanted.get(name)
             same = after is not None and same_place(before.config, after)
-            heir = before if whole and same else None
-            if heir is None:
+            carried = before.carried() if whole and same else None
+            if carried is None:
                 before.withdraw()
             if after is not None:
-                self.sources[name] = self._new_source(after, heir)
+                self.sources[name] = self._new_source(after, carried)
                 self.sources[name].start()
             threading.Thread(
                 target=before.join, args=(before.config.deadline + 5,), daemon=True
@@ -262,14 +261,14 @@ class Daemon:
         self._config = config
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
 
-    def _new_source(self, config: SourceConfig, heir: Source | None = None) -> Source:
+    def _new_source(self, config: SourceConfig, carried: Carried | None = None) -> Source:
         return Source(
             config,
             self._make(config),
             self.exposition,
             started=self._started,
             thresholds=self._thresholds,
-            heir_of=heir,
+            carried=carried,
         )
 
     # HTTP

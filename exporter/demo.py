@@ -14,9 +14,11 @@ from typing import Any
 from rich.console import Console
 
 from exporter import logs
-from exporter.collectors import COLLECTORS, kafka_settings
 from exporter.collectors.kafka.collector import KafkaCollector
-from exporter.config import KafkaSource, Source, parse
+from exporter.collectors.kafka.from_config import kafka_settings
+from exporter.collectors.making import make_collector
+from exporter.config import SourceConfig, parse
+from exporter.config.kafka import KafkaSource
 from exporter.daemon import Daemon
 from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
 from exporter.embedded_nsq import EmbeddedNsq
@@ -111,10 +113,10 @@ def free(listen: str) -> str:
     return listen
 
 
-def demo_collector(config: Source) -> Collector:
+def demo_collector(config: SourceConfig) -> Collector:
     """Return the collector of a source; one of the embedded cluster runs in this process, and names its partitions."""
     if not isinstance(config, KafkaSource):
-        return COLLECTORS[config.system](config, "console", "error")
+        return make_collector(config, "console", "error")
     return KafkaCollector(kafka_settings(config), name_partitions=True)
 
 

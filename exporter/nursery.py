@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import importlib
 import os
 import select
 import signal
@@ -72,15 +73,15 @@ class _Nursery:
             data = data + more if more else b""
         if not data:
             return False
-        number, system = ORDER.unpack(data)
+        number, module = ORDER.unpack(data)
         if descriptors:
-            self._fork(number, system.rstrip(b"\0").decode(), descriptors[0])
+            self._fork(number, module.rstrip(b"\0").decode(), descriptors[0])
         else:
             self._report(FAILED, number, 0, errno.EMFILE)
         return True
 
-    def _fork(self, number: int, system: str, descriptor: int) -> None:
-        self._load(system)
+    def _fork(self, number: int, module: str, descriptor: int) -> None:
+        self._load(module)
         try:
             pid = os.fork()
         except OSError as error:
@@ -96,12 +97,12 @@ class _Nursery:
         if process is not None:
             os.close(process)
 
-    def _load(self, system: str) -> None:
-        """Import what the children of the system need; what fails here fails there, too, and is said there."""
-        if system not in self._loaded:
-            self._loaded.add(system)
+    def _load(self, module: str) -> None:
+        """Import what the children with this collector need; what fails here fails there, too, and is said there."""
+        if module not in self._loaded:
+            self._loaded.add(module)
             with contextlib.suppress(Exception):
-                worker.load(system)
+                importlib.import_module(module)
             gc.collect()
             gc.freeze()
 

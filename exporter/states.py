@@ -1,51 +1,45 @@
-"""Which state a source has, by its config."""
+"""The state of a source, by its config."""
 
 from __future__ import annotations
 
-from exporter.analysis.log_state import LogState
+from exporter.analysis.log_source_state import LogSourceState
 from exporter.analysis.nodes import Labeler
-from exporter.analysis.queue_state import Followed, QueueState
-from exporter.analysis.sources import SourceState
-from exporter.config import KafkaSource, NsqSource, Source
-from exporter.names import NameMatcher
+from exporter.analysis.queue_source_state import QueueSourceState
+from exporter.analysis.state import SourceState, StateSettings
+from exporter.config import SourceConfig
+from exporter.systems import SYSTEMS
+
+KINDS: dict[str, type[LogSourceState | QueueSourceState]] = {
+    "logs": LogSourceState,
+    "queues": QueueSourceState,
+}
+"""By what a system's destinations are."""
 
 
-def new_state(config: Source, label: Labeler) -> SourceState:
+def new_state(config: SourceConfig, label: Labeler) -> SourceState:
     """Return an empty state for the source."""
-    if isinstance(config, KafkaSource):
-        return LogState(label, config.rate_window)
-    state = QueueState(label, config.rate_window)
-    _set_up(state, config)
-    return state
+    return KINDS[SYSTEMS[config.system].destinations].new(label, _settings(config))
 
 
-def inherited(state: SourceState, config: Source) -> SourceState:
-    """Return the state of the source before, told what the config says now."""
-    state.set_rate_window(config.rate_window)
+def reconfigure(state: SourceState, config: SourceConfig) -> None:
+    """Let the state of the source before go on as the config says now."""
+    state.configure(_settings(config))
     state.reselect()
-    if isinstance(state, QueueState):
-        _set_up(state, config)
-    return state
 
 
-def _set_up(state: QueueState, config: Source) -> None:
-    if isinstance(config, NsqSource):
-        state.followed = Followed(config.latency.limit, NameMatcher(config.latency.groups).allows)
-        chosen = config.timestamps.method
-        state.wanted = None if chosen == "auto" else chosen
-    else:
-        state.followed = Followed(config.latency.limit)
+def _settings(config: SourceConfig) -> StateSettings:
+    system = SYSTEMS[config.system]
+    return StateSettings(
+        config.rate_window,
+        config.latency.limit,
+        config.latency.always,
+        config.age_method,
+        part=system.part,
+        paused=(system.paused_destination, system.paused_group),
+    )
 
 
-def same_place(before: Source, after: Source) -> bool:
+def same_place(before: SourceConfig, after: SourceConfig) -> bool:
     """Tell whether the counters of one may go on in the other: the same brokers, shown under the same labels."""
     same = (before.system, before.name, before.labels) == (after.system, after.name, after.labels)
-    return same and not _addresses(before).isdisjoint(_addresses(after))
-
-
-def _addresses(config: Source) -> frozenset[str]:
-    if isinstance(config, KafkaSource):
-        return frozenset({config.bootstrap_servers})
-    if isinstance(config, NsqSource):
-        return frozenset({*config.nsqlookupd, *config.nsqd})
-    return frozenset(config.management_url)
+    return same and not before.addresses.isdisjoint(after.addresses)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import threading
 import time
@@ -16,20 +15,14 @@ import structlog
 
 from exporter import logs
 from exporter.collectors.hazards import Attempt, Hazards
-from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Collector, Observation, QueueLook, Until
-from exporter.scrub import guard_tracebacks, is_secret, learn, learn_client, scrub
+from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
+from exporter.systems import part
 from exporter.task_log import Seldom, gist, is_exhaustion, said
 
 NAME_BYTES = 15
 """Of a process, in Linux."""
-
-
-def load(system: str) -> None:
-    """Import what a collector of the system needs, and make nothing of it."""
-    importlib.import_module(f"exporter.collectors.{system}.collector")
 
 
 def serve(connection: Connection) -> NoReturn:
@@ -57,8 +50,7 @@ def serve(connection: Connection) -> NoReturn:
 def _learn(setup: Setup) -> None:
     """Let the source's secrets be masked from the start; those in files are learnt whenever they are read."""
     learn(*(value for name, value in setup.environment.items() if is_secret(name)))
-    if isinstance(setup.settings, KafkaSettings):
-        learn_client(setup.settings.properties)
+    setup.settings.learn_secrets()
 
 
 def _name_process(source: str) -> None:
@@ -68,19 +60,11 @@ def _name_process(source: str) -> None:
 
 
 def _collector(setup: Setup, answers: _Answers) -> Collector:
-    """Return the system's collector; a process loads the libraries of its own system only."""
-    settings = setup.settings
-    if isinstance(settings, KafkaSettings):
-        from exporter.collectors.kafka.collector import KafkaCollector  # noqa: PLC0415
-
-        return KafkaCollector(settings, hazards=Hazards(setup.suspicions, answers.note))
-    if isinstance(settings, NsqSettings):
-        from exporter.collectors.nsq.collector import NsqCollector  # noqa: PLC0415
-
-        return NsqCollector(settings)
-    from exporter.collectors.rabbitmq.collector import RabbitCollector  # noqa: PLC0415
-
-    return RabbitCollector(settings)
+    """Return the source's collector; a process loads the libraries of its own system only."""
+    collector: Collector = part(setup.collector)(
+        setup.settings, Hazards(setup.suspicions, answers.note)
+    )
+    return collector
 
 
 class _Answers:

@@ -48,6 +48,10 @@ class QueueState:
     followed: Followed = field(default_factory=lambda: Followed(1_000))
     wanted: Method | None = None
     """How ages are to be found, where the user has chosen."""
+    part: str = "partition"
+    """What a part of a destination is called."""
+    paused: tuple[str, str] = ("the destination", "the group, or its destination,")
+    """What is paused, where a destination as a whole or one group of it is."""
     queues: dict[tuple[str | None, str], Queue] = field(default_factory=dict)
     subscriptions: dict[SubscriptionKey, QueueSubscription] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)

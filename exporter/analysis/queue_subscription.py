@@ -143,6 +143,16 @@ class QueueSubscription:
         """What left, where it is not counted."""
         self.shown = False
 
+    @property
+    def vhost(self) -> str | None:
+        """The queue's virtual host; None where the system has none."""
+        return self.queue.vhost
+
+    @property
+    def destination(self) -> str:
+        """The name of the queue, or of the channel's topic."""
+        return self.queue.name
+
     def take(self, moved: Moved, at: float) -> None:
         """Add what one look saw move in one of its places. Rates are of the time from the first such look on."""
         if not self.counted:

@@ -128,6 +128,15 @@ class LogSubscription:
         self.consumers: int | None = None
         self.coverage: Final = Coverage()
 
+    @property
+    def vhost(self) -> None:
+        """None: topics have no virtual host."""
+
+    @property
+    def destination(self) -> str:
+        """The topic's name."""
+        return self.topic.name
+
     def total_lag(self) -> int:
         """Sum over the partitions whose lag was ever known, to rank by: it may be too small, or outdated."""
         return sum(lag for lag in self.lag if lag)

@@ -24,10 +24,9 @@ import structlog
 
 from exporter import signals
 from exporter.collectors import environment
-from exporter.model import System
 
-ORDER = struct.Struct("!I12s")
-"""What the daemon sends, with the child's socket: a number for the child, and its system."""
+ORDER = struct.Struct("!I200s")
+"""What the daemon sends, with the child's socket: a number for the child, and the module of its collector."""
 REPORT = struct.Struct("!BIIi")
 """What the nursery sends: what happened, the child's number, its process id, and what `waitpid` says or an error number."""
 BORN, ENDED, FAILED = 1, 2, 3
@@ -121,7 +120,7 @@ class Nursery:
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
-    def fork(self, system: System) -> tuple[Child, socket.socket]:
+    def fork(self, module: str) -> tuple[Child, socket.socket]:
         """Return a new child that runs a collector of the system, and the way to it.
 
         Where it could not be started, the way ends at once. Raises `OSError` where not even that can be tried.
@@ -129,7 +128,7 @@ class Nursery:
         ours, theirs = socket.socketpair()
         try:
             with theirs, self._lock:
-                return self._ask(system, theirs), ours
+                return self._ask(module, theirs), ours
         except BaseException:
             ours.close()
             raise
@@ -139,13 +138,13 @@ class Nursery:
         """The process id of the nursery, if there is one."""
         return None if self._process is None else self._process.pid
 
-    def _ask(self, system: System, theirs: socket.socket) -> Child:
+    def _ask(self, module: str, theirs: socket.socket) -> Child:
         if self._process is not None:
             # It may have been killed, and its end not have been noticed yet.
             with contextlib.suppress(OSError):
-                return self._process.fork(system, theirs)
+                return self._process.fork(module, theirs)
         self._process = _Process()
-        return self._process.fork(system, theirs)
+        return self._process.fork(module, theirs)
 
 
 class _Process:
@@ -169,13 +168,13 @@ class _Process:
         self._over = False
         threading.Thread(target=self._listen, name="nursery", daemon=True).start()
 
-    def fork(self, system: System, theirs: socket.socket) -> Child:
+    def fork(self, module: str, theirs: socket.socket) -> Child:
         """Order a child. Raises `OSError` where the nursery is gone."""
         with self._lock:
             if self._over:
                 raise BrokenPipeError(errno.EPIPE, "the nursery is gone")
             number, child = next(self._numbers), Child()
-            order = ORDER.pack(number, system.encode())
+            order = ORDER.pack(number, module.encode())
             socket.send_fds(self._control, [order], [theirs.fileno()])
             self._children[number] = child
             return child

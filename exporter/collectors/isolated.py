@@ -25,7 +25,7 @@ from exporter import logs
 from exporter.collectors.children import EXHAUSTED, NURSERY, Child, not_started
 from exporter.collectors.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
 from exporter.collectors.wire import CLOSE, NOTE, READY, Answer, Request, Setup
-from exporter.model import CollectError, Deadline, Finding, Observation, System
+from exporter.model import CollectError, Deadline, Finding, Observation
 from exporter.task_log import EXHAUSTION
 
 GRACE = 2.0
@@ -64,12 +64,13 @@ class IsolatedCollector:
 
     def __init__(
         self,
+        system: str,
         setup: Setup,
         tasks: Sequence[str],
         follows: Mapping[str, str],
         early_after: Mapping[str, float] | None = None,
     ) -> None:
-        self.system: System = setup.system
+        self.system = system
         self.follows = follows
         self.early_after = early_after or {}
         """Task to the part of its interval after which it may run early."""
@@ -191,7 +192,7 @@ class _Worker:
         """`learn` is called with what the process was asking for, if it crashes."""
         self._learn = learn
         self._attempts: dict[int, Sequence[str]] = {}
-        self._child, ours = NURSERY.fork(setup.system)
+        self._child, ours = NURSERY.fork(setup.collector.partition(":")[0])
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from exporter.collectors.hazards import Suspicion
-from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.model import Reason, System
+from exporter.collectors.settings import Settings
+from exporter.model import Reason
 
 CLOSE = "close"
 """What is asked instead of a task when it is the last request."""
@@ -24,8 +22,9 @@ NOTE = -2
 class Setup:
     """The first message: what to read, and how to log."""
 
-    system: System
-    settings: KafkaSettings | RabbitSettings | NsqSettings
+    collector: str
+    """What makes the collector, as "module:name"."""
+    settings: Settings
     log_format: Literal["json", "console"]
     log_level: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

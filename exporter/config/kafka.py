@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.properties import PropertyName, PropertyValue, SecretPath
-from exporter.config.shared import Collection, GroupFilter, Latency, Model, NameFilter
+from exporter.config.shared import GroupFilter, Latency, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     Name,
     Pattern,
@@ -62,11 +62,9 @@ class Probe(Model):
     """A probe that takes longer counts as lost."""
 
 
-class KafkaSource(Collection):
+class KafkaSource(SourceConfig):
     """One Kafka cluster."""
 
-    name: Name
-    """Name of the source, used as the label `source`. It must be unique."""
     system: Literal["kafka"]
     """Kind of system."""
     bootstrap_servers: Servers
@@ -94,6 +92,16 @@ class KafkaSource(Collection):
     """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: Probe = Probe()
     """Test messages of the exporter that measure the cluster's latency."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster."""
+        return frozenset({self.bootstrap_servers})
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there is one series per partition, instead of sums over the partitions."""
+        return self.granularity == "partition"
 
     @field_validator("client_files")
     @classmethod

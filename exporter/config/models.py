@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
-from exporter.config.kafka import KafkaSource
-from exporter.config.nsq import NsqSource
-from exporter.config.rabbitmq import RabbitSource
-from exporter.config.shared import LISTED, Collection, Model
+from exporter.config.shared import LISTED, Collection, Model, SourceConfig
 from exporter.config.thresholds import ThresholdLines
 from exporter.config.types import Hosts, Listen, Switch, fault, not_empty
+from exporter.systems import SYSTEMS, part
 
-SOURCES: dict[str, type[BaseModel]] = {
-    "kafka": KafkaSource,
-    "rabbitmq": RabbitSource,
-    "nsq": NsqSource,
+SOURCES: dict[str, type[SourceConfig]] = {
+    name: part(system.config) for name, system in SYSTEMS.items()
 }
 """The config model of each system."""
 
@@ -39,10 +35,13 @@ def _of_a_known_system(value: Any) -> Any:
     return value
 
 
-Source = KafkaSource | RabbitSource | NsqSource
-AnySource = Annotated[
-    Annotated[Source, Field(discriminator="system")], BeforeValidator(_of_a_known_system)
-]
+if TYPE_CHECKING:
+    AnySource = SourceConfig
+else:
+    AnySource = Annotated[
+        Annotated[Union[tuple(SOURCES.values())], Field(discriminator="system")],  # noqa: UP007 - made of a table
+        BeforeValidator(_of_a_known_system),
+    ]
 
 
 class Config(Model):

@@ -9,8 +9,9 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from exporter.config.access import Login, Password, Tls, beside_the_config
 from exporter.config.properties import SecretPath
-from exporter.config.shared import Collection, Latency, Model, NameFilter
-from exporter.config.types import HttpUrls, Name, Positive, Switch, TopicName, duration, fault
+from exporter.config.shared import Latency, Model, NameFilter, SourceConfig
+from exporter.config.types import HttpUrls, Positive, Switch, TopicName, duration, fault
+from exporter.model import Method
 
 
 class NsqTimestamps(Model):
@@ -44,11 +45,9 @@ class NsqProbe(Model):
         return beside_the_config(given, info)
 
 
-class NsqSource(Collection, Login):
+class NsqSource(SourceConfig, Login):
     """One NSQ installation."""
 
-    name: Name
-    """Name of the source, used as the label `source`. It must be unique."""
     system: Literal["nsq"]
     """Kind of system."""
     nsqlookupd: HttpUrls = ()
@@ -76,6 +75,22 @@ class NsqSource(Collection, Login):
     """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: NsqProbe = NsqProbe()
     """Test messages of the exporter that measure the latency of each nsqd."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster."""
+        return frozenset({*self.nsqlookupd, *self.nsqd})
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there is one series per nsqd, instead of sums over the nsqds."""
+        return self.granularity == "partition"
+
+    @property
+    def age_method(self) -> Method | None:
+        """How ages are found; None chooses the best method for each channel."""
+        chosen = self.timestamps.method
+        return None if chosen == "auto" else chosen
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:

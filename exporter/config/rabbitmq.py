@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ValidationInfo, field_validator
 
 from exporter.config.access import Login, Tls
-from exporter.config.shared import Collection, LatencyLimit, Model, NameFilter
+from exporter.config.shared import LatencyLimit, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     AmqpUrls,
     HttpUrls,
@@ -34,11 +34,9 @@ class RabbitProbe(Model):
     """A probe that takes longer counts as lost."""
 
 
-class RabbitSource(Collection, Login):
+class RabbitSource(SourceConfig, Login):
     """One RabbitMQ cluster."""
 
-    name: Name
-    """Name of the source, used as the label `source`. It must be unique."""
     system: Literal["rabbitmq"]
     """Kind of system."""
     management_url: Annotated[HttpUrls, BeforeValidator(not_empty)]
@@ -62,6 +60,11 @@ class RabbitSource(Collection, Login):
     """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: RabbitProbe = RabbitProbe()
     """Test messages of the exporter that measure the cluster's latency."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster."""
+        return frozenset(self.management_url)
 
     @field_validator("probe")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -12,11 +12,13 @@ from exporter.config.types import (
     Interval,
     Labels,
     Limit,
+    Name,
     Pattern,
     Positive,
     duration,
     not_empty,
 )
+from exporter.model import Method
 from exporter.names import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
@@ -65,6 +67,46 @@ class Collection(Model):
     """Static labels for all series of a source."""
 
 
+class ProbeSwitch(Protocol):
+    """The keys that the probe of every system has."""
+
+    @property
+    def enabled(self) -> bool | None: ...
+    @property
+    def destination(self) -> str: ...
+
+
+class SourceConfig(Collection):
+    """One source. Each system's model adds its addresses, filters, probe and latency settings."""
+
+    name: Name
+    """Name of the source, used as the label `source`. It must be unique."""
+    system: str
+    """Kind of system."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def probe(self) -> ProbeSwitch: ...
+        @property
+        def latency(self) -> LatencyLimit: ...
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster. Sources without a common address are different clusters."""
+        raise NotImplementedError
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there is one series per partition, instead of sums over the partitions."""
+        return True
+
+    @property
+    def age_method(self) -> Method | None:
+        """How the ages of queues are found; None chooses the best method for each queue."""
+        return None
+
+
 class NameFilter(Model):
     """Which names are shown: those that match an `include` pattern and no `exclude` pattern."""
 
@@ -96,9 +138,21 @@ class LatencyLimit(Model):
     limit: Limit = 1_000
     """Number of subscriptions that get a histogram, in the order in which they are found."""
 
+    def always(self, group: str) -> bool:  # noqa: ARG002 - used by subclasses
+        """Tell whether the group always gets a histogram."""
+        return False
+
 
 class Latency(LatencyLimit):
     """Which subscriptions get the histogram `mq_latency_seconds`."""
 
     groups: tuple[Pattern, ...] = ()
     """Regular expressions of groups that always get a histogram."""
+
+    @cached_property
+    def _matcher(self) -> NameMatcher:
+        return NameMatcher(self.groups)
+
+    def always(self, group: str) -> bool:
+        """Tell whether the group always gets a histogram."""
+        return self._matcher.allows(group)

@@ -18,8 +18,19 @@ QUIET_SECONDS = 0.1
 SIZE = struct.Struct(">i")
 
 
-class NsqPlace:
+def nsq_workload(
+    address: str, destination: str, group: str, retention: float | None
+) -> NsqWorkload:
+    """Return the workload (`systems.System.workload`); nothing is connected yet."""
+    if retention is not None:
+        raise LoadError("only a topic of Kafka has a retention")
+    return NsqWorkload(address, destination, group)
+
+
+class NsqWorkload:
     """A topic and a channel of one nsqd, which is named by the address of its HTTP port."""
+
+    broken = (requests.RequestException, CollectError, OSError)
 
     def __init__(self, address: str, topic: str, channel: str) -> None:
         self._url = address.rstrip("/")

@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from exporter.collectors import kafka_settings
 from exporter.collectors.kafka import client
 from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.collectors.kafka.from_config import kafka_settings
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.config import KafkaSource, parse
+from exporter.config import parse
+from exporter.config.kafka import KafkaSource
 from exporter.model import LogBacklog, Until
 from tests.support.kafka import Kafka
 from tests.support.kafka_data import commit_offsets, create_topic, delete_topic, produce

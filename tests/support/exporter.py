@@ -78,11 +78,15 @@ class Exporter:
         log_level: str = "info",
         wrapped_by: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        module: str = "exporter",
     ) -> None:
-        """`wrapped_by` is a command that runs the daemon as its last arguments say, under its own pid.
+        """`module` is what Python runs as the command.
+
+        `wrapped_by` is a command that runs the daemon as its last arguments say, under its own pid.
 
         `environment` is what the daemon has besides the variables of the test run.
         """
+        self._module = module
         self._wrapped_by = wrapped_by
         self._environment = None if environment is None else {**os.environ, **environment}
         self._ports = PortBlock()
@@ -110,7 +114,7 @@ class Exporter:
         self.config.write_text(json.dumps(config))
 
     def __enter__(self) -> Self:
-        command = [*self._wrapped_by, sys.executable, "-m", "exporter"]
+        command = [*self._wrapped_by, sys.executable, "-m", self._module]
         command += ["run", "--config", str(self.config)]
         self.child = Child(command, self._log, self._environment)
         wait_until(self._is_up, "the exporter to answer")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from exporter.analysis.log_families import show
+from exporter.analysis.log_source_state import LogSourceState
 from exporter.analysis.log_state import LogState
 from exporter.analysis.shown import Shown, View
 from exporter.exposition import labeler
@@ -15,8 +16,8 @@ Offset = int | None
 VIEW = View(hold=120.0, max_series=1_000_000, per_partition=True)
 
 
-def state() -> LogState:
-    return LogState(labeler({"system": "kafka", "source": "s"}), rate_window=60.0)
+def state() -> LogSourceState:
+    return LogSourceState(labeler({"system": "kafka", "source": "s"}), rate_window=60.0)
 
 
 def log(*spans: tuple[Offset, Offset], stable: Sequence[Offset] | None = None) -> Log:

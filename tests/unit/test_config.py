@@ -23,16 +23,10 @@ from hypothesis import strategies as st
 
 from exporter import webconfig
 from exporter.catalogue import CATALOGUE
-from exporter.collectors import kafka_settings
+from exporter.collectors.kafka.from_config import kafka_settings
 from exporter.collectors.kafka.login.mechanisms import fetcher, with_tokens
-from exporter.config import (
-    Config,
-    ConfigError,
-    KafkaSource,
-    load,
-    parse,
-    yaml_nodes,
-)
+from exporter.config import Config, ConfigError, load, parse, yaml_nodes
+from exporter.config.kafka import KafkaSource
 from exporter.config.thresholds import ThresholdConfig
 from exporter.config.types import RESERVED_LABELS
 from exporter.secrets import SecretFileError
@@ -462,6 +456,7 @@ def test_variables_serve_typed_keys() -> None:
     )
     config = read(text, B="true", L="debug", N="12", D="3")
     only = config.sources[0]
+    assert isinstance(only, KafkaSource)
     assert (config.reload_endpoint, config.log.level) == (True, "debug")
     assert (only.max_series, only.hold, only.internals) == (12, 180.0, True)
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors import nsq_settings, rabbit_settings
-from exporter.config import ConfigError, NsqSource, RabbitSource, parse
+from exporter.collectors.nsq.from_config import nsq_settings
+from exporter.collectors.rabbitmq.from_config import rabbit_settings
+from exporter.config import ConfigError, parse
+from exporter.config.nsq import NsqSource
+from exporter.config.rabbitmq import RabbitSource
 from exporter.config.shared import Schedule
 
 RABBIT = """\

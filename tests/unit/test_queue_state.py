@@ -8,7 +8,8 @@ import pytest
 
 from exporter.analysis.queue_families import show_queues
 from exporter.analysis.queue_rows import queue_rows
-from exporter.analysis.queue_state import Followed, QueueState
+from exporter.analysis.queue_source_state import QueueSourceState
+from exporter.analysis.queue_state import Followed
 from exporter.analysis.rows import Wanted
 from exporter.analysis.shown import View
 from exporter.exposition import labeler
@@ -35,7 +36,7 @@ class World:
     """A state, its clock, and what it shows."""
 
     def __init__(self, view: View = VIEW) -> None:
-        self.state = QueueState(labeler({}), 120.0)
+        self.state = QueueSourceState(labeler({}), 120.0)
         self.view = view
         self.now = 1_000.0
 

@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 import exporter.source
 from exporter.analysis.history import Point
 from exporter.analysis.rows import Wanted
-from exporter.config import KafkaSource, RabbitSource
+from exporter.config.kafka import KafkaSource
+from exporter.config.rabbitmq import RabbitSource
 from exporter.exposition import Exposition
 from exporter.model import (
     CollectError,
@@ -31,7 +32,6 @@ from exporter.model import (
     QueueLook,
     Retention,
     Stamps,
-    System,
 )
 from exporter.source import Source
 from tests.unit.looks import log, look
@@ -46,7 +46,7 @@ RABBITMQ = {"name": "s", "system": "rabbitmq", "management_url": "http://r:15672
 class Fake:
     """A collector whose tasks answer what they were given; without an answer, they fail."""
 
-    system: System = "kafka"
+    system: str = "kafka"
     follows: Mapping[str, str] = {"latency": "backlog"}
 
     def __init__(self) -> None:
@@ -134,7 +134,13 @@ class World:
         kind = KafkaSource if self.config is KAFKA else RabbitSource
         config = kind.model_validate({**self.config, "hold": f"{HOLD:g}s", **changes})
         made: Collector = self.collector
-        return Source(config, made, self.exposition, started=0.0, heir_of=heir_of)
+        return Source(
+            config,
+            made,
+            self.exposition,
+            started=0.0,
+            carried=None if heir_of is None else heir_of.carried(),
+        )
 
 
 @pytest.fixture

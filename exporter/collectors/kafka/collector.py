@@ -32,7 +32,7 @@ from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
 from exporter.collectors.kafka.roster import read_roster
 from exporter.collectors.kafka.selection import Selection
-from exporter.collectors.kafka.settings import FOLLOWS, KafkaSettings
+from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.tail import Tails
 from exporter.collectors.kafka.times import Times
 from exporter.collectors.kafka.topics import (
@@ -59,7 +59,6 @@ from exporter.model import (
     Positions,
     Probes,
     Problem,
-    System,
 )
 
 ATTEMPT_SHARE = 0.25
@@ -101,7 +100,7 @@ class KafkaCollector:
     topic ids and clean-up policies. Each runs in a thread of its own; what one leaves for another is replaced whole.
     """
 
-    system: System = "kafka"
+    system = "kafka"
 
     def __init__(
         self,
@@ -166,7 +165,7 @@ class KafkaCollector:
             "consumers": around(self.consumers),
             "probe": around(self.probe),
         }
-        self.follows: Mapping[str, str] = FOLLOWS
+        self.follows = settings.FOLLOWS
 
     def due_early(self, task: str) -> bool:
         """Whether the last look at the backlog found something that the task should see to."""
@@ -628,3 +627,8 @@ def _not_past(again: Positions, first: Positions, logs: Mapping[str, Log]) -> Po
                 position = min(position, end)  # noqa: PLW2901 - the later commit, cut at the end
             merged.setdefault(topic, {})[partition] = position
     return Positions(again.group, merged)
+
+
+def kafka_collector(settings: KafkaSettings, hazards: Hazards) -> KafkaCollector:
+    """Return the collector of a source (`systems.System.collector`)."""
+    return KafkaCollector(settings, hazards=hazards)

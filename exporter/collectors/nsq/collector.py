@@ -11,6 +11,7 @@ from typing import Any
 
 from exporter.collectors.access import Login
 from exporter.collectors.deadlines import CHEAP_SECONDS, Share
+from exporter.collectors.hazards import Hazards
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import (
     ANSWER_SHARE,
@@ -35,7 +36,6 @@ from exporter.model import (
     Probes,
     Problem,
     QueueLook,
-    System,
 )
 
 SHARE, SILENT = 0.5, 0.15
@@ -45,7 +45,7 @@ SHARE, SILENT = 0.5, 0.15
 class NsqCollector:
     """The tasks of one NSQ source: `discovery` finds the nsqds, `backlog` reads them, `probe` times them."""
 
-    system: System = "nsq"
+    system = "nsq"
     follows: Mapping[str, str] = {}
 
     def __init__(self, settings: NsqSettings) -> None:
@@ -239,3 +239,8 @@ def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
             else "none measured (--e2e-processing-latency-percentile); ages are estimated from the counters",
         ),
     ]
+
+
+def nsq_collector(settings: NsqSettings, _: Hazards) -> NsqCollector:
+    """Return the collector of a source (`systems.System.collector`)."""
+    return NsqCollector(settings)
