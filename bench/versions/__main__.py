@@ -1,7 +1,7 @@
-"""`python -m bench.versions`: every version of the brokers that can be had, one after the other, under a load.
+"""`python -m bench.versions`: tests all broker versions, one after the other, under load.
 
-What the exporter says is held against what producers and consumers wrote down. Writes the tables in
-docs/compatibility.md. Exits with 1 where a cell is worse than in the repository, and names it.
+Compares the exporter's numbers with what producers and consumers wrote down. Writes the tables in
+docs/compatibility.md. Exits with 1 if a cell is worse than in the last commit, and names it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument(
         "name",
         nargs="*",
-        help=f"a system, or one of {', '.join(version.name for version in VERSIONS)}; without any, all",
+        help=f"a system, or one of {', '.join(version.name for version in VERSIONS)} (default: all)",
     )
     options = parser.parse_args()
     try:
