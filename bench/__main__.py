@@ -20,8 +20,8 @@ from bench.measure import Result, measure
 from bench.report import Machine, as_json, machine_text, scale_text, targets_text
 from bench.scales import SCALES, Scale
 from bench.targets import outcomes
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_runtime import kafka_folder
+from testbed.kafka import KafkaCluster
+from testbed.kafka_runtime import kafka_folder
 
 RESULTS = Path(__file__).parent / "results"
 BY_DEFAULT = ("S", "M", "W")

@@ -21,10 +21,10 @@ import pika
 import requests
 
 from bench.processes import cpu_between, cpu_seconds
-from tests.support import nsq_data, rabbit_data
-from tests.support.exporter import Exporter, Scrape, nsq_source, rabbit_source
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
+from testbed import nsq_data, rabbit_data
+from testbed.exporter import Exporter, Scrape, nsq_source, rabbit_source
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
 
 QUEUES = 2_000
 TOPICS, CHANNELS = 500, 5

@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.soak import Client, KafkaClient, NsqClient, RabbitClient
-from tests.support.alerting import Alerting
-from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
+from testbed.alerting import Alerting
+from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
 
 
 def main() -> int:

@@ -34,13 +34,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from bench.churn import Churn, kinds
 from bench.flatness import Flatness
 from bench.processes import process_tree
-from tests.support import nsq_data, rabbit_data
-from tests.support.consuming import Delivery
-from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import create_topic
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster, password_of
+from testbed import nsq_data, rabbit_data
+from testbed.consuming import Delivery
+from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import create_topic
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster, password_of
 
 SWING = (5.0, 75.0)
 PERIOD = 67.0

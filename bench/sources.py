@@ -19,13 +19,13 @@ from typing import NamedTuple
 import requests
 
 from bench.processes import cpu_between, cpu_seconds, memory, process_tree
-from exporter.analysis.shown import Family
+from exporter.analysis.families import Family
 from exporter.catalogue import CATALOGUE
-from exporter.exposition import Exposition, Format, labeler
-from tests.support.children import is_alive
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.waiting import wait_until
+from exporter.show.exposition import Exposition, Format, labeler
+from testbed.children import is_alive
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.waiting import wait_until
 
 COUNTS = (1, 20, 100)
 TARGETS = {"start_cpu": 8.0, "pss_mb": 800.0, "update_ms": 10.0, "stop_seconds": 5.0}

@@ -63,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.terminal:
         # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
         sys.modules["rich"] = None  # type: ignore[assignment]
-    from exporter import logs, signals
+    from exporter import logging_setup, signals
     from exporter.scrub import guard_tracebacks
 
     guard_tracebacks()
-    logs.keep_streams()
+    logging_setup.keep_streams()
     if options.signals is not None:
         options.signals = signals.Signals(reloads=options.signals == "reload")
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -79,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _leave(code: int) -> NoReturn:
     """End the process now: a broker that hangs may keep a thread of a client, and a signal cuts nothing short any more."""
-    from exporter import logs
+    from exporter import logging_setup
 
-    logs.flush()
+    logging_setup.flush()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -94,9 +94,9 @@ def _code(options: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     from exporter.config import ConfigError
     from exporter.scrub import scrub
-    from exporter.server import ServerError
     from exporter.task_log import EXHAUSTION, is_exhaustion
-    from exporter.webconfig import WebConfigError
+    from exporter.web.server import ServerError
+    from exporter.web.webconfig import WebConfigError
 
     try:
         code: int = options.command(options)
@@ -213,14 +213,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from exporter import allocator, logs
+    from exporter import logging_setup
+    from exporter.collectors.process import allocator
     from exporter.config import load
     from exporter.daemon import Daemon
-    from exporter.webconfig import load as load_web
+    from exporter.web.webconfig import load as load_web
 
     allocator.keep_little()
     config = load(options.config)
-    logs.configure(config.log.format, config.log.level)
+    logging_setup.configure(config.log.format, config.log.level)
     web = load_web(options.web) if options.web is not None else None
     daemon = Daemon(config, path=options.config, web=web)
     options.signals.deliver(stop=daemon.end, reload=daemon.want_reload)
@@ -229,13 +230,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace) -> int:
-    from exporter import logs
+    from exporter import logging_setup
     from exporter.config import Log, load
     from exporter.daemon import Daemon
 
     # What failed is said once, below, and not in the log too.
     quiet = Log(format="console", level="error")
-    logs.configure(quiet.format, quiet.level)
+    logging_setup.configure(quiet.format, quiet.level)
     daemon = Daemon(load(options.config).model_copy(update={"log": quiet}))
     options.signals.deliver(stop=daemon.end)
     reached = daemon.run_once()
@@ -250,7 +251,9 @@ def _once(options: argparse.Namespace) -> int:
     for source in daemon.sources.values():
         fault = source.status()
         if not fault["up"]:
-            text = logs.visible(f"{fault['source']}: {fault['reason']}: {fault['message']}")
+            text = logging_setup.visible(
+                f"{fault['source']}: {fault['reason']}: {fault['message']}"
+            )
             print(text, file=sys.stderr)
     return 0 if reached else FAILED
 
@@ -258,15 +261,15 @@ def _once(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from exporter import logs
+    from exporter import logging_setup
     from exporter.config import Log, load
     from exporter.daemon import collectors
     from exporter.model import CollectError, Finding, Until
-    from exporter.tables import idle_thresholds
-    from exporter.top import printable
+    from exporter.show.top import printable
+    from exporter.sources.thresholds import idle_thresholds
 
     config = load(options.config)
-    logs.configure("console", "error")
+    logging_setup.configure("console", "error")
     console = Console(soft_wrap=True)
     console.print(f"{options.config}: the config is valid", markup=False)
     for note in idle_thresholds(config):
@@ -292,7 +295,7 @@ def _line(finding: Finding) -> Text:
     from rich.text import Text
 
     from exporter.scrub import scrub
-    from exporter.top import printable
+    from exporter.show.top import printable
 
     mark, style = (
         ("ok     ", "green") if finding.ok else ("missing", "red" if finding.required else "yellow")
@@ -331,7 +334,7 @@ def _health(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from exporter.demo import run_demo
+    from exporter.demo.run import run_demo
 
     return run_demo(
         options.signals, listen=options.listen, seconds=options.seconds, console=Console()
@@ -391,11 +394,11 @@ def _load(options: argparse.Namespace) -> int:
 def _top(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from exporter import logs
+    from exporter import logging_setup
     from exporter.config import Log, load
     from exporter.daemon import Daemon
     from exporter.scrub import learn_url, scrub
-    from exporter.top import from_url, watch
+    from exporter.show.top import from_url, watch
 
     stop = threading.Event()
     options.signals.deliver(stop=stop.set)
@@ -405,7 +408,7 @@ def _top(options: argparse.Namespace) -> int:
         daemon = None
     else:
         config = load(options.config)
-        logs.configure("console", "error")
+        logging_setup.configure("console", "error")
         daemon = Daemon(config.model_copy(update={"log": Log(format="console", level="error")}))
         daemon.collect()
         fetch, title = daemon.overview, str(options.config)

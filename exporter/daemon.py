@@ -18,18 +18,18 @@ from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
 from exporter.collectors.making import make_collector
 from exporter.config import Config, ConfigError, Log, SourceConfig, load
-from exporter.exposition import Exposition, accepts_gzip
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
-from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
-from exporter.own import OwnMetrics
-from exporter.page import page_routes
 from exporter.scrub import scrub
-from exporter.server import Request, Response, Route, Server
-from exporter.source import Carried, Source
-from exporter.states import same_place
-from exporter.tables import threshold_table
-from exporter.webconfig import WebConfig
+from exporter.show.exposition import Exposition, accepts_gzip
+from exporter.show.overview import BadQueryError, Query, Row, key_of, query_of, select
+from exporter.show.own_metrics import OwnMetrics
+from exporter.sources.from_config import same_place
+from exporter.sources.source import Carried, Source
+from exporter.sources.thresholds import threshold_table
+from exporter.web.page import page_routes
+from exporter.web.server import Request, Response, Route, Server
+from exporter.web.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
 """Time given to the tasks and the server to end; what a broker holds up after that is left behind."""
@@ -45,6 +45,7 @@ GET = frozenset({"GET"})
 EVERYTHING = Query()
 PACKED_FROM = 4_096
 """Bytes of an answer that are worth compressing."""
+SWITCH_OFF = "set probe.enabled: false for a source, and nothing is written to its brokers"
 
 MakeCollector = Callable[[SourceConfig], Collector]
 
@@ -80,6 +81,8 @@ class Daemon:
         self._watcher = Pulse("the loop that hides old values")
         self._stuck: dict[str, str] = {}
         self._reload_wanted = False
+        self._writes: dict[str, str] = {}
+        """What the probes of each source write, as it was logged last."""
         self._log = structlog.get_logger(__name__)
         self._own = OwnMetrics(lambda: self.exposition.left_out)
         self.exposition = Exposition(self._own.render)
@@ -105,12 +108,20 @@ class Daemon:
             port=self.server.port,
             sources=sorted(self.sources),
         )
+        self._report_writes()
 
     def run(self) -> None:
         """Start, then serve until `end` is called; `want_reload` reads the config again."""
         self.start()
         self.wait()
         self.stop()
+
+    def _report_writes(self) -> None:
+        """Log what the probes write to the brokers, and how to switch it off; again after a reload that changed it."""
+        writes = {source.name: source.writes for source in self._config.sources if source.writes}
+        if writes and writes != self._writes:
+            self._log.info("probe.writes", sources=writes, switch_off=SWITCH_OFF)
+        self._writes = writes
 
     def wait(self) -> None:
         """Return when `end` is called; until then, reload when `want_reload` was called."""
@@ -260,6 +271,7 @@ class Daemon:
             self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
         self._config = config
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
+        self._report_writes()
 
     def _new_source(self, config: SourceConfig, carried: Carried | None = None) -> Source:
         return Source(

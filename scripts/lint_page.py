@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from exporter import logs
+from exporter import logging_setup
 from exporter.config import parse
 from exporter.daemon import Daemon
-from exporter.demo import demo_collector
-from exporter.embedded import EmbeddedKafka, Reader, Workload
+from exporter.demo.kafka import EmbeddedKafka, Reader, Workload
+from exporter.demo.run import demo_collector
 
 CONFIG = """
 sources:
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 60.0
 
 def page() -> bytes:
     """Return an exposition with every kind of series of the embedded cluster."""
-    logs.configure("console", "error")
+    logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
     workload = Workload(cluster.bootstrap_servers, {"t": 50.0}, (Reader(GROUP, "t", 20.0),))
     workload.start()

@@ -13,9 +13,9 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.compose import ComposeError  # noqa: E402 - the project's root is not in the path
-from tests.support.stack import Stack  # noqa: E402
-from tests.support.tools import MissingToolError  # noqa: E402
+from testbed.compose import ComposeError  # noqa: E402 - the project's root is not in the path
+from testbed.stack import Stack  # noqa: E402
+from testbed.tools import MissingToolError  # noqa: E402
 
 POLL_SECONDS = 1.0
 PAGES = {

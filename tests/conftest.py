@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.kafka import Kafka, KafkaCluster
-from tests.support.nsq import NsqCluster
-from tests.support.rabbit_data import delete_all_queues
-from tests.support.rabbitmq import RabbitCluster
+from testbed.kafka import Kafka, KafkaCluster
+from testbed.nsq import NsqCluster
+from testbed.rabbit_data import delete_all_queues
+from testbed.rabbitmq import RabbitCluster
 
 # A run under nohup ignores SIGHUP, and every process that it starts would, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

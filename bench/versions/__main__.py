@@ -24,7 +24,7 @@ from bench.versions.running import run
 from bench.versions.sites import Site
 from bench.versions.table import Row, read, unmeasured, worse, write
 from exporter import __version__
-from tests.support.tools import ROOT
+from testbed.tools import ROOT
 
 DOCUMENT = ROOT / "docs" / "compatibility.md"
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.versions.catalogue import Version
-from tests.support.nsq import nsq_folder
-from tests.support.rabbitmq_runtime import SYSTEM, release_of
-from tests.support.tools import ROOT
+from testbed.nsq import nsq_folder
+from testbed.rabbitmq_runtime import SYSTEM, release_of
+from testbed.tools import ROOT
 
 CACHE = ROOT / ".cache" / "versions"
 SCRIPTS = ROOT / "scripts"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from exporter.analysis.commits import STOP_SECONDS
 from exporter.analysis.history import Point
 from exporter.analysis.state import SourceState, Subscription
-from exporter.analysis.thresholds import ThresholdTable
+from exporter.judgement.cadence import STOP_SECONDS
+from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import STATUSES
 
 

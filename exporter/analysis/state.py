@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from exporter.analysis.commits import CommitGaps
+from exporter.analysis.families import Family, Shown, View
 from exporter.analysis.history import History
-from exporter.analysis.judge import Judge
 from exporter.analysis.nodes import Node
 from exporter.analysis.rows import PLAIN, Named, Wanted
-from exporter.analysis.shown import Family, Shown, View
-from exporter.analysis.sight import Sight
+from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.evidence import Sight
+from exporter.judgement.judge import Judge
 from exporter.model import Method, Observation
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from exporter.collectors.isolated import IsolatedCollector
+from exporter.collectors.process.messages import Setup
+from exporter.collectors.process.parent import IsolatedCollector
 from exporter.collectors.settings import Settings
-from exporter.collectors.wire import Setup
 from exporter.config.shared import SourceConfig
 from exporter.model import Collector
 from exporter.systems import SYSTEMS, part

@@ -21,7 +21,7 @@ from exporter.config.types import (
     duration,
     fault,
 )
-from exporter.secrets import with_secrets
+from exporter.secret_files import with_secrets
 
 
 class Tolerance(Model):
@@ -113,6 +113,16 @@ class KafkaSource(SourceConfig):
         """Leave out the values of client properties, because they may be secrets."""
         for key, value in super().__repr_args__():
             yield key, dict.fromkeys(value, "…") if key == "client" else value
+
+    @property
+    def writes(self) -> str | None:
+        """What the probe writes to the brokers; None if it is switched off."""
+        if self.probe.enabled is False:
+            return None
+        return (
+            f"topic {self.probe.destination} (created if missing): a message to each broker every "
+            f"{self.schedule.probe:g} s; offset commits of groups {self.probe.destination}-<number>"
+        )
 
     def client_properties(self) -> dict[str, str]:
         """Return librdkafka's properties, with the current contents of the files.

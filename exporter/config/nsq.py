@@ -97,3 +97,13 @@ class NsqSource(SourceConfig, Login):
         if not self.nsqlookupd and not self.nsqd:
             raise fault("needs the HTTP addresses of nsqlookupd, nsqd or both")
         return self
+
+    @property
+    def writes(self) -> str | None:
+        """What the probe writes to the nsqds; None if it is switched off."""
+        if not self.probe.enabled:
+            return None
+        return (
+            f"an ephemeral topic {self.probe.destination}-<random>: "
+            f"a message to each nsqd every {self.schedule.probe:g} s"
+        )

@@ -72,3 +72,13 @@ class RabbitSource(SourceConfig, Login):
         if given.enabled and not info.data.get("amqp_url"):
             raise fault("a probe needs amqp_url, for example amqp://rabbit-1:5672")
         return given
+
+    @property
+    def writes(self) -> str | None:
+        """What the probe writes to the nodes; None if there is no probe."""
+        if self.probe.enabled is False or not self.amqp_url:
+            return None
+        return (
+            f"an exclusive queue {self.probe.destination}.<random> in vhost {self.probe.vhost}: "
+            f"a message through each amqp_url every {self.schedule.probe:g} s"
+        )

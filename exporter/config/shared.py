@@ -19,7 +19,7 @@ from exporter.config.types import (
     not_empty,
 )
 from exporter.model import Method
-from exporter.names import NameMatcher
+from exporter.name_filter import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
 """Tells editors what `not_empty` tells the user."""
@@ -95,6 +95,11 @@ class SourceConfig(Collection):
     def addresses(self) -> frozenset[str]:
         """Return the addresses of the cluster. Sources without a common address are different clusters."""
         raise NotImplementedError
+
+    @property
+    def writes(self) -> str | None:
+        """Return what the probe writes to the brokers; None if it is off."""
+        return None
 
     @property
     def per_partition(self) -> bool:

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from exporter.collectors.http_sessions import Adapter
 from exporter.collectors.nsq.protocol import MESSAGE, MESSAGE_HEAD, NsqConnection, said
-from exporter.collectors.sessions import Adapter
 from exporter.load.clients import LoadError, Sender, Taken, Taker
 from exporter.model import CollectError, Until
 

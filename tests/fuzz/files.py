@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 from hypothesis import strategies as st
 
-from exporter import webconfig
 from exporter.collectors.making import make_collector
 from exporter.config import ConfigError, load
-from exporter.webconfig import WebConfigError
+from exporter.web import webconfig
+from exporter.web.webconfig import WebConfigError
 from tests.fuzz.target import JSON, VALUES, Target, rows_like
 
 LONGEST_LINE = 4_000

@@ -20,9 +20,9 @@ from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.from_config import rabbit_settings
 from exporter.config.nsq import NsqSource
 from exporter.config.rabbitmq import RabbitSource
-from exporter.exposition import Exposition
 from exporter.model import Collector, Deadline
-from exporter.source import Source
+from exporter.show.exposition import Exposition
+from exporter.sources.source import Source
 from tests.fuzz.target import COUNT, JSON, VALUES, Target, in_bytes, rows_like
 
 LARGEST = 2.0**63

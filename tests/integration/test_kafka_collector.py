@@ -15,8 +15,8 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.config import parse
 from exporter.config.kafka import KafkaSource
 from exporter.model import LogBacklog, Until
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import commit_offsets, create_topic, delete_topic, produce
+from testbed.kafka import Kafka
+from testbed.kafka_data import commit_offsets, create_topic, delete_topic, produce
 
 SECONDS = 60.0
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import (
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
     add_partitions,
     commit_offsets,
     create_topic,
@@ -21,7 +21,7 @@ from tests.support.kafka_data import (
     delete_topic,
     produce,
 )
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
 from tests.support.watching import Watch
 
 SLOWEST = 2.0

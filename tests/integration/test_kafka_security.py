@@ -19,10 +19,10 @@ from confluent_kafka import Consumer
 
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.task_log import gist
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster, Listener
-from tests.support.kafka_data import commit_offsets, create_topic, produce, produce_transaction
-from tests.support.waiting import wait_until
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster, Listener
+from testbed.kafka_data import commit_offsets, create_topic, produce, produce_transaction
+from testbed.waiting import wait_until
 
 Key = tuple[str, str, int]
 Properties = Mapping[str, str | int | float | bool]

@@ -14,12 +14,12 @@ import pytest
 from confluent_kafka.admin import ConfigResource
 
 from exporter.load import Load, LoadError, Result, parse_steps, workload_of
-from tests.support import nsq_data, rabbit_data
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import admin_client, committed_offsets, end_offsets
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.waiting import wait_until
+from testbed import nsq_data, rabbit_data
+from testbed.kafka import Kafka
+from testbed.kafka_data import admin_client, committed_offsets, end_offsets
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
 
 STEPS = "rate=100 for=5s; fails=30%; fails=0 consumers=0 for=3s; consumers=2 rate=0 for=6s"
 

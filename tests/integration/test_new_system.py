@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.exporter import Exporter
+from testbed.exporter import Exporter
 from tests.unit import rules
 
 SOURCES = [

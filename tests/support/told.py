@@ -11,7 +11,7 @@ from typing import Self
 from exporter.config import SourceConfig, parse
 from exporter.daemon import Daemon
 from exporter.model import CollectError, Collector, Deadline, Finding, Observation
-from tests.support.ports import PortBlock
+from testbed.ports import PortBlock
 from tests.unit.looks import log, look
 
 CONFIG = """

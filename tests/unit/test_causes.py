@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from exporter.analysis.sight import Part
-from exporter.analysis.thresholds import DEFAULTS
+from exporter.judgement.evidence import Part
+from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
 
 TURN = 900.0

@@ -16,14 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
-from exporter.collectors import environment
-from exporter.collectors.children import Child, Nursery
 from exporter.collectors.kafka.from_config import kafka_settings
-from exporter.collectors.wire import READY, Setup
+from exporter.collectors.process import environment
+from exporter.collectors.process.forking import Child, Nursery
+from exporter.collectors.process.messages import READY, Setup
 from exporter.config import parse
 from exporter.systems import SYSTEMS
-from tests.support.children import is_alive
-from tests.support.waiting import wait_until
+from testbed.children import is_alive
+from testbed.waiting import wait_until
 
 SECONDS = 60.0
 CONFIG = """\
@@ -184,14 +184,14 @@ def run_instead(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 DEAF = """\
 import time
-from exporter import nursery
+from exporter.collectors.process import nursery
 
 def serve(connection):
     connection.send_bytes(b"here")
     while True:
         time.sleep(1)
 
-nursery.worker.serve = serve
+nursery.child.serve = serve
 nursery.main()
 """
 
@@ -215,7 +215,7 @@ def test_children_that_hang_are_killed_when_the_daemon_is_gone(
 
 BROKEN = """\
 import errno, os, sys
-from exporter import nursery
+from exporter.collectors.process import nursery
 
 def fork():
     raise OSError(errno.EAGAIN, "Resource temporarily unavailable")

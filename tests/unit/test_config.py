@@ -21,7 +21,6 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import webconfig
 from exporter.catalogue import CATALOGUE
 from exporter.collectors.kafka.from_config import kafka_settings
 from exporter.collectors.kafka.login.mechanisms import fetcher, with_tokens
@@ -29,7 +28,8 @@ from exporter.config import Config, ConfigError, load, parse, yaml_nodes
 from exporter.config.kafka import KafkaSource
 from exporter.config.thresholds import ThresholdConfig
 from exporter.config.types import RESERVED_LABELS
-from exporter.secrets import SecretFileError
+from exporter.secret_files import SecretFileError
+from exporter.web import webconfig
 
 ROOT = Path(__file__).parent.parent.parent
 BROKEN = sorted((Path(__file__).parent / "configs").glob("*.yaml"))

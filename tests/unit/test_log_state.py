@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from exporter.analysis.log_families import show
-from exporter.analysis.log_rows import log_rows
-from exporter.analysis.log_state import LogState
-from exporter.analysis.shown import View
+from exporter.analysis.families import View
+from exporter.analysis.logs.rows import log_rows
+from exporter.analysis.logs.series import show
+from exporter.analysis.logs.state import LogState
 from exporter.model import TIMESTAMP_ANOMALIES, LogTimes, Memberships, Stamps
 from tests.unit.looks import log, look, members, seen, state
 

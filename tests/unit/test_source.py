@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import exporter.source
+import exporter.sources.source
 from exporter.analysis.history import Point
 from exporter.analysis.rows import Wanted
 from exporter.config.kafka import KafkaSource
 from exporter.config.rabbitmq import RabbitSource
-from exporter.exposition import Exposition
 from exporter.model import (
     CollectError,
     Collector,
@@ -33,7 +32,8 @@ from exporter.model import (
     Retention,
     Stamps,
 )
-from exporter.source import Source
+from exporter.show.exposition import Exposition
+from exporter.sources.source import Source
 from tests.unit.looks import log, look
 
 HOLD = 120.0
@@ -81,7 +81,7 @@ class World:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, object] | None = None
     ) -> None:
-        monkeypatch.setattr(exporter.source, "time", self)
+        monkeypatch.setattr(exporter.sources.source, "time", self)
         self.config = KAFKA if config is None else config
         self.now = 1_000.0
         self.exposition = Exposition(lambda _: b"")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from exporter.analysis.thresholds import DEFAULTS, ThresholdLine, Thresholds, ThresholdTable
 from exporter.config import ConfigError, parse
-from exporter.tables import idle_thresholds, threshold_table
+from exporter.judgement.thresholds import DEFAULTS, ThresholdLine, Thresholds, ThresholdTable
+from exporter.sources.thresholds import idle_thresholds, threshold_table
 
 SOURCES = "sources: [{name: s, system: kafka, bootstrap_servers: 'k:9092'}]\n"
 

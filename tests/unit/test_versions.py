@@ -13,7 +13,7 @@ from bench.versions.judging import PROPERTIES, Cell, Verdict, judge
 from bench.versions.looks import Limits, Look, Names, Probes, Watched
 from bench.versions.records import Records
 from bench.versions.table import BEGIN, Row, read, unmeasured, worse, write
-from tests.support.exporter import Scrape
+from testbed.exporter import Scrape
 
 START = 1_000.0
 COUNT, RATE, DELAY = 600, 10.0, 4.0

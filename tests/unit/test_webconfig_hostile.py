@@ -17,7 +17,7 @@ import trustme
 
 from exporter.config import ConfigError
 from exporter.config import load as load_config
-from exporter.webconfig import Users, WebConfigError, load
+from exporter.web.webconfig import Users, WebConfigError, load
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 SECONDS = 10.0

@@ -15,13 +15,13 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.hazards import Hazards
+from exporter.collectors.kafka.ages.finder import Times
+from exporter.collectors.kafka.ages.heads import Positions as SeenPositions
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.empty_tails import Tails
 from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
-from exporter.collectors.kafka.heads import Positions as SeenPositions
 from exporter.collectors.kafka.login.mechanisms import Login
-from exporter.collectors.kafka.names import NotShown
 from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
 from exporter.collectors.kafka.other_groups import (
     OtherGroups,
@@ -33,8 +33,6 @@ from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
 from exporter.collectors.kafka.roster import read_roster
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.collectors.kafka.tail import Tails
-from exporter.collectors.kafka.times import Times
 from exporter.collectors.kafka.topics import (
     TopicFacts,
     Topology,
@@ -44,6 +42,8 @@ from exporter.collectors.kafka.topics import (
     sees_offsets_topic,
     topic_rights,
 )
+from exporter.collectors.kafka.unaskable_names import NotShown
+from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
     NOBODY,
     CollectError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.config.kafka import KafkaSource
-from exporter.names import NameMatcher
+from exporter.name_filter import NameMatcher
 
 
 def kafka_settings(config: KafkaSource) -> KafkaSettings:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from exporter.collectors.environment import of_source
+from exporter.collectors.process.environment import of_source
 from exporter.collectors.settings import Settings
-from exporter.names import EVERYTHING, NOTHING, NameMatcher
+from exporter.name_filter import EVERYTHING, NOTHING, NameMatcher
 from exporter.scrub import learn_client
-from exporter.secrets import with_secrets
+from exporter.secret_files import with_secrets
 
 FILE_PROPERTIES = (".location", ".keytab", ".key.file")
 """How the names of librdkafka's properties end whose values are paths."""

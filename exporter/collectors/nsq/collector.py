@@ -11,7 +11,6 @@ from typing import Any
 
 from exporter.collectors.access import Login
 from exporter.collectors.deadlines import CHEAP_SECONDS, Share
-from exporter.collectors.hazards import Hazards
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import (
     ANSWER_SHARE,
@@ -27,6 +26,7 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.nsq.trust import Trust, host_of
 from exporter.collectors.parallel import FairPool, Pool
+from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
     CollectError,
     Deadline,

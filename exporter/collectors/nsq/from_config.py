@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.collectors.access_config import login_of, tls_of
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.config.nsq import NsqSource
-from exporter.names import NOTHING
+from exporter.name_filter import NOTHING
 
 
 def nsq_settings(config: NsqSource) -> NsqSettings:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.settings import Settings
-from exporter.names import EVERYTHING, NOTHING, NameMatcher
+from exporter.name_filter import EVERYTHING, NOTHING, NameMatcher
 
 
 @dataclass(frozen=True)

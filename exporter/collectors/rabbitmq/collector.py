@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 
 from exporter.collectors.deadlines import CHEAP_SECONDS, Share
-from exporter.collectors.hazards import Hazards
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
+from exporter.collectors.process.hazards import Hazards
 from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
@@ -40,7 +40,7 @@ from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, to
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
-from exporter.collectors.rows import A_COUNT, RowError, Rows, text
+from exporter.collectors.reply_rows import A_COUNT, RowError, Rows, text
 from exporter.model import (
     CollectError,
     Counts,

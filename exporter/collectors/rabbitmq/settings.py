@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.settings import Settings
-from exporter.names import EVERYTHING, NameMatcher
+from exporter.name_filter import EVERYTHING, NameMatcher
 
 
 @dataclass(frozen=True)

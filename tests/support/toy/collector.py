@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from exporter.collectors.hazards import Hazards
+from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
     CollectError,
     Counts,
