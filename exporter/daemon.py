@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -21,14 +19,14 @@ from exporter.config import Config, ConfigError, Log, SourceConfig, load
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
 from exporter.scrub import scrub
-from exporter.show.exposition import Exposition, accepts_gzip
-from exporter.show.overview import BadQueryError, Query, Row, key_of, query_of, select
+from exporter.show.exposition import Exposition
+from exporter.show.overview import Query, Row, key_of, select
 from exporter.show.own_metrics import OwnMetrics
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
 from exporter.sources.thresholds import threshold_table
-from exporter.web.page import page_routes
-from exporter.web.server import Request, Response, Route, Server
+from exporter.web.routes import routes
+from exporter.web.server import Server
 from exporter.web.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
@@ -40,11 +38,7 @@ SETTLE_SECONDS = 0.6
 """A process that was stopped for a while gets so long to come round before it is called stuck."""
 RELOAD_SECONDS = 30.0
 """How long a reload waits for one that is under way."""
-TEXT = "text/plain; charset=utf-8"
-GET = frozenset({"GET"})
 EVERYTHING = Query()
-PACKED_FROM = 4_096
-"""Bytes of an answer that are worth compressing."""
 SWITCH_OFF = "set probe.enabled: false for a source, and nothing is written to its brokers"
 
 MakeCollector = Callable[[SourceConfig], Collector]
@@ -96,7 +90,7 @@ class Daemon:
         """Listen and collect. Raises `ServerError` where the address can't be listened on."""
         self.server = Server(
             self._config.listen,
-            self._routes(),
+            routes(self, reload_endpoint=self._config.reload_endpoint),
             self._web,
             hosts=lambda: self._config.allowed_hosts,
         )
@@ -283,67 +277,20 @@ class Daemon:
             carried=carried,
         )
 
-    # HTTP
+    # What the routes ask
 
-    def _routes(self) -> list[Route]:
-        routes = [
-            *page_routes(),
-            Route("/metrics", GET, self._metrics),
-            Route("/api/v1/subscriptions", GET, self._subscriptions),
-            # Public: whoever starts the process must see whether it lives, without its passwords.
-            Route("/-/healthy", GET, self._healthy, public=True),
-            Route("/-/ready", GET, self._ready, public=True),
-        ]
-        if self._config.reload_endpoint:
-            post = frozenset({"POST"})
-            routes.append(Route("/-/reload", post, self._post_reload, lane="reload"))
-        return routes
-
-    async def _metrics(self, request: Request) -> Response:
-        headers = request.headers
-        page = self.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
-        extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
-        if page.encoding is not None:
-            extra += (("Content-Encoding", page.encoding),)
-        return Response(200, page.content_type, page.chunks, extra)
-
-    async def _healthy(self, _: Request) -> Response:
+    async def unhealthy(self) -> dict[str, str]:
+        """Return the loops that are stuck; a process that was stopped for a while gets a moment to come round."""
         faults = self.faults()
         if faults:
             await asyncio.sleep(SETTLE_SECONDS)
             faults = self.faults()
-        if faults:
-            lines = "".join(f"{name}: {fault}\n" for name, fault in sorted(faults.items()))
-            return Response(503, TEXT, [f"unhealthy\n{lines}".encode()])
-        return Response(200, TEXT, [b"healthy\n"])
+        return faults
 
-    async def _ready(self, _: Request) -> Response:
-        waiting = [name for name, source in self.sources.items() if not source.tried]
-        if waiting:
-            return Response(503, TEXT, [f"{len(waiting)} sources not yet read\n".encode()])
-        return Response(200, TEXT, [b"ready\n"])
-
-    def _subscriptions(self, request: Request) -> Response:
-        try:
-            query = query_of(request.query)
-        except BadQueryError as error:
-            return Response(400, TEXT, [f"{error}\n".encode()])
-        text = json.dumps(self.overview(query), ensure_ascii=False, separators=(",", ":"))
-        body = text.encode("utf-8", "backslashreplace")
-        headers: tuple[tuple[str, str], ...] = (
-            ("Cache-Control", "no-store"),
-            ("Vary", "Accept-Encoding"),
-        )
-        if len(body) > PACKED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
-            body = gzip.compress(body, 1)
-            headers += (("Content-Encoding", "gzip"),)
-        return Response(200, "application/json", [body], headers)
-
-    def _post_reload(self, _: Request) -> Response:
-        refused = self.reload()
-        if refused is not None:
-            return Response(500, TEXT, [f"{refused}\n".encode()])
-        return Response(200, TEXT, [b"reloaded\n"])
+    @property
+    def unread(self) -> int:
+        """How many sources have not been read yet."""
+        return sum(not source.tried for source in self.sources.values())
 
     def overview(self, query: Query = EVERYTHING) -> dict[str, Any]:
         """Return sources and the wanted subscriptions, worst first, JSON-ready."""
