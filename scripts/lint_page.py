@@ -1,4 +1,4 @@
-"""Holds a page of the embedded cluster against `promtool check metrics`, which must have nothing to say."""
+"""Checks the metrics of the embedded cluster with `promtool check metrics`, which must report nothing."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LAST = (
     b"mq_latency_seconds_bucket",
     b"mq_probe_latency_seconds_bucket",
 )
-"""What takes longest to appear."""
+"""The metrics that take longest to appear."""
 PATIENCE_SECONDS = 60.0
 
 
 def page() -> bytes:
-    """Return a page on which every kind of series of the embedded cluster is."""
+    """Return an exposition with every kind of series of the embedded cluster."""
     logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
     workload = Workload(cluster.bootstrap_servers, {"t": 50.0}, (Reader(GROUP, "t", 20.0),))
@@ -43,7 +43,9 @@ def page() -> bytes:
     found = b""
     while missing := [name.decode() for name in LAST if name + b"{" not in found]:
         if time.monotonic() > until:
-            sys.exit(f"after {PATIENCE_SECONDS:g} s the page has no {', '.join(missing)}")
+            sys.exit(
+                f"still missing in /metrics after {PATIENCE_SECONDS:g} s: {', '.join(missing)}"
+            )
         daemon.run_once()
         time.sleep(0.5)
         found = b"".join(daemon.exposition.page("", "").chunks)
@@ -53,7 +55,7 @@ def page() -> bytes:
 
 
 def main() -> int:
-    """Return promtool's verdict."""
+    """Return promtool's exit code, or 1 if it reports anything."""
     answer = subprocess.run(
         ["promtool", "check", "metrics"], input=page(), capture_output=True, check=False
     )

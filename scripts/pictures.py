@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the demo after a while: the table in a terminal as an SVG, the page as PNGs."""
+"""Creates the README's pictures from the demo: the table in a terminal as an SVG, the page as PNGs."""
 
 from __future__ import annotations
 

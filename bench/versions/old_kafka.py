@@ -78,7 +78,7 @@ class OldKafka:
         def answers() -> bool:
             for child in self._children:
                 if not child.is_running:
-                    raise RuntimeError(f"it ended by itself; its log:\n{child.log_tail()}")
+                    raise RuntimeError(f"the broker exited; its log:\n{child.log_tail()}")
             try:
                 return bool(client.list_topics(timeout=1).brokers)
             except KafkaException:

@@ -1,4 +1,4 @@
-"""What a config may say."""
+"""The config as a whole."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from exporter.systems import SYSTEMS, part
 SOURCES: dict[str, type[SourceConfig]] = {
     name: part(system.config) for name, system in SYSTEMS.items()
 }
-"""By system: the model of its sources."""
+"""The config model of each system."""
 
 
 class Log(Model):
     """Logging."""
 
     format: Literal["json", "console"] = "json"
-    """One JSON object a line, or for people."""
+    """json: one JSON object per line. console: for people."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """Lowest level that is logged."""
 
 
 def _of_a_known_system(value: Any) -> Any:
-    """Refuse other systems before their keys are looked at, which would all be unknown."""
+    """Refuse an unknown system first: otherwise each of its keys would be reported as unknown."""
     system = value.get("system") if isinstance(value, dict) else None
     if isinstance(system, str) and system not in SOURCES:
         supported = f"not supported by this version; supported: {', '.join(SOURCES)}"
@@ -45,19 +45,19 @@ else:
 
 
 class Config(Model):
-    """The whole file."""
+    """The config file."""
 
     listen: Listen = "0.0.0.0:9877"
-    """Where metrics are served."""
+    """Address of the HTTP server, such as 0.0.0.0:9877 or :9877."""
     reload_endpoint: Switch = False
-    """Whether POST /-/reload reads the config again."""
+    """Whether POST /-/reload reloads the config."""
     allowed_hosts: Hosts = ()
-    """Values of the Host header that requests may have, with or without a port; empty allows any. Health checks need none."""
+    """Allowed values of the Host header, with or without a port. Empty allows any. Health checks are always allowed."""
     log: Log = Log()
     """Logging."""
     defaults: Collection = Collection()
-    """What holds for every source that does not say otherwise."""
+    """Defaults for all sources."""
     thresholds: ThresholdLines = ()
-    """What subscriptions and probes are compared with: the first line that matches counts."""
+    """Thresholds of subscriptions and probes. The first line that matches applies."""
     sources: Annotated[tuple[AnySource, ...], BeforeValidator(not_empty), LISTED]
     """The clusters to read."""

@@ -1,4 +1,4 @@
-"""What the sources of all systems may say in a config."""
+"""Config keys that the sources of all systems have."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from exporter.model import Method
 from exporter.name_filter import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
-"""Says to editors what `not_empty` says to the user."""
+"""Tells editors what `not_empty` tells the user."""
 
 
 class Model(BaseModel):
-    """A part of the config: unknown keys are errors, and nothing changes after loading."""
+    """A part of the config. Unknown keys are errors, and nothing changes after loading."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -34,40 +34,41 @@ class Model(BaseModel):
 
 
 class Schedule(Model):
-    """How often each task runs; a source uses those that its system has."""
+    """How often each task runs. A source uses the tasks that its system has."""
 
     backlog: Interval = duration("10s")
-    """Committed offsets and log ends: the lag."""
+    """The lag: committed offsets and log end offsets (Kafka), depths (RabbitMQ, NSQ)."""
     consumers: Interval = duration("30s")
-    """Members of groups and what they read."""
+    """Members of groups and their assignments."""
     discovery: Interval = duration("60s")
-    """Facts that change seldom."""
+    """Information that rarely changes, such as topic configuration."""
     rates: Interval = duration("30s")
+    """Message rates and statistics (RabbitMQ)."""
     latency: Interval = duration("10s")
-    """Ages and latencies; right after a look at the backlog."""
+    """Ages and latencies. The task runs right after a backlog task."""
     probe: Interval = duration("5s")
-    """Messages of the exporter's own, which time the cluster."""
+    """Test messages of the exporter that measure the cluster's latency."""
 
 
 class Collection(Model):
-    """What `defaults` may set for every source, and each source for itself."""
+    """Keys that `defaults` sets for every source, and that each source can set itself."""
 
     schedule: Schedule = Schedule()
     """How often each task runs."""
     deadline: Positive = duration("10s")
-    """How long one run of a task may take."""
+    """Time limit for one run of a task."""
     hold: Positive = duration("2m")
-    """How long the last values stay while they can't be read."""
+    """How long the last values stay exposed if they cannot be read."""
     rate_window: Positive = duration("2m")
-    """The time over which rates are taken."""
+    """Time window for rates."""
     max_series: Count = 500_000
-    """Series of a source; past it, whole subscriptions are left out, the least lagging first."""
+    """Maximum number of series of a source. Above it, whole subscriptions are left out, those with the least lag first."""
     labels: Labels = Field(default_factory=dict)
-    """Static labels of all series of a source."""
+    """Static labels for all series of a source."""
 
 
 class ProbeSwitch(Protocol):
-    """What every system's probe has."""
+    """The keys that the probe of every system has."""
 
     @property
     def enabled(self) -> bool | None: ...
@@ -79,9 +80,9 @@ class SourceConfig(Collection):
     """One source. Each system's model adds its addresses, filters, probe and latency settings."""
 
     name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
+    """Name of the source, used as the label `source`. It must be unique."""
     system: str
-    """What it is a cluster of."""
+    """Kind of system."""
 
     if TYPE_CHECKING:
 
@@ -92,7 +93,7 @@ class SourceConfig(Collection):
 
     @property
     def addresses(self) -> frozenset[str]:
-        """Return what names the cluster: sources without a common one are different clusters."""
+        """Return the addresses of the cluster. Sources without a common address are different clusters."""
         raise NotImplementedError
 
     @property
@@ -102,22 +103,22 @@ class SourceConfig(Collection):
 
     @property
     def per_partition(self) -> bool:
-        """Whether there are series for each partition, or sums over them."""
+        """Whether there is one series per partition, instead of sums over the partitions."""
         return True
 
     @property
     def age_method(self) -> Method | None:
-        """How the ages of queues are found; None chooses the best one for each."""
+        """How the ages of queues are found; None chooses the best method for each queue."""
         return None
 
 
 class NameFilter(Model):
-    """Which names are shown: those that an `include` matches whole, and no `exclude`."""
+    """Which names are shown: those that match an `include` pattern and no `exclude` pattern."""
 
     include: tuple[Pattern, ...] = (".*",)
-    """Regular expressions; one of them has to match the whole name."""
+    """Regular expressions. One of them must match the whole name."""
     exclude: tuple[Pattern, ...] = ()
-    """Regular expressions; none of them may match the whole name."""
+    """Regular expressions. None of them may match the whole name."""
 
     @cached_property
     def matcher(self) -> NameMatcher:
@@ -130,33 +131,33 @@ class NameFilter(Model):
 
 
 class GroupFilter(NameFilter):
-    """Which groups are shown; `names` where the broker may not list them."""
+    """Which groups are shown. Set `names` if the exporter may not list groups."""
 
     names: Annotated[tuple[str, ...] | None, BeforeValidator(not_empty), LISTED] = None
-    """Exactly these groups are read, and none is listed."""
+    """Read exactly these groups, without listing groups."""
 
 
 class LatencyLimit(Model):
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
 
     limit: Limit = 1_000
-    """The first so many have one."""
+    """Number of subscriptions that get a histogram, in the order in which they are found."""
 
-    def always(self, group: str) -> bool:  # noqa: ARG002 - for those that name groups
-        """Tell whether the group has one in any case."""
+    def always(self, group: str) -> bool:  # noqa: ARG002 - used by subclasses
+        """Tell whether the group always gets a histogram."""
         return False
 
 
 class Latency(LatencyLimit):
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
 
     groups: tuple[Pattern, ...] = ()
-    """Regular expressions of groups that have one in any case."""
+    """Regular expressions of groups that always get a histogram."""
 
     @cached_property
     def _matcher(self) -> NameMatcher:
         return NameMatcher(self.groups)
 
     def always(self, group: str) -> bool:
-        """Tell whether the group has one in any case."""
+        """Tell whether the group always gets a histogram."""
         return self._matcher.allows(group)

@@ -318,7 +318,7 @@ def test_reload_keeps_what_did_not_change_and_refuses_what_is_broken(
     exporter.config.write_text(good.replace('"system"', '"sistem"'))
     exporter.signal(signal.SIGHUP)
     wait_until(lambda: "config.refused" in exporter.log(), "the refusal")
-    assert "did you mean 'system' by 'sistem'?" in exporter.log()
+    assert "did you misspell it as 'sistem'?" in exporter.log()
     page = exporter.cycles(1)
     assert page.value("mq_consumed_messages_total", **sub) == 20
     assert page.value("mq_config_last_reload_successful") == 0
