@@ -112,9 +112,10 @@ def delete_queue(url: str, queue: str) -> None:
 
 
 def delete_all_queues(cluster: RabbitCluster) -> None:
-    """Delete the queues of every vhost in which `admin` may."""
-    for row in cluster.api("GET", "queues?columns=vhost,name"):
-        delete_queue(cluster.amqp_url(vhost=row["vhost"]), row["name"])
+    """Delete the queues of every vhost in which `admin` may; exclusive ones go with their connections."""
+    for row in cluster.api("GET", "queues?columns=vhost,name,exclusive"):
+        if not row.get("exclusive"):
+            delete_queue(cluster.amqp_url(vhost=row["vhost"]), row["name"])
 
 
 def purge(url: str, queue: str) -> None:

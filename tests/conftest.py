@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
+import requests
 
 from testbed.kafka import Kafka, KafkaCluster
 from testbed.nsq import NsqCluster
@@ -45,6 +46,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "timed" if item.path.stem in TIMED else item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what RabbitMQ itself has counted."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("rabbitmq")
+    if report.failed and report.when == "call" and isinstance(cluster, RabbitCluster):
+        try:
+            rows = cluster.api("GET", "queues?columns=name,messages,consumers,message_stats")
+            text = "\n".join(map(str, rows))
+        except requests.RequestException as error:
+            text = repr(error)
+        report.sections.append(("RabbitMQ's queues", text))
+    return report
 
 
 @pytest.fixture(scope="session")

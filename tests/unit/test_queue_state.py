@@ -89,6 +89,34 @@ def test_what_a_broker_counted_before_is_not_counted() -> None:
     assert world.value("mq_unacknowledged_messages") == 2
 
 
+def test_a_list_that_is_older_than_what_was_read_by_name_loses_nothing() -> None:
+    """RabbitMQ answers the list from a cache: 29 are acknowledged, then none, then all 50."""
+    world = World()
+    world.look(Depth(QUEUE, 50))
+    for published, acked, waiting in [(50, 0, 50), (50, 29, 21), (50, 0, 50), (50, 50, 0)]:
+        world.count(counts(published, acked, waiting), after=1.0)
+    assert world.value("mq_consumed_messages_total") == 50
+    world.count(counts(60, 50, 10), after=1.0)
+    world.count(counts(50, 58, 2), after=1.0)
+    world.count(counts(70, 58, 12), after=1.0)
+    assert world.value("mq_consumed_messages_total") == 58
+    assert world.value("mq_produced_messages_total") == 20
+
+
+def test_counters_that_began_again_are_followed_in_less_than_a_minute() -> None:
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    for turn in range(4):
+        world.count(counts(10 * turn, 10 * turn, 0), after=1.0)
+    for turn in range(60):
+        world.look(Depth(QUEUE, 0), after=1.0)
+        world.count(counts(turn // 2, turn // 2, 0), after=0.0)
+    before = world.value("mq_consumed_messages_total")
+    world.look(Depth(QUEUE, 0), after=1.0)
+    world.count(counts(100, 100, 0), after=0.0)
+    assert world.value("mq_consumed_messages_total") == (before or 0) + 71
+
+
 def test_rates_are_of_the_time_since_the_counts_were_known() -> None:
     world = World()
     world.count(

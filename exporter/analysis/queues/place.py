@@ -7,6 +7,7 @@ from typing import Final
 from exporter.analysis.queues.accounting import Accounting
 from exporter.analysis.queues.arrival_curve import Record
 from exporter.analysis.queues.arrivals import TICK, Arrivals
+from exporter.analysis.queues.counts_order import CountsOrder
 from exporter.analysis.queues.outflow import Outflow, Processed
 from exporter.model import Counts, Depth, Method
 
@@ -57,6 +58,7 @@ class QueuePlace:
         "_lost",
         "_method",
         "_moving",
+        "_order",
         "_outflow",
         "_processed",
         "_processed_by",
@@ -108,7 +110,7 @@ class QueuePlace:
         """The moment that `lag` is of."""
         self._held = 0
         """How many messages it held when that was last read itself."""
-        self._outflow = Outflow()
+        self._outflow, self._order = Outflow(), CountsOrder()
         self._last: Counts | None = None
         self._processed, self._processed_by = 0, Processed()
         self._arrivals = Arrivals(0)
@@ -187,6 +189,7 @@ class QueuePlace:
 
         The first look, and one at counters that began anew, show no movement.
         """
+        counts = self._order.held(self._last, counts, at)
         before, self._last = self._last, counts
         before_at, self.counted_at = self.counted_at, at
         self.consumers = counts.consumers
