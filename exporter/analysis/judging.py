@@ -228,5 +228,5 @@ def _paused(sub: QueueSubscription) -> Sequence[str]:
     where = [place.partition or "" for place in sub.places.values() if place.paused]
     if not where:
         return ()
-    what = "the topic" if sub.group is None else "the channel, or its topic,"
-    return (f"{what} is paused at {', '.join(where)}",)
+    what = "the topic" if sub.group is None else "the channel or its topic"
+    return (f"{what} is paused on {', '.join(where)}",)
