@@ -42,7 +42,9 @@ class KafkaPlace:
             if found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
                 raise LoadError(NO_BROKER) from None
             if found.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise LoadError(f"the topic {self._topic!r} can't be made: {found.str()}") from None
+                raise LoadError(
+                    f"the topic {self._topic!r} cannot be created: {found.str()}"
+                ) from None
         except TimeoutError:
             raise LoadError(NO_BROKER) from None
 

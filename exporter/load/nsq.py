@@ -42,11 +42,11 @@ class NsqPlace:
                 ):
                     answer = session.post(f"{self._url}/{path}", timeout=PATIENCE)
                     if answer.status_code == requests.codes.bad_request:
-                        raise LoadError(f"nsqd refuses {path.partition('?')[2]}: {_said(answer)}")
+                        raise LoadError(f"nsqd rejected {path.partition('?')[2]}: {_said(answer)}")
                     answer.raise_for_status()
         except (requests.RequestException, KeyError, ValueError) as error:
             raise LoadError(
-                f"nsqd can't be used ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
+                f"cannot use nsqd ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
             ) from None
 
     def sender(self) -> Sender:

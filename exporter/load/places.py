@@ -15,7 +15,7 @@ def place_of(
     if system == "kafka":
         return KafkaPlace(address, destination, group, retention)
     if retention is not None:
-        raise LoadError("only a topic of Kafka has a retention")
+        raise LoadError("--retention applies to Kafka topics only")
     if system == "rabbitmq":
         return RabbitPlace(address, destination)
     return NsqPlace(address, destination, group)

@@ -34,11 +34,11 @@ class RabbitPlace:
             connection = pika.BlockingConnection(pika.URLParameters(self._address))
         except (ProbableAuthenticationError, AuthenticationError, ProbableAccessDeniedError):
             raise LoadError(
-                "RabbitMQ refuses the user: check user, password and vhost in the address"
+                "RabbitMQ rejected the login; check user, password and vhost in the address"
             ) from None
         except (AMQPError, OSError, ValueError, IndexError) as error:
             raise LoadError(
-                f"RabbitMQ can't be reached ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"
+                f"cannot connect to RabbitMQ ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"
             ) from None
         try:
             try:
@@ -46,7 +46,7 @@ class RabbitPlace:
             except ChannelClosedByBroker:
                 connection.channel().queue_declare(self._queue, durable=True)
         except AMQPError as error:
-            raise LoadError(f"the queue {self._queue!r} can't be made: {error}") from None
+            raise LoadError(f"the queue {self._queue!r} cannot be created: {error}") from None
         finally:
             connection.close()
 
