@@ -139,7 +139,7 @@ def test_an_nsqd_that_is_no_nsqd(site: Callable[[], Site]) -> None:
     with pytest.raises(CollectError) as raised:
         collector.backlog(Until(20))
     assert raised.value.reason == "invalid"
-    assert "is it one?" in str(raised.value)
+    assert "is this an nsq" in str(raised.value)
     collector.close()
 
 

@@ -173,7 +173,7 @@ class NsqConnection:
             return None
         size, kind = HEAD.unpack_from(self._unread)
         if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the kind is counted in
-            raise NsqError("invalid", "not what an nsqd sends; is it the TCP port of one?")
+            raise NsqError("invalid", "unexpected data; is this the TCP port of an nsqd?")
         if len(self._unread) < 4 + size:
             return None
         data = self._unread[HEAD.size : 4 + size]
