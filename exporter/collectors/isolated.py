@@ -157,7 +157,7 @@ class IsolatedCollector:
             worker.end()
             raise CollectError(
                 "timeout",
-                f"the task did not end {GRACE:g} s after its deadline; its process was ended",
+                f"the task did not finish within {GRACE:g} s after its deadline; its process was stopped",
             ) from None
         if answer.failure is not None:
             raise CollectError(*answer.failure)

@@ -204,7 +204,7 @@ def test_replies_that_trickle_their_headers_end_no_process(tmp_path: Path) -> No
             page = exporter.scrape()
             assert page.value("mq_collector_restarts_total") == 0
             assert page.value(FAILURES, task="backlog", reason="internal") == 0
-            assert "its process was ended" not in exporter.log()
+            assert "its process was stopped" not in exporter.log()
     ports.release()
 
 
