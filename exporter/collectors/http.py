@@ -187,7 +187,7 @@ def _check_status(url: str, answer: requests.Response, deadline: Deadline) -> No
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         raise StatusError(
             "unauthorized",
-            f"{url}: access denied ({status}){_words(answer, deadline)}; check username, password and the user's permissions",
+            f"{url}: access denied ({status}){_words(answer, deadline)}; check username and password, and the user's permissions",
             status,
         )
     if status in REDIRECTS:

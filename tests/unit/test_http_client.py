@@ -129,8 +129,8 @@ def test_a_secret_file_that_is_not_there_is_named(listener: Listener, tmp_path: 
 @pytest.mark.parametrize(
     ("status", "reason", "said"),
     [
-        (401, "unauthorized", "check username, password"),
-        (403, "unauthorized", "check username, password"),
+        (401, "unauthorized", "check username and password"),
+        (403, "unauthorized", "check username and password"),
         (404, "invalid", "status 404"),
         (500, "unreachable", "status 500: out of order"),
         (503, "unreachable", "status 503"),
