@@ -61,7 +61,7 @@ def _rows() -> tuple[Metric, ...]:
             "mq_deferred_messages",
             "gauge",
             sub,
-            "Messages that the broker holds back and that the lag does not include (NSQ: requeued or published with a delay; RabbitMQ quorum queues: waiting for a retry or for their dead-letter target).",
+            "Deferred messages, which are not part of the lag (NSQ: requeued or published with a delay; RabbitMQ quorum queues: waiting for a retry or for their dead-letter target).",
             backlog,
             per_partition=True,
         ),

@@ -296,4 +296,4 @@ def _cause(child: Child) -> str:
     if child.code is not None and child.code < 0:
         with contextlib.suppress(ValueError):
             how = f" by {signal.Signals(-child.code).name}"
-    return f"the process that reads the source ended{how}; another takes its place"
+    return f"the process that reads the source ended{how}; it is restarted"

@@ -34,7 +34,7 @@ def behind(metric: str, column: str, unit: str) -> Query:
 BOARD = Board(
     uid="mq-overview",
     title="Message queues / Overview",
-    description="Which consumers of Kafka, RabbitMQ and NSQ are behind, by how much, since when and why.",
+    description="Lagging subscriptions of Kafka, RabbitMQ and NSQ: how far they are behind, since when and why.",
     variables=(SYSTEM, SOURCE),
     content=(
         Panel(

@@ -326,7 +326,7 @@ def test_only_hosts_that_the_user_names_get_the_login(
         if gets_it:
             assert collector.backlog(Until(20)).problems == []
         else:
-            with pytest.raises(CollectError, match=r"allow it under nodes\.include") as raised:
+            with pytest.raises(CollectError, match=r"nodes\.include") as raised:
                 collector.backlog(Until(20))
             assert raised.value.reason == "unauthorized"
     assert {value is not None for value in seen} == {gets_it}

@@ -118,7 +118,7 @@ class Vacancy:
             self._since = now
         if now - self._since >= BELIEVED_AFTER:
             return None
-        return Problem("unreachable", "topics", "the broker that was asked lists none yet")
+        return Problem("unreachable", "topics", "the broker does not list any topics yet")
 
 
 def topic_rights(

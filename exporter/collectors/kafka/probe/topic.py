@@ -85,7 +85,7 @@ class ProbeTopic:
             self._log.info(
                 "probe.partitions_orphaned",
                 partitions=found,
-                advice="move them to a broker that is there (kafka-reassign-partitions), or delete the topic: it is made again",
+                advice="move them to an existing broker (kafka-reassign-partitions), or delete the topic; the exporter creates it again",
             )
         self._orphans = found
 

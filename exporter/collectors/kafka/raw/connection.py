@@ -164,7 +164,7 @@ class Connection:
             if error.reason != "unauthorized":
                 raise
         tokens.refused()
-        text = "refuses the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
+        text = "rejects the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
         raise self._fault("unauthorized", text) from None
 
     def _authenticate(self, words: bytes, deadline: Deadline) -> bytes:
@@ -178,6 +178,6 @@ class Connection:
 
         found = self._guarded(take)
         if found is None:
-            text = "refuses the login; check sasl.username and sasl.password under `client`"
+            text = "rejects the login; check sasl.username and sasl.password under `client`"
             raise self._fault("unauthorized", text)
         return found
