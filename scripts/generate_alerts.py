@@ -563,7 +563,7 @@ unless on ({EXPORTERS}) max_over_time({UP}[5m])
         "source",
         "{{ $labels.source }} ({{ $labels.system }}): its exporter cannot be scraped",
         "For 5 minutes, Prometheus could not scrape the exporter that monitors this source, and no other exporter "
-        "monitors it. Its queues are not monitored. Sources of other exporters are not affected.",
+        "monitors it. Its queues are not monitored. Other sources may still be monitored.",
         keeps=None,
     ),
     Alert(
