@@ -2,19 +2,21 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-# Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test and bench), WORKERS (for test)
+# Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test,
+# bench and others), WORKERS (for test), MINUTES (for fuzz)
 PYTHON ?=
 ARGS ?=
 # Test files that run at the same time.
 WORKERS ?= 2
-# For fuzz: minutes for each target
+# Minutes for each fuzz target.
 MINUTES ?= 1
 
 PY := .venv/bin/python
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 PIP := $(PY) -m pip --quiet --disable-pip-version-check --no-input
-# Tools of audit and sbom, in an environment of their own: they are no dependencies of the project.
+# Tools of audit and sbom. They have their own environment, because they are not dependencies of the
+# project.
 PIP_AUDIT := 2.10.1
 CYCLONEDX := 7.5.0
 AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
@@ -26,19 +28,19 @@ GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/aler
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## Run the exporter against brokers of its own, and show what it sees
+demo: $(RUNTIME) ## Run the exporter with embedded brokers and show its table
 	@trap : INT; PATH="$$PATH:$(firstword $(wildcard $(CURDIR)/.cache/nsq-*))" $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
 
-stack: $(DEV) ## Run docker-compose.yml without containers: brokers, workload, exporter, Prometheus, Alertmanager (no Grafana)
+stack: $(DEV) ## Run docker-compose.yml without containers (and without Grafana)
 	@scripts/install-test-tools
 	@trap : INT; $(PY) scripts/stack.py
 
-test: $(DEV) ## Run all tests, against real brokers (ARGS="-k word" for some)
+test: $(DEV) ## Run all tests with real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
 	@scripts/install-kerberos
 	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0)
 
-lint: $(DEV) ## Check format, style, types, imports, the metrics page and the generated files
+lint: $(DEV) ## Check format, style, types, imports, /metrics and the generated files
 	@scripts/install-test-tools
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
@@ -49,52 +51,52 @@ lint: $(DEV) ## Check format, style, types, imports, the metrics page and the ge
 	@mkdir -p .cache
 	@sha256sum $(GENERATED) > .cache/generated.sha256
 	$(PY) scripts/generate.py
-	@sha256sum --check --quiet .cache/generated.sha256 || { echo "commit what 'make generate' changed"; exit 1; }
+	@sha256sum --check --quiet .cache/generated.sha256 || { echo "generated files are outdated: run 'make generate' and commit its changes"; exit 1; }
 
-format: $(DEV) ## Format the code, and correct what can be corrected by itself
+format: $(DEV) ## Format the code and fix what can be fixed automatically
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-generate: $(DEV) ## Write the generated files anew: the metrics' documentation and the config schema
+generate: $(DEV) ## Write the generated files: docs/metrics.md, config schema, alert rules, dashboards
 	$(PY) scripts/generate.py
 
-pictures: $(DEV) ## Make the README's pictures anew, from the demo
+pictures: $(DEV) ## Create the README's pictures from the demo
 	@scripts/install-test-tools
 	@$(PY) scripts/pictures.py
 
-bench: $(DEV) ## Measure the exporter on Kafka (ARGS="..." for its options)
+bench: $(DEV) ## Measure the exporter with Kafka (ARGS="--help" for options)
 	@scripts/install-test-tools
 	@$(PY) -m bench $(ARGS)
 
-bench-queues: $(DEV) ## Measure the exporter on RabbitMQ and NSQ
+bench-queues: $(DEV) ## Measure the exporter with RabbitMQ and NSQ
 	@scripts/install-test-tools
 	@$(PY) -m bench.queues $(ARGS)
 
-bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="--dead" for brokers that do not answer)
+bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="--dead": no broker answers)
 	@scripts/install-test-tools
 	@$(PY) -m bench.sources $(ARGS)
 
-soak: $(DEV) ## Run all three systems for an hour with churn, kills and reloads; compare every number; nothing may grow (ARGS="--minutes 10")
+soak: $(DEV) ## Run all systems for an hour with kills and reloads, check all numbers and memory (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.soak $(ARGS)
 
-versions: $(DEV) ## Run every version of the brokers that can be had, and write docs/compatibility.md (ARGS="rabbitmq-4.3 kafka" for some)
+versions: $(DEV) ## Test all broker versions and write docs/compatibility.md (ARGS="rabbitmq-4.3 kafka" for some)
 	@scripts/install-test-tools
 	@$(PY) -m bench.versions $(ARGS)
 
-fuzz: $(DEV) ## Feed the parsers random input for longer than the tests do (MINUTES=10 for each, ARGS="TARGET …" for some)
+fuzz: $(DEV) ## Feed random input to the parsers (MINUTES=10 for each, ARGS="TARGET …" for some)
 	@$(PY) -m tests.fuzz --minutes $(MINUTES) $(ARGS)
 
-quiet: $(DEV) ## Healthy traffic on all three systems for an hour, with the alert rules: nothing may be told (ARGS="--minutes 10")
+quiet: $(DEV) ## Run healthy traffic for an hour: no alert may fire (ARGS="--minutes 10")
 	@scripts/install-test-tools
 	@$(PY) -m bench.quiet $(ARGS)
 
-audit: $(AUDIT) ## Look up the locked dependencies in the advisories of PyPI (needs pypi.org)
+audit: $(AUDIT) ## Check the locked dependencies for known vulnerabilities (needs pypi.org)
 	@for lock in requirements.lock requirements-msk-iam.lock requirements-dev.lock; do \
 	  $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $$lock \
 	  || { echo "make audit: $$lock has a known vulnerability, or was not checked (see above)" >&2; exit 1; }; done
 
-sbom: $(AUDIT) ## Write dist/sbom.cdx.json: the runtime dependencies as a CycloneDX document
+sbom: $(AUDIT) ## Write the runtime dependencies to dist/sbom.cdx.json (CycloneDX)
 	@mkdir -p dist
 	@PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --validate --output-file dist/sbom.cdx.json requirements.lock
@@ -105,30 +107,31 @@ $(AUDIT):
 	@$(if $(PYTHON),$(PYTHON),python3) -m venv $@
 	@$@/bin/pip --quiet --disable-pip-version-check install pip-audit==$(PIP_AUDIT) cyclonedx-bom==$(CYCLONEDX) || { rm -rf $@; exit 1; }
 
-lock: ## Resolve the dependencies anew (needs uv)
+lock: ## Update the lock files (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --extra msk-iam \
 	  --constraint requirements.lock --output-file requirements-msk-iam.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev \
 	  --constraint requirements.lock --output-file requirements-dev.lock
 
-clean: ## Remove everything that make has made, .venv and the brokers in .cache too
+clean: ## Remove everything that make has created, including .venv and .cache
 	rm -rf .venv .cache dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf .coverage .coverage.* *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp says what .venv holds: the runtime's dependencies, or the developers' too, which include them. The locks are
-# whole, so nothing is resolved: older pips want a hash of a newer release where an extra is asked for (pypa/pip#9644).
+# A stamp file says what is in .venv: the runtime dependencies, or also the development dependencies.
+# The lock files are complete, so pip resolves nothing (--no-deps): older versions of pip demand a hash
+# of a newer release if an extra is requested (pypa/pip#9644).
 
 $(RUNTIME): requirements.lock
 	@scripts/create-venv $(PYTHON)
-	@echo "setting up .venv, which takes some 20 seconds the first time"
+	@echo "setting up .venv; this takes about 20 seconds the first time"
 	@$(PIP) install --no-deps --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml
 	@scripts/create-venv $(PYTHON)
-	@echo "setting up .venv for development, which takes a minute the first time"
+	@echo "setting up .venv for development; this takes about a minute the first time"
 	@$(PIP) install --no-deps --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@

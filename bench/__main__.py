@@ -1,4 +1,4 @@
-"""`python -m bench`: puts a known state on a real broker, measures the exporter there, reports."""
+"""`python -m bench`: puts a known state on a real broker, measures the exporter there, and prints a report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from bench.measure import Result, measure
 from bench.report import Machine, as_json, machine_text, scale_text, targets_text
 from bench.scales import SCALES, Scale
 from bench.targets import outcomes
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_runtime import kafka_folder
+from testbed.kafka import KafkaCluster
+from testbed.kafka_runtime import kafka_folder
 
 RESULTS = Path(__file__).parent / "results"
 BY_DEFAULT = ("S", "M", "W")
@@ -55,7 +55,7 @@ def main() -> int:
     file = options.json or RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(as_json(machine, results), indent=1) + "\n", encoding="utf-8")
-    print(f"\nall of it: {file}")
+    print(f"\ncomplete results: {file}")
     wrong = not all(map(is_right, results.values()))
     missed = not all(outcome.met for outcome in found)
     return FAILED if wrong or (options.strict and missed) else 0
@@ -64,19 +64,17 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--scale", choices=[*SCALES, "all"], help="one of them (default: S, M and W; L takes long)"
+        "--scale", choices=[*SCALES, "all"], help="one scale (default: S, M and W; L takes long)"
     )
-    parser.add_argument(
-        "--broker", metavar="ADDRESS", help="an empty Kafka to use instead of one of its own"
-    )
+    parser.add_argument("--broker", metavar="ADDRESS", help="an existing, empty Kafka to use")
     parser.add_argument(
         "--keep",
         action="store_true",
-        help="leave the exporter's configs and logs, and what is on the broker of --broker",
+        help="keep the exporter's configs and logs, and the data on the broker given with --broker",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the JSON goes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the JSON results")
     parser.add_argument(
-        "--strict", action="store_true", help="fail where a target of speed or memory is missed"
+        "--strict", action="store_true", help="fail if a target for speed or memory is missed"
     )
     return parser
 

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support import kafka_data, nsq_data, rabbit_data
-from tests.support.kafka import KafkaCluster
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
+from testbed import kafka_data, nsq_data, rabbit_data
+from testbed.kafka import KafkaCluster
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
 
 EVERY = 1.0
 """Seconds between two that are made."""

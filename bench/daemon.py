@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from bench.scales import Scale
-from tests.support.children import Child
-from tests.support.ports import PortBlock
+from testbed.children import Child
+from testbed.ports import PortBlock
 
 Kind = Literal["gzip text", "plain text", "gzip OpenMetrics"]
 KINDS: tuple[Kind, ...] = ("gzip text", "plain text", "gzip OpenMetrics")

@@ -1,7 +1,7 @@
-"""`python -m bench.queues`: what a cycle costs the exporter and the broker, for RabbitMQ and NSQ.
+"""`python -m bench.queues`: measures what a cycle costs the exporter and the broker, for RabbitMQ and NSQ.
 
-2,000 RabbitMQ queues and 500 topics with 5 channels each at one nsqd; beside it, what the brokers' own pages cost them. Exits with
-1 where a lag on the page is wrong.
+2,000 RabbitMQ queues, and 500 topics with 5 channels each on one nsqd. For comparison, it also measures the brokers' own
+metrics. Exits with 1 if a lag is wrong.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import pika
 import requests
 
 from bench.processes import cpu_between, cpu_seconds
-from tests.support import nsq_data, rabbit_data
-from tests.support.exporter import Exporter, Scrape, nsq_source, rabbit_source
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
+from testbed import nsq_data, rabbit_data
+from testbed.exporter import Exporter, Scrape, nsq_source, rabbit_source
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
 
 QUEUES = 2_000
 TOPICS, CHANNELS = 500, 5

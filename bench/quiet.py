@@ -1,6 +1,6 @@
-"""`python -m bench.quiet`: healthy traffic on all three systems for an hour, with the alert rules as they are.
+"""`python -m bench.quiet`: healthy traffic on all three systems for an hour, with the real alert rules.
 
-Nothing may be told of it. Prints a line a minute, and exits with 1 where the receiver was told of anything.
+No alert may fire. Prints a line per minute, and exits with 1 if the receiver got a notification.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.soak import Client, KafkaClient, NsqClient, RabbitClient
-from tests.support.alerting import Alerting
-from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
+from testbed.alerting import Alerting
+from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
                     statuses[status] = statuses.get(status, 0) + 1
             sent, told = sum(len(c.sent) for c in clients), alerting.receiver.notifications
             print(
-                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, told of {len(told)}, "
+                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, {len(told)} notifications, "
                 f"statuses seen {statuses}, firing {alerting.firing() or 'nothing'}",
                 flush=True,
             )

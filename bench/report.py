@@ -18,14 +18,14 @@ from bench.targets import Outcome, outcomes
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What it was measured on."""
+    """The machine on which the exporter was measured."""
 
     cores: int
     python: str
     librdkafka: str
     kafka: str
     load_before: float
-    """The load average of the minute before the run: how much else was going on."""
+    """The load average of the minute before the run."""
 
     @classmethod
     def here(cls, kafka: str) -> Machine:
@@ -84,20 +84,20 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     for metric, verdict in result.truth.items():
         yield metric, truth_line(verdict)
     starts = " and ".join(f"{seconds:.2f}" for seconds in result.first_page_seconds)
-    yield "first complete page", f"{starts} s after the start of the process"
+    yield "first complete scrape", f"{starts} s after the start of the process"
     for name, ratio, ours, floor in (
         ("a cycle, CPU", found.cpu_ratio, found.cycle_cpu_seconds, found.floor_cpu_seconds),
         ("a cycle, time", found.wall_ratio, found.cycle_wall_seconds, found.floor_wall_seconds),
     ):
-        yield name, f"{ratio:.2f} times the floor: {ours:.3f} s, the floor {floor:.3f} s"
+        yield name, f"{ratio:.2f} times the floor: {ours:.3f} s, floor: {floor:.3f} s"
     yield (
         f"the first {len(result.settling)} cycles",
-        f"{found.settling_cpu_seconds:.3f} CPU s each, on the average",
+        f"{found.settling_cpu_seconds:.3f} s of CPU each, mean",
     )
     peaks = " + ".join(f"{peak:.0f}" for peak in result.memory.peaks_mb)
     yield (
         "memory, peak",
-        f"{found.peak_mb:.0f} MB ({peaks}), the floor {result.floor.peak_mb:.0f} MB",
+        f"{found.peak_mb:.0f} MB ({peaks}), floor: {result.floor.peak_mb:.0f} MB",
     )
     times = result.times
     bounded = f"{times.ages.bounded:,} of {times.subscriptions:,} subscriptions with a bound"
@@ -106,16 +106,16 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         f"{times.ages.known:,} of {result.positions:,} known, {bounded}, {times.ages.wide:,} too wide",
     )
     yield (
-        "ages, all of them",
-        f"after {times.runs} looks ({times.at_once.known:,} after the first), {times.seconds:.1f} s from the start",
+        "ages, all known",
+        f"after {times.runs} runs ({times.at_once.known:,} after the first), {times.seconds:.1f} s from the start",
     )
-    yield "ages, CPU", f"{found.time_cpu_seconds:.3f} s a cycle on top of the backlog's"
+    yield "ages, CPU", f"{found.time_cpu_seconds:.3f} s per cycle in addition to the backlog"
     yield "ages, memory, peak", f"{found.time_peak_mb:.0f} MB"
     yield "memory, proportional", f"{result.memory.proportional_mb:.0f} MB at the end"
 
 
 def _scrape_table(result: Result) -> str:
-    lines = [f"  {'a scrape':<26}{'median':>10}{'p99':>10}{'CPU':>10}{'page':>12}"]
+    lines = [f"  {'a scrape':<26}{'median':>10}{'p99':>10}{'CPU':>10}{'size':>12}"]
     costs = [(str(kind), result.scrapes[kind]) for kind in KINDS]
     costs.append(("gzip text, during cycles", result.busy_scrapes))
     for name, cost in costs:

@@ -1,9 +1,9 @@
-"""`python -m bench.soak`: all three systems for an hour, brokers killed in turn, every number held against the clients' own.
+"""`python -m bench.soak`: all three systems for an hour. Brokers are killed, and every number is compared with the clients' counts.
 
-All the time topics, queues, groups and channels are made and deleted, the config is reloaded, the
-password's file is replaced, and the process that reads NSQ is killed. Prints a line whenever a
-broker is killed or comes back, and a table at the end. Exits with 1 where a number does not hold,
-a task crashed, or memory, descriptors or threads grow.
+Meanwhile topics, queues, groups and channels are created and deleted, the config is reloaded, the
+password file is replaced, and the process that reads NSQ is killed. Prints a line whenever a broker
+is killed or comes back, and a table at the end. Exits with 1 if a number is wrong, a task crashed,
+or memory, descriptors or threads grow.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from bench.churn import Churn, kinds
 from bench.flatness import Flatness
 from bench.processes import process_tree
-from tests.support import nsq_data, rabbit_data
-from tests.support.consuming import Delivery
-from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import create_topic
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster, password_of
+from testbed import nsq_data, rabbit_data
+from testbed.consuming import Delivery
+from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import create_topic
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster, password_of
 
 SWING = (5.0, 75.0)
 PERIOD = 67.0
@@ -472,9 +472,9 @@ def finish(
 
 def report_unrest(churn: Churn, faults: Sequence[str], unrest: Unrest) -> int:
     """Print what came and went, and whether anything grew; return the exit code."""
-    print(f"\nmade and deleted: {churn.made}; unclear: {sum(map(len, churn.unclear.values()))}")
-    print("\n".join(faults[:20]) or "each of them has its lag, and none that was deleted is shown")
-    print(f"besides: {unrest.counts}")
+    print(f"\ncreated and deleted: {churn.made}; unclear: {sum(map(len, churn.unclear.values()))}")
+    print("\n".join(faults[:20]) or "all lags are correct, and nothing that was deleted is shown")
+    print(f"other events: {unrest.counts}")
     lines, flat = unrest.flatness.report()
     print("\n".join(lines))
     return int(bool(faults) or not flat)
@@ -489,7 +489,7 @@ def report(
 ) -> int:
     """Print the table; return the exit code."""
     print(
-        "\n| | sent | produced_total | done | consumed_total | lag off, mean | age off, mean / largest | largest age | looks |"
+        "\n| | sent | produced_total | done | consumed_total | lag error, mean | age error, mean / largest | largest age | polls |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     wrong: list[str] = []
@@ -520,7 +520,7 @@ def report(
     crashed = exporter.log().count("task.crashed")
     print(f"crashed tasks: {crashed}")
     print(f"processes replaced: {dict(replaced(exporter.log()))}")
-    print(f"counted wrongly: {', '.join(wrong) or 'nothing'}")
+    print(f"wrong counters: {', '.join(wrong) or 'none'}")
     return int(crashed > 0 or bool(wrong))
 
 

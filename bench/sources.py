@@ -1,7 +1,7 @@
-"""`python -m bench.sources`: what many sources cost: start, memory, an update of the page, the end.
+"""`python -m bench.sources`: measures what many sources cost: start, memory, updates of the metrics, and stop.
 
-Each source is a Kafka of its own to the exporter; all of them are one real broker, or an address where nobody answers
-(`--dead`). Exits with 1 where a target is missed.
+The exporter sees a separate Kafka cluster for each source. All of them are one real broker, or an address at which
+nothing answers (`--dead`). Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple
 import requests
 
 from bench.processes import cpu_between, cpu_seconds, memory, process_tree
-from exporter.analysis.shown import Family
+from exporter.analysis.families import Family
 from exporter.catalogue import CATALOGUE
-from exporter.exposition import Exposition, Format, labeler
-from tests.support.children import is_alive
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.waiting import wait_until
+from exporter.show.exposition import Exposition, Format, labeler
+from testbed.children import is_alive
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.waiting import wait_until
 
 COUNTS = (1, 20, 100)
 TARGETS = {"start_cpu": 8.0, "pss_mb": 800.0, "update_ms": 10.0, "stop_seconds": 5.0}
@@ -80,7 +80,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.sources", description=__doc__)
     parser.add_argument("counts", nargs="*", type=int, default=list(COUNTS), metavar="SOURCES")
-    parser.add_argument("--dead", action="store_true", help="no broker: nobody answers")
+    parser.add_argument("--dead", action="store_true", help="without a broker: nothing answers")
     return parser
 
 
@@ -169,10 +169,10 @@ def _print(rows: list[Row]) -> None:
         ("start_seconds", "each task has run once: {:.1f} s"),
         ("start_cpu", "CPU until then: {:.1f} s"),
         ("pss_mb", "memory of all processes (PSS): {:.0f} MB"),
-        ("running_cpu", "CPU a second, running: {:.2f} s"),
-        ("update_ms", "an update of the page, CPU: {:.2f} ms"),
-        ("scrape_ms", "the scrape after it, CPU: {:.2f} ms"),
-        ("stop_seconds", "SIGTERM until the end: {:.1f} s"),
+        ("running_cpu", "CPU per second while running: {:.2f} s"),
+        ("update_ms", "CPU of an update of the metrics: {:.2f} ms"),
+        ("scrape_ms", "CPU of the scrape after it: {:.2f} ms"),
+        ("stop_seconds", "from SIGTERM to the end: {:.1f} s"),
         ("left", "processes left: {}"),
     ):
         head, _, form = what.partition(": ")

@@ -45,14 +45,14 @@ class _Limit:
 
 _AT_M = (
     _Limit("scrape, median, slowest kind", "ms", 1000, 30, lambda f: f.scrape_wall_seconds),
-    _Limit("scrape, CPU, dearest kind", "ms", 1000, 15, lambda f: f.scrape_cpu_seconds),
+    _Limit("scrape, CPU, most expensive kind", "ms", 1000, 15, lambda f: f.scrape_cpu_seconds),
     _Limit("cycle, CPU", "s", 1, 0.6, lambda f: f.cycle_cpu_seconds),
     _Limit("peak memory", "MB", 1, 150, lambda f: f.peak_mb),
-    _Limit("first complete page", "s", 1, 3, lambda f: f.first_page_seconds),
-    _Limit("ages, CPU on top of a cycle", "s", 1, 1, lambda f: f.time_cpu_seconds),
+    _Limit("first complete scrape", "s", 1, 3, lambda f: f.first_page_seconds),
+    _Limit("ages, additional CPU per cycle", "s", 1, 1, lambda f: f.time_cpu_seconds),
 )
-MOST_LOOKS = 3
-"""Looks at the time from a cold start until every age is there, with its bound, at scale M."""
+MOST_RUNS = 3
+"""Runs after a cold start until every age is known with its bound, at scale M."""
 
 _GROWING: tuple[tuple[str, Callable[[Figures], float]], ...] = (
     ("cycle, CPU", lambda f: f.cycle_cpu_seconds),
@@ -67,7 +67,7 @@ def outcomes(results: Mapping[str, Result]) -> list[Outcome]:
     found = [
         Outcome(
             result.scale,
-            "tasks failed or in part",
+            "failed or partial runs",
             "none",
             ", ".join(f"{count} {reason}" for reason, count in result.failures.items()) or "none",
             not result.failures,
@@ -77,9 +77,9 @@ def outcomes(results: Mapping[str, Result]) -> list[Outcome]:
     if "M" in results:
         at_m = figures(results["M"])
         found += [limit.judge("M", at_m) for limit in _AT_M]
-        looks = results["M"].times.runs
+        runs = results["M"].times.runs
         found.append(
-            Outcome("M", "ages, looks", f"at most {MOST_LOOKS}", f"{looks}", looks <= MOST_LOOKS)
+            Outcome("M", "ages, runs", f"at most {MOST_RUNS}", f"{runs}", runs <= MOST_RUNS)
         )
         if "L" in results:
             growth = results["L"].positions / results["M"].positions

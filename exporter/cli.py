@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from exporter import __version__
+from exporter.systems import SYSTEMS
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -70,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.terminal:
         # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
         sys.modules["rich"] = None  # type: ignore[assignment]
-    from exporter import logs, signals
+    from exporter import logging_setup, signals
     from exporter.scrub import guard_tracebacks
 
     guard_tracebacks()
-    logs.keep_streams()
+    logging_setup.keep_streams()
     if options.signals is not None:
         options.signals = signals.Signals(reloads=options.signals == "reload")
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -86,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _leave(code: int) -> NoReturn:
     """End the process now: a broker that hangs may keep a thread of a client, and a signal cuts nothing short any more."""
-    from exporter import logs
+    from exporter import logging_setup
 
-    logs.flush()
+    logging_setup.flush()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -101,9 +102,9 @@ def _code(options: argparse.Namespace) -> int:
     """Run the command; returns its exit code."""
     from exporter.config import ConfigError
     from exporter.scrub import scrub
-    from exporter.server import ServerError
     from exporter.task_log import EXHAUSTION, is_exhaustion
-    from exporter.webconfig import WebConfigError
+    from exporter.web.server import ServerError
+    from exporter.web.webconfig import WebConfigError
 
     try:
         code: int = options.command(options)
@@ -175,7 +176,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Sends messages to one destination and consumes them. Each step sets the rate, size, consumers and failures.",
         epilog=LOAD_EXAMPLES,
     )
-    load.add_argument("system", choices=("kafka", "rabbitmq", "nsq"))
+    load.add_argument(
+        "system", choices=[name for name, system in SYSTEMS.items() if system.workload]
+    )
     load.add_argument(
         "address",
         metavar="ADDRESS",
@@ -219,14 +222,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from exporter import allocator, logs
+    from exporter import logging_setup
+    from exporter.collectors.process import allocator
     from exporter.config import load
     from exporter.daemon import Daemon
-    from exporter.webconfig import load as load_web
+    from exporter.web.webconfig import load as load_web
 
     allocator.keep_little()
     config = load(options.config)
-    logs.configure(config.log.format, config.log.level)
+    logging_setup.configure(config.log.format, config.log.level)
     web = load_web(options.web) if options.web is not None else None
     daemon = Daemon(config, path=options.config, web=web)
     options.signals.deliver(stop=daemon.end, reload=daemon.want_reload)
@@ -235,13 +239,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace) -> int:
-    from exporter import logs
+    from exporter import logging_setup
     from exporter.config import Log, load
     from exporter.daemon import Daemon
 
     # Failures are printed once, below, and not logged as well.
     quiet = Log(format="console", level="error")
-    logs.configure(quiet.format, quiet.level)
+    logging_setup.configure(quiet.format, quiet.level)
     daemon = Daemon(load(options.config).model_copy(update={"log": quiet}))
     options.signals.deliver(stop=daemon.end)
     reached = daemon.run_once()
@@ -256,7 +260,9 @@ def _once(options: argparse.Namespace) -> int:
     for source in daemon.sources.values():
         fault = source.status()
         if not fault["up"]:
-            text = logs.visible(f"{fault['source']}: {fault['reason']}: {fault['message']}")
+            text = logging_setup.visible(
+                f"{fault['source']}: {fault['reason']}: {fault['message']}"
+            )
             print(text, file=sys.stderr)
     return 0 if reached else FAILED
 
@@ -264,15 +270,15 @@ def _once(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from exporter import logs
+    from exporter import logging_setup
     from exporter.config import Log, load
     from exporter.daemon import collectors
     from exporter.model import CollectError, Finding, Until
-    from exporter.tables import idle_thresholds
-    from exporter.top import printable
+    from exporter.show.top import printable
+    from exporter.sources.thresholds import idle_thresholds
 
     config = load(options.config)
-    logs.configure("console", "error")
+    logging_setup.configure("console", "error")
     console = Console(soft_wrap=True)
     console.print(f"{options.config}: the config is valid", markup=False)
     for note in idle_thresholds(config):
@@ -298,7 +304,7 @@ def _line(finding: Finding) -> Text:
     from rich.text import Text
 
     from exporter.scrub import scrub
-    from exporter.top import printable
+    from exporter.show.top import printable
 
     mark, style = (
         ("ok     ", "green") if finding.ok else ("missing", "red" if finding.required else "yellow")
@@ -337,7 +343,7 @@ def _health(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from exporter.demo import run_demo
+    from exporter.demo.run import run_demo
 
     return run_demo(
         options.signals, listen=options.listen, seconds=options.seconds, console=Console()
@@ -350,7 +356,7 @@ def _load(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from exporter.load import Load, LoadError, duration, parse_steps, place_of
+    from exporter.load import Load, LoadError, duration, parse_steps, workload_of
     from exporter.load.report import report
     from exporter.scrub import learn_url, scrub
 
@@ -361,7 +367,7 @@ def _load(options: argparse.Namespace) -> int:
             text = Path(text[1:]).read_text(encoding="utf-8")
         steps = parse_steps(text)
         retention = None if options.retention is None else duration(options.retention)
-        place = place_of(
+        workload = workload_of(
             options.system, options.address, options.destination, options.group, retention
         )
     except (ValueError, OSError, LoadError) as error:
@@ -369,7 +375,7 @@ def _load(options: argparse.Namespace) -> int:
         return MISUSED
     stop = threading.Event()
     options.signals.deliver(stop=stop.set)
-    load = Load(place)
+    load = Load(workload)
     results = []
 
     def told(result: Result) -> None:
@@ -397,11 +403,11 @@ def _load(options: argparse.Namespace) -> int:
 def _top(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from exporter import logs
+    from exporter import logging_setup
     from exporter.config import Log, load
     from exporter.daemon import Daemon
     from exporter.scrub import learn_url, scrub
-    from exporter.top import from_url, watch
+    from exporter.show.top import from_url, watch
 
     stop = threading.Event()
     options.signals.deliver(stop=stop.set)
@@ -411,7 +417,7 @@ def _top(options: argparse.Namespace) -> int:
         daemon = None
     else:
         config = load(options.config)
-        logs.configure("console", "error")
+        logging_setup.configure("console", "error")
         daemon = Daemon(config.model_copy(update={"log": Log(format="console", level="error")}))
         daemon.collect()
         fetch, title = daemon.overview, str(options.config)

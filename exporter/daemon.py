@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,21 +14,20 @@ import structlog
 
 from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
-from exporter.collectors import COLLECTORS
-from exporter.config import Config, ConfigError, Log, load
-from exporter.config import Source as SourceConfig
-from exporter.exposition import Exposition, accepts_gzip
+from exporter.collectors.making import make_collector
+from exporter.config import Config, ConfigError, Log, SourceConfig, load
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
-from exporter.overview import BadQueryError, Query, Row, key_of, query_of, select
-from exporter.own import OwnMetrics
-from exporter.page import page_routes
 from exporter.scrub import scrub
-from exporter.server import Request, Response, Route, Server
-from exporter.source import Source
-from exporter.states import same_place
-from exporter.tables import threshold_table
-from exporter.webconfig import WebConfig
+from exporter.show.exposition import Exposition
+from exporter.show.overview import Query, Row, key_of, select
+from exporter.show.own_metrics import OwnMetrics
+from exporter.sources.from_config import same_place
+from exporter.sources.source import Carried, Source
+from exporter.sources.thresholds import threshold_table
+from exporter.web.routes import routes
+from exporter.web.server import Server
+from exporter.web.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
 """Time given to the tasks and the server to end; what a broker holds up after that is left behind."""
@@ -41,18 +38,15 @@ SETTLE_SECONDS = 0.6
 """A process that was stopped for a while gets so long to come round before it is called stuck."""
 RELOAD_SECONDS = 30.0
 """How long a reload waits for one that is under way."""
-TEXT = "text/plain; charset=utf-8"
-GET = frozenset({"GET"})
 EVERYTHING = Query()
-PACKED_FROM = 4_096
-"""Bytes of an answer that are worth compressing."""
+SWITCH_OFF = "set probe.enabled: false for a source, and nothing is written to its brokers"
 
 MakeCollector = Callable[[SourceConfig], Collector]
 
 
 def collectors(log: Log) -> MakeCollector:
     """Return a maker of the collector of a source's system; it logs as `log` says."""
-    return lambda config: COLLECTORS[config.system](config, log.format, log.level)
+    return lambda config: make_collector(config, log.format, log.level)
 
 
 class Daemon:
@@ -81,6 +75,8 @@ class Daemon:
         self._watcher = Pulse("the loop that hides old values")
         self._stuck: dict[str, str] = {}
         self._reload_wanted = False
+        self._writes: dict[str, str] = {}
+        """What the probes of each source write, as it was logged last."""
         self._log = structlog.get_logger(__name__)
         self._own = OwnMetrics(lambda: self.exposition.left_out)
         self.exposition = Exposition(self._own.render)
@@ -94,7 +90,7 @@ class Daemon:
         """Listen and collect. Raises `ServerError` where the address can't be listened on."""
         self.server = Server(
             self._config.listen,
-            self._routes(),
+            routes(self, reload_endpoint=self._config.reload_endpoint),
             self._web,
             hosts=lambda: self._config.allowed_hosts,
         )
@@ -106,12 +102,20 @@ class Daemon:
             port=self.server.port,
             sources=sorted(self.sources),
         )
+        self._report_writes()
 
     def run(self) -> None:
         """Start, then serve until `end` is called; `want_reload` reads the config again."""
         self.start()
         self.wait()
         self.stop()
+
+    def _report_writes(self) -> None:
+        """Log what the probes write to the brokers, and how to switch it off; again after a reload that changed it."""
+        writes = {source.name: source.writes for source in self._config.sources if source.writes}
+        if writes and writes != self._writes:
+            self._log.info("probe.writes", sources=writes, switch_off=SWITCH_OFF)
+        self._writes = writes
 
     def wait(self) -> None:
         """Return when `end` is called; until then, reload when `want_reload` was called."""
@@ -244,11 +248,11 @@ class Daemon:
             whole = before.stop()
             after = wanted.get(name)
             same = after is not None and same_place(before.config, after)
-            heir = before if whole and same else None
-            if heir is None:
+            carried = before.carried() if whole and same else None
+            if carried is None:
                 before.withdraw()
             if after is not None:
-                self.sources[name] = self._new_source(after, heir)
+                self.sources[name] = self._new_source(after, carried)
                 self.sources[name].start()
             threading.Thread(
                 target=before.join, args=(before.config.deadline + 5,), daemon=True
@@ -261,78 +265,32 @@ class Daemon:
             self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
         self._config = config
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
+        self._report_writes()
 
-    def _new_source(self, config: SourceConfig, heir: Source | None = None) -> Source:
+    def _new_source(self, config: SourceConfig, carried: Carried | None = None) -> Source:
         return Source(
             config,
             self._make(config),
             self.exposition,
             started=self._started,
             thresholds=self._thresholds,
-            heir_of=heir,
+            carried=carried,
         )
 
-    # HTTP
+    # What the routes ask
 
-    def _routes(self) -> list[Route]:
-        routes = [
-            *page_routes(),
-            Route("/metrics", GET, self._metrics),
-            Route("/api/v1/subscriptions", GET, self._subscriptions),
-            # Public: whoever starts the process must see whether it lives, without its passwords.
-            Route("/-/healthy", GET, self._healthy, public=True),
-            Route("/-/ready", GET, self._ready, public=True),
-        ]
-        if self._config.reload_endpoint:
-            post = frozenset({"POST"})
-            routes.append(Route("/-/reload", post, self._post_reload, lane="reload"))
-        return routes
-
-    async def _metrics(self, request: Request) -> Response:
-        headers = request.headers
-        page = self.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
-        extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
-        if page.encoding is not None:
-            extra += (("Content-Encoding", page.encoding),)
-        return Response(200, page.content_type, page.chunks, extra)
-
-    async def _healthy(self, _: Request) -> Response:
+    async def unhealthy(self) -> dict[str, str]:
+        """Return the loops that are stuck; a process that was stopped for a while gets a moment to come round."""
         faults = self.faults()
         if faults:
             await asyncio.sleep(SETTLE_SECONDS)
             faults = self.faults()
-        if faults:
-            lines = "".join(f"{name}: {fault}\n" for name, fault in sorted(faults.items()))
-            return Response(503, TEXT, [f"unhealthy\n{lines}".encode()])
-        return Response(200, TEXT, [b"healthy\n"])
+        return faults
 
-    async def _ready(self, _: Request) -> Response:
-        waiting = [name for name, source in self.sources.items() if not source.tried]
-        if waiting:
-            return Response(503, TEXT, [f"{len(waiting)} sources not read yet\n".encode()])
-        return Response(200, TEXT, [b"ready\n"])
-
-    def _subscriptions(self, request: Request) -> Response:
-        try:
-            query = query_of(request.query)
-        except BadQueryError as error:
-            return Response(400, TEXT, [f"{error}\n".encode()])
-        text = json.dumps(self.overview(query), ensure_ascii=False, separators=(",", ":"))
-        body = text.encode("utf-8", "backslashreplace")
-        headers: tuple[tuple[str, str], ...] = (
-            ("Cache-Control", "no-store"),
-            ("Vary", "Accept-Encoding"),
-        )
-        if len(body) > PACKED_FROM and accepts_gzip(request.headers.get("accept-encoding", "")):
-            body = gzip.compress(body, 1)
-            headers += (("Content-Encoding", "gzip"),)
-        return Response(200, "application/json", [body], headers)
-
-    def _post_reload(self, _: Request) -> Response:
-        refused = self.reload()
-        if refused is not None:
-            return Response(500, TEXT, [f"{refused}\n".encode()])
-        return Response(200, TEXT, [b"reloaded\n"])
+    @property
+    def unread(self) -> int:
+        """How many sources have not been read yet."""
+        return sum(not source.tried for source in self.sources.values())
 
     def overview(self, query: Query = EVERYTHING) -> dict[str, Any]:
         """Return sources and the wanted subscriptions, worst first, JSON-ready."""

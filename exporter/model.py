@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-System = Literal["kafka", "rabbitmq", "nsq"]
 Reason = Literal["timeout", "unreachable", "unauthorized", "partial", "invalid", "internal"]
 REASONS: tuple[Reason, ...] = (
     "timeout",
@@ -448,7 +447,7 @@ class Until:
 class Collector(Protocol):
     """Reads one source. Each task runs in its own thread, one run of it at a time."""
 
-    system: System
+    system: str
     tasks: Mapping[str, Callable[[Deadline], Observation]]
     follows: Mapping[str, str]
     """Tasks that run right after another one, whatever became of it, to the one before."""

@@ -18,7 +18,7 @@ from types import FrameType
 
 import structlog
 
-from exporter import logs
+from exporter import logging_setup
 
 STOP = frozenset({signal.SIGINT, signal.SIGTERM})
 HANDLED = STOP | {signal.SIGHUP}
@@ -76,7 +76,7 @@ class Signals:
                 structlog.get_logger(__name__).error(
                     "process.ended_by_force", seconds=self._patience
                 )
-                logs.flush()
+                logging_setup.flush()
                 os._exit(FAILED)
 
     def _receive(self, numbers: set[int]) -> None:

@@ -9,9 +9,9 @@ from exporter.catalogue import CATALOGUE, Metric
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import boards
-import generate_alerts
 import generate_schema
+
+from mixin import alerts, boards
 
 ROOT = Path(__file__).parent.parent
 HEAD = """\
@@ -61,7 +61,7 @@ def main() -> None:
     """Write every generated file."""
     (ROOT / "docs" / "metrics.md").write_text(metric_docs(), encoding="utf-8")
     (ROOT / "config" / "schema.json").write_text(generate_schema.schema(), encoding="utf-8")
-    for path, text in {**generate_alerts.files(), **boards.files()}.items():
+    for path, text in {**alerts.files(), **boards.files()}.items():
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
 

@@ -1,4 +1,7 @@
-"""The JSON Schema of the config, for editors: put `# yaml-language-server: $schema=schema.json` on a file's first line."""
+"""Writes the JSON Schema of the config, for editors.
+
+To use it, put `# yaml-language-server: $schema=schema.json` on the first line of a config.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from exporter.config import Config
 
 VARIABLE = {"type": "string", "pattern": r"\$\{"}
-"""A value that the environment has a part in."""
+"""A value that contains an environment variable."""
 
 
 def schema() -> str:
@@ -20,7 +23,7 @@ def schema() -> str:
 
 
 def _with_variables(part: Any) -> Any:
-    """Allow `${NAME}` wherever a value is more than any text."""
+    """Allow `${NAME}` for every value that is not plain text."""
     if isinstance(part, list):
         return [_with_variables(item) for item in part]
     if not isinstance(part, dict):
@@ -33,7 +36,7 @@ def _with_variables(part: Any) -> Any:
         value = {key: item for key, item in part.items() if key not in about}
         return {**about, "anyOf": [value, VARIABLE]}
     if "oneOf" in part:
-        # Editors know `anyOf` better than OpenAPI's discriminator; the system's name tells the kinds apart.
+        # Editors support `anyOf` better than OpenAPI's discriminator; the key `system` selects the kind.
         part = {"anyOf": part["oneOf"]}
     return {key: _with_variables(item) for key, item in part.items()}
 

@@ -1,4 +1,4 @@
-"""Holds a page of the embedded cluster against `promtool check metrics`, which must have nothing to say."""
+"""Checks the metrics of the embedded cluster with `promtool check metrics`, which must report nothing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
-from exporter import logs
+from exporter import logging_setup
 from exporter.config import parse
 from exporter.daemon import Daemon
-from exporter.demo import demo_collector
-from exporter.embedded import EmbeddedKafka, Reader, Workload
+from exporter.demo.kafka import EmbeddedKafka, Reader, Workload
+from exporter.demo.run import demo_collector
 
 CONFIG = """
 sources:
@@ -24,13 +24,13 @@ LAST = (
     b"mq_latency_seconds_bucket",
     b"mq_probe_latency_seconds_bucket",
 )
-"""What takes longest to appear."""
+"""The metrics that take longest to appear."""
 PATIENCE_SECONDS = 60.0
 
 
 def page() -> bytes:
-    """Return a page on which every kind of series of the embedded cluster is."""
-    logs.configure("console", "error")
+    """Return an exposition with every kind of series of the embedded cluster."""
+    logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
     workload = Workload(cluster.bootstrap_servers, {"t": 50.0}, (Reader(GROUP, "t", 20.0),))
     workload.start()
@@ -43,7 +43,9 @@ def page() -> bytes:
     found = b""
     while missing := [name.decode() for name in LAST if name + b"{" not in found]:
         if time.monotonic() > until:
-            sys.exit(f"after {PATIENCE_SECONDS:g} s the page has no {', '.join(missing)}")
+            sys.exit(
+                f"still missing in /metrics after {PATIENCE_SECONDS:g} s: {', '.join(missing)}"
+            )
         daemon.run_once()
         time.sleep(0.5)
         found = b"".join(daemon.exposition.page("", "").chunks)
@@ -53,7 +55,7 @@ def page() -> bytes:
 
 
 def main() -> int:
-    """Return promtool's verdict."""
+    """Return promtool's exit code, or 1 if it reports anything."""
     answer = subprocess.run(
         ["promtool", "check", "metrics"], input=page(), capture_output=True, check=False
     )

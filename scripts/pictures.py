@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the demo after a while: the table in a terminal as an SVG, the page as PNGs."""
+"""Creates the README's pictures from the demo: the table in a terminal as an SVG, the page as PNGs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 
-from exporter import logs
+from exporter import logging_setup
 from exporter.config import parse
 from exporter.daemon import Daemon
-from exporter.demo import CONFIG, demo_collector, free
-from exporter.embedded import READERS, TOPICS, EmbeddedKafka, Workload
-from exporter.top import View
+from exporter.demo.kafka import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.demo.run import CONFIG, demo_collector, free
+from exporter.show.top import View
 
 SECONDS = 150
 WIDTH = 128
@@ -26,7 +26,7 @@ CHROMIUM = "/usr/bin/chromium"
 
 def main() -> None:
     """Run the demo's workload for a while and write the pictures."""
-    logs.configure("console", "error")
+    logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
     workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
     groups = [reader.group for reader in READERS]

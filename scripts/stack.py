@@ -1,4 +1,4 @@
-"""Runs docker-compose.yml without containers: its services from programs on this machine, but for Grafana. Ctrl-C ends them."""
+"""Runs the services of docker-compose.yml as programs on this machine, except Grafana. Stop with Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.compose import ComposeError  # noqa: E402 - the project's root is in no one's path
-from tests.support.stack import Stack  # noqa: E402
-from tests.support.tools import MissingToolError  # noqa: E402
+from testbed.compose import ComposeError  # noqa: E402 - the project's root is not in the path
+from testbed.stack import Stack  # noqa: E402
+from testbed.tools import MissingToolError  # noqa: E402
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 PAGES = {
-    "exporter": (("/",), "the exporter's page: what is behind and why"),
-    "prometheus": (("/alerts", "/classic/alerts"), "the rules, and what fires"),
-    "alertmanager": (("/api/v2/alerts",), "who is told of what; Debian's Alertmanager has no page"),
-    "rabbitmq": (("/",), "RabbitMQ's own page; user and password are stack"),
+    "exporter": (("/",), "the exporter's page: which subscriptions lag, and why"),
+    "prometheus": (("/alerts", "/classic/alerts"), "alert rules and firing alerts"),
+    "alertmanager": (
+        ("/api/v2/alerts",),
+        "alerts and their receivers (Debian's Alertmanager has no UI)",
+    ),
+    "rabbitmq": (("/",), "RabbitMQ's management UI; user and password: stack"),
 }
-"""Where to look: the first path that is there, as packages differ."""
+"""The page of each service: the first path that exists, because packages differ."""
 
 
 def main() -> int:
-    """Run until Ctrl-C, SIGTERM or a service's end; what the inbox gets is shown."""
+    """Run until Ctrl-C, SIGTERM or the end of a service, and print what the inbox receives."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     began = time.monotonic()
@@ -43,7 +46,7 @@ def main() -> int:
 
 
 def end(*_: object) -> NoReturn:
-    """Begin to end; further signals would only cut that short."""
+    """Begin to stop. Ignore further signals, which would interrupt the cleanup."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -56,10 +59,10 @@ def page_of(stack: Stack, name: str) -> str:
 
 
 def watch(stack: Stack, began: float) -> NoReturn:
-    """Tell where to look, and what people are told. Raises `RuntimeError` when a service has ended."""
+    """Print the addresses and the notifications. Raises `RuntimeError` when a service has exited."""
     for name, (_, what) in PAGES.items():
         print(f"{page_of(stack, name):<38} {what}")
-    print("An alert fires within two minutes. What people are told:\n", flush=True)
+    print("An alert fires within two minutes. Notifications:\n", flush=True)
     shown = 0
     while not (ended := stack.ended()):
         text = stack.children["inbox"].log.read_text()
@@ -67,8 +70,8 @@ def watch(stack: Stack, began: float) -> NoReturn:
             after = time.monotonic() - began
             print(f"After {after:.0f} s, {text[shown:].rstrip()}\n", flush=True)
             shown = len(text)
-        time.sleep(LOOK_SECONDS)
-    raise RuntimeError(f"{', '.join(ended)} ended")
+        time.sleep(POLL_SECONDS)
+    raise RuntimeError(f"{', '.join(ended)} exited")
 
 
 if __name__ == "__main__":

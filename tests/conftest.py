@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
-from tests.support.kafka import Kafka, KafkaCluster
-from tests.support.nsq import NsqCluster
-from tests.support.rabbit_data import delete_all_queues
-from tests.support.rabbitmq import RabbitCluster
+from testbed.kafka import Kafka, KafkaCluster
+from testbed.nsq import NsqCluster
+from testbed.rabbit_data import delete_all_queues
+from testbed.rabbitmq import RabbitCluster
+
+# A busy machine is no fault, so no example has a deadline. A failure prints how to repeat it.
+hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tests")
 
 # A run under nohup ignores SIGHUP, and every process that it starts would, too.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

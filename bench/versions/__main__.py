@@ -1,7 +1,7 @@
-"""`python -m bench.versions`: every version of the brokers that can be had, one after the other, under a load.
+"""`python -m bench.versions`: tests all broker versions, one after the other, under load.
 
-What the exporter says is held against what producers and consumers wrote down. Writes the tables in
-docs/compatibility.md. Exits with 1 where a cell is worse than in the repository, and names it.
+Compares the exporter's numbers with what producers and consumers wrote down. Writes the tables in
+docs/compatibility.md. Exits with 1 if a cell is worse than in the last commit, and names it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.versions.running import run
 from bench.versions.sites import Site
 from bench.versions.table import Row, read, unmeasured, worse, write
 from exporter import __version__
-from tests.support.tools import ROOT
+from testbed.tools import ROOT
 
 DOCUMENT = ROOT / "docs" / "compatibility.md"
 
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument(
         "name",
         nargs="*",
-        help=f"a system, or one of {', '.join(version.name for version in VERSIONS)}; without any, all",
+        help=f"a system, or one of {', '.join(version.name for version in VERSIONS)} (default: all)",
     )
     options = parser.parse_args()
     try:
@@ -55,7 +55,7 @@ def main() -> int:
         _show(fresh.values())
     names = {version.name for version in versions}
     found = worse(before, (row for row in rows.values() if row.name in names))
-    print("\n".join(["worse than in the repository:", *found] if found else ["no cell got worse"]))
+    print("\n".join(["worse than in the last commit:", *found] if found else ["no cell got worse"]))
     return int(bool(found))
 
 
@@ -80,13 +80,13 @@ def _rows(version: Version, today: str) -> Iterator[Row]:
             exact = site.version
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             seen = run(site, Path(folder))
-    except fetching.NotToBeHadError as error:
+    except fetching.UnavailableError as error:
         for kind in version.kinds:
             yield unmeasured(version, kind, Verdict.MISSING, str(error), today)
         return
     except Exception as error:  # noqa: BLE001 - the other versions are tested all the same
         traceback.print_exc()
-        reason = f"it ended by {type(error).__name__}: {str(error).partition(';')[0][:200]}"
+        reason = f"the run failed with {type(error).__name__}: {str(error).partition(';')[0][:200]}"
         for kind in version.kinds:
             yield unmeasured(version, kind, Verdict.WRONG, reason, today, exact)
         return

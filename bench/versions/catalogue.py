@@ -41,7 +41,7 @@ class Version:
 
 QUEUES = ("classic", "quorum", "stream")
 BOTH = ("classic", "consumer")
-NO_STREAMS = {"stream": "streams came with RabbitMQ 3.9"}
+NO_STREAMS = {"stream": "RabbitMQ has streams from 3.9 on"}
 
 VERSIONS = (
     Version("rabbitmq", "3.8", "bullseye", QUEUES[:2], NO_STREAMS),
@@ -69,5 +69,5 @@ def chosen(names: Sequence[str]) -> Sequence[Version]:
     known = {version.name for version in VERSIONS} | TITLES.keys()
     for name in names:
         if name not in known:
-            raise ValueError(f"no version {name}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown version {name}; known versions: {', '.join(sorted(known))}")
     return [each for each in VERSIONS if not names or {each.name, each.system} & set(names)]

@@ -14,8 +14,8 @@ import pika
 import rstream
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from tests.support import rabbit_data
-from tests.support.consuming import Delivery, Outcome, PacedConsumer
+from testbed import rabbit_data
+from testbed.consuming import Delivery, Outcome, PacedConsumer
 
 JOIN_SECONDS = 30.0
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.versions.catalogue import Version
-from tests.support.nsq import nsq_folder
-from tests.support.rabbitmq_runtime import SYSTEM, release_of
-from tests.support.tools import ROOT
+from testbed.nsq import nsq_folder
+from testbed.rabbitmq_runtime import SYSTEM, release_of
+from testbed.tools import ROOT
 
 CACHE = ROOT / ".cache" / "versions"
 SCRIPTS = ROOT / "scripts"
@@ -20,8 +20,8 @@ NSQ = "github.com/nsqio/nsq"
 DEBOOTSTRAP = "/usr/sbin/debootstrap"
 
 
-class NotToBeHadError(Exception):
-    """This version cannot be had on this machine; says why."""
+class UnavailableError(Exception):
+    """This version cannot be installed on this machine; the message says why."""
 
 
 def kafka_jars(version: Version) -> Path:
@@ -34,7 +34,7 @@ def kafka_jars(version: Version) -> Path:
         command += [f"-Dkafka.version={version.origin}", "-DincludeScope=runtime"]
         _ran([*command, f"-DoutputDirectory={fresh / 'libs'}"])
         if not (fresh / "libs" / f"kafka_2.13-{version.origin}.jar").exists():
-            raise NotToBeHadError("Maven ended well, and brought no jar of it")
+            raise UnavailableError("Maven succeeded but did not download the jar")
 
     return _kept(f"kafka-{version.origin}", fetch)
 
@@ -47,13 +47,13 @@ def rabbitmq_release(version: Version) -> str:
     folder = ROOT / ".cache" / f"rabbitmq-{release}"
     if not (folder / "stamp").exists():
         if os.geteuid() != 0:
-            raise NotToBeHadError("it is fetched by debootstrap, which needs root")
+            raise UnavailableError("fetching it with debootstrap needs root")
         _installed(DEBOOTSTRAP, "debootstrap")
         folder.parent.mkdir(exist_ok=True)
         _ran([str(SCRIPTS / "rabbitmq-root"), release, str(folder)])
     found = [each.name for each in folder.glob("root/usr/lib/rabbitmq/lib/rabbitmq_server-*")]
     if not any(name.startswith(f"rabbitmq_server-{version.release}.") for name in found):
-        raise NotToBeHadError(f"Debian {release} has {', '.join(found) or 'no RabbitMQ'} instead")
+        raise UnavailableError(f"Debian {release} has {', '.join(found) or 'no RabbitMQ'} instead")
     return release
 
 
@@ -107,15 +107,15 @@ def _installed(program: str, package: str) -> None:
 def _ran(
     command: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Run a command; where it fails, what it said last is why the version is not to be had."""
+    """Run a command; if it fails, the last line of its output is the reason why the version is unavailable."""
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
     except OSError as error:
-        raise NotToBeHadError(f"{command[0]} cannot be run: {error.strerror}") from None
+        raise UnavailableError(f"{command[0]} cannot be run: {error.strerror}") from None
     if done.returncode:
         lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines()]
         said = " ".join([line for line in lines if line][-2:]) or "nothing"
         name = Path(command[0]).name
-        raise NotToBeHadError(f"{name} says: {said.removeprefix(f'{name}: ')}")
+        raise UnavailableError(f"{name}: {said.removeprefix(f'{name}: ')}")

@@ -26,7 +26,7 @@ class Verdict(Enum):
 
     OK = "ok"
     UNSUPPORTED = "not supported"
-    MISSING = "not to be had"
+    MISSING = "unavailable"
     WRONG = "wrong"
 
 
@@ -56,15 +56,15 @@ def wrong_at_rest(
     )
     found: dict[str, str] = {}
     if look.lag is None or abs(look.lag - lag) > limits.lag:
-        found["lag"] = f"{_number(look.lag)} at rest, {lag} is true"
+        found["lag"] = f"{_number(look.lag)} at rest instead of {lag}"
     if produced is None or abs(produced - sent) > COUNTED * sent:
-        found["rates"] = f"{_number(produced)} counted as produced, {sent} is true"
+        found["rates"] = f"{_number(produced)} counted as produced instead of {sent}"
     elif consumed is None or abs(consumed - done) > COUNTED * sent + limits.lag:
-        found["rates"] = f"{_number(consumed)} counted as consumed, {done} is true"
+        found["rates"] = f"{_number(consumed)} counted as consumed instead of {done}"
     if look.age is None or abs(look.age - age) > limits.age + OLD * age:
-        found["age"] = f"{_seconds(look.age)} at rest, {age:.1f} s is true"
+        found["age"] = f"{_seconds(look.age)} at rest instead of {age:.1f} s"
     if look.consumers != consumers:
-        found["consumers"] = f"{_number(look.consumers)}, {consumers} is true"
+        found["consumers"] = f"{_number(look.consumers)} instead of {consumers}"
     return found
 
 
@@ -81,7 +81,7 @@ def _lag(watched: Watched) -> Cell:
 def _rates(watched: Watched) -> Cell:
     wrong = _at_rest(watched, "rates")
     if wrong or not watched.load:
-        return wrong or Cell(Verdict.WRONG, "never looked at")
+        return wrong or Cell(Verdict.WRONG, "no poll under load")
     look, records = watched.load[-1], watched.records
     rates = (
         ("produced", look.produced_rate, records.sent),
@@ -90,12 +90,12 @@ def _rates(watched: Watched) -> Cell:
     errors: list[float] = []
     for name, rate, count in rates:
         if rate is None or name not in watched.since:
-            return Cell(Verdict.WRONG, f"no rate of what was {name}")
+            return Cell(Verdict.WRONG, f"no rate of {name} messages")
         since, until = max(watched.since[name], look.read_at - WINDOW_SECONDS), look.read_at
         true = count(since, until) / (until - since)
         errors.append(abs(rate - true) / true)
         if errors[-1] > watched.limits.rate:
-            return Cell(Verdict.WRONG, f"{rate:.1f} {name} a second, {true:.1f} is true")
+            return Cell(Verdict.WRONG, f"{rate:.1f} {name} per second instead of {true:.1f}")
     return Cell(Verdict.OK, f"{100 * max(errors):.1f} %")
 
 
@@ -106,7 +106,7 @@ def _age(watched: Watched) -> Cell:
         (look.age, watched.records.age(look.aged_at)) for look in looks if look.age is not None
     ]
     if len(known) < (1 - ABSENT) * len(looks) or not known:
-        return Cell(Verdict.WRONG, f"absent on {len(looks) - len(known)} of {len(looks)} looks")
+        return Cell(Verdict.WRONG, f"absent in {len(looks) - len(known)} of {len(looks)} polls")
     mean = statistics.mean(abs(age - true) for age, true in known)
     return _at_rest(watched, "age") or _figure(mean, watched.limits.mean_age, " s")
 
@@ -114,7 +114,9 @@ def _age(watched: Watched) -> Cell:
 def _consumers(watched: Watched) -> Cell:
     under_load = watched.load[-1].consumers if watched.load else None
     if under_load != watched.consumers:
-        return Cell(Verdict.WRONG, f"{_number(under_load)} under load, {watched.consumers} is true")
+        return Cell(
+            Verdict.WRONG, f"{_number(under_load)} under load instead of {watched.consumers}"
+        )
     return _at_rest(watched, "consumers") or Cell(Verdict.OK)
 
 
@@ -151,7 +153,7 @@ def _at_rest(watched: Watched, name: str) -> Cell | None:
 def _figure(measured: float, limit: float, unit: str) -> Cell:
     text = f"{measured:.1f}{unit}"
     if measured > limit:
-        return Cell(Verdict.WRONG, f"{text}, {limit:g}{unit} is allowed")
+        return Cell(Verdict.WRONG, f"{text} instead of at most {limit:g}{unit}")
     return Cell(Verdict.OK, text)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.versions.records import Records
-from tests.support.exporter import Scrape
+from testbed.exporter import Scrape
 
 BEGAN = "mq_collect_last_success_timestamp_seconds"
 

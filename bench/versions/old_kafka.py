@@ -11,10 +11,10 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.children import Child
-from tests.support.kafka_runtime import CLUSTER_ID, find_java
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from testbed.children import Child
+from testbed.kafka_runtime import CLUSTER_ID, find_java
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 KRAFT = (3, 3)
 """The first version that is run without ZooKeeper."""
@@ -78,7 +78,7 @@ class OldKafka:
         def answers() -> bool:
             for child in self._children:
                 if not child.is_running:
-                    raise RuntimeError(f"it ended by itself; its log:\n{child.log_tail()}")
+                    raise RuntimeError(f"the broker exited; its log:\n{child.log_tail()}")
             try:
                 return bool(client.list_topics(timeout=1).brokers)
             except KafkaException:

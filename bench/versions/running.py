@@ -10,9 +10,9 @@ from bench.versions.judging import wrong_at_rest
 from bench.versions.looks import Look, Probes, Watched
 from bench.versions.records import Records
 from bench.versions.sites import Line, Site
-from tests.support.exporter import Exporter
-from tests.support.swinging import SwingingProducer
-from tests.support.waiting import wait_until
+from testbed.exporter import Exporter
+from testbed.swinging import SwingingProducer
+from testbed.waiting import wait_until
 
 PERIOD = 33.0
 """Seconds of one swing of the load, between 5 and 75 messages a second; no multiple of a look."""

@@ -12,12 +12,12 @@ from bench.versions.catalogue import Version
 from bench.versions.clients import KafkaMember, RabbitSender, StreamReader, kafka_sender
 from bench.versions.looks import Limits, Names
 from bench.versions.old_kafka import OldKafka
-from tests.support import kafka_data, nsq_data, rabbit_data
-from tests.support.consuming import PacedConsumer
-from tests.support.exporter import kafka_source, nsq_source, rabbit_source
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster, password_of
-from tests.support.rabbitmq_config import PLUGINS
+from testbed import kafka_data, nsq_data, rabbit_data
+from testbed.consuming import PacedConsumer
+from testbed.exporter import kafka_source, nsq_source, rabbit_source
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq_config import PLUGINS
 
 RATE = 40.0
 """Messages a second that the consumers of one destination process together: the mean of the load."""

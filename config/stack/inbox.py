@@ -1,4 +1,4 @@
-"""Stands in for Slack in docker-compose.yml: prints what Alertmanager tells people. `inbox.py HOST:PORT`; needs Python only."""
+"""Replaces Slack in docker-compose.yml: prints Alertmanager's notifications. `inbox.py HOST:PORT`; needs only Python."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 LONGEST = 1_000_000
-"""Bytes of a notification."""
+"""Maximum size of a notification in bytes."""
 
 
 class Inbox(BaseHTTPRequestHandler):
-    """Takes Slack's incoming webhooks, and tells that it is healthy."""
+    """Accepts Slack's incoming webhooks, and answers health checks."""
 
     timeout = 30
 
@@ -40,7 +40,7 @@ class Inbox(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of requests."""
+        """Do not log requests."""
 
     def _answer(self, status: HTTPStatus) -> None:
         text = status.phrase.lower().encode()
@@ -52,7 +52,7 @@ class Inbox(BaseHTTPRequestHandler):
 
 
 def printable(text: str) -> str:
-    """Return the text without what could command a terminal: names in it are other people's."""
+    """Return the text without control characters: it contains names that other people chose."""
     return "".join(
         each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in text
     )

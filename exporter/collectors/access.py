@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exporter.model import CollectError
 from exporter.scrub import learn_login, shown
-from exporter.secrets import SecretFileError, mark_of, patiently, read_secret
+from exporter.secret_files import SecretFileError, mark_of, patiently, read_secret
 
 SHOWN = 200
 """Characters of a server's or a library's own words that an error may hold."""

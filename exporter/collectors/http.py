@@ -12,11 +12,11 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from exporter.collectors.access import SHOWN, Login, Tls, reason_of
-from exporter.collectors.sessions import Session, Sessions
-from exporter.collectors.watchdog import WATCHDOG
+from exporter.collectors.http_sessions import Session, Sessions
+from exporter.collectors.http_watchdog import WATCHDOG
 from exporter.model import CollectError, Deadline, Reason
 from exporter.scrub import shown
-from exporter.secrets import PAUSE
+from exporter.secret_files import PAUSE
 
 MOST_BYTES = 256 << 20
 """Of one answer, after decompression: more than a broker with a million queues says."""

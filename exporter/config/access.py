@@ -1,4 +1,4 @@
-"""How the HTTP and AMQP interfaces of a source are got at: certificates, user and password."""
+"""Access to the HTTP and AMQP interfaces of a source: certificates, user and password."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _password(value: SecretStr) -> SecretStr:
     if not text:
         raise fault("must not be empty")
     if any(char in text for char in "\0\r\n"):
-        raise fault("must be one line")
+        raise fault("must be a single line")
     return value
 
 
@@ -31,16 +31,16 @@ def beside_the_config(path: Path | None, info: ValidationInfo) -> Path | None:
 
 
 class Tls(Model):
-    """Certificates; they are read again at each new connection."""
+    """TLS files. They are read again at each new connection."""
 
     ca_file: SecretPath | None = None
-    """Certificates to trust instead of the system's."""
+    """Certificate authorities to trust instead of the system's."""
     cert_file: SecretPath | None = None
-    """The exporter's own certificate, where the server wants one."""
+    """Client certificate of the exporter, if the server requires one."""
     key_file: SecretPath | None = None
-    """Its key, where that is not in the same file."""
+    """Key of the client certificate, if it is not in the same file."""
     server_name: Name | None = None
-    """Name that the server's certificate is for, where it is not the address's."""
+    """Name in the server's certificate, if it differs from the host in the address."""
 
     @field_validator("ca_file", "cert_file", "key_file")
     @classmethod
@@ -51,7 +51,7 @@ class Tls(Model):
     @classmethod
     def _with_a_certificate(cls, given: Path | None, info: ValidationInfo) -> Path | None:
         if given is not None and info.data.get("cert_file") is None:
-            raise fault("a key needs its certificate: cert_file")
+            raise fault("key_file needs cert_file")
         return given
 
 
@@ -59,24 +59,24 @@ class Login(Model):
     """User and password."""
 
     username: Name | None = None
-    """User of the HTTP interface."""
+    """User name for the HTTP interface."""
     password: Password | None = None
-    """Its password; better in a file, or from the environment as ${NAME}."""
+    """Password of the user. Prefer password_file or an environment variable (${NAME})."""
     password_file: SecretPath | None = None
-    """File with the password, read again at each new connection."""
+    """File with the password. It is read again at each new connection."""
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
         given = self.password is not None or self.password_file is not None
         if given and self.username is None:
-            raise fault("a password needs its username")
+            raise fault("a password needs a username")
         if self.username is not None and not given:
-            raise fault("a username needs its password, or password_file")
+            raise fault("a username needs password or password_file")
         return self
 
     @field_validator("password_file")
     @classmethod
     def _one_password(cls, given: Path | None, info: ValidationInfo) -> Path | None:
         if given is not None and info.data.get("password") is not None:
-            raise fault("the password is given twice; keep password or password_file")
+            raise fault("both password and password_file are set; keep one of them")
         return beside_the_config(given, info)

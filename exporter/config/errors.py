@@ -1,4 +1,4 @@
-"""What is wrong with a config file."""
+"""Errors of a config file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """One fault: where, and what was expected.
+    """One error: its place, and what was expected.
 
-    `line` is 0 where the file as a whole is meant, `column` where the line says enough; both count from 1.
+    `line` is 0 if the error is about the whole file, `column` is 0 if the line is enough. Both count from 1.
     """
 
     line: int
@@ -19,10 +19,10 @@ class Fault(NamedTuple):
 
 
 class ConfigError(Exception):
-    """Every fault of a file, a line each, in the order of the file."""
+    """All errors of a file, one per line, in the order of the file."""
 
     def __init__(self, name: str, faults: Iterable[Fault]) -> None:
-        """`name` is what the file is called in the text."""
+        """`name` is the name of the file in the text."""
         self.faults = tuple(sorted(set(faults)))
         self._name = name
         super().__init__(name, self.faults)
@@ -39,7 +39,7 @@ def _text(name: str, fault: Fault) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Return the text with an escape for each character that is not printed: it may quote the file."""
+    """Return the text with unprintable characters escaped, because it may quote the file."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

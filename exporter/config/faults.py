@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, as faults that a person can mend."""
+"""Turns pydantic's errors into config errors that a person can fix."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _STRUCTURE = {
     "model_attributes_type": "keys and values",
 }
 _WANTED = {
-    "name": "a source needs a name of its own",
+    "name": "each source needs a unique name",
     "system": f"one of: {', '.join(SOURCES)}",
-    "bootstrap_servers": "brokers to begin with, such as kafka-1:9092,kafka-2:9092",
-    "management_url": "the management API, such as http://rabbit:15672",
-    "sources": "a list of the clusters to read",
+    "bootstrap_servers": "the brokers' addresses, such as kafka-1:9092,kafka-2:9092",
+    "management_url": "the address of the management API, such as http://rabbit:15672",
+    "sources": "the list of clusters to read",
 }
 
 
 def faults_of(error: ValidationError, document: Document) -> list[Fault]:
-    """Return a fault for each thing to mend; what only follows from another fault is left out."""
+    """Return one fault for each thing to fix, without those that only follow from another one."""
     details = error.errors(include_url=False)
     misspelt = {
         (*path[:-1], _nearest(path, document))
@@ -50,7 +50,7 @@ def faults_of(error: ValidationError, document: Document) -> list[Fault]:
 
 
 def _path(detail: ErrorDetails) -> Path:
-    """Return where the value stands in the file: the system by which a source's model was chosen is no part of it."""
+    """Return the path of the value in the file, without the system by which pydantic chose the source's model."""
     path = tuple(part for part in detail["loc"] if part != "[key]")
     if path[:1] == ("sources",) and len(path) > _SOURCE:
         path = (*path[:_SOURCE], *path[_SOURCE + 1 :])
@@ -66,7 +66,7 @@ def _fault(detail: ErrorDetails, document: Document) -> Fault | None:
     line = document.line(path)
     if is_client(path) and len(path) >= _CLIENT_PROPERTY and detail["input"] is None:
         # The key may be the rest of a password: `client: {sasl.password: one,two}`.
-        message = "a property has no value; a value with a comma in it needs quotes"
+        message = "a property has no value; put values that contain a comma in quotes"
         return Fault(line, key_text(path[: _CLIENT_PROPERTY - 1]), message)
     if (
         kind == "config"
@@ -74,7 +74,7 @@ def _fault(detail: ErrorDetails, document: Document) -> Fault | None:
         and isinstance(path[-1], int)
         and len(path) == _SOURCE
     ):
-        # A source as a whole is refused for its system, or for a key that it lacks.
+        # A whole source is refused for its system, or for a missing key.
         if detail["input"].get("system") not in SOURCES:
             path = (*path, "system")
         line = document.line(path)
@@ -91,7 +91,7 @@ def _message(path: Path, detail: ErrorDetails, document: Document, *, private: b
     if kind in _NO_SYSTEM and isinstance(value, dict):
         return _no_system(value)
     if kind == "missing":
-        return f"missing; {_WANTED.get(str(path[-1]), 'it is needed')}"
+        return f"missing; {_WANTED.get(str(path[-1]), 'this key is required')}"
     if kind == "literal_error":
         known = f"expected {context['expected']}"
         return f"{known}, not {value!r}" if isinstance(value, str) and not private else known
@@ -100,13 +100,13 @@ def _message(path: Path, detail: ErrorDetails, document: Document, *, private: b
 
 
 def _no_system(source: dict[str, Any]) -> str:
-    """Say what is wrong with a source whose system is not known."""
+    """Return the error of a source with an unknown or missing system."""
     systems = ", ".join(SOURCES)
     if "system" in source:
         return f"expected one of {systems}, not {_kind(source['system'])}"
     near = difflib.get_close_matches("system", map(str, source), 1, 0.6)
     if near:
-        return f"missing; did you mean 'system' by {near[0]!r}? One of: {systems}"
+        return f"missing; did you misspell it as {near[0]!r}? Expected one of: {systems}"
     return f"missing; {_WANTED['system']}"
 
 
@@ -115,7 +115,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """Say what a value is without showing it."""
+    """Describe the type of a value without showing it."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int | float):
@@ -132,12 +132,12 @@ def _unknown(path: Path, document: Document) -> str:
     if near is not None:
         return f"unknown key; did you mean {near!r}?"
     if "." in key and "client" in known:
-        return "unknown key; librdkafka's properties belong under `client`"
-    return f"unknown key; known here: {', '.join(known)}"
+        return "unknown key; put librdkafka properties under `client`"
+    return f"unknown key; allowed here: {', '.join(known)}"
 
 
 def _nearest(path: Path, document: Document) -> str | None:
-    """Return the known key that an unknown one is most like, if it is like any."""
+    """Return the known key that is most similar to an unknown one, if any is similar."""
     near = difflib.get_close_matches(str(path[-1]), _keys_at(path[:-1], document), 1, 0.6)
     return near[0] if near else None
 

@@ -1,4 +1,4 @@
-"""The content of a file that a person names: never more than a bound, and never waited for without one."""
+"""Reads a file that the user names, with a limit on its size and on the time."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 
 MAX_BYTES = 1 << 20
 WAIT_SECONDS = 10.0
-"""How long a pipe, as a shell's `<(command)` is one, may take to give all of it."""
+"""How long a pipe, such as a shell's `<(command)`, may take to deliver everything."""
 _READ_BYTES = 1 << 16
 
 
 class TooLargeError(Exception):
-    """The file has more bytes than any config."""
+    """The file is larger than any valid config."""
 
     def __init__(self) -> None:
         super().__init__(f"larger than {MAX_BYTES:,} bytes")
 
 
 def read_bounded(path: Path) -> bytes:
-    """Return the file's content. Raises `OSError`, also where a pipe is too slow, and `TooLargeError`."""
+    """Return the file's content. Raises `OSError`, also if a pipe is too slow, and `TooLargeError`."""
     end = time.monotonic() + WAIT_SECONDS
-    # Opening a pipe that nobody writes to would wait, and so would reading it.
+    # Without O_NONBLOCK, opening or reading a pipe without a writer would block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         data = bytearray()
@@ -43,4 +43,4 @@ def _read(descriptor: int, end: float) -> bytes:
         except BlockingIOError:
             left = max(0.0, end - time.monotonic())
             if not select.select([descriptor], [], [], left)[0]:
-                raise TimeoutError(None, "nothing more came for too long") from None
+                raise TimeoutError(None, "timed out waiting for more data") from None

@@ -1,4 +1,4 @@
-"""What a config may say of a Kafka cluster."""
+"""Config keys of a Kafka source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from exporter.config.properties import PropertyName, PropertyValue, SecretPath
-from exporter.config.shared import Collection, GroupFilter, Latency, Model, NameFilter
+from exporter.config.shared import GroupFilter, Latency, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     Name,
     Pattern,
@@ -21,79 +21,87 @@ from exporter.config.types import (
     duration,
     fault,
 )
-from exporter.secrets import with_secrets
+from exporter.secret_files import with_secrets
 
 
 class Tolerance(Model):
-    """How exact an age has to be: within the larger of the two."""
+    """How exact an age must be: the larger of the two limits applies."""
 
     seconds: Positive = duration("1s")
-    """Error that is good enough at any age."""
+    """Allowed error, independent of the age."""
     ratio: Ratio = 0.01
-    """Error that is good enough, as a part of the age."""
+    """Allowed error as a fraction of the age."""
 
 
 class Timestamps(Model):
-    """How ages are found."""
+    """How the exporter finds ages."""
 
     method: Literal["auto", "time_index", "record"] = "auto"
-    """Lookups by timestamp, records that are read, or whichever serves better."""
+    """time_index: timestamp lookups. record: reads the records. auto: chooses the better one."""
     header: Name | None = None
-    """Header of a record with the producer's own timestamp; records are read then."""
+    """Record header with the producer's timestamp. If it is set, records are read."""
     tolerance: Tolerance = Tolerance()
-    """How exact an age has to be."""
+    """How exact an age must be."""
 
     @field_validator("header")
     @classmethod
     def _read_from_records(cls, given: str | None, info: ValidationInfo) -> str | None:
         if given is not None and info.data.get("method") == "time_index":
-            raise fault("a header is read from records: method can't be time_index with it")
+            raise fault("header needs record reads, so method must not be time_index")
         return given
 
 
 class Probe(Model):
-    """Messages of the exporter's own, which time the cluster."""
+    """Test messages of the exporter that measure the cluster's latency."""
 
     enabled: Switch | None = None
-    """Whether to send them. Where it is not said: if the rights are there."""
+    """Whether to send probes. Default: only if the user has the rights."""
     destination: TopicName = "mq-lag-exporter-probe"
-    """Topic to send them to; it is made where that is allowed, and belongs to nobody else."""
+    """Topic for probes, used by nothing else. The exporter creates it if it has the right."""
     deadline: Positive = duration("5s")
-    """Time after which a probe is lost."""
+    """A probe that takes longer counts as lost."""
 
 
-class KafkaSource(Collection):
+class KafkaSource(SourceConfig):
     """One Kafka cluster."""
 
-    name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["kafka"]
-    """What it is a cluster of."""
+    """Kind of system."""
     bootstrap_servers: Servers
-    """Brokers to begin with: `host:port`, several separated by commas or as a list."""
+    """Brokers for the first contact: `host:port`, several separated by commas or as a list."""
     client: dict[PropertyName, PropertyValue] = Field(default_factory=dict)
     """Any property of librdkafka."""
     client_files: dict[PropertyName, SecretPath] = Field(default_factory=dict)
-    """Properties whose values are read from files, at each connection anew."""
+    """librdkafka properties whose values are read from files, again when a file changes."""
     destinations: NameFilter = NameFilter()
     """Which topics are shown."""
     groups: GroupFilter = GroupFilter()
     """Which groups are shown."""
     internals: Switch = False
-    """Whether Kafka's own topics and the exporter's are shown too."""
+    """Whether to show internal topics of Kafka and of the exporter."""
     isolation: Literal["read_uncommitted", "read_committed"] = "read_uncommitted"
-    """Whether lag ends at the high watermark or at the last stable offset."""
+    """read_uncommitted: lag counts up to the high watermark. read_committed: up to the last stable offset."""
     read_committed_groups: tuple[Pattern, ...] = ()
-    """Regular expressions of groups whose lag ends at the last stable offset."""
+    """Regular expressions of groups whose lag counts up to the last stable offset."""
     granularity: Literal["partition", "subscription"] = "partition"
-    """Whether there are series for each partition, or sums over them."""
+    """partition: one series per partition. subscription: sums over the partitions (seconds: the maximum)."""
 
     timestamps: Timestamps = Timestamps()
-    """How ages are found."""
+    """How the exporter finds ages."""
     latency: Latency = Latency()
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: Probe = Probe()
-    """Messages of the exporter's own, which time the cluster."""
+    """Test messages of the exporter that measure the cluster's latency."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster."""
+        return frozenset({self.bootstrap_servers})
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there is one series per partition, instead of sums over the partitions."""
+        return self.granularity == "partition"
 
     @field_validator("client_files")
     @classmethod
@@ -102,14 +110,24 @@ class KafkaSource(Collection):
         return {name: folder / path for name, path in given.items()}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Leave out the values of client properties: they may be secrets."""
+        """Leave out the values of client properties, because they may be secrets."""
         for key, value in super().__repr_args__():
             yield key, dict.fromkeys(value, "…") if key == "client" else value
 
-    def client_properties(self) -> dict[str, str]:
-        """Return librdkafka's properties, with the contents that the files have now.
+    @property
+    def writes(self) -> str | None:
+        """What the probe writes to the brokers; None if it is switched off."""
+        if self.probe.enabled is False:
+            return None
+        return (
+            f"topic {self.probe.destination} (created if missing): a message to each broker every "
+            f"{self.schedule.probe:g} s; offset commits of groups {self.probe.destination}-<number>"
+        )
 
-        Raises `SecretFileError` naming the key and the file where one can't be read.
+    def client_properties(self) -> dict[str, str]:
+        """Return librdkafka's properties, with the current contents of the files.
+
+        Raises `SecretFileError`, which names the key and the file, if one cannot be read.
         """
         given = {**self.client, "bootstrap.servers": self.bootstrap_servers}
         return with_secrets(self.name, given, self.client_files)

@@ -1,4 +1,4 @@
-"""From a file to a `Config`, or to every fault of it at once."""
+"""Reads a file into a `Config`, or reports all of its errors at once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def parse(
             faults += faults_of(error, document)
     elif not faults:
         faults.append(
-            Fault(document.line(()), "", "expected keys and values, `sources:` among them")
+            Fault(document.line(()), "", "expected keys and values, including `sources:`")
         )
     if faults or config is None:
         raise ConfigError(name, faults)
@@ -70,7 +70,7 @@ def parse(
 
 
 def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """Put into each source what it does not set itself, the schedule and the labels key by key."""
+    """Copy the defaults into each source that does not set them; schedule and labels key by key."""
     defaults, sources = data.get("defaults"), data.get("sources")
     if not isinstance(defaults, dict) or not isinstance(sources, list):
         return data
@@ -107,7 +107,7 @@ def _sources(document: Document) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _twins(document: Document) -> Iterator[Fault]:
-    """Find the sources whose name another has; faults of single sources don't keep this from being seen."""
+    """Find sources with the same name, even if a source has other faults."""
     first: dict[str, int] = {}
     for index, source in _sources(document):
         path, name = ("sources", index, "name"), source.get("name")
@@ -115,18 +115,20 @@ def _twins(document: Document) -> Iterator[Fault]:
             continue
         line = document.line(path)
         if name in first:
-            message = f"another source has this name, in line {first[name]}; names must differ"
+            message = (
+                f"duplicate name, also used on line {first[name]}; source names must be unique"
+            )
             yield Fault(line, key_text(path), message)
         first.setdefault(name, line)
 
 
 def _twice_given(document: Document) -> Iterator[Fault]:
-    """Find the properties that stand under `client` and under `client_files`."""
+    """Find properties that are both under `client` and under `client_files`."""
     for index, source in _sources(document):
         client, files = source.get("client"), source.get("client_files")
         if isinstance(client, dict) and isinstance(files, dict):
             for name in client.keys() & files.keys():
                 line = document.line(("sources", index, "client", name))
                 path = ("sources", index, "client_files", name)
-                message = f"also under client, in line {line}; keep one of them"
+                message = f"also set under client on line {line}; keep one of them"
                 yield Fault(document.line(path), key_text(path), message)

@@ -1,37 +1,33 @@
-"""What a config may say."""
+"""The config as a whole."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
-from exporter.config.kafka import KafkaSource
-from exporter.config.nsq import NsqSource
-from exporter.config.rabbitmq import RabbitSource
-from exporter.config.shared import LISTED, Collection, Model
+from exporter.config.shared import LISTED, Collection, Model, SourceConfig
 from exporter.config.thresholds import ThresholdLines
 from exporter.config.types import Hosts, Listen, Switch, fault, not_empty
+from exporter.systems import SYSTEMS, part
 
-SOURCES: dict[str, type[BaseModel]] = {
-    "kafka": KafkaSource,
-    "rabbitmq": RabbitSource,
-    "nsq": NsqSource,
+SOURCES: dict[str, type[SourceConfig]] = {
+    name: part(system.config) for name, system in SYSTEMS.items()
 }
-"""Systems that a source can be of, and what it may say then."""
+"""The config model of each system."""
 
 
 class Log(Model):
     """Logging."""
 
     format: Literal["json", "console"] = "json"
-    """One JSON object a line, or for people."""
+    """json: one JSON object per line. console: for people."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """Lowest level that is logged."""
 
 
 def _of_a_known_system(value: Any) -> Any:
-    """Refuse other systems before their keys are looked at, which would all be unknown."""
+    """Refuse an unknown system first: otherwise each of its keys would be reported as unknown."""
     system = value.get("system") if isinstance(value, dict) else None
     if isinstance(system, str) and system not in SOURCES:
         supported = f"not supported by this version; supported: {', '.join(SOURCES)}"
@@ -39,26 +35,29 @@ def _of_a_known_system(value: Any) -> Any:
     return value
 
 
-Source = KafkaSource | RabbitSource | NsqSource
-AnySource = Annotated[
-    Annotated[Source, Field(discriminator="system")], BeforeValidator(_of_a_known_system)
-]
+if TYPE_CHECKING:
+    AnySource = SourceConfig
+else:
+    AnySource = Annotated[
+        Annotated[Union[tuple(SOURCES.values())], Field(discriminator="system")],  # noqa: UP007 - made of a table
+        BeforeValidator(_of_a_known_system),
+    ]
 
 
 class Config(Model):
-    """The whole file."""
+    """The config file."""
 
     listen: Listen = "0.0.0.0:9877"
-    """Where metrics are served."""
+    """Address of the HTTP server, such as 0.0.0.0:9877 or :9877."""
     reload_endpoint: Switch = False
-    """Whether POST /-/reload reads the config again."""
+    """Whether POST /-/reload reloads the config."""
     allowed_hosts: Hosts = ()
-    """Values of the Host header that requests may have, with or without a port; empty allows any. Health checks need none."""
+    """Allowed values of the Host header, with or without a port. Empty allows any. Health checks are always allowed."""
     log: Log = Log()
     """Logging."""
     defaults: Collection = Collection()
-    """What holds for every source that does not say otherwise."""
+    """Defaults for all sources."""
     thresholds: ThresholdLines = ()
-    """What subscriptions and probes are compared with: the first line that matches counts."""
+    """Thresholds of subscriptions and probes. The first line that matches applies."""
     sources: Annotated[tuple[AnySource, ...], BeforeValidator(not_empty), LISTED]
     """The clusters to read."""

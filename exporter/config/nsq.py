@@ -1,4 +1,4 @@
-"""What a config may say of an NSQ installation."""
+"""Config keys of an NSQ source."""
 
 from __future__ import annotations
 
@@ -9,76 +9,101 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from exporter.config.access import Login, Password, Tls, beside_the_config
 from exporter.config.properties import SecretPath
-from exporter.config.shared import Collection, Latency, Model, NameFilter
-from exporter.config.types import HttpUrls, Name, Positive, Switch, TopicName, duration, fault
+from exporter.config.shared import Latency, Model, NameFilter, SourceConfig
+from exporter.config.types import HttpUrls, Positive, Switch, TopicName, duration, fault
+from exporter.model import Method
 
 
 class NsqTimestamps(Model):
-    """How ages are found."""
+    """How the exporter finds ages."""
 
     method: Literal["auto", "estimate", "percentile"] = "auto"
-    """From the exporter's record of the counters, from nsqd's own percentiles, or whichever is there."""
+    """estimate: from the message counters. percentile: from nsqd's percentiles. auto: what is available."""
 
 
 class NsqProbe(Model):
-    """Messages of the exporter's own, which time each nsqd."""
+    """Test messages of the exporter that measure the latency of each nsqd."""
 
     enabled: Switch = True
-    """Whether to send them."""
+    """Whether to send probes."""
     destination: TopicName = "mq-lag-exporter-probe"
-    """What the names of its ephemeral topics begin with; they go with the exporter's connections."""
+    """Prefix of the names of the ephemeral probe topics. They are deleted with the exporter's connections."""
     deadline: Positive = duration("5s")
-    """Time after which a probe is lost."""
+    """A probe that takes longer counts as lost."""
     auth_secret: Password | None = None
-    """Secret for nsqds that want authentication."""
+    """Secret for nsqds that require authentication."""
     auth_secret_file: SecretPath | None = None
-    """File with the secret, read again at each new connection."""
+    """File with the secret. It is read again at each new connection."""
     tls: Switch = False
-    """Whether the TCP connections change to TLS; nsqds that demand it get it in any case."""
+    """Whether TCP connections use TLS. It is always used for nsqds that require it."""
 
     @field_validator("auth_secret_file")
     @classmethod
     def _one_secret(cls, given: Path | None, info: ValidationInfo) -> Path | None:
         if given is not None and info.data.get("auth_secret") is not None:
-            raise fault("the secret is given twice; keep auth_secret or auth_secret_file")
+            raise fault("both auth_secret and auth_secret_file are set; keep one of them")
         return beside_the_config(given, info)
 
 
-class NsqSource(Collection, Login):
+class NsqSource(SourceConfig, Login):
     """One NSQ installation."""
 
-    name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["nsq"]
-    """What it is."""
+    """Kind of system."""
     nsqlookupd: HttpUrls = ()
-    """HTTP addresses of nsqlookupds, which know the nsqds."""
+    """HTTP addresses of nsqlookupds. All nsqds that they know are read."""
     nsqd: HttpUrls = ()
-    """HTTP addresses of nsqds, besides those that are looked up."""
+    """HTTP addresses of nsqds to read in addition."""
     nodes: NameFilter | None = None
-    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them; none unless given.
+    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them. Default: none.
 
-    Hosts of the addresses above always get them.
+    Hosts in `nsqlookupd` and `nsqd` always get them.
     """
     tls: Tls = Tls()
-    """Certificates."""
+    """TLS files for HTTPS and TLS connections."""
     destinations: NameFilter = NameFilter()
     """Which topics are shown."""
     groups: NameFilter = NameFilter()
     """Which channels are shown."""
     internals: Switch = False
-    """Whether ephemeral topics and channels are shown too."""
+    """Whether to show ephemeral topics and channels."""
     granularity: Literal["partition", "subscription"] = "partition"
-    """Whether there are series for each nsqd, or sums over them."""
+    """partition: one series per nsqd. subscription: sums over the nsqds (seconds: the maximum)."""
     timestamps: NsqTimestamps = NsqTimestamps()
-    """How ages are found."""
+    """How the exporter finds ages."""
     latency: Latency = Latency()
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: NsqProbe = NsqProbe()
-    """Messages of the exporter's own, which time each nsqd."""
+    """Test messages of the exporter that measure the latency of each nsqd."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster."""
+        return frozenset({*self.nsqlookupd, *self.nsqd})
+
+    @property
+    def per_partition(self) -> bool:
+        """Whether there is one series per nsqd, instead of sums over the nsqds."""
+        return self.granularity == "partition"
+
+    @property
+    def age_method(self) -> Method | None:
+        """How ages are found; None chooses the best method for each channel."""
+        chosen = self.timestamps.method
+        return None if chosen == "auto" else chosen
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:
         if not self.nsqlookupd and not self.nsqd:
-            raise fault("needs nsqlookupd, nsqd, or both: their HTTP addresses")
+            raise fault("needs the HTTP addresses of nsqlookupd, nsqd or both")
         return self
+
+    @property
+    def writes(self) -> str | None:
+        """What the probe writes to the nsqds; None if it is switched off."""
+        if not self.probe.enabled:
+            return None
+        return (
+            f"an ephemeral topic {self.probe.destination}-<random>: "
+            f"a message to each nsqd every {self.schedule.probe:g} s"
+        )

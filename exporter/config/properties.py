@@ -1,4 +1,4 @@
-"""librdkafka's properties: which may be given, how their values are written, and those that stand in files."""
+"""librdkafka's properties: which are allowed, how their values are written, and which are read from files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from exporter.config.types import fault
 REFUSED = {
     "bootstrap.servers": "use bootstrap_servers",
     "metadata.broker.list": "use bootstrap_servers",
-    "group.id": "the exporter joins no group",
-    "group.protocol": "the exporter joins no group",
-    "enable.auto.commit": "the exporter never commits",
-    "test.mock.num.brokers": "it would replace the cluster",
+    "group.id": "the exporter never joins a group",
+    "group.protocol": "the exporter never joins a group",
+    "enable.auto.commit": "the exporter controls its own commits",
+    "test.mock.num.brokers": "it would replace the cluster with a simulated one",
 }
 """Properties that the exporter sets itself, or that would break it, and why."""
 FUNCTIONS = frozenset({"logger", "on_commit", "on_delivery"})
@@ -24,9 +24,9 @@ FUNCTIONS = frozenset({"logger", "on_commit", "on_delivery"})
 
 def _property_name(name: str) -> str:
     if name in REFUSED:
-        raise fault(f"can't be set here: {REFUSED[name]}")
+        raise fault(f"cannot be set here: {REFUSED[name]}")
     if name in FUNCTIONS or name.endswith("_cb"):
-        raise fault("can't be set here: it is a function, which a file can't give")
+        raise fault("cannot be set here: its value is a function of the Python client")
     return name
 
 

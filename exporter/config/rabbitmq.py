@@ -1,4 +1,4 @@
-"""What a config may say of a RabbitMQ cluster."""
+"""Config keys of a RabbitMQ source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ValidationInfo, field_validator
 
 from exporter.config.access import Login, Tls
-from exporter.config.shared import Collection, LatencyLimit, Model, NameFilter
+from exporter.config.shared import LatencyLimit, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     AmqpUrls,
     HttpUrls,
@@ -22,47 +22,63 @@ from exporter.config.types import (
 
 
 class RabbitProbe(Model):
-    """Messages of the exporter's own, which time the cluster."""
+    """Test messages of the exporter that measure the cluster's latency."""
 
     enabled: Switch | None = None
-    """Whether to send them. Where it is not said: if `amqp_url` is given."""
+    """Whether to send probes. Default: if `amqp_url` is set."""
     destination: TopicName = "mq-lag-exporter-probe"
-    """What the names of its queues begin with; they go with the exporter's connections."""
+    """Prefix of the names of the probe queues. They are deleted with the exporter's connections."""
     vhost: Name = "/"
-    """Vhost of the queues."""
+    """Vhost of the probe queues."""
     deadline: Positive = duration("5s")
-    """Time after which a probe is lost."""
+    """A probe that takes longer counts as lost."""
 
 
-class RabbitSource(Collection, Login):
+class RabbitSource(SourceConfig, Login):
     """One RabbitMQ cluster."""
 
-    name: Name
-    """Its name, which becomes the label `source`; no other source has it."""
     system: Literal["rabbitmq"]
-    """What it is a cluster of."""
+    """Kind of system."""
     management_url: Annotated[HttpUrls, BeforeValidator(not_empty)]
-    """The management API; several are tried one after the other."""
+    """Addresses of the management API. If one does not answer, the next one is tried."""
     amqp_url: AmqpUrls = ()
-    """For the probe: the nodes to send a message to and back."""
+    """AMQP addresses of the nodes to probe."""
     prometheus_url: HttpUrls = ()
-    """The Prometheus plugin of every node, where the backlog is to be read from there at a tenth of the cost."""
+    """Addresses of the Prometheus plugin, one for every node.
+
+    If set, the backlog is read from there. This needs only a tenth of the broker's CPU.
+    """
     tls: Tls = Tls()
-    """Certificates."""
+    """TLS files for HTTPS and AMQPS connections."""
     vhosts: NameFilter = NameFilter()
     """Which vhosts are shown."""
     destinations: NameFilter = NameFilter()
     """Which queues are shown."""
     internals: Switch = False
-    """Whether exclusive and auto-delete queues, `amq.` ones and the exporter's are shown too."""
+    """Whether to show exclusive and auto-delete queues, `amq.*` queues and those of the exporter."""
     latency: LatencyLimit = LatencyLimit()
-    """Which subscriptions have a histogram of latencies."""
+    """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: RabbitProbe = RabbitProbe()
-    """Messages of the exporter's own, which time the cluster."""
+    """Test messages of the exporter that measure the cluster's latency."""
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Return the addresses of the cluster."""
+        return frozenset(self.management_url)
 
     @field_validator("probe")
     @classmethod
     def _needs_an_address(cls, given: RabbitProbe, info: ValidationInfo) -> RabbitProbe:
         if given.enabled and not info.data.get("amqp_url"):
-            raise fault("a probe needs amqp_url, such as amqp://rabbit-1:5672")
+            raise fault("a probe needs amqp_url, for example amqp://rabbit-1:5672")
         return given
+
+    @property
+    def writes(self) -> str | None:
+        """What the probe writes to the nodes; None if there is no probe."""
+        if self.probe.enabled is False or not self.amqp_url:
+            return None
+        return (
+            f"an exclusive queue {self.probe.destination}.<random> in vhost {self.probe.vhost}: "
+            f"a message through each amqp_url every {self.schedule.probe:g} s"
+        )

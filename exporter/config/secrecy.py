@@ -1,4 +1,4 @@
-"""Which values of a config are secrets: they are masked in every text from the moment the file was read."""
+"""Finds the secrets of a config. They are masked in every text from then on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from exporter.scrub import is_secret, learn, learn_client, learn_login, learn_url
 
 _PATHS_AND_NAMES = frozenset({"client_files", "labels"})
-"""Keys whose values are no secrets, whatever the keys below are called."""
+"""Keys whose values are not secrets, whatever the keys below them are called."""
 
 
 def learn_secrets(data: Any) -> None:
-    """Mask the secrets of a config as it was read, valid or not."""
+    """Mask the secrets of a config, even if the config is invalid."""
     if isinstance(data, Mapping):
         for key, value in data.items():
             if key not in _PATHS_AND_NAMES:

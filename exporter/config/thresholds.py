@@ -1,4 +1,4 @@
-"""The table of thresholds: which subscription is compared with what."""
+"""The list of thresholds, with the subscriptions to which each line applies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OFF = "off"
 
 
 def _or_off(check: Callable[[Any], Any]) -> BeforeValidator:
-    """Return a validator that takes `off` as None, and everything else to `check`."""
+    """Return a validator that turns `off` into None and passes everything else to `check`."""
 
     def either(value: Any) -> Any:
         if value is False or (isinstance(value, str) and value.strip().lower() == OFF):
@@ -34,7 +34,7 @@ def _messages(value: Any) -> Any:
 def _duration(value: Any) -> Any:
     found = seconds(value)
     if found <= 0:
-        raise fault("expected a duration of more than 0, or off")
+        raise fault("expected a duration greater than 0, or off")
     return found
 
 
@@ -44,7 +44,7 @@ def _factor(value: Any) -> Any:
     except (ValueError, OverflowError):
         found = -1.0
     if isinstance(value, bool) or not 0.0 < found <= 10.0:  # noqa: PLR2004 - nobody consumes ten times what comes in
-        raise fault("expected a number of more than 0 and at most 10, such as 0.9, or off")
+        raise fault("expected a number greater than 0 and at most 10, such as 0.9, or off")
     return found
 
 
@@ -60,14 +60,14 @@ Factor = Annotated[float | None, _or_off(_factor), _schema(type="number", minimu
 
 
 class Match(Model):
-    """Which subscriptions a line is about: every pattern given has to match the whole of its label."""
+    """Subscriptions to which a line applies. Every given pattern must match the whole label."""
 
     system: Pattern | None = None
     source: Pattern | None = None
     vhost: Pattern | None = None
     destination: Pattern | None = None
     group: Pattern | None = None
-    """A label that a subscription does not have is like an empty one."""
+    """A label that a subscription does not have counts as empty."""
 
     def patterns(self) -> dict[str, str]:
         """Return the patterns that are given, by label."""
@@ -75,30 +75,33 @@ class Match(Model):
 
 
 class ThresholdConfig(Model):
-    """One line. The first that matches counts; what it does not say comes from the last line, which has no `match`."""
+    """One line. The first line that matches applies.
+
+    Keys that it does not set come from the last line, which has no `match`.
+    """
 
     match: Match | None = None
-    """Only in the last line it may be missing."""
+    """Subscriptions to which the line applies. Only the last line may leave it out."""
     lag_messages: Messages = 1_000
-    """Messages enqueued and not yet processed."""
+    """Maximum lag: messages enqueued and not yet processed."""
     lag_seconds: Seconds = 5.0
-    """Age of the oldest of them."""
+    """Maximum age of the oldest unprocessed message."""
     consume_ratio: Factor = 1.0
-    """Part of what is produced that has to be consumed."""
+    """Minimum of consumed messages divided by produced messages."""
     stop_seconds: Seconds = 300.0
-    """How long a position may stand still while messages wait."""
+    """Stop time: how long nothing may be processed while messages wait."""
     probe_seconds: Seconds = 1.0
-    """A probe, from end to end; only lines that match nothing but system and source set it."""
+    """Maximum end-to-end latency of a probe. Only lines that match by system and source alone can set it."""
     consumers_expected: Switch = True
-    """Whether nobody reading is a fault."""
+    """Whether the subscription is expected to have consumers. Set it to false for dead-letter and delay queues."""
 
     def said(self) -> dict[str, Any]:
-        """Return what the line says, without what it leaves to the last one."""
+        """Return the keys that the line itself sets."""
         return {name: getattr(self, name) for name in self.model_fields_set if name != "match"}
 
 
 def checked_lines(value: Any) -> Any:
-    """Refuse lines that could never count: those behind a line that matches everything."""
+    """Refuse lines that could never apply: those after a line that matches everything."""
     if not isinstance(value, list | tuple):
         raise fault("expected a list of lines")
     for index, line in enumerate(value):
@@ -107,7 +110,7 @@ def checked_lines(value: Any) -> Any:
         everything = line.get("match") in (None, {})
         if everything and index < len(value) - 1:
             raise fault(
-                f"line {index + 1} of {len(value)} has no match, so the lines behind it would never count; put it last"
+                f"line {index + 1} of {len(value)} has no match, so the lines after it would never apply; put it last"
             )
     return value
 

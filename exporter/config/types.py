@@ -1,4 +1,4 @@
-"""Values that a config file writes in a way of its own: durations, patterns, addresses."""
+"""Types of config values: durations, patterns, addresses and others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.patterns import NamePattern, PatternError
 UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 LONGEST = 366 * UNITS["d"]
-"""Seconds; what waits can't count much further."""
+"""Seconds; timers cannot count much further."""
 MAX_PORT = 65_535
 MAX_NAME = 200
 RESERVED_LABELS = frozenset(
@@ -24,7 +24,7 @@ RESERVED_LABELS = frozenset(
         *("job", "instance"),
     }
 )
-"""Labels that the exporter or the scraping side sets."""
+"""Labels that the exporter or Prometheus sets."""
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -40,7 +40,7 @@ _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "
 
 
 def fault(expected: str, shown: str | None = None) -> PydanticCustomError:
-    """Return the error of a value. `shown` may quote the value; it is used where that can't be a secret."""
+    """Return the error of a value. `shown` may quote the value; it is used if the value cannot be a secret."""
     context = {"expected": expected, "shown": expected if shown is None else shown}
     return PydanticCustomError("config", "{expected}", context)
 
@@ -101,13 +101,13 @@ def _hosts(value: Any) -> Any:
     for item in value:
         match = _HOST.fullmatch(item) if isinstance(item, str) else None
         if match is None or int(match[1] or 1) > MAX_PORT:
-            raise fault(f"{expected}; each as in an address bar, without http://, * or a path")
+            raise fault(f"{expected}; write host or host:port, without http://, * or a path")
     return tuple(value)
 
 
 def _servers(value: Any) -> Any:
     items = value.split(",") if isinstance(value, str) else value
-    expected = "expected host:port, several of them separated by commas or as a list"
+    expected = "expected host:port; separate several with commas, or give a list"
     if not isinstance(items, list | tuple) or not items:
         raise fault(expected)
     servers = [item.strip() if isinstance(item, str) else "" for item in items]
@@ -131,9 +131,11 @@ def _url(value: Any, schemes: tuple[str, ...]) -> str:
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise fault(f"{expected}; it begins with {' or '.join(f'{s}://' for s in schemes)}")
     if "@" in parts.netloc:
-        raise fault("no user or password in the address; there are keys for them")
+        raise fault(
+            "the address must not contain a user or password; use the keys username and password"
+        )
     if parts.query or parts.fragment:
-        raise fault(f"{expected}, with nothing behind ? or #")
+        raise fault(f"{expected}, without ? and #")
     return value.rstrip("/")
 
 
@@ -146,7 +148,7 @@ def _urls(*schemes: str, path: bool) -> BeforeValidator:
         if not path and any(urlsplit(url).path for url in found):
             raise fault(f"expected an address such as {schemes[0]}://host:port, without a path")
         if len(set(found)) < len(found):
-            raise fault("the same address twice")
+            raise fault("the same address is listed twice")
         return found
 
     return BeforeValidator(check)
@@ -169,7 +171,7 @@ def _count(value: Any) -> Any:
 def _limit(value: Any) -> Any:
     text = "" if isinstance(value, bool) else str(value)
     if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise fault("expected a whole number, 0 or more")
+        raise fault("expected a whole number of 0 or more")
     return int(text)
 
 
@@ -185,9 +187,11 @@ def _ratio(value: Any) -> Any:
 
 def _topic_name(value: Any) -> Any:
     if not isinstance(value, str) or not _TOPIC.fullmatch(value) or value in (".", ".."):
-        raise fault("expected a topic's name: letters, digits, dots, _ and -, at most 249")
+        raise fault("expected a topic name: at most 249 letters, digits, dots, _ and -")
     if value.startswith("__"):
-        raise fault("this is one of Kafka's own topics; give the probes a topic of theirs")
+        raise fault(
+            "this name is reserved for Kafka's internal topics; choose another topic for the probes"
+        )
     return value
 
 
@@ -197,15 +201,17 @@ def _name(value: str) -> str:
     if len(value) > MAX_NAME:
         raise fault(f"at most {MAX_NAME} characters")
     if _CONTROL.search(value):
-        raise fault("must be one line, without control characters")
+        raise fault("must be a single line without control characters")
     return value
 
 
 def _label_name(name: str) -> str:
     if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__"):
-        raise fault("not a label name; letters, digits and _ make one, no digit or __ in front")
+        raise fault(
+            "not a label name: use letters, digits and _, and do not begin with a digit or __"
+        )
     if name in RESERVED_LABELS:
-        raise fault("this label is set by the exporter or by the scraping side; choose another")
+        raise fault("this label is set by the exporter or by Prometheus; choose another")
     return name
 
 

@@ -12,19 +12,19 @@ _VARIABLE = re.compile(
 
 
 class Substituted(NamedTuple):
-    """A value with its variables put in."""
+    """A value after its variables were replaced."""
 
     text: str
     used: bool
-    """Whether a variable was named: the text may be a secret."""
+    """Whether the value names a variable, so that the text may be a secret."""
     problems: tuple[str, ...]
-    """What could not be put in, and why; never a value."""
+    """Variables that could not be replaced, and why; never a value."""
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> Substituted:
-    """Put the variables in. A lone `$` stays, so that patterns can end with one.
+    """Replace the variables. A single `$` is kept, so that patterns can end with one.
 
-    As in a shell, the default stands in for a variable that is empty, too.
+    As in a shell, the default also replaces an empty variable.
     """
     problems: list[str] = []
     used = False
@@ -35,7 +35,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> Substituted:
             return "$"
         used = True
         if match["stray"]:
-            problems.append("`${` without a variable; write ${NAME}, or $${ for the text")
+            problems.append("`${` without a variable name; write ${NAME}, or $${ for a literal ${")
             return ""
         name, default = match["name"], match["default"]
         found = environ.get(name)

@@ -1,4 +1,4 @@
-"""YAML text into nodes that know their lines; what is wrong with it is said without quoting it."""
+"""Parses YAML text into nodes with line numbers. Errors do not quote the text."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import yaml
 from exporter.config.errors import ConfigError, Fault
 
 MAX_DEPTH = 50
-"""Levels of a file; this config has six."""
+"""Maximum depth of a file; this config has six levels."""
 MAX_NODES = 100_000
-"""Values in a file, aliases counted as often as they are used: a few lines can stand for billions."""
+"""Maximum number of values in a file. Each use of an alias counts: a few lines can expand to billions of values."""
 TAG = "tag:yaml.org,2002:"
 
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _HARMLESS = re.compile(r"<[a-z ]+>|[^\w\s]")
-"""What may be quoted: the parser's names for things, and punctuation."""
+"""Text that may be quoted: the parser's token names, and punctuation."""
 _SAID = {
-    "undefined alias": "an alias without its anchor; a value that begins with * needs quotes",
-    "second occurrence": "an anchor of this name stands above",
-    "'\\t'": "a tab can't indent; use spaces",
-    "mapping values are not allowed": "no key is expected here; check the indentation, and quote a value with `: ` in it",
-    "another document": "a second document begins here; one is expected",
-    "cannot start any token": "a value that begins with @, ` or % needs quotes",
+    "undefined alias": "an alias without an anchor; put a value that begins with * in quotes",
+    "second occurrence": "duplicate anchor; the name is already used above",
+    "'\\t'": "tabs cannot be used for indentation; use spaces",
+    "mapping values are not allowed": "a key is not allowed here; check the indentation, and put values that contain `: ` in quotes",
+    "another document": "a second YAML document begins here; only one is allowed",
+    "cannot start any token": "put a value that begins with @, ` or % in quotes",
 }
-"""What the parser's words, which these are a part of, mean to somebody who writes a config."""
+"""Parts of the parser's messages, and their meaning for somebody who writes a config."""
 
 
 class Loader(yaml.SafeLoader):
-    """Tells texts from numbers and so on by YAML 1.2's core schema: `yes`, `0x1F` and `12:30` are texts."""
+    """Chooses the type of a value by YAML 1.2's core schema: `yes`, `0x1F` and `12:30` are texts."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to begin without YAML 1.1's
     _depth = 0
     _nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse what would exhaust the stack, or take long."""
+        """Refuse documents that would exhaust the stack or take too long."""
         self._depth += 1
         self._nodes += 1
         if self._nodes > 2 * MAX_NODES:  # a key is a node, too
@@ -66,7 +66,7 @@ for _kind, _pattern, _first in (
 
 
 def read_nodes(text: str, name: str) -> yaml.Node | None:
-    """Return the root, or None for a file without content. Raises `ConfigError` where the text is no YAML."""
+    """Return the root, or None for a file without content. Raises `ConfigError` if the text is not YAML."""
     unprintable = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if unprintable is not None:
         before = text[: unprintable.start()]
@@ -80,9 +80,9 @@ def read_nodes(text: str, name: str) -> yaml.Node | None:
         fault = _fault(error, text)
     except (ValueError, OverflowError):
         # What the parser makes of an escape such as "\\UFFFFFFFF"; it does not say where that is.
-        message = "not valid YAML: an escape \\U in double quotes is no character of Unicode"
+        message = "not valid YAML: a \\U escape in double quotes is not a Unicode character"
         fault = Fault(0, "", message)
-    # Raised out here, so that the parser's error, which quotes the file, is not attached to it.
+    # Raised here, so that the parser's error, which quotes the file, is not attached to it.
     raise ConfigError(name, [fault])
 
 
@@ -103,15 +103,15 @@ def _is_open_quote(error: yaml.MarkedYAMLError) -> bool:
 
 
 def _problem(error: yaml.MarkedYAMLError, line: str) -> str:
-    problem = error.problem or error.context or "not understood"
+    problem = error.problem or error.context or "syntax error"
     if _is_open_quote(error):
-        return "the quote that opens here is not closed"
+        return "this quote is not closed"
     for part, said in _SAID.items():
         if part in problem:
             return said
     problem = _QUOTED.sub(_only_harmless, problem)
     if "${" in line:
-        problem += '; inside { } or [ ], write "${NAME}" with the quotes'
+        problem += '; inside { } or [ ], write "${NAME}" with quotes'
     return problem
 
 

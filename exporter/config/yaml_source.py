@@ -1,4 +1,4 @@
-"""YAML into plain data, with the line of every key, and environment variables put in."""
+"""Turns YAML into plain data with the line of every key, and replaces environment variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLIENT = 4
 _PROPERTY = re.compile(
     r"[a-z0-9_]+(?:\.[a-z0-9_]+)+|[a-z_]+_cb|on_[a-z]+|acks|debug|logger|retries"
 )
-"""Names of client properties. What does not look like one may be a piece of an unquoted password."""
+"""Names of client properties. A key that does not look like one may be a part of an unquoted password."""
 _KINDS: Mapping[str, Callable[[str], Any]] = {
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": int,
@@ -30,15 +30,15 @@ _KINDS: Mapping[str, Callable[[str], Any]] = {
 
 @dataclass(slots=True)
 class Document:
-    """A file's data, and where each part of it stands."""
+    """The data of a file, with the line of each part."""
 
     data: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     faulty: set[Path] = field(default_factory=set)
-    """Values that could not be read; each has its fault already."""
+    """Values that could not be read. Each already has a fault."""
     substituted: set[Path] = field(default_factory=set)
-    """Values that an environment variable had a part in."""
+    """Values that contain an environment variable."""
 
     def line(self, path: Path) -> int:
         """Return the line of the value at the path, or of the nearest thing around it."""
@@ -55,7 +55,7 @@ class Document:
         return any(faulty[: len(path)] == path for faulty in self.faulty)
 
     def is_private(self, path: Path) -> bool:
-        """Whether the value may be a secret, so that no message may show it."""
+        """Whether the value may be a secret, so that messages must not show it."""
         return is_client(path) or path in self.substituted
 
 
@@ -65,7 +65,7 @@ def is_client(path: Path) -> bool:
 
 
 def key_text(path: Path) -> str:
-    """Write a path as people do: `sources[0].name`; below `client`, no further than to a property's name."""
+    """Write a path such as `sources[0].name`. Below `client` it ends at the property's name."""
     if is_client(path):
         named = len(path) >= _CLIENT and _PROPERTY.fullmatch(str(path[3]))
         path = path[: _CLIENT if named else _CLIENT - 1]
@@ -82,15 +82,15 @@ def key_text(path: Path) -> str:
 
 
 def plain_key(key: str) -> str:
-    """Return a key as a message shows it: on one line, and not longer than most."""
+    """Return a key for a message: on one line and truncated."""
     return key if re.fullmatch(r"[\w.-]{1,100}", key) else ascii(key[:100])
 
 
 def read_yaml(text: str, name: str, environ: Mapping[str, str]) -> Document:
-    """Parse the text. Raises `ConfigError` where it is no YAML; other faults are in the document."""
+    """Parse the text. Raises `ConfigError` if it is not YAML; other faults are in the document."""
     document = document_of(text, name, environ, verbatim=is_client)
     if document is None:
-        raise ConfigError(name, [Fault(0, "", "the file is empty; it needs a `sources` list")])
+        raise ConfigError(name, [Fault(0, "", "the file is empty; it needs a list `sources`")])
     return document
 
 
@@ -101,7 +101,7 @@ def document_of(
     *,
     verbatim: Callable[[Path], bool],
 ) -> Document | None:
-    """Parse the text of any config file; None where it is empty. Raises `ConfigError` where it is no YAML.
+    """Parse the text of any config file; None if it is empty. Raises `ConfigError` if it is not YAML.
 
     Without `environ`, variables are texts like others. Values for whose path `verbatim` holds are
     taken as they are written, whatever they look like.
@@ -118,7 +118,7 @@ def document_of(
 
 
 class _TooMuchError(Exception):
-    """What the file stands for is larger than any config."""
+    """The expanded file is larger than any valid config."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__()
@@ -149,14 +149,14 @@ class _Reader:
         self._nodes += 1
         message = None
         if self._nodes > MAX_NODES:
-            message = f"more than {MAX_NODES:,} values, those counted that aliases repeat"
+            message = f"more than {MAX_NODES:,} values, including repetitions by aliases"
         elif depth > MAX_DEPTH:
-            message = f"more than {MAX_DEPTH} levels, those counted that aliases repeat"
+            message = f"more than {MAX_DEPTH} levels, including those of aliases"
         if message is not None:
             raise _TooMuchError(Fault(_line(node), "", message))
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        """Return the values by key. One that is null is not given, except a client property."""
+        """Return the values by key. A null value means that the key is not set, except for client properties."""
         found = {}
         for key, (key_node, value_node) in self._entries(node, path, len(path)).items():
             here = (*path, key)
@@ -169,13 +169,13 @@ class _Reader:
     def _entries(
         self, node: yaml.MappingNode, path: Path, depth: int
     ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Return the nodes by key; those merged in by `<<` give way to the mapping's own, and to earlier ones."""
+        """Return the nodes by key. The mapping's own keys override those merged by `<<`, and earlier merges override later ones."""
         self._count(node, depth)
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self._note(key_node, path, "a key must be a text")
+                self._note(key_node, path, "a key must be text")
             elif key_node.tag == f"{TAG}merge":
                 for part in _parts(value_node):
                     if not isinstance(part, yaml.MappingNode):
@@ -184,7 +184,7 @@ class _Reader:
                     merged = {**self._entries(part, path, depth + 1), **merged}
             elif key_node.value in own:
                 first = _line(own[key_node.value][0])
-                message = f"this key stands twice; the first is in line {first}"
+                message = f"duplicate key; first defined on line {first}"
                 self._note(key_node, (*path, key_node.value), message)
             else:
                 own[key_node.value] = (key_node, value_node)
@@ -201,8 +201,8 @@ class _Reader:
         try:
             value = _KINDS[kind](text)
         except (KeyError, ValueError):
-            return self._fault(node, path, "not the kind of value that its tag says")
-        # A client property is taken as it is written: a password 007 is not 7.
+            return self._fault(node, path, f"not a valid {kind}")
+        # A client property is used as written: a password 007 is not 7.
         return text if self._verbatim(path) and kind != "bool" else value
 
     def _text(self, node: yaml.ScalarNode, path: Path) -> str:
@@ -215,17 +215,17 @@ class _Reader:
         for problem in result.problems:
             self._fault(node, path, problem)
         try:
-            # JSON writes what is beyond the first plane as a pair of surrogates, and JSON is YAML.
+            # JSON writes characters outside the first Unicode plane as surrogate pairs, and JSON is YAML.
             return result.text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
             self._fault(node, path, "not valid Unicode")
         return result.text
 
     def _no_tags(self, node: yaml.Node, path: Path) -> None:
-        self._fault(node, path, "a tag is not known here; a value that begins with ! needs quotes")
+        self._fault(node, path, "unknown tag; put a value that begins with ! in quotes")
 
     def _fault(self, node: yaml.Node, path: Path, message: str) -> None:
-        """Note a fault that leaves the path without a value."""
+        """Add a fault that leaves the path without a value."""
         self._note(node, path, message)
         self.document.faulty.add(path)
 
@@ -239,5 +239,5 @@ def _line(node: yaml.Node) -> int:
 
 
 def _parts(node: yaml.Node) -> list[yaml.Node]:
-    """Return what a `<<` stands for: one node, or those of a list."""
+    """Return the nodes after a `<<`: one node, or those of a list."""
     return list(node.value) if isinstance(node, yaml.SequenceNode) else [node]

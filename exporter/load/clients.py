@@ -43,8 +43,11 @@ class Taker(Protocol):
         """Leave; what was taken and not finished comes again."""
 
 
-class Place(Protocol):
-    """A destination of a system."""
+class Workload(Protocol):
+    """A destination of a system, and clients of it."""
+
+    broken: tuple[type[Exception], ...]
+    """What a client raises when its broker is gone."""
 
     def prepare(self, consumers: int) -> None:
         """Make the destination, for as many consumers at the most. Raises `LoadError`."""

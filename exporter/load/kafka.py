@@ -18,8 +18,17 @@ PARTITIONS = 4
 """At least."""
 
 
-class KafkaPlace:
+def kafka_workload(
+    address: str, destination: str, group: str, retention: float | None
+) -> KafkaWorkload:
+    """Return the workload (`systems.System.workload`); nothing is connected yet."""
+    return KafkaWorkload(address, destination, group, retention)
+
+
+class KafkaWorkload:
     """A topic and a group."""
+
+    broken = (KafkaException, OSError)
 
     def __init__(
         self, address: str, topic: str, group: str, retention: float | None = None

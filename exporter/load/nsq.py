@@ -8,8 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from exporter.collectors.http_sessions import Adapter
 from exporter.collectors.nsq.protocol import MESSAGE, MESSAGE_HEAD, NsqConnection, said
-from exporter.collectors.sessions import Adapter
 from exporter.load.clients import LoadError, Sender, Taken, Taker
 from exporter.model import CollectError, Until
 
@@ -18,8 +18,19 @@ QUIET_SECONDS = 0.1
 SIZE = struct.Struct(">i")
 
 
-class NsqPlace:
+def nsq_workload(
+    address: str, destination: str, group: str, retention: float | None
+) -> NsqWorkload:
+    """Return the workload (`systems.System.workload`); nothing is connected yet."""
+    if retention is not None:
+        raise LoadError("--retention applies to Kafka topics only")
+    return NsqWorkload(address, destination, group)
+
+
+class NsqWorkload:
     """A topic and a channel of one nsqd, which is named by the address of its HTTP port."""
+
+    broken = (requests.RequestException, CollectError, OSError)
 
     def __init__(self, address: str, topic: str, channel: str) -> None:
         self._url = address.rstrip("/")

@@ -20,8 +20,19 @@ from exporter.load.clients import LoadError, Sender, Taken, Taker
 PREFETCH = 20
 
 
-class RabbitPlace:
+def rabbit_workload(
+    address: str, destination: str, _: str, retention: float | None
+) -> RabbitWorkload:
+    """Return the workload (`systems.System.workload`); nothing is connected yet."""
+    if retention is not None:
+        raise LoadError("--retention applies to Kafka topics only")
+    return RabbitWorkload(address, destination)
+
+
+class RabbitWorkload:
     """A queue of the default exchange."""
+
+    broken = (AMQPError, OSError)
 
     def __init__(self, address: str, queue: str) -> None:
         self._address = address

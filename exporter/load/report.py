@@ -8,7 +8,7 @@ from rich.table import Table
 
 from exporter.load.steps import Step
 from exporter.load.tally import Result
-from exporter.readable import number
+from exporter.show.wording import number
 
 
 def report(results: Sequence[Result]) -> Table:

@@ -10,14 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import cycle
 
-from confluent_kafka import KafkaException
-from pika.exceptions import AMQPError
-from requests import RequestException
-
-from exporter.load.clients import Place, Sender, Taker
+from exporter.load.clients import Sender, Taker, Workload
 from exporter.load.steps import Step
 from exporter.load.tally import Result, Tally
-from exporter.model import CollectError
 
 TICK = 0.05
 MOST_AT_ONCE = 5_000
@@ -25,15 +20,13 @@ MOST_AT_ONCE = 5_000
 RETRY_SECONDS = 0.5
 JOIN_SECONDS = 15.0
 SENT_AT = struct.Struct(">d")
-BROKEN = (KafkaException, AMQPError, RequestException, CollectError, OSError)
-"""What a client raises when its broker is gone."""
 
 
 class Load:
     """One sender, and as many takers as the step wants, each in a thread."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
         self._step = Step()
         self._tally = Tally()
         self._turn = threading.Lock()
@@ -53,7 +46,7 @@ class Load:
 
         Ends early when told to `stop`. Raises `LoadError`.
         """
-        self._place.prepare(max(step.consumers for step in steps))
+        self._workload.prepare(max(step.consumers for step in steps))
         end = threading.Event()
         sender = threading.Thread(target=self._send, args=(end,), daemon=True)
         self._turn_to(steps[0])
@@ -115,11 +108,11 @@ class Load:
             padding = random.randbytes(step.size - SENT_AT.size)  # noqa: S311 - a load, no secret
             bodies = [SENT_AT.pack(time.time()) + padding for _ in range(count)]
             try:
-                sender = sender or self._place.sender()
+                sender = sender or self._workload.sender()
                 refused = sender.send(bodies)
-            except BROKEN:
+            except self._workload.broken:
                 if sender is not None:
-                    with suppress(*BROKEN):
+                    with suppress(*self._workload.broken):
                         sender.close()
                 sender = None
                 self._count(refused=count)
@@ -129,24 +122,24 @@ class Load:
         if sender is not None:
             try:
                 self._count(refused=sender.close())
-            except BROKEN:
+            except self._workload.broken:
                 self._count(errors=1)
 
     def _take_until(self, end: threading.Event) -> None:
         while not end.is_set():
             try:
-                taker = self._place.taker()
-            except BROKEN:
+                taker = self._workload.taker()
+            except self._workload.broken:
                 self._count(errors=1)
                 end.wait(RETRY_SECONDS)
                 continue
             try:
                 self._take(taker, end)
-            except BROKEN:
+            except self._workload.broken:
                 self._count(errors=1)
                 end.wait(RETRY_SECONDS)
             finally:
-                with suppress(*BROKEN):
+                with suppress(*self._workload.broken):
                     taker.close()
 
     def _take(self, taker: Taker, end: threading.Event) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 from hypothesis import strategies as st
 
-from exporter import webconfig
-from exporter.collectors import COLLECTORS
+from exporter.collectors.making import make_collector
 from exporter.config import ConfigError, load
-from exporter.webconfig import WebConfigError
+from exporter.web import webconfig
+from exporter.web.webconfig import WebConfigError
 from tests.fuzz.target import JSON, VALUES, Target, rows_like
 
 LONGEST_LINE = 4_000
@@ -35,7 +35,7 @@ def read_config(data: bytes) -> None:
         _check_text(str(error), lines=10_000)
         return
     for source in config.sources:
-        COLLECTORS[source.system](source, "json", "info")
+        make_collector(source, "json", "info")
 
 
 def read_web_config(data: bytes) -> None:

@@ -13,7 +13,7 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from exporter.collectors.kafka import record_times
+from exporter.collectors.kafka.ages import record_times
 from exporter.collectors.kafka.group_asker import ShareOffsets, _members
 from exporter.collectors.kafka.raw import group_requests
 from exporter.collectors.kafka.raw.codec import Reader, compact_array, compact_string, varint

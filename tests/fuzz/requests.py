@@ -11,8 +11,8 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, RequestStartLine
 
-from exporter.overview import BadQueryError, query_of
-from exporter.server.exchange import _request
+from exporter.show.overview import BadQueryError, query_of
+from exporter.web.server.exchange import _request
 from tests.fuzz.target import Target
 from tests.support.told import Told, ToldDaemon
 

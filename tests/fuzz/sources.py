@@ -11,16 +11,18 @@ from typing import Any
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.collectors import nsq_settings, rabbit_settings
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.http import HttpClient, StatusError
 from exporter.collectors.nsq.collector import NsqCollector
+from exporter.collectors.nsq.from_config import nsq_settings
 from exporter.collectors.rabbitmq.api import ManagementApi
 from exporter.collectors.rabbitmq.collector import RabbitCollector
-from exporter.config import NsqSource, RabbitSource
-from exporter.exposition import Exposition
+from exporter.collectors.rabbitmq.from_config import rabbit_settings
+from exporter.config.nsq import NsqSource
+from exporter.config.rabbitmq import RabbitSource
 from exporter.model import Collector, Deadline
-from exporter.source import Source
+from exporter.show.exposition import Exposition
+from exporter.sources.source import Source
 from tests.fuzz.target import COUNT, JSON, VALUES, Target, in_bytes, rows_like
 
 LARGEST = 2.0**63

@@ -17,13 +17,12 @@ from typing import Any, Self
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from tests.integration.test_alerting import alerting_exporter
-from tests.support import nsq_data, rabbit_data
-from tests.support.alerting import Alerting, Notification
-from tests.support.consuming import Delivery, Outcome
-from tests.support.exporter import Exporter, kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import (
+from testbed import nsq_data, rabbit_data
+from testbed.alerting import Alerting, Notification
+from testbed.consuming import Delivery, Outcome
+from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
     commit_offsets,
     create_topic,
     delete_group,
@@ -33,10 +32,11 @@ from tests.support.kafka_data import (
     produce_in,
     transaction,
 )
-from tests.support.kafka_load import Feed, Reader
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.waiting import wait_until
+from testbed.kafka_load import Feed, Reader
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
+from tests.integration.test_alerting import alerting_exporter
 
 SYMPTOMS = {"MqLagHigh", "MqResidenceTimeHigh", "MqConsumeRateLow", "MqWillNotDrain"}
 DEAD_LETTERS = {

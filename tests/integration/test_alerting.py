@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.alerting import SCALE, Alerting, scaled
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic
-from tests.support.kafka_load import Feed, Reader
-from tests.support.nsq import NsqCluster
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from testbed.alerting import SCALE, Alerting, scaled
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic
+from testbed.kafka_load import Feed, Reader
+from testbed.nsq import NsqCluster
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 
 def paced(scale: float) -> dict[str, Any]:

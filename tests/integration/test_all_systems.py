@@ -11,13 +11,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support import nsq_data, rabbit_data
+from testbed import nsq_data, rabbit_data
+from testbed.exporter import Exporter, Scrape, kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic, produce
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster, password_of
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic, produce
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster, password_of
 
 SYSTEMS = ("kafka", "rabbitmq", "nsq")
 EVERYWHERE = (

@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 import requests
 
+from testbed import nsq_data, rabbit_data
+from testbed.alerting import Alerting
+from testbed.consuming import Delivery, Outcome
+from testbed.exporter import kafka_source, nsq_source, rabbit_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic
+from testbed.kafka_load import Feed, Reader
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
 from tests.integration.test_alerting import alerting_exporter
-from tests.support import nsq_data, rabbit_data
-from tests.support.alerting import Alerting
-from tests.support.consuming import Delivery, Outcome
-from tests.support.exporter import kafka_source, nsq_source, rabbit_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic
-from tests.support.kafka_load import Feed, Reader
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.waiting import wait_until
 
 FOLDER = Path(__file__).parent.parent.parent / "dashboards"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}

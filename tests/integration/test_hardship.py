@@ -15,11 +15,11 @@ import psutil
 import pytest
 import requests
 
-from tests.support import kafka_data, nsq_data
-from tests.support.exporter import Exporter, Scrape, kafka_source, nsq_source
-from tests.support.kafka import Kafka
-from tests.support.nsq import NsqCluster
-from tests.support.waiting import wait_until
+from testbed import kafka_data, nsq_data
+from testbed.exporter import Exporter, Scrape, kafka_source, nsq_source
+from testbed.kafka import Kafka
+from testbed.nsq import NsqCluster
+from testbed.waiting import wait_until
 
 QUICK: dict[str, Any] = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "500ms"}}
 NOBODY = "127.0.0.1:1"

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster, Listener
+from testbed.kafka_data import commit_offsets, create_topic, produce
+from testbed.waiting import wait_until
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster, Listener
-from tests.support.kafka_data import commit_offsets, create_topic, produce
-from tests.support.waiting import wait_until
 
 RUNS = 5
 """Of `check`: its process died in each of them."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed.exporter import Exporter, Scrape
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic, produce
 from tests.integration.test_kafka_probes import counts, probing, received, succeeding
-from tests.support.exporter import Exporter, Scrape
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic, produce
 
 TOPIC = "probes"
 

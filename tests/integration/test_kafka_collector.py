@@ -8,14 +8,15 @@ from uuid import uuid4
 
 import pytest
 
-from exporter.collectors import kafka_settings
 from exporter.collectors.kafka import client
 from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.collectors.kafka.from_config import kafka_settings
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.config import KafkaSource, parse
+from exporter.config import parse
+from exporter.config.kafka import KafkaSource
 from exporter.model import LogBacklog, Until
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import commit_offsets, create_topic, delete_topic, produce
+from testbed.kafka import Kafka
+from testbed.kafka_data import commit_offsets, create_topic, delete_topic, produce
 
 SECONDS = 60.0
 
@@ -69,7 +70,7 @@ def test_what_is_gone_is_forgotten(kafka: Kafka) -> None:
     for _ in range(2):
         collector.discovery(Until(SECONDS))
         backlog(collector)
-    tails = collector._tails
+    tails = collector._backlog.tails
     assert set(names) <= {tail[0] for tail in tails._known}
     assert all(map(collector._facts.known, names))
     for name in names:
@@ -79,7 +80,7 @@ def test_what_is_gone_is_forgotten(kafka: Kafka) -> None:
     assert not set(names) & {tail[0] for tail in tails._known}
     assert not set(names) & {topic for _, topic in tails._stood}
     assert not any(map(collector._facts.known, names))
-    assert not set(names) & set(collector._ends)
+    assert not set(names) & set(collector._backlog.ends)
     collector.close()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import (
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
     add_partitions,
     commit_offsets,
     create_topic,
@@ -21,7 +21,7 @@ from tests.support.kafka_data import (
     delete_topic,
     produce,
 )
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
 from tests.support.watching import Watch
 
 SLOWEST = 2.0
@@ -318,7 +318,7 @@ def test_reload_keeps_what_did_not_change_and_refuses_what_is_broken(
     exporter.config.write_text(good.replace('"system"', '"sistem"'))
     exporter.signal(signal.SIGHUP)
     wait_until(lambda: "config.refused" in exporter.log(), "the refusal")
-    assert "did you mean 'system' by 'sistem'?" in exporter.log()
+    assert "did you misspell it as 'sistem'?" in exporter.log()
     page = exporter.cycles(1)
     assert page.value("mq_consumed_messages_total", **sub) == 20
     assert page.value("mq_config_last_reload_successful") == 0

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic, produce
+from testbed.kafka_protocol import join_raw
 from tests.support.checking import check
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic, produce
-from tests.support.kafka_protocol import join_raw
 
 FATAL = "fatal"
 """A group whose member has an assignment of one byte: librdkafka 2.16 aborts when it parses it."""

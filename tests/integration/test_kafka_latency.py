@@ -13,17 +13,17 @@ from typing import Self
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
-from tests.support.ages import ROUNDING, Ages, Clock, parse_ages, scrape_some, tolerance
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import (
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import Kafka
+from testbed.kafka_data import (
     commit_offsets,
     committed_offsets,
     create_topic,
     produce,
     produce_transaction,
 )
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
+from tests.support.ages import ROUNDING, Ages, Clock, parse_ages, scrape_some, tolerance
 
 METHODS = ("auto", "time_index")
 """Sources of the daemon, each named after how it finds ages."""

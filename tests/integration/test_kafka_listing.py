@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic, delete_group, produce
-from tests.support.waiting import wait_until
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic, delete_group, produce
+from testbed.waiting import wait_until
 from tests.support.watching import Watch
 
 SLOWEST = 2.0

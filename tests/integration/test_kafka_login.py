@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic, produce
+from testbed.kerberos import REALM, SERVICE, Realm, realm
+from testbed.oidc import AUDIENCE, CLIENT, LIVES, SECRET, Issuer
+from testbed.ports import PortBlock
+from testbed.tools import ROOT, cached_folder
+from testbed.waiting import wait_until
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic, produce
-from tests.support.kerberos import REALM, SERVICE, Realm, realm
-from tests.support.oidc import AUDIENCE, CLIENT, LIVES, SECRET, Issuer
-from tests.support.ports import PortBlock
-from tests.support.tools import ROOT, cached_folder
-from tests.support.waiting import wait_until
 
 LAGS = {("login-group", "login-topic", 0): 7}
 

@@ -12,12 +12,12 @@ import pytest
 from confluent_kafka import AcknowledgeType, Message, ShareConsumer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from testbed.exporter import Exporter, Scrape, kafka_source, settled
+from testbed.kafka import KafkaCluster, Listener, Mechanism
+from testbed.kafka_data import admin_client, create_topic, delete_group, produce
+from testbed.streams_member import StreamsMember
+from testbed.waiting import wait_until
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, kafka_source, settled
-from tests.support.kafka import KafkaCluster, Listener, Mechanism
-from tests.support.kafka_data import admin_client, create_topic, delete_group, produce
-from tests.support.streams_member import StreamsMember
-from tests.support.waiting import wait_until
 
 ACCEPT, REJECT, RELEASE = AcknowledgeType.ACCEPT, AcknowledgeType.REJECT, AcknowledgeType.RELEASE
 STREAMS, SHARE = "other-kind-streams", "other-kind-share"

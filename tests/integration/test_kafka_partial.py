@@ -11,17 +11,17 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import (
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
     add_partitions,
     admin_client,
     commit_offsets,
     create_topic,
     produce,
 )
-from tests.support.kafka_load import Feed, Reader
-from tests.support.waiting import wait_until
+from testbed.kafka_load import Feed, Reader
+from testbed.waiting import wait_until
 
 Row = dict[str, Any]
 HOLD = {"hold": "5s", "deadline": "4s"}

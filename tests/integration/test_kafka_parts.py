@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from exporter.collectors.kafka.ages.lookups import Lookup, Lookups
+from exporter.collectors.kafka.ages.record_times import RecordTime, record_time, size
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import describe_groups
-from exporter.collectors.kafka.lookups import Lookup, Lookups
 from exporter.collectors.kafka.offsets import read_commits, read_ends
-from exporter.collectors.kafka.reader import Place, RecordReader
-from exporter.collectors.kafka.record_times import RecordTime, record_time, size
+from exporter.collectors.kafka.record_reader import Place, RecordReader
 from exporter.collectors.kafka.topics import TopicFacts, read_topology
 from exporter.model import Problem, Until
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic, produce
+from testbed.kafka_protocol import commit_raw, join_raw
+from testbed.kafka_raw_headers import produce_with_header
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic, produce
-from tests.support.kafka_protocol import commit_raw, join_raw
-from tests.support.kafka_raw_headers import produce_with_header
 
 Key = tuple[str, str, int]
 ODD = ['a"b\\c\nd', "ü😀", " ", "..", "a/b", "x" * 20_000]

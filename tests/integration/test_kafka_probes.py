@@ -12,11 +12,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource
 
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import admin_client, create_topic, delete_topic, end_offsets
+from testbed.waiting import wait_until
 from tests.integration.test_kafka_security import run, source
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import admin_client, create_topic, delete_topic, end_offsets
-from tests.support.waiting import wait_until
 
 SCHEDULE = {"backlog": "1s", "probe": "500ms"}
 

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import commit_offsets, create_topic
-from tests.support.kafka_runtime import run_tool
-from tests.support.waiting import wait_until
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import commit_offsets, create_topic
+from testbed.kafka_runtime import run_tool
+from testbed.waiting import wait_until
 
 GROUPS = 40
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from confluent_kafka import Consumer
 
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import create_topic, produce
-from tests.support.kafka_load import Feed, Reader
-from tests.support.waiting import wait_until
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import Kafka
+from testbed.kafka_data import create_topic, produce
+from testbed.kafka_load import Feed, Reader
+from testbed.waiting import wait_until
 
 NAME = "stuck-rebalance"
 SETTINGS: dict[str, Any] = {

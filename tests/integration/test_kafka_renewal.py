@@ -10,13 +10,13 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import NewTopic
 
-from exporter.collectors.kafka import client, reader
+from exporter.collectors.kafka import client, record_reader
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Until
-from exporter.names import NameMatcher
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import admin_client, commit_offsets, delete_topics
+from exporter.name_filter import NameMatcher
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import admin_client, commit_offsets, delete_topics
 
 BATCHES, TOPICS = 8, 25
 MOST_NAMES = 60
@@ -57,7 +57,7 @@ def collector(
 ) -> Iterator[KafkaCollector]:
     """A collector of this test's topics whose consumers are counted."""
     monkeypatch.setattr(CountedConsumer, "made", [])
-    monkeypatch.setattr(reader, "Consumer", CountedConsumer)
+    monkeypatch.setattr(record_reader, "Consumer", CountedConsumer)
     settings = KafkaSettings(
         "renewal",
         {"bootstrap.servers": local_kafka.bootstrap},

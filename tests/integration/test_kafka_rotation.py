@@ -14,10 +14,10 @@ from confluent_kafka.admin import ScramMechanism, UserScramCredentialDeletion
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, LogBacklog, Probes, Until
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import admin_client, commit_offsets, create_topic, produce
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import admin_client, commit_offsets, create_topic, produce
+from testbed.waiting import wait_until
 from tests.support.rotation import Mount, certificate_files
-from tests.support.waiting import wait_until
 
 TOPIC, GROUP, LAG = "rotation", "rotation-readers", 7
 REAUTHENTICATE_MS = 1_500

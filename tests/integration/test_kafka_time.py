@@ -15,11 +15,10 @@ import pytest
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import LogTimes, TimestampAnomaly, Until
-from exporter.names import NameMatcher
-from tests.support.ages import Ages, Clock, Heads, Key, scrape_ages, scrape_some
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import (
+from exporter.name_filter import NameMatcher
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
     admin_client,
     alter_topic,
     commit_offsets,
@@ -31,7 +30,8 @@ from tests.support.kafka_data import (
     produce_transaction,
     read_timestamps,
 )
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
+from tests.support.ages import Ages, Clock, Heads, Key, scrape_ages, scrape_some
 
 METHODS = ("auto", "time_index", "record")
 """Sources of the daemon that differ in how ages are found, each named after it."""

@@ -12,11 +12,11 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import admin_client, commit_offsets
+from testbed.waiting import wait_until
 from tests.support.ages import ROUNDING, Ages, Clock, Key, tolerance
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.kafka_data import admin_client, commit_offsets
-from tests.support.waiting import wait_until
 
 TOPICS, PARTITIONS, RECORDS = 100, 10, 300
 GROUPS, TOPICS_OF_GROUP = 200, 25

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import (
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import Kafka
+from testbed.kafka_data import (
     commit_offsets,
     create_topic,
     delete_records,
@@ -24,7 +24,7 @@ from tests.support.kafka_data import (
     start_offsets,
     transaction,
 )
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
 
 HOSTILE_GROUPS = (
     'truth-quote"',

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import ConfigResource
 
-from exporter.load import Load, LoadError, Result, parse_steps, place_of
-from tests.support import nsq_data, rabbit_data
-from tests.support.kafka import Kafka
-from tests.support.kafka_data import admin_client, committed_offsets, end_offsets
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.waiting import wait_until
+from exporter.load import Load, LoadError, Result, parse_steps, workload_of
+from testbed import nsq_data, rabbit_data
+from testbed.kafka import Kafka
+from testbed.kafka_data import admin_client, committed_offsets, end_offsets
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
 
 STEPS = "rate=100 for=5s; fails=30%; fails=0 consumers=0 for=3s; consumers=2 rate=0 for=6s"
 
 
 def played(system: str, address: str, name: str, steps: str = STEPS) -> list[Result]:
     results: list[Result] = []
-    place = place_of(system, address, name, "readers")
+    place = workload_of(system, address, name, "readers")
     Load(place).run(parse_steps(steps), threading.Event(), results.append)
     return results
 
@@ -78,7 +78,7 @@ def test_a_workload_on_nsq(nsq: NsqCluster) -> None:
 
 def test_it_goes_on_behind_a_broker_that_was_killed(nsq: NsqCluster) -> None:
     results: list[Result] = []
-    place = place_of("nsq", nsq.http_url(), "load-killed", "readers")
+    place = workload_of("nsq", nsq.http_url(), "load-killed", "readers")
     load, stop = Load(place), threading.Event()
     steps = parse_steps("rate=50 for=4s; for=6s; for=20s")
     thread = threading.Thread(target=load.run, args=(steps, stop, results.append))
@@ -116,10 +116,10 @@ def test_a_name_or_a_user_that_is_refused_is_told_of(
     nsq: NsqCluster, rabbitmq: RabbitCluster
 ) -> None:
     with pytest.raises(LoadError, match="nsqd rejected topic=bad%20name%21: INVALID_TOPIC"):
-        place_of("nsq", nsq.http_url(), "bad name!", "readers").prepare(1)
+        workload_of("nsq", nsq.http_url(), "bad name!", "readers").prepare(1)
     wrong = rabbitmq.amqp_url().replace("admin-secret", "wrong")
     with pytest.raises(LoadError, match="check user, password and vhost"):
-        place_of("rabbitmq", wrong, "q", "").prepare(1)
+        workload_of("rabbitmq", wrong, "q", "").prepare(1)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -193,7 +193,7 @@ def test_storms_of_signals_end_it_in_order(nsq: NsqCluster, number: signal.Signa
 
 
 def test_a_topic_is_made_with_the_retention_that_is_wanted(kafka: Kafka) -> None:
-    place = place_of("kafka", kafka.bootstrap, "load-short", "readers", retention=600.0)
+    place = workload_of("kafka", kafka.bootstrap, "load-short", "readers", retention=600.0)
     place.prepare(1)
     resource = ConfigResource(ConfigResource.Type.TOPIC, "load-short")
     client = admin_client(kafka.bootstrap)

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.children import is_alive
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from testbed.children import is_alive
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 NOBODY = "127.0.0.1:1"
 COUNT = 30

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import nsq_data as data
-from tests.support.consuming import Delivery, Outcome
-from tests.support.exporter import Exporter, Scrape, nsq_source
-from tests.support.nsq import NsqCluster
-from tests.support.nsq_data import NsqConsumer
+from testbed import nsq_data as data
+from testbed.consuming import Delivery, Outcome
+from testbed.exporter import Exporter, Scrape, nsq_source
+from testbed.nsq import NsqCluster
+from testbed.nsq_data import NsqConsumer
 
 QUICK: dict[str, Any] = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "5s"}}
 DELAY_MS = 1_500

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.support import nsq_data as data
-from tests.support.consuming import Delivery
-from tests.support.exporter import Exporter, Scrape, nsq_source, settled
-from tests.support.nsq import NsqCluster
-from tests.support.nsq_data import NsqConsumer
-from tests.support.ports import PortBlock
+from testbed import nsq_data as data
+from testbed.consuming import Delivery
+from testbed.exporter import Exporter, Scrape, nsq_source, settled
+from testbed.nsq import NsqCluster
+from testbed.nsq_data import NsqConsumer
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 from tests.support.site import Site, says
-from tests.support.waiting import wait_until
 
 QUICK: dict[str, Any] = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "500ms"}}
 
@@ -164,9 +164,15 @@ def test_a_paused_topic_is_the_lag_of_its_channels(nsq: NsqCluster, exporter: Ex
         )
 
 
-def test_a_restarted_nsqd_counts_on_from_where_it_stood(
-    nsq: NsqCluster, exporter: Exporter
-) -> None:
+def test_a_restarted_nsqd_counts_on_from_where_it_stood(nsq: NsqCluster, tmp_path: Path) -> None:
+    """It is back before two discoveries have missed it, which takes at least 10 s here."""
+    schedule = {**QUICK["schedule"], "discovery": "10s"}
+    with Exporter(tmp_path, [nsq_source(nsq, schedule=schedule)]) as exporter:
+        exporter.wait(lambda page: page.value("mq_up") == 1, "the source to be up")
+        _restart_counts_on(nsq, exporter)
+
+
+def _restart_counts_on(nsq: NsqCluster, exporter: Exporter) -> None:
     url, address = nsq.http_url(), nsq.tcp_address()
     data.create_channel(url, "t", "c")
     exporter.wait(lambda page: page.find("mq_consumed_messages_total", group="c"), "the channel")

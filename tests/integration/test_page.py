@@ -10,9 +10,9 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from testbed.waiting import wait_until
 from tests.support.browser import PATIENCE_MS, browser
 from tests.support.told import Told, ToldDaemon
-from tests.support.waiting import wait_until
 
 HOSTILE = (
     "<script>window.hacked=1</script>",

@@ -10,11 +10,11 @@ from typing import Any
 import pika
 import pytest
 
-from tests.support import nsq_data, rabbit_data
-from tests.support.exporter import Exporter, nsq_source, rabbit_source
-from tests.support.nsq import NsqCluster
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.swinging import SwingingProducer, Truth
+from testbed import nsq_data, rabbit_data
+from testbed.exporter import Exporter, nsq_source, rabbit_source
+from testbed.nsq import NsqCluster
+from testbed.rabbitmq import RabbitCluster
+from testbed.swinging import SwingingProducer, Truth
 
 SECONDS = 75.0
 """Length of the load."""

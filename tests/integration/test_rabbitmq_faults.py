@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.support import rabbit_data as data
+from testbed import rabbit_data as data
+from testbed.exporter import Exporter, Scrape, rabbit_source
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, rabbit_source
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "schedule": {

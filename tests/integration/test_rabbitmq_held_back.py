@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import rabbit_data as data
-from tests.support.exporter import Exporter, Scrape, rabbit_source
-from tests.support.rabbit_data import RabbitConsumer
-from tests.support.rabbitmq import RabbitCluster
+from testbed import rabbit_data as data
+from testbed.exporter import Exporter, Scrape, rabbit_source
+from testbed.rabbit_data import RabbitConsumer
+from testbed.rabbitmq import RabbitCluster
 
 QUICK: dict[str, Any] = {
     "schedule": {"backlog": "300ms", "rates": "1s", "latency": "300ms", "probe": "5s"}

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pika.exceptions import AMQPError
 
-from tests.support import rabbit_data as data
+from testbed import rabbit_data as data
+from testbed.exporter import Exporter, Scrape, rabbit_source, settled
+from testbed.rabbit_data import QueueKind, RabbitConsumer
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, rabbit_source, settled
-from tests.support.rabbit_data import QueueKind, RabbitConsumer
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "schedule": {"backlog": "300ms", "rates": "1s", "latency": "300ms", "probe": "1s"}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support import rabbit_data as data
-from tests.support.exporter import Exporter, rabbit_source, settled
-from tests.support.rabbit_data import QueueKind, RabbitConsumer
-from tests.support.rabbit_streams import StreamClients
-from tests.support.rabbitmq import RabbitCluster
-from tests.support.rabbitmq_runtime import OLDEST
-from tests.support.waiting import wait_until
+from testbed import rabbit_data as data
+from testbed.exporter import Exporter, rabbit_source, settled
+from testbed.rabbit_data import QueueKind, RabbitConsumer
+from testbed.rabbit_streams import StreamClients
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_runtime import OLDEST
+from testbed.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "schedule": {"backlog": "300ms", "rates": "1s", "latency": "300ms", "probe": "500ms"}

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support import rabbit_data as data
-from tests.support.amqp import amqp10
+from testbed import rabbit_data as data
+from testbed.amqp import amqp10
+from testbed.exporter import Exporter, Scrape, rabbit_source, settled
+from testbed.rabbit_data import RabbitConsumer
+from testbed.rabbitmq import RabbitCluster
 from tests.support.checking import check
-from tests.support.exporter import Exporter, Scrape, rabbit_source, settled
-from tests.support.rabbit_data import RabbitConsumer
-from tests.support.rabbitmq import RabbitCluster
 
 SCHEDULE = {"backlog": "300ms", "rates": "1s", "latency": "300ms", "discovery": "1s"}
 STOP_SECONDS = 5

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.exporter import Exporter, rabbit_source, settled
-from tests.support.rabbit_streams import StreamClients
-from tests.support.rabbitmq import RabbitCluster
+from testbed.exporter import Exporter, rabbit_source, settled
+from testbed.rabbit_streams import StreamClients
+from testbed.rabbitmq import RabbitCluster
 
 QUICK: dict[str, Any] = {
     "schedule": {"backlog": "300ms", "rates": "1s", "latency": "300ms"},

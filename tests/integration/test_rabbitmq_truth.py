@@ -12,11 +12,11 @@ import pytest
 import requests
 import rstream
 
-from tests.support import rabbit_data as data
-from tests.support.exporter import Exporter, Scrape, rabbit_source, settled
-from tests.support.rabbit_data import QueueKind, RabbitConsumer
-from tests.support.rabbitmq import RabbitCluster, password_of, quote_name
-from tests.support.waiting import wait_until
+from testbed import rabbit_data as data
+from testbed.exporter import Exporter, Scrape, rabbit_source, settled
+from testbed.rabbit_data import QueueKind, RabbitConsumer
+from testbed.rabbitmq import RabbitCluster, password_of, quote_name
+from testbed.waiting import wait_until
 
 QUICK: dict[str, Any] = {
     "schedule": {

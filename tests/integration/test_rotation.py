@@ -20,13 +20,13 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Probes, Until
-from tests.support.certificates import Certificates, make_certificates
-from tests.support.nsq import NsqCluster
-from tests.support.ports import PortBlock
-from tests.support.rabbitmq import RabbitCluster
+from testbed.certificates import Certificates, make_certificates
+from testbed.nsq import NsqCluster
+from testbed.ports import PortBlock
+from testbed.rabbitmq import RabbitCluster
+from testbed.waiting import wait_until
 from tests.support.rotation import Mount, certificate_files
 from tests.support.site import Site, says, status
-from tests.support.waiting import wait_until
 
 EXPIRES = 12.0
 SECONDS = 30.0

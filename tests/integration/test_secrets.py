@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from testbed.exporter import Exporter, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 from tests.support.checking import check_file
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.kafka import KafkaCluster
-from tests.support.ports import PortBlock
 from tests.support.site import Site
-from tests.support.waiting import wait_until
 
 PASSWORD, RENEWED = "hunter2-first", "hunter2-renewed"
 RUNS = "mq_collect_failures_total"

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.stack import Stack
-from tests.support.tools import ROOT
-from tests.support.waiting import wait_until
+from testbed.stack import Stack
+from testbed.tools import ROOT
+from testbed.waiting import wait_until
 
 ALERT_SECONDS = 400.0
 """Two minutes are meant, on a machine that has nothing else to do."""

@@ -13,10 +13,10 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from tests.support import kafka_data
-from tests.support.children import is_alive
-from tests.support.kafka import KafkaCluster, Listener, Mechanism
-from tests.support.waiting import wait_until
+from testbed import kafka_data
+from testbed.children import is_alive
+from testbed.kafka import KafkaCluster, Listener, Mechanism
+from testbed.waiting import wait_until
 
 Config = Mapping[str, str | int | float | bool]
 
@@ -215,7 +215,7 @@ def test_a_paused_broker_answers_again_when_it_is_resumed(own_kafka: KafkaCluste
 def test_brokers_die_with_the_test_run_even_when_paused(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
-        "from tests.support.children import Child\n"
+        "from testbed.children import Child\n"
         "from pathlib import Path\n"
         "children = [Child(['sleep', '1000'], Path(sys.argv[1])) for _ in range(2)]\n"
         "children[1].pause()\n"

@@ -9,10 +9,10 @@ import psutil
 import pytest
 import requests
 
-from tests.support import nsq_data
-from tests.support.nsq import NsqCluster
-from tests.support.nsq_data import NsqConsumer, NsqError
-from tests.support.waiting import wait_until
+from testbed import nsq_data
+from testbed.nsq import NsqCluster
+from testbed.nsq_data import NsqConsumer, NsqError
+from testbed.waiting import wait_until
 
 
 def topics(nsq: NsqCluster, lookupd: str) -> set[str]:

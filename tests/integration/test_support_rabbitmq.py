@@ -14,11 +14,11 @@ import requests
 from pika import BlockingConnection
 from pika.exceptions import NackError, ProbableAccessDeniedError, UnroutableError
 
-from tests.support import rabbit_data
-from tests.support.rabbit_data import QueueKind, RabbitConsumer
-from tests.support.rabbitmq import RabbitCluster, password_of, quote_name
-from tests.support.rabbitmq_config import PORTS
-from tests.support.waiting import wait_until
+from testbed import rabbit_data
+from testbed.rabbit_data import QueueKind, RabbitConsumer
+from testbed.rabbitmq import RabbitCluster, password_of, quote_name
+from testbed.rabbitmq_config import PORTS
+from testbed.waiting import wait_until
 
 
 @pytest.fixture

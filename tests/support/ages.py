@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.support.exporter import Exporter, Scrape
+from testbed.exporter import Exporter, Scrape
 
 Key = tuple[str, str, int]
 """Group, topic and partition."""

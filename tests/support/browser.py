@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support.tools import find_tool
+from testbed.tools import find_tool
 
 ARGUMENTS = (
     "--no-sandbox",  # tests run as root in containers

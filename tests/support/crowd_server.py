@@ -8,8 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from exporter import webconfig
-from exporter.server import Request, Response, Route, Server
+from exporter.web import webconfig
+from exporter.web.server import Request, Response, Route, Server
 
 GET = frozenset({"GET"})
 PAGE = tuple(bytes([65 + number]) * 50_000 for number in range(26))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.certificates import CLIENT, Certificates, client_pair
+from testbed.certificates import CLIENT, Certificates, client_pair
 
 
 class Mount:

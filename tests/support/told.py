@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from exporter.config import Source, parse
+from exporter.config import SourceConfig, parse
 from exporter.daemon import Daemon
-from exporter.model import CollectError, Collector, Deadline, Finding, Observation, System
-from tests.support.ports import PortBlock
+from exporter.model import CollectError, Collector, Deadline, Finding, Observation
+from testbed.ports import PortBlock
 from tests.unit.looks import log, look
 
 CONFIG = """
@@ -37,7 +37,7 @@ class Told:
     fault: str | None = None
     """Why it can't be read."""
     end: int = 1_000_000
-    system: System = "kafka"
+    system: str = "kafka"
     follows: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, Callable[[Deadline], Observation]] = field(init=False)
 
@@ -105,5 +105,5 @@ class ToldDaemon:
             self.daemon.stop()
             self.daemon = None
 
-    def _make(self, config: Source) -> Collector:
+    def _make(self, config: SourceConfig) -> Collector:
         return self._told[config.name]

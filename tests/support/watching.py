@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from tests.support.exporter import Exporter, Scrape
+from testbed.exporter import Exporter, Scrape
 
 Key = tuple[str, str, int]
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from exporter.analysis.log_families import show
-from exporter.analysis.log_state import LogState
-from exporter.analysis.shown import Shown, View
-from exporter.exposition import labeler
+from exporter.analysis.families import Shown, View
+from exporter.analysis.logs.series import show
+from exporter.analysis.logs.source_state import LogSourceState
+from exporter.analysis.logs.state import LogState
 from exporter.model import GroupMembers, GroupState, Log, LogBacklog, Positions
+from exporter.show.exposition import labeler
 
 Offset = int | None
 VIEW = View(hold=120.0, max_series=1_000_000, per_partition=True)
 
 
-def state() -> LogState:
-    return LogState(labeler({"system": "kafka", "source": "s"}), rate_window=60.0)
+def state() -> LogSourceState:
+    return LogSourceState(labeler({"system": "kafka", "source": "s"}), rate_window=60.0)
 
 
 def log(*spans: tuple[Offset, Offset], stable: Sequence[Offset] | None = None) -> Log:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from exporter.analysis.causes import Cause
-from exporter.analysis.commits import CommitGaps
-from exporter.analysis.judge import Judge
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.sight import Sight
-from exporter.analysis.thresholds import DEFAULTS, Thresholds
+from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.causes import Cause
+from exporter.judgement.evidence import Sight
+from exporter.judgement.judge import Judge
+from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.model import Status
 
 LOOK = 10.0

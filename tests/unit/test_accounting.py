@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.analysis.accounting import Accounting
 from exporter.analysis.judging import Judging
-from exporter.analysis.thresholds import ThresholdTable
+from exporter.analysis.queues.accounting import Accounting
 from exporter.collectors.rabbitmq.counting import counting_of, never_counted, uncounted
+from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import Counts, Depth
 from tests.unit.test_queue_state import QUEUE, World
 

@@ -9,7 +9,7 @@ from statistics import mean
 
 import pytest
 
-from exporter.analysis.queue_place import QueuePlace
+from exporter.analysis.queues.place import QueuePlace
 from exporter.model import Counts, Depth, Place
 
 SECONDS, WARM_UP, PERIOD = 400.0, 60.0, 33.0

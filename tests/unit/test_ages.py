@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.analysis.ages import Ages
+from exporter.analysis.logs.ages import Ages
 from exporter.model import Method, Stamps
 
 AT = 1_700_000_000.0

@@ -839,13 +839,14 @@ def test_every_alert_has_what_a_person_needs() -> None:
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:
     folder = ROOT / "docs" / "runbooks"
+    headings = ("What it means", "What to do first", "How to see it")
     named = {rule["alert"] for rule in alerts()}
     assert {path.stem for path in folder.glob("Mq*.md")} == named
     for name in named:
         text = (folder / f"{name}.md").read_text()
         assert text.startswith(f"# {name}\n")
-        for heading in ("## What it means", "## How to see it", "## What to do"):
-            assert heading in text, (name, heading)
+        places = [text.index(f"\n## {heading}\n") for heading in headings]
+        assert places == sorted(places), name
         assert rule_of(name)["annotations"]["runbook_url"].endswith(f"/docs/runbooks/{name}.md")
 
 

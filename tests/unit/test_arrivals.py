@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from exporter.analysis.arrivals import Arrivals
-from exporter.analysis.queue_place import QueuePlace
+from exporter.analysis.queues.arrivals import Arrivals
+from exporter.analysis.queues.place import QueuePlace
 from exporter.model import Counts, Depth, Place
 
 TICK = 5.0

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-from exporter.analysis.thresholds import DEFAULTS
+from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, changes, first, steady
 
 Verdict = Literal["OK", "WARN", "STALL", "STOP", "REWIND"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from exporter.analysis.sight import Part
-from exporter.analysis.thresholds import DEFAULTS
+from exporter.judgement.evidence import Part
+from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
 
 TURN = 900.0
@@ -223,7 +223,7 @@ def test_partitions_that_hold_the_backlog(lags: list[int], evidence: str | None)
 
 
 def test_a_paused_channel() -> None:
-    words = "the channel, or its topic, is paused at n:4151"
+    words = "the channel or its topic is paused on n:4151"
     play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(paused=(words,)))
     said = told(play)
     assert (said.status, said.cause, said.causes[0].evidence) == ("stalled", "paused", words)

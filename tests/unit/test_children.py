@@ -16,16 +16,16 @@ from typing import Any
 import psutil
 import pytest
 
-from exporter.collectors import environment, kafka_settings
-from exporter.collectors.children import Child, Nursery
-from exporter.collectors.wire import READY, Setup
+from exporter.collectors.kafka.from_config import kafka_settings
+from exporter.collectors.process import environment
+from exporter.collectors.process.forking import Child, Nursery
+from exporter.collectors.process.messages import READY, Setup
 from exporter.config import parse
-from exporter.model import System
-from tests.support.children import is_alive
-from tests.support.waiting import wait_until
+from exporter.systems import SYSTEMS
+from testbed.children import is_alive
+from testbed.waiting import wait_until
 
 SECONDS = 60.0
-SYSTEMS: tuple[System, ...] = ("kafka", "rabbitmq", "nsq")
 CONFIG = """\
 sources:
   - {name: orders, system: kafka, bootstrap_servers: "127.0.0.1:1", probe: {enabled: false}}
@@ -44,10 +44,10 @@ def nursery() -> Iterator[Nursery]:
 
 def begin(nursery: Nursery, **more: Any) -> tuple[Child, Connection]:
     """A child that has said that it is ready."""
-    child, way = nursery.fork("kafka")
+    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
     connection = Connection(way.detach())
     settings = kafka_settings(parse(CONFIG, "test").sources[0])  # type: ignore[arg-type]
-    connection.send(Setup("kafka", settings, "json", "error", **more))
+    connection.send(Setup(SYSTEMS["kafka"].collector, settings, "json", "error", **more))
     assert connection.recv().number == READY
     wait_until(lambda: child.pid, "the report of its birth", poll_seconds=0.002)
     return child, connection
@@ -112,7 +112,7 @@ def test_a_child_that_is_stopped_can_be_killed(nursery: Nursery) -> None:
 
 
 def test_one_that_is_not_wanted_any_more_is_killed_at_its_birth(nursery: Nursery) -> None:
-    child, way = nursery.fork("kafka")
+    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
     child.kill()
     ends_by_itself(child)
     way.close()
@@ -120,10 +120,10 @@ def test_one_that_is_not_wanted_any_more_is_killed_at_its_birth(nursery: Nursery
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_nursery_has_one_thread_and_no_connection_but_to_the_daemon(
-    nursery: Nursery, system: System
+    nursery: Nursery, system: str
 ) -> None:
     """A process with threads cannot be forked safely."""
-    child, way = nursery.fork(system)
+    child, way = nursery.fork(SYSTEMS[system].collector_module)
     wait_until(lambda: child.pid, "the child")
     process = psutil.Process(nursery.pid)
     assert process.num_threads() == 1
@@ -165,7 +165,7 @@ def test_a_child_that_is_ordered_while_the_nursery_dies_is_reported_as_gone(
     begin(nursery)[1].close()
     assert nursery.pid is not None
     os.kill(nursery.pid, signal.SIGSTOP)
-    child, way = nursery.fork("kafka")
+    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
     os.kill(nursery.pid, signal.SIGKILL)
     assert child.wait(SECONDS)
     with way:
@@ -184,14 +184,14 @@ def run_instead(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 DEAF = """\
 import time
-from exporter import nursery
+from exporter.collectors.process import nursery
 
 def serve(connection):
     connection.send_bytes(b"here")
     while True:
         time.sleep(1)
 
-nursery.worker.serve = serve
+nursery.child.serve = serve
 nursery.main()
 """
 
@@ -201,7 +201,7 @@ def test_children_that_hang_are_killed_when_the_daemon_is_gone(
 ) -> None:
     """A process that is stuck in a library does not notice that its way has ended."""
     run_instead(DEAF, monkeypatch)
-    child, way = nursery.fork("kafka")
+    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
     connection = Connection(way.detach())
     assert connection.recv_bytes() == b"here"
     wait_until(lambda: child.pid, "the report of its birth", poll_seconds=0.002)
@@ -215,7 +215,7 @@ def test_children_that_hang_are_killed_when_the_daemon_is_gone(
 
 BROKEN = """\
 import errno, os, sys
-from exporter import nursery
+from exporter.collectors.process import nursery
 
 def fork():
     raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -229,7 +229,7 @@ def test_a_fork_that_fails_is_reported_with_its_reason(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_instead(BROKEN, monkeypatch)
-    child, way = nursery.fork("kafka")
+    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
     assert child.wait(SECONDS)
     assert child.pid is None
     assert child.fault.startswith("Resource temporarily unavailable; raise the limit of ")

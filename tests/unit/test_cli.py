@@ -23,12 +23,12 @@ import requests
 
 from exporter import __version__
 from exporter.cli import _code
-from exporter.demo import STOP_SECONDS
+from exporter.demo.run import STOP_SECONDS
 from exporter.task_log import EXHAUSTION
-from tests.support.children import Child
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from testbed.children import Child
+from testbed.exporter import Exporter, kafka_source
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 COMMANDS = ("run", "once", "check", "health", "demo", "load", "top")
 FAILED, MISUSED = 1, 2

@@ -11,8 +11,8 @@ import yaml
 
 from exporter.config import load
 from exporter.load import parse_steps
-from tests.support.compose import COMPOSE_FILE, ComposeError, read_compose
-from tests.support.tools import ROOT
+from testbed.compose import COMPOSE_FILE, ComposeError, read_compose
+from testbed.tools import ROOT
 
 STACK = ROOT / "config/stack"
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors import nsq_settings, rabbit_settings
-from exporter.config import ConfigError, NsqSource, RabbitSource, parse
+from exporter.collectors.nsq.from_config import nsq_settings
+from exporter.collectors.rabbitmq.from_config import rabbit_settings
+from exporter.config import ConfigError, parse
+from exporter.config.nsq import NsqSource
+from exporter.config.rabbitmq import RabbitSource
 from exporter.config.shared import Schedule
 
 RABBIT = """\
@@ -92,16 +95,16 @@ def test_every_task_has_an_interval() -> None:
     [
         ("    amqp_url: http://r\n", "sources[0].amqp_url: expected an address such as amqp://"),
         ("    amqp_url: amqp://r/vhost\n", "without a path"),
-        ("    amqp_url: amqp://me:pass@r\n", "no user or password in the address"),
-        ("    amqp_url: [amqp://r, amqp://r]\n", "the same address twice"),
+        ("    amqp_url: amqp://me:pass@r\n", "must not contain a user or password"),
+        ("    amqp_url: [amqp://r, amqp://r]\n", "the same address is listed twice"),
         ("    probe: {enabled: true}\n", "sources[0].probe: a probe needs amqp_url"),
-        ("    tls: {key_file: k}\n", "a key needs its certificate"),
-        ("    password: a\n    password_file: b\n", "the password is given twice"),
+        ("    tls: {key_file: k}\n", "key_file needs cert_file"),
+        ("    password: a\n    password_file: b\n", "both password and password_file are set"),
         ('    password: ""\n', "must not be empty"),
-        ("    password: a\n", "sources[0]: a password needs its username"),
-        ("    username: a\n", "sources[0]: a username needs its password, or password_file"),
+        ("    password: a\n", "sources[0]: a password needs a username"),
+        ("    username: a\n", "sources[0]: a username needs password or password_file"),
         ("    passwrod: a\n", "did you mean 'password'?"),
-        ("    bootstrap_servers: k:9092\n", "unknown key; known here: username, password"),
+        ("    bootstrap_servers: k:9092\n", "unknown key; allowed here: username, password"),
         ('    vhosts: {include: ["("]}\n', "not a regular expression"),
     ],
 )
@@ -113,14 +116,20 @@ def test_faults_of_a_rabbitmq_source(more: str, said: str) -> None:
     ("text", "said"),
     [
         (NSQ.replace("nsqlookupd", "nsqlookup"), "did you mean 'nsqlookupd'?"),
-        ("sources: [{name: e, system: nsq}]\n", "sources[0]: needs nsqlookupd, nsqd, or both"),
+        (
+            "sources: [{name: e, system: nsq}]\n",
+            "sources[0]: needs the HTTP addresses of nsqlookupd, nsqd or both",
+        ),
         (NSQ + "    nsqd: nsqd:4151\n", "expected an address such as http://host:port"),
         (NSQ + "    nsqd: http://nsqd:99999\n", "expected an address such as http://host:port"),
         (NSQ + "    nsqd: []\n    nsqlookupds: []\n", "did you mean 'nsqlookupd'?"),
         (NSQ + "    timestamps: {method: record}\n", "expected 'auto', 'estimate' or 'percentile'"),
-        (NSQ + "    probe: {auth_secret: a, auth_secret_file: b}\n", "the secret is given twice"),
+        (
+            NSQ + "    probe: {auth_secret: a, auth_secret_file: b}\n",
+            "both auth_secret and auth_secret_file are set",
+        ),
         (RABBIT.replace("management_url", "url"), "sources[0].management_url: missing"),
-        ("sources: [{name: e, sistem: nsq}]\n", "did you mean 'system' by 'sistem'?"),
+        ("sources: [{name: e, sistem: nsq}]\n", "did you misspell it as 'sistem'?"),
         ("sources: [{name: e, system: 5}]\n", "expected one of kafka, rabbitmq, nsq, not a number"),
         ("sources: [{name: e, system: pulsar}]\n", "system 'pulsar' is not supported"),
     ],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.collectors import sessions
+from exporter.collectors import http_sessions
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.http import HttpClient
 from exporter.collectors.kafka.raw.brokers import Brokers
@@ -22,13 +22,13 @@ from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.collector import RabbitCollector
-from exporter.collectors.rabbitmq.line import Line
+from exporter.collectors.rabbitmq.probe_connection import Line
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Until
-from exporter.top import from_url
-from tests.support.certificates import Certificates, make_certificates
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from exporter.show.top import from_url
+from testbed.certificates import Certificates, make_certificates
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 ROUNDS, AT_ONCE = 40, 5
 KEPT = 2 * AT_ONCE
@@ -221,7 +221,7 @@ def test_what_is_not_used_any_more_is_closed(
     plain: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nodes that come and go: the connections to those that went do not stay for ever."""
-    monkeypatch.setattr(sessions, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(http_sessions, "IDLE_SECONDS", 0.0)
     plain.talk = answers(200, b"1")
     client = HttpClient("jobs", Tls(), Login())
     for turn in range(200):

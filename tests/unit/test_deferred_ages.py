@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.analysis.queue_place import QueuePlace
+from exporter.analysis.queues.place import QueuePlace
 from exporter.model import Counts, Depth, Place
 
 PLACE = Place(None, "dates", "remind", "nsqd:4151")

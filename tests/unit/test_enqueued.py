@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.analysis.enqueued import MOST_POINTS, Record
+from exporter.analysis.queues.arrival_curve import MOST_POINTS, Record
 
 
 def test_messages_come_evenly_between_two_looks() -> None:

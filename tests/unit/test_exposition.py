@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.analysis.shown import INFINITY, Family
+from exporter.analysis.families import INFINITY, Family
 from exporter.catalogue import CATALOGUE
-from exporter.exposition import Exposition, Format, accepts_gzip, labeler
-from exporter.exposition import render as render_pieces
-from exporter.gzipping import Part, Stream, stream
-from exporter.own import OwnMetrics
+from exporter.show.exposition import Exposition, Format, accepts_gzip, labeler
+from exporter.show.exposition import render as render_pieces
+from exporter.show.gzip_parts import Part, Stream, stream
+from exporter.show.own_metrics import OwnMetrics
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
@@ -320,7 +320,7 @@ def test_a_page_is_put_in_order_once_for_all_scrapes_until_the_next_change(
         made.append(1)
         return stream(parts)
 
-    monkeypatch.setattr("exporter.exposition.stream", counted)
+    monkeypatch.setattr("exporter.show.exposition.stream", counted)
     page = many(3)
     assert not made
     with ThreadPoolExecutor(8) as threads:

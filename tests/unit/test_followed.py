@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exporter.collectors.kafka.followed import Followed, Movement
+from exporter.collectors.kafka.ages.movements import Followed, Movement
 from exporter.model import Log, LogBacklog, Positions
-from exporter.names import NameMatcher
+from exporter.name_filter import NameMatcher
 
 NOBODY = NameMatcher(())
 Offsets = Mapping[int, int | None]

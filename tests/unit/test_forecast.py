@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from exporter.analysis.forecast import time_to_expiry, time_to_overflow
-from exporter.analysis.log_state import LogState
+from exporter.analysis.logs.state import LogState
+from exporter.analysis.logs.time_to_loss import time_to_expiry, time_to_overflow
 from exporter.model import LogTimes, Retention, Stamps
 from tests.unit.looks import log, look, state
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.gzipping import part, stream
+from exporter.show.gzip_parts import part, stream
 
 
 @given(st.lists(st.lists(st.binary(max_size=200), max_size=4), max_size=6), st.binary(max_size=200))

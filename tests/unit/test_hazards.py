@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.collectors.hazards import LEFT_OUT_SECONDS, Attempt, Hazards, Suspects
+from exporter.collectors.process.hazards import LEFT_OUT_SECONDS, Attempt, Hazards, Suspects
 
 NAMES = [f"g{number}" for number in range(200)]
 

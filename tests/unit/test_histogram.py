@@ -13,13 +13,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from exporter.analysis.families import INFINITY, Family
 from exporter.analysis.histogram import Histogram
-from exporter.analysis.probes import ProbeState
-from exporter.analysis.shown import INFINITY, Family
-from exporter.analysis.time_families import show_times
+from exporter.analysis.logs.time_series import show_times
+from exporter.analysis.probe_results import ProbeState
 from exporter.catalogue import BY_NAME, LATENCY_BUCKETS
-from exporter.exposition import Exposition, labeler
 from exporter.model import STAGES, LogTimes, NodeProbe, Probes, Retention, Stamps
+from exporter.show.exposition import Exposition, labeler
 from tests.unit.looks import VIEW, log, look, state
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"

@@ -17,10 +17,10 @@ import pytest
 from exporter.collectors import http
 from exporter.collectors.access import Login, Tls
 from exporter.collectors.http import HttpClient
-from exporter.collectors.isolated import GRACE
+from exporter.collectors.process.parent import GRACE
 from exporter.model import CollectError, Until
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 Answer = Callable[[socket.socket], None]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

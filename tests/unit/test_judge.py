@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.analysis.judge import Judge
-from exporter.analysis.sight import Sight
-from exporter.analysis.thresholds import DEFAULTS
+from exporter.judgement.evidence import Sight
+from exporter.judgement.judge import Judge
+from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, changes, first, steady
 
 HOUR = 3_600.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exporter.analysis.judging import Judging
-from exporter.analysis.thresholds import ThresholdTable
+from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import GroupState, Memberships
 from tests.unit.looks import log, look, members, state
 

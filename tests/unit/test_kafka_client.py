@@ -18,7 +18,7 @@ from exporter.collectors.kafka.complaints import (
     parse_complaint,
 )
 from exporter.collectors.kafka.errors import RefusedError, describe, describe_right, problem
-from exporter.collectors.kafka.names import SURE_AFTER, NotShown, hidden_kind
+from exporter.collectors.kafka.unaskable_names import SURE_AFTER, NotShown, hidden_kind
 from exporter.model import Until
 
 

@@ -15,8 +15,8 @@ from exporter.collectors.kafka.login.mechanisms import CALLBACK, Login, fetcher,
 from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError
-from tests.support.oidc import CLIENT, SECRET, Answer, Issuer
-from tests.support.ports import PortBlock
+from testbed.oidc import CLIENT, SECRET, Answer, Issuer
+from testbed.ports import PortBlock
 
 
 @pytest.fixture

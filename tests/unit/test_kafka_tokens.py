@@ -9,7 +9,7 @@ import pytest
 
 from exporter.collectors.kafka.login.tokens import PAUSE, Token, Tokens
 from exporter.model import CollectError
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
 
 LIFETIME = 300.0
 EPOCH = 1_000_000.0

@@ -14,11 +14,11 @@ import requests
 
 from exporter.daemon import Daemon
 from exporter.liveness import Pulse
-from exporter.source import Source
+from exporter.sources.source import Source
+from testbed.exporter import Scrape
+from testbed.waiting import wait_until
 from tests.support import told
-from tests.support.exporter import Scrape
 from tests.support.told import Told, ToldDaemon
-from tests.support.waiting import wait_until
 
 PATIENCE = 60.0
 STUCK = "task backlog of source stuck: no sign of life for "
@@ -74,7 +74,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     config = told.CONFIG.replace("hold: 2s", "hold: 2s, deadline: 1s")
     monkeypatch.setattr(told, "CONFIG", config)
-    monkeypatch.setattr("exporter.source.LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("exporter.sources.source.LOCK_SECONDS", 0.3)
     monkeypatch.setattr("exporter.daemon.LOOP_SECONDS", 3.0)
     world = World()
     with world.told:
@@ -139,8 +139,8 @@ def test_a_reload_replaces_a_source_that_hangs(
     world.wait_shown()
     world.sources["stuck"].lags[("g", "t")] = [9]
     wait_until(lambda: world.lag("stuck") == 9, "the new one's value")
-    shown = after._exposition.page("", "").chunks
-    before._show(time.monotonic())
+    shown = world.daemon.exposition.page("", "").chunks
+    before._display.show(before._display.shown, time.monotonic())
     assert b'source="stuck",destination="t",partition="0",group="g"} 9' in b"".join(shown)
     assert world.lag("stuck") == 9
     world.wait_healthy()
@@ -208,7 +208,7 @@ def test_a_collector_that_hangs_is_said_by_the_command_health(world: World) -> N
 
 def test_an_http_server_that_hangs_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its health check cannot be answered then, but the log says why."""
-    monkeypatch.setattr("exporter.server.serving.LOOP_SECONDS", 1.0)
+    monkeypatch.setattr("exporter.web.server.serving.LOOP_SECONDS", 1.0)
     server = world.daemon.server
     assert server is not None
     assert server._loop is not None

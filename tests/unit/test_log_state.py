@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from exporter.analysis.log_families import show
-from exporter.analysis.log_state import LogState
-from exporter.analysis.rows import rows
-from exporter.analysis.shown import View
+from exporter.analysis.families import View
+from exporter.analysis.logs.rows import log_rows
+from exporter.analysis.logs.series import show
+from exporter.analysis.logs.state import LogState
 from exporter.model import TIMESTAMP_ANOMALIES, LogTimes, Memberships, Stamps
 from tests.unit.looks import log, look, members, seen, state
 
@@ -223,7 +223,7 @@ class TestAPartitionWithoutALeader:
     def test_makes_the_row_a_lower_bound(self) -> None:
         s, view = self.run(200.0)
         seen(s, 200.0, view)
-        (row,) = rows(s, Config(), view, 200.0)
+        (row,) = log_rows(s, Config(), view, 200.0)
         assert (row["lag_messages"], row["lag_messages_at_least"]) == (None, 27 - 7)
         assert row["unreadable_partitions"] == 2
         for key in (

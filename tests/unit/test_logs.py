@@ -14,10 +14,10 @@ import pytest
 import requests
 import structlog
 
-from exporter import logs
-from exporter.logs import Output
-from tests.support.exporter import Exporter, Scrape, kafka_source
-from tests.support.waiting import wait_until
+from exporter import logging_setup
+from exporter.logging_setup import Output
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.waiting import wait_until
 
 PATIENCE = 60.0
 UNREADABLE = "\ud800 from a broker"
@@ -102,27 +102,27 @@ def test_what_was_dropped_is_said_when_the_output_works_again(
     full = os.open("/dev/full", os.O_WRONLY)
     there = os.dup(descriptor)
     os.dup2(full, there)
-    monkeypatch.setattr(logs, "_output", [Output(there)])
+    monkeypatch.setattr(logging_setup, "_output", [Output(there)])
     config = structlog.get_config()
     try:
-        logs.configure("json", "info")
+        logging_setup.configure("json", "info")
         log = structlog.get_logger()
         for _ in range(3):
             log.info("test.lost")
-        logs.flush(PATIENCE)
-        assert logs.dropped() == 3
+        logging_setup.flush(PATIENCE)
+        assert logging_setup.dropped() == 3
         os.dup2(descriptor, there)
         log.info("test.kept", name=UNREADABLE)
-        logs.drop(2)
+        logging_setup.drop(2)
         log.info("test.also_kept")
-        logs.flush(PATIENCE)
-        logs.flush(PATIENCE)
+        logging_setup.flush(PATIENCE)
+        logging_setup.flush(PATIENCE)
     finally:
         structlog.configure(**config)
         for each in (descriptor, full, there):
             os.close(each)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert logs.dropped() == 5
+    assert logging_setup.dropped() == 5
     assert [line["event"] for line in lines].count("log.lines_dropped") in (1, 2)
     assert sum(line.get("count", 0) for line in lines) == 5
     assert [line["event"] for line in lines if line["event"].startswith("test")] == [
@@ -134,9 +134,9 @@ def test_what_was_dropped_is_said_when_the_output_works_again(
 @pytest.mark.parametrize("fmt", ["json", "console"])
 def test_an_event_that_cannot_be_shown_is_logged_by_its_name(fmt: str) -> None:
     program = (
-        "import structlog\nfrom exporter import logs\n"
+        "import structlog\nfrom exporter import logging_setup\n"
         "class Hostile:\n    def __repr__(self): raise RuntimeError('no')\n"
-        f"logs.configure({fmt!r}, 'info')\n"
+        f"logging_setup.configure({fmt!r}, 'info')\n"
         "structlog.get_logger().info('test.hostile', value=Hostile())\n"
         "structlog.get_logger().info('test.next', name='\\ud800')\n"
     )
@@ -152,8 +152,8 @@ def test_an_event_that_cannot_be_shown_is_logged_by_its_name(fmt: str) -> None:
 
 def test_a_name_moves_no_cursor_of_a_terminal() -> None:
     program = (
-        "import structlog\nfrom exporter import logs\n"
-        "logs.configure('console', 'info')\n"
+        "import structlog\nfrom exporter import logging_setup\n"
+        "logging_setup.configure('console', 'info')\n"
         "log = structlog.get_logger()\n"
         "log.info('test.name', name='\\x1b]0;title\\x07', other='a\\x9bb', right='x\\u202ey', line='a\\r\\nb')\n"
         "try:\n    raise ValueError('\\x1b[2J')\n"

@@ -18,8 +18,8 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Until
-from exporter.names import NOTHING, NameMatcher
-from tests.support.ports import PortBlock
+from exporter.name_filter import NOTHING, NameMatcher
+from testbed.ports import PortBlock
 from tests.support.site import Site, says, status
 
 STATS = {"version": "1.3.0", "start_time": 1, "topics": []}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exporter.overview import BadQueryError, Query, query_of, select
+from exporter.show.overview import BadQueryError, Query, query_of, select
 
 
 def row(group: str, **changes: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.collectors.parallel import THREADS, FairPool, Pool
 from exporter.model import CollectError, Until
-from tests.support.waiting import wait_until
+from testbed.waiting import wait_until
 
 Call = Callable[[], str]
 

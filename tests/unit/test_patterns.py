@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from exporter.analysis.thresholds import ThresholdLine, ThresholdTable
-from exporter.names import NameMatcher
+from exporter.judgement.thresholds import ThresholdLine, ThresholdTable
+from exporter.name_filter import NameMatcher
 from exporter.patterns import LONGEST, NamePattern, PatternError
 
 BACKTRACKS = r"([a-z]+-?)+\.dlq"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.analysis.probes import NODE_KEPT, ProbeState
-from exporter.exposition import labeler
+from exporter.analysis.probe_results import NODE_KEPT, ProbeState
 from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, Probes, Roster
+from exporter.show.exposition import labeler
 
 LABEL = labeler({"system": "kafka", "source": "s"})
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from exporter.analysis.queue_families import show_queues
-from exporter.analysis.queue_rows import queue_rows
-from exporter.analysis.queue_state import Followed, QueueState
+from exporter.analysis.families import View
+from exporter.analysis.queues.rows import queue_rows
+from exporter.analysis.queues.series import show_queues
+from exporter.analysis.queues.source_state import QueueSourceState
+from exporter.analysis.queues.state import Followed
 from exporter.analysis.rows import Wanted
-from exporter.analysis.shown import View
-from exporter.exposition import labeler
 from exporter.model import (
     Counts,
     Depth,
@@ -21,6 +21,7 @@ from exporter.model import (
     QueueLook,
     StreamOffsets,
 )
+from exporter.show.exposition import labeler
 
 VIEW = View(hold=120.0, max_series=500_000, per_partition=True)
 QUEUE = Place("/", "q", None, None)
@@ -35,7 +36,7 @@ class World:
     """A state, its clock, and what it shows."""
 
     def __init__(self, view: View = VIEW) -> None:
-        self.state = QueueState(labeler({}), 120.0)
+        self.state = QueueSourceState(labeler({}), 120.0)
         self.view = view
         self.now = 1_000.0
 

@@ -9,7 +9,7 @@ import pytest
 from exporter.collectors.rabbitmq.detailed import read_detailed, texts
 from exporter.collectors.rabbitmq.queues import Selection, counts_of, left_out, listed, mean_size
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rows import Rows
+from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Depth, Place
 
 QUORUM_313: dict[str, Any] = {

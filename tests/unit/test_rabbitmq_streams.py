@@ -12,7 +12,7 @@ from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.rabbitmq.streams import Part, Streams
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
-from exporter.collectors.rows import Rows
+from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Problem, Until
 
 NAME = ("/", "s")

@@ -23,7 +23,7 @@ from exporter.collectors.kafka.raw.connection import (
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
 from exporter.model import CollectError, Until
-from tests.support.ports import PortBlock
+from testbed.ports import PortBlock
 
 SALT = b"salt"
 

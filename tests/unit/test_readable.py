@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.readable import age, duration, lag, loss, number, standing
+from exporter.show.wording import age, duration, lag, loss, number, standing
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from confluent_kafka import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.collectors.kafka.record_times import RecordTime, parse_time, record_time, size
+from exporter.collectors.kafka.ages.record_times import RecordTime, parse_time, record_time, size
 from exporter.model import TimestampAnomaly
 
 TIME = 1_700_000_000.123

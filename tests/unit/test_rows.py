@@ -11,7 +11,7 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rows import RowError, Rows, host, number
+from exporter.collectors.reply_rows import RowError, Rows, host, number
 
 GOOD: dict[str, Any] = {
     "name": "good",

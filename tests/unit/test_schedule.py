@@ -11,8 +11,8 @@ import pytest
 import structlog.testing
 
 from exporter.model import CollectError, Deadline, Discovery, Observation, Problem, Reason
-from exporter.schedule import Outcome, Runner, Task, next_due
-from tests.support.waiting import wait_until
+from exporter.sources.schedule import Outcome, Runner, Task, next_due
+from testbed.waiting import wait_until
 
 PATIENCE = 60.0
 
@@ -292,7 +292,7 @@ def test_a_task_that_waits_long_is_alive(reason: Reason) -> None:
 
 
 def test_a_task_that_is_not_woken_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporter.schedule.BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("exporter.sources.schedule.BEAT_SECONDS", 0.01)
     one = runner(lambda _: Discovery(), interval=0.01, deadline=0.01, follows=True)
     one.start()
     wait_until(lambda: one.pulse._beat[0] > 0, "the first sign of life")

@@ -14,7 +14,7 @@ import pytest
 
 from exporter.config import ConfigError, parse
 from exporter.scrub import MASK, Scrubber, is_secret
-from exporter.secrets import with_secrets
+from exporter.secret_files import with_secrets
 
 SECRET = 'hunter2 "ü/+\\'
 """With characters that each way of writing changes."""
@@ -147,12 +147,12 @@ PROGRAM = """
 import sys, threading, logging
 from pathlib import Path
 import structlog
-from exporter import logs
+from exporter import logging_setup
 from exporter.config import ConfigError, load
 from exporter.scrub import guard_tracebacks
-from exporter.secrets import read_secret
+from exporter.secret_files import read_secret
 guard_tracebacks()
-logs.configure(sys.argv[1], "debug")
+logging_setup.configure(sys.argv[1], "debug")
 try:
     load(sys.argv[2])
 except ConfigError:
@@ -170,7 +170,7 @@ logging.getLogger("pika.x").error("refused %s", secret)
 logging.getLogger("asyncio").error("lost %s", secret)
 def fail(): raise RuntimeError(f"thread {secret}")
 thread = threading.Thread(target=fail); thread.start(); thread.join()
-logs.flush()
+logging_setup.flush()
 raise SystemError(f"main {secret} from-config")
 """
 
@@ -205,7 +205,7 @@ def test_files_of_client_properties_are_masked_and_public_ones_are_not(
 ) -> None:
     scrubber = Scrubber()
     for name in ("learn", "learn_property"):
-        monkeypatch.setattr(f"exporter.secrets.{name}", getattr(scrubber, name))
+        monkeypatch.setattr(f"exporter.secret_files.{name}", getattr(scrubber, name))
     files = {"sasl.username": "the-user", "sasl.password": "the-password"}
     for name, content in files.items():
         (tmp_path / name).write_text(content)

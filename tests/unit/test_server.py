@@ -18,9 +18,9 @@ import requests
 import structlog.testing
 import trustme
 
-from exporter import webconfig
-from exporter.server import Limits, Request, Response, Route, Server, ServerError
-from exporter.server.listener import Listener
+from exporter.web import webconfig
+from exporter.web.server import Limits, Request, Response, Route, Server, ServerError
+from exporter.web.server.listener import Listener
 
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 LARGE = (
@@ -361,7 +361,7 @@ def test_an_accepting_loop_that_fails_goes_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is around a connection may fail too: a bug, or a log that can't be written."""
-    monkeypatch.setattr("exporter.server.listener.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("exporter.web.server.listener.RETRY_SECONDS", 0.01)
     accept, failures = Listener._take, iter([MemoryError(), RuntimeError("a bug")])
 
     def failing(*arguments: Any) -> None:

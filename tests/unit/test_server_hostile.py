@@ -21,14 +21,14 @@ import requests
 import structlog.testing
 import trustme
 
-from exporter import webconfig
-from exporter.server import Limits, Request, Response, Route, Server
-from exporter.server.lanes import Lane
-from exporter.server.limits import MOST_CONNECTIONS, connections_within
-from exporter.server.sparing import SparingLog
-from tests.support.ports import PortBlock
+from exporter.web import webconfig
+from exporter.web.server import Limits, Request, Response, Route, Server
+from exporter.web.server.lanes import Lane
+from exporter.web.server.limits import MOST_CONNECTIONS, connections_within
+from exporter.web.server.sparing import SparingLog
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 from tests.support.told import Told, ToldDaemon
-from tests.support.waiting import wait_until
 
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 PATIENCE = 60.0
@@ -404,7 +404,7 @@ def test_the_process_keeps_descriptors_for_itself(descriptors: int, connections:
 def test_a_handler_that_hangs_stops_no_other_lane_and_its_own_says_so(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.server.routing.LANE_WAITING", 2)
+    monkeypatch.setattr("exporter.web.server.routing.LANE_WAITING", 2)
     entered, proceed = threading.Semaphore(0), threading.Event()
     queued = threading.Semaphore(0)
     add_thread = Lane._add_thread
@@ -449,7 +449,7 @@ def test_a_handler_that_hangs_stops_no_other_lane_and_its_own_says_so(
 def test_a_web_config_that_can_not_be_read_keeps_no_health_check_waiting(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.server.webfile.READ_SECONDS", 0.2)
+    monkeypatch.setattr("exporter.web.server.webfile.READ_SECONDS", 0.2)
     (tmp_path / "web.yml").write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
     config = webconfig.load(tmp_path / "web.yml")
     proceed = threading.Event()

@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.children import Child, is_alive
-from tests.support.exporter import Exporter, kafka_source
-from tests.support.ports import PortBlock
-from tests.support.waiting import wait_until
+from testbed.children import Child, is_alive
+from testbed.exporter import Exporter, kafka_source
+from testbed.ports import PortBlock
+from testbed.waiting import wait_until
 
 NOBODY = "127.0.0.1:1"
 """Where no broker listens."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import exporter.source
+import exporter.sources.source
 from exporter.analysis.history import Point
 from exporter.analysis.rows import Wanted
-from exporter.config import KafkaSource, RabbitSource
-from exporter.exposition import Exposition
+from exporter.config.kafka import KafkaSource
+from exporter.config.rabbitmq import RabbitSource
 from exporter.model import (
     CollectError,
     Collector,
@@ -31,9 +31,9 @@ from exporter.model import (
     QueueLook,
     Retention,
     Stamps,
-    System,
 )
-from exporter.source import Source
+from exporter.show.exposition import Exposition
+from exporter.sources.source import Source
 from tests.unit.looks import log, look
 
 HOLD = 120.0
@@ -46,7 +46,7 @@ RABBITMQ = {"name": "s", "system": "rabbitmq", "management_url": "http://r:15672
 class Fake:
     """A collector whose tasks answer what they were given; without an answer, they fail."""
 
-    system: System = "kafka"
+    system: str = "kafka"
     follows: Mapping[str, str] = {"latency": "backlog"}
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class World:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, object] | None = None
     ) -> None:
-        monkeypatch.setattr(exporter.source, "time", self)
+        monkeypatch.setattr(exporter.sources.source, "time", self)
         self.config = KAFKA if config is None else config
         self.now = 1_000.0
         self.exposition = Exposition(lambda _: b"")
@@ -134,7 +134,13 @@ class World:
         kind = KafkaSource if self.config is KAFKA else RabbitSource
         config = kind.model_validate({**self.config, "hold": f"{HOLD:g}s", **changes})
         made: Collector = self.collector
-        return Source(config, made, self.exposition, started=0.0, heir_of=heir_of)
+        return Source(
+            config,
+            made,
+            self.exposition,
+            started=0.0,
+            carried=None if heir_of is None else heir_of.carried(),
+        )
 
 
 @pytest.fixture

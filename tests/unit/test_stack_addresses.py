@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compose import Addresses, Files
-from tests.support.ports import PortBlock
+from testbed.compose import Addresses, Files
+from testbed.ports import PortBlock
 
 SERVICES = {
     "kafka": {},

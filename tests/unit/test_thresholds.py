@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from exporter.analysis.thresholds import DEFAULTS, ThresholdLine, Thresholds, ThresholdTable
 from exporter.config import ConfigError, parse
-from exporter.tables import idle_thresholds, threshold_table
+from exporter.judgement.thresholds import DEFAULTS, ThresholdLine, Thresholds, ThresholdTable
+from exporter.sources.thresholds import idle_thresholds, threshold_table
 
 SOURCES = "sources: [{name: s, system: kafka, bootstrap_servers: 'k:9092'}]\n"
 
@@ -91,9 +91,9 @@ def test_the_first_of_two_lines_that_match_counts() -> None:
         ("{lag_messages: 1.5}", "expected a whole number of messages, or off"),
         ("{lag_messages: many}", "expected a whole number of messages, or off"),
         ("{lag_seconds: 5}", "a duration needs a unit; write 5s"),
-        ("{lag_seconds: 0s}", "expected a duration of more than 0, or off"),
-        ("{consume_ratio: 0}", "expected a number of more than 0 and at most 10"),
-        ("{consume_ratio: fast}", "expected a number of more than 0 and at most 10"),
+        ("{lag_seconds: 0s}", "expected a duration greater than 0, or off"),
+        ("{consume_ratio: 0}", "expected a number greater than 0 and at most 10"),
+        ("{consume_ratio: fast}", "expected a number greater than 0 and at most 10"),
         ("{consumers_expected: maybe}", "expected true or false"),
         ("{lag_mesages: 5}", "lag_messages"),
         ("{match: {topic: x}, lag_messages: 5}", "unknown"),

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.collectors.kafka.partition_times import (
+from exporter.collectors.kafka.ages.partition_times import (
     DISORDER_MS,
     ENTRIES,
     PartitionTimes,
@@ -20,7 +20,7 @@ from exporter.collectors.kafka.partition_times import (
     ReadRecord,
     Tolerance,
 )
-from exporter.collectors.kafka.time_index import TimeIndex
+from exporter.collectors.kafka.ages.time_index import TimeIndex
 
 TOLERANCE = Tolerance(1.0, 0.01)
 EPOCH = 1_700_000_000_000

@@ -12,8 +12,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from exporter.readable import duration
-from exporter.top import BARS, TREND, View, printable, sparkline, watch
+from exporter.show.top import BARS, TREND, View, printable, sparkline, watch
+from exporter.show.wording import duration
 
 HOSTILE = "a\x1b[2Jb\x07c\x9b31md\ne\rf\u202eg"
 HARMLESS = "a\ufffd[2Jb\ufffdc\ufffd31md\ufffde\ufffdf\ufffdg"

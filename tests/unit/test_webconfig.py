@@ -13,9 +13,9 @@ import structlog.testing
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from exporter import webconfig
-from exporter.webconfig import RateLimit, Users, WebConfigError, load
-from exporter.webconfig.ciphers import TLS12_SUITES
+from exporter.web import webconfig
+from exporter.web.webconfig import RateLimit, Users, WebConfigError, load
+from exporter.web.webconfig.ciphers import TLS12_SUITES
 
 HASH = "$2b$04$j5Q1A5jFFNXt2FRGoAH4ROl0Dv3FMVUA/w.l0W98SQZMlwVAp5s6G"
 """Of the password `right`; always the same, as it is in the names of tests."""

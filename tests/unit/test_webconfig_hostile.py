@@ -17,7 +17,7 @@ import trustme
 
 from exporter.config import ConfigError
 from exporter.config import load as load_config
-from exporter.webconfig import Users, WebConfigError, load
+from exporter.web.webconfig import Users, WebConfigError, load
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 SECONDS = 10.0
@@ -34,7 +34,7 @@ HOSTILE = {
     "3,000 levels of keys": ("{a: " * 3000 + "}" * 3000, "more than 50 levels"),
     "an alias bomb": (BOMB, "more than"),
     "a date that is none": ("rate_limit: {interval: 2020-99-99}\n", "rate_limit.interval: expected a"),
-    "5,000 digits": (f"rate_limit: {{burst: {'9' * 5000}}}\n", "line 1: rate_limit.burst: not the"),
+    "5,000 digits": (f"rate_limit: {{burst: {'9' * 5000}}}\n", "line 1: rate_limit.burst: not a valid int"),
     "5,000 digits as a duration": (f"rate_limit: {{interval: {'9' * 5000}s}}\n", "interval: expected"),
     "5,000 hex digits": (f"rate_limit: {{burst: 0x{'f' * 5000}}}\n", "rate_limit.burst"),
     "a float without end": ("rate_limit: {burst: 1e999999}\n", "rate_limit.burst"),
@@ -47,7 +47,7 @@ HOSTILE = {
     "too large": ("#" * (1 << 20) + "\n", "larger than 1,048,576 bytes"),
     "users twice": (
         f"basic_auth_users: {{a: '{HASH}'}}\nbasic_auth_users: {{b: '{HASH}'}}\n",
-        "line 2: basic_auth_users: this key stands twice; the first is in line 1",
+        "line 2: basic_auth_users: duplicate key; first defined on line 1",
     ),
     "a user twice": (f"basic_auth_users:\n  a: '{HASH}'\n  a: '{HASH}'\n", "line 3: basic_auth_users.a"),
 }  # fmt: skip
@@ -119,7 +119,7 @@ def test_a_pipe_that_nobody_writes_to_is_not_waited_for(
     assert load(tmp_path / "web.yml").current().headers == ()
     kept = os.open(tmp_path / "web.yml", os.O_RDWR)
     try:
-        with pytest.raises(WebConfigError, match="nothing more came"):
+        with pytest.raises(WebConfigError, match="timed out waiting for more data"):
             load(tmp_path / "web.yml")
     finally:
         os.close(kept)

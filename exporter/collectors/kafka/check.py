@@ -21,15 +21,15 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe_right, kafka_error
 from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
-from exporter.collectors.kafka.names import ADVICE
 from exporter.collectors.kafka.offsets import Ends, listed_offset, read_commits, read_ends
 from exporter.collectors.kafka.other_findings import other_findings
 from exporter.collectors.kafka.probe.layout import read_layout
 from exporter.collectors.kafka.probe.topic import probe_findings
-from exporter.collectors.kafka.reader import READER
+from exporter.collectors.kafka.record_reader import READER
 from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import Topology, read_topology
+from exporter.collectors.kafka.unaskable_names import ADVICE
 from exporter.model import CollectError, Deadline, Finding, Memberships, Problem
 
 ENDS_SHARE, LISTING_SHARE, COMMITS_SHARE, MEMBERS_SHARE = 0.35, 0.3, 0.35, 0.35

@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.hazards import Hazards
+from exporter.collectors.kafka.client_making import made
 from exporter.collectors.kafka.complaints import (
     Complaint,
     Throttling,
@@ -35,9 +35,9 @@ from exporter.collectors.kafka.errors import (
 )
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
-from exporter.collectors.kafka.making import made
+from exporter.collectors.process.hazards import Hazards
 from exporter.model import CollectError, Deadline, Problem
-from exporter.secrets import SecretFileError
+from exporter.secret_files import SecretFileError
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
 from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
-from exporter.collectors.kafka.names import hidden_kind
+from exporter.collectors.kafka.unaskable_names import hidden_kind
 from exporter.model import Deadline, GroupMembers, GroupState, HiddenKind, Memberships, Problem
 
 STATES: Mapping[ConsumerGroupState, GroupState] = {

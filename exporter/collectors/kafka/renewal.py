@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, Deadline, Observation, Reason
-from exporter.secrets import mark_of
+from exporter.secret_files import mark_of
 
 O = TypeVar("O", bound=Observation)  # noqa: E741 - an observation
 Task = Callable[[Deadline], O]

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from exporter.names import EVERYTHING, NOTHING, NameMatcher
-from exporter.secrets import with_secrets
+from exporter.collectors.process.environment import of_source
+from exporter.collectors.settings import Settings
+from exporter.name_filter import EVERYTHING, NOTHING, NameMatcher
+from exporter.scrub import learn_client
+from exporter.secret_files import with_secrets
 
-TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
-"""In the order in which one run of each has most to go by."""
 FILE_PROPERTIES = (".location", ".keytab", ".key.file")
 """How the names of librdkafka's properties end whose values are paths."""
 NO_FILES = frozenset({"", "probe"})
 """Values of `ssl.ca.location` that stand for what the system has."""
-FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
 
 
 @dataclass(frozen=True)
-class KafkaSettings:
+class KafkaSettings(Settings):
     """One cluster, and what of it is wanted."""
 
-    name: str
+    TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
+    FOLLOWS: ClassVar[Mapping[str, str]] = {"latency": "backlog"}
+
     properties: Mapping[str, str] = field(repr=False)
     """librdkafka's, `bootstrap.servers` among them."""
     property_files: Mapping[str, Path] = field(default_factory=dict)
@@ -56,6 +58,14 @@ class KafkaSettings:
     probe_topic: str = "mq-lag-exporter-probe"
     probe_deadline: float = 5.0
     """Seconds after which a probe is lost."""
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that the login of this source needs."""
+        return of_source(self.properties, environ)
+
+    def learn_secrets(self) -> None:
+        """Let the secrets among the client's properties be masked."""
+        learn_client(self.properties)
 
     def secret_paths(self) -> tuple[Path, ...]:
         """Return the files with passwords, keys and certificates: those that are read here, and those that librdkafka reads."""

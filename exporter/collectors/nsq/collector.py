@@ -26,6 +26,7 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, Reading, read_stats
 from exporter.collectors.nsq.trust import Trust, host_of
 from exporter.collectors.parallel import FairPool, Pool
+from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
     CollectError,
     Deadline,
@@ -35,7 +36,6 @@ from exporter.model import (
     Probes,
     Problem,
     QueueLook,
-    System,
 )
 
 SHARE, SILENT = 0.5, 0.15
@@ -45,7 +45,7 @@ SHARE, SILENT = 0.5, 0.15
 class NsqCollector:
     """The tasks of one NSQ source: `discovery` finds the nsqds, `backlog` reads them, `probe` times them."""
 
-    system: System = "nsq"
+    system = "nsq"
     follows: Mapping[str, str] = {}
 
     def __init__(self, settings: NsqSettings) -> None:
@@ -239,3 +239,8 @@ def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
             else "not measured by nsqd (--e2e-processing-latency-percentile); ages are estimated from the counters",
         ),
     ]
+
+
+def nsq_collector(settings: NsqSettings, _: Hazards) -> NsqCollector:
+    """Return the collector of a source (`systems.System.collector`)."""
+    return NsqCollector(settings)

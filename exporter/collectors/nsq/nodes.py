@@ -13,7 +13,7 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
-from exporter.collectors.rows import RowError, Rows, host, port, rows_of
+from exporter.collectors.reply_rows import RowError, Rows, host, port, rows_of
 from exporter.model import CollectError, Deadline, Problem, Roster
 
 ANSWER_SHARE = 0.9

@@ -17,7 +17,7 @@ from exporter.collectors.nsq.trust import Trust
 from exporter.collectors.parallel import FairPool
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
 from exporter.scrub import learn, scrub
-from exporter.secrets import SecretFileError, read_secret
+from exporter.secret_files import SecretFileError, read_secret
 
 MARGIN = 0.5
 """Seconds of the task's deadline that are left for everything but waiting."""

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from exporter.collectors.access import Login, Tls
-from exporter.names import EVERYTHING, NOTHING, NameMatcher
-
-TASKS = ("discovery", "backlog", "probe")
-"""In the order in which one run of each has most to go by."""
-
-EARLY_AFTER: Mapping[str, float] = {"backlog": 0.25}
-"""Part of the interval after which a channel's age should be read again, where that is cheap."""
+from exporter.collectors.settings import Settings
+from exporter.name_filter import EVERYTHING, NOTHING, NameMatcher
 
 
 @dataclass(frozen=True)
-class NsqSettings:
+class NsqSettings(Settings):
     """One installation, and what of it is wanted."""
 
-    name: str
+    TASKS = ("discovery", "backlog", "probe")
+    EARLY_AFTER: ClassVar[Mapping[str, float]] = {"backlog": 0.25}
+
     lookupds: tuple[str, ...] = ()
     """HTTP addresses."""
     nsqds: tuple[str, ...] = ()
@@ -42,4 +40,4 @@ class NsqSettings:
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that there are."""
-        return TASKS if self.probe else TASKS[:-1]
+        return self.TASKS if self.probe else self.TASKS[:-1]

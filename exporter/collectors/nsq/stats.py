@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from exporter.collectors.nsq.selection import EPHEMERAL, Selection
-from exporter.collectors.rows import RowError, Rows, amount, number, number_or_none, rows_of, text
+from exporter.collectors.reply_rows import (
+    RowError,
+    Rows,
+    amount,
+    number,
+    number_or_none,
+    rows_of,
+    text,
+)
 from exporter.model import CollectError, Counts, Depth, Place, Produced
 
 NANO = 1e9

@@ -12,7 +12,7 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.http import HttpClient, StatusError
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.queues import Name
-from exporter.collectors.rows import Rows
+from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Deadline
 
 NOT_FOUND = HTTPStatus.NOT_FOUND

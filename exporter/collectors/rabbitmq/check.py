@@ -28,7 +28,7 @@ from exporter.collectors.rabbitmq.queues import (
 )
 from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rows import Rows
+from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Deadline, Finding
 
 TURNS = 10

@@ -12,6 +12,7 @@ import structlog
 from exporter.collectors.deadlines import CHEAP_SECONDS, Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
+from exporter.collectors.process.hazards import Hazards
 from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
@@ -36,10 +37,10 @@ from exporter.collectors.rabbitmq.queues import (
     stream_of,
 )
 from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, told
-from exporter.collectors.rabbitmq.settings import FOLLOWS, RabbitSettings
+from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
-from exporter.collectors.rows import A_COUNT, RowError, Rows, text
+from exporter.collectors.reply_rows import A_COUNT, RowError, Rows, text
 from exporter.model import (
     CollectError,
     Counts,
@@ -53,7 +54,6 @@ from exporter.model import (
     QueueCounts,
     QueueLook,
     Roster,
-    System,
 )
 
 LISTING_SHARE = 0.8
@@ -72,8 +72,8 @@ class RabbitCollector:
     `latency` the same of the queues with a backlog, one by one; `discovery` what the user may not see; `probe` times the nodes.
     """
 
-    system: System = "rabbitmq"
-    follows = FOLLOWS
+    system = "rabbitmq"
+    follows = RabbitSettings.FOLLOWS
 
     def __init__(self, settings: RabbitSettings) -> None:
         every: Mapping[str, Callable[[Deadline], Observation]] = {
@@ -377,3 +377,8 @@ def _alarms(row: Mapping[str, Any]) -> list[str]:
         for key, kind in kinds.items()
         if row.get(key) is True
     ]
+
+
+def rabbit_collector(settings: RabbitSettings, _: Hazards) -> RabbitCollector:
+    """Return the collector of a source (`systems.System.collector`)."""
+    return RabbitCollector(settings)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.queues import Name, name_of
-from exporter.collectors.rows import Rows, number, number_or_none
+from exporter.collectors.reply_rows import Rows, number, number_or_none
 
 OVERVIEW = "rabbitmq_version,rates_mode,listeners"
 """Columns of the overview that tell what is counted."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from exporter.collectors.rabbitmq.queues import Name, called
-from exporter.collectors.rows import A_COUNT, LARGEST, RowError, Rows
+from exporter.collectors.reply_rows import A_COUNT, LARGEST, RowError, Rows
 from exporter.model import CollectError, Depth
 
 FAMILY = "queue_coarse_metrics"

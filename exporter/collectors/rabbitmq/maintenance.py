@@ -12,7 +12,7 @@ import structlog
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path
-from exporter.collectors.rows import RowError, number, rows_of, text
+from exporter.collectors.reply_rows import RowError, number, rows_of, text
 from exporter.model import CollectError, Deadline, Probes
 
 COLUMNS = "name,being_drained"

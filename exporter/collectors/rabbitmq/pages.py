@@ -10,7 +10,7 @@ from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.counting import listed_names
 from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed
 from exporter.collectors.rabbitmq.queues import Name, Queue
-from exporter.collectors.rows import Rows
+from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Deadline, Depth, Problem
 
 PAGE_OLD = 2.5

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from exporter.collectors.rabbitmq.line import Line, Outcome
 from exporter.collectors.rabbitmq.maintenance import ADVICE, Address, Maintenance
+from exporter.collectors.rabbitmq.probe_connection import Line, Outcome
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import Deadline, Finding, Probes, Roster
 

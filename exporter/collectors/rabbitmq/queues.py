@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.settings import RabbitSettings
-from exporter.collectors.rows import RowError, Rows, number, number_or_none, text
+from exporter.collectors.reply_rows import RowError, Rows, number, number_or_none, text
 from exporter.model import Counts, Depth, Place
 
 TOTALS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path
 from exporter.collectors.rabbitmq.queues import Queue, Selection
-from exporter.collectors.rows import RowError, Rows, number_or_none, text
+from exporter.collectors.reply_rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
 QUEUES_COLUMN = "object_totals.queues"

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from exporter.collectors.access import Login, Tls
-from exporter.names import EVERYTHING, NameMatcher
-
-TASKS = ("backlog", "discovery", "rates", "latency", "probe")
-"""In the order in which one run of each has most to go by."""
-FOLLOWS: Mapping[str, str] = {"latency": "backlog"}
-
-EARLY_AFTER: Mapping[str, float] = {"backlog": 0.5, "latency": 0.5}
-"""Part of the interval after which what waits and its age should be read again, where that is cheap."""
+from exporter.collectors.settings import Settings
+from exporter.name_filter import EVERYTHING, NameMatcher
 
 
 @dataclass(frozen=True)
-class RabbitSettings:
+class RabbitSettings(Settings):
     """One cluster, and what of it is wanted."""
 
-    name: str
+    TASKS = ("backlog", "discovery", "rates", "latency", "probe")
+    FOLLOWS: ClassVar[Mapping[str, str]] = {"latency": "backlog"}
+    EARLY_AFTER: ClassVar[Mapping[str, float]] = {"backlog": 0.5, "latency": 0.5}
+
     management: tuple[str, ...]
     """URLs of the management API; any of them serves."""
     prometheus: tuple[str, ...] = ()
@@ -41,4 +39,4 @@ class RabbitSettings:
 
     def tasks(self) -> tuple[str, ...]:
         """Return the tasks that there are."""
-        return TASKS if self.probe else TASKS[:-1]
+        return self.TASKS if self.probe else self.TASKS[:-1]

@@ -20,7 +20,7 @@ from exporter.collectors.rabbitmq.streams import (
     read_consumers,
     tail_of,
 )
-from exporter.collectors.rows import RowError, Rows, number, number_or_none
+from exporter.collectors.reply_rows import RowError, Rows, number, number_or_none
 from exporter.model import CollectError, Deadline, Depth, Place, Problem
 
 AT_ONCE = 50

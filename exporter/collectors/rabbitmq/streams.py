@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 from exporter.collectors.rabbitmq.queues import Name, called
 from exporter.collectors.rabbitmq.stream_log import StreamLog, Tail
-from exporter.collectors.rows import LARGEST, RowError, Rows, number, number_or_none, signed_number
+from exporter.collectors.reply_rows import (
+    LARGEST,
+    RowError,
+    Rows,
+    number,
+    number_or_none,
+    signed_number,
+)
 from exporter.model import Counts, Depth, Place, Produced, StreamOffsets
 
 FIXED = ("first", "last", "next")

@@ -10,7 +10,7 @@ from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.queues import Name, name_of
 from exporter.collectors.rabbitmq.streams import Part
-from exporter.collectors.rows import RowError, Rows, number_or_none, text
+from exporter.collectors.reply_rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
 AGAIN_SECONDS = 60.0

@@ -8,7 +8,7 @@ from typing import Any
 from exporter.collectors.kafka.login.tokens import Token, Tokens
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError
-from exporter.secrets import SecretFileError
+from exporter.secret_files import SecretFileError
 
 CALLBACK = "oauth_cb"
 MSK_IAM = "AWS_MSK_IAM"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from exporter.collectors.kafka.errors import GONE, kafka_error, reason_of
-from exporter.collectors.kafka.reader import READER
+from exporter.collectors.kafka.record_reader import READER
 
 POLL = 0.5
 """Seconds after which the producer's thread looks whether it is to end."""

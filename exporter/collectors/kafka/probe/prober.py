@@ -12,9 +12,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.client_making import made
 from exporter.collectors.kafka.errors import describe
 from exporter.collectors.kafka.login.mechanisms import Login
-from exporter.collectors.kafka.making import made
 from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
 from exporter.collectors.kafka.probe.commits import Commits
 from exporter.collectors.kafka.probe.layout import Departures, Layout, Place, place, read_layout

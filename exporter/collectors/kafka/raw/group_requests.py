@@ -15,7 +15,7 @@ from exporter.collectors.kafka.raw.codec import (
     compact_string,
 )
 from exporter.collectors.kafka.raw.connection import Connection
-from exporter.collectors.rows import LAST_PORT, is_host
+from exporter.collectors.reply_rows import LAST_PORT, is_host
 from exporter.model import CollectError, Deadline
 
 T = TypeVar("T")

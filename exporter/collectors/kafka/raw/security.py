@@ -12,7 +12,7 @@ from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.raw.scram import HASHES
 from exporter.model import CollectError
-from exporter.secrets import patiently
+from exporter.secret_files import patiently
 
 MECHANISMS = ("PLAIN", *HASHES)
 PROTOCOLS = ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl")

@@ -1,0 +1,1 @@
+"""Sources whose destinations are logs."""

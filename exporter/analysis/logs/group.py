@@ -1,0 +1,131 @@
+"""The state of one consumer group: members, state and rebalances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from exporter.judgement.recent_events import Recent
+from exporter.model import NOBODY, GroupMembers, GroupState
+
+REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completing_rebalance"})
+
+
+class Group:
+    """Follows one group from look to look.
+
+    A rebalance is counted when the group is seen to begin one, and when two looks at a settled group show
+    that its assignment changed without a rebalance having been seen in between.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_fingerprint",
+        "_rebalancing",
+        "_settled",
+        "assigned",
+        "label",
+        "members",
+        "missing",
+        "name",
+        "read_at",
+        "readers",
+        "rebalances",
+        "rebalancing_since",
+        "recent",
+        "rejoining",
+        "shared",
+        "state",
+        "state_labels",
+        "subscribes",
+    )
+
+    def __init__(self, name: str, label: str, state_labels: tuple[str, ...]) -> None:
+        self.name: Final = name
+        self.label: Final = label
+        self.state_labels: Final = state_labels
+        self.state: GroupState | None = None
+        self.members: int | None = None
+        self.readers: Mapping[str, int] | None = None
+        """Destination to members that read it; None is unknown."""
+        self.assigned: Mapping[str, frozenset[int]] = {}
+        self.rebalances = 0
+        self.recent: Final = Recent()
+        """The rebalances of late; whoever judges takes the looks."""
+        self.missing = 0
+        """Complete listings in a row without this group."""
+        self.read_at = 0.0
+        self.rebalancing_since: float | None = None
+        """First look to be judged at which the rebalance now under way was seen."""
+        self.rejoining: int | None = None
+        """How many members at most this rebalance waits for; None is unknown."""
+        self.shared = False
+        """Whether any number of members may read the same partition."""
+        self.subscribes = False
+        """Whether its members, or the last ones, subscribed to topics and did not choose partitions themselves."""
+        self._settled: frozenset[str] = frozenset()
+        self._rebalancing = False
+        self._counted = False
+        self._fingerprint: int | None = None
+
+    def listed(self, state: GroupState, now: float) -> None:
+        """Take the state that a listing gave."""
+        self.missing = 0
+        self.read_at = now
+        self._move_to(state)
+        if state in NOBODY:
+            self._empty()
+
+    def described(self, look: GroupMembers, now: float) -> None:
+        """Take a description."""
+        self.read_at = now
+        self._move_to(look.state)
+        if look.state in NOBODY:
+            self._empty()
+            return
+        self.members = len(look.members)
+        self._note_newcomers(look)
+        if look.state in REBALANCING and (self.readers is not None or not look.readers):
+            return
+        self.readers = look.readers
+        self.assigned = look.assigned
+        if look.state in REBALANCING:
+            return
+        if self._fingerprint not in (None, look.assignment) and not self._counted:
+            self.rebalances += 1
+        self._fingerprint = look.assignment
+        self._counted = False
+
+    def judged(self, now: float) -> None:
+        """Note that a look is judged at `now`: since when a rebalance has lasted goes by these looks."""
+        if self._rebalancing and self.rebalancing_since is None:
+            self.rebalancing_since = now
+
+    def _note_newcomers(self, look: GroupMembers) -> None:
+        """Tell members that the rebalance may wait for from those who joined since it began.
+
+        A broker does not say who has rejoined. Who was not there before the rebalance, and has no partition where the
+        others still have theirs, has just joined. Older brokers show no partitions during a rebalance.
+        """
+        if look.state not in REBALANCING:
+            self._settled, self.rejoining = look.members, None
+        elif self._settled and look.unassigned != look.members:
+            self.rejoining = len(look.members - (look.unassigned - self._settled))
+
+    def _move_to(self, state: GroupState) -> None:
+        rebalancing = state in REBALANCING
+        if rebalancing and not self._rebalancing and self.state is not None:
+            self.rebalances += 1
+            self._counted = True
+        self._rebalancing = rebalancing
+        if not rebalancing:
+            self.rebalancing_since = self.rejoining = None
+        self.state = state
+
+    def _empty(self) -> None:
+        self.members = 0
+        self._settled = frozenset()
+        self.readers = {}
+        self.assigned = {}
+        if self._fingerprint is not None:
+            self._fingerprint = hash(())

@@ -1,0 +1,81 @@
+"""The subscriptions of a source whose destinations are logs as rows, for the JSON, the page and the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exporter.analysis.families import View
+from exporter.analysis.logs.state import LogState
+from exporter.analysis.logs.subscription import LogSubscription, visible
+from exporter.analysis.rows import PLAIN, Named, Wanted, age_of, finite, lag_of
+from exporter.judgement.rows import judgement_row
+
+
+def log_rows(
+    state: LogState, source: Named, view: View, now: float, wanted: Wanted = PLAIN
+) -> list[dict[str, Any]]:
+    """Return a row for each subscription that is shown and wanted; what is unknown is null."""
+    return [
+        _row(state, source, subscription, view, now, wanted)
+        for subscription in state.subscriptions.values()
+        if subscription.shown and wanted.takes(None, subscription.topic.name, subscription.group)
+    ]
+
+
+def _row(
+    state: LogState,
+    source: Named,
+    sub: LogSubscription,
+    view: View,
+    now: float,
+    wanted: Wanted,
+) -> dict[str, Any]:
+    lags = visible(sub, sub.lag, view.hold, now)
+    known = [lag for lag in lags if lag is not None]
+    group = state.groups.get(sub.group)
+    unreadable = sub.unreadable(view.hold, now)
+    uncommitted = sub.uncommitted(view.hold, now)
+    row: dict[str, Any] = {
+        "system": source.system,
+        "source": source.name,
+        "vhost": None,
+        "destination": sub.topic.name,
+        "group": sub.group,
+        **lag_of(known, unreadable),
+        "lag_upper_bound": sub.upper_bound,
+        "produced_messages_per_second": None
+        if unreadable
+        else sub.produced.rates[sub.produced_slot],
+        "consumed_messages_per_second": None
+        if unreadable
+        else sub.consumed.rates[sub.consumed_slot],
+        "consumed_messages_per_second_at_least": None,
+        **age_of(sub.ages.values),
+        "lag_seconds_uncertainty": sub.ages.uncertainty,
+        "lag_seconds_method": sub.ages.method,
+        "commit_interval_seconds": round(sub.gaps.longest, 3),
+        "time_to_loss_seconds": finite(sub.time_to_loss),
+        "consumers": sub.consumers,
+        "group_state": group.state if group is not None else None,
+        "uncommitted_messages": None if uncommitted is None else uncommitted.messages,
+        "past_end_messages": sub.past_end.messages,
+        "lost_messages": sub.lost,
+        "retention_margin_messages": None if unreadable else sub.margin,
+    }
+    row.update(judgement_row(sub.judge))
+    if wanted.history:
+        row["history"] = sub.history.seen(wanted.history, now, wanted.clock)
+    if wanted.partitions:
+        ages = sub.ages.by_partition()
+        row["partitions"] = [
+            {
+                "partition": str(partition),
+                "lag_messages": lag,
+                "lag_seconds": ages.get(partition),
+                "committed_offset": position,
+            }
+            for partition, lag, position in zip(
+                sub.partitions, lags, visible(sub, sub.committed, view.hold, now), strict=True
+            )
+        ]
+    return row

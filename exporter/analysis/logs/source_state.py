@@ -1,0 +1,75 @@
+"""The state of a source whose destinations are logs, as the source uses it (`state.SourceState`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from exporter.analysis.families import Family, Shown, View
+from exporter.analysis.logs.evidence import log_evidence
+from exporter.analysis.logs.rows import log_rows
+from exporter.analysis.logs.series import show
+from exporter.analysis.logs.state import LogState
+from exporter.analysis.logs.subscription import LogSubscription
+from exporter.analysis.logs.time_series import show_times
+from exporter.analysis.nodes import Labeler
+from exporter.analysis.rows import PLAIN, Named, Wanted
+from exporter.analysis.state import NOTHING_CHANGED, Accepted, StateSettings
+from exporter.judgement.evidence import Sight
+from exporter.model import Discovery, LogBacklog, LogTimes, Memberships, Observation
+
+
+class LogSourceState(LogState):
+    """Logs: the ages come from a task of their own, later than the backlog."""
+
+    warnings: Sequence[str] = ()
+
+    @classmethod
+    def new(cls, labeler: Labeler, settings: StateSettings) -> LogSourceState:
+        """Return an empty state."""
+        return cls(labeler, settings.rate_window)
+
+    @property
+    def judged(self) -> Iterator[LogSubscription]:
+        """The subscriptions that are judged."""
+        return iter(self.subscriptions.values())
+
+    def configure(self, settings: StateSettings) -> None:
+        """Use other settings from now on. The collector chooses methods and latencies of logs."""
+        self.set_rate_window(settings.rate_window)
+
+    def accept(self, observation: Observation, now: float, hold: float) -> Accepted:
+        """Take an observation; `hold` is for how many seconds an unknown age keeps its last value."""
+        if isinstance(observation, Discovery):
+            self.retention(observation.retention)
+            return NOTHING_CHANGED
+        if isinstance(observation, LogTimes):
+            self.times(observation, now, hold)
+            return Accepted(ages=True)
+        if isinstance(observation, Memberships):
+            self.members(observation, now)
+            return Accepted(backlog=True)
+        if isinstance(observation, LogBacklog):
+            self.observe(observation, now)
+            return Accepted(backlog=True, read_at=now)
+        return NOTHING_CHANGED
+
+    def evidence(
+        self, now: float, clock: float, hold: float
+    ) -> Iterator[tuple[LogSubscription, Sight]]:
+        """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+        return log_evidence(self, now, clock, hold)
+
+    def show(self, view: View, now: float) -> Shown:
+        """Return the series of the backlog."""
+        return show(self, view, now)
+
+    def show_ages(self, view: View) -> Sequence[Family]:
+        """Return the series of the ages and latencies."""
+        return show_times(self, view)
+
+    def rows(
+        self, source: Named, view: View, now: float, wanted: Wanted = PLAIN
+    ) -> list[dict[str, Any]]:
+        """Return a row for each subscription that is shown and wanted, JSON-ready."""
+        return log_rows(self, source, view, now, wanted)

@@ -1,0 +1,329 @@
+"""Everything known of a source whose destinations are logs, and how a look at it changes that.
+
+One instance a source. Not thread-safe: its owner holds a lock around each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from exporter.analysis.histogram import Histogram
+from exporter.analysis.logs.group import Group
+from exporter.analysis.logs.subscription import LogSubscription, visible
+from exporter.analysis.logs.time_to_loss import time_to_loss
+from exporter.analysis.logs.topic import LogTopic
+from exporter.analysis.nodes import Labeler, Node, follow_nodes
+from exporter.analysis.rates import CounterTable
+from exporter.catalogue import ANOMALIES, LATENCY_BUCKETS, LOSSES
+from exporter.model import (
+    GROUP_STATES,
+    TIMESTAMP_ANOMALIES,
+    LogBacklog,
+    LogTimes,
+    Memberships,
+    Positions,
+    Retention,
+    Stamps,
+)
+
+GONE_AFTER = 2
+"""Complete listings in a row without a thing before it counts as deleted."""
+MARK = uuid4().hex
+"""Stands for the partition in a template; in nobody's name."""
+
+
+@dataclass
+class LogState:
+    """Topics, groups and subscriptions of one source."""
+
+    labeler: Labeler
+    rate_window: float
+    topics: dict[str, LogTopic] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str], LogSubscription] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    settling: int = 0
+    """Looks to come in which what is gone was left out on purpose, so it is no loss."""
+    losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
+    timestamp_anomalies: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(TIMESTAMP_ANOMALIES, 0)
+    )
+    groups_not_shown: Mapping[str, int] = field(default_factory=dict)
+    """Kind to how many groups exist that cannot be read."""
+    generation: int = 0
+    """Grows whenever a subscription is gone."""
+
+    def __post_init__(self) -> None:
+        self.topic_produced = CounterTable(self.rate_window)
+        self.produced = CounterTable(self.rate_window)
+        self.consumed = CounterTable(self.rate_window)
+        self._vague: frozenset[tuple[str, str]] = frozenset()
+
+    def set_rate_window(self, window: float) -> None:
+        """Use another rate window from now on."""
+        self.rate_window = window
+        for table in (self.topic_produced, self.produced, self.consumed):
+            table.set_window(window)
+
+    def observe(self, look: LogBacklog, now: float) -> None:
+        """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
+        follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
+        self.groups_not_shown = look.groups_not_shown
+        self._vague = look.vague
+        self._topics(look, now)
+        known = list(self.subscriptions.values())
+        for subscription in known:
+            subscription.add_produced()
+        self._groups(look, now)
+        for group, positions in look.positions.items():
+            self._positions(group, positions, look, now)
+        self._unread(look, now)
+        self._assign(now)
+        self._sample(look, now)
+        self.settling = max(self.settling - 1, 0)
+
+    def reselect(self) -> None:
+        """What is shown is chosen anew: what the coming looks leave out was not lost."""
+        self.settling = GONE_AFTER + 1
+
+    def members(self, look: Memberships, now: float) -> None:
+        """Take a description of some groups."""
+        for name, members in look.groups.items():
+            if name in self.groups or members.state != "dead":
+                self._group(name).described(members, now)
+        self._assign(now)
+
+    def retention(self, known: Mapping[str, Retention]) -> None:
+        """Take what is known of when the logs' messages are deleted."""
+        for name, topic in self.topics.items():
+            topic.retention = known.get(name)
+
+    def times(self, look: LogTimes, now: float, hold: float) -> None:
+        """Take one look at the time; what it does not know is held for `hold` seconds."""
+        for key, subscription in self.subscriptions.items():
+            lags = visible(subscription, subscription.lag, hold, now)
+            subscription.ages.take(
+                subscription.partitions,
+                subscription.labels,
+                lags,
+                self._stamps(key, look),
+                at=look.at,
+                now=now,
+                hold=hold,
+            )
+            subscription.time_to_loss = time_to_loss(subscription, lags)
+        for key, latencies in look.latencies.items():
+            known = self.subscriptions.get(key)
+            if known is not None:
+                self._latencies(known, latencies)
+        for name, (count, total) in look.sizes.items():
+            topic = self.topics.get(name)
+            if topic is not None:
+                topic.size.add(count, total)
+        for kind, count in look.anomalies.items():
+            self.timestamp_anomalies[kind] += count
+
+    def _stamps(self, key: tuple[str, str], look: LogTimes) -> Stamps | None:
+        """Return a subscription's times, without bounds where there may be an older message."""
+        found = look.stamps.get(key)
+        if found is None or key not in self._vague:
+            return found
+        return found._replace(errors=[-1.0] * len(found.errors))
+
+    def _latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
+        if subscription.latency is None:
+            labels = {"destination": subscription.topic.name, "group": subscription.group}
+            subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
+        for seconds in latencies:
+            subscription.latency.observe(seconds)
+
+    # Destinations
+
+    def _topics(self, look: LogBacklog, now: float) -> None:
+        for name in look.recreated:
+            self._restart(name)
+        for name, log in look.logs.items():
+            topic = self.topics.get(name)
+            if topic is None:
+                topic = self.topics[name] = self._new_topic(name)
+            topic.missing = 0
+            topic.gaps = name in look.gaps
+            topic.advance(log, now)
+        for name in [name for name in self.topics if name not in look.logs]:
+            topic = self.topics[name]
+            topic.advance(None, now)
+            if look.logs_complete:
+                topic.missing += 1
+                if topic.missing >= GONE_AFTER:
+                    self._drop_topic(name)
+
+    def _new_topic(self, name: str) -> LogTopic:
+        labels = {"destination": name}
+        return LogTopic(
+            name, self.labeler(labels), self.topic_produced, self._partition_label(labels)
+        )
+
+    def _partition_label(self, labels: Mapping[str, str]) -> Callable[[int], str]:
+        """Return a quick maker of label texts that differ in the partition only."""
+        head, _, tail = self.labeler({**labels, "partition": MARK}).partition(MARK)
+        return lambda partition: f"{head}{partition}{tail}"
+
+    def _restart(self, name: str) -> None:
+        topic = self.topics.get(name)
+        if topic is None:
+            return
+        topic.restart()
+        for subscription in self.subscriptions.values():
+            if subscription.topic is topic:
+                subscription.restart()
+
+    def _drop_topic(self, name: str) -> None:
+        topic = self.topics.pop(name)
+        for key in [key for key, sub in self.subscriptions.items() if sub.topic is topic]:
+            self._drop_subscription(key, "deleted")
+        topic.release()
+
+    # Groups
+
+    def _groups(self, look: LogBacklog, now: float) -> None:
+        for name, state in look.states.items():
+            self._group(name).listed(state, now)
+        for name in look.positions:
+            self._group(name).read_at = now
+        for name in look.shared:
+            self._group(name).shared = True
+        for name in look.subscribing:
+            self._group(name).subscribes = True
+        if not look.groups_complete:
+            return
+        for name in list(self.groups):
+            if name in look.states or name in look.positions:
+                self.groups[name].missing = 0
+                continue
+            self.groups[name].missing += 1
+            if self.groups[name].missing >= GONE_AFTER:
+                self._drop_group(name)
+
+    def _group(self, name: str) -> Group:
+        group = self.groups.get(name)
+        if group is None:
+            states = tuple(self.labeler({"group": name, "state": state}) for state in GROUP_STATES)
+            group = self.groups[name] = Group(name, self.labeler({"group": name}), states)
+        return group
+
+    def _drop_group(self, name: str) -> None:
+        del self.groups[name]
+        for key in [key for key in self.subscriptions if key[0] == name]:
+            self._drop_subscription(key, "deleted")
+
+    # Subscriptions
+
+    def _positions(self, group: str, positions: Positions, look: LogBacklog, now: float) -> None:
+        read_committed = group in look.read_committed
+        # A share group may not be done with records before its position.
+        drained = {} if group in look.shared else look.drained
+        for destination, offsets in positions.offsets.items():
+            topic = self.topics.get(destination)
+            if topic is None:
+                continue
+            subscription = self.subscriptions.get((group, destination))
+            if subscription is None:
+                subscription = self._new_subscription(group, topic, now)
+            subscription.missing = 0
+            subscription.orphan(orphaned=topic.missing > 0)
+            subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
+
+    def _unread(self, look: LogBacklog, now: float) -> None:
+        """Hold the subscriptions that this look could not read; drop those that are no more."""
+        for key, subscription in list(self.subscriptions.items()):
+            group, destination = key
+            positions = look.positions.get(group)
+            if positions is None:
+                subscription.hold()
+            elif destination not in positions.offsets:
+                subscription.missing += 1
+                if not subscription.partitions:
+                    subscription.touch(now)
+                    if subscription.missing >= GONE_AFTER and not self._reads(group, destination):
+                        self._drop_subscription(key, "expired")
+                elif subscription.missing >= GONE_AFTER:
+                    self._forget_positions(key)
+                else:
+                    subscription.hold()
+
+    def _forget_positions(self, key: tuple[str, str]) -> None:
+        if not self._reads(*key):
+            self._drop_subscription(key, "expired")
+            return
+        subscription = self.subscriptions[key]
+        self._count_loss(subscription, "expired")
+        subscription.clear()
+
+    def _reads(self, group: str, destination: str) -> bool:
+        known = self.groups.get(group)
+        return known is not None and bool(known.assigned.get(destination))
+
+    def _new_subscription(self, group: str, topic: LogTopic, now: float) -> LogSubscription:
+        labels = {"destination": topic.name, "group": group}
+        subscription = LogSubscription(
+            group,
+            topic,
+            consumed=self.consumed,
+            produced=self.produced,
+            label=self.labeler(labels),
+            anomaly_labels=tuple(self.labeler({**labels, "kind": kind}) for kind in ANOMALIES),
+            partition_label=self._partition_label(labels),
+            now=now,
+        )
+        self.subscriptions[group, topic.name] = subscription
+        return subscription
+
+    def _drop_subscription(self, key: tuple[str, str], reason: str) -> None:
+        subscription = self.subscriptions.pop(key)
+        self.generation += 1
+        self._count_loss(subscription, reason)
+        subscription.release()
+
+    def _count_loss(self, subscription: LogSubscription, reason: str) -> None:
+        if subscription.total_lag() > 0 and not self.settling:
+            self.losses[reason] += 1
+
+    # Members
+
+    def _assign(self, now: float) -> None:
+        """Give each subscription what its group's description says of it; make those that have no position yet."""
+        for group in self.groups.values():
+            for destination in group.assigned:
+                topic = self.topics.get(destination)
+                if topic is not None and (group.name, destination) not in self.subscriptions:
+                    self._new_subscription(group.name, topic, now)
+        for (name, destination), subscription in self.subscriptions.items():
+            known = self.groups.get(name)
+            if known is None or known.readers is None:
+                subscription.assign(None, None)
+            else:
+                subscription.assign(
+                    known.readers.get(destination, 0),
+                    known.assigned.get(destination, frozenset()),
+                    subscribes=known.subscribes and not known.members,
+                )
+
+    # Rates
+
+    def _sample(self, look: LogBacklog, now: float) -> None:
+        stale_partitions = {slot for topic in self.topics.values() for slot in topic.stale_slots()}
+        self.topic_produced.sample(now, stale_partitions)
+        self.produced.sample(
+            now,
+            {sub.produced_slot for sub in self.subscriptions.values() if sub.topic.fresh is None},
+        )
+        self.consumed.sample(
+            now,
+            {
+                sub.consumed_slot
+                for (group, _), sub in self.subscriptions.items()
+                if sub.topic.fresh is None or group not in look.positions
+            },
+        )

@@ -1,0 +1,54 @@
+"""What a log source's state shows of time: ages, latencies, what retention threatens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from exporter.analysis.families import Family, Value, View, family, flat
+from exporter.analysis.logs.state import LogState
+from exporter.analysis.logs.subscription import LogSubscription
+from exporter.analysis.shared_series import method_label, shown_seconds
+
+SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
+    ("mq_lag_seconds_uncertainty", lambda sub: sub.ages.uncertainty),
+    ("mq_time_to_loss_seconds", lambda sub: shown_seconds(sub.time_to_loss)),
+)
+
+
+def show_times(state: LogState, view: View) -> Sequence[Family]:
+    """Return what the last look at the time says of the subscriptions that are shown."""
+    subs = [sub for sub in state.subscriptions.values() if sub.shown]
+    labels = [sub.label for sub in subs]
+    followed = [sub.latency for sub in subs if sub.latency is not None]
+    sized = list(dict.fromkeys(sub.topic for sub in subs))
+    return [
+        family("mq_message_size_bytes", [t.label for t in sized], [t.size.mean for t in sized]),
+        family(
+            "mq_lag_seconds",
+            list(chain.from_iterable(sub.ages.labels for sub in subs)),
+            flat(sub.ages.values for sub in subs),
+        )
+        if view.per_partition
+        else family("mq_lag_seconds", labels, [sub.ages.largest() for sub in subs]),
+        *(family(name, labels, [value(sub) for sub in subs]) for name, value in SCALARS),
+        Family(
+            "mq_lag_seconds_method",
+            [
+                method_label(sub.label, sub.ages.method)
+                for sub in subs
+                if sub.ages.method is not None
+            ],
+            [1 for sub in subs if sub.ages.method is not None],
+        ),
+        Family(
+            "mq_latency_seconds",
+            list(chain.from_iterable(histogram.labels for histogram in followed)),
+            flat(histogram.values() for histogram in followed),
+        ),
+        Family(
+            "mq_timestamp_anomalies_total",
+            [state.labeler({"kind": kind}) for kind in state.timestamp_anomalies],
+            list(state.timestamp_anomalies.values()),
+        ),
+    ]

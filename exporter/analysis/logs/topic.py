@@ -1,0 +1,145 @@
+"""The state of one log (a Kafka topic): its offsets, and what was produced to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from exporter.analysis.mean_size import MeanSize
+from exporter.analysis.rates import CounterTable
+from exporter.model import Log, Retention
+
+
+class LogTopic:
+    """Follows one destination from look to look."""
+
+    __slots__ = (
+        "_label",
+        "_slots",
+        "delta",
+        "delta_sum",
+        "end",
+        "fresh",
+        "gaps",
+        "high",
+        "label",
+        "labels",
+        "missing",
+        "name",
+        "produced",
+        "read_at",
+        "retention",
+        "size",
+        "stable",
+        "start",
+        "whole",
+    )
+
+    def __init__(
+        self, name: str, label: str, produced: CounterTable, partition_label: Callable[[int], str]
+    ) -> None:
+        self.name: Final = name
+        self.label: Final = label
+        """Text of the topic's labels."""
+        self.produced: Final = produced
+        self._label: Final = partition_label
+        self._slots: list[int] = []
+        self.labels: list[str] = []
+        self.start: list[int | None] = []
+        self.end: list[int | None] = []
+        self.stable: list[int | None] = []
+        """Last known offsets by partition; None where none was ever read."""
+        self.high: list[int | None] = []
+        self.delta: list[int] = []
+        self.delta_sum = 0
+        self.read_at: list[float] = []
+        self.fresh: Log | None = None
+        """This look's answer; None where the topic could not be read at all."""
+        self.whole = False
+        """Whether this look read every partition."""
+        self.gaps = False
+        self.retention: Retention | None = None
+        """When messages are deleted; None where that is not known."""
+        self.size: Final = MeanSize()
+        self.missing = 0
+        """Complete listings in a row without this topic."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions are known."""
+        return len(self.end)
+
+    def slots(self) -> Sequence[int]:
+        """Slots of the produced counters, by partition."""
+        return self._slots
+
+    def restart(self) -> None:
+        """Forget the positions: the topic was deleted and made anew. Its counters go on from where they stand."""
+        count = len(self.end)
+        self.start = [None] * count
+        self.end = [None] * count
+        self.stable = [None] * count
+        self.high = [None] * count
+
+    def advance(self, log: Log | None, now: float) -> None:
+        """Take one look; None is a topic that could not be read."""
+        self.fresh = log
+        self.delta_sum = 0
+        if log is None:
+            self.delta = [0] * len(self.end)
+            self.whole = False
+            return
+        self._fit(len(log.end), now)
+        self.whole = None not in log.end and None not in log.start
+        delta = [0] * len(self.end)
+        values, slots, high = self.produced.values, self._slots, self.high
+        for partition, (start, end) in enumerate(zip(log.start, log.end, strict=True)):
+            if start is None or end is None:
+                continue
+            self.read_at[partition] = now
+            self.start[partition] = start
+            self.end[partition] = end
+            known = high[partition]
+            if known is None:
+                high[partition] = end
+            elif end > known:
+                delta[partition] = moved = end - known
+                values[slots[partition]] += moved
+                self.delta_sum += moved
+                high[partition] = end
+        for partition, stable in enumerate(log.stable):
+            if stable is not None:
+                self.stable[partition] = stable
+        self.delta = delta
+
+    def stale_slots(self) -> list[int]:
+        """Slots of the partitions that this look could not read."""
+        if self.whole:
+            return []
+        if self.fresh is None:
+            return self._slots
+        return [
+            slot
+            for slot, start, end in zip(self._slots, self.fresh.start, self.fresh.end, strict=True)
+            if start is None or end is None
+        ]
+
+    def release(self) -> None:
+        """Give back what it holds; the topic is gone."""
+        for slot in self._slots:
+            self.produced.release(slot)
+        self._slots = []
+
+    def _fit(self, count: int, now: float) -> None:
+        for partition in range(len(self.end), count):
+            self._slots.append(self.produced.allocate(now))
+            self.labels.append(self._label(partition))
+            self.start.append(None)
+            self.end.append(None)
+            self.stable.append(None)
+            self.high.append(None)
+            self.read_at.append(now)
+        while len(self.end) > count:
+            self.produced.release(self._slots.pop())
+            for column in (self.labels, self.start, self.end, self.stable, self.high, self.read_at):
+                column.pop()

@@ -1,0 +1,70 @@
+"""What is known of each subscription of a source whose destinations are queues, for its judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from exporter.analysis.queues.state import QueueState
+from exporter.analysis.queues.subscription import QueueSubscription
+from exporter.judgement.evidence import Part, Sight
+
+
+def queue_evidence(
+    state: QueueState, now: float, clock: float, hold: float
+) -> Iterator[tuple[QueueSubscription, Sight]]:
+    """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+    for sub in state.subscriptions.values():
+        if any(place.read_at == now for place in sub.places.values()):
+            yield sub, _sight(sub, state, hold, now, clock)
+
+
+def _sight(
+    sub: QueueSubscription, state: QueueState, hold: float, now: float, clock: float
+) -> Sight:
+    unreadable = sub.unreadable(hold, now)
+    whole = not unreadable
+    ages, _ = sub.ages(hold, now, state.wanted)
+    aged = [age for age in ages if age is not None]
+    counted = sub.counted
+    return Sight(
+        at=now,
+        clock=clock,
+        lag=sub.total_lag() if whole else None,
+        age=max(aged) if whole and len(aged) == len(ages) and aged else None,
+        commit_interval=sub.gaps.longest,
+        stop=sub.gaps.stop,
+        consumed=sub.consumed.values[sub.consumed_slot] if counted else None,
+        produced=sub.produced.values[sub.produced_slot] if counted else None,
+        redelivered=sub.redelivered or 0,
+        rewinds=0,
+        consumed_rate=sub.consumed_rate if whole else None,
+        produced_rate=sub.produced_rate if whole else None,
+        consumers=sub.consumers() if whole else None,
+        deferred=sub.deferred() or 0,
+        unreadable=unreadable,
+        uncounted=not sub.consumed_known,
+        activity=sub.activity,
+        least_consumed_rate=sub.least_consumed_rate,
+        size=sub.queue.mean_size,
+        parts=_parts(sub, state.part),
+        paused=_paused(sub, state.paused),
+        alarms=state.alarms,
+    )
+
+
+def _parts(sub: QueueSubscription, name: str) -> Callable[[], Sequence[Part]]:
+    return lambda: [
+        Part(
+            f"{name} {place.partition}",
+            place.lag or 0,
+        )
+        for place in sub.places.values()
+        if place.partition is not None
+    ]
+
+
+def _paused(sub: QueueSubscription, what: tuple[str, str]) -> Sequence[str]:
+    where = [place.partition or "" for place in sub.places.values() if place.paused]
+    if not where:
+        return ()
+    return (f"{what[sub.group is not None]} is paused on {', '.join(where)}",)

@@ -1,0 +1,228 @@
+"""What a queue source's state shows now: each metric's series, as label texts and values side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from exporter.analysis.families import (
+    Family,
+    Shown,
+    Value,
+    View,
+    count_series,
+    family,
+    flat,
+    whole_sum,
+)
+from exporter.analysis.queues.place import QueuePlace
+from exporter.analysis.queues.state import QueueState
+from exporter.analysis.queues.subscription import Queue, QueuePart, QueueSubscription
+from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
+from exporter.analysis.shared_series import (
+    JUDGEMENT_SERIES,
+    judgement_families,
+    losses_family,
+    method_label,
+)
+
+Subscriptions = Sequence[QueueSubscription]
+
+
+def show_queues(state: QueueState, view: View, now: float) -> Shown:
+    """Return what `state` shows at `now`: nothing that is older than `hold`, not more than `max_series`."""
+    fresh = [
+        subscription
+        for subscription in state.subscriptions.values()
+        if any(now - place.read_at <= view.hold for place in subscription.places.values())
+    ]
+    queues, shown, dropped = _chosen(state, fresh, view, now)
+    for subscription in fresh:
+        subscription.shown = False
+    for subscription in shown:
+        subscription.shown = True
+    families = [
+        *_queue_families(queues, state, view, now),
+        *_subscription_families(shown, state, view, now),
+        losses_family(state.labeler, state.losses),
+    ]
+    return Shown(families, count_series(families), dropped)
+
+
+def _chosen(
+    state: QueueState, fresh: Subscriptions, view: View, now: float
+) -> tuple[Sequence[Queue], Subscriptions, int]:
+    """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
+    every = list(state.queues.values())
+    most = sum(_at_most(subscription) for subscription in fresh)
+    if most + sum(4 + 4 * len(queue.parts) for queue in every) + 3 <= view.max_series:
+        return every, fresh, 0
+    budget = Budget(view.max_series - len(state.losses))
+    queues: Brought[Queue] = Brought(
+        lambda queue: count_series(_queue_families([queue], state, view, now)), budget, {}
+    )
+    shown: list[QueueSubscription] = []
+    for subscription in most_lagging_first(
+        fresh, lag=QueueSubscription.total_lag, shown=lambda each: each.shown
+    ):
+        own = count_series(_subscription_families([subscription], state, view, now))
+        if budget.take(own + queues.need(subscription.queue)):
+            queues.add(subscription.queue)
+            shown.append(subscription)
+        else:
+            budget.dropped += own
+    return queues.fill(every), shown, budget.dropped
+
+
+def _at_most(subscription: QueueSubscription) -> int:
+    """Return how many series the subscription can have."""
+    histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
+    return 5 * len(subscription.places) + _SCALAR_COUNT + 1 + JUDGEMENT_SERIES + histogram
+
+
+# Destinations
+
+
+def _queue_families(
+    queues: Sequence[Queue], state: QueueState, view: View, now: float
+) -> list[Family]:
+    table = state.queue_produced
+    labels = [queue.label for queue in queues]
+
+    def column(name: str, value: Callable[[QueuePart], Value], *, is_total: bool = False) -> Family:
+        """A series a part, or their sum."""
+        if view.per_partition:
+            parts = [part for queue in queues for part in queue.parts.values()]
+            shown = [value(part) if now - part.counted_at <= view.hold else None for part in parts]
+            return family(name, [part.label for part in parts], shown)
+        sums = [whole_sum([value(part) for part in queue.parts.values()]) for queue in queues]
+        if is_total:
+            # A counter does not fall when a part of it goes.
+            sums = [
+                None if total is None else total + queue.retired
+                for total, queue in zip(sums, queues, strict=True)
+            ]
+        return family(name, labels, sums)
+
+    return [
+        column("mq_log_start_offset", lambda part: part.start),
+        column("mq_log_end_offset", lambda part: part.end),
+        family("mq_message_size_bytes", labels, [queue.mean_size for queue in queues]),
+        column(
+            "mq_produced_messages_total",
+            lambda part: table.values[part.slot] if part.counted else None,
+            is_total=True,
+        ),
+        column(
+            "mq_produced_messages_per_second",
+            lambda part: table.rates[part.slot] if part.rated else None,
+        ),
+    ]
+
+
+def _largest(values: Sequence[float | None]) -> float | None:
+    """Return the largest, and nothing where one is not known: it may be larger."""
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
+
+
+# Subscriptions
+
+_Scalar = tuple[str, Callable[[QueueSubscription], Value]]
+
+_SCALARS: tuple[_Scalar, ...] = (
+    ("mq_lag_upper_bound", lambda sub: 1 if sub.is_upper_bound else None),
+    ("mq_subscription_produced_messages_total", lambda sub: sub.produced_total),
+    ("mq_consumed_messages_total", lambda sub: sub.consumed_total),
+    ("mq_redelivered_messages_total", lambda sub: sub.redelivered),
+    ("mq_messages_lost_total", QueueSubscription.dropped),
+    (
+        "mq_commit_interval_seconds",
+        lambda sub: round(sub.gaps.longest, 3) if sub.counted else None,
+    ),
+)
+_OF_THE_WHOLE: tuple[_Scalar, ...] = (
+    ("mq_subscription_produced_messages_per_second", lambda sub: sub.produced_rate),
+    ("mq_consumed_messages_per_second", lambda sub: sub.consumed_rate),
+    ("mq_consumed_messages_per_second_lower_bound", lambda sub: sub.least_consumed_rate),
+    ("mq_consumers", QueueSubscription.consumers),
+)
+"""Absent while one of its places cannot be read: the number depends on it."""
+
+_SCALAR_COUNT = len(_SCALARS) + len(_OF_THE_WHOLE) + 1
+
+_DEPTHS: tuple[tuple[str, Callable[[QueuePlace], Value]], ...] = (
+    ("mq_lag_messages", lambda place: place.lag),
+    ("mq_unacknowledged_messages", lambda place: place.unacknowledged),
+    ("mq_deferred_messages", lambda place: place.deferred),
+    ("mq_committed_offset", lambda place: place.committed),
+)
+
+
+def _subscription_families(
+    subs: Subscriptions, state: QueueState, view: View, now: float
+) -> list[Family]:
+    labels = [sub.label for sub in subs]
+    places = [place for sub in subs for place in sub.places.values()]
+    unreadable = [sub.unreadable(view.hold, now) or None for sub in subs]
+    families = [
+        family("mq_unreadable_partitions", labels, [*unreadable]),
+        *(family(name, labels, [value(sub) for sub in subs]) for name, value in _SCALARS),
+        *(
+            family(
+                name,
+                labels,
+                [
+                    None if missing else value(sub)
+                    for sub, missing in zip(subs, unreadable, strict=True)
+                ],
+            )
+            for name, value in _OF_THE_WHOLE
+        ),
+    ]
+    for name, depth in _DEPTHS:
+        if view.per_partition:
+            values = [_held(place, depth, view, now) for place in places]
+            families.append(family(name, [place.label for place in places], values))
+        else:
+            sums = [
+                whole_sum([_held(place, depth, view, now) for place in sub.places.values()])
+                for sub in subs
+            ]
+            families.append(family(name, labels, sums))
+    return [*families, *_time_families(subs, state, view, now), *judgement_families(subs)]
+
+
+def _held(place: QueuePlace, value: Callable[[QueuePlace], Value], view: View, now: float) -> Value:
+    return value(place) if now - place.read_at <= view.hold else None
+
+
+def _time_families(subs: Subscriptions, state: QueueState, view: View, now: float) -> list[Family]:
+    found = [sub.ages(view.hold, now, state.wanted) for sub in subs]
+    known = [
+        (sub, method)
+        for sub, (ages, method) in zip(subs, found, strict=True)
+        if any(age is not None for age in ages)
+    ]
+    followed = [sub.latency for sub in subs if sub.latency is not None]
+    return [
+        family(
+            "mq_lag_seconds",
+            [place.label for sub in subs for place in sub.places.values()],
+            flat(ages for ages, _ in found),
+        )
+        if view.per_partition
+        else family(
+            "mq_lag_seconds", [sub.label for sub in subs], [_largest(ages) for ages, _ in found]
+        ),
+        Family(
+            "mq_lag_seconds_method",
+            [method_label(sub.label, method) for sub, method in known],
+            [1] * len(known),
+        ),
+        Family(
+            "mq_latency_seconds",
+            list(chain.from_iterable(histogram.labels for histogram in followed)),
+            flat(histogram.values() for histogram in followed),
+        ),
+    ]

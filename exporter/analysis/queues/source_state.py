@@ -1,0 +1,78 @@
+"""The state of a source whose destinations are queues, as the source uses it (`state.SourceState`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from exporter.analysis.families import Family, Shown, View
+from exporter.analysis.nodes import Labeler
+from exporter.analysis.queues.evidence import queue_evidence
+from exporter.analysis.queues.rows import queue_rows
+from exporter.analysis.queues.series import show_queues
+from exporter.analysis.queues.state import Followed, QueueState
+from exporter.analysis.queues.subscription import QueueSubscription
+from exporter.analysis.rows import PLAIN, Named, Wanted
+from exporter.analysis.state import NOTHING_CHANGED, Accepted, StateSettings
+from exporter.judgement.evidence import Sight
+from exporter.model import Observation, QueueCounts, QueueLook
+
+
+class QueueSourceState(QueueState):
+    """Queues: their ages are part of the backlog."""
+
+    generation = 0
+
+    @classmethod
+    def new(cls, labeler: Labeler, settings: StateSettings) -> QueueSourceState:
+        """Return an empty state."""
+        state = cls(labeler, settings.rate_window)
+        state.configure(settings)
+        return state
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Alarms and notices of the brokers."""
+        return [*self.alarms, *self.notices]
+
+    @property
+    def judged(self) -> Iterator[QueueSubscription]:
+        """The subscriptions that are judged."""
+        return iter(self.subscriptions.values())
+
+    def configure(self, settings: StateSettings) -> None:
+        """Use other settings from now on."""
+        self.set_rate_window(settings.rate_window)
+        self.followed = Followed(settings.latency_limit, settings.latency_group)
+        self.wanted = settings.method
+        self.part, self.paused = settings.part, settings.paused
+
+    def accept(self, observation: Observation, now: float, hold: float) -> Accepted:  # noqa: ARG002 - the protocol's
+        """Take an observation."""
+        if isinstance(observation, QueueLook):
+            self.observe(observation)
+            return Accepted(backlog=True, read_at=observation.at)
+        if isinstance(observation, QueueCounts):
+            self.count(observation)
+            return Accepted(backlog=True)
+        return NOTHING_CHANGED
+
+    def evidence(
+        self, now: float, clock: float, hold: float
+    ) -> Iterator[tuple[QueueSubscription, Sight]]:
+        """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+        return queue_evidence(self, now, clock, hold)
+
+    def show(self, view: View, now: float) -> Shown:
+        """Return the series of the backlog, ages included."""
+        return show_queues(self, view, now)
+
+    def show_ages(self, view: View) -> Sequence[Family]:  # noqa: ARG002 - the protocol's
+        """Return nothing: `show` has the ages."""
+        return ()
+
+    def rows(
+        self, source: Named, view: View, now: float, wanted: Wanted = PLAIN
+    ) -> list[dict[str, Any]]:
+        """Return a row for each subscription that is shown and wanted, JSON-ready."""
+        return queue_rows(self, source, view, now, wanted)

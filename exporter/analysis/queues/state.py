@@ -1,0 +1,317 @@
+"""Everything known of a source whose destinations are queues, and how a look at it changes that.
+
+One instance a source. Not thread-safe: its owner holds a lock around each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exporter.analysis.histogram import Histogram
+from exporter.analysis.nodes import Labeler, Node, follow_nodes
+from exporter.analysis.queues.place import Moved, QueuePlace
+from exporter.analysis.queues.subscription import Queue, QueuePart, QueueSubscription
+from exporter.analysis.rates import CounterTable
+from exporter.catalogue import LATENCY_BUCKETS, LOSSES
+from exporter.model import (
+    Counts,
+    Method,
+    Place,
+    Produced,
+    QueueCounts,
+    QueueLook,
+    StreamOffsets,
+)
+
+GONE_AFTER = 2
+"""Whole looks in a row without a thing before it counts as deleted."""
+SubscriptionKey = tuple[str | None, str, str | None]
+"""vhost, destination, group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Which subscriptions have a histogram of latencies."""
+
+    limit: int
+    group: Callable[[str], bool] = lambda _: False
+    """Whether a group has one in any case."""
+
+
+@dataclass
+class QueueState:
+    """Destinations and subscriptions of one source."""
+
+    labeler: Labeler
+    rate_window: float
+    followed: Followed = field(default_factory=lambda: Followed(1_000))
+    wanted: Method | None = None
+    """How ages are to be found, where the user has chosen."""
+    part: str = "partition"
+    """What a part of a destination is called."""
+    paused: tuple[str, str] = ("the destination", "the group, or its destination,")
+    """What is paused, where a destination as a whole or one group of it is."""
+    queues: dict[tuple[str | None, str], Queue] = field(default_factory=dict)
+    subscriptions: dict[SubscriptionKey, QueueSubscription] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    alarms: Sequence[str] = ()
+    notices: Sequence[str] = ()
+    losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
+    settling: int = 0
+    """Looks to come in which what is gone was left out on purpose, so it is no loss."""
+
+    def __post_init__(self) -> None:
+        self.queue_produced = CounterTable(self.rate_window)
+        self.produced = CounterTable(self.rate_window)
+        self.consumed = CounterTable(self.rate_window)
+        self._latencies = 0
+
+    def set_rate_window(self, window: float) -> None:
+        """Use another rate window from now on."""
+        self.rate_window = window
+        for table in (self.queue_produced, self.produced, self.consumed):
+            table.set_window(window)
+
+    def reselect(self) -> None:
+        """What is shown is chosen anew: what the coming looks leave out was not lost."""
+        self.settling = GONE_AFTER + 1
+
+    def observe(self, look: QueueLook) -> None:
+        """Take one look at what waits, and at the counts where they come with it."""
+        now = look.at
+        if look.nodes is not None:
+            follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
+        self.alarms = look.alarms
+        self.notices = look.notices
+        seen = {depth.place for depth in look.depths}
+        for depth in look.depths:
+            came = self._place(depth.place, now).depth(depth, now)
+            if came:
+                self._came(depth.place, came, now)
+        for produced in look.produced:
+            self._produced(produced, now)
+        self._counts(look.counts, now)
+        self._streams(look.streams)
+        self._forget(look, seen)
+        self._sample(look.counts, look.produced, now)
+        self.settling = max(self.settling - 1, 0)
+
+    def count(self, look: QueueCounts) -> None:
+        """Take the brokers' counts where they come apart from what waits."""
+        self._counts(look.counts, look.at)
+        for produced in look.produced:
+            self._produced(produced, look.at)
+        self._streams(look.streams)
+        for key, size in look.sizes.items():
+            queue = self.queues.get(key)
+            if queue is not None:
+                queue.mean_size = size
+        self._sample(look.counts, look.produced, look.at)
+
+    # Places
+
+    def _place(self, place: Place, now: float) -> QueuePlace:
+        vhost, destination, group, partition = place
+        subscription = self.subscriptions.get((vhost, destination, group))
+        if subscription is None:
+            subscription = self._new_subscription(vhost, destination, group, now)
+        found = subscription.places.get(partition)
+        if found is None:
+            labels = labels_of(vhost, destination, group, partition)
+            found = QueuePlace(partition, self.labeler(labels), now)
+            subscription.places[partition] = found
+        return found
+
+    def _new_subscription(
+        self, vhost: str | None, destination: str, group: str | None, now: float
+    ) -> QueueSubscription:
+        subscription = QueueSubscription(
+            self._queue(vhost, destination),
+            group,
+            self.labeler(labels_of(vhost, destination, group)),
+            consumed=self.consumed,
+            produced=self.produced,
+            now=now,
+        )
+        self.subscriptions[vhost, destination, group] = subscription
+        return subscription
+
+    def _queue(self, vhost: str | None, destination: str) -> Queue:
+        queue = self.queues.get((vhost, destination))
+        if queue is None:
+            label = self.labeler(labels_of(vhost, destination))
+            queue = self.queues[vhost, destination] = Queue(vhost, destination, label)
+        return queue
+
+    # Counts
+
+    def _came(self, place: Place, count: int, now: float) -> None:
+        """Count messages that came in without being counted by the broker, or before it did."""
+        subscription = self.subscriptions[place[:3]]
+        moved = Moved(count, 0, 0)
+        subscription.take(moved, now)
+        if place.group is None and place.partition is None:
+            self._produced_by(subscription.queue, moved, now)
+
+    def _counts(self, counts: Sequence[Counts], at: float) -> None:
+        touched: dict[SubscriptionKey, tuple[bool, bool, int]] = {}
+        for each in counts:
+            vhost, destination, group, partition = each.place
+            key = (vhost, destination, group)
+            subscription = self.subscriptions.get(key)
+            place = subscription.places.get(partition) if subscription is not None else None
+            if subscription is None or place is None:
+                continue  # what waits there was not seen yet: the next look has both
+            moved = place.count(each, at)
+            if moved is None:
+                continue
+            subscription.take(moved, at)
+            self._latency(subscription, moved)
+            if group is None and partition is None and each.replay is None:
+                part = self._produced_by(subscription.queue, moved, at)
+                produced = place.accounting.produced
+                part.counted = produced.known
+                part.rated = produced.is_complete(at, self.rate_window)
+            has_moved, waits, left = touched.get(key, (False, False, 0))
+            has_moved = has_moved or moved.consumed > 0 or moved.left > 0
+            touched[key] = (has_moved, waits or bool(place.lag), left + moved.left)
+        for key, (has_moved, waits, left) in touched.items():
+            subscription = self.subscriptions[key]
+            subscription.gaps.look(at, moved=has_moved, waiting=waits)
+            subscription.account(at, left, self.rate_window)
+
+    def _latency(self, subscription: QueueSubscription, moved: Moved) -> None:
+        if moved.latency is None:
+            return
+        if subscription.latency is None:
+            group = subscription.group
+            named = self._is_named(subscription)
+            if not named and self._latencies >= self.followed.limit:
+                return
+            self._latencies += not named
+            labels = labels_of(subscription.queue.vhost, subscription.queue.name, group)
+            subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
+        subscription.latency.observe(moved.latency)
+
+    def _is_named(self, subscription: QueueSubscription) -> bool:
+        """Whether the config names it: it has a histogram beside the limit."""
+        return subscription.group is not None and self.followed.group(subscription.group)
+
+    def _part(self, queue: Queue, partition: str | None, now: float) -> QueuePart:
+        part = queue.parts.get(partition)
+        if part is None:
+            label = self.labeler(labels_of(queue.vhost, queue.name, partition=partition))
+            part = QueuePart(label, self.queue_produced.allocate(now), now)
+            queue.parts[partition] = part
+        return part
+
+    def _produced(self, produced: Produced, now: float) -> None:
+        queue = self._queue(produced.vhost, produced.destination)
+        part = self._part(queue, produced.partition, now)
+        moved, grown = part.movement(produced.total, produced.size, produced.epoch, now)
+        self.queue_produced.values[part.slot] += moved
+        if produced.size is None or not produced.total:
+            return
+        if moved:
+            queue.recent.add(moved, grown)
+            queue.mean_size = queue.recent.mean
+        elif queue.mean_size is None:
+            queue.mean_size = round(produced.size / produced.total, 1)
+
+    def _produced_by(self, queue: Queue, moved: Moved, now: float) -> QueuePart:
+        """Where the one subscription of a queue tells what was produced to it."""
+        part = self._part(queue, None, now)
+        part.counted_at = now
+        self.queue_produced.values[part.slot] += moved.produced
+        return part
+
+    def _streams(self, streams: Sequence[StreamOffsets]) -> None:
+        for each in streams:
+            vhost, destination, group, partition = each.place
+            queue = self.queues.get((vhost, destination))
+            part = queue.parts.get(partition) if queue is not None else None
+            if part is not None:
+                part.end, part.start = each.end, each.start
+            subscription = self.subscriptions.get((vhost, destination, group))
+            place = subscription.places.get(partition) if subscription is not None else None
+            if place is not None:
+                place.committed, place.is_upper_bound = each.committed, each.is_upper_bound
+
+    def _sample(self, counts: Sequence[Counts], produced: Sequence[Produced], now: float) -> None:
+        """Compute the rates of what this look counted; the others stay as they are."""
+        if not counts and not produced:
+            return
+        counted = {each.place[:3] for each in counts}
+        stale = [sub for key, sub in self.subscriptions.items() if key not in counted]
+        self.produced.sample(now, {sub.produced_slot for sub in stale})
+        self.consumed.sample(now, {sub.consumed_slot for sub in stale})
+        self.queue_produced.sample(
+            now,
+            {
+                part.slot
+                for queue in self.queues.values()
+                for part in queue.parts.values()
+                if part.counted_at != now
+            },
+        )
+
+    # What is gone
+
+    def _forget(self, look: QueueLook, seen: set[Place]) -> None:
+        for key, subscription in list(self.subscriptions.items()):
+            for partition, place in list(subscription.places.items()):
+                if partition in look.vanished:
+                    self._drop_place(key, partition, "node_gone")
+                elif partition in look.whole and Place(*key, partition) not in seen:
+                    place.missing += 1
+                    if place.missing >= GONE_AFTER:
+                        self._drop_place(key, partition, self._reason(key))
+        self._forget_queues(look)
+
+    def _reason(self, key: SubscriptionKey) -> str | None:
+        """Why something is gone; a topic's first channel takes over what waited for it, which is no loss."""
+        vhost, destination, group = key
+        taken_over = group is None and any(
+            other.group is not None
+            for other in self.subscriptions.values()
+            if (other.queue.vhost, other.queue.name) == (vhost, destination)
+        )
+        return None if taken_over else "deleted"
+
+    def _drop_place(self, key: SubscriptionKey, partition: str | None, reason: str | None) -> None:
+        subscription = self.subscriptions[key]
+        place = subscription.places.pop(partition)
+        if reason is not None and place.lag and not self.settling:
+            self.losses[reason] += 1
+        if not subscription.places:
+            del self.subscriptions[key]
+            self._latencies -= subscription.latency is not None and not self._is_named(subscription)
+            subscription.release()
+
+    def _forget_queues(self, look: QueueLook) -> None:
+        """Drop the parts, and with the last of them the destination, that no subscription and no count has any more."""
+        used = set(look.destinations)
+        for (vhost, destination, _), subscription in self.subscriptions.items():
+            used.update((vhost, destination, partition) for partition in subscription.places)
+        alive = {(vhost, destination) for vhost, destination, _ in used}
+        for key, queue in list(self.queues.items()):
+            for partition in list(queue.parts):
+                read = partition in look.vanished or partition in look.whole
+                if read and (*key, partition) not in used:
+                    slot = queue.parts.pop(partition).slot
+                    queue.retired += self.queue_produced.values[slot]
+                    self.queue_produced.release(slot)
+            if not queue.parts and key not in alive:
+                del self.queues[key]
+
+
+def labels_of(
+    vhost: str | None,
+    destination: str,
+    group: str | None = None,
+    partition: str | None = None,
+) -> Mapping[str, str]:
+    """Return the labels of a thing; what does not apply is left out."""
+    named = {"vhost": vhost, "destination": destination, "partition": partition, "group": group}
+    return {name: value for name, value in named.items() if value is not None}

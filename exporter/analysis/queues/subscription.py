@@ -1,0 +1,274 @@
+"""The state of one subscription of a source whose destinations are queues: its places, and what happened in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from exporter.analysis.histogram import Histogram
+from exporter.analysis.history import History
+from exporter.analysis.mean_size import MeanSize
+from exporter.analysis.queues.accounting import Departures
+from exporter.analysis.queues.place import Moved, QueuePlace
+from exporter.analysis.rates import CounterTable
+from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.judge import Judge
+from exporter.model import Method
+
+
+class Queue:
+    """A destination: how many messages were produced to each of its parts, and how large they are."""
+
+    __slots__ = (
+        "label",
+        "mean_size",
+        "name",
+        "parts",
+        "recent",
+        "retired",
+        "vhost",
+    )
+
+    def __init__(self, vhost: str | None, name: str, label: str) -> None:
+        self.vhost: Final = vhost
+        self.name: Final = name
+        self.label: Final = label
+        """Text of the destination's labels."""
+        self.parts: dict[str | None, QueuePart] = {}
+        self.retired = 0
+        """Messages produced to parts that are no more."""
+        self.mean_size: float | None = None
+        """Bytes."""
+        self.recent: Final = MeanSize()
+        """Of what came in lately, where that is counted."""
+
+
+class QueuePart:
+    """What was produced to one part of a destination."""
+
+    __slots__ = (
+        "_known",
+        "_size",
+        "counted",
+        "counted_at",
+        "end",
+        "label",
+        "rated",
+        "slot",
+        "start",
+    )
+
+    def __init__(self, label: str, slot: int, now: float) -> None:
+        self.label: Final = label
+        self.slot: Final = slot
+        self.counted_at = now
+        self.counted = True
+        """Whether the broker counts what is produced here."""
+        self.rated = True
+        """Whether it did so over the whole rate window."""
+        self.start: int | None = None
+        self.end: int | None = None
+        """Offsets, where it is a stream."""
+        self._known: tuple[int, int] | None = None
+        self._size = 0
+
+    def movement(self, count: int, size: int | None, epoch: int, now: float) -> tuple[int, int]:
+        """Take a broker's count, and the bytes where it counts them; return how far both moved."""
+        before, self._known = self._known, (count, epoch)
+        bytes_before, self._size = self._size, size or 0
+        self.counted_at = now
+        if before is None or before[1] != epoch or count < before[0]:
+            return 0, 0
+        return count - before[0], max(self._size - bytes_before, 0)
+
+
+class QueueSubscription:
+    """Follows one queue's consumers, or one channel, from look to look."""
+
+    __slots__ = (
+        "consumed",
+        "consumed_known",
+        "consumed_rated",
+        "consumed_slot",
+        "counted",
+        "departures",
+        "gaps",
+        "group",
+        "history",
+        "judge",
+        "label",
+        "latency",
+        "places",
+        "produced",
+        "produced_known",
+        "produced_rated",
+        "produced_slot",
+        "queue",
+        "redelivered",
+        "shown",
+    )
+
+    def __init__(
+        self,
+        queue: Queue,
+        group: str | None,
+        label: str,
+        *,
+        consumed: CounterTable,
+        produced: CounterTable,
+        now: float,
+    ) -> None:
+        self.queue: Final = queue
+        self.group: Final = group
+        self.label: Final = label
+        """Text of the subscription's labels."""
+        self.consumed: Final = consumed
+        self.produced: Final = produced
+        self.consumed_slot: Final = consumed.allocate(now)
+        self.produced_slot: Final = produced.allocate(now)
+        self.places: dict[str | None, QueuePlace] = {}
+        self.gaps: Final = CommitGaps()
+        self.judge: Final = Judge()
+        self.history: Final = History()
+        self.latency: Histogram | None = None
+        """Of what was consumed, where that is followed."""
+        self.redelivered: int | None = None
+        self.counted = False
+        """Whether the broker's counts are known, so that there are counters and rates."""
+        self.consumed_known = self.consumed_rated = True
+        """Whether the broker counts what is consumed, and did so over the whole rate window."""
+        self.produced_known = self.produced_rated = True
+        """The same of what is produced."""
+        self.departures: Departures | None = None
+        """What left, where it is not counted."""
+        self.shown = False
+
+    @property
+    def vhost(self) -> str | None:
+        """The queue's virtual host; None where the system has none."""
+        return self.queue.vhost
+
+    @property
+    def destination(self) -> str:
+        """The name of the queue, or of the channel's topic."""
+        return self.queue.name
+
+    def take(self, moved: Moved, at: float) -> None:
+        """Add what one look saw move in one of its places. Rates are of the time from the first such look on."""
+        if not self.counted:
+            self.counted = True
+            self.consumed.begin(self.consumed_slot, at)
+            self.produced.begin(self.produced_slot, at)
+        self.consumed.values[self.consumed_slot] += moved.consumed
+        self.produced.values[self.produced_slot] += moved.produced
+        self.redelivered = (self.redelivered or 0) + moved.redelivered
+
+    def account(self, at: float, left: int, window: float) -> None:
+        """Take stock after a look at its counts, in which `left` messages left without being counted."""
+        accounts = [place.accounting for place in self._places()]
+        self.consumed_known = all(each.consumed.known for each in accounts)
+        self.produced_known = all(each.produced.known for each in accounts)
+        self.consumed_rated = all(each.consumed.is_complete(at, window) for each in accounts)
+        self.produced_rated = all(each.produced.is_complete(at, window) for each in accounts)
+        if self.consumed_known:
+            self.departures = None
+            return
+        if self.departures is None:
+            self.departures = Departures(at)
+            left = 0
+        self.departures.add(at, left, window)
+
+    @property
+    def consumed_rate(self) -> float | None:
+        """Messages a second; None where not all are counted."""
+        rated = self.counted and self.consumed_rated
+        return self.consumed.rates[self.consumed_slot] if rated else None
+
+    @property
+    def produced_rate(self) -> float | None:
+        """Messages a second; None where not all are counted."""
+        rated = self.counted and self.produced_rated
+        return self.produced.rates[self.produced_slot] if rated else None
+
+    @property
+    def consumed_total(self) -> int | None:
+        """Messages since the first look; None where not all are counted."""
+        counted = self.counted and self.consumed_known
+        return self.consumed.values[self.consumed_slot] if counted else None
+
+    @property
+    def produced_total(self) -> int | None:
+        """Messages since the first look; None where not all are counted."""
+        counted = self.counted and self.produced_known
+        return self.produced.values[self.produced_slot] if counted else None
+
+    @property
+    def least_consumed_rate(self) -> float | None:
+        """Messages a second that left at the least, where what is consumed is not counted."""
+        return None if self.departures is None else self.departures.rate()
+
+    @property
+    def activity(self) -> int:
+        """A number that changes when messages are seen to leave, or to be handed to consumers."""
+        return sum(place.activity for place in self._places())
+
+    def lags(self, hold: float, now: float) -> list[int | None]:
+        """Return what waits, by place; None what could not be read for longer than `hold`."""
+        return [place.lag if now - place.read_at <= hold else None for place in self._places()]
+
+    def unreadable(self, hold: float, now: float) -> int:
+        """Count the places whose lag could not be read for longer than `hold`."""
+        return sum(lag is None for lag in self.lags(hold, now))
+
+    def total_lag(self) -> int:
+        """Sum over the places whose lag was ever known, to rank by: it may be too small, or outdated."""
+        return sum(place.lag or 0 for place in self._places())
+
+    def ages(
+        self, hold: float, now: float, wanted: Method | None
+    ) -> tuple[list[float | None], Method]:
+        """Return the ages by place, and how the largest was found."""
+        found: list[float | None] = []
+        method: Method = "estimate"
+        largest = -1.0
+        for place in self._places():
+            held = now - max(place.read_at, place.counted_at) > hold
+            age = None if held else place.age(now, wanted)
+            found.append(age)
+            if age is not None and age > largest:
+                largest, method = age, place.method
+        return found, method
+
+    def consumers(self) -> int | None:
+        """How many read here, where that is known of every place."""
+        found = [place.consumers for place in self._places()]
+        known = [count for count in found if count is not None]
+        return sum(known) if found and len(known) == len(found) else None
+
+    def deferred(self) -> int | None:
+        """Messages that are held back for later, of the places where that is known."""
+        known = [place.deferred for place in self._places() if place.deferred is not None]
+        return sum(known) if known else None
+
+    def dropped(self) -> int | None:
+        """Messages that went without a consumer, where that can be told."""
+        known = [place.dropped for place in self._places() if place.dropped is not None]
+        return sum(known) if known else None
+
+    @property
+    def is_upper_bound(self) -> bool:
+        """Whether what waits counts offsets that may hold no message."""
+        return any(place.is_upper_bound for place in self._places())
+
+    @property
+    def paused(self) -> bool:
+        """Whether one of its places is paused."""
+        return any(place.paused for place in self._places())
+
+    def release(self) -> None:
+        """Give back what it holds."""
+        self.consumed.release(self.consumed_slot)
+        self.produced.release(self.produced_slot)
+
+    def _places(self) -> Iterable[QueuePlace]:
+        return self.places.values()

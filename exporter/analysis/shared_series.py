@@ -1,0 +1,76 @@
+"""Series that logs and queues have in common: judgements, losses, and the method of ages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Protocol
+
+from exporter.analysis.families import INFINITY, Family, Value, family
+from exporter.analysis.nodes import Labeler
+from exporter.judgement.judge import Judge
+from exporter.model import STATUSES, Method
+
+
+class Judged(Protocol):
+    """A subscription, whichever kind its destination is."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def judge(self) -> Judge: ...
+
+
+_SCALARS: tuple[tuple[str, Callable[[Judge], Value]], ...] = (
+    ("mq_threshold_lag_messages", lambda judge: judge.thresholds.lag_messages),
+    ("mq_threshold_lag_seconds", lambda judge: judge.thresholds.lag_seconds),
+    ("mq_threshold_consume_ratio", lambda judge: judge.thresholds.consume_ratio),
+    ("mq_threshold_stop_seconds", lambda judge: judge.thresholds.stop_seconds),
+    ("mq_consumers_expected", lambda judge: int(judge.thresholds.consumers_expected)),
+    ("mq_time_to_drain_seconds", lambda judge: shown_seconds(judge.time_to_drain)),
+)
+JUDGEMENT_SERIES = len(STATUSES) + len(_SCALARS) + 1
+"""Series of one subscription, at most."""
+
+
+def judgement_families(subs: Sequence[Judged]) -> list[Family]:
+    """Return the families of the subscriptions' judgements."""
+    judged = [sub for sub in subs if sub.judge.labels]
+    labels = [sub.label for sub in judged]
+    judges = [sub.judge for sub in judged]
+    caused = [(sub.label, cause) for sub in judged if (cause := sub.judge.cause) is not None]
+    return [
+        Family(
+            "mq_subscription_status",
+            list(chain.from_iterable(judge.labels for judge in judges)),
+            [int(judge.status == status) for judge in judges for status in STATUSES],
+        ),
+        Family(
+            "mq_backlog_cause",
+            [f'{label.removesuffix("} ")},cause="{cause}"}} ' for label, cause in caused],
+            [1] * len(caused),
+        ),
+        *(family(name, labels, [value(judge) for judge in judges]) for name, value in _SCALARS),
+    ]
+
+
+def shown_seconds(value: float | None) -> Value:
+    """Round seconds to the millisecond; infinity is one that the text formats know."""
+    if value is None:
+        return None
+    return INFINITY if value == math.inf else round(value, 3)
+
+
+def losses_family(labeler: Labeler, losses: Mapping[str, int]) -> Family:
+    """Return how many subscriptions went away while lagging, by reason."""
+    return Family(
+        "mq_subscriptions_lost_total",
+        [labeler({"reason": reason}) for reason in losses],
+        list(losses.values()),
+    )
+
+
+def method_label(label: str, method: Method | None) -> str:
+    """Return a subscription's label text with the method of its age."""
+    return label.removesuffix("} ") + f',method="{method}"}} '

@@ -1,0 +1,1 @@
+"""When the unread messages of a Kafka cluster were enqueued."""

@@ -1,0 +1,91 @@
+"""Where the unread messages of each subscription begin."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from exporter.collectors.kafka.ages.movements import Key, Movement
+from exporter.collectors.kafka.ages.partition_times import Place
+from exporter.model import Log, LogBacklog
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What one look at the backlog saw."""
+
+    backlog: LogBacklog
+    leaders: Mapping[str, tuple[int, ...]]
+    at: float
+    """When the positions were read, in Unix time."""
+    compacted: frozenset[str] = frozenset()
+    """Topics whose records may go from the midst of the log."""
+
+
+class Heads(NamedTuple):
+    """Of one subscription: two columns; an offset of -1 is a partition without lag."""
+
+    topic: str
+    committed_only: bool
+    partitions: list[int]
+    offsets: list[int]
+
+
+def find_heads(backlog: LogBacklog) -> dict[Key, Heads]:
+    """Return where each subscription's unread messages begin, for the partitions that could be read."""
+    heads = {}
+    for group, (_, by_topic) in backlog.positions.items():
+        committed_only = group in backlog.read_committed
+        for topic, offsets in by_topic.items():
+            log = backlog.logs.get(topic)
+            if log is not None:
+                heads[group, topic] = _heads(topic, log, offsets, backlog, committed_only)
+    return heads
+
+
+def wanted_places(
+    heads: Iterable[Heads], movements: Iterable[Movement]
+) -> dict[tuple[str, int], set[Place]]:
+    """Return, by partition, the offsets whose times are asked for."""
+    wanted: dict[tuple[str, int], set[Place]] = defaultdict(set)
+    for topic, committed_only, partitions, offsets in heads:
+        for partition, offset in zip(partitions, offsets, strict=True):
+            if offset >= 0:
+                wanted[topic, partition].add((offset, committed_only))
+    for movement in movements:
+        wanted[movement.topic, movement.partition].add((movement.last, False))
+    return wanted
+
+
+def _heads(
+    topic: str,
+    log: Log,
+    offsets: Mapping[int, int | None],
+    backlog: LogBacklog,
+    committed_only: bool,
+) -> Heads:
+    starts = log.start
+    ends = log.stable if committed_only else log.end
+    known = len(ends)
+    drained = backlog.drained
+    partitions: list[int] = []
+    firsts: list[int] = []
+    for partition in sorted(offsets):
+        position = offsets[partition]
+        if position is None or partition >= known:
+            continue
+        start, end = starts[partition], ends[partition]
+        if start is None or end is None:
+            continue
+        first = max(start, position)
+        if first >= end:
+            first = -1
+        elif drained and (topic, partition, committed_only) in drained:
+            since, until = drained[topic, partition, committed_only]
+            if since <= first and end <= until:
+                first = -1
+        partitions.append(partition)
+        firsts.append(first)
+    return Heads(topic, committed_only, partitions, firsts)

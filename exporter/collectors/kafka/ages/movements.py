@@ -1,0 +1,89 @@
+"""Which subscriptions' latencies are followed, and which of their positions have moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from exporter.model import LogBacklog
+from exporter.name_filter import NameMatcher
+
+Key = tuple[str, str]
+"""Group and destination."""
+
+
+class Movement(NamedTuple):
+    """A position that was seen to have moved on."""
+
+    key: Key
+    topic: str
+    partition: int
+    last: int
+    """Offset of the last message that was consumed."""
+    at: float
+    """When the movement was seen, in Unix time."""
+    tries: int = 0
+
+
+class Followed:
+    """Chooses subscriptions and watches their positions."""
+
+    def __init__(self, limit: int, always: NameMatcher) -> None:
+        """The first `limit` subscriptions are followed, and those whose group `always` names."""
+        self._limit = limit
+        self._always = always
+        self._positions: dict[Key, Mapping[int, int | None]] = {}
+        self._again: list[Movement] = []
+
+    @property
+    def keys(self) -> Iterable[Key]:
+        """Return the subscriptions that are followed."""
+        return self._positions.keys()
+
+    def look(self, backlog: LogBacklog, at: float) -> list[Movement]:
+        """Return what has moved since the look before, and what that one left over."""
+        self._choose(backlog)
+        movements, self._again = self._again, []
+        for key, before in self._positions.items():
+            group, topic = key
+            positions = backlog.positions.get(group)
+            if positions is None:
+                continue
+            offsets = positions.offsets.get(topic)
+            if offsets is None:
+                continue
+            if offsets != before:
+                for partition, position in offsets.items():
+                    known = before.get(partition)
+                    if position is not None and known is not None and position > known:
+                        movements.append(Movement(key, topic, partition, position - 1, at))
+                self._positions[key] = {**before, **_known(offsets)}
+        return movements
+
+    def retry(self, movement: Movement, last: int, most: int) -> None:
+        """Give a movement back whose time is not known yet; `last` is where to look for it."""
+        if movement.tries + 1 < most and last >= 0:
+            self._again.append(movement._replace(last=last, tries=movement.tries + 1))
+
+    def _choose(self, backlog: LogBacklog) -> None:
+        present = {
+            (group, topic): offsets
+            for group, (_, by_topic) in backlog.positions.items()
+            for topic, offsets in by_topic.items()
+            if topic in backlog.logs
+        }
+        if backlog.groups_complete and backlog.logs_complete:
+            for key in [key for key in self._positions if key not in present]:
+                del self._positions[key]
+        for topic in backlog.recreated:
+            for key in [key for key in self._positions if key[1] == topic]:
+                self._positions[key] = {}
+        room = self._limit - len(self._positions)
+        for key in sorted(present.keys() - self._positions.keys()):
+            if room > 0 or self._always.allows(key[0]):
+                self._positions[key] = _known(present[key])
+                room -= 1
+
+
+def _known(offsets: Mapping[int, int | None]) -> dict[int, int | None]:
+    return {partition: position for partition, position in offsets.items() if position is not None}

@@ -1,0 +1,56 @@
+"""The partitions whose times are asked for, as long as they exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from exporter.collectors.kafka.ages.heads import Positions
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes, Place
+from exporter.model import LogBacklog
+
+
+class PartitionTable:
+    """Keeps what is known of each partition from look to look."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, int], PartitionTimes] = {}
+
+    def __getitem__(self, key: tuple[str, int]) -> PartitionTimes:
+        return self._parts[key]
+
+    def get(self, key: tuple[str, int]) -> PartitionTimes | None:
+        """Return the partition, if anything is asked of it."""
+        return self._parts.get(key)
+
+    def __iter__(self) -> Iterator[PartitionTimes]:
+        return iter(self._parts.values())
+
+    def look(self, seen: Positions, wanted: Mapping[tuple[str, int], set[Place]]) -> None:
+        """Begin a look: tell each partition what is asked of it, and forget those that are gone."""
+        backlog = seen.backlog
+        for key in [key for key in self._parts if _is_gone(key, backlog)]:
+            del self._parts[key]
+        for key in wanted.keys() - self._parts.keys():
+            self._parts[key] = PartitionTimes(*key)
+        for key, part in self._parts.items():
+            topic, partition = key
+            part.compacted = topic in seen.compacted
+            log = backlog.logs.get(topic)
+            start = log.start[partition] if log is not None else None
+            end = log.end[partition] if log is not None else None
+            if start is None or end is None:
+                part.wanted = set()
+            else:
+                part.look(start, end, wanted.get(key, set()))
+
+    def disordered(self) -> set[str]:
+        """Return the topics in which timestamps were seen to run backwards."""
+        return {part.topic for part in self if part.disordered}
+
+
+def _is_gone(key: tuple[str, int], backlog: LogBacklog) -> bool:
+    topic, partition = key
+    log = backlog.logs.get(topic)
+    if log is None:
+        return backlog.logs_complete
+    return topic in backlog.recreated or partition >= len(log.end)

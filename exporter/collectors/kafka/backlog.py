@@ -1,0 +1,287 @@
+"""Reads the backlog of a Kafka cluster: topics, groups, commits and ends, in the order in which no lag is negative."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from exporter.collectors.deadlines import Share
+from exporter.collectors.kafka.ages.heads import Positions as SeenPositions
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.empty_tails import Tails
+from exporter.collectors.kafka.group_listing import GroupListing
+from exporter.collectors.kafka.log_offsets import (
+    below_start,
+    not_past,
+    open_transactions,
+    went_back,
+)
+from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_ends
+from exporter.collectors.kafka.other_groups import OtherGroups, at_oldest_records
+from exporter.collectors.kafka.probe.prober import Prober
+from exporter.collectors.kafka.roster import read_roster
+from exporter.collectors.kafka.selection import Selection
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.collectors.kafka.topics import (
+    TopicFacts,
+    Topology,
+    Vacancy,
+    read_topology,
+    topic_rights,
+)
+from exporter.model import (
+    NOBODY,
+    CollectError,
+    Deadline,
+    GroupState,
+    Log,
+    LogBacklog,
+    Problem,
+)
+
+ATTEMPT_SHARE = 0.25
+LISTING_SHARE = 0.3
+COMMITS_SHARE = 0.65
+"""Parts of a run's time by which the metadata's first attempt, the listing and the commits must be done.
+
+One broker that hangs costs each step its whole share, and must leave time for the next.
+"""
+IDS_SHARE = 0.2
+"""Part of what is left of a run's time for the ids of topics that are most likely the same."""
+
+
+class Unseen:
+    """Names that one thread finds and another one has to hear of, once."""
+
+    def __init__(self) -> None:
+        self._names: deque[str] = deque()
+
+    def add(self, names: Iterable[str]) -> None:
+        """Leave them for the other thread."""
+        self._names.extend(names)
+
+    def take(self) -> frozenset[str]:
+        """Return what was left since the last time."""
+        return frozenset(self._names.popleft() for _ in range(len(self._names)))
+
+
+class Backlog:
+    """Reads the backlog run after run, and leaves for the other tasks what they need of it."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        client: KafkaClient,
+        selection: Selection,
+        facts: TopicFacts,
+        listing: GroupListing,
+        others: OtherGroups,
+        prober: Prober,
+        *,
+        name_partitions: bool,
+    ) -> None:
+        self.seen: SeenPositions | CollectError = CollectError(
+            "unreachable", "the backlog was not read yet"
+        )
+        """What the last run read, or why it read nothing."""
+        self.recreated = Unseen()
+        """Topics that were deleted, whether made again or not."""
+        self.topology: Topology | None = None
+        self.described: Mapping[str, GroupState] = {}
+        """States of the groups when they were last described."""
+        self.changed: frozenset[str] = frozenset()
+        """Groups that should be described before their time."""
+        self.new_topics = False
+        """Whether there are topics of which nothing else is known."""
+        self.tails = Tails(client.properties, settings.name)
+        self.ends: Mapping[str, Log] = {}
+        self._settings = settings
+        self._client = client
+        self._selection = selection
+        self._facts = facts
+        self._listing = listing
+        self._others = others
+        self._prober = prober
+        self._name_partitions = name_partitions
+        self._vacancy = Vacancy()
+        self._present: frozenset[str] = frozenset()
+        self._absent: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
+        self._below: Mapping[tuple[str, str], int] = {}
+
+    def read(self, deadline: Deadline) -> LogBacklog:
+        """Read topics, groups, then their commits, then the logs' ends. Raises `CollectError`."""
+        try:
+            return self._read(deadline)
+        except CollectError as error:
+            self.seen = error
+            self._prober.miss(error)
+            raise
+
+    def _read(self, deadline: Deadline) -> LogBacklog:
+        listing = self._listing.begin(self._client, Share(deadline, LISTING_SHARE))
+        attempt = deadline.remaining() * ATTEMPT_SHARE
+        metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
+        topology = read_topology(metadata, self._selection.topics)
+        missing = self._vacancy.problem(metadata, self._present, time.monotonic())
+        if missing is not None:
+            topology = replace(topology, complete=False, problems=(missing,))
+        self.topology = topology
+        roster = read_roster(metadata, self._settings.probe_topic, time.monotonic())
+        self._prober.see(metadata, roster)
+        unseen: tuple[Problem, ...] = ()
+        if not self._name_partitions:
+            unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
+        groups = self._listing.read(self._client, metadata, topology.nodes, listing, deadline)
+        unlisted_others: Sequence[Problem] = ()
+        if not self._name_partitions:
+            nodes = topology.nodes.values()
+            unlisted_others = self._others.find(nodes, deadline, whole=groups.complete)
+        names = {**groups.states, **self._others.committing()}
+        commits = self._read_commits(names, topology, Share(deadline, COMMITS_SHARE))
+        shares = self._others.ask(deadline)
+        at = time.time()
+        ends = read_ends(self._client, topology, deadline)
+        if ends.nobody_answered:
+            raise self._client.unreached(_as_unreachable(ends.problems[0]))
+        self._reread_overtaken(commits, ends, topology, deadline)
+        problems = [
+            *unseen,
+            *topology.problems,
+            *groups.problems,
+            *unlisted_others,
+            *commits.problems,
+            *shares.offsets.problems,
+            *ends.problems,
+        ]
+        not_shown = self._others.hide(commits, shares)
+        settled = self._others.settle(shares, ends.logs)
+        self._suspect(topology, ends, deadline, problems)
+        problems[:0] = self._client.explain(problems)
+        complete = topology.complete and not unseen
+        newly_absent = self._note_absent(ends.logs, complete=complete)
+        recreated = self._facts.take_recreated()
+        for topic in recreated:
+            self.tails.forget(topic)
+        self.tails.explore(
+            ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
+        )
+        states = {**groups.states, **self._others.states()}
+        self._note_changes(states, topology)
+        unreached = self._client.unreached_nodes()
+        self._client.drop_after([*groups.problems, *commits.problems])
+        look = LogBacklog(
+            logs=ends.logs,
+            positions={**commits.positions, **settled.done},
+            states=states if self._settings.group_names is None else {},
+            logs_complete=complete,
+            groups_complete=groups.complete and self._settings.group_names is None,
+            read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
+            drained=self.tails.drained(),
+            gaps=self._facts.compacted() | self.tails.gaps | open_transactions(ends.logs),
+            recreated=recreated,
+            roster=roster,
+            nodes={
+                name: broker not in ends.silent and broker not in unreached
+                for broker, name in topology.nodes.items()
+            },
+            shared=frozenset(settled.done),
+            subscribing=groups.subscribing,
+            vague=settled.vague,
+            groups_not_shown={**self._listing.hidden, **not_shown},
+            problems=problems,
+        )
+        self.seen = SeenPositions(
+            at_oldest_records(look, settled), topology.leaders, at, self._facts.compacted()
+        )
+        self.recreated.add([*recreated, *newly_absent])
+        return look
+
+    def _read_commits(
+        self, groups: Mapping[str, GroupState], topology: Topology, deadline: Deadline
+    ) -> Commits:
+        named = None
+        if self._name_partitions:
+            named = [(t, p) for t, leaders in topology.leaders.items() for p in range(len(leaders))]
+        # What was not read last time comes last: a coordinator that hangs must not use up the window.
+        order = sorted(groups, key=self._unread.__contains__)
+        commits = read_commits(self._client, order, self._selection.topics, deadline, named=named)
+        self._unread = frozenset(groups).difference(commits.positions)
+        return commits
+
+    def _reread_overtaken(
+        self, commits: Commits, ends: Ends, topology: Topology, deadline: Deadline
+    ) -> None:
+        """Read again the commits that newly stand below the log start.
+
+        A group that deletes what it has read may have committed and deleted after its commit was read; that is no loss.
+        """
+        below = below_start(commits.positions, ends.logs)
+        overtaken = {
+            group
+            for (group, topic), count in below.items()
+            if count > self._below.get((group, topic), 0)
+        }
+        if overtaken:
+            again = self._read_commits(dict.fromkeys(overtaken, "unknown"), topology, deadline)
+            for group, positions in again.positions.items():
+                commits.positions[group] = not_past(positions, commits.positions[group], ends.logs)
+            below = below_start(commits.positions, ends.logs)
+        self._below = below
+
+    def _suspect(
+        self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
+    ) -> None:
+        """Read the ids of the topics: one that was made anew must not be taken for the old one, whatever its offsets.
+
+        Where its offsets went back that has to be known; elsewhere it is looked for in the time that it takes as a rule.
+        """
+        before = self.ends
+        suspects = [
+            topic
+            for topic, log in ends.logs.items()
+            if topic in before and self._facts.known(topic) and went_back(before[topic], log)
+        ]
+        if suspects:
+            problems += self._facts.read_ids(suspects, deadline)
+        others = [t for t in ends.logs if self._facts.known(t) and t not in suspects]
+        if others:
+            # What fails here, the discovery tells of.
+            self._facts.read_ids(others, Share(deadline, IDS_SHARE))
+        self.ends = {
+            **{topic: log for topic, log in before.items() if topic in topology.leaders},
+            **{topic: log for topic, log in ends.logs.items() if None not in log.end},
+        }
+
+    def _note_absent(self, present: Iterable[str], *, complete: bool) -> frozenset[str]:
+        """Return the topics that this listing lacks and the one before had; those that two lack are forgotten."""
+        if not complete:
+            return frozenset()
+        self._facts.forget(self._absent.difference(present))
+        self._absent, self._present = self._present.difference(present), frozenset(present)
+        return self._absent
+
+    def _note_changes(self, states: Mapping[str, GroupState], topology: Topology) -> None:
+        """Remember what the other tasks should see to before their time, and drop what is gone."""
+        described = self.described
+        self.changed = frozenset(
+            name
+            for name, state in states.items()
+            if state not in NOBODY
+            and (name not in described or (state != "unknown" and described[name] != state))
+        )
+        self.new_topics = not self._name_partitions and not all(
+            map(self._facts.known, topology.leaders)
+        )
+        self._listing.known = states
+        if topology.complete:
+            self.tails.forget_all_but(topology.leaders, states)
+
+
+def _as_unreachable(problem: Problem) -> Problem:
+    """Return the problem of a look in which nothing could be read; the library has many words for no connection."""
+    if problem.reason in ("unauthorized", "timeout"):
+        return problem
+    return replace(problem, reason="unreachable")

@@ -1,0 +1,217 @@
+"""Whether there is anything to read behind a position.
+
+A transaction's marker takes an offset, and so do its records when it is aborted; a consumer that has read everything
+stands in front of them, and its offset difference is no backlog. Only reading tells: a consumer that is assigned the
+position gets a record, or the end of the partition. It never joins a group and never commits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from exporter.collectors.kafka.errors import describe, reason_of
+from exporter.collectors.kafka.record_reader import Place, RecordReader
+from exporter.model import CollectError, Deadline, Log, Positions
+
+SMALL_LAG = 1_000
+"""Offsets behind a position up to which it is worth a look."""
+LOOKS = 200
+"""Partitions looked at in a cycle."""
+SECONDS = 1.5
+"""Time given to the looks of a cycle."""
+DENIED = 600.0
+"""Seconds for which a topic that may not be read is not tried again."""
+
+Tail = tuple[str, int, bool]
+"""Destination, partition, and whether only committed records count."""
+
+
+class Look(NamedTuple):
+    """A position to look behind, up to the log's end."""
+
+    tail: Tail
+    position: int
+    end: int
+
+
+class _Stand(NamedTuple):
+    """Where a group stood in a topic at the last look, and whether nothing was left to ask about that."""
+
+    offsets: Mapping[int, int | None]
+    ends: Sequence[int | None]
+    settled: bool
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was found in one partition: nothing in [empty_from, empty_to), a record at or behind `record`."""
+
+    empty_from: int = 0
+    empty_to: int = 0
+    record: int = -1
+
+
+class Tails:
+    """Remembers where there is nothing to read, and looks where that is not known."""
+
+    def __init__(self, properties: Callable[[], dict[str, Any]], source: str) -> None:
+        self._readers = {
+            isolated: RecordReader(properties, committed_only=isolated)
+            for isolated in (False, True)
+        }
+        self._known: dict[Tail, _Known] = {}
+        self._stood: dict[tuple[str, str], _Stand] = {}
+        self._denied: dict[str, float] = {}
+        self._log = structlog.get_logger(__name__).bind(source=source)
+        self.gaps: set[str] = set()
+        """Topics in which offsets without a record were found."""
+        self.denied_reason: str | None = None
+
+    def drained(self) -> dict[Tail, tuple[int, int]]:
+        """Return the stretches at the logs' ends that hold nothing to read: from and to."""
+        return {
+            tail: (known.empty_from, known.empty_to)
+            for tail, known in self._known.items()
+            if known.empty_to > known.empty_from
+        }
+
+    def forget(self, topic: str) -> None:
+        """Drop what is known of a topic that was deleted."""
+        for tail in [tail for tail in self._known if tail[0] == topic]:
+            del self._known[tail]
+        self.gaps.discard(topic)
+        self._denied.pop(topic, None)
+
+    def forget_all_but(self, topics: Iterable[str], groups: Iterable[str]) -> None:
+        """Drop what is known of topics and groups that are gone."""
+        present, groups = set(topics), set(groups)
+        for topic in ({tail[0] for tail in self._known} | self._denied.keys()) - present:
+            self.forget(topic)
+        for pair in [p for p in self._stood if p[0] not in groups or p[1] not in present]:
+            del self._stood[pair]
+
+    def explore(
+        self,
+        logs: Mapping[str, Log],
+        positions: Iterable[Positions],
+        read_committed: Callable[[str], bool],
+        deadline: Deadline,
+    ) -> None:
+        """Look behind the positions that stand still a little before the end, within the budget of a cycle."""
+        wanted = self._candidates(logs, positions, read_committed)
+        if not wanted:
+            return
+        until = time.monotonic() + min(SECONDS, deadline.remaining())
+        closest = sorted(wanted.values(), key=lambda look: look.end - look.position)[:LOOKS]
+        for isolated in (False, True):
+            looks = {look.tail[:2]: look for look in closest if look.tail[2] is isolated}
+            if looks:
+                self._read(isolated, looks, until)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        for reader in self._readers.values():
+            reader.close()
+
+    def _candidates(
+        self,
+        logs: Mapping[str, Log],
+        positions: Iterable[Positions],
+        read_committed: Callable[[str], bool],
+    ) -> dict[Tail, Look]:
+        """Choose at most one position a partition: the furthest, since what is behind it is behind the others too."""
+        wanted: dict[Tail, Look] = {}
+        for group, by_topic in positions:
+            isolated = read_committed(group)
+            for topic, offsets in by_topic.items():
+                log = logs.get(topic)
+                if log is None or time.monotonic() < self._denied.get(topic, 0.0):
+                    continue
+                ends = log.stable if isolated else log.end
+                before = self._stood.get((group, topic))
+                if before is not None and before == (offsets, ends, True):
+                    continue
+                asked = False
+                stood = offsets if before is None else before.offsets
+                for look in _standing(topic, log, offsets, stood, isolated=isolated):
+                    known = self._known.get(look.tail)
+                    if known is not None and _answered(known, look):
+                        continue
+                    asked = True
+                    chosen = wanted.get(look.tail)
+                    if chosen is None or chosen.position < look.position:
+                        wanted[look.tail] = look
+                self._stood[group, topic] = _Stand(offsets, ends, not asked and stood == offsets)
+        return wanted
+
+    def _read(self, isolated: bool, looks: dict[tuple[str, int], Look], until: float) -> None:
+        places = [Place(*partition, look.position) for partition, look in looks.items()]
+        try:
+            for reading in self._readers[isolated].read(places, until):
+                look = looks[reading.place[:2]]
+                if reading.fault is not None:
+                    self._refused(look, reading.fault)
+                elif reading.record is None:
+                    self._found(look, look.end)
+                else:
+                    self._found(look, reading.record.offset())
+        except (KafkaException, CollectError) as error:
+            self._log.warning("tail.look_failed", error=str(error))
+
+    def _found(self, look: Look, offset: int | None) -> None:
+        """Note the first thing behind a position: a record's offset, or the end."""
+        if offset is None:
+            return
+        known = self._known.setdefault(look.tail, _Known())
+        if offset > look.position:
+            self.gaps.add(look.tail[0])
+        if offset < look.end:
+            known.record = max(known.record, offset)
+            return
+        if not known.empty_from <= look.position <= known.empty_to:
+            known.empty_from = look.position
+        known.empty_to = look.end
+
+    def _refused(self, look: Look, error: KafkaError) -> None:
+        topic = look.tail[0]
+        if reason_of(error) == "unauthorized":
+            self._denied[topic] = time.monotonic() + DENIED
+            text = describe(error, "give the user Read on the topic")
+            if self.denied_reason is None:
+                self._log.info("tail.not_allowed", topic=topic, error=text)
+            self.denied_reason = text
+        else:
+            self._log.debug("tail.look_failed", topic=topic, error=describe(error))
+
+
+def _answered(known: _Known, look: Look) -> bool:
+    if known.empty_from <= look.position and look.end <= known.empty_to:
+        return True
+    return look.position <= known.record < look.end
+
+
+def _standing(
+    topic: str,
+    log: Log,
+    offsets: Mapping[int, int | None],
+    before: Mapping[int, int | None],
+    *,
+    isolated: bool,
+) -> Iterator[Look]:
+    """Yield the positions that did not move and are a little before the end."""
+    ends = log.stable if isolated else log.end
+    count = len(ends)
+    for partition, position in offsets.items():
+        if position is None or partition >= count:
+            continue
+        end, start = ends[partition], log.start[partition]
+        if end is None or start is None or start >= end:
+            continue
+        if before.get(partition) == position and 0 < end - max(position, start) <= SMALL_LAG:
+            yield Look((topic, partition, isolated), max(position, start), end)

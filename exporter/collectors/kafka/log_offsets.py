@@ -1,0 +1,68 @@
+"""What offsets of logs and of groups say together: went back, below the start, past the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from exporter.model import Log, Positions
+
+
+def open_transactions(logs: Mapping[str, Log]) -> set[str]:
+    """Topics with an open transaction: their offsets will hold markers."""
+    return {
+        topic
+        for topic, log in logs.items()
+        if any(
+            stable is not None and end is not None and stable < end
+            for stable, end in zip(log.stable, log.end, strict=True)
+        )
+    }
+
+
+def went_back(before: Log, now: Log) -> bool:
+    """Tell whether an end or a start is smaller than before, or partitions are missing."""
+    return len(now.end) < len(before.end) or any(
+        old is not None and new is not None and new < old
+        for olds, news in ((before.end, now.end), (before.start, now.start))
+        for old, new in zip(olds, news, strict=False)
+    )
+
+
+def below_start(
+    positions: Mapping[str, Positions], logs: Mapping[str, Log]
+) -> dict[tuple[str, str], int]:
+    """Count, by group and topic, the committed offsets that the log no longer has."""
+    below = {}
+    for group, (_, by_topic) in positions.items():
+        for topic, offsets in by_topic.items():
+            log = logs.get(topic)
+            if log is None:
+                continue
+            starts = log.start
+            known = len(starts)
+            count = sum(
+                1
+                for partition, position in offsets.items()
+                if position is not None
+                and partition < known
+                and (start := starts[partition]) is not None
+                and position < start
+            )
+            if count:
+                below[group, topic] = count
+    return below
+
+
+def not_past(again: Positions, first: Positions, logs: Mapping[str, Log]) -> Positions:
+    """Take the later commits, but none that is past an end which was read before it."""
+    merged: dict[str, dict[int, int | None]] = {
+        topic: dict(offsets) for topic, offsets in first.offsets.items()
+    }
+    for topic, offsets in again.offsets.items():
+        log = logs.get(topic)
+        for partition, position in offsets.items():
+            end = log.end[partition] if log is not None and partition < len(log.end) else None
+            if position is not None and end is not None:
+                position = min(position, end)  # noqa: PLW2901 - the later commit, cut at the end
+            merged.setdefault(topic, {})[partition] = position
+    return Positions(again.group, merged)

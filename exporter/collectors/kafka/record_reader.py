@@ -1,0 +1,181 @@
+"""Reads single records at given positions, with a consumer that is assigned them.
+
+It never joins a group, never commits, and moves nobody's position.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from exporter.collectors.kafka.client_making import made
+from exporter.collectors.kafka.errors import is_part, kafka_error
+from exporter.model import CollectError
+
+POLL = 0.1
+"""Seconds."""
+READER: Mapping[str, Any] = {
+    "group.id": "mq-lag-exporter-reader",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+    "fetch.wait.max.ms": 10,
+    "fetch.queue.backoff.ms": 1,
+    "fetch.error.backoff.ms": 50,
+    "max.partition.fetch.bytes": 4096,
+    "queued.min.messages": 1,
+    "queued.max.messages.kbytes": 1024,
+}
+"""Properties of a consumer that reads single records soon, and leaves nothing behind."""
+
+
+class Place(NamedTuple):
+    """An offset to read at."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Reading(NamedTuple):
+    """What is at a place: a record there or behind it, the end of the partition, or a fault."""
+
+    place: Place
+    record: Message | None
+    """None at the partition's end, and where there is a fault."""
+    fault: KafkaError | None = None
+
+
+CLOSE_PATIENCE = 0.2
+"""Seconds that `close` waits for a reading under way before it leaves the closing to that one."""
+
+
+class RecordReader:
+    """One consumer; made at the first use. One thread reads at a time; any thread may close it."""
+
+    def __init__(self, properties: Callable[[], dict[str, Any]], *, committed_only: bool) -> None:
+        """`committed_only` skips the records of transactions that are open or were aborted."""
+        self._properties = properties
+        self._level = "read_committed" if committed_only else "read_uncommitted"
+        self._consumer: Consumer | None = None
+        self._lock = threading.Lock()
+        self._is_leaving = False
+
+    def read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
+        """Yield what is at each place, in any order, until all is read or the monotonic clock shows `until`.
+
+        Ends early when the reader is closed. Raises `CollectError` where the client can't be made, `KafkaException`
+        where it can't be used.
+        """
+        with self._lock:
+            if self._is_leaving:
+                self._let_go()
+            try:
+                yield from self._read(places, until)
+            finally:
+                if self._is_leaving:
+                    self._let_go()
+
+    def _read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
+        waiting: dict[tuple[str, int], deque[Place]] = {}
+        for place in places:
+            waiting.setdefault(place[:2], deque()).append(place)
+        if not waiting:
+            return
+        consumer = self._made()
+        try:
+            yield from _assign(consumer, waiting)
+            while waiting and time.monotonic() < until and not self._is_leaving:
+                message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
+                reading = None if message is None else _reading(message, waiting)
+                if reading is None:
+                    continue
+                yield reading
+                key = reading.place[:2]
+                queue = waiting[key]
+                queue.popleft()
+                consumer.incremental_unassign([TopicPartition(*key)])
+                if not queue:
+                    del waiting[key]
+                    continue
+                yield from _assign_more(consumer, key, waiting)
+        finally:
+            consumer.unassign()
+
+    def close(self) -> None:
+        """Let go of the consumer; the next reading makes another one.
+
+        librdkafka must not close a consumer that another thread polls, so a reading under way ends first.
+        """
+        self._is_leaving = True
+        if self._lock.acquire(timeout=CLOSE_PATIENCE):
+            try:
+                self._let_go()
+            finally:
+                self._lock.release()
+
+    def _let_go(self) -> None:
+        self._is_leaving = False
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    def _made(self) -> Consumer:
+        if self._consumer is None:
+            try:
+                self._consumer = made(
+                    lambda given: Consumer({**given, **READER, "isolation.level": self._level}),
+                    self._properties,
+                )
+            except KafkaException as error:
+                inner = kafka_error(error)
+                raise CollectError("invalid", "" if inner is None else inner.str()) from None
+        return self._consumer
+
+
+def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) -> Iterator[Reading]:
+    """Assign the first place of each partition; yield those that the library refuses, and wait for them no more."""
+    try:
+        consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
+    except Exception as error:
+        if not is_part(error):
+            raise
+        for key in list(waiting):
+            yield from _assign_more(consumer, key, waiting)
+
+
+def _assign_more(
+    consumer: Consumer, key: tuple[str, int], waiting: dict[tuple[str, int], deque[Place]]
+) -> Iterator[Reading]:
+    """Assign the next place of one partition."""
+    place = waiting[key][0]
+    try:
+        consumer.incremental_assign([TopicPartition(*place)])
+    except Exception as error:
+        if not is_part(error):
+            raise
+        del waiting[key]
+        inner = kafka_error(error) or KafkaError(KafkaError._INVALID_ARG, str(error))
+        yield Reading(place, None, inner)
+
+
+def _reading(message: Message, waiting: Mapping[tuple[str, int], deque[Place]]) -> Reading | None:
+    topic, partition, fault = message.topic(), message.partition(), message.error()
+    if topic is None or partition is None:
+        return None
+    queue = waiting.get((topic, partition))
+    if queue is None:
+        return None
+    place = queue[0]
+    if fault is None:
+        offset = message.offset()
+        return None if offset is None or offset < place.offset else Reading(place, message)
+    if fault.code() == KafkaError._PARTITION_EOF:
+        return Reading(place, None)
+    return Reading(place, None, fault)

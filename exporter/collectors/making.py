@@ -1,0 +1,27 @@
+"""Makes the collector of a source, by its system's row."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from exporter.collectors.process.messages import Setup
+from exporter.collectors.process.parent import IsolatedCollector
+from exporter.collectors.settings import Settings
+from exporter.config.shared import SourceConfig
+from exporter.model import Collector
+from exporter.systems import SYSTEMS, part
+
+LogFormat = Literal["json", "console"]
+
+
+def make_collector(config: SourceConfig, log_format: LogFormat, log_level: str) -> Collector:
+    """Return the collector of a source; it works in a process of its own, which logs as it is told here."""
+    system = SYSTEMS[config.system]
+    settings: Settings = part(system.settings)(config)
+    setup = Setup(
+        system.collector, settings, log_format, log_level, settings.environment(os.environ)
+    )
+    return IsolatedCollector(
+        config.system, setup, settings.tasks(), settings.FOLLOWS, settings.EARLY_AFTER
+    )

@@ -1,0 +1,145 @@
+"""What the process of one collector does: runs what it is asked to, until nobody is there to ask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+import structlog
+
+from exporter import logging_setup
+from exporter.collectors.process.hazards import Attempt, Hazards
+from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
+from exporter.model import CollectError, Collector, Observation, QueueLook, Until
+from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
+from exporter.systems import part
+from exporter.task_log import Seldom, gist, is_exhaustion, said
+
+NAME_BYTES = 15
+"""Of a process, in Linux."""
+
+
+def serve(connection: Connection) -> NoReturn:
+    """Serve requests until the connection ends; then end the process."""
+    try:
+        setup: Setup = connection.recv()
+        os.environ.update(setup.environment)
+        guard_tracebacks()
+        _learn(setup)
+        _name_process(setup.settings.name)
+        logging_setup.configure(setup.log_format, setup.log_level)
+        answers = _Answers(connection)
+        collector = _collector(setup, answers)
+        answers.send(Answer(READY))
+        while True:
+            request: Request = connection.recv()
+            threading.Thread(target=_serve, args=(collector, request, answers), daemon=True).start()
+    except (EOFError, OSError):
+        # The daemon is gone or has closed this source. Nothing here needs to be put in order, and a broker that
+        # hangs would keep the clients from ending.
+        logging_setup.flush()
+        os._exit(0)
+
+
+def _learn(setup: Setup) -> None:
+    """Let the source's secrets be masked from the start; those in files are learnt whenever they are read."""
+    learn(*(value for name, value in setup.environment.items() if is_secret(name)))
+    setup.settings.learn_secrets()
+
+
+def _name_process(source: str) -> None:
+    """Show the source's name in lists of processes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_bytes(f"mq/{source}".encode()[:NAME_BYTES])
+
+
+def _collector(setup: Setup, answers: _Answers) -> Collector:
+    """Return the source's collector; a process loads the libraries of its own system only."""
+    collector: Collector = part(setup.collector)(
+        setup.settings, Hazards(setup.suspicions, answers.note)
+    )
+    return collector
+
+
+class _Answers:
+    """The way back to the daemon, for many threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._told = 0
+        """Lines missing in the log that the daemon knows of."""
+        self._crashes = Seldom()
+
+    def send(self, answer: Answer) -> None:
+        """Send the answer; without a daemon the process ends."""
+        with self._lock:
+            dropped = logging_setup.dropped()
+            try:
+                self._connection.send(replace(answer, lines_dropped=dropped - self._told))
+            except OSError:
+                os._exit(0)
+            self._told = dropped
+
+    def note(self, attempt: Attempt) -> None:
+        """Tell the daemon what may end this process now."""
+        self.send(Answer(NOTE, attempt))
+
+    def log_crash(self, task: str, error: Exception) -> None:
+        """Log where a task has a bug, not in every run."""
+        with self._lock:
+            allowed = self._crashes.allows((task, gist(repr(error))), time.monotonic())
+        if allowed:
+            structlog.get_logger(__name__).error("task.crashed", task=task, exc_info=error)
+
+
+def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
+    """Do what is asked and answer; a bug in one task must not end the others, nor keep the daemon waiting."""
+    try:
+        answers.send(_answer(collector, request))
+    except Exception as error:  # noqa: BLE001
+        if not is_exhaustion(error):
+            answers.log_crash(request.task, error)
+        answers.send(Answer(request.number, failure=("internal", scrub(said(error)))))
+
+
+def _without_secrets(observation: Observation) -> Observation:
+    """Return the observation with texts that show no secret."""
+    if observation.problems:
+        problems = [
+            replace(problem, subject=scrub(problem.subject), message=scrub(problem.message))
+            for problem in observation.problems
+        ]
+        observation = replace(observation, problems=problems)
+    if isinstance(observation, QueueLook) and (observation.alarms or observation.notices):
+        observation = replace(
+            observation,
+            alarms=list(map(scrub, observation.alarms)),
+            notices=list(map(scrub, observation.notices)),
+        )
+    return observation
+
+
+def _answer(collector: Collector, request: Request) -> Answer:
+    deadline = Until(request.until - time.monotonic())
+    try:
+        if request.task == "check":
+            findings = [
+                replace(finding, feature=scrub(finding.feature), detail=scrub(finding.detail))
+                for finding in collector.check(deadline)
+            ]
+            return Answer(request.number, findings)
+        if request.task == CLOSE:
+            collector.close()
+            return Answer(request.number)
+        observation = _without_secrets(collector.tasks[request.task](deadline))
+    except CollectError as error:
+        return Answer(request.number, failure=(error.reason, scrub(str(error))))
+    early = frozenset(task for task in collector.tasks if collector.due_early(task))
+    return Answer(request.number, observation, early=early)

@@ -1,0 +1,178 @@
+"""The process that the processes of the sources are forked from (`forking.py` is the daemon's side).
+
+It imports the libraries of a system before the first child of that system, so that all share them. It never opens a
+connection, has no thread and makes no client: a process with those cannot be forked safely.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+# structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB.
+sys.modules["rich"] = None  # type: ignore[assignment]
+
+from exporter import signals  # noqa: E402
+from exporter.collectors.process import child  # noqa: E402
+from exporter.collectors.process.forking import BORN, ENDED, EXHAUSTED, FAILED, ORDER, REPORT  # noqa: E402
+from exporter.scrub import scrub  # noqa: E402
+from exporter.task_log import is_exhaustion  # noqa: E402
+
+END_SECONDS = 1.0
+"""Time for the children to end by themselves when the daemon is gone."""
+CRASHED = 1
+
+
+def main() -> None:
+    """Fork children as the connection says that the command line names, until the daemon is gone."""
+    signals.ignore()
+    # What is imported stays: a collection would only write on the pages that the children share.
+    gc.disable()
+    _Nursery(socket.socket(fileno=int(sys.argv[1]))).run()
+
+
+class _Nursery:
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: dict[int, int] = {}
+        """The children's numbers by their process ids."""
+        self._loaded: set[str] = set()
+        self._deaths, self._woken = os.pipe()
+        os.set_blocking(self._deaths, False)
+        os.set_blocking(self._woken, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+
+    def run(self) -> None:
+        """Serve the daemon; return when it is gone, and no child is left."""
+        with contextlib.suppress(OSError):
+            control = self._control.fileno()
+            while True:
+                ready, _, _ = select.select([control, self._deaths], [], [])
+                if self._deaths in ready:
+                    self._reap()
+                if control in ready and not self._serve():
+                    break
+        self._end()
+
+    def _serve(self) -> bool:
+        """Start one child; tell whether the daemon is still there."""
+        data, descriptors, _, _ = socket.recv_fds(self._control, ORDER.size, 1)
+        while data and len(data) < ORDER.size:
+            more = self._control.recv(ORDER.size - len(data))
+            data = data + more if more else b""
+        if not data:
+            return False
+        number, module = ORDER.unpack(data)
+        if descriptors:
+            self._fork(number, module.rstrip(b"\0").decode(), descriptors[0])
+        else:
+            self._report(FAILED, number, 0, errno.EMFILE)
+        return True
+
+    def _fork(self, number: int, module: str, descriptor: int) -> None:
+        self._load(module)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(descriptor)
+            self._report(FAILED, number, 0, error.errno or 0)
+            return
+        if pid == 0:
+            self._be_child(descriptor)
+        os.close(descriptor)
+        self._children[pid] = number
+        process = _descriptor_of(pid)
+        self._report(BORN, number, pid, 0, process)
+        if process is not None:
+            os.close(process)
+
+    def _load(self, module: str) -> None:
+        """Import what the children with this collector need; what fails here fails there, too, and is said there."""
+        if module not in self._loaded:
+            self._loaded.add(module)
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
+            gc.collect()
+            gc.freeze()
+
+    def _be_child(self, descriptor: int) -> NoReturn:
+        """Run a collector until the daemon closes the connection."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._control.close()
+            os.close(self._deaths)
+            os.close(self._woken)
+            gc.enable()
+            child.serve(Connection(descriptor))
+        except BaseException as error:  # noqa: BLE001 - this is the end of the process, whatever it is
+            if is_exhaustion(error):
+                os._exit(EXHAUSTED)  # what this means is said once, by the daemon
+            sys.stderr.write(scrub(traceback.format_exc()))
+        finally:
+            os._exit(CRASHED)
+
+    def _reap(self) -> None:
+        """Report the children that have ended."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._deaths, 4096)
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            number = self._children.pop(pid, None)
+            if number is not None:
+                self._report(ENDED, number, pid, status)
+
+    def _report(
+        self, kind: int, number: int, pid: int, status: int, descriptor: int | None = None
+    ) -> None:
+        report = REPORT.pack(kind, number, pid, status)
+        if descriptor is None:
+            self._control.sendall(report)
+        else:
+            socket.send_fds(self._control, [report], [descriptor])
+
+    def _end(self) -> None:
+        """Let the children end by themselves, since their connections have ended too; kill those that hang."""
+        until = time.monotonic() + END_SECONDS
+        while self._children and time.monotonic() < until:
+            select.select([self._deaths], [], [], max(until - time.monotonic(), 0.0))
+            self._forget()
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+
+    def _forget(self) -> None:
+        """Take note of the children that have ended, with nobody to report to."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._deaths, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self._children.pop(pid, None)
+
+
+def _descriptor_of(pid: int) -> int | None:
+    """Return a descriptor of the process, which never means another one; None where the system has no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The demo: the daemon against brokers of its own, with a small workload."""

@@ -1,0 +1,167 @@
+"""A real RabbitMQ node with a small workload, for the demo, where one is found on this machine."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pika
+from pika.exceptions import AMQPError
+
+from exporter.demo.programs import LOOPBACK, Program, find, free_ports
+
+SCRIPTS = "/usr/lib/rabbitmq/bin"
+"""Debian's; its commands in PATH are wrappers for root."""
+QUEUE, RATE = "invoices", 30.0
+CONSUMER_RATE = 24.0
+"""Messages a second that the consumer of QUEUE can process."""
+DEAD = "invoices.failed"
+"""Where each tenth message goes, and nobody reads it."""
+RETRY_SECONDS = 1.0
+
+
+class EmbeddedRabbit:
+    """A node of the demo's own; `start` and `stop` it. It takes some seconds to be there."""
+
+    name = "billing"
+    story = "a real RabbitMQ (available after some seconds): its consumer is too slow, and queue invoices.failed has no consumer"
+
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._amqp, self._http, self._distribution, self._epmd = free_ports(4)
+        self._password = secrets.token_hex()
+        self._programs: list[Program] = []
+        self._stop = threading.Event()
+
+    @staticmethod
+    def found() -> bool:
+        """Whether there is a RabbitMQ on this machine."""
+        return find("rabbitmq-server", SCRIPTS) is not None and find("epmd") is not None
+
+    def source(self) -> str:
+        """Return the source's lines in a config."""
+        return (
+            f"  - {{name: {self.name}, system: rabbitmq, management_url: 'http://{LOOPBACK}:{self._http}', "
+            f"amqp_url: 'amqp://{LOOPBACK}:{self._amqp}', username: demo, password: '{self._password}', "
+            "schedule: {backlog: 1s, latency: 1s, rates: 2s, discovery: 10s}, rate_window: 20s}\n"
+        )
+
+    def start(self, folder: Path) -> None:
+        """Begin, with data in `folder`; the node is there in some seconds, and the workload then."""
+        server, epmd = find("rabbitmq-server", SCRIPTS), find("epmd")
+        if server is None or epmd is None:
+            return
+        self._folder = folder
+        folder.mkdir()
+        self._write_config()
+        log = self._folder / "log"
+        self._programs = [
+            Program([epmd, "-port", str(self._epmd), "-address", LOOPBACK], log),
+            Program([server], log, self._environment()),
+        ]
+        for run in (self._produce, self._consume):
+            threading.Thread(target=self._until_stopped, args=(run,), daemon=True).start()
+
+    def stop(self) -> None:
+        """End the node and the workload."""
+        self._stop.set()
+        for program in reversed(self._programs):
+            program.end()
+
+    def _write_config(self) -> None:
+        cookie = self._folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex())
+        cookie.chmod(0o400)
+        (self._folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        settings = {
+            "listeners.tcp.1": f"{LOOPBACK}:{self._amqp}",
+            "management.tcp.ip": LOOPBACK,
+            "management.tcp.port": str(self._http),
+            "default_user": "demo",
+            "default_pass": self._password,
+            "default_user_tags.administrator": "true",
+            "log.file": "false",
+            "log.console": "true",
+            "disk_free_limit.absolute": "1MB",
+            "collect_statistics_interval": "1000",
+        }
+        lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        config = self._folder / "rabbitmq.conf"
+        config.touch(mode=0o600)
+        config.write_text(lines)
+
+    def _environment(self) -> dict[str, str]:
+        folder = self._folder
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("RABBITMQ_", "ERL_"))
+        }
+        node = f"demo@{LOOPBACK}"
+        port = self._distribution
+        return {
+            **inherited,
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(self._epmd),
+            "ERL_CRASH_DUMP": "/dev/null",
+            "RABBITMQ_NODENAME": node,
+            "RABBITMQ_USE_LONGNAME": "true",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_DIST_PORT": str(port),
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server instead of waiting for it
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                f"-name {node} -start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} "
+                f"-kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
+            ),
+        }
+
+    def _until_stopped(self, run: Any) -> None:
+        """Run it with a channel, anew whenever the node is not there or goes away."""
+        parameters = pika.ConnectionParameters(
+            LOOPBACK,
+            self._amqp,
+            credentials=pika.PlainCredentials("demo", self._password),
+            connection_attempts=1,
+            blocked_connection_timeout=10,
+        )
+        while not self._stop.wait(RETRY_SECONDS):
+            try:
+                connection = pika.BlockingConnection(parameters)
+                channel = connection.channel()
+                for queue in (QUEUE, DEAD):
+                    channel.queue_declare(queue, durable=True)
+                run(connection, channel)
+                connection.close()
+            except (AMQPError, OSError):
+                continue
+
+    def _produce(self, connection: pika.BlockingConnection, channel: Any) -> None:
+        while not self._stop.is_set():
+            properties = pika.BasicProperties(timestamp=int(time.time()))
+            channel.basic_publish("", QUEUE, random.randbytes(300), properties)  # noqa: S311
+            connection.sleep(1.0 / RATE)
+
+    def _consume(self, connection: pika.BlockingConnection, channel: Any) -> None:
+        channel.basic_qos(prefetch_count=10)
+        number = 0
+        for method, _, body in channel.consume(QUEUE, inactivity_timeout=1.0):
+            if self._stop.is_set():
+                return
+            if method is None:
+                continue
+            number += 1
+            if number % 10 == 0:
+                channel.basic_publish("", DEAD, body)
+            connection.sleep(1.0 / CONSUMER_RATE)
+            channel.basic_ack(method.delivery_tag)

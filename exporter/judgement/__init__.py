@@ -1,0 +1,1 @@
+"""What is wrong with a subscription, and why: pure functions and small state machines."""

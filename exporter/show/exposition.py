@@ -1,0 +1,264 @@
+"""The page: blocks of ready bytes, rendered once per change, and put in order at the first scrape after a change.
+
+A block is one metric's series of one source. Sample lines are the same in the text format 0.0.4 and in OpenMetrics;
+only the lines above them differ, and `# EOF`. Compressed blocks concatenate, too (`gzipping`).
+
+An update costs what its source costs, whatever the number of sources. A scrape costs a few steps for each block, and
+nothing where nothing has changed since the scrape before.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Literal, Protocol, TypeVar
+
+import structlog
+
+from exporter.catalogue import CATALOGUE, Metric
+from exporter.show.gzip_parts import Part, Stream, part, stream
+from exporter.show.presentable import presentable
+from exporter.task_log import Seldom
+
+Format = Literal["text", "openmetrics"]
+Number = int | float
+Whole = TypeVar("Whole")
+
+LABEL_ORDER = ("system", "source", "vhost", "destination", "partition", "group")
+LONGEST_VALUE = 1_000
+"""Characters of a label value; brokers' own limits for names of topics and queues are below it."""
+DIGEST = 12
+PIECE = 2_000
+"""Series in a piece: about a quarter of a megabyte."""
+CONTENT_TYPES: Mapping[Format, str] = {
+    "text": "text/plain; version=0.0.4; charset=utf-8",
+    "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
+}
+
+
+class Series(Protocol):
+    """What `render` takes: one metric's label texts and values, side by side."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def values(self) -> Sequence[Number | None]: ...
+
+
+def escape(value: str) -> str:
+    """Return a name as a legal label value of the text format.
+
+    Backslash, quote and newline are escaped. A lone surrogate, which has no UTF-8 form, becomes its escape sequence
+    as text. Of a name that is longer than `LONGEST_VALUE` the rest becomes a digest, so that names stay different.
+    """
+    if len(value) > LONGEST_VALUE:
+        digest = sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
+        value = f"{value[:LONGEST_VALUE]}...{digest}"
+    if not value.isascii():
+        value = value.encode("utf-8", "backslashreplace").decode()
+    if "\\" in value or '"' in value or "\n" in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return value
+
+
+def labeler(constant: Mapping[str, str]) -> Callable[[Mapping[str, str]], str]:
+    """Return a maker of label texts (`{a="b",c="d"} `, with the space behind) that adds `constant` to each."""
+
+    def text(labels: Mapping[str, str]) -> str:
+        merged = {**constant, **labels}
+        ordered = [name for name in LABEL_ORDER if name in merged]
+        ordered += [name for name in merged if name not in LABEL_ORDER]
+        return "{" + ",".join(f'{name}="{escape(merged[name])}"' for name in ordered) + "} "
+
+    return text
+
+
+def _nobody(_: Sequence[str]) -> None:
+    """Take the labels of what was left out."""
+
+
+def render(series: Series, left_out: Callable[[Sequence[str]], None] = _nobody) -> Iterator[bytes]:
+    """Yield the sample lines of one metric of one source, some thousands at a time.
+
+    Pieces keep the peak of memory at a fraction of the page. `left_out` gets the labels of the values that Prometheus
+    could not take.
+    """
+    name = series.name
+    for first in range(0, len(series.labels), PIECE):
+        part = slice(first, first + PIECE)
+        labels, values, others = presentable(series.labels[part], series.values[part])
+        if others:
+            left_out(others)
+        if values:
+            lines = f"\n{name}".join(map(operator.add, labels, map(str, values)))
+            yield f"{name}{lines}\n".encode()
+
+
+def header(metric: Metric, fmt: Format) -> bytes:
+    """Return the HELP and TYPE lines."""
+    name = metric.name
+    if fmt == "openmetrics" and metric.kind == "counter":
+        name = name.removesuffix("_total")
+    text = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n".encode()
+
+
+NOTHING = part(())
+
+HEADERS: Mapping[Format, Mapping[str, Part]] = {
+    "text": {metric.name: part([header(metric, "text")]) for metric in CATALOGUE},
+    "openmetrics": {metric.name: part([header(metric, "openmetrics")]) for metric in CATALOGUE},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer to a scrape."""
+
+    content_type: str
+    encoding: str | None
+    chunks: tuple[bytes, ...]
+
+
+class Exposition:
+    """Holds the blocks of every source and serves pages made of them. Safe to use from many threads."""
+
+    def __init__(self, own: Callable[[Format], bytes]) -> None:
+        """`own` renders the exporter's own lines, without `# EOF`; it is called at each scrape."""
+        self._own = own
+        self.left_out = 0
+        """Values that Prometheus could not take; each counts at every update."""
+        self._log = structlog.get_logger(__name__)
+        self._logged = Seldom()
+        self._lock = threading.Lock()
+        self._blocks: dict[str, dict[str, Part]] = {}
+        """By source and metric. What is in here is replaced, never changed."""
+        self._generation = 0
+        """Grows with each change."""
+        self._assembly = threading.Lock()
+        """Of two scrapes after a change, one puts the blocks in order and the other takes what it made."""
+        self._plain: dict[Format, tuple[int, tuple[bytes, ...]]] = {}
+        self._zipped: dict[Format, tuple[int, Stream]] = {}
+        """What was served last, and of which generation it is."""
+
+    def update(
+        self,
+        source: str,
+        families: Iterable[Series],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Replace what the source shows; what did not change is not compressed again.
+
+        `wanted` is asked at the last moment, when no `remove` can come between.
+        """
+        before = self._blocks.get(source, {})
+        after: dict[str, Part] = {}
+        for family in families:
+            known = before.get(family.name, NOTHING)
+            rendered = render(family, partial(self._leave_out, family.name))
+            pieces = tuple(_kept(rendered, known.plain))
+            if pieces == known.plain:
+                if known.plain:
+                    after[family.name] = known
+            elif pieces:
+                after[family.name] = part(pieces)
+        with self._lock:
+            if wanted():
+                self._blocks[source] = after
+                self._generation += 1
+
+    def remove(self, source: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Show nothing of the source any more; `wanted` is asked at the last moment."""
+        with self._lock:
+            if wanted() and self._blocks.pop(source, None) is not None:
+                self._generation += 1
+
+    def page(self, accept: str, accept_encoding: str) -> Page:
+        """Return the page in the format and encoding that the client prefers."""
+        fmt: Format = "openmetrics" if accepts_openmetrics(accept) else "text"
+        own = self._own(fmt) + (b"# EOF\n" if fmt == "openmetrics" else b"")
+        if accepts_gzip(accept_encoding):
+            stream_now = self._current(self._zipped, fmt, stream)
+            return Page(CONTENT_TYPES[fmt], "gzip", stream_now.ended_by(own))
+        return Page(CONTENT_TYPES[fmt], None, (*self._current(self._plain, fmt, _pieces), own))
+
+    def _leave_out(self, metric: str, labels: Sequence[str]) -> None:
+        with self._lock:
+            self.left_out += len(labels)
+            allowed = self._logged.allows(metric, time.monotonic())
+        if allowed:
+            self._log.error(
+                "page.values_out_of_range",
+                metric=metric,
+                count=len(labels),
+                first=labels[0].strip(),
+            )
+
+    def _current(
+        self,
+        made: dict[Format, tuple[int, Whole]],
+        fmt: Format,
+        make: Callable[[Iterable[Part]], Whole],
+    ) -> Whole:
+        """Return what `make` makes of all blocks in order; it is made once for all scrapes until the next change."""
+        with self._assembly:
+            with self._lock:
+                generation = self._generation
+                known = made.get(fmt)
+                if known is not None and known[0] == generation:
+                    return known[1]
+                sources = list(self._blocks.values())
+            whole = make(_in_order(sources, HEADERS[fmt]))
+            made[fmt] = generation, whole
+            return whole
+
+
+def _in_order(sources: Iterable[Mapping[str, Part]], headers: Mapping[str, Part]) -> Iterator[Part]:
+    """Yield each metric's header and the blocks of all sources that have it, as the catalogue orders them."""
+    by_metric: dict[str, list[Part]] = {}
+    for blocks in sources:
+        for name, each in blocks.items():
+            by_metric.setdefault(name, []).append(each)
+    for name, line in headers.items():
+        found = by_metric.get(name)
+        if found is not None:
+            yield line
+            yield from found
+
+
+def _pieces(parts: Iterable[Part]) -> tuple[bytes, ...]:
+    """Return the lines of the parts, uncompressed."""
+    return tuple(piece for each in parts for piece in each.plain)
+
+
+def accepts_openmetrics(header: str) -> bool:
+    """Tell whether an Accept header names OpenMetrics, in whatever version: who does can read the one that there is."""
+    choices = header.lower().split(",")
+    return any(c.partition(";")[0].strip() == "application/openmetrics-text" for c in choices)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Tell whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
+    best: dict[str, float] = {}
+    for choice in header.lower().split(","):
+        coding, _, parameter = choice.strip().partition(";")
+        quality = parameter.strip().removeprefix("q=") if parameter else "1"
+        try:
+            best[coding.strip()] = float(quality)
+        except ValueError:
+            best[coding.strip()] = 0.0
+    return best.get("gzip", best.get("*", 0.0)) > 0
+
+
+def _kept(pieces: Iterable[bytes], before: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the pieces, those that are as before as the very objects of before, so that they exist once."""
+    for index, piece in enumerate(pieces):
+        same = index < len(before) and before[index] == piece
+        yield before[index] if same else piece

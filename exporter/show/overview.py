@@ -1,0 +1,105 @@
+"""What the page, the terminal and the JSON show of all subscriptions: filtered, and the worst first."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.analysis.history import Point
+from exporter.analysis.rows import Key
+from exporter.show.wording import plain, standing
+
+Row = dict[str, Any]
+EXACT = ("system", "source", "vhost", "destination", "group", "status")
+STANDINGS = ("bad", "unsure", "good")
+TRUE = frozenset({"1", "true"})
+_LIMIT = re.compile("[0-9]{1,9}")
+
+
+class BadQueryError(ValueError):
+    """A query that makes no sense, and what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which subscriptions are wanted, and how much of each."""
+
+    words: Sequence[str] = ()
+    """Each has to be in a subscription's names, its status or its cause, in any case of letters."""
+    exact: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    partitions: bool = False
+    history: Sequence[str] = ()
+
+    def wants(self, row: Row) -> bool:
+        """Whether a subscription is one of these."""
+        if any((row[name] or "") != value for name, value in self.exact.items()):
+            return False
+        if not self.words:
+            return True
+        names = (row["system"], row["source"], row["vhost"], row["destination"], row["group"])
+        text = "\n".join(name for name in names if name)
+        text += f"\n{plain(row['status'])}\n{plain(row['cause'])}"
+        text = text.casefold()
+        return all(word in text for word in self.words)
+
+
+def query_of(given: Mapping[str, str]) -> Query:
+    """Return the query of an address; raises `BadQueryError`. What it does not know it leaves alone."""
+    limit = given.get("limit")
+    if limit is not None and not _LIMIT.fullmatch(limit):
+        raise BadQueryError("limit: expected a number of subscriptions, such as limit=100")
+    return Query(
+        words=given.get("filter", "").casefold().split(),
+        exact={name: given[name] for name in EXACT if name in given},
+        limit=None if limit is None else int(limit),
+        partitions=given.get("partitions", "") in TRUE,
+        history=_columns(given.get("history", "")),
+    )
+
+
+def _columns(given: str) -> Sequence[str]:
+    if given in ("", "0", "false"):
+        return ()
+    if given in TRUE:
+        return Point._fields
+    columns = given.split(",")
+    if not set(columns) <= set(Point._fields):
+        raise BadQueryError(f"history: expected true, or some of {', '.join(Point._fields)}")
+    return columns
+
+
+def worst_first(row: Row) -> tuple[int, float, int]:
+    """Return by what subscriptions are sorted.
+
+    How they stand; how many times past a threshold they are, of messages or of age, whichever is more; messages.
+    """
+    thresholds = row["thresholds"]
+    lag, age = row["lag_messages_at_least"] or 0, row["lag_seconds_at_least"] or 0.0
+    most, oldest = thresholds["lag_messages"], thresholds["lag_seconds"]
+    past = max(
+        lag / most if most else 0.0,
+        age / (oldest + row["commit_interval_seconds"]) if oldest else 0.0,
+    )
+    return STANDINGS.index(standing(row)), -past, -lag
+
+
+def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
+    """Return the wanted subscriptions, the worst first, how many match, and how many there are of each status."""
+    everything = list(rows)
+    found = [row for row in everything if query.wants(row)]
+    found.sort(key=worst_first)
+    return {
+        "total": len(everything),
+        "matching": len(found),
+        "statuses": dict(Counter(row["status"] for row in everything)),
+        "subscriptions": found if query.limit is None else found[: query.limit],
+    }
+
+
+def key_of(row: Row) -> Key:
+    """Return what a subscription is called in its source."""
+    return row["vhost"], row["destination"], row["group"]

@@ -1,0 +1,81 @@
+"""The exporter's own process as metrics: its build, its config, `process_*`, `python_*`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
+
+from exporter import __version__, logging_setup
+from exporter.catalogue import BY_NAME
+from exporter.show.exposition import Format
+
+
+class _Counts(Collector):
+    """What is counted elsewhere: lines that the log lacks, values that the page lacks."""
+
+    def __init__(self, left_out: Callable[[], int]) -> None:
+        self._counts = {
+            "mq_log_lines_dropped_total": logging_setup.dropped,
+            "mq_values_out_of_range_total": left_out,
+        }
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the counters, without the times of their creation, which nobody needs."""
+        for name, count in self._counts.items():
+            yield CounterMetricFamily(name, BY_NAME[name].help, value=count())
+
+
+class OwnMetrics:
+    """What the process tells of itself; may be changed and rendered from any thread."""
+
+    def __init__(self, left_out: Callable[[], int]) -> None:
+        """A config was read: that is why the process runs. `left_out` counts the values that the page lacks."""
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        registry.register(_Counts(left_out))
+        info = Gauge(
+            "mq_exporter_build_info",
+            "Always 1; the labels are the versions of the exporter, Python and confluent-kafka.",
+            ("version", "python", "confluent_kafka"),
+            registry=registry,
+        )
+        info.labels(__version__, platform.python_version(), version("confluent-kafka")).set(1)
+        self._accepted = Gauge(
+            "mq_config_last_reload_successful",
+            "1 if the last config reload succeeded, 0 if the new config was rejected and the previous one is still in use.",
+            registry=registry,
+        )
+        self._accepted_at = Gauge(
+            "mq_config_last_reload_success_timestamp_seconds",
+            "Unix time at which the config in use was loaded.",
+            registry=registry,
+        )
+        self.config_read(accepted=True)
+
+    def config_read(self, *, accepted: bool) -> None:
+        """Note that the config was read, and whether it is in force now."""
+        self._accepted.set(accepted)
+        if accepted:
+            self._accepted_at.set_to_current_time()
+
+    def render(self, fmt: Format) -> bytes:
+        """Return the page of these metrics, without `# EOF`."""
+        if fmt == "openmetrics":
+            text = bytes(generate_openmetrics(self._registry))
+            return text.removesuffix(b"# EOF\n")
+        return bytes(generate_latest(self._registry))

@@ -1,0 +1,45 @@
+"""The state of a source, by its config."""
+
+from __future__ import annotations
+
+from exporter.analysis.logs.source_state import LogSourceState
+from exporter.analysis.nodes import Labeler
+from exporter.analysis.queues.source_state import QueueSourceState
+from exporter.analysis.state import SourceState, StateSettings
+from exporter.config import SourceConfig
+from exporter.systems import SYSTEMS
+
+KINDS: dict[str, type[LogSourceState | QueueSourceState]] = {
+    "logs": LogSourceState,
+    "queues": QueueSourceState,
+}
+"""By what a system's destinations are."""
+
+
+def new_state(config: SourceConfig, label: Labeler) -> SourceState:
+    """Return an empty state for the source."""
+    return KINDS[SYSTEMS[config.system].destinations].new(label, _settings(config))
+
+
+def reconfigure(state: SourceState, config: SourceConfig) -> None:
+    """Let the state of the source before go on as the config says now."""
+    state.configure(_settings(config))
+    state.reselect()
+
+
+def _settings(config: SourceConfig) -> StateSettings:
+    system = SYSTEMS[config.system]
+    return StateSettings(
+        config.rate_window,
+        config.latency.limit,
+        config.latency.always,
+        config.age_method,
+        part=system.part,
+        paused=(system.paused_destination, system.paused_group),
+    )
+
+
+def same_place(before: SourceConfig, after: SourceConfig) -> bool:
+    """Tell whether the counters of one may go on in the other: the same brokers, shown under the same labels."""
+    same = (before.system, before.name, before.labels) == (after.system, after.name, after.labels)
+    return same and not before.addresses.isdisjoint(after.addresses)

@@ -1,0 +1,1 @@
+"""HTTP: the server, its TLS and authentication, and the page."""

@@ -1,0 +1,37 @@
+"""What is in force at one moment, for everybody who connects."""
+
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from typing import cast
+
+from exporter.web.webconfig.rate_limit import RateLimit
+from exporter.web.webconfig.users import Users
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the file says at one moment."""
+
+    context: ssl.SSLContext | None
+    client_sans: frozenset[str] | None  # None: any
+    headers: tuple[tuple[str, str], ...]
+    users: Users
+    rate: RateLimit
+
+    def allow_client(self, connection: ssl.SSLSocket) -> bool:
+        """Tell whether the client's verified certificate has an allowed name, if names are set."""
+        if self.client_sans is None:
+            return True
+        certificate = connection.getpeercert() or {}
+        # typeshed has one type for all fields of a certificate; here it is pairs of kind and value
+        names = cast("tuple[tuple[str, str], ...]", certificate.get("subjectAltName", ()))
+        return any(comparable_san(kind, value) in self.client_sans for kind, value in names)
+
+
+def comparable_san(kind: str, value: str) -> str:
+    """Write an address in one way, so that both ends' spellings of it compare."""
+    try:
+        return str(ipaddress.ip_address(value.strip())) if kind in ("", "IP Address") else value
+    except ValueError:
+        return value

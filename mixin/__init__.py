@@ -1,0 +1,1 @@
+"""What makes `alerts/` and `dashboards/`."""

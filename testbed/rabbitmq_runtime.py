@@ -1,0 +1,111 @@
+"""How RabbitMQ is run here: its scripts, and the environment that keeps nodes to themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.rabbitmq_config import NodeLayout
+from testbed.tools import cached_folder, find_tool
+
+_DEBIAN_SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+_DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
+SYSTEM = "system"
+"""The RabbitMQ that is installed; others are of a Debian release, in .cache."""
+
+
+def release_of(version: str, other: str) -> str:
+    """The installed RabbitMQ, if it is of this version (`4`, `3.10`); else that of another Debian release."""
+    installed = any(_DEBIAN_SERVERS.glob(f"rabbitmq_server-{version}.*"))
+    return SYSTEM if installed else other
+
+
+RELEASE = os.environ.get("MQ_TEST_RABBITMQ") or release_of("4", "trixie")
+"""The RabbitMQ that the tests run: 4.0, or what MQ_TEST_RABBITMQ names."""
+OLDEST = release_of("3", "bookworm")
+"""The oldest one that is supported: 3.10."""
+
+
+def rabbitmq_script(name: str, release: str = RELEASE) -> str:
+    """One of RabbitMQ's own scripts; Debian's commands of those names are wrappers for root."""
+    if release != SYSTEM:
+        return str(cached_folder(f"rabbitmq-{release}") / "bin" / name)
+    if (_DEBIAN_SCRIPTS / name).exists():
+        return str(_DEBIAN_SCRIPTS / name)
+    return find_tool(name)
+
+
+def epmd_command(port: int) -> list[str]:
+    """The command of Erlang's port mapper, on its own port: each cluster has its own."""
+    return [find_tool("epmd"), "-port", str(port), "-address", "127.0.0.1"]
+
+
+def write_cookie(home: Path, cookie: str) -> None:
+    """What nodes and tools of one cluster know each other by."""
+    home.mkdir()
+    file = home / ".erlang.cookie"
+    file.write_text(cookie)
+    file.chmod(0o400)
+
+
+def node_environment(node: NodeLayout, home: Path, epmd_port: int) -> dict[str, str]:
+    """For `rabbitmq-server` and the tools: nothing of the machine's own RabbitMQ is in it."""
+    folder = node.folder
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("RABBITMQ_", "ERL_", "ELIXIR_"))
+    }
+    return {
+        **inherited,
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "ERL_EPMD_PORT": str(epmd_port),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_CRASH_DUMP": "/dev/null",
+        "RABBITMQ_NODENAME": node.name,
+        "RABBITMQ_USE_LONGNAME": "true",
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "logs"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_DIST_PORT": str(node.ports["distribution"]),
+        # By this the script becomes the server, instead of waiting for it
+        "RUNNING_UNDER_SYSTEMD": "true",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _erlang_arguments(node),
+    }
+
+
+def _erlang_arguments(node: NodeLayout) -> str:
+    """A name from the start saves the node an Erlang that it would start to make sure of epmd."""
+    port = node.ports["distribution"]
+    return (
+        f"-name {node.name} -start_epmd false"
+        " -kernel inet_dist_use_interface {127,0,0,1}"
+        f" -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
+        f" -kernel inetrc '{node.folder / 'inetrc'}'"
+    )
+
+
+def run_tool(
+    environment: Mapping[str, str], port: int, command: str, *arguments: str, release: str = RELEASE
+) -> str:
+    """What one of RabbitMQ's command line tools prints; it takes half a second, and this port."""
+    ports = {"RABBITMQ_CTL_DIST_PORT_MIN": str(port), "RABBITMQ_CTL_DIST_PORT_MAX": str(port)}
+    done = subprocess.run(
+        [rabbitmq_script(command, release), "--quiet", *arguments],
+        env={**environment, **ports},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
