@@ -262,7 +262,7 @@ BOARD = Board(
         Panel(
             "table",
             "Offsets",
-            "Where are the log start, the log end and the committed offset of each partition (Kafka, RabbitMQ streams)?",
+            "Which log start, log end and committed offset does each partition have (Kafka, RabbitMQ streams)?",
             (
                 Query(
                     f"{positions('mq_committed_offset', SUB)} and {MOST}",
