@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 WIDE = 120
 """Characters of a table that has to be wide."""
 FAILED, MISUSED = 1, 2
-"""Exit codes: a source or the address could not be used; the command or the config is wrong."""
+"""Exit codes: a source or the address could not be used; the command line or the config is invalid."""
 INTERRUPTED = 128
-"""Exit code of a command that a signal cut short, without the signal's number."""
+"""Exit code of a command that a signal interrupted, minus the signal number."""
 
 EXAMPLES = """\
 examples:
-  mq-lag-exporter demo                          see it work, with an embedded Kafka
-  mq-lag-exporter check config.yaml             is the config right, and what can each source serve?
+  mq-lag-exporter demo                          try it with an embedded Kafka
+  mq-lag-exporter check config.yaml             validate the config and test which features each source supports
   mq-lag-exporter run --config config.yaml      serve http://localhost:9877/metrics
-  mq-lag-exporter once --config config.yaml     print one page of metrics and exit
-  mq-lag-exporter top http://localhost:9877     watch a running daemon
-  mq-lag-exporter top --config config.yaml      watch without one
+  mq-lag-exporter once --config config.yaml     print the metrics once and exit
+  mq-lag-exporter top http://localhost:9877     show the subscriptions of a running daemon
+  mq-lag-exporter top --config config.yaml      show subscriptions without a daemon
 
-the first config:
+minimal config:
   sources:
     - name: orders
       system: kafka
@@ -48,7 +48,15 @@ the first config:
 
 
 LOAD_EXAMPLES = """\
-a step is: rate=MESSAGES_A_SECOND for=DURATION size=BYTES consumers=NUMBER takes=MESSAGES_A_SECOND_EACH fails=PART
+keys of a step:
+  rate=NUMBER       messages sent per second
+  for=DURATION      duration of the step, for example 30s
+  size=SIZE         message size, for example 100B or 10kB
+  consumers=NUMBER  number of consumers
+  takes=NUMBER      messages per second that each consumer can process, or all for no limit
+  fails=PERCENT     share of the deliveries that consumers reject, for example 5%
+
+examples:
   mq-lag-exporter load kafka localhost:9092 --steps "rate=100 for=30s; rate=1000; rate=100"
   mq-lag-exporter load rabbitmq amqp://guest:guest@localhost:5672 --steps "rate=200 takes=50 consumers=4 for=1m; consumers=1"
   mq-lag-exporter load nsq http://localhost:4151 --steps "rate=500 size=10kB fails=5% for=2m" --json
@@ -140,32 +148,32 @@ def _parser() -> argparse.ArgumentParser:
         dest="web",
         type=Path,
         metavar="FILE",
-        help="TLS and basic authentication, in the format that Prometheus's exporters share",
+        help="web config file (TLS, basic authentication) in the format of the Prometheus exporters",
     )
     run.set_defaults(command=_run, terminal=False, signals="reload")
 
-    once = commands.add_parser("once", help="print one page of metrics and exit")
+    once = commands.add_parser("once", help="print the metrics once and exit")
     once.add_argument("--config", type=Path, required=True, metavar="FILE")
     once.set_defaults(command=_once, terminal=False, signals="stop")
 
-    check = commands.add_parser("check", help="validate a config and try each source once")
+    check = commands.add_parser("check", help="validate a config and test each source once")
     check.add_argument("config", type=Path, metavar="FILE")
     check.set_defaults(command=_check)
 
-    health = commands.add_parser("health", help="ask a running daemon whether it is healthy")
+    health = commands.add_parser("health", help="check whether a running daemon is healthy")
     health.add_argument("url", nargs="?", default="http://127.0.0.1:9877", metavar="URL")
     health.set_defaults(command=_health)
 
     demo = commands.add_parser("demo", help="run against an embedded Kafka with a small workload")
     demo.add_argument("--listen", default="127.0.0.1:9877", metavar="HOST:PORT")
-    demo.add_argument("--seconds", type=float, help="end by itself after so long")
+    demo.add_argument("--seconds", type=float, help="exit after this time")
     demo.set_defaults(command=_demo, signals="stop")
 
     load = commands.add_parser(
         "load",
-        help="put a workload on a broker, step by step, and report latencies",
+        help="generate load on a broker in steps and report latencies",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Sends messages to one destination and reads them again: rate, size, consumers and failures go by steps.",
+        description="Sends messages to one destination and consumes them. Each step sets the rate, size, consumers and failures.",
         epilog=LOAD_EXAMPLES,
     )
     load.add_argument(
@@ -174,13 +182,13 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument(
         "address",
         metavar="ADDRESS",
-        help="HOST:PORT of Kafka, amqp://… , or http://HOST:4151 of an nsqd",
+        help="Kafka: HOST:PORT, RabbitMQ: amqp://…, NSQ: http://HOST:4151 of an nsqd",
     )
     load.add_argument(
         "--destination",
         default="load",
         metavar="NAME",
-        help="topic or queue, made if it is not there",
+        help="topic or queue; it is created if it does not exist",
     )
     load.add_argument(
         "--group", default="load-readers", metavar="NAME", help="consumer group or channel"
@@ -188,26 +196,27 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--steps",
         default="rate=100 for=30s",
-        help="steps apart by ';', or @FILE with one a line; each goes on from the one before",
+        help="steps separated by ';', or @FILE with one step per line; a key that is not set keeps the value of the previous step",
     )
-    load.add_argument(
-        "--repeat", action="store_true", help="begin again behind the last step, until Ctrl-C"
-    )
+    load.add_argument("--repeat", action="store_true", help="repeat the steps until Ctrl-C")
     load.add_argument(
         "--retention",
         metavar="TIME",
-        help="how long Kafka keeps the messages, such as 10m, where the topic is made",
+        help="retention time of the Kafka topic if it is created, for example 10m",
     )
-    load.add_argument("--json", action="store_true", help="print a line of JSON for each step")
+    load.add_argument("--json", action="store_true", help="print one line of JSON per step")
     load.set_defaults(command=_load, signals="stop")
 
     top = commands.add_parser("top", help="show a live table of subscriptions")
     top.add_argument("url", nargs="?", default="http://127.0.0.1:9877", metavar="URL")
     top.add_argument(
-        "--config", type=Path, metavar="FILE", help="collect here instead of from a daemon"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="collect from the sources of this config instead of from a daemon",
     )
     top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS")
-    top.add_argument("--looks", type=int, metavar="N", help="end after N looks")
+    top.add_argument("--looks", type=int, metavar="N", help="refresh N times, then exit")
     top.set_defaults(command=_top, signals="stop")
     return parser
 
@@ -234,7 +243,7 @@ def _once(options: argparse.Namespace) -> int:
     from exporter.config import Log, load
     from exporter.daemon import Daemon
 
-    # What failed is said once, below, and not in the log too.
+    # Failures are printed once, below, and not logged as well.
     quiet = Log(format="console", level="error")
     logging_setup.configure(quiet.format, quiet.level)
     daemon = Daemon(load(options.config).model_copy(update={"log": quiet}))
@@ -242,7 +251,7 @@ def _once(options: argparse.Namespace) -> int:
     reached = daemon.run_once()
     if options.signals.received is not None:
         daemon.stop()
-        print("interrupted: no page was made", file=sys.stderr)
+        print("interrupted: no metrics were printed", file=sys.stderr)
         return INTERRUPTED + int(options.signals.received)
     for chunk in daemon.exposition.page("", "").chunks:
         sys.stdout.buffer.write(chunk)
@@ -375,7 +384,7 @@ def _load(options: argparse.Namespace) -> int:
             print(json.dumps({**asdict(result), "error_rate": result.error_rate}), flush=True)
         else:
             console.print(
-                f"step {(len(results) - 1) % len(steps) + 1} of {len(steps)} is over", style="dim"
+                f"step {(len(results) - 1) % len(steps) + 1} of {len(steps)} finished", style="dim"
             )
 
     console = Console(stderr=True)

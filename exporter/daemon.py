@@ -216,9 +216,9 @@ class Daemon:
         Returns why the new config is refused, where it is; then the old one goes on.
         """
         if self._path is None:
-            return "there is no config file to read again"
+            return "no config file to reload"
         if not self._reload.acquire(timeout=RELOAD_SECONDS):
-            return "another reload is still under way"
+            return "another reload is still in progress"
         try:
             self._apply(load(self._path))
         except ConfigError as error:
@@ -228,7 +228,7 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - a bug in here must not end the main loop
             self._log.exception("config.reload_failed")
             self._own.config_read(accepted=False)
-            return f"the reload failed: {type(error).__name__}; the log has the reason"
+            return f"the reload failed: {type(error).__name__}; see the log of the exporter"
         finally:
             self._reload.release()
         self._own.config_read(accepted=True)

@@ -61,7 +61,7 @@ SYSTEMS: dict[str, System] = {
         workload="exporter.load.nsq:nsq_workload",
         part="nsqd",
         paused_destination="the topic",
-        paused_group="the channel, or its topic,",
+        paused_group="the channel or its topic",
     ),
 }
 """By the `system` of a source in the config."""

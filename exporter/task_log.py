@@ -34,7 +34,7 @@ def gist(message: str) -> str:
     return NUMBER.sub("#", message)
 
 
-EXHAUSTION = "no memory or no thread left; raise the limits of memory and processes"
+EXHAUSTION = "out of memory or threads; raise the memory and process limits"
 
 
 def is_exhaustion(error: BaseException) -> bool:

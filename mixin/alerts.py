@@ -1,8 +1,8 @@
-"""The alert and recording rules as data, and the files that are made of them.
+"""The alert and recording rules as data, and the files that are generated from them.
 
-`alerts/recording.yml` and `alerts/alerts.yml` are rule files of Prometheus; `deploy/kubernetes/prometheusrule.yaml` has the same
-rules for its operator. Each rule says which labels its alert has (`Scope`), and from that come the links, the naming of
-the thing and the look-up of the cause.
+`alerts/recording.yml` and `alerts/alerts.yml` are Prometheus rule files. `deploy/kubernetes/prometheusrule.yaml`
+contains the same rules for the Prometheus Operator. Each rule states which labels its alert has (`Scope`); the links,
+the name in the summary and the cause lookup follow from that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, Literal
 import yaml
 
 RUNBOOKS = "https://github.com/mq-lag-exporter/mq-lag-exporter/blob/main/docs/runbooks/"
-HEAD = "# Made from mixin/alerts.py by `make generate`; don't edit. What each alert means: docs/runbooks/.\n"
+HEAD = (
+    "# Generated from mixin/alerts.py by `make generate`. Do not edit. Runbooks: docs/runbooks/.\n"
+)
 
 Scope = Literal["subscription", "group", "node", "source", "exporter"]
 Severity = Literal["critical", "warning", "info"]
@@ -38,36 +40,36 @@ PROBE = "node:mq_probe_success:max"
 
 
 def merged(metric: str) -> str:
-    """Return the series of exporters side by side as one."""
+    """Merge the series of exporters that read the same source into one."""
     return f"max without (instance, pod) ({metric})"
 
 
 def last(metric: str) -> str:
-    """Return the last value of a series, if it is not older than an hour."""
+    """Return the last value of a series, if it is at most an hour old."""
     return f"last_over_time({metric}[1h])"
 
 
 DRAINING = f"quantile_over_time(0.5, {DRAIN}[10m]) < 900"
-"""The backlog will be processed within a quarter of an hour, as most forecasts of the last ten minutes have it.
+"""Most forecasts of the last ten minutes say that the backlog will be drained within 15 minutes.
 
-Of history, so that neither a restart, after which no forecast is known for some time, nor a single odd one changes it.
+It uses history, so that neither a restart (no forecast for some time) nor a single outlier changes the result.
 """
 EXPORTERS = "cluster, namespace, system, source"
-"""What tells a source from others: the first two are there where one Prometheus evaluates the rules for several clusters."""
+"""The labels that identify a source. The first two exist if one Prometheus evaluates the rules for several clusters."""
 ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
-"""With the label `status`, which the match leaves out."""
+"""It has the label `status`, which the `unless` clauses ignore."""
 INTERVAL = "subscription:mq_commit_interval_seconds:max30m"
-"""Of the last half an hour, so that a restart of the exporter, which has to learn it anew, makes nobody late."""
+"""The maximum of the last 30 minutes, because the exporter has to learn the interval again after a restart."""
 MOVEMENTS = merged(
     "mq_consumed_messages_total + (mq_offset_rewinds_total or 0 * mq_consumed_messages_total)"
 )
-"""Messages processed, and times that the position went back: a number that grows with each movement."""
+"""Messages processed plus offset rewinds: a number that grows with each movement of the position."""
 IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
 
 RECORDING: tuple[tuple[str, str], ...] = (
     (LAG, "max without (instance, pod) (sum without (partition) (mq_lag_messages))"),
     (
-        # Where an exporter beside it reads all of it, nothing is missing.
+        # Nothing is missing if another exporter reads all partitions.
         UNREADABLE,
         f"""\
 {merged("mq_unreadable_partitions")}
@@ -91,10 +93,11 @@ unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_p
     (DRAIN, merged("mq_time_to_drain_seconds")),
     (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
     (
-        # When the position last moved, or nothing waited; kept by the rule itself, so that no restart forgets it. It moved
-        # where there are more movements than at the evaluation before; where a broker counts nothing, a backlog that changed. What
-        # was hidden for longer than two minutes was not seen to stand still: after an outage, consumers need time to come back.
-        # While a partition cannot be read, nobody knows whether the position moves: the time does not count.
+        # The last time at which the position moved or no message was waiting. The rule carries its own value forward, so an
+        # exporter restart does not lose it. The position moved if the movements grew since the last evaluation; if the broker
+        # counts nothing, a changed backlog counts as movement. After a gap of more than two minutes the time starts again,
+        # because consumers need time to come back after an outage. While a partition cannot be read, it is unknown whether
+        # the position moves, so that time does not count.
         MOVED,
         "\nor ".join(
             (
@@ -109,7 +112,7 @@ unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_p
     ),
     (MOVES, MOVEMENTS),
     (
-        # When the status was last ok, kept likewise.
+        # The last time at which the status was ok. The rule carries its own value forward.
         OK_AT,
         "\nor ".join(
             (
@@ -136,7 +139,7 @@ NOT_MEANT_TO_BE_READ = f"{merged('mq_consumers_expected')} == 0"
 
 
 def reason_of(task: str, window: str) -> str:
-    """Return a template that shows why a task of the alert's source failed most often of late; `task` may be a label."""
+    """Return a template for the most frequent recent failure reason of a task; `task` is a name or a label reference."""
     of, labels = ("'" + task + "'", "") if task.isalpha() else ("%q", " " + task)
     return (
         f'{{{{ with printf "topk(1, increase(mq_collect_failures_total{{cluster=%q,namespace=%q,source=%q,task={of}}}[{window}]) > 0)"'
@@ -146,7 +149,7 @@ def reason_of(task: str, window: str) -> str:
 
 
 def asked(metric: str, text: str, where: str = "") -> str:
-    """Return a template that shows `text` for the first series of a metric of the alert's subscription, `where` it holds."""
+    """Return a template that shows `text` if the alert's subscription has a series of the metric for which `where` holds."""
     pattern, labels = OF_SUBSCRIPTION
     return f'{{{{ with printf "{metric}{pattern}{where}" {labels} | query }}}}{text}{{{{ end }}}}'
 
@@ -157,25 +160,27 @@ CAUSE = asked(
 )
 SECONDS = "{{ . | first | value | humanizeDuration }}"
 SEEN_FOR_LONG = f" and {LAG} offset 5m"
-"""A rate over five minutes of what Prometheus has known for one is a fifth of the truth."""
+"""A five-minute rate is too low until Prometheus has known the series for five minutes."""
 RATES = asked(
-    CONSUMED, ' {{ . | first | value | printf "%.1f" }}/s processed', SEEN_FOR_LONG
-) + asked(PRODUCED, ', {{ . | first | value | printf "%.1f" }}/s come in.', SEEN_FOR_LONG)
-WAITING = asked(LAG, '{{ . | first | value | printf "%.0f" }} messages wait')
-OLDEST = asked(AGE, f", the oldest for {SECONDS}")
+    CONSUMED, ' Consume rate: {{ . | first | value | printf "%.1f" }}/s.', SEEN_FOR_LONG
+) + asked(PRODUCED, ' Produce rate: {{ . | first | value | printf "%.1f" }}/s.', SEEN_FOR_LONG)
+WAITING = asked(LAG, ' Lag: {{ . | first | value | printf "%.0f" }} messages.')
+OLDEST = asked(AGE, f" Oldest message: {SECONDS} old.")
 HELD_BACK = asked(
-    DEFERRED, ', {{ . | first | value | printf "%.0f" }} are deferred for another try', " > 0"
+    DEFERRED,
+    ' Deferred for another delivery: {{ . | first | value | printf "%.0f" }} messages.',
+    " > 0",
 )
 CONSUMERS_NOW = asked(CONSUMERS, ' Consumers: {{ . | first | value | printf "%.0f" }}.')
 
 CONSUMERS_IF_KNOWN = CONSUMERS_NOW.removesuffix("{{ end }}") + (
-    "{{ else }} How many consumers there are is not known.{{ end }}"
+    "{{ else }} The number of consumers is unknown.{{ end }}"
 )
-NOTHING_SINCE = asked("time() - " + MOVED, f" Nothing was processed for {SECONDS}.")
+NOTHING_SINCE = asked("time() - " + MOVED, f" No message was processed for {SECONDS}.")
 
 PARTLY_READ = asked(
     UNREADABLE,
-    ' {{ . | first | value | printf "%.0f" }} of its partitions cannot be read: the true numbers may be larger.',
+    ' Unreadable partitions: {{ . | first | value | printf "%.0f" }}; the actual numbers may be higher.',
 )
 
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
@@ -189,7 +194,7 @@ DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert rule. `keeps` is how long it goes on after the expression no longer holds."""
+    """One alert rule. `keeps` is how long it keeps firing after the expression no longer holds."""
 
     name: str
     expr: str
@@ -200,12 +205,12 @@ class Alert:
     waits: str | None = None
     keeps: str | None = "5m"
     last: str | None = None
-    """The last value of the number that it is about, if that cannot be known while a partition cannot be read.
+    """The last value of the alert's number, if that number is unknown while a partition cannot be read.
 
-    Meanwhile the alert goes on if it was firing, with the number's last value, and does not begin.
+    During that time the alert does not start; if it was firing, it keeps firing with the last value.
     """
     sound: bool = False
-    """Whether the expression may begin all the same, since it holds for lower bounds too."""
+    """Whether the alert may start anyway, because the expression is valid for lower bounds too."""
 
     @property
     def expression(self) -> str:
@@ -254,7 +259,7 @@ unless (
   {INTERVAL} > 300
   and min_over_time({LAG}[1h]) <= {merged("mq_threshold_lag_messages")}
 )"""
-"""Past its threshold for five minutes, of which all were seen; for who moves more seldom, for an hour."""
+"""Above the threshold for five minutes, all of them observed; for an hour if the position moves less often than that."""
 LEFT_ALONE = f"unless ({DRAINING})\nunless ignoring (status) ({ABANDONED})"
 STANDS = f"""\
 (
@@ -265,7 +270,7 @@ STANDS = f"""\
 
 
 def repeated(minutes: int) -> str:
-    """Return what holds if there were repeats in each of three successive spans, and more than messages processed."""
+    """Return a condition: redeliveries in each of three successive spans, and more of them than messages processed."""
     redelivered = "mq_redelivered_messages_total"
     span = f"{redelivered}[{minutes}m]"
     spans = [span, *(f"{span} offset {turn * minutes}m" for turn in (1, 2))]
@@ -281,12 +286,15 @@ ALERTS: tuple[Alert, ...] = (
         f"{LAG} and (\n{PAST_LAG}\n)\n{LEFT_ALONE}",
         "warning",
         SUB,
-        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.0f" }}}} messages behind',
-        f"{WAITING}{OLDEST}."
+        f'{SUBSCRIPTION_NAME}: lag is {{{{ $value | printf "%.0f" }}}} messages',
+        "The lag has been above the threshold"
         + asked(
             "mq_threshold_lag_messages",
-            ' More than {{ . | first | value | printf "%.0f" }} were waiting all the last 5 minutes.',
+            ' of {{ . | first | value | printf "%.0f" }} messages',
         )
+        + " for at least 5 minutes."
+        + WAITING
+        + OLDEST
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -298,13 +306,13 @@ ALERTS: tuple[Alert, ...] = (
         f"{AGE} and (\n  min_over_time({LATE}[5m]) > 0\n  and {LATE} offset 5m\n)\n{LEFT_ALONE}",
         "warning",
         SUB,
-        f"{SUBSCRIPTION_NAME}: messages wait for {{{{ $value | humanizeDuration }}}}",
-        f"{WAITING}{OLDEST}."
-        + asked("mq_threshold_lag_seconds", f" That is past {SECONDS}")
-        + asked(
-            "mq_commit_interval_seconds",
-            f" and the usual {SECONDS} between two movements, for 5 minutes.",
-        )
+        f"{SUBSCRIPTION_NAME}: oldest message is {{{{ $value | humanizeDuration }}}} old",
+        "The age of the oldest message has been above the threshold"
+        + asked("mq_threshold_lag_seconds", f" of {SECONDS}")
+        + asked("mq_commit_interval_seconds", f" plus the commit interval of {SECONDS}")
+        + " for at least 5 minutes."
+        + WAITING
+        + OLDEST
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -325,8 +333,10 @@ and (
 """,
         "warning",
         SUB,
-        f"{SUBSCRIPTION_NAME}: consumption is {{{{ $value | humanizePercentage }}}} of production",
-        f"The lag is past its threshold, and it grows: {WAITING}{OLDEST}."
+        f"{SUBSCRIPTION_NAME}: consume rate is {{{{ $value | humanizePercentage }}}} of the produce rate",
+        "The lag is above its threshold and growing."
+        + WAITING
+        + OLDEST
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -342,9 +352,13 @@ unless ignoring (status) ({ABANDONED})
 """,
         "critical",
         SUB,
-        f'{SUBSCRIPTION_NAME}: nobody reads, {{{{ $value | printf "%.0f" }}}} messages wait',
-        f"No consumer for 5 minutes; {WAITING}{OLDEST}." + NOTHING_SINCE + CAUSE,
-        waits="1m",  # behind an outage of the broker consumers need some time to come back
+        f'{SUBSCRIPTION_NAME}: no consumers, lag is {{{{ $value | printf "%.0f" }}}} messages',
+        "There has been no consumer for at least 5 minutes."
+        + WAITING
+        + OLDEST
+        + NOTHING_SINCE
+        + CAUSE,
+        waits="1m",  # after an outage of the broker, consumers need some time to come back
         last=last(LAG),
     ),
     Alert(
@@ -358,8 +372,13 @@ unless ignoring (status) ({ABANDONED})
 """,
         "critical",
         SUB,
-        f'{SUBSCRIPTION_NAME}: nothing is processed, {{{{ $value | printf "%.0f" }}}} messages wait',
-        f"{WAITING}{OLDEST}." + NOTHING_SINCE + CONSUMERS_IF_KNOWN + CAUSE,
+        f'{SUBSCRIPTION_NAME}: stalled, lag is {{{{ $value | printf "%.0f" }}}} messages',
+        "Messages are waiting, but none is processed."
+        + WAITING
+        + OLDEST
+        + NOTHING_SINCE
+        + CONSUMERS_IF_KNOWN
+        + CAUSE,
         waits="1m",
         last=last(LAG),
     ),
@@ -368,11 +387,10 @@ unless ignoring (status) ({ABANDONED})
         f"{merged('increase(mq_offset_rewinds_total[10m])')} > 0",
         "warning",
         SUB,
-        f"{SUBSCRIPTION_NAME}: its position went back",
-        "A committed offset was set back, so messages are processed a second time. "
+        f"{SUBSCRIPTION_NAME}: committed offset moved back",
+        "A committed offset moved back within the last 10 minutes, so messages are processed again."
         + WAITING
         + OLDEST
-        + "."
         + CONSUMERS_NOW,
     ),
     Alert(
@@ -380,9 +398,10 @@ unless ignoring (status) ({ABANDONED})
         merged("mq_past_end_messages") + " > 0",
         "warning",
         SUB,
-        f'{SUBSCRIPTION_NAME}: its position is {{{{ $value | printf "%.0f" }}}} messages past the log end',
-        "The topic was truncated or recreated, or the offsets were copied from another cluster. If nobody resets "
-        'the offsets, {{ $value | printf "%.0f" }} new messages will be skipped.' + CONSUMERS_NOW,
+        f'{SUBSCRIPTION_NAME}: committed offset is {{{{ $value | printf "%.0f" }}}} messages past the log end',
+        "The topic was truncated or recreated, or the offsets were copied from another cluster. Unless the offsets "
+        'are reset, the next {{ $value | printf "%.0f" }} messages will be skipped.'
+        + CONSUMERS_NOW,
         waits="5m",
     ),
     Alert(
@@ -394,11 +413,10 @@ unless ignoring (status) ({ABANDONED})
 """,
         "critical",
         SUB,
-        f'{SUBSCRIPTION_NAME}: about {{{{ $value | printf "%.0f" }}}} messages were lost unread',
-        "They were deleted or dropped before they were processed, within the last 10 minutes. "
+        f'{SUBSCRIPTION_NAME}: about {{{{ $value | printf "%.0f" }}}} messages lost before they were processed',
+        "Within the last 10 minutes, messages were deleted or dropped before they were processed."
         + WAITING
         + OLDEST
-        + "."
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -414,10 +432,9 @@ unless {NOT_MEANT_TO_BE_READ}
         "critical",
         SUB,
         f"{SUBSCRIPTION_NAME}: unread messages will be deleted in {{{{ $value | humanizeDuration }}}}",
-        "At the present rates, retention reaches the first unread message then. "
+        "At the current rates, retention will reach the first unread message within an hour."
         + WAITING
         + OLDEST
-        + "."
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -433,14 +450,9 @@ unless {NOT_MEANT_TO_BE_READ}
 """,
         "warning",
         SUB,
-        f"{SUBSCRIPTION_NAME}: the backlog will be deleted before it is processed, from {{{{ $value | humanizeDuration }}}} on",
-        "Retention reaches the first unread message within a day, and before the backlog is drained. "
-        + WAITING
-        + OLDEST
-        + "."
-        + RATES
-        + CONSUMERS_NOW
-        + CAUSE,
+        f"{SUBSCRIPTION_NAME}: retention will delete unread messages, starting in {{{{ $value | humanizeDuration }}}}",
+        "At the current rates, retention will reach the first unread message within a day, "
+        "before the backlog is drained." + WAITING + OLDEST + RATES + CONSUMERS_NOW + CAUSE,
         waits="5m",
         last=last(LOSS),
     ),
@@ -460,7 +472,9 @@ unless {NOT_MEANT_TO_BE_READ}
         "warning",
         SUB,
         f'{SUBSCRIPTION_NAME}: the backlog of {{{{ $value | printf "%.0f" }}}} messages will not drain',
-        f"At the pace of the last 30 minutes it will not be gone within a day. {WAITING}{OLDEST}."
+        "At the rate of the last 30 minutes, the backlog will not drain within a day."
+        + WAITING
+        + OLDEST
         + RATES
         + CONSUMERS_NOW
         + CAUSE,
@@ -485,12 +499,11 @@ unless {NOT_MEANT_TO_BE_READ}
 """,
         "warning",
         SUB,
-        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.0f" }}}} redeliveries within an hour',
-        "Most deliveries are repeats: messages are requeued, or time out, and are delivered again. "
+        f'{SUBSCRIPTION_NAME}: {{{{ $value | printf "%.0f" }}}} redeliveries in the last hour',
+        "Most deliveries are repeats: messages are requeued or time out, and are delivered again."
         + WAITING
-        + HELD_BACK
         + OLDEST
-        + "."
+        + HELD_BACK
         + CAUSE,
     ),
     Alert(
@@ -503,18 +516,19 @@ and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1.5
 """,
         "warning",
         "group",
-        "{{ $labels.group }} ({{ $labels.source }}): rebalances without end",
-        'At least {{ $value | printf "%.0f" }} rebalances within 15 minutes, some in each 5 of them. Its consumers stop at each.',
+        "{{ $labels.group }} ({{ $labels.source }}): the group keeps rebalancing",
+        'At least {{ $value | printf "%.0f" }} rebalances in the last 15 minutes, several in each 5 minutes. '
+        "Consumers stop processing during each rebalance.",
     ),
     Alert(
         "MqProbeFailing",
-        # A node that is not probed any more, as in maintenance mode, has no series.
+        # A node that is no longer probed, for example in maintenance mode, has no series.
         f"max_over_time({PROBE}[2m]) == 0\nand {PROBE}\nand {PROBE} offset 2m",
         "critical",
         "node",
-        "{{ $labels.node }} ({{ $labels.source }}): probes do not come back",
-        "For 2 minutes no message of the exporter's own came back from this node in time: whoever produces to it or consumes from it "
-        "has the same trouble.",
+        "{{ $labels.node }} ({{ $labels.source }}): probe messages do not come back",
+        "For 2 minutes, no probe message came back from this node in time. Producers and consumers that use this node "
+        "are probably affected too.",
     ),
     Alert(
         "MqProbeSlow",
@@ -527,8 +541,8 @@ histogram_quantile(
 """,
         "warning",
         "node",
-        "{{ $labels.node }} ({{ $labels.source }}): messages take {{ $value | humanizeDuration }} from end to end",
-        "Half of the probes of the last 5 minutes took {{ $value | humanizeDuration }} or more from sending to receipt.",
+        "{{ $labels.node }} ({{ $labels.source }}): probe messages take {{ $value | humanizeDuration }} end to end",
+        "Half of the probe messages of the last 5 minutes took {{ $value | humanizeDuration }} or longer from send to receive.",
         waits="2m",
     ),
     Alert(
@@ -536,9 +550,10 @@ histogram_quantile(
         f"max_over_time({UP}[2m]) == 0\nand {UP} offset 2m",
         "critical",
         "source",
-        "{{ $labels.source }} ({{ $labels.system }}): can't be read",
-        "No exporter has reached it for 2 minutes. Its numbers are held for a while and then hidden; alerts of its "
-        "subscriptions say nothing meanwhile." + reason_of("backlog", "5m"),
+        "{{ $labels.source }} ({{ $labels.system }}): cannot be read",
+        "No exporter has reached the source for 2 minutes. Its last values are shown for a limited time, then they are "
+        "absent. Until the source is reached again, its subscriptions have no reliable alerts."
+        + reason_of("backlog", "5m"),
     ),
     Alert(
         "MqSourceUnwatched",
@@ -548,9 +563,9 @@ unless on ({EXPORTERS}) max_over_time({UP}[5m])
 """,
         "critical",
         "source",
-        "{{ $labels.source }} ({{ $labels.system }}): its exporter can't be scraped",
-        "For 5 minutes Prometheus got nothing from the exporter that watches it, and no other one does: nothing is known of "
-        "its queues. Other sources may be well watched.",
+        "{{ $labels.source }} ({{ $labels.system }}): its exporter cannot be scraped",
+        "For 5 minutes, Prometheus could not scrape the exporter that monitors this source, and no other exporter "
+        "monitors it. Its queues are not monitored. Other sources may still be monitored.",
         keeps=None,
     ),
     Alert(
@@ -559,7 +574,7 @@ unless on ({EXPORTERS}) max_over_time({UP}[5m])
         "critical",
         "exporter",
         "No mq-lag-exporter is being scraped",
-        "For 5 minutes Prometheus got nothing from any exporter: no queue is watched.",
+        "For 5 minutes, Prometheus could not scrape any exporter. No queue is monitored.",
         waits="5m",
     ),
     Alert(
@@ -570,17 +585,18 @@ and on ({EXPORTERS}) {UP} == 1
 """,
         "warning",
         "source",
-        "{{ $labels.source }} ({{ $labels.system }}): no whole answer to {{ $labels.task }} for {{ $value | humanizeDuration }}",
-        "The source answers, but a part of it can't be read: that part is held for a while and then hidden."
-        + reason_of("$labels.task", "15m"),
+        "{{ $labels.source }} ({{ $labels.system }}): task {{ $labels.task }} has returned incomplete data for {{ $value | humanizeDuration }}",
+        "The source responds, but a part of it cannot be read. The last values of that part are shown for a limited time, "
+        "then they are absent." + reason_of("$labels.task", "15m"),
     ),
     Alert(
         "MqConfigRefused",
         "mq_config_last_reload_successful == 0",
         "warning",
         "exporter",
-        "{{ $labels.instance }}: its new config was refused",
-        "A config was to be read again and is wrong, so the one before is still in force, until the exporter is started anew: then it will not start.",
+        "{{ $labels.instance }}: config reload was rejected",
+        "A config reload was rejected; the previous config is still in use. If the exporter restarts before the file is "
+        "fixed, it will not start.",
         waits="5m",
     ),
     Alert(
@@ -589,14 +605,15 @@ and on ({EXPORTERS}) {UP} == 1
         "info",
         "source",
         '{{ $labels.source }} ({{ $labels.system }}): {{ $value | printf "%.0f" }} series are left out',
-        "The source has more series than max_series allows. The least lagging subscriptions are not shown, and have no alerts.",
+        "The source has more series than max_series allows. The subscriptions with the least lag are not exposed and have no "
+        "alerts.",
         waits="15m",
     ),
 )
 
 
 class _Text(str):
-    """A text that YAML shows as a block."""
+    """A text that is written as a YAML block."""
 
     __slots__ = ()
 

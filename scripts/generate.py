@@ -17,16 +17,17 @@ ROOT = Path(__file__).parent.parent
 HEAD = """\
 # Metrics
 
-Made from `exporter/catalogue.py` by `make generate`; don't edit.
+Generated from `exporter/catalogue.py` by `make generate`. Do not edit.
 
-A label that does not apply is left out. Metrics marked *per partition* carry the label `partition` too, unless the
-source's `granularity` is `subscription`: then they have the sum over the partitions (of seconds: the largest), and a
-subscription with a partition that can't be read is left out. A source's static `labels` from the config are on all its
-series.
+A label that does not apply is left out. Metrics marked *per partition* also carry the label `partition`, unless the
+source's `granularity` is `subscription`. With `subscription`, the value is the sum over the partitions (for seconds:
+the maximum), and it is absent while a partition of the subscription cannot be read. The static `labels` of a source
+in the config are added to all its series.
 
-Counters start at 0 with the process. Those that follow a broker's log add the forward movement that was observed;
-those that count events are there at 0 from the first sight of their subscription, and what already was so at the first
-sight is not an event. What each number means, and how far it can be off: [meaning.md](meaning.md).
+Counters start at 0 when the exporter starts. Counters that follow a broker's log add the forward movement that the
+exporter observed. Counters of events are exposed at 0 as soon as their subscription is discovered, so that `increase()`
+sees the first event. Events before that are not counted. [meaning.md](meaning.md) explains what each number means and
+how accurate it is.
 """
 
 
@@ -37,10 +38,10 @@ def metric_docs() -> str:
         parts.append(f"\n## {section}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
         parts += [_row(metric) for metric in CATALOGUE if metric.section == section]
     parts.append(
-        "| `mq_exporter_build_info` | gauge | version, python, confluent_kafka | Always 1. |\n"
-        "| `mq_config_last_reload_successful` | gauge | | 1 if the config that was read last is in force, 0 if it was refused. |\n"
-        "| `mq_config_last_reload_success_timestamp_seconds` | gauge | | When the config that is in force was read. |\n"
-        "| `process_*`, `python_*` | | | The process, as `prometheus_client` shows it. |\n"
+        "| `mq_exporter_build_info` | gauge | version, python, confluent_kafka | Always 1; the labels are the versions of the exporter, Python and confluent-kafka. |\n"
+        "| `mq_config_last_reload_successful` | gauge | | 1 if the last config reload succeeded, 0 if the new config was rejected and the previous one is still in use. |\n"
+        "| `mq_config_last_reload_success_timestamp_seconds` | gauge | | Unix time at which the config in use was loaded. |\n"
+        "| `process_*`, `python_*` | | | Process and Python metrics of `prometheus_client`. |\n"
     )
     return "".join(parts)
 

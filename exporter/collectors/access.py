@@ -49,7 +49,7 @@ class Tls:
 
 
 def _no_password() -> str:
-    raise ValueError("the key needs a password; give one without")
+    raise ValueError("the key needs a password; use a key without a password")
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,14 @@ class HttpClient:
         """Return the answer as JSON. Raises `CollectError`, which names the URL without the question."""
         body = self.get(url, deadline, params)
         if _is_too_much(body):
-            raise CollectError("invalid", f"{url}: the answer has more values than any broker's")
+            raise CollectError(
+                "invalid", f"{url}: the response has more values than a broker sends"
+            )
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
             raise CollectError(
-                "invalid", f"{url}: the answer is not JSON; is this the right address?"
+                "invalid", f"{url}: the response is not JSON; is this the right address?"
             ) from None
 
     def get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None) -> bytes:
@@ -169,7 +171,9 @@ def _body(url: str, answer: requests.Response, deadline: Deadline) -> bytes:
             break
         size += len(piece)
         if size > MOST_BYTES:
-            raise CollectError("invalid", f"{url}: the answer is larger than {MOST_BYTES >> 20} MB")
+            raise CollectError(
+                "invalid", f"{url}: the response is larger than {MOST_BYTES >> 20} MB"
+            )
         if deadline.remaining() <= 0:
             raise _late(url)
         pieces.append(piece)
@@ -183,16 +187,16 @@ def _check_status(url: str, answer: requests.Response, deadline: Deadline) -> No
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         raise StatusError(
             "unauthorized",
-            f"{url}: refused ({status}){_words(answer, deadline)}; check username and password, and what the user may do",
+            f"{url}: access denied ({status}){_words(answer, deadline)}; check username and password, and the user's permissions",
             status,
         )
     if status in REDIRECTS:
         raise StatusError(
             "invalid",
-            f"{url}: sends us elsewhere ({status}), and we don't follow; give the final address",
+            f"{url}: redirects ({status}), which is not followed; configure the final URL",
             status,
         )
-    message = f"{url}: answered {status}{_words(answer, deadline)}"
+    message = f"{url}: status {status}{_words(answer, deadline)}"
     if status == requests.codes.not_found:
         message += "; is this the right address?"
     failed = status >= requests.codes.internal_server_error
@@ -216,7 +220,7 @@ def _words(answer: requests.Response, deadline: Deadline) -> str:
 
 
 def _late(url: str) -> CollectError:
-    return CollectError("timeout", f"{url}: the answer did not end in time")
+    return CollectError("timeout", f"{url}: the response did not end in time")
 
 
 def _fault(url: str, error: Exception, *, cut: bool) -> CollectError | None:
@@ -229,13 +233,13 @@ def _fault(url: str, error: Exception, *, cut: bool) -> CollectError | None:
     if not isinstance(error, requests.RequestException | Urllib3Error | OSError):
         return None
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ReadTimeout):
-        return CollectError("timeout", f"{url}: no answer in time")
+        return CollectError("timeout", f"{url}: no response in time")
     if isinstance(error, requests.exceptions.SSLError):
         return CollectError(
             "unreachable", f"{url}: TLS: {reason_of(error)}; check tls.ca_file and tls.server_name"
         )
     if "timed out" in str(error).lower():
-        return CollectError("timeout", f"{url}: no answer in time")
+        return CollectError("timeout", f"{url}: no response in time")
     return CollectError(
         "unreachable",
         f"{url}: {reason_of(error)}; check the address and that an HTTP server listens there",

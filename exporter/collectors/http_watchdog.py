@@ -145,7 +145,7 @@ class _Watched(HTTPConnection):
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except UnicodeError:
-            raise _NotConnectedError(self, "this is no host name") from None
+            raise _NotConnectedError(self, "not a valid host name") from None
         fault: Exception = _NotConnectedError(self, "the name has no address")
         for turn, (family, kind, protocol, _, address) in enumerate(found):
             seconds = watch.deadline.remaining() / (len(found) - turn)
@@ -158,7 +158,7 @@ class _Watched(HTTPConnection):
                 made.settimeout(max(watch.deadline.remaining(), LEAST_SECONDS))
                 watch.see(made)
             except TimeoutError:
-                fault = ConnectTimeoutError(self, f"{self.host} does not answer in time")
+                fault = ConnectTimeoutError(self, f"{self.host} does not respond in time")
                 made.close()
             except OSError as error:
                 fault = _NotConnectedError(self, error.strerror or str(error))

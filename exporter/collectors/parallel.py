@@ -59,7 +59,7 @@ class Pool:
 
     def _answer(self, key: str, future: Future[T] | None, deadline: Deadline) -> T | CollectError:
         if future is None:
-            return CollectError("timeout", f"{key}: still busy with an answer that does not end")
+            return CollectError("timeout", f"{key}: still waiting for an earlier response")
         try:
             answer: T = future.result(max(deadline.remaining(), 0.0))
         except CollectError as error:
@@ -71,11 +71,11 @@ class Pool:
 
     def _give_up(self, key: str, future: Future[T]) -> CollectError:
         if future.cancel():
-            return CollectError("timeout", f"{key}: no time left to ask")
+            return CollectError("timeout", f"{key}: no time left for the request")
         with self._lock:
             self._held.add(key)
         future.add_done_callback(lambda _: self._release(key))
-        return CollectError("timeout", f"{key}: the answer did not end in time")
+        return CollectError("timeout", f"{key}: the response did not end in time")
 
     def _release(self, key: str) -> None:
         with self._lock:

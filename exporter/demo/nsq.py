@@ -26,7 +26,7 @@ class EmbeddedNsq:
     """An nsqd of the demo's own; `start` and `stop` it."""
 
     name = "clicks"
-    story = "a real nsqd: channel counting keeps up, fraud-check is too slow"
+    story = "a real nsqd: channel counting keeps up, channel fraud-check is too slow"
 
     def __init__(self) -> None:
         self._folder = Path()

@@ -29,7 +29,7 @@ class EmbeddedRabbit:
     """A node of the demo's own; `start` and `stop` it. It takes some seconds to be there."""
 
     name = "billing"
-    story = "a real RabbitMQ, in some seconds: its consumer is too slow, and nobody reads invoices.failed"
+    story = "a real RabbitMQ (available after some seconds): its consumer is too slow, and queue invoices.failed has no consumer"
 
     def __init__(self) -> None:
         self._folder = Path()

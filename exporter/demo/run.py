@@ -81,7 +81,7 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
 
         title = f"http://{config.listen}/metrics"
         code = watch(fetch, title=title, interval=1.0, stop=stop, console=console)
-        console.print("stopping")
+        console.print("Stopping.")
     finally:
         # Also where the terminal is gone: the servers are processes of their own, and would go on.
         ender = threading.Timer(STOP_SECONDS, lambda: os._exit(code))
@@ -137,4 +137,4 @@ def _introduce(
         )
     for other in others:
         console.print(f"  source [cyan]{other.name}[/] is {other.story}")
-    console.print("Ctrl-C stops all of it.\n")
+    console.print("Press Ctrl-C to stop.\n")

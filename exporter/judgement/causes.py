@@ -1,7 +1,7 @@
-"""Why there is a backlog: one rule a cause, each from evidence, which it puts into words.
+"""Why there is a backlog: one rule per cause. A rule that applies returns its evidence as text.
 
-The rules stand in the order of what they say: the first is the likeliest, since what it is about explains what the later
-ones see. A paused channel has slow consumers; a group that rebalances without end has few.
+Rules are ordered by how much they explain: an earlier cause also produces the symptoms that later rules look for, so the
+first match is the likeliest. A paused channel has slow consumers; a group that keeps rebalancing has few.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ STUCK_SECONDS = 15.0
 """A rebalance that has been seen for so long waits for a member that does not come."""
 NAMED = 3
 """Partitions that a text names."""
+BLOCKED = "no message is processed until they do"
+"""The end of a sentence about members that have to rejoin."""
 
 
 class Cause(NamedTuple):
@@ -106,17 +108,18 @@ def no_consumers(case: Case) -> str | None:
     sight = case.sight
     if sight.read_by_nobody:
         who = "1 member reads" if sight.members == 1 else f"{sight.members} members read"
-        since = f", since {case.when(case.leaving.at)}" if case.leaving is not None else ""
-        return f"the group's {who} other destinations, none of them this one{since}"
+        since = f" since {case.when(case.leaving.at)}" if case.leaving is not None else ""
+        return f"the group's {who} other destinations, but not this one{since}"
     if sight.consumers != 0 or case.still <= 0 or not case.thresholds.consumers_expected:
         return None
     if case.leaving is not None and case.leaving.now == 0:
         before = case.leaving.before
-        who = {1: "the only consumer left at", 2: "both consumers left, the last at"}.get(
-            before, f"all {before} consumers left, the last at"
-        )
-        return f"{who} {case.when(case.leaving.at)}; nobody has read since"
-    return f"nobody reads, and nothing was processed for {words.minutes(case.still)}"
+        who = {
+            1: "the only consumer disappeared at",
+            2: "both consumers disappeared, the last one at",
+        }.get(before, f"all {before} consumers disappeared, the last one at")
+        return f"{who} {case.when(case.leaving.at)}; there has been no consumer since"
+    return f"there is no consumer, and no message was processed for {words.minutes(case.still)}"
 
 
 def open_transaction(case: Case) -> str | None:
@@ -126,8 +129,8 @@ def open_transaction(case: Case) -> str | None:
         return None
     where, messages = withheld
     return (
-        f"a transaction has been left open in {where}: {words.count(messages)} messages stand behind it, "
-        "and the group has read up to it"
+        f"an open transaction in {where} blocks the group: it has read up to the transaction, and "
+        f"{words.count(messages)} messages follow"
     )
 
 
@@ -139,7 +142,8 @@ def rebalancing(case: Case) -> str | None:
     state = ", and is rebalancing now" if sight.rebalancing else ""
     return (
         f"the group rebalanced at least {sight.rebalances} times within "
-        f"{words.minutes(sight.rebalanced_for)}{state}; its consumers stop each time"
+        f"{words.minutes(sight.rebalanced_for)}{state}; "
+        "consumers stop processing during each rebalance"
     )
 
 
@@ -153,11 +157,11 @@ def _stuck_rebalance(case: Case) -> str | None:
         return None
     since = case.when(sight.rebalancing_since)
     if sight.rejoining is None or not sight.members:
-        return f"the group waits for members to rejoin since {since}, and nothing is processed until they do"
+        return f"the group has been waiting for members to rejoin since {since}; {BLOCKED}"
     most = "1" if sight.rejoining <= 1 else f"1 to {sight.rejoining}"
     return (
-        f"the group waits for {most} of {sight.members} members to rejoin since {since}, "
-        "and nothing is processed until they do"
+        f"the group has been waiting for {most} of {sight.members} members to rejoin since {since}; "
+        f"{BLOCKED}"
     )
 
 
@@ -170,15 +174,15 @@ def retry_loop(case: Case) -> str | None:
         within = f" within {words.minutes(case.loop.seconds)}"
         return _repeats(case, case.loop.redelivered, case.loop.consumed, within)
     if case.rewinds >= RESTLESS:
-        return f"the position went back {case.rewinds} times within {words.minutes(case.memory)}"
+        return f"the position moved back {case.rewinds} times within {words.minutes(case.memory)}"
     return None
 
 
 def _repeats(case: Case, redelivered: int, consumed: int, within: str) -> str:
     """Say how many deliveries were repeats, and what is held back for another one."""
     deferred = case.sight.deferred
-    held = {0: "", 1: "; 1 message is deferred for another try"}.get(
-        deferred, f"; {words.count(deferred)} messages are deferred for another try"
+    held = {0: "", 1: "; 1 message is deferred for another delivery"}.get(
+        deferred, f"; {words.count(deferred)} messages are deferred for another delivery"
     )
     return (
         f"{words.part(redelivered / (redelivered + consumed))} of the deliveries are repeats "
@@ -196,9 +200,9 @@ def unassigned_partitions(case: Case) -> str | None:
         return None
     many = len(sight.unassigned_to) > 1
     return (
-        f"no consumer is assigned partition{'s' if many else ''} {_some(sight.unassigned_to)}, where "
-        f"{words.count(sight.unassigned)} messages wait; consumers take over added partitions when "
-        "they next refresh their metadata"
+        f"partition{'s' if many else ''} {_some(sight.unassigned_to)} {'are' if many else 'is'} not assigned "
+        f"to any consumer and {'have' if many else 'has'} {words.count(sight.unassigned)} waiting messages; "
+        "consumers discover new partitions when they next refresh their metadata"
     )
 
 
@@ -219,10 +223,10 @@ def _stuck(case: Case, parts: Sequence[Part], total: int) -> str | None:
     if not stuck or len(stuck) == len(parts) or case.still >= stop or held <= MOST * total:
         return None
     still = min(part.still or 0.0 for part in stuck)
-    has, holds = ("has", "holds") if len(stuck) == 1 else ("have", "hold")
+    has, it_has = ("has", "it has") if len(stuck) == 1 else ("have", "they have")
     return (
-        f"{_some([part.name for part in stuck])} {has} not moved for {words.minutes(still)}, while others "
-        f"move, and {holds} {words.part(held / total)} of the backlog"
+        f"{_some([part.name for part in stuck])} {has} not moved for {words.minutes(still)} while others "
+        f"move; {it_has} {words.part(held / total)} of the backlog"
     )
 
 
@@ -235,7 +239,7 @@ def _uneven(case: Case, parts: Sequence[Part], total: int) -> str | None:
     if held < (UNEVEN if len(parts) >= FEW else UNEVEN_OF_FEW):
         return None
     most = sum(1 for part in parts[:few] if part.lag > total * (1 - held) / few)
-    named = f"{_some([part.name for part in parts[:most]])} hold{'s' if most == 1 else ''}"
+    named = f"{_some([part.name for part in parts[:most]])} {'has' if most == 1 else 'have'}"
     share = sum(part.lag for part in parts[:most])
     if share == total:
         return f"{named} all of the backlog"
@@ -259,8 +263,8 @@ def large_messages(case: Case) -> str | None:
     if size < GREW * usual.size or rate >= FELL * usual.consumed:
         return None
     return (
-        f"messages have {words.size(size)} on average, usually {words.size(usual.size)}; "
-        f"{words.rate(rate)} are processed, usually {words.rate(usual.consumed)}"
+        f"the mean message size is {words.size(size)}, usually {words.size(usual.size)}; "
+        f"the consume rate is {words.rate(rate)}, usually {words.rate(usual.consumed)}"
     )
 
 
@@ -272,10 +276,10 @@ def consumers_left(case: Case) -> str | None:
     if usual is not None and usual.each is not None and each < FELL * usual.each:
         return None
     gone = leaving.before - leaving.now
-    stayed = "the one left is busy" if leaving.now == 1 else f"the {leaving.now} left are busy"
+    stayed = "remaining one is busy" if leaving.now == 1 else f"remaining {leaving.now} are busy"
     return (
-        f"{gone} of {words.consumers(leaving.before)} left, the last at {case.when(leaving.at)}; "
-        f"{stayed} ({words.rate(each)} each)"
+        f"{gone} of {words.consumers(leaving.before)} disappeared, the last one at "
+        f"{case.when(leaving.at)}; the {stayed} ({words.rate(each)} each)"
     )
 
 
@@ -290,8 +294,8 @@ def traffic_surge(case: Case) -> str | None:
     if usual.each is not None and each < FELL * usual.each:
         return None
     return (
-        f"{words.rate(highest)} came in at {case.when(at)}, usually {words.rate(usual.produced)}; "
-        f"{words.rate(case.sight.consumed_rate or 0.0)} are processed"
+        f"the produce rate reached {words.rate(highest)} at {case.when(at)}, usually "
+        f"{words.rate(usual.produced)}; the consume rate is {words.rate(case.sight.consumed_rate or 0.0)}"
     )
 
 
@@ -306,8 +310,8 @@ def slower_consumers(case: Case) -> str | None:
         return None
     if case.still > 0 and not case.consumed:
         return (
-            f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}; "
-            f"usually {words.rate(usual.consumed)}"
+            f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
+            f"the consume rate is usually {words.rate(usual.consumed)}"
         )
     return f"each consumer processes {words.rate(each)}, usually {words.rate(usual.each)}"
 
@@ -318,15 +322,15 @@ def _slower_together(case: Case, rate: float, usual: float) -> str | None:
         return None
     if case.still > 0 and not case.consumed:
         return (
-            f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}; "
-            f"usually {words.rate(usual)}"
+            f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
+            f"the consume rate is usually {words.rate(usual)}"
         )
-    return f"{words.rate(rate)} are processed, usually {words.rate(usual)}"
+    return f"the consume rate is {words.rate(rate)}, usually {words.rate(usual)}"
 
 
 def _there(case: Case) -> str:
     number = case.sight.consumers or 0
-    return f"{words.consumers(number)} {'is' if number == 1 else 'are'} there"
+    return f"there {'is' if number == 1 else 'are'} {words.consumers(number)}"
 
 
 def more_would_help(case: Case) -> str | None:
@@ -339,7 +343,7 @@ def more_would_help(case: Case) -> str | None:
         return None
     if case.still > 0 and not case.consumed:
         return None
-    room = "" if sight.places is None else f" of at most {sight.places}"
+    room = "" if sight.places is None else f" (at most {sight.places} can share the work)"
     return f"{words.consumers(consumers)}{room}: {behind}"
 
 
@@ -349,19 +353,19 @@ def none_helps(case: Case) -> str | None:
     if not sight.consumers or sight.consumed_rate is None or case.replayed:
         return None
     if case.still >= sight.stop:
-        return f"{_there(case)}, and nothing was processed for {words.minutes(case.still)}"
+        return f"{_there(case)}, but no message was processed for {words.minutes(case.still)}"
     behind = _behind(sight)
     if behind is None or sight.places is None or sight.consumers < sight.places:
         return None
-    return f"{words.consumers(sight.consumers)}, as many as can share the work: {behind}"
+    return f"{words.consumers(sight.consumers)} (no more can share the work): {behind}"
 
 
 def _behind(sight: Sight) -> str | None:
-    """Say that less is processed than comes in, where it is so."""
+    """Return both rates if the consume rate is below the produce rate."""
     consumed, produced = sight.consumed_rate, sight.produced_rate
     if consumed is None or produced is None or consumed >= produced:
         return None
-    return f"{words.rate(consumed)} are processed where {words.rate(produced)} come in"
+    return f"consume rate {words.rate(consumed)}, produce rate {words.rate(produced)}"
 
 
 RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (

@@ -1,4 +1,4 @@
-"""What a status alone does not say, in words for a person."""
+"""Sentences that explain a status to a person."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ def status_reason(status: Status, sight: Sight, looks: int) -> str | None:
     if status == "past_end":
         return past_end(sight)
     if status == "stalled" and sight.consumers is None:
-        return "the number of consumers is not known"
+        return "the number of consumers is unknown"
     return None
 
 
 def _uncommitted(sight: Sight) -> str:
     if sight.had_position:
-        return "the group has no committed offset any more, so its lag cannot be known"
-    return "the group has never committed an offset, so its lag cannot be known"
+        return "the group no longer has a committed offset, so its lag is unknown"
+    return "the group has never committed an offset, so its lag is unknown"
 
 
 def past_end(sight: Sight) -> str:
     """Say how far positions are past the log end, and what follows."""
     return (
         f"committed offsets are {words.count(sight.past_end)} messages past the log end (the topic was "
-        "truncated or recreated, or the offsets come from another cluster); if they are not reset, as "
-        "many new messages will be skipped"
+        "truncated or recreated, or the offsets come from another cluster); unless the offsets are "
+        "reset, that many new messages will be skipped"
     )
 
 
@@ -41,23 +41,26 @@ def _uncounted(status: Status, sight: Sight) -> str:
     """Say what is known of consumption that the broker does not count."""
     least = sight.least_consumed_rate
     if status == "unknown":
-        known = "no message was seen to leave lately"
+        known = "no message was observed to leave the queue recently"
     elif least:
         known = f"at least {words.rate(least)} are consumed"
     else:
         known = "the rates are unknown"
     if not sight.lag and not least:
         return (
-            "the broker has counted nothing here: no message has come yet, or the clients use AMQP 1.0 or MQTT, "
-            f"or the statistics are off; {known}"
+            "the broker has counted no messages for this queue: none was published yet, the clients use "
+            f"AMQP 1.0 or MQTT, or statistics are disabled; {known}"
         )
-    return f"the broker does not count these consumers (AMQP 1.0, MQTT or statistics off); {known}"
+    return (
+        "the broker does not count the messages that these consumers process (AMQP 1.0 or MQTT clients, "
+        f"or statistics are disabled); {known}"
+    )
 
 
 def _unknown(sight: Sight, looks: int) -> str | None:
     if sight.unreadable:
         what = "1 partition" if sight.unreadable == 1 else f"{sight.unreadable} partitions"
-        return f"{what} cannot be read, so the true lag may be larger than shown"
-    if looks < 2:  # noqa: PLR2004 - one sample says nothing about movement
-        return "only one sample so far"
+        return f"{what} cannot be read, so the actual lag may be larger than shown"
+    if looks < 2:  # noqa: PLR2004 - one poll says nothing about movement
+        return "only one poll so far"
     return "the lag could not be read"

@@ -51,7 +51,9 @@ class KafkaWorkload:
             if found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
                 raise LoadError(NO_BROKER) from None
             if found.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise LoadError(f"the topic {self._topic!r} can't be made: {found.str()}") from None
+                raise LoadError(
+                    f"the topic {self._topic!r} cannot be created: {found.str()}"
+                ) from None
         except TimeoutError:
             raise LoadError(NO_BROKER) from None
 

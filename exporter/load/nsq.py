@@ -23,7 +23,7 @@ def nsq_workload(
 ) -> NsqWorkload:
     """Return the workload (`systems.System.workload`); nothing is connected yet."""
     if retention is not None:
-        raise LoadError("only a topic of Kafka has a retention")
+        raise LoadError("--retention applies to Kafka topics only")
     return NsqWorkload(address, destination, group)
 
 
@@ -53,11 +53,11 @@ class NsqWorkload:
                 ):
                     answer = session.post(f"{self._url}/{path}", timeout=PATIENCE)
                     if answer.status_code == requests.codes.bad_request:
-                        raise LoadError(f"nsqd refuses {path.partition('?')[2]}: {_said(answer)}")
+                        raise LoadError(f"nsqd rejected {path.partition('?')[2]}: {_said(answer)}")
                     answer.raise_for_status()
         except (requests.RequestException, KeyError, ValueError) as error:
             raise LoadError(
-                f"nsqd can't be used ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
+                f"cannot use nsqd ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
             ) from None
 
     def sender(self) -> Sender:

@@ -25,7 +25,7 @@ def rabbit_workload(
 ) -> RabbitWorkload:
     """Return the workload (`systems.System.workload`); nothing is connected yet."""
     if retention is not None:
-        raise LoadError("only a topic of Kafka has a retention")
+        raise LoadError("--retention applies to Kafka topics only")
     return RabbitWorkload(address, destination)
 
 
@@ -45,11 +45,11 @@ class RabbitWorkload:
             connection = pika.BlockingConnection(pika.URLParameters(self._address))
         except (ProbableAuthenticationError, AuthenticationError, ProbableAccessDeniedError):
             raise LoadError(
-                "RabbitMQ refuses the user: check user, password and vhost in the address"
+                "RabbitMQ rejected the login; check user, password and vhost in the address"
             ) from None
         except (AMQPError, OSError, ValueError, IndexError) as error:
             raise LoadError(
-                f"RabbitMQ can't be reached ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"
+                f"cannot connect to RabbitMQ ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"
             ) from None
         try:
             try:
@@ -57,7 +57,7 @@ class RabbitWorkload:
             except ChannelClosedByBroker:
                 connection.channel().queue_declare(self._queue, durable=True)
         except AMQPError as error:
-            raise LoadError(f"the queue {self._queue!r} can't be made: {error}") from None
+            raise LoadError(f"the queue {self._queue!r} cannot be created: {error}") from None
         finally:
             connection.close()
 

@@ -35,7 +35,7 @@ class Step:
 
 
 class StepError(ValueError):
-    """A step that can't be, and what is expected."""
+    """An invalid step; the message says what is expected."""
 
 
 def parse_steps(text: str) -> list[Step]:
@@ -53,7 +53,7 @@ def parse_steps(text: str) -> list[Step]:
             step = _changed(step, word, f"step {number}: {word}")
         steps.append(step)
     if not steps:
-        raise StepError(f"no step; write some, such as: {EXAMPLE}")
+        raise StepError(f"no steps; expected for example: {EXAMPLE}")
     return steps
 
 
@@ -86,7 +86,7 @@ def _number(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1_000_000:  # noqa: PLR2004 - a second
-        raise ValueError("expected a number of messages a second, at most a million")
+        raise ValueError("expected a number of messages per second, at most 1000000")
     return value
 
 
@@ -95,13 +95,15 @@ def _taken(text: str) -> float | None:
         return None
     found = _number(text)
     if not found:
-        raise ValueError("expected more than 0, or all; for nobody who reads, write consumers=0")
+        raise ValueError(
+            "expected a number greater than 0, or all; to have no consumers, write consumers=0"
+        )
     return found
 
 
 def _consumers(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= MOST_CONSUMERS):
-        raise ValueError(f"expected a whole number up to {MOST_CONSUMERS}")
+        raise ValueError(f"expected an integer from 0 to {MOST_CONSUMERS}")
     return int(text)
 
 
@@ -122,7 +124,7 @@ def _part(text: str) -> float:
     except ValueError:
         found = -1.0
     if not 0 <= found <= 1:
-        raise ValueError("expected a part of the deliveries, such as 5%")
+        raise ValueError("expected a share of the deliveries, such as 5%")
     return found
 
 

@@ -50,19 +50,19 @@ class OwnMetrics:
         registry.register(_Counts(left_out))
         info = Gauge(
             "mq_exporter_build_info",
-            "1, labelled with the versions of the exporter and of what it is built on.",
+            "Always 1; the labels are the versions of the exporter, Python and confluent-kafka.",
             ("version", "python", "confluent_kafka"),
             registry=registry,
         )
         info.labels(__version__, platform.python_version(), version("confluent-kafka")).set(1)
         self._accepted = Gauge(
             "mq_config_last_reload_successful",
-            "1 if the config that was read last is in force, 0 if it was refused.",
+            "1 if the last config reload succeeded, 0 if the new config was rejected and the previous one is still in use.",
             registry=registry,
         )
         self._accepted_at = Gauge(
             "mq_config_last_reload_success_timestamp_seconds",
-            "When the config that is in force was read.",
+            "Unix time at which the config in use was loaded.",
             registry=registry,
         )
         self.config_read(accepted=True)

@@ -119,7 +119,7 @@ class View:
         lines = [Text(title, style="dim")]
         for source in overview["sources"]:
             if not source["up"]:
-                fault = printable(source["message"] or "not yet read")
+                fault = printable(source["message"] or "not read yet")
                 style = "red" if source["message"] else "dim"
                 lines.append(Text(f"{printable(source['source'])}: {fault}", style=style))
             lines += [
@@ -203,10 +203,14 @@ def watch(
             except (OSError, ValueError) as error:
                 answered = False
                 reason = getattr(error, "reason", error)
-                screen = Text(printable(f"{title}: no answer: {scrub(str(reason))}"), style="red")
+                screen = Text(
+                    printable(f"{title}: request failed: {scrub(str(reason))}"), style="red"
+                )
             except (KeyError, TypeError, AttributeError):
                 answered = False
-                screen = Text(f"{title}: no answer: this is no mq-lag-exporter", style="red")
+                screen = Text(
+                    f"{title}: request failed: this is not an mq-lag-exporter", style="red"
+                )
             if live is not None:
                 live.update(screen, refresh=True)
             else:

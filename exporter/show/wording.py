@@ -1,4 +1,4 @@
-"""Rows of the overview as people read them, in the terminal and on the page."""
+"""Formats rows of the overview for people, in the terminal and on the page."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ def _idle(
         return label not in patterns or NamePattern(patterns[label]).matches(value)
 
     if not any(matches("system", s.system) and matches("source", s.name) for s in config.sources):
-        return "matches none of the sources"
+        return "matches no configured source"
     if patterns in before:
-        return "an earlier line matches the same, and counts first"
+        return "never used, an earlier line has the same match"
     if not said:
         return "sets nothing"
     if "probe_seconds" in said and not set(patterns) <= OF_SOURCES:
-        return "probe_seconds is a whole source's: only a line that matches system and source alone sets it"
+        return "probe_seconds applies to a whole source; set it in a line that matches only system and source"
     return None

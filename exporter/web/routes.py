@@ -76,7 +76,7 @@ async def _healthy(daemon: Daemon, _: Request) -> Response:
 
 async def _ready(daemon: Daemon, _: Request) -> Response:
     if daemon.unread:
-        return Response(503, TEXT, [f"{daemon.unread} sources not yet read\n".encode()])
+        return Response(503, TEXT, [f"{daemon.unread} sources not read yet\n".encode()])
     return Response(200, TEXT, [b"ready\n"])
 
 

@@ -10,13 +10,13 @@ TASK = "{{source}} {{task}}"
 BOARD = Board(
     uid="mq-exporter",
     title="Message queues / Exporter",
-    description="How the exporter fares: what it can read, how long that takes, and what it costs.",
+    description="State of the exporter: which sources it can read, how long that takes, and how much CPU and memory it uses.",
     variables=(SYSTEM, SOURCE),
     content=(
         Panel(
             "stat",
             "Exporters",
-            "How many exporters are scraped, and of which version?",
+            "How many exporters are scraped, and which versions are they?",
             (Query("count by (version) (mq_exporter_build_info)", "{{version}}"),),
             width=5,
             height=4,
@@ -24,7 +24,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Series",
-            "How many series do all sources have?",
+            "How many series are exposed for all sources?",
             (Query(f"sum({merged(f'mq_series{{{CHOSEN}}}')})"),),
             width=5,
             height=4,
@@ -32,7 +32,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Series left out",
-            "How many series were left out, for the sake of max_series?",
+            "How many series are left out because of max_series?",
             (Query(f"sum({merged(f'mq_series_dropped{{{CHOSEN}}}')})"),),
             width=5,
             height=4,
@@ -40,8 +40,8 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Oldest whole answer",
-            "For how long has the task that fares worst had no whole answer?",
+            "Oldest complete data",
+            "How long ago did the most overdue task last return complete data?",
             (
                 Query(
                     f"max(time() - {merged(f'mq_collect_last_success_timestamp_seconds{{{CHOSEN}}}')})"
@@ -54,8 +54,8 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Configs refused",
-            "How many exporters go on with an old config, since the new one is wrong?",
+            "Rejected config reloads",
+            "How many exporters still use the previous config because the new one was rejected?",
             (Query("count(mq_config_last_reload_successful == 0) or vector(0)"),),
             width=4,
             height=4,
@@ -63,15 +63,15 @@ BOARD = Board(
         ),
         Panel(
             "states",
-            "Sources that can be read",
-            "Which sources could be read when?",
+            "Sources up",
+            "When could each source be read?",
             (Query(f"{UP}{{{CHOSEN}}} == 1", "{{source}} ({{system}})"),),
             good=True,
         ),
         Panel(
             "states",
-            "Tasks that fail",
-            "Which tasks had no whole answer when?",
+            "Failing tasks",
+            "Which tasks failed or returned incomplete data, and when?",
             (Query(f"(1 - {merged(f'mq_collect_success{{{CHOSEN}}}')}) == 1", TASK),),
             may_be_empty="a task failed",
         ),
@@ -86,7 +86,7 @@ BOARD = Board(
                 ),
                 Query(
                     rate("mq_rows_unreadable_total", CHOSEN, "source, task") + " > 0",
-                    "{{source}} {{task}}: rows left out",
+                    "{{source}} {{task}}: rows skipped",
                 ),
             ),
             unit="cps",
@@ -94,8 +94,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "What cannot be read",
-            "How many groups of which kind are not shown, and how many subscriptions have a partition that cannot be read?",
+            "Not readable",
+            "How many groups are not shown, by kind, and how many subscriptions have a partition that cannot be read?",
             (
                 Query(
                     f"max by (source, kind) (mq_groups_not_shown{{{CHOSEN}}}) > 0",
@@ -103,33 +103,33 @@ BOARD = Board(
                 ),
                 Query(
                     f"count by (source) (subscription:mq_unreadable_partitions:max{{{CHOSEN}}})",
-                    "{{source}}: subscriptions known in part",
+                    "{{source}}: partly unreadable subscriptions",
                 ),
             ),
             may_be_empty="a part of a source cannot be read",
         ),
         Panel(
             "line",
-            "How long a task takes",
-            "How long did the last run of each task take? Longer than its interval means that it comes late.",
+            "Task duration",
+            "How long did the last run of each task take? A task that takes longer than its interval runs late.",
             (Query(merged(f"mq_collect_duration_seconds{{{CHOSEN}}}"), TASK),),
             unit="s",
         ),
         Panel(
             "line",
-            "Readers replaced",
-            "How often did the process that reads a source end by itself within an hour?",
+            "Restarts of collector processes",
+            "How often was the process that reads a source restarted within an hour, after a crash or a task that did not end?",
             (
                 Query(
                     merged(f"increase(mq_collector_restarts_total{{{CHOSEN}}}[1h])"), "{{source}}"
                 ),
             ),
         ),
-        Row("The process"),
+        Row("Process"),
         Panel(
             "line",
-            "Processor",
-            "How much of a core does the daemon use? What reads a source is a process of its own, and not in it.",
+            "CPU",
+            "How many CPU cores does the daemon use? The processes that read the sources are not included.",
             (
                 Query(
                     "rate(process_cpu_seconds_total[$__rate_interval]) and on (job, instance) mq_exporter_build_info",
@@ -141,7 +141,7 @@ BOARD = Board(
         Panel(
             "line",
             "Memory",
-            "How much memory does the daemon use?",
+            "How much resident memory does the daemon use? The processes that read the sources are not included.",
             (
                 Query(
                     "process_resident_memory_bytes and on (job, instance) mq_exporter_build_info",
@@ -152,7 +152,7 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "A scrape",
+            "Scrape duration",
             "How long does a scrape take?",
             (
                 Query(
@@ -164,8 +164,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Size of the page",
-            "How many samples does a scrape bring?",
+            "Samples per scrape",
+            "How many samples does a scrape return?",
             (
                 Query(
                     "scrape_samples_scraped and on (job, instance) mq_exporter_build_info",

@@ -19,8 +19,8 @@ BOARD = Board(
     content=(
         Panel(
             "line",
-            "Lag of the ten worst groups",
-            "Which groups have the most messages waiting, over all their topics?",
+            "Lag, top 10 groups",
+            "Which groups have the largest lag, summed over their topics?",
             (
                 Query(
                     f"sum by (source, group) ({LAG}{{{GROUP}}}) and "
@@ -31,8 +31,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Produced to the ten busiest topics",
-            "How many messages a second come into which topics?",
+            "Produce rate, top 10 topics",
+            "Which topics receive the most messages per second?",
             (
                 Query(
                     busiest("mq_produced_messages_total", OF, "source, destination"),
@@ -45,19 +45,19 @@ BOARD = Board(
         Panel(
             "stack",
             "Groups by state",
-            "How many groups are in which state?",
+            "How many groups are in each state?",
             (Query(f"sum by (state) ({merged(f'mq_group_state{{{GROUP}}}')})", "{{state}}"),),
         ),
         Panel(
             "line",
-            "Members of the ten largest groups",
+            "Members, top 10 groups",
             "How many members do the groups have?",
             (Query(worst(f"mq_group_members{{{GROUP}}}"), NAME),),
         ),
         Panel(
             "line",
-            "Rebalances within ten minutes, the ten most restless groups",
-            "Which groups rebalance again and again? Consumers stop at each.",
+            "Rebalances within 10 minutes, top 10 groups",
+            "Which groups keep rebalancing? Consumers stop processing during each rebalance.",
             (
                 Query(
                     events("mq_group_rebalances_total", GROUP, "10m"),
@@ -67,8 +67,8 @@ BOARD = Board(
         ),
         Panel(
             "table",
-            "Partitions without a position",
-            "Which groups have an assignment with messages on it, and have never committed there?",
+            "Partitions without a committed offset",
+            "Which groups should read partitions that contain messages, but have no committed offset for them?",
             (
                 Query(
                     f"topk(50, {merged(f'mq_uncommitted_partitions{{{GROUP}}}')} > 0)",
@@ -81,11 +81,11 @@ BOARD = Board(
             ),
             may_be_empty="a group has not committed yet",
         ),
-        Row("Positions and retention"),
+        Row("Offsets and retention"),
         Panel(
             "table",
             "Nearest to retention",
-            "By how many messages, and by how much time, are groups ahead of where retention deletes?",
+            "How far, in messages and in time, are the positions of the groups from being reached by retention?",
             (
                 Query(
                     f"bottomk(20, {merged(f'mq_retention_margin_messages{{{GROUP}}}')})",
@@ -101,8 +101,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Messages lost within an hour, the ten worst",
-            "Of which groups were messages deleted before they were read?",
+            "Messages lost within an hour, top 10",
+            "Which groups lost messages that were deleted before they were read?",
             (
                 Query(
                     events("mq_messages_lost_total", GROUP),
@@ -112,8 +112,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Positions moved back within an hour, the ten worst",
-            "Which groups read something again?",
+            "Offset rewinds within an hour, top 10",
+            "Which groups moved a committed offset back, so that they read messages again?",
             (
                 Query(
                     events("mq_offset_rewinds_total", GROUP),
@@ -124,31 +124,31 @@ BOARD = Board(
         Panel(
             "table",
             "Open transactions",
-            "In which partitions does an open transaction hold messages back, and how many?",
+            "Which partitions have messages after the start of an open transaction, and how many?",
             (
                 Query(
                     f"topk(50, {merged(f'mq_log_end_offset{{{OF}}}')} - {merged(f'mq_last_stable_offset{{{OF}}}')} > 0)",
-                    column="held back",
+                    column="messages",
                 ),
             ),
             may_be_empty="a transaction is open",
         ),
         Panel(
             "table",
-            "Positions that can't be",
-            "Which groups have a position past the log's end, or on a topic that does not exist, since the exporter's start?",
+            "Invalid positions",
+            "Which groups had a committed offset past the log end or on a deleted topic since the exporter started?",
             (
                 Query(
                     f"topk(50, {merged(f'mq_position_anomalies_total{{{GROUP}}}')} > 0)",
                     column="times",
                 ),
             ),
-            may_be_empty="a topic was truncated, or made anew",
+            may_be_empty="a topic was truncated or recreated",
         ),
         Panel(
             "line",
-            "Timestamps that can't be within ten minutes",
-            "How many timestamps of messages were in the future, missing or unreadable?",
+            "Invalid timestamps within 10 minutes",
+            "How many message timestamps were in the future, missing or unreadable?",
             (
                 Query(
                     f"sum by (source, kind) ({merged(f'increase(mq_timestamp_anomalies_total{{{OF}}}[10m])')})",

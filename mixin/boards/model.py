@@ -93,7 +93,7 @@ WHO = "{{group}} {{destination}} {{vhost}} ({{source}})"
 def worst(
     selector: str, count: int = 10, *, over: str = "max_over_time", pick: str = "topk"
 ) -> str:
-    """Return an expression for the few series that were worst within the last hour of what is looked at.
+    """Return an expression for the few series that were worst in the last hour of the selected time range.
 
     Chosen once for the whole picture (`@ end()`), so that it never shows more than these, however many there are. Exporters side by
     side are taken as one; what is recorded already is.

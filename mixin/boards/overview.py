@@ -1,4 +1,4 @@
-"""All systems: what is behind, by how much, since when, the worst first."""
+"""All systems: which subscriptions lag, by how much and since when, largest backlog first."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ TROUBLED = (
     + " == 1"
 )
 BEHIND = f"topk(50, {LAG}{{{CHOSEN}}} and ignoring (status) ({TROUBLED}))"
-"""The fifty largest backlogs that are one."""
+"""The fifty largest backlogs of subscriptions with a bad status."""
 
 
 def behind(metric: str, column: str, unit: str) -> Query:
-    """Return a column of the table: a metric of the fifty."""
+    """Return a column of the table: a metric of these fifty subscriptions."""
     return Query(f"{metric}{{{CHOSEN}}} and {BEHIND}", column=column, unit=unit)
 
 
 BOARD = Board(
     uid="mq-overview",
     title="Message queues / Overview",
-    description="Which consumers of Kafka, RabbitMQ and NSQ are behind, by how much, since when and why.",
+    description="Lagging subscriptions of Kafka, RabbitMQ and NSQ: how far they are behind, since when and why.",
     variables=(SYSTEM, SOURCE),
     content=(
         Panel(
             "stat",
             "Behind",
-            "How many subscriptions are past a threshold, stand still or fall behind?",
+            "How many subscriptions are above a threshold, make no progress, or fall behind?",
             (Query(f"count({TROUBLED}) or vector(0)"),),
             width=4,
             height=4,
@@ -48,7 +48,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Alerts firing",
-            "How many alerts of the exporter's rules fire?",
+            "How many alerts of the exporter's rules are firing?",
             (
                 Query(
                     'count(ALERTS{alertname=~"Mq.+",alertstate="firing",'
@@ -63,7 +63,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Sources down",
-            "How many clusters can't be read by any exporter?",
+            "How many sources cannot be read by any exporter?",
             (Query(f"count({UP}{{{CHOSEN}}} == 0) or vector(0)"),),
             width=4,
             height=4,
@@ -71,8 +71,8 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Messages waiting",
-            "How many messages are enqueued and not yet processed, counted once for each group that is to read them?",
+            "Total lag",
+            "How many messages are not yet processed, counted once per group that reads them?",
             (Query(f"sum({LAG}{{{CHOSEN}}})"),),
             width=4,
             height=4,
@@ -80,7 +80,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Oldest message",
-            "How long has the message been waiting that has been waiting for the longest?",
+            "How old is the oldest message that is not yet processed?",
             (Query(f"max({AGE}{{{CHOSEN}}})"),),
             unit="s",
             width=4,
@@ -88,7 +88,7 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Lost in the last day",
+            "Lost in the last 24 hours",
             "How many messages were deleted before they were processed?",
             (
                 Query(
@@ -101,14 +101,14 @@ BOARD = Board(
         ),
         Panel(
             "table",
-            "What is behind, the largest backlog first",
-            "Which subscriptions are not well, by how much, since when, and what is the likeliest cause?",
+            "Lagging subscriptions, largest backlog first",
+            "Which subscriptions have a problem, how large is their lag, since when, and what is the most likely cause?",
             (
                 Query(BEHIND, column="lag", unit="short"),
                 behind(AGE, "age", "s"),
-                Query(f"time() - {OK_AT}{{{CHOSEN}}} and {BEHIND}", column="since", unit="s"),
-                behind(PRODUCED, "in", "cps"),
-                behind(CONSUMED, "out", "cps"),
+                Query(f"time() - {OK_AT}{{{CHOSEN}}} and {BEHIND}", column="not ok for", unit="s"),
+                behind(PRODUCED, "produce rate", "cps"),
+                behind(CONSUMED, "consume rate", "cps"),
                 behind(CONSUMERS, "consumers", "short"),
                 behind(DRAIN, "drained in", "s"),
                 Query(f"{TROUBLED} and ignoring (status) {BEHIND}"),
@@ -116,42 +116,42 @@ BOARD = Board(
             ),
             width=24,
             height=10,
-            may_be_empty="nobody is behind",
+            may_be_empty="no subscription lags",
         ),
         Row("Over time"),
         Panel(
             "line",
-            "Lag of the ten worst",
-            "How many messages wait for those that had the largest backlogs within the last hour?",
+            "Lag, top 10",
+            "How large is the lag of the subscriptions with the largest lag in the last hour?",
             (Query(worst(f"{LAG}{{{CHOSEN}}}"), WHO),),
         ),
         Panel(
             "line",
-            "Age of the ten worst",
-            "For how long has the oldest message been waiting, of those that were the latest within the last hour?",
+            "Age of the oldest message, top 10",
+            "How old is the oldest message of the subscriptions with the highest age in the last hour?",
             (Query(worst(f"{AGE}{{{CHOSEN}}}"), WHO),),
             unit="s",
         ),
         Panel(
             "line",
-            "In and out",
-            "How many messages a second come in and are processed, of each system?",
+            "Produce and consume rate",
+            "How many messages per second are enqueued and processed in each system?",
             (
-                Query(f"sum by (system) ({PRODUCED}{{{CHOSEN}}})", "in {{system}}"),
-                Query(f"sum by (system) ({CONSUMED}{{{CHOSEN}}})", "out {{system}}"),
+                Query(f"sum by (system) ({PRODUCED}{{{CHOSEN}}})", "produced, {{system}}"),
+                Query(f"sum by (system) ({CONSUMED}{{{CHOSEN}}})", "consumed, {{system}}"),
             ),
             unit="cps",
         ),
         Panel(
             "stack",
             "Subscriptions by status",
-            "How many subscriptions have which status?",
+            "How many subscriptions have each status?",
             (Query(f"sum by (status) ({STATUSES}{{{CHOSEN}}})", "{{status}}"),),
         ),
         Panel(
             "states",
             "Alerts",
-            "Which alerts fired when?",
+            "Which alerts fired, and when?",
             (
                 Query(
                     f'max by (alertname, source, destination, group) (ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}) '
@@ -164,15 +164,15 @@ BOARD = Board(
         ),
         Panel(
             "table",
-            "Will be deleted unread",
-            "Of which subscriptions will retention delete messages within a day before they are read?",
+            "Will be deleted before they are read",
+            "Which subscriptions will lose unread messages to retention within a day?",
             (Query(f"bottomk(20, {LOSS}{{{CHOSEN}}} < 86400)", column="deleted in", unit="s"),),
             may_be_empty="retention is near",
         ),
         Panel(
             "table",
-            "Went away while lagging",
-            "How many subscriptions ended within the last day though messages waited, and how?",
+            "Removed while lagging",
+            "How many subscriptions disappeared within the last day while they had lag, by reason?",
             (
                 Query(
                     f"sum by (system, source, reason) ({merged(f'increase(mq_subscriptions_lost_total{{{CHOSEN}}}[1d])')})",
@@ -183,7 +183,7 @@ BOARD = Board(
         Panel(
             "line",
             "Nodes up",
-            "How many brokers and nodes of each source answer?",
+            "How many brokers or nodes of each source respond?",
             (Query(f"sum by (source) ({merged(f'mq_node_up{{{CHOSEN}}}')})", "{{source}}"),),
         ),
     ),

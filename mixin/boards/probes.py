@@ -1,4 +1,4 @@
-"""Probes: whether each node passes messages on, and how fast."""
+"""Probes: whether each node delivers messages, and how fast."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def quantile(part: float, stage: str) -> str:
 BOARD = Board(
     uid="mq-probes",
     title="Message queues / Probes",
-    description="Messages of the exporter's own, sent to each node and received back.",
+    description="Probe messages that the exporter sends to each node and reads back.",
     variables=(SYSTEM, SOURCE, Variable("node", f"mq_probe_success{{{CHOSEN}}}", several=True)),
     content=(
         Panel(
             "stat",
-            "Nodes whose probes fail",
-            "From how many nodes did the last message not come back in time?",
+            "Nodes with failing probes",
+            "From how many nodes did the last probe message not come back in time?",
             (Query(f"count({PROBE}{{{NODE}}} == 0) or vector(0)"),),
             width=6,
             height=4,
@@ -47,8 +47,8 @@ BOARD = Board(
         ),
         Panel(
             "states",
-            "Probes that come back",
-            "From which nodes did messages come back when? The fifty that failed most come first to mind: a gap is a failure.",
+            "Successful probes",
+            "When did probe messages come back from each node? Shows the 50 nodes with the most failures; a gap is a failure.",
             (
                 Query(
                     f"{PROBE}{{{NODE}}} == 1 and bottomk(50, avg_over_time({PROBE}{{{NODE}}}[1h] @ end()))",
@@ -60,37 +60,37 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "End to end, half of the probes",
-            "How long does a message take from sending to receipt, as half of the probes have it?",
+            "End-to-end time, median",
+            "How long does a probe message take from send to receive (median)?",
             (Query(quantile(0.5, "receive"), "{{node}} ({{source}})"), LIMIT),
             unit="s",
         ),
         Panel(
             "line",
-            "End to end, the slowest in a hundred",
-            "How long does a message take when it takes long?",
+            "End-to-end time, 99th percentile",
+            "How long do the slowest 1% of probe messages take from send to receive?",
             (Query(quantile(0.99, "receive"), "{{node}} ({{source}})"), LIMIT),
             unit="s",
         ),
         Row("Stages"),
         Panel(
             "line",
-            "Until the broker has it",
-            "How long does the broker take to acknowledge a message?",
+            "Publish time, median",
+            "How long does the broker take to acknowledge a published message?",
             (Query(quantile(0.5, "publish"), "{{node}} ({{source}})"),),
             unit="s",
         ),
         Panel(
             "line",
-            "Until it is acknowledged or committed",
-            "How long does the broker take to take back a message that was received?",
+            "Ack time, median",
+            "How long does it take from sending a message until its offset is committed or the message is acknowledged?",
             (Query(quantile(0.5, "ack"), "{{node}} ({{source}})"),),
             unit="s",
         ),
         Panel(
             "heat",
-            "End to end, all nodes",
-            "How are the times from sending to receipt distributed?",
+            "End-to-end time, all nodes",
+            "How are the times from send to receive distributed?",
             (
                 Query(
                     buckets("mq_probe_latency_seconds_bucket", f'{NODE},stage="receive"'),
@@ -102,14 +102,14 @@ BOARD = Board(
         Panel(
             "line",
             "Probes by result",
-            "How many probes were sent, came back, were lost, or could not be sent?",
+            "How many probe messages per second were sent, received in time, lost, or not published?",
             (Query(rate("mq_probe_messages_total", NODE, "result"), "{{result}}"),),
             unit="cps",
         ),
         Panel(
             "line",
             "Nodes up",
-            "Which nodes answer? The fifty that were down most within the last hour.",
+            "Which nodes respond? Shows the 50 nodes that were down longest in the last hour.",
             (
                 Query(
                     worst(f"mq_node_up{{{NODE}}}", 50, over="avg_over_time", pick="bottomk"),

@@ -21,27 +21,27 @@ BOARD = Board(
     content=(
         Panel(
             "line",
-            "Backlog of the ten worst queues",
-            "Which queues have the most messages, ready and not acknowledged together?",
+            "Lag, top 10 queues",
+            "Which queues have the largest lag (ready plus unacknowledged)?",
             (Query(worst(f"{LAG}{{{OF}}}"), QUEUE),),
         ),
         Panel(
             "line",
-            "Age of the ten worst queues",
-            "In which queues do messages wait for the longest?",
+            "Age of the oldest message, top 10 queues",
+            "Which queues have the oldest waiting messages?",
             (Query(worst(f"{AGE}{{{OF}}}"), QUEUE),),
             unit="s",
         ),
         Panel(
             "line",
-            "Not acknowledged, the ten worst queues",
-            "Which consumers hold messages that they have not finished?",
+            "Unacknowledged, top 10 queues",
+            "Which queues have the most messages that were delivered and are not acknowledged?",
             (Query(worst(f"mq_unacknowledged_messages{{{OF}}}"), QUEUE),),
         ),
         Panel(
             "table",
-            "Nobody reads",
-            "Which queues have messages and no consumer?",
+            "Queues without consumers",
+            "Which queues have messages but no consumer?",
             (
                 Query(
                     f"topk(50, {LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0)", column="messages"
@@ -52,37 +52,37 @@ BOARD = Board(
         Row("Deliveries"),
         Panel(
             "line",
-            "Published to the ten busiest queues",
-            "How many messages a second come in?",
+            "Publish rate, top 10 queues",
+            "How many messages per second are enqueued?",
             (Query(busiest("mq_subscription_produced_messages_total", OF), QUEUE),),
             unit="cps",
         ),
         Panel(
             "line",
-            "Consumed from the ten busiest queues",
-            "How many messages a second are processed?",
+            "Consume rate, top 10 queues",
+            "How many messages per second are processed?",
             (Query(busiest("mq_consumed_messages_total", OF), QUEUE),),
             unit="cps",
         ),
         Panel(
             "line",
-            "Delivered again, the ten worst queues",
-            "Of which queues are messages given back and delivered again?",
+            "Redelivery rate, top 10 queues",
+            "Which queues redeliver the most messages per second?",
             (Query(busiest("mq_redelivered_messages_total", OF), QUEUE),),
             unit="cps",
         ),
         Panel(
             "line",
-            "Size of messages, the ten largest",
-            "How large are the messages of which queues on average?",
+            "Mean message size, top 10 queues",
+            "Which queues have the largest messages on average?",
             (Query(worst(f"mq_message_size_bytes{{{OF}}}"), "{{destination}} in {{vhost}}"),),
             unit="bytes",
         ),
         Row("Cluster"),
         Panel(
             "states",
-            "Nodes that are up",
-            "Which nodes ran when?",
+            "Nodes up",
+            "When was each node running?",
             (
                 Query(
                     merged('mq_node_up{system="rabbitmq",source=~"$source"}') + " == 1",
@@ -93,8 +93,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Messages in all queues",
-            "How many messages does each vhost hold?",
+            "Lag by vhost",
+            "How large is the lag of all queues in each vhost?",
             (Query(f"sum by (source, vhost) ({LAG}{{{OF}}})", "{{vhost}} ({{source}})"),),
         ),
     ),

@@ -1,4 +1,4 @@
-"""One subscription: how far behind, since when, why, until when, and where in it."""
+"""One subscription: its lag, since when, why, the forecast, and the partitions that lag."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ KNOWN = f'{LAG}{{system="$system",source="$source"'
 
 
 def largest(metric: str, matchers: str = SUB) -> str:
-    """Return a metric with exporters side by side taken as one."""
+    """Return a metric, merged over the exporters that read the same source."""
     return merged(f"{metric}{{{matchers}}}")
 
 
 def positions(metric: str, matchers: str) -> str:
-    """Return offsets, exporters side by side and jobs taken as one."""
+    """Return offsets, merged over exporters and scrape jobs."""
     return f"max without (instance, pod, job) ({metric}{{{matchers}}})"
 
 
 MOST = f"topk(100, {positions('mq_lag_messages', SUB)})"
-"""The hundred partitions that lag most."""
+"""The hundred partitions with the most lag."""
 
 
 def threshold(name: str) -> Query:
-    """Return the line of a threshold of messages or seconds."""
+    """Return the line of a threshold in messages or seconds."""
     return Query(f"max({largest(name)})", "threshold", limit=True)
 
 
 BOARD = Board(
     uid="mq-subscription",
     title="Message queues / Subscription",
-    description="One consumer group on its topic, one queue or one channel.",
+    description="One subscription: a consumer group on a topic, a queue, or a channel.",
     variables=(
         Variable("system", "mq_up", every=False),
         Variable("source", 'mq_up{system="$system"}', every=False),
@@ -53,7 +53,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Status",
-            "How does it fare?",
+            "Which status does the subscription have now?",
             (Query(f"{largest('mq_subscription_status')} == 1", "{{status}}"),),
             width=4,
             height=4,
@@ -61,8 +61,8 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Likeliest cause",
-            "Why is it behind, by what the exporter sees?",
+            "Likely cause",
+            "Why is there a backlog, according to the evidence that the exporter has?",
             (Query(largest("mq_backlog_cause"), "{{cause}}"),),
             width=4,
             height=4,
@@ -71,8 +71,8 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Not ok since",
-            "For how long has its status been another one than ok?",
+            "Not ok for",
+            "How long has the status been other than ok?",
             (
                 Query(
                     f"time() - {OK_AT}{{{SUB}}} unless ignoring (status) "
@@ -82,20 +82,20 @@ BOARD = Board(
             unit="s",
             width=4,
             height=4,
-            may_be_empty="its status is another one than ok",
+            may_be_empty="its status is not ok",
         ),
         Panel(
             "stat",
-            "Waiting",
-            "How many messages wait to be processed?",
+            "Lag",
+            "How many messages are not yet processed?",
             (Query(f"{LAG}{{{SUB}}}"),),
             width=4,
             height=4,
         ),
         Panel(
             "stat",
-            "Oldest",
-            "How long has the oldest of them been waiting?",
+            "Oldest message",
+            "How old is the oldest message that is not yet processed?",
             (Query(f"{AGE}{{{SUB}}}"),),
             unit="s",
             width=4,
@@ -104,7 +104,7 @@ BOARD = Board(
         Panel(
             "stat",
             "Drained in",
-            "When will nothing wait any more, if it goes on like now?",
+            "How long will it take to process the backlog at the current rates?",
             (Query(f"{DRAIN}{{{SUB}}}"),),
             unit="s",
             width=4,
@@ -113,30 +113,30 @@ BOARD = Board(
         Panel(
             "line",
             "Lag",
-            "How many messages wait, and is that past the threshold?",
+            "How many messages are not yet processed, and is that above the threshold?",
             (
                 Query(f"{LAG}{{{SUB}}}", "lag {{group}}"),
                 Query(
                     f"sum without (partition) ({largest('mq_unacknowledged_messages')})",
-                    "of these, delivered and not acknowledged",
+                    "delivered, not acknowledged (part of the lag)",
                 ),
                 Query(
                     f"sum without (partition) ({largest('mq_deferred_messages')})",
-                    "held back for later on purpose",
+                    "deferred (not part of the lag)",
                 ),
                 threshold("mq_threshold_lag_messages"),
             ),
         ),
         Panel(
             "line",
-            "Age of the oldest waiting message",
-            "How long do messages wait, how exactly is that known, and is it past the threshold plus the usual commit interval?",
+            "Age of the oldest message",
+            "How old is the oldest unprocessed message, how accurate is that, and is it above the threshold plus the commit interval?",
             (
                 Query(f"{AGE}{{{SUB}}}", "age {{group}}"),
-                Query(largest("mq_lag_seconds_uncertainty"), "off by at most"),
+                Query(largest("mq_lag_seconds_uncertainty"), "maximum error"),
                 Query(
                     f"max({largest('mq_threshold_lag_seconds')} + ({INTERVAL} or 0 * {largest('mq_threshold_lag_seconds')}))",
-                    "threshold and commit interval",
+                    "threshold plus commit interval",
                     limit=True,
                 ),
             ),
@@ -144,19 +144,19 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "In and out",
-            "Does consumption keep up with production?",
+            "Produce and consume rate",
+            "Are messages processed as fast as they are enqueued?",
             (
-                Query(rate("mq_subscription_produced_messages_total", SUB), "in"),
-                Query(rate("mq_consumed_messages_total", SUB), "out"),
-                Query(rate("mq_redelivered_messages_total", SUB), "delivered again"),
+                Query(rate("mq_subscription_produced_messages_total", SUB), "produced"),
+                Query(rate("mq_consumed_messages_total", SUB), "consumed"),
+                Query(rate("mq_redelivered_messages_total", SUB), "redelivered"),
             ),
             unit="cps",
         ),
         Panel(
             "heat",
             "Latency of consumed messages",
-            "How long had the messages been waiting that were just consumed? One observation each time the position moved.",
+            "How long did messages wait before they were consumed? One observation each time the position moved.",
             (
                 Query(
                     buckets("mq_latency_seconds_bucket", SUB),
@@ -168,14 +168,14 @@ BOARD = Board(
         Panel(
             "states",
             "Status",
-            "Which status did it have when?",
+            "Which status did the subscription have, and when?",
             (Query(f"{largest('mq_subscription_status')} == 1", "{{status}}"),),
             height=6,
         ),
         Panel(
             "states",
             "Causes and alerts",
-            "What was the likeliest cause of its backlog when, and which alerts fired?",
+            "Which cause was the most likely one, and which alerts fired, and when?",
             (
                 Query(f"{largest('mq_backlog_cause')} == 1", "cause: {{cause}}"),
                 Query(
@@ -190,23 +190,23 @@ BOARD = Board(
         Panel(
             "line",
             "Drained in",
-            "When will the backlog be gone, at the rates of the moment? No line where it does not shrink.",
+            "How long will it take to process the backlog at the current rates? No line while the backlog does not shrink.",
             (Query(f"{DRAIN}{{{SUB}}} < Inf", "drained in"),),
             unit="s",
         ),
         Panel(
             "line",
-            "Deleted unread in",
-            "When will retention reach the first unread message? No line where it will not.",
+            "Deleted before it is read in",
+            "How long will it take until retention reaches the first unread message? No line if it will not.",
             (Query(f"{LOSS}{{{SUB}}} < Inf", "deleted in"),),
             unit="s",
-            may_be_empty="retention will reach what is unread",
+            may_be_empty="retention will reach unread messages",
         ),
         Row("Consumers"),
         Panel(
             "line",
             "Consumers",
-            "How many read it, and how many members does the group have?",
+            "How many consumers read this destination, and how many members does the group have?",
             (
                 Query(f"{CONSUMERS}{{{SUB}}}", "consumers"),
                 Query(
@@ -219,16 +219,16 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "How often it moves",
-            "How long does the position stand still at the longest while it is moving? So stale is it when all is well.",
+            "Commit interval",
+            "How long is the longest recent gap between two movements of the position? A healthy position is up to this old.",
             (Query(largest("mq_commit_interval_seconds"), "commit interval"),),
             unit="s",
         ),
-        Row("Where in it"),
+        Row("Partitions"),
         Panel(
             "line",
-            "Lag of the twenty worst partitions",
-            "Which partitions (NSQ: nsqds) hold the backlog?",
+            "Lag, top 20 partitions",
+            "Which partitions (NSQ: nsqds) have the largest lag?",
             (
                 Query(
                     worst(f"mq_lag_messages{{{SUB}}}", 20),
@@ -238,8 +238,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Age of the twenty worst partitions",
-            "In which partitions do messages wait for the longest?",
+            "Age of the oldest message, top 20 partitions",
+            "Which partitions (NSQ: nsqds) have the oldest waiting messages?",
             (
                 Query(
                     worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"
@@ -249,8 +249,8 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Produced by partition, the twenty busiest",
-            "Is the load spread evenly over the partitions?",
+            "Produce rate, top 20 partitions",
+            "Is the load evenly distributed over the partitions?",
             (
                 Query(
                     busiest("mq_produced_messages_total", f'{OF},vhost=~"$vhost"', count=20),
@@ -261,8 +261,8 @@ BOARD = Board(
         ),
         Panel(
             "table",
-            "Positions",
-            "Where does the log begin and end, and where does the group stand (Kafka, streams of RabbitMQ)?",
+            "Offsets",
+            "Which log start, log end and committed offset does each partition have (Kafka, RabbitMQ streams)?",
             (
                 Query(
                     f"{positions('mq_committed_offset', SUB)} and {MOST}",
@@ -282,24 +282,24 @@ BOARD = Board(
             ),
             may_be_empty="it is a log: a Kafka topic or a stream",
         ),
-        Row("What went wrong"),
+        Row("Problems"),
         Panel(
             "line",
-            "Lost, moved back, delivered to nobody",
-            "Were messages deleted unread, or did the position go back, within the last hour?",
+            "Lost messages, rewinds, invalid positions",
+            "How many messages were lost, and how often was a position moved back or invalid, within the last hour?",
             (
-                Query(merged(f"increase(mq_messages_lost_total{{{SUB}}}[1h])"), "lost"),
-                Query(merged(f"increase(mq_offset_rewinds_total{{{SUB}}}[1h])"), "moved back"),
+                Query(merged(f"increase(mq_messages_lost_total{{{SUB}}}[1h])"), "lost messages"),
+                Query(merged(f"increase(mq_offset_rewinds_total{{{SUB}}}[1h])"), "rewinds"),
                 Query(
                     f"sum without (kind) ({merged(f'increase(mq_position_anomalies_total{{{SUB}}}[1h])')})",
-                    "positions that can't be",
+                    "invalid positions",
                 ),
             ),
         ),
         Panel(
             "line",
-            "Not committed yet",
-            "On how many partitions does the group have no position though they hold messages, and how many messages is that?",
+            "Not committed",
+            "How many partitions with messages have no committed offset, and how many messages do they contain?",
             (
                 Query(largest("mq_uncommitted_partitions"), "partitions"),
                 Query(largest("mq_uncommitted_messages"), "messages"),
@@ -309,26 +309,26 @@ BOARD = Board(
         Panel(
             "line",
             "Margin to retention",
-            "By how many messages is the position ahead of where retention deletes?",
+            "How many messages are between the log start, where retention deletes, and the committed offset?",
             (Query(largest("mq_retention_margin_messages"), "margin"),),
             may_be_empty="it is a Kafka group",
         ),
         Panel(
             "table",
-            "How the numbers were found",
-            "By which method is the age known, and is the lag an upper or a lower bound?",
+            "Accuracy",
+            "Which method found the age, and is the lag exact, an upper bound or a lower bound?",
             (
-                Query(largest("mq_lag_seconds_method"), column="method is"),
+                Query(largest("mq_lag_seconds_method"), column="in use"),
                 Query(largest("mq_lag_upper_bound"), column="lag is an upper bound"),
-                Query(largest("mq_unreadable_partitions"), column="partitions that cannot be read"),
+                Query(largest("mq_unreadable_partitions"), column="unreadable partitions"),
                 Query(largest("mq_past_end_messages"), column="messages past the log end"),
             ),
             hides=("system", "source", "vhost", "destination"),
         ),
         Panel(
             "line",
-            "Size of messages",
-            "How large is a message on average?",
+            "Mean message size",
+            "How large are messages on average?",
             (Query(largest("mq_message_size_bytes", f'{OF},vhost=~"$vhost"'), "mean size"),),
             unit="bytes",
             may_be_empty="messages were read, or the broker counts bytes",

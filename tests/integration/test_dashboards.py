@@ -40,14 +40,14 @@ ONE_BY_ONE = (
 )
 """What the dashboard of one subscription is looked at with: each query has to show something of one of them."""
 NEEDS_MORE = {
-    "Partitions without a position",
+    "Partitions without a committed offset",
     "Open transactions",
-    "Positions that can't be",
-    "Deleted unread in",
-    "Will be deleted unread",
-    "Tasks that fail",
+    "Invalid positions",
+    "Deleted before it is read in",
+    "Will be deleted before they are read",
+    "Failing tasks",
     "Failures by reason",
-    "What cannot be read",
+    "Not readable",
 }
 """Panels that show what has gone wrong, which nothing here does; their queries have to be answered all the same. So has that
 for lags that are upper bounds, which transactions and compaction make."""

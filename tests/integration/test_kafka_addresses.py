@@ -230,8 +230,8 @@ MISMATCHES = {
     "plain on login and tls": ("sasl_ssl", "expects TLS: set security.protocol"),
     "plain on login": ("sasl", "expects a login: set security.protocol"),
     "tls on plain": ("plaintext", "has no TLS: set security.protocol"),
-    "login on plain": ("plaintext", "takes no login: set security.protocol"),
-    "login and tls on tls": ("ssl", "takes no login: set security.protocol"),
+    "login on plain": ("plaintext", "does not use a login: set security.protocol"),
+    "login and tls on tls": ("ssl", "does not use a login: set security.protocol"),
 }
 """The listener, and what is said to do."""
 

@@ -174,7 +174,7 @@ def test_check_names_them_and_does_not_fail(cluster: KafkaCluster, tmp_path: Pat
 def test_check_says_which_named_group_does_not_exist(cluster: KafkaCluster, tmp_path: Path) -> None:
     source = kafka_source(cluster.bootstrap, groups={"names": ["biling", "others", "ab"]})
     done = check(tmp_path, source)
-    assert "no group 'biling' exists now; did you mean 'billing'?" in done.printed
+    assert "group 'biling' does not exist; did you mean 'billing'?" in done.printed
     assert (done.code, done.errors) == (0, ""), done.printed
 
 

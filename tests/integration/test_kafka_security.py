@@ -622,7 +622,7 @@ def test_a_group_by_name_without_the_right_is_counted_and_named(allowed: Seen) -
 def test_a_source_without_any_right_does_not_look_like_an_empty_cluster(allowed: Seen) -> None:
     shown = allowed.sources["nothing"]
     assert (shown["up"], shown["reason"]) == (True, "partial")
-    words = ("no topic can be seen", "Describe on the topics")
+    words = ("no topics are visible", "Describe on the topics")
     assert [word for word in words if word not in shown["message"]] == [], shown["message"]
     assert allowed.succeeded("nothing")["backlog"] is False
     assert allowed.events("nothing", "warning") == ["task.partial"]

@@ -125,7 +125,7 @@ def test_a_nursery_that_is_killed_is_replaced_when_a_process_is_needed(
         wait_until(lambda: children(exporter), "a process of another nursery", 120)
         assert exporter.wait(restarted, "the restart to be counted")
         (restart,) = [line for line in exporter.log().splitlines() if "worker.replaced" in line]
-        assert "ended; another takes its place" in restart
+        assert "ended; it is restarted" in restart
         assert exporter.child is not None
         exporter.child.kill_only()
         all_gone(exporter)
@@ -140,7 +140,7 @@ def test_what_ended_a_process_is_in_the_log(tmp_path: Path) -> None:
         (child,) = wait_until(lambda: children(exporter), "the process", 120)
         child.send_signal(signal.SIGABRT)
         exporter.wait(restarted, "the restart to be counted")
-        assert "ended by SIGABRT; another takes its place" in exporter.log()
+        assert "ended by SIGABRT; it is restarted" in exporter.log()
 
 
 def test_secrets_in_the_daemons_environment_are_in_none_of_its_processes(
@@ -204,7 +204,7 @@ def test_replies_that_trickle_their_headers_end_no_process(tmp_path: Path) -> No
             page = exporter.scrape()
             assert page.value("mq_collector_restarts_total") == 0
             assert page.value(FAILURES, task="backlog", reason="internal") == 0
-            assert "its process was ended" not in exporter.log()
+            assert "its process was stopped" not in exporter.log()
     ports.release()
 
 

@@ -441,7 +441,7 @@ def test_nsqds_that_want_authentication(tmp_path: Path) -> None:
         source = nsq_source(nsq, **QUICK)
         with Exporter(tmp_path, [source]) as exporter:
             exporter.wait(lambda page: page.value("mq_probe_success") == 0, "it to be refused")
-            wait_until(lambda: "wants authentication" in exporter.log(), "the reason")
+            wait_until(lambda: "requires authentication" in exporter.log(), "the reason")
             assert exporter.scrape().value("mq_up") == 1
             exporter.write([{**source, "probe": {"auth_secret_file": str(secret)}}])
             exporter.hang_up()

@@ -271,7 +271,7 @@ def test_idle_consumers_that_are_counted_are_not_called_uncounted() -> None:
     for _ in range(60):
         world.step(0)
     assert world.status == "ok"
-    assert "no message has come yet" in (world.reason or "")
+    assert "none was published yet" in (world.reason or "")
 
 
 STATS = {"publish": 300}

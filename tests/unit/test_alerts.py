@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -694,23 +695,40 @@ def said(
     page: Page,
     minute: float,
     labels: dict[str, str],
-    texts: dict[str, str],
+    texts: Mapping[str, Sequence[str]],
     folder: Path,
 ) -> None:
-    """Hold labels and annotations of the one alert that fires, whole."""
+    """Compare labels and annotations of the one alert that fires; of a list, the annotation contains each text in order."""
     rule = rule_of(name)
-    test = {
-        "eval_time": f"{int(minute * 60)}s",
-        "alertname": name,
-        "exp_alerts": [
-            {
-                "exp_labels": {**labels, **rule["labels"]},
-                "exp_annotations": {"runbook_url": rule["annotations"]["runbook_url"], **texts},
-            }
-        ],
-    }
-    outcome = run(page, minute, {"alert_rule_test": [test]}, folder)
-    assert outcome is None, outcome
+    expects_none = {"eval_time": f"{int(minute * 60)}s", "alertname": name, "exp_alerts": []}
+    outcome = run(page, minute, {"alert_rule_test": [expects_none]}, folder)
+    assert outcome is not None, "does not fire"
+    assert outcome.count("Labels:{") == 1, outcome
+    found_labels, annotations = (
+        _quoted(outcome.partition(f"{part}:{{")[2]) for part in ("Labels", "Annotations")
+    )
+    del found_labels["alertname"]
+    assert found_labels == {**labels, **rule["labels"]}
+    assert annotations.keys() == rule["annotations"].keys()
+    assert annotations["runbook_url"] == rule["annotations"]["runbook_url"]
+    for key, expected in texts.items():
+        if isinstance(expected, str):
+            assert annotations[key] == expected
+        else:
+            pattern = ".*".join(map(re.escape, expected))
+            assert re.search(pattern, annotations[key]), annotations[key]
+
+
+def _quoted(text: str) -> dict[str, str]:
+    """Return the labels at the beginning of a text, up to the closing brace."""
+    found: dict[str, str] = {}
+    pair = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*")(, )?')
+    while (match := pair.match(text)) is not None:
+        found[match[1]] = json.loads(match[2])
+        text = text[match.end() :]
+        if match[3] is None:
+            break
+    return found
 
 
 WHO = {
@@ -727,9 +745,12 @@ CAUSE = f'mq_backlog_cause{{{SUBSCRIPTION},cause="slow_consumers"}}'
 def test_a_lag_says_numbers_and_cause(tmp_path: Path) -> None:
     page = Page({**CASES["MqLagHigh"][0].series, CAUSE: always(1)})
     texts = {
-        "summary": "billing on orders (shop): 5000 messages behind",
-        "description": "5000 messages wait, the oldest for 500ms. More than 1000 were waiting all the last 5 minutes. "
-        "10.0/s processed, 10.0/s come in. Consumers: 2. Likely cause: slow consumers.",
+        "summary": ["billing on orders (shop): ", "5000 messages"],
+        "description": [
+            *("threshold of 1000 messages", "5 minutes", "5000 messages", "500ms old"),
+            *("Consume rate: 10.0/s", "Produce rate: 10.0/s", "Consumers: 2."),
+            "Likely cause: slow consumers.",
+        ],
         "dashboard_url": LINK,
     }
     said("MqLagHigh", page, 26, WHO, texts, tmp_path)
@@ -740,9 +761,8 @@ def test_a_standstill_does_not_say_that_consumers_are_there_where_that_is_not_kn
 ) -> None:
     page = CASES["MqStalled, where nobody can say how many consumers there are"][0]
     texts = {
-        "summary": "billing on orders (shop): nothing is processed, 100 messages wait",
-        "description": "100 messages wait, the oldest for 500ms. Nothing was processed for 10m 0s. "
-        "How many consumers there are is not known.",
+        "summary": ["billing on orders (shop): stalled", "100 messages"],
+        "description": ["100 messages", "500ms old", "10m 0s", "number of consumers is unknown."],
         "dashboard_url": LINK,
     }
     said("MqStalled", page, 30, WHO, texts, tmp_path)
@@ -751,9 +771,12 @@ def test_a_standstill_does_not_say_that_consumers_are_there_where_that_is_not_kn
 def test_an_age_says_numbers_and_cause(tmp_path: Path) -> None:
     page = Page({**CASES["MqResidenceTimeHigh"][0].series, CAUSE: always(1)})
     texts = {
-        "summary": "billing on orders (shop): messages wait for 40s",
-        "description": "12 messages wait, the oldest for 40s. That is past 5s and the usual 5s between two movements, "
-        "for 5 minutes. 10.0/s processed, 10.0/s come in. Consumers: 2. Likely cause: slow consumers.",
+        "summary": ["billing on orders (shop): ", "40s old"],
+        "description": [
+            *("threshold of 5s", "commit interval of 5s", "5 minutes", "12 messages", "40s old"),
+            *("Consume rate: 10.0/s", "Produce rate: 10.0/s", "Consumers: 2."),
+            "Likely cause: slow consumers.",
+        ],
         "dashboard_url": LINK,
     }
     said("MqResidenceTimeHigh", page, 26, WHO, texts, tmp_path)
@@ -767,9 +790,8 @@ def test_a_queue_is_called_by_its_vhost(tmp_path: Path) -> None:
     )
     name = hostile.replace("\\\\", "\\")
     texts = {
-        "summary": f"{name} in vhost / (jobs): 5000 messages behind",
-        "description": "5000 messages wait, the oldest for 500ms. More than 1000 were waiting all the last 5 minutes. "
-        "10.0/s processed, 10.0/s come in. Consumers: 2.",
+        "summary": [f"{name} in vhost / (jobs): ", "5000 messages"],
+        "description": ["5000 messages", "500ms old", "Consumers: 2."],
         "dashboard_url": "/d/mq-subscription?var-system=rabbitmq&var-source=jobs&var-vhost=%2F"
         "&var-destination=a+%22b%22+%5C+%7B%7B+.+%7D%7D+%C3%A9%2F%C3%BC&var-group=",
     }
@@ -787,9 +809,8 @@ def test_a_source_that_is_down_says_the_reason(tmp_path: Path) -> None:
     failures = {f'mq_collect_failures_total{{{SOURCE},task="backlog",reason="timeout"': rising(0.1)}
     page = CASES["MqSourceDown"][0].but(failures)
     texts = {
-        "summary": "shop (kafka): can't be read",
-        "description": "No exporter has reached it for 2 minutes. Its numbers are held for a while and then hidden; "
-        "alerts of its subscriptions say nothing meanwhile. Reason: timeout.",
+        "summary": ["shop (kafka): ", "cannot be read"],
+        "description": ["2 minutes", "Reason: timeout."],
         "dashboard_url": "/d/mq-overview?var-system=kafka&var-source=shop",
     }
     said(

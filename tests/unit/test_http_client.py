@@ -131,10 +131,10 @@ def test_a_secret_file_that_is_not_there_is_named(listener: Listener, tmp_path: 
     [
         (401, "unauthorized", "check username and password"),
         (403, "unauthorized", "check username and password"),
-        (404, "invalid", "answered 404"),
-        (500, "unreachable", "answered 500: out of order"),
-        (503, "unreachable", "answered 503"),
-        (302, "invalid", "sends us elsewhere"),
+        (404, "invalid", "status 404"),
+        (500, "unreachable", "status 500: out of order"),
+        (503, "unreachable", "status 503"),
+        (302, "invalid", "not followed"),
     ],
 )
 def test_refusals(listener: Listener, status: int, reason: str, said: str) -> None:

@@ -122,7 +122,11 @@ def test_who_is_not_there_is_stopped_after_the_stop_time() -> None:
     assert stopped is not None
     assert 600 + 300 <= stopped <= 600 + 300 + 60
     assert said[-1].causes[0].name == "no_consumers"
-    assert said[-1].causes[0].evidence.startswith("both consumers left, the last at 22:23 UTC")
+    assert (
+        said[-1]
+        .causes[0]
+        .evidence.startswith("both consumers disappeared, the last one at 22:23 UTC")
+    )
 
 
 def test_a_deploy_of_two_minutes_is_neither_stopped_nor_stalled() -> None:

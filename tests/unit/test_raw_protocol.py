@@ -200,7 +200,7 @@ def test_a_token_that_is_refused_is_replaced_and_in_no_text(answer: bytes) -> No
 
     tokens = Tokens("s", fetch)
     broker = Broker(answer, refuses=True)
-    with pytest.raises(CollectError, match="refuses the token") as raised:
+    with pytest.raises(CollectError, match="rejects the token") as raised:
         log_in(broker, tokens)
     broker.close()
     assert raised.value.reason == "unauthorized"

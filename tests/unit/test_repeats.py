@@ -32,10 +32,10 @@ def test_all_are_requeued_with_a_delay_and_nothing_waits() -> None:
     assert changes(said)[1:] == [(10, "ok"), (first(said, "retry_loop"), "retry_loop")]
     assert (first(said, "retry_loop") or 9_999) <= 200
     assert said[-1].cause == "retry_loop"
-    assert said[-1].causes[0].evidence == (
-        "100 % of the deliveries are repeats (280 requeued or timed out, 0 processed within 2 minutes); "
-        "40 messages are deferred for another try"
-    )
+    evidence = said[-1].causes[0].evidence
+    assert evidence.startswith("100 % of the deliveries are repeats")
+    assert "(280 requeued or timed out, 0 processed within 2 minutes)" in evidence
+    assert "40 messages are deferred" in evidence
 
 
 @pytest.mark.parametrize(("messages", "every"), [(1, 30), (2, 120), (1, 300), (40, 900)])

@@ -182,7 +182,7 @@ def test_unknown_path_names_the_known_ones(serve: Serve) -> None:
     reply = get(serve(), "/metric")
     assert reply.status_code == 404
     assert reply.text == (
-        "not found; there are: /echo, /hello, /-/healthy, /-/reload, /broken, /large\n"
+        "not found; available paths: /echo, /hello, /-/healthy, /-/reload, /broken, /large\n"
     )
 
 
@@ -450,11 +450,11 @@ def test_every_way_to_write_an_address_serves(listen: str) -> None:
 @pytest.mark.parametrize(
     ("listen", "advice"),
     [
-        ("9877", "write host:port"),
-        ("localhost", "write host:port"),
-        ("::1:9877", "write host:port"),
-        ("127.0.0.1:70000", "write host:port"),
-        ("192.0.2.1:20000", "does not have the address"),
+        ("9877", "expected host:port"),
+        ("localhost", "expected host:port"),
+        ("::1:9877", "expected host:port"),
+        ("127.0.0.1:70000", "expected host:port"),
+        ("192.0.2.1:20000", "does not belong to this machine"),
         ("no-such-host.invalid:20000", "the host name has no address"),
     ],
 )
@@ -464,7 +464,7 @@ def test_bad_address_is_explained(listen: str, advice: str) -> None:
 
 
 def test_taken_port_is_explained(serve: Serve) -> None:
-    with pytest.raises(ServerError, match="the port is taken"):
+    with pytest.raises(ServerError, match="the port is in use"):
         Server(f"127.0.0.1:{serve().port}", ROUTES).start()
 
 

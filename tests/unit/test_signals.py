@@ -260,7 +260,7 @@ def test_storms_end_the_demo_and_its_servers(
 ) -> None:
     log = tmp_path / "demo"
     with running(["-m", "exporter", "demo", "--listen", f"127.0.0.1:{port}"], log) as demo:
-        wait_until(lambda: "stops all of it" in log.read_text(), "the demo")
+        wait_until(lambda: "Ctrl-C" in log.read_text(), "the demo")
         started = psutil.Process(demo.pid).children(recursive=True)
         storm(demo.pid, [number] * BURST, BURST_SECONDS)
         assert code_of(demo) == 0
@@ -282,4 +282,5 @@ def test_once_that_is_cut_short_prints_no_page_and_fails(tmp_path: Path, port: i
         storm(run.pid, [signal.SIGTERM] * 3, BURST_SECONDS)
         printed, said = run.communicate(timeout=STOP_SECONDS)
     assert (run.returncode, printed) == (128 + signal.SIGTERM, "")
-    assert said == "interrupted: no page was made\n"
+    assert said.startswith("interrupted: ")
+    assert len(said.splitlines()) == 1

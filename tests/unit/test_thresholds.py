@@ -124,16 +124,19 @@ sources:
     [
         (
             "{match: {source: nosuch}, lag_seconds: 9s}",
-            "(source: nosuch): matches none of the sources",
+            "(source: nosuch): matches no configured source",
         ),
         (
             "{match: {system: kafak}, lag_seconds: 9s}",
-            "(system: kafak): matches none of the sources",
+            "(system: kafak): matches no configured source",
         ),
-        ("{match: {system: kafka, source: jobs}, lag_seconds: 9s}", "matches none of the sources"),
+        ("{match: {system: kafka, source: jobs}, lag_seconds: 9s}", "matches no configured source"),
         ("{match: {group: a}}", "(group: a): sets nothing"),
-        ("{match: {group: a}, probe_seconds: 1s}", "(group: a): probe_seconds is a whole source's"),
-        ("{match: {group: b}, lag_seconds: 9s}", "an earlier line matches the same"),
+        (
+            "{match: {group: a}, probe_seconds: 1s}",
+            "(group: a): probe_seconds applies to a whole source",
+        ),
+        ("{match: {group: b}, lag_seconds: 9s}", "never used, an earlier line"),
     ],
 )
 def test_a_line_without_effect_is_told_of(line: str, note: str) -> None:

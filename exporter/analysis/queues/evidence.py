@@ -67,4 +67,4 @@ def _paused(sub: QueueSubscription, what: tuple[str, str]) -> Sequence[str]:
     where = [place.partition or "" for place in sub.places.values() if place.paused]
     if not where:
         return ()
-    return (f"{what[sub.group is not None]} is paused at {', '.join(where)}",)
+    return (f"{what[sub.group is not None]} is paused on {', '.join(where)}",)

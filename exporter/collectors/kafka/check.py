@@ -1,4 +1,4 @@
-"""What a Kafka source can serve with the rights that it has: each feature is tried."""
+"""Tests which features a Kafka source supports with the rights that the user has."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def check_source(
         fault = client.unreached(ends.problems[0])
         return [Finding("connection", ok=False, detail=str(fault), required=True)]
     hidden = len(metadata.topics) - len(topology.leaders)
-    detail = f"{len(topology.nodes)} brokers, {len(topology.leaders)} topics ({hidden} left out)"
+    detail = f"{len(topology.nodes)} brokers, {len(topology.leaders)} topics ({hidden} excluded)"
     findings = [
         Finding("connection", ok=True, detail=detail, required=True),
         *_unreached(client, topology, ends),
@@ -68,7 +68,7 @@ def check_source(
             Finding(
                 "topics",
                 ok=False,
-                detail="no topic can be seen; give the user Describe on the topics, "
+                detail="no topics are visible; give the user Describe on the topics, "
                 "and check destinations.include and exclude",
                 required=True,
             )
@@ -99,7 +99,7 @@ def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[
     if not nodes:
         return
     names = ", ".join(sorted(topology.nodes.get(node, str(node)) for node in nodes))
-    told = f"no answer from {names}; check that they run, and advertised.listeners"
+    told = f"no response from {names}; check that they are running, and check advertised.listeners"
     detail = next((each.message for each in client.explain(ends.problems)), told)
     yield Finding("brokers", ok=False, detail=detail, required=_is_large(nodes, topology.nodes))
 
@@ -168,7 +168,7 @@ class _Groups:
             required = _is_large(missing, named.states)
             finding = Finding("groups", ok=False, detail="; ".join(missing), required=required)
         else:
-            detail = f"{len(named.states)} groups by name"
+            detail = f"{len(named.states)} groups from groups.names"
             finding = Finding("groups", ok=True, detail=detail, required=True)
         unreadable = {each.subject for each in refused}
         names = [name for name in named.states if f"offsets of group {name}" not in unreadable]
@@ -187,11 +187,11 @@ class _Groups:
         ]
         showing = sum(1 for count in counts if count)
         failed = len(groups) - len(commits.positions)
-        detail = f"{showing} groups have offsets on {sum(counts)} partitions"
+        detail = f"{showing} groups have committed offsets on {sum(counts)} partitions"
         if showing < len(counts):
             # A broker leaves out the offsets on topics that the user may not see, without an error.
             detail += (
-                f"; {len(counts) - showing} groups show none: they have never committed, "
+                f"; {len(counts) - showing} groups have none: they have never committed, "
                 "or the user lacks Describe on their topics"
             )
         if not commits.problems and showing < LARGE_PART * len(counts):
@@ -204,12 +204,14 @@ class _Groups:
 def _listing_finding(listing: Listing) -> Finding:
     if listing.problems:
         first = listing.problems[0]
-        detail = f"{first.subject}: {first.message}; {len(listing.states)} groups are listed by the other brokers"
+        detail = (
+            f"{first.subject}: {first.message}; the other brokers list {len(listing.states)} groups"
+        )
         return Finding("groups", ok=False, detail=detail, required=True)
     if not listing.states and not listing.hidden:
         detail = (
-            "no group can be seen; if there are some, give the user Describe on the groups (or on the cluster), "
-            "or name them under groups.names, and check groups.include and exclude"
+            "no groups are visible; if groups exist, give the user Describe on the groups (or on the cluster), "
+            "or list them in groups.names, and check groups.include and groups.exclude"
         )
         return Finding("groups", ok=False, detail=detail)
     return Finding("groups", ok=True, detail=f"{len(listing.states)} groups", required=True)
@@ -225,8 +227,8 @@ def _hidden_findings(listing: Listing) -> Iterable[Finding]:
     if listing.twice:
         names = ", ".join(sorted(map(repr, listing.twice))[:5])
         detail = (
-            f"listed more than once: {names}; where that stays so, the id of another group has a NUL character after this "
-            f"name, and that group cannot be read"
+            f"listed more than once: {names}; if this persists, another group has an id that starts with this name and "
+            f"a NUL character, and that group cannot be read"
         )
         yield Finding("groups with unreadable id", ok=False, detail=detail)
 
@@ -244,14 +246,14 @@ def _missing_names(
             continue
         near = difflib.get_close_matches(name, listing.states, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        told.append(f"no group {name!r} exists now{hint}")
+        told.append(f"group {name!r} does not exist{hint}")
     return told
 
 
 # Features
 
 
-NOTHING = "nothing there to try it on"
+NOTHING = "not tested, there is nothing to test it on"
 _NO_POSITIONS = Finding("positions (lag)", ok=True, detail=NOTHING)
 
 
@@ -266,7 +268,7 @@ def _partly(
     """Return a finding of what was tried on many: it fails the check where a large part cannot be read."""
     if not failed and not problems:
         return Finding(feature, ok=True, detail=good, required=True)
-    why = f", such as {problems[0].subject}: {problems[0].message}" if problems else ""
+    why = f", for example {problems[0].subject}: {problems[0].message}" if problems else ""
     detail = f"{failed} of {total} {things} cannot be read{why}"
     return Finding(feature, ok=False, detail=detail, required=failed >= LARGE_PART * total)
 
@@ -276,7 +278,7 @@ def _ends_finding(ends: Ends) -> Finding:
     if not every:
         return Finding("log ends (lag)", ok=True, detail=NOTHING)
     known = [end for end in every if end is not None]
-    good = f"{len(known)} partitions hold up to offset {max(known, default=0)}"
+    good = f"{len(known)} partitions, the highest log end offset is {max(known, default=0)}"
     failed = len(every) - len(known)
     return _partly("log ends (lag)", failed, len(every), "partitions", good, ends.problems)
 
@@ -297,7 +299,7 @@ def _members_finding(
         look.problems,
     )
     ok = not look.problems
-    detail = f"{len(look.groups)} of {len(groups)} groups can be described, with {members} members"
+    detail = f"{len(look.groups)} of {len(groups)} groups described, {members} members"
     return Finding("consumers", ok=ok, detail=detail if ok else finding.detail)
 
 
@@ -353,7 +355,7 @@ class _Once:
             ),
         )
         self._client.wait(future, timeout)
-        return "topics made anew are told by their ids"
+        return "recreated topics are detected by their topic ids"
 
     def policy(self, partition: TopicPartition, deadline: Deadline) -> str:
         timeout = self._client.seconds(deadline)
@@ -365,7 +367,7 @@ class _Once:
             ),
         )
         self._client.wait(future, timeout)
-        return "clean-up policies can be read"
+        return "cleanup policies can be read"
 
     def read(self, partition: TopicPartition, deadline: Deadline) -> str:
         consumer = Consumer({**self._client.properties(), **READER})
@@ -379,7 +381,10 @@ class _Once:
                 error = message.error()
                 if error is not None and not _is_end(error):
                     raise KafkaException(error)
-                return "records can be read, so ages are exact or have a bound, and markers are not counted as lag"
+                return (
+                    "records can be read: ages are exact or have an error bound, "
+                    "and transaction markers are not counted as lag"
+                )
         finally:
             consumer.close()
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))

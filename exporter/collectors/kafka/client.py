@@ -82,10 +82,10 @@ HINT_WEIGHS = 5.0
 """Seconds for which a weighty complaint is not replaced by a lesser one."""
 NO_KERBEROS = "No provider for SASL mechanism GSSAPI:"
 KERBEROS_ADVICE = (
-    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos, and the one inside the wheel of "
-    "confluent-kafka has none: install librdkafka, its headers and SASL's GSSAPI module, then "
-    "pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` in docs/kafka.md. For another login set "
-    "sasl.mechanism under `client`"
+    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos support, which the "
+    "confluent-kafka wheel does not include: install librdkafka, its headers and SASL's GSSAPI module, then "
+    "pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` in docs/kafka.md. To use another login, "
+    "set sasl.mechanism under `client`"
 )
 
 
@@ -400,7 +400,7 @@ def _configuration_fault(error: KafkaException) -> str:
     if inner is not None and NO_KERBEROS in inner.str():
         return KERBEROS_ADVICE
     text = harmless(inner.str()) if inner is not None else ""
-    return f"librdkafka refuses the properties under `client`: {text}"
+    return f"librdkafka rejects the properties under `client`: {text}"
 
 
 class _Forward(logging.Handler):

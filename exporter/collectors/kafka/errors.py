@@ -52,9 +52,7 @@ _SILENT = _TIMEOUT | {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
 """Codes of requests that got no answer, and don't know why."""
 
 _TLS_ADVICE = "check security.protocol and the ssl.* files under `client`"
-_CONTROLLER = (
-    "this seems to be a controller, which serves no clients: bootstrap_servers must name brokers"
-)
+_CONTROLLER = "this seems to be a controller, which does not serve clients; bootstrap_servers must list brokers"
 _ADVICE = {
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password under `client`",
     KafkaError._SSL: _TLS_ADVICE,
@@ -81,7 +79,7 @@ _MISMATCHES = (
     ),
     (
         r"supported mechanisms:\s*(\(after|$)",
-        "the listener there takes no login: set security.protocol to PLAINTEXT or SSL under `client`",
+        "the listener there does not use a login: set security.protocol to PLAINTEXT or SSL under `client`",
     ),
     (
         r'"status":\s*"invalid_token"',

@@ -65,7 +65,7 @@ def read_commits(
     for group, future in _in_window(client, groups, deadline, named):
         if future is None:
             commits.problems.append(
-                Problem("timeout", f"offsets of group {group}", "no answer in time")
+                Problem("timeout", f"offsets of group {group}", "no response in time")
             )
             continue
         try:
@@ -278,7 +278,7 @@ def _name_silent(
     for leader in sorted(ends.silent):
         name = topology.nodes.get(leader, str(leader))
         reason: Reason = "unreachable" if leader in why else "timeout"
-        found = f"cannot be reached: {why[leader]}" if leader in why else "no answer in time"
+        found = f"cannot be reached: {why[leader]}" if leader in why else "no response in time"
         count = len(by_leader[leader])
         message = f"{found}; the ends of the {count} partitions that it leads cannot be read"
         ends.problems.insert(0, Problem(reason, f"broker {name}", message))

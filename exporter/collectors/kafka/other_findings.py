@@ -1,4 +1,4 @@
-"""What `check` says of streams and share groups, and of groups that are named and don't exist."""
+"""Findings of `check` about streams and share groups, and about configured groups that do not exist."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -
         detail = f"{_count(len(unread), 'share')} not shown: {names_of(unread)}; {why}"
         return Finding(FEATURE, ok=False, detail=detail)
     if not share and not streams:
-        return Finding(FEATURE, ok=True, detail="there are none, or none that may be seen")
+        return Finding(FEATURE, ok=True, detail="there are none, or the user cannot see them")
     return Finding(
         FEATURE, ok=True, detail=f"streams groups: {len(streams)}, share groups: {len(share)}"
     )
@@ -64,12 +64,14 @@ def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Fin
         asker.suspect(client, deadline)
     except KafkaException as error:
         return Finding(FEATURE, ok=False, detail=str(client.fault(error)))
-    why = f"they are asked for without librdkafka: {asker.obstacle}"
+    why = f"librdkafka cannot read them, and {asker.obstacle}"
     names = dict.fromkeys(asker.suspects, "")
     if not names:
-        return Finding(FEATURE, ok=True, detail=f"there are none, or none that may be seen ({why})")
+        return Finding(
+            FEATURE, ok=True, detail=f"there are none, or the user cannot see them ({why})"
+        )
     detail = (
-        f"{_count(len(names), 'streams or share')} only known by name: {names_of(names)}; {why}. Streams groups are "
+        f"{_count(len(names), 'streams or share')} known only by name: {names_of(names)}; {why}. Streams groups are "
         "shown without members, share groups are not shown; use a listener with TLS, SASL PLAIN or SCRAM for the exporter"
     )
     return Finding(FEATURE, ok=False, detail=detail)
@@ -87,8 +89,8 @@ def _absent(
     also = " (or are streams or share groups)" if asker.obstacle else ""
     one = len(absent) == 1
     detail = (
-        f"groups.names has {len(absent)} name{'' if one else 's'} of no group that exists now{also}: {names_of(absent)}; "
-        "check the spelling (they are shown once they exist)"
+        f"groups.names contains {len(absent)} group{'' if one else 's'} that {'does' if one else 'do'} not exist{also}: "
+        f"{names_of(absent)}; check the spelling (a group is shown once it exists)"
     )
     return [Finding("named groups", ok=False, detail=detail)]
 

@@ -24,7 +24,7 @@ LEADERLESS: Mapping[int, str] = {
 """Why a partition cannot be asked for, by what stands for its leader."""
 _LISTENER_NOT_FOUND = 72
 """The protocol's code, for which the library has no name."""
-NO_TOPIC = "no topic can be seen; give the user Describe on the topics"
+NO_TOPIC = "no topics are visible; give the user Describe on the topics"
 BATCH = 500
 """Topics a request."""
 BELIEVED_AFTER = 60.0
@@ -118,7 +118,7 @@ class Vacancy:
             self._since = now
         if now - self._since >= BELIEVED_AFTER:
             return None
-        return Problem("unreachable", "topics", "the broker that was asked lists none yet")
+        return Problem("unreachable", "topics", "the broker does not list any topics yet")
 
 
 def topic_rights(

@@ -17,10 +17,10 @@ SURE_AFTER = 3
 While a coordinator moves, two brokers may list one and the same group for a moment.
 """
 ADVICE: Mapping[HiddenKind, str] = {
-    "empty_id": "their id is empty or begins with a NUL character, and the client library cannot ask for it; "
-    "give the consumers a group.id, delete the group, or leave it out with groups.exclude: ['']",
-    "unreadable_id": "their id has a NUL character, cannot be encoded as UTF-8 or is too long, and the client library "
-    "cannot ask for it; give the consumers another group.id, or leave the group out with groups.exclude",
+    "empty_id": "the group id is empty or begins with a NUL character, which the client library does not support; "
+    "set a group.id in the consumers, delete the group, or exclude it with groups.exclude: ['']",
+    "unreadable_id": "the group id contains a NUL character, is not valid UTF-8 or is too long, which the client library "
+    "does not support; set another group.id in the consumers, or exclude the group with groups.exclude",
 }
 """What to do about groups that cannot be asked for."""
 

@@ -223,7 +223,7 @@ def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
         return [Finding(f"lag, rates, ages ({name})", ok=False, detail=str(answer), required=True)]
     percentiles = any(counts.wait is not None for counts in answer.counts)
     channels = sum(1 for depth in answer.depths if depth.place.group is not None)
-    detail = f"{len(answer.produced)} topics and {channels} channels that are shown"
+    detail = f"{len(answer.produced)} topics and {channels} channels (excluded ones not counted)"
     unread = answer.rows.problems()
     return [
         Finding(f"lag, rates, ages ({name})", ok=True, detail=detail, required=True),
@@ -234,9 +234,9 @@ def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
         Finding(
             f"percentiles ({name})",
             ok=True,
-            detail="nsqd measures them"
+            detail="measured by nsqd"
             if percentiles
-            else "none measured (--e2e-processing-latency-percentile); ages are estimated from the counters",
+            else "not measured by nsqd (--e2e-processing-latency-percentile); ages are estimated from the counters",
         ),
     ]
 

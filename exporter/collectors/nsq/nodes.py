@@ -226,7 +226,7 @@ def _data(answer: Any) -> Any:
 
 def _not_one(url: str, path: str, program: str, error: RowError) -> CollectError:
     return CollectError(
-        "invalid", f"{url}{path}: not what an {program} answers ({error}); is it one?"
+        "invalid", f"{url}{path}: unexpected response ({error}); is this an {program}?"
     )
 
 

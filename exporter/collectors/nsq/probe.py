@@ -151,7 +151,7 @@ class _Line:
     def _ready(self, node: Nsqd, deadline: Deadline) -> NsqConnection:
         if node.tcp is None:
             raise CollectError(
-                "unreachable", "its TCP port is not known, since it was not reached yet"
+                "unreachable", "its TCP port is unknown, because it was not reached yet"
             )
         if self._connection is not None and self._address == node.tcp:
             return self._connection

@@ -124,14 +124,15 @@ class NsqConnection:
         if tls is not None:
             if not features.get("tls_v1"):
                 raise NsqError(
-                    "invalid", "nsqd has no TLS; leave probe.tls out, or start nsqd with --tls-cert"
+                    "invalid",
+                    "nsqd does not offer TLS; remove probe.tls, or start nsqd with --tls-cert",
                 )
             self._socket = tls.wrap_socket(self._socket, server_hostname=server_name)
             self._expect_ok("TLS", deadline)
         if features.get("auth_required"):
             if secret is None:
                 raise NsqError(
-                    "unauthorized", "nsqd wants authentication; give probe.auth_secret_file"
+                    "unauthorized", "nsqd requires authentication; set probe.auth_secret_file"
                 )
             self._command("AUTH\n", deadline, secret.encode())
             self._answer("AUTH", deadline)
@@ -139,12 +140,12 @@ class NsqConnection:
     def _expect_ok(self, command: str, deadline: Deadline) -> None:
         answer = self._answer(command, deadline)
         if answer != b"OK":
-            raise NsqError("invalid", f"nsqd answers {command} with {said(answer)}")
+            raise NsqError("invalid", f"nsqd responds to {command} with {said(answer)}")
 
     def _answer(self, command: str, deadline: Deadline) -> bytes:
         frame = self.frame(deadline)
         if frame is None:
-            raise NsqError("timeout", f"nsqd does not answer {command} in time")
+            raise NsqError("timeout", f"nsqd does not respond to {command} in time")
         if frame.kind == ERROR:
             raise refusal(command, frame.data)
         return frame.data
@@ -173,7 +174,7 @@ class NsqConnection:
             return None
         size, kind = HEAD.unpack_from(self._unread)
         if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the kind is counted in
-            raise NsqError("invalid", "not what an nsqd sends; is it the TCP port of one?")
+            raise NsqError("invalid", "unexpected data; is this the TCP port of an nsqd?")
         if len(self._unread) < 4 + size:
             return None
         data = self._unread[HEAD.size : 4 + size]
@@ -188,7 +189,7 @@ def _features(answer: bytes) -> dict[str, Any]:
     try:
         features: dict[str, Any] = json.loads(answer)
     except (ValueError, RecursionError):
-        raise NsqError("invalid", "nsqd answers IDENTIFY with what is no JSON") from None
+        raise NsqError("invalid", "the response of nsqd to IDENTIFY is not JSON") from None
     return features
 
 
@@ -213,5 +214,5 @@ def refusal(command: str, data: bytes) -> NsqError:
     if "tls required" in text.lower():
         advice = "; set probe.tls"
     return NsqError(
-        "unauthorized" if denied else "invalid", f"nsqd refuses {command}: {text}{advice}"
+        "unauthorized" if denied else "invalid", f"nsqd rejects {command}: {text}{advice}"
     )

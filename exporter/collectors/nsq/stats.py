@@ -51,7 +51,7 @@ def read_stats(
         topics = list(data["topics"] or ())
     except (AttributeError, KeyError, TypeError, RowError):
         raise CollectError(
-            "invalid", f"{node}: /stats is not what an nsqd answers; is it one?"
+            "invalid", f"{node}: unexpected response from /stats; is this an nsqd?"
         ) from None
 
     def read(topic: Any) -> None:
@@ -61,7 +61,7 @@ def read_stats(
 
     list(reading.rows.each(topics, read, f"a topic of {node}"))
     if topics and reading.rows.nameless == len(topics):
-        raise CollectError("invalid", f"{node}: /stats is not what an nsqd answers; is it one?")
+        raise CollectError("invalid", f"{node}: unexpected response from /stats; is this an nsqd?")
     return reading
 
 

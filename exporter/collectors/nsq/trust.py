@@ -8,8 +8,8 @@ from exporter.collectors.nsq.settings import NsqSettings
 from exporter.model import CollectError
 
 ADVICE = (
-    "only an nsqlookupd names this host, so the login is not sent to it; "
-    "if it is yours, allow it under nodes.include"
+    "this host is known only from an nsqlookupd, so the login is not sent to it; "
+    "if you trust the host, add it to nodes.include"
 )
 
 

@@ -36,7 +36,7 @@ EXHAUSTED = 71
 """Code with which a child ends that could not start for want of memory or threads."""
 _LIMITS = {
     errno.EMFILE: "raise the limit of open files (LimitNOFILE= in systemd, ulimit -n)",
-    errno.ENFILE: "the system has no files left (sysctl fs.file-max)",
+    errno.ENFILE: "the system is out of file handles (sysctl fs.file-max)",
     errno.ENOMEM: "raise the memory limit",
     errno.EAGAIN: "raise the limit of processes (TasksMax= in systemd, pids of the container)",
 }

@@ -158,7 +158,7 @@ class IsolatedCollector:
             worker.end()
             raise CollectError(
                 "timeout",
-                f"the task did not end {GRACE:g} s after its deadline; its process was ended",
+                f"the task did not finish within {GRACE:g} s after its deadline; its process was stopped",
             ) from None
         if answer.failure is not None:
             raise CollectError(*answer.failure)
@@ -297,4 +297,4 @@ def _cause(child: Child) -> str:
     if child.code is not None and child.code < 0:
         with contextlib.suppress(ValueError):
             how = f" by {signal.Signals(-child.code).name}"
-    return f"the process that reads the source ended{how}; another takes its place"
+    return f"the process that reads the source ended{how}; it is restarted"

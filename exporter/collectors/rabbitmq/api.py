@@ -55,7 +55,7 @@ class ManagementApi:
         if rows and reader.nameless == len(rows):
             raise CollectError(
                 "invalid",
-                f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
+                f"{self.url}/api/{path}: unexpected response; is this the management API?",
             )
 
     def rows(self, path: str, deadline: Deadline, **params: str) -> list[Mapping[str, Any]]:
@@ -68,7 +68,7 @@ class ManagementApi:
         if not objects and found != []:
             raise CollectError(
                 "invalid",
-                f"{self.url}/api/{path}: not what RabbitMQ answers; is it the management API?",
+                f"{self.url}/api/{path}: unexpected response; is this the management API?",
             )
         return [row if isinstance(row, dict) else {} for row in found]
 

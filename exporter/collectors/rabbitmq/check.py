@@ -1,4 +1,4 @@
-"""What a RabbitMQ source can serve with the rights and plugins that there are: each feature is tried once."""
+"""Tests which features a RabbitMQ source supports with the available rights and plugins."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_source(
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
     version = overview.get("rabbitmq_version", "?") if isinstance(overview, dict) else "?"
-    detail = f"RabbitMQ {version}, {len(queues)} queues ({len(rows) - len(queues)} left out)"
+    detail = f"RabbitMQ {version}, {len(queues)} queues ({len(rows) - len(queues)} excluded)"
     findings = [
         Finding("connection", ok=True, detail=detail, required=True),
         *(
@@ -89,7 +89,7 @@ def check_source(
         findings.append(
             _tried(
                 "lag of streams",
-                lambda: f"{len(api.rows('stream/consumers', deadline))} consumers of streams",
+                lambda: f"{len(api.rows('stream/consumers', deadline))} stream consumers",
                 "enable the plugin rabbitmq_stream_management",
             )
         )
@@ -127,9 +127,9 @@ def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
     hidden = list(dict.fromkeys(hidden))
     if hidden:
         problem = told(settings.login.username, hidden[0])
-        more = f" ({len(hidden) - 1} more like it)" if len(hidden) > 1 else ""
+        more = f" (and {len(hidden) - 1} more)" if len(hidden) > 1 else ""
         raise CollectError("unauthorized", f"{problem.subject}{more}: {problem.message}")
-    return "no vhost is closed to the user"
+    return "the user can access every vhost"
 
 
 def _counted(api: ManagementApi, overview: Any, selection: Selection, deadline: Deadline) -> str:
@@ -144,19 +144,19 @@ def _counted(api: ManagementApi, overview: Any, selection: Selection, deadline: 
     if missing:
         raise CollectError(
             "partial",
-            f"{len(missing)} of {len(rows)} queues are in use and not counted: {listed_names(missing)}; RabbitMQ "
-            "counts AMQP 0-9-1 clients only, so rates and ages of queues that are used by AMQP 1.0 "
-            "or MQTT are absent",
+            f"{len(missing)} of {len(rows)} queues are in use but have no message counts: {listed_names(missing)}; "
+            "RabbitMQ counts only AMQP 0-9-1 clients, so rates and ages are absent for queues that AMQP 1.0 or "
+            "MQTT clients use",
         )
     heads = sum(1 for counts in counted if counts.head_age is not None)
     unused = never_counted(rows)
     more = (
-        f"; {len(unused)} have consumers and no counts: {listed_names(unused)}; no message has come yet, or AMQP 1.0 "
-        "or MQTT clients use them"
+        f"; {len(unused)} have consumers but no message counts: {listed_names(unused)}; no message was published yet, "
+        "or AMQP 1.0 or MQTT clients use them"
         if unused
         else ""
     )
-    return f"{len(counted) - len(unused)} queues are counted; {heads} have a timestamp at their head{more}"
+    return f"{len(counted) - len(unused)} queues have message counts; {heads} have a timestamp on the message at the head{more}"
 
 
 def _nodes(api: ManagementApi, deadline: Deadline) -> str:

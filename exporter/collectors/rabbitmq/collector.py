@@ -347,7 +347,7 @@ class RabbitCollector:
         path = f"queues/{in_path(name[0])}/{in_path(name[1])}"
         found = self._api.get(path, deadline, columns=COLUMNS)
         if not isinstance(found, dict) or "name" not in found:
-            raise CollectError("invalid", f"{path}: not what RabbitMQ answers")
+            raise CollectError("invalid", f"{path}: unexpected response")
         return found
 
     def _note_lagging(self, depths: Sequence[Depth]) -> None:

@@ -13,7 +13,7 @@ OVERVIEW = "rabbitmq_version,rates_mode,listeners"
 """Columns of the overview that tell what is counted."""
 NATIVE_MQTT, NATIVE_AMQP = (3, 12), (4, 0)
 """Versions from which these protocols bypass the channels, which are what is counted."""
-RATES_OFF = "management.rates_mode is none, so RabbitMQ counts no messages: set it to basic in rabbitmq.conf"
+RATES_OFF = "management.rates_mode is none, so RabbitMQ does not count messages; set it to basic in rabbitmq.conf"
 SHOWN = 3
 
 

@@ -65,7 +65,7 @@ def read_detailed(
     if not seen and b"rabbitmq_" not in page:
         raise CollectError(
             "invalid",
-            f"{url}: not a page of RabbitMQ's Prometheus plugin; is it the right address?",
+            f"{url}: the response is not from RabbitMQ's Prometheus plugin; is this the right address?",
         )
     return {
         name: Waiting(ready[name], unacked[name], messages.get(name))

@@ -29,17 +29,17 @@ _KNOWN: tuple[tuple[type | tuple[type, ...], Reason, str], ...] = (
     (
         (AuthenticationError, ProbableAuthenticationError),
         "unauthorized",
-        "login refused; check username and password",
+        "login rejected; check username and password",
     ),
     (
         ProbableAccessDeniedError,
         "unauthorized",
-        "the user may not use the vhost; check probe.vhost, and the user's permissions in it",
+        "the user has no access to the vhost; check probe.vhost and the user's permissions in it",
     ),
     (
         IncompatibleProtocolError,
         "invalid",
-        "no AMQP 0-9-1 is spoken there; check amqp_url, which begins with amqps:// where the port has TLS",
+        "the server does not speak AMQP 0-9-1; check amqp_url, which must begin with amqps:// if the port uses TLS",
     ),
     (TimeoutError, "timeout", "no connection in time"),
 )

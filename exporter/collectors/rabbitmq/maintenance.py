@@ -18,7 +18,7 @@ from exporter.model import CollectError, Deadline, Probes
 COLUMNS = "name,being_drained"
 SHARE = 0.5
 """Part of a probe's remaining time that one question may take."""
-ADVICE = "rabbitmq-upgrade revive ends it"
+ADVICE = "to end maintenance mode, run rabbitmq-upgrade revive on the node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Maintenance:
 
     @property
     def notices(self) -> Sequence[str]:
-        """What people should know of the nodes, in words."""
+        """Messages about nodes in maintenance mode."""
         return [
-            f"{node} is in maintenance mode and takes no clients; {ADVICE}"
+            f"{node} is in maintenance mode and accepts no clients; {ADVICE}"
             for node in sorted(self._drained)
         ]
 
@@ -94,7 +94,7 @@ class Maintenance:
             problems=[
                 each
                 if homes.get(each.subject)
-                else replace(each, message=f"{each.message}; in maintenance mode now: {names}")
+                else replace(each, message=f"{each.message}; nodes in maintenance mode: {names}")
                 for each in found.problems
                 if each.subject not in resting
             ],

@@ -85,8 +85,9 @@ def missing_of(queues: Iterable[Queue], found: Mapping[Name, Waiting]) -> frozen
 def not_covered(names: Sequence[Name]) -> str:
     """Return what to say of queues that no page has."""
     return (
-        f"no page has {len(names)} of the queues that the management API lists: {listed_names(names)}; "
-        "name the Prometheus plugin of every node; the management API is asked for them instead"
+        f"{len(names)} queues of the management API are missing in the metrics of prometheus_url: "
+        f"{listed_names(names)}; add the URL of every node to prometheus_url; until then, they are read from the "
+        "management API"
     )
 
 

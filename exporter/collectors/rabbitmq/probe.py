@@ -46,7 +46,7 @@ class RabbitProber:
             probe, detail = probes.get(address.node), "the message did not come back in time"
             if address.node in found.resting:
                 home = maintenance.home(address)
-                detail = f"{home} is in maintenance mode and takes no clients; {ADVICE}"
+                detail = f"{home} is in maintenance mode and accepts no clients; {ADVICE}"
             elif address.node in problems:
                 detail = problems[address.node]
             elif probe is not None and probe.receive is not None:

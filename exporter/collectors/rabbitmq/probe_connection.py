@@ -191,9 +191,9 @@ class Line:
         if self._blocked:
             return CollectError(
                 "timeout",
-                "the node blocks publishers: a memory or disk alarm is on in the cluster; free some, or raise the limit",
+                "the node blocks publishers because of a memory or disk alarm in the cluster; free memory or disk space, or raise the limit",
             )
-        return CollectError("timeout", "the node did not answer in time")
+        return CollectError("timeout", "the node did not respond in time")
 
     # Connecting, step by step
 
@@ -288,9 +288,7 @@ class Line:
         if flight is None or flight.published is not None:
             return
         if isinstance(frame.method, pika.spec.Basic.Nack):
-            self._fail(
-                CollectError("invalid", "the node refused the message (a nack); see its log")
-            )
+            self._fail(CollectError("invalid", "the node rejected the message (nack); see its log"))
             return
         flight.published = time.monotonic()
         self._step()
@@ -311,7 +309,9 @@ class Line:
 
     def _on_return(self, *_: Any) -> None:
         self._fail(
-            CollectError("invalid", "the probe's queue is gone, so its message could not be routed")
+            CollectError(
+                "invalid", "the probe's queue no longer exists, so its message could not be routed"
+            )
         )
 
     def _on_blocked(self, *_: Any) -> None:

@@ -59,8 +59,8 @@ def told(user: str | None, vhost: str) -> Problem:
     return Problem(
         "unauthorized",
         f"vhost {vhost!r}",
-        f"the user {user!r} has no rights in this vhost, so its queues can't be seen; give it empty ones: "
-        f"rabbitmqctl set_permissions -p VHOST USER '^$' '^$' '^$', or leave the vhost out by vhosts.exclude",
+        f"the user {user!r} has no permissions in this vhost, so its queues are not visible; grant empty permissions "
+        f"(rabbitmqctl set_permissions -p VHOST USER '^$' '^$' '^$'), or exclude the vhost with vhosts.exclude",
     )
 
 

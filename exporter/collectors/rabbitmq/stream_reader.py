@@ -32,12 +32,12 @@ HOLDS = "messages,arguments,effective_policy_definition"
 LIMITS = ("max-age", "max-length-bytes")
 NO_PLUGIN = "enable the plugin rabbitmq_stream_management"
 NO_TRACKING = (
-    "RabbitMQ tells stored offsets from 4.0 on, unless management.disable_stats is set; before that, a stream "
-    "consumer that stops is not shown"
+    "RabbitMQ reports stored offsets since 4.0, unless management.disable_stats is set; without them, a stopped stream "
+    "consumer is not shown"
 )
 NO_END = (
-    "RabbitMQ does not tell where a stream with a retention limit ends while nobody reads it; the lag of its stopped "
-    "consumers shows once a consumer was there"
+    "RabbitMQ does not report the end of a stream with a retention limit while it has no consumer; the lag of stopped "
+    "consumers is shown after a consumer has connected"
 )
 
 Feature = Callable[[str, bool, str], None]

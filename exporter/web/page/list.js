@@ -1,4 +1,4 @@
-// The table of subscriptions, the worst first. Rows are kept from one answer to the next and only corrected.
+// The table of subscriptions, worst first. Rows are kept between two responses; only changed cells are written.
 
 import { element, replace, sparkline, write } from "./draw.js";
 import { age, duration, lag, names, number, plain, rate, standing, why } from "./words.js";
@@ -14,7 +14,7 @@ export function address(row) {
 
 export function showSources(list, sources) {
   replace(list, ...sources.map((source) => {
-    const state = source.up ? "up" : plain(source.reason) || "not yet read";
+    const state = source.up ? "up" : plain(source.reason) || "not read yet";
     const more = [source.message, ...source.alarms];
     if (source.series_dropped) more.push(`${number(source.series_dropped)} series left out`);
     const text = [state, ...more].filter(Boolean).join(": ");
@@ -105,7 +105,7 @@ function fill(line, row) {
   write(line.why, why(row));
   const shape = row.history ? `${row.history.lag_messages}` : "";
   if (shape !== line.drawn) {
-    replace(line.spark, sparkline(row.history, "lag_messages", `lag of the last hour, now ${lag(row)}`));
+    replace(line.spark, sparkline(row.history, "lag_messages", `lag in the last hour, now ${lag(row)}`));
     line.drawn = shape;
   }
 }

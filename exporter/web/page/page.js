@@ -1,4 +1,4 @@
-// Asks the exporter again and again, and shows what it says: the list, or the one subscription that the address names.
+// Polls the exporter and shows the response: the list, or the one subscription that the URL names.
 
 import { showDetail } from "./detail.js";
 import { replace, element, write } from "./draw.js";
@@ -6,7 +6,7 @@ import { showRows, showSources, showStatuses } from "./list.js";
 import { moment, number } from "./words.js";
 
 const EVERY = 2000;
-const SHARE = 10; // the exporter may be busy with this page for a tenth of the time
+const SHARE = 10; // requests of this page may take up to a tenth of the time
 const PATIENCE = 15000;
 const ROWS = 100;
 const by = (id) => document.getElementById(id);
@@ -39,10 +39,10 @@ async function ask() {
   const asking = new AbortController();
   page.asking = asking;
   const began = Date.now();
-  const late = setTimeout(() => asking.abort(new Error("it does not answer")), PATIENCE);
+  const late = setTimeout(() => asking.abort(new Error("request timed out")), PATIENCE);
   try {
     const answer = await fetch(`api/v1/subscriptions?${query()}`, { signal: asking.signal, cache: "no-store" });
-    if (!answer.ok) throw new Error(`it answers ${answer.status} ${answer.statusText}`);
+    if (!answer.ok) throw new Error(`status ${answer.status} ${answer.statusText}`);
     const told = await answer.json();
     if (page.asking !== asking) return;
     page.answered = Date.now();
@@ -57,9 +57,9 @@ async function ask() {
 }
 
 function trouble(error) {
-  const since = page.answered === null ? "" : ` What is shown is from ${moment(page.answered / 1000)}.`;
-  const reason = error instanceof TypeError ? "it can't be reached" : error.message;
-  write(by("trouble"), `No answer from the exporter: ${reason}.${since}`);
+  const since = page.answered === null ? "" : ` The data shown is from ${moment(page.answered / 1000)}.`;
+  const reason = error instanceof TypeError ? "connection failed" : error.message;
+  write(by("trouble"), `The exporter does not respond: ${reason}.${since}`);
   by("trouble").hidden = false;
   document.body.classList.add("stale");
 }
@@ -94,8 +94,8 @@ function showList(told, rows) {
 
 function nothing(told) {
   if (told.total) return "No subscription matches.";
-  if (told.sources.some((source) => !source.up)) return "No subscription is known; see the sources above.";
-  return "No subscription yet. A Kafka group shows once it has committed, a queue or channel once it is there.";
+  if (told.sources.some((source) => !source.up)) return "No subscriptions to show. A source cannot be read, see above.";
+  return "No subscriptions yet. A Kafka group appears after its first commit, a queue or channel as soon as it exists.";
 }
 
 function showOne(names, rows) {
@@ -104,7 +104,7 @@ function showOne(names, rows) {
   page.place = location.hash;
   if (!row) {
     replace(by("detail"), element("p", {}, element("a", { href: "#", id: "back" }, "← all subscriptions")),
-      element("p", {}, `${names.group ? `${names.group} on ` : ""}${names.destination} (${names.source}) is not there, or can't be read now.`));
+      element("p", {}, `${names.group ? `${names.group} on ` : ""}${names.destination} (${names.source}) does not exist, or cannot be read at the moment.`));
     return;
   }
   const marked = getSelection();

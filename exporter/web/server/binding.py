@@ -20,7 +20,7 @@ def bind(listen: str) -> socket.socket:
     parsed = _LISTEN.fullmatch(listen)
     if parsed is None or int(parsed["port"]) > 65535:  # noqa: PLR2004 # the largest port there is
         expected = "host:port, [IPv6]:port or :port"
-        raise ServerError(f"listen: {listen!r} is not an address; write {expected}")
+        raise ServerError(f"listen: {listen!r} is not a valid address; expected {expected}")
     host, port = parsed["v6"] or parsed["host"], int(parsed["port"])
     try:
         if host in ("", "::") and socket.has_dualstack_ipv6():
@@ -42,9 +42,9 @@ def _advice(error: OSError) -> str:
         return "the host name has no address; use an address of this machine, or :port for all"
     match error.errno:
         case errno.EADDRINUSE:
-            return "the port is taken by another program; stop that one or choose another port"
+            return "the port is in use by another program; stop that program or choose another port"
         case errno.EACCES | errno.EPERM:
             return "not permitted; choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE"
         case errno.EADDRNOTAVAIL:
-            return "this machine does not have the address; use one of its own, or :port for all"
-    return f"can't listen there: {error.strerror}; choose another address"
+            return "the address does not belong to this machine; use an address of this machine, or :port for all"
+    return f"cannot listen on this address: {error.strerror}; choose another address"

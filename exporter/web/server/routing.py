@@ -72,14 +72,14 @@ class Router:
                 if refusal is not None:
                     return refusal
             if route is None:
-                return plain(404, "not found; there are: " + ", ".join(self._routes))
+                return plain(404, "not found; available paths: " + ", ".join(self._routes))
             allowed = route.methods | {"HEAD"} if "GET" in route.methods else route.methods
             if request.method not in allowed:
                 allow = ", ".join(sorted(allowed))
                 return plain(405, f"method not allowed; allowed: {allow}", ("Allow", allow))
             if request.method not in _READS and cross_site(request.headers):
                 self._sparing.info("http.cross_site_refused", path=route.path, client=client)
-                return plain(403, "a page of another site may not do this")
+                return plain(403, "requests from pages of other sites are not allowed")
             return await self._handle(route, request, client)
         except BusyError:
             self._sparing.info("http.busy", path=request.path, client=client)
@@ -100,7 +100,7 @@ class Router:
             raise
         except Exception:
             log.exception("http.handler_failed", path=route.path, method=request.method)
-            return plain(500, "internal error; the log has the reason")
+            return plain(500, "internal error; see the log of the exporter")
 
     async def _refusal(
         self, request: Request, settings: Settings | None, client: str
@@ -108,7 +108,7 @@ class Router:
         hosts = self._hosts()
         if hosts and not host_allowed(request.headers.get("host", ""), hosts):
             self._sparing.info("http.host_refused", client=client)
-            return plain(421, "this host is not one of allowed_hosts")
+            return plain(421, "the Host header is not in allowed_hosts")
         if settings is None:
             return None
         if not settings.rate.allow():

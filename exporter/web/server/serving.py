@@ -63,7 +63,7 @@ class Server:
             self._loop = _Loop(sock, router, web, self._limits, self.pulse)
         except (OSError, RuntimeError) as error:
             sock.close()
-            message = f"the server can't start: {error}; raise the process's limits"
+            message = f"the server cannot start: {error}; raise the limits of the process"
             raise ServerError(message) from error
         log.info(
             "http.listening",

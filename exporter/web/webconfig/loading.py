@@ -58,7 +58,9 @@ class WebConfig:
         try:
             settings = self._read(again=True)
             if (settings.context is not None) is not self.tls:
-                message = f"{self._path}: tls_server_config: TLS on or off takes a restart"
+                message = (
+                    f"{self._path}: tls_server_config: switching TLS on or off requires a restart"
+                )
                 raise WebConfigError(message)  # noqa: TRY301 # treated as every unusable change
         except WebConfigError as error:
             # The text says all; a traceback would add nothing.
@@ -81,7 +83,7 @@ class WebConfig:
         parsed = parse(self._path)
         if again and not parsed.model_fields_set:
             # It may be about to be written, and without it there would be no password.
-            raise WebConfigError("the file is empty; to serve without what it said takes a restart")
+            raise WebConfigError("the file is empty; removing all settings requires a restart")
         folder, tls = self._path.parent, parsed.tls_server_config
         sans = tls.client_allowed_sans
         named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]

@@ -38,7 +38,7 @@ _HEADERS: dict[str, tuple[str, ...]] = {
 
 def _client_auth(value: object) -> object:
     if value in ("RequireAnyClientCert", "RequireClientCert"):
-        message = "a certificate can't be taken unverified here; use RequireAndVerifyClientCert"
+        message = "unverified client certificates are not supported; use RequireAndVerifyClientCert"
         raise ValueError(message)
     return value
 
@@ -60,7 +60,7 @@ def _bcrypt_hash(value: str) -> str:
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if name not in _HEADERS:
-            message = f"{plain_key(name)} can't be set; expected one of {', '.join(_HEADERS)}"
+            message = f"{plain_key(name)} cannot be set; expected one of {', '.join(_HEADERS)}"
             raise ValueError(message)
         allowed = _HEADERS[name]
         if allowed and text not in allowed:
@@ -154,7 +154,7 @@ class _RateLimit(_Section):
         # is more likely forgotten.
         meant = self.burst == 0 and "burst" in self.model_fields_set
         if self.interval and self.burst < 1 and not meant:
-            message = "burst: expected at least 1 with an interval"
+            message = "burst: expected at least 1 if interval is set"
             raise ValueError(message)
         return self
 

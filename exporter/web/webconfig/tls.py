@@ -33,8 +33,10 @@ def _set_versions_and_ciphers(context: ssl.SSLContext, tls: Tls) -> None:
     suites = [TLS12_SUITES[name] for name in tls.cipher_suites if name in TLS12_SUITES]
     only_tls13 = tls.min_version == "TLS13" or (tls.cipher_suites and not suites)
     if only_tls13 and tls.max_version == "TLS12":
-        message = "tls_server_config.max_version: TLS12 leaves no version that min_version and "
-        raise WebConfigError(message + "cipher_suites allow")
+        message = (
+            "tls_server_config.max_version: TLS12 conflicts with min_version or cipher_suites, "
+        )
+        raise WebConfigError(message + "no TLS version remains")
     tls12, tls13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
     context.minimum_version = tls13 if only_tls13 else tls12
     context.maximum_version = tls13 if tls.max_version == "TLS13" else tls12
@@ -66,7 +68,7 @@ def _pem(folder: Path, key: str, name: str, inline: str) -> Iterator[str]:
         yield str(folder / name)
         return
     if not inline:
-        raise WebConfigError(f"tls_server_config.{key}_file: expected with TLS, and missing")
+        raise WebConfigError(f"tls_server_config.{key}_file: required with TLS, but missing")
     if sys.platform != "linux":
         raise WebConfigError(f"tls_server_config.{key}: needs Linux; use {key}_file")
     memory = os.memfd_create(key)
@@ -95,10 +97,10 @@ def _set_client_authentication(context: ssl.SSLContext, tls: Tls, folder: Path) 
     verified = tls.client_auth_type in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
     required = tls.client_auth_type == "RequireAndVerifyClientCert"
     if tls.client_allowed_sans is not None and not required:
-        message = "tls_server_config.client_allowed_sans: expected with client_auth_type: "
+        message = "tls_server_config.client_allowed_sans: requires client_auth_type: "
         raise WebConfigError(message + "RequireAndVerifyClientCert")
     if (tls.client_ca_file or tls.client_ca) and tls.client_auth_type in ("", "NoClientCert"):
-        message = "tls_server_config.client_auth_type: expected with client_ca_file, and missing"
+        message = "tls_server_config.client_auth_type: required with client_ca_file, but missing"
         raise WebConfigError(message)
     if not verified:
         return

@@ -132,7 +132,7 @@ def _ask(where: str, given: Mapping[str, str]) -> bytes:
         with error:
             raise _refusal(where, error) from None
     except TimeoutError:
-        raise CollectError("timeout", f"{_shown(where)}: no answer in time") from None
+        raise CollectError("timeout", f"{_shown(where)}: no response in time") from None
     except (URLError, HTTPException, OSError, ValueError) as error:
         reason: Reason = "timeout" if "timed out" in str(error).lower() else "unreachable"
         text = f"{_shown(where)}: {reason_of(error)}; check {URL} and https.ca.location"
@@ -169,7 +169,7 @@ def _body(where: str, answer: HTTPResponse, until: float) -> bytes:
             text = f"{_shown(where)}: the answer is larger than {MOST_BYTES >> 20} MB"
             raise CollectError("invalid", text)
         if time.monotonic() > until:
-            raise CollectError("timeout", f"{_shown(where)}: the answer did not end in time")
+            raise CollectError("timeout", f"{_shown(where)}: the response did not end in time")
     return bytes(found)
 
 

@@ -116,7 +116,7 @@ class Tokens:
         try:
             return flight.result(PATIENCE)
         except FutureTimeoutError:
-            fault = CollectError("timeout", "the issuer of tokens does not answer in time")
+            fault = CollectError("timeout", "the token issuer does not respond in time")
         except CollectError as error:
             fault = error
         if valid is None:

@@ -85,7 +85,7 @@ class ProbeTopic:
             self._log.info(
                 "probe.partitions_orphaned",
                 partitions=found,
-                advice="move them to a broker that is there (kafka-reassign-partitions), or delete the topic: it is made again",
+                advice="move them to an existing broker (kafka-reassign-partitions), or delete the topic; the exporter creates it again",
             )
         self._orphans = found
 
@@ -168,7 +168,7 @@ def _creation_lack(name: str, error: KafkaError) -> Lack | None:
     """Say why the topic could not be made; None where it is there, and will be seen."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return None
-    advice = f"make the topic {name}, with a partition led by each broker"
+    advice = f"create the topic {name} so that each broker leads a partition"
     if reason_of(error) == "unauthorized":
         advice = f"give the user Create, Read and Write on the topic {name}"
     return Lack(reason_of(error), describe(error, advice))
@@ -214,7 +214,7 @@ def _group_findings(
                 "probe's clean-up",
                 AclOperation.DELETE,
                 "Delete",
-                "the probes' groups are deleted at the end",
+                "the probes' groups are deleted when the exporter stops",
             ),
         )
     ]
@@ -225,11 +225,11 @@ def _probe_finding(
 ) -> Finding:
     name, required = settings.probe_topic, settings.probe is True
     if settings.probe is False:
-        return Finding("probe", ok=True, detail="switched off by probe.enabled")
+        return Finding("probe", ok=True, detail="disabled by probe.enabled")
     if layout.partitions is None:
         lack = _may_make(client, name, layout, deadline)
         detail = (
-            f"topic {name} can be made, with a partition on each of {len(layout.nodes)} brokers"
+            f"topic {name} can be created, with a partition on each of {len(layout.nodes)} brokers"
         )
         return Finding("probe", lack is None, lack.message if lack else detail, required)
     missing = _missing_rights(client, name, deadline)
@@ -240,7 +240,7 @@ def _probe_finding(
         f"topic {name} covers {len(layout.nodes) - len(left_out)} of {len(layout.nodes)} brokers"
     )
     if left_out:
-        detail += f"; no probe of {', '.join(left_out)} unless the user has Alter on the topic"
+        detail += f"; {', '.join(left_out)} cannot be probed unless the user has Alter on the topic"
     return Finding("probe", not (left_out and required), detail, required)
 
 

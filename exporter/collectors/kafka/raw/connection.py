@@ -68,14 +68,14 @@ class Connection:
             self._socket.sendall(struct.pack(">i", len(message)) + message)
             (size,) = struct.unpack(">i", self._receive(4, deadline))
             if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the number of the request is in it
-                raise self._fault("invalid", "does not answer as a Kafka broker does")
+                raise self._fault("invalid", "does not respond like a Kafka broker")
             answer = Reader(self._receive(size, deadline))
         except TimeoutError:
-            raise self._fault("timeout", "no answer in time") from None
+            raise self._fault("timeout", "no response in time") from None
         except OSError as error:
             raise self._fault("unreachable", reason_of(error)) from None
         if self._guarded(answer.int32) != self._number:
-            raise self._fault("invalid", "answers another request")
+            raise self._fault("invalid", "responded to a different request")
         return answer
 
     def _receive(self, size: int, deadline: Deadline) -> bytes:
@@ -134,7 +134,7 @@ class Connection:
         name = mechanism.encode()
         body = struct.pack(">h", len(name)) + name
         if self._guarded(self._exchange(SASL_HANDSHAKE, 1, body, deadline).int16):
-            raise self._fault("unauthorized", f"does not take sasl.mechanism {mechanism}")
+            raise self._fault("unauthorized", f"does not support sasl.mechanism {mechanism}")
         if mechanism == "PLAIN":
             words = f"\0{security.username}\0{security.password}".encode()
             self._authenticate(words, deadline)
@@ -152,7 +152,7 @@ class Connection:
     def _present_token(self, tokens: Tokens | None, deadline: Deadline) -> None:
         """Log in as RFC 7628 has it: an answer that is not empty says why the token is refused."""
         if tokens is None:
-            raise self._fault("internal", "there is nothing that gets tokens")
+            raise self._fault("internal", "no token source is available")
         token = tokens.get()
         extensions = "".join(f"{name}={value}\1" for name, value in token.extensions.items())
         words = f"n,,\1auth=Bearer {token.value}\1{extensions}\1"
@@ -164,7 +164,7 @@ class Connection:
             if error.reason != "unauthorized":
                 raise
         tokens.refused()
-        text = "refuses the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
+        text = "rejects the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
         raise self._fault("unauthorized", text) from None
 
     def _authenticate(self, words: bytes, deadline: Deadline) -> bytes:
@@ -178,6 +178,6 @@ class Connection:
 
         found = self._guarded(take)
         if found is None:
-            text = "refuses the login; check sasl.username and sasl.password under `client`"
+            text = "rejects the login; check sasl.username and sasl.password under `client`"
             raise self._fault("unauthorized", text)
         return found

@@ -359,10 +359,10 @@ def _read(answer: Reader, take: Callable[[Reader], T]) -> T:
     try:
         return take(answer)
     except Garbled as error:
-        raise CollectError("invalid", f"a broker's answer can't be read: {error}") from None
+        raise CollectError("invalid", f"cannot read a broker's response: {error}") from None
 
 
 def _refusal(error: int, what: str) -> CollectError:
     if error in REFUSED:
-        return CollectError("unauthorized", f"{what} is refused; give the user Describe on groups")
+        return CollectError("unauthorized", f"{what} was denied; give the user Describe on groups")
     return CollectError("unreachable", f"{what} is not available yet (error {error})")
