@@ -23,7 +23,7 @@ AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack test lint format generate pictures bench bench-queues bench-sources soak quiet versions fuzz audit sbom lock clean
+.PHONY: help demo stack unit test lint format generate pictures bench bench-queues bench-sources soak quiet versions fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,18 @@ stack: $(DEV) ## Run docker-compose.yml without containers (and without Grafana)
 	@scripts/install-test-tools
 	@trap : INT; $(PY) scripts/stack.py
 
+unit: $(DEV) ## Run the tests that need no broker and no other program, in a minute (ARGS="-k word" for some)
+	@MQ_UNIT=1 $(PY) -m pytest tests/unit --numprocesses 2 --dist worksteal $(ARGS)
+
 test: $(DEV) ## Run all tests with real brokers (ARGS="-k word" for some)
 	@scripts/install-test-tools
 	@scripts/install-kerberos
-	@$(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0)
+ifeq ($(ARGS),)
+	@$(PY) -m pytest tests/unit --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered
+	@$(PY) -m pytest tests/fuzz tests/integration --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+else
+	@$(PY) -m pytest $(ARGS)
+endif
 
 lint: $(DEV) ## Check format, style, types, imports, /metrics and the generated files
 	@scripts/install-test-tools

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from testbed.exporter import Exporter
-from tests.unit import rules
+from tests.support import rules
 
 SOURCES = [
     {"name": "books", "system": "ledger", "address": "somewhere"},

@@ -12,7 +12,7 @@ from exporter.config import SourceConfig, parse
 from exporter.daemon import Daemon
 from exporter.model import CollectError, Collector, Deadline, Finding, Observation
 from testbed.ports import PortBlock
-from tests.unit.looks import log, look
+from tests.support.looks import log, look
 
 CONFIG = """
 listen: 127.0.0.1:{port}

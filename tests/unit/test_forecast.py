@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.time_to_loss import time_to_expiry, time_to_overflow
 from exporter.model import LogTimes, Retention, Stamps
-from tests.unit.looks import log, look, state
+from tests.support.looks import log, look, state
 
 WITHIN = 0.03
 """How far a forecast may be off, as a part of itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.analysis.judging import Judging
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import GroupState, Memberships
-from tests.unit.looks import log, look, members, state
+from tests.support.looks import log, look, members, state
 
 
 def test_what_can_not_be_read_does_not_stand_still() -> None:

@@ -11,7 +11,7 @@ from exporter.analysis.logs.rows import log_rows
 from exporter.analysis.logs.series import show
 from exporter.analysis.logs.state import LogState
 from exporter.model import TIMESTAMP_ANOMALIES, LogTimes, Memberships, Stamps
-from tests.unit.looks import log, look, members, seen, state
+from tests.support.looks import log, look, members, seen, state
 
 SUB = {"destination": "t", "group": "g"}
 POSITION = {**SUB, "partition": "0"}

@@ -34,7 +34,7 @@ from exporter.model import (
 )
 from exporter.show.exposition import Exposition
 from exporter.sources.source import Source
-from tests.unit.looks import log, look
+from tests.support.looks import log, look
 
 HOLD = 120.0
 TASKS = ("discovery", "backlog", "latency", "consumers", "probe")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.rules import (
+from tests.support.rules import (
     INF,
     SUBSCRIPTION,
     Page,

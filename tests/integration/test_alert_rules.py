@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from exporter.catalogue import BY_NAME
-from tests.unit.rules import (
+from tests.support.rules import (
     INF,
     JOB,
     ROOT,
