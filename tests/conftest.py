@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
 import requests
+from xdist.scheduler import LoadScopeScheduling
 
 from testbed.kafka import Kafka, KafkaCluster
 from testbed.nsq import NsqCluster
 from testbed.rabbit_data import delete_all_queues
 from testbed.rabbitmq import RabbitCluster
+from tests.support.scheduling import TIMED_SCOPE, FileScheduling, scope_of
 
 # A busy machine is no fault, so no example has a deadline. A failure prints how to repeat it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
@@ -22,30 +25,18 @@ hypothesis.settings.load_profile("tests")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-TIMED = frozenset(
-    f"test_{name}"
-    for name in (
-        "alert_scenarios",
-        "alerting",
-        "dashboards",
-        "hardship",
-        "kafka_latency",
-        "kafka_time_scale",
-        "load",
-        "page",
-        "queue_ages",
-        "stack",
-    )
-)
-"""Files whose alerts, ages and rates need the machine: no two of them run at the same time."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell pytest-xdist which tests run in one process: those of a file, and those of the timed files."""
-    for item in items:
-        group = "timed" if item.path.stem in TIMED else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Begin with the tests that one process runs one after another: they take the longest."""
+    items.sort(key=lambda item: scope_of(item.nodeid) != TIMED_SCOPE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """With `--dist loadscope`, let the tests of a file run in one process."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    return FileScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
