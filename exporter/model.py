@@ -9,38 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 Reason = Literal["timeout", "unreachable", "unauthorized", "partial", "invalid", "internal"]
-REASONS: tuple[Reason, ...] = (
-    "timeout",
-    "unreachable",
-    "unauthorized",
-    "partial",
-    "invalid",
-    "internal",
-)
+REASONS: tuple[Reason, ...] = get_args(Reason)
 GroupState = Literal[
     "unknown", "preparing_rebalance", "completing_rebalance", "stable", "dead", "empty"
 ]
-GROUP_STATES: tuple[GroupState, ...] = (
-    "unknown",
-    "preparing_rebalance",
-    "completing_rebalance",
-    "stable",
-    "dead",
-    "empty",
-)
+GROUP_STATES: tuple[GroupState, ...] = get_args(GroupState)
 Method = Literal["time_index", "record", "head", "percentile", "estimate"]
-METHODS: tuple[Method, ...] = ("time_index", "record", "head", "percentile", "estimate")
+METHODS: tuple[Method, ...] = get_args(Method)
 """How an age was found."""
 Stage = Literal["publish", "receive", "ack"]
-STAGES: tuple[Stage, ...] = ("publish", "receive", "ack")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 """What of a probe is timed: the broker's acknowledgement, the receipt, the commit."""
 ProbeResult = Literal["sent", "received", "lost", "failed"]
-PROBE_RESULTS: tuple[ProbeResult, ...] = ("sent", "received", "lost", "failed")
+PROBE_RESULTS: tuple[ProbeResult, ...] = get_args(ProbeResult)
 TimestampAnomaly = Literal["future", "missing", "unreadable"]
-TIMESTAMP_ANOMALIES: tuple[TimestampAnomaly, ...] = ("future", "missing", "unreadable")
+TIMESTAMP_ANOMALIES: tuple[TimestampAnomaly, ...] = get_args(TimestampAnomaly)
 Status = Literal[
     "unknown",
     "uncommitted",
@@ -54,19 +40,7 @@ Status = Literal[
     "retry_loop",
     "ok",
 ]
-STATUSES: tuple[Status, ...] = (
-    "unknown",
-    "uncommitted",
-    "past_end",
-    "rewound",
-    "abandoned",
-    "stopped",
-    "stalled",
-    "lagging",
-    "falling_behind",
-    "retry_loop",
-    "ok",
-)
+STATUSES: tuple[Status, ...] = get_args(Status)
 """How a subscription stands."""
 CauseName = Literal[
     "past_end",
@@ -84,7 +58,7 @@ CauseName = Literal[
 ]
 """Why there is a backlog."""
 HiddenKind = Literal["share", "streams", "other", "empty_id", "unreadable_id"]
-HIDDEN_KINDS: tuple[HiddenKind, ...] = ("share", "streams", "other", "empty_id", "unreadable_id")
+HIDDEN_KINDS: tuple[HiddenKind, ...] = get_args(HiddenKind)
 """Kinds of groups that may exist without a way to read them; `other` is share or streams, and which is not known."""
 NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
