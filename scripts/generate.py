@@ -19,15 +19,16 @@ HEAD = """\
 
 Generated from `exporter/catalogue.py` by `make generate`. Do not edit.
 
-A label that does not apply is left out. Metrics marked *per partition* also carry the label `partition`, unless the
-source's `granularity` is `subscription`. With `subscription`, the value is the sum over the partitions (for seconds:
-the maximum), and it is absent while a partition of the subscription cannot be read. The static `labels` of a source
-in the config are added to all its series.
+A label that does not apply is left out. Metrics marked *per partition* also carry the label
+`partition`, unless the source's `granularity` is `subscription`. With `subscription`, the value is
+the sum over the partitions (for seconds: the maximum), and it is absent while a partition of the
+subscription cannot be read. The static `labels` of a source in the config are added to all its
+series.
 
-Counters start at 0 when the exporter starts. Counters that follow a broker's log add the forward movement that the
-exporter observed. Counters of events are exposed at 0 as soon as their subscription is discovered, so that `increase()`
-sees the first event. Events before that are not counted. [meaning.md](meaning.md) explains what each number means and
-how accurate it is.
+Counters start at 0 when the exporter starts. Counters that follow a broker's log add the forward
+movement that the exporter observed. Counters of events are exposed at 0 as soon as their
+subscription is discovered, so that `increase()` sees the first event. Events before that are not
+counted. [meaning.md](meaning.md) explains what each number means and how accurate it is.
 """
 
 
