@@ -103,6 +103,22 @@ def test_a_list_that_is_older_than_what_was_read_by_name_loses_nothing() -> None
     assert world.value("mq_produced_messages_total") == 20
 
 
+def test_counters_that_fell_while_nothing_was_read_began_again() -> None:
+    """Its node was restarted 30 s ago: an old answer is not as old as that."""
+    world = World()
+    world.look(Depth(QUEUE, 0))
+    world.count(counts(0, 0, 0))
+    world.look(Depth(QUEUE, 100), after=1.0)
+    world.count(counts(100, 0, 100))
+    world.look(Depth(QUEUE, 50), after=30.0)
+    world.count(counts(50, 0, 50))
+    for turn in range(40):
+        world.look(Depth(QUEUE, 50), after=1.0)
+        world.count(counts(50 + turn, turn, 50))
+    age = world.value("mq_lag_seconds")
+    assert age is None or age <= 75
+
+
 def test_counters_that_began_again_are_followed_in_less_than_a_minute() -> None:
     world = World()
     world.look(Depth(QUEUE, 0))

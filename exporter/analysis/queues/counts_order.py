@@ -17,13 +17,14 @@ class CountsOrder:
     stays down is a counter that began again: it is below that mark soon.
     """
 
-    __slots__ = ("_floor", "_next", "_since")
+    __slots__ = ("_at", "_floor", "_next", "_since")
 
     def __init__(self) -> None:
         self._floor: tuple[int, int] | None = None
         """What had been enqueued and processed by then."""
         self._next = (0, 0)
-        self._since = 0.0
+        self._since = self._at = 0.0
+        """When the mark was moved, and when the last counts came."""
 
     def held(self, before: Counts | None, counts: Counts, at: float) -> Counts:
         """Return the counts, or what they were before where these are older."""
@@ -34,10 +35,15 @@ class CountsOrder:
         if before is None or before.enqueued is None or before.processed is None:
             return self._begin(counts, now, at)
         last = (before.enqueued, before.processed)
-        falls = now[0] < last[0] or now[1] < last[1]
         if self._floor is None or before.epoch != counts.epoch:
             return self._begin(counts, now, at)
-        if falls:
+        if at - self._at > SPAN:
+            self._floor = self._next = last
+            self._since = at
+        elif at - self._since >= SPAN:
+            self._floor, self._next, self._since = self._next, last, at
+        self._at = at
+        if now[0] < last[0] or now[1] < last[1]:
             if now[0] < self._floor[0] or now[1] < self._floor[1]:
                 return self._begin(counts, now, at)
             now = (max(now[0], last[0]), max(now[1], last[1]))
@@ -47,13 +53,11 @@ class CountsOrder:
                 deliveries=max(counts.deliveries, before.deliveries),
                 redelivered=_larger(counts.redelivered, before.redelivered),
             )
-        if at - self._since >= SPAN:
-            self._floor, self._next, self._since = self._next, now, at
         return counts
 
     def _begin(self, counts: Counts, now: tuple[int, int], at: float) -> Counts:
         self._floor = self._next = now
-        self._since = at
+        self._since = self._at = at
         return counts
 
 
