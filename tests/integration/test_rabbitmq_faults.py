@@ -111,8 +111,10 @@ def test_no_age_is_wrong_behind_a_restart_of_the_queue_s_node(
                 data.publish(url, queue, 1)
             return False
 
-        wait_until(known_again, "an age again", 180, poll_seconds=0.2)
-    data.delete_queue(url, queue)
+        try:
+            wait_until(known_again, "an age again", 180, poll_seconds=0.2)
+        finally:
+            data.delete_queue(url, queue)
 
 
 def test_a_killed_node_and_the_one_that_is_left(cluster: RabbitCluster, tmp_path: Path) -> None:

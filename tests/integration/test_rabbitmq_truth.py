@@ -666,8 +666,12 @@ def test_a_memory_alarm_fails_probes_and_is_shown(rabbitmq: RabbitCluster, tmp_p
         with rabbitmq.memory_alarm():
             exporter.wait(lambda p: p.value("mq_probe_success") == 0, "probes to fail")
             wait_until(lambda: "blocks publishers" in exporter.log(), "the reason")
-            shown = exporter.get("/api/v1/subscriptions").json()["sources"][0]
-            assert "memory alarm" in shown["alarms"][0]
+
+            def alarms() -> str:
+                shown = exporter.get("/api/v1/subscriptions").json()["sources"][0]
+                return str(shown["alarms"])
+
+            wait_until(lambda: "memory alarm" in alarms(), "the alarm")
             assert "RESOURCE_LOCKED" not in exporter.log()
         failed = exporter.scrape().value("mq_probe_messages_total", result="failed")
         page = exporter.wait(lambda p: p.value("mq_probe_success") == 1, "probes again")
