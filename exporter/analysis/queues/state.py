@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.nodes import Labeler, Node, follow_nodes
-from exporter.analysis.queues.place import Moved, QueuePlace
+from exporter.analysis.queues.flow import Moved
+from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.subscription import Queue, QueuePart, QueueSubscription
 from exporter.analysis.rates import CounterTable
 from exporter.catalogue import LATENCY_BUCKETS, LOSSES

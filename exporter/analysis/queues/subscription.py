@@ -9,7 +9,8 @@ from exporter.analysis.histogram import Histogram
 from exporter.analysis.history import History
 from exporter.analysis.mean_size import MeanSize
 from exporter.analysis.queues.accounting import Departures
-from exporter.analysis.queues.place import Moved, QueuePlace
+from exporter.analysis.queues.flow import Moved
+from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.rates import CounterTable
 from exporter.judgement.cadence import CommitGaps
 from exporter.judgement.judge import Judge
