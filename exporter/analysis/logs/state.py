@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.logs.group import Group
-from exporter.analysis.logs.subscription import LogSubscription, visible
+from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.logs.time_to_loss import time_to_loss
 from exporter.analysis.logs.topic import LogTopic
 from exporter.analysis.nodes import Labeler, Node, follow_nodes
@@ -103,10 +103,11 @@ class LogState:
     def times(self, look: LogTimes, now: float, hold: float) -> None:
         """Take one look at the time; what it does not know is held for `hold` seconds."""
         for key, subscription in self.subscriptions.items():
-            lags = visible(subscription, subscription.lag, hold, now)
+            positions = subscription.positions
+            lags = positions.visible(positions.lag, hold, now)
             subscription.ages.take(
-                subscription.partitions,
-                subscription.labels,
+                positions.partitions,
+                positions.labels,
                 lags,
                 self._stamps(key, look),
                 at=look.at,
@@ -232,7 +233,7 @@ class LogState:
             if subscription is None:
                 subscription = self._new_subscription(group, topic, now)
             subscription.missing = 0
-            subscription.orphan(orphaned=topic.missing > 0)
+            subscription.incidents.orphan(orphaned=topic.missing > 0)
             subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
 
     def _unread(self, look: LogBacklog, now: float) -> None:
@@ -244,7 +245,7 @@ class LogState:
                 subscription.hold()
             elif destination not in positions.offsets:
                 subscription.missing += 1
-                if not subscription.partitions:
+                if not subscription.has_position:
                     subscription.touch(now)
                     if subscription.missing >= GONE_AFTER and not self._reads(group, destination):
                         self._drop_subscription(key, "expired")
