@@ -197,7 +197,7 @@ def test_hiding_that_hangs_is_said(world: World, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_collector_that_hangs_is_said_by_the_command_health(world: World) -> None:
-    told_task: Any = world.daemon.sources["stuck"]._runners[0].task
+    told_task: Any = world.daemon.sources["stuck"]._tasks.runners[0].task
     object.__setattr__(told_task, "run", world.hang)
     assert STUCK in world.unhealthy()
     line = [sys.executable, "-m", "exporter", "health", world.told.url]
