@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from exporter.show.own_metrics import OwnMetrics
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
 from exporter.sources.thresholds import threshold_table
+from exporter.sources.watch import Watch
 from exporter.web.routes import routes
 from exporter.web.server import Server
 from exporter.web.webconfig import WebConfig
@@ -33,9 +33,7 @@ STOP_SECONDS = 3.0
 """Time given to the tasks and the server to end; what a broker holds up after that is left behind."""
 TICK = 0.5
 LOOP_SECONDS = 30.0
-"""A loop of the daemon that takes longer to come round is stuck."""
-SETTLE_SECONDS = 0.6
-"""A process that was stopped for a while gets so long to come round before it is called stuck."""
+"""A round of the main loop that takes longer is stuck."""
 RELOAD_SECONDS = 30.0
 """How long a reload waits for one that is under way."""
 EVERYTHING = Query()
@@ -69,11 +67,7 @@ class Daemon:
         self._reload = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
-        self._over = threading.Event()
-        """Set when the tasks are ended, and nothing has to be watched any more."""
         self._main = Pulse("the main loop")
-        self._watcher = Pulse("the loop that hides old values")
-        self._stuck: dict[str, str] = {}
         self._reload_wanted = False
         self._writes: dict[str, str] = {}
         """What the probes of each source write, as it was logged last."""
@@ -85,6 +79,7 @@ class Daemon:
         for source in config.sources:
             self.sources[source.name] = self._new_source(source)
         self.server: Server | None = None
+        self.watch = Watch(self._pulses, lambda: list(self.sources.values()))
 
     def start(self) -> None:
         """Listen and collect. Raises `ServerError` where the address can't be listened on."""
@@ -132,7 +127,7 @@ class Daemon:
         """Collect without listening, and hide what grows too old."""
         for source in self.sources.values():
             source.start()
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self.watch.start()
 
     def end(self) -> None:
         """Let `wait` and `run_once` return. Not for a signal handler: it takes a lock."""
@@ -142,7 +137,7 @@ class Daemon:
     def stop(self) -> bool:
         """End the tasks and the server within a bounded time; tell whether all of them ended."""
         until = Until(STOP_SECONDS)
-        self._over.set()
+        self.watch.stop()
         sources = list(self.sources.values())
         for source in sources:
             source.stop(0.0)
@@ -167,41 +162,6 @@ class Daemon:
             while thread.is_alive() and not self._stopping:
                 thread.join(TICK)
         return all(source.outcomes["backlog"].reached for source in self.sources.values())
-
-    # Liveness
-
-    def faults(self) -> dict[str, str]:
-        """Return the loops that do not go on: what each is, and what is wrong with it."""
-        now = time.monotonic()
-        pulses = [self._main, self._watcher]
-        if self.server is not None:
-            pulses.append(self.server.pulse)
-        found = {pulse.name: pulse.fault(now) for pulse in pulses}
-        for source in list(self.sources.values()):
-            found.update(source.faults(now))
-        return {name: fault for name, fault in found.items() if fault is not None}
-
-    def _watch(self) -> None:
-        """Hide what grows too old, whatever the main loop and the tasks do."""
-        while not self._over.is_set():
-            self._watcher.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
-            for source in list(self.sources.values()):
-                try:
-                    source.expire()
-                except Exception:  # noqa: BLE001 - the others are hidden in time all the same
-                    self._log.exception("source.expire_failed", source=source.config.name)
-            self._report_faults()
-            self._over.wait(TICK)
-        self._watcher.end()
-
-    def _report_faults(self) -> None:
-        """Log each loop that is stuck, once, and when it goes on."""
-        faults = self.faults()
-        for name in faults.keys() - self._stuck.keys():
-            self._log.error("loop.stuck", loop=name, error=faults[name])
-        for name in self._stuck.keys() - faults.keys():
-            self._log.warning("loop.goes_on", loop=name)
-        self._stuck = faults
 
     # Reload
 
@@ -267,6 +227,12 @@ class Daemon:
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
         self._report_writes()
 
+    def _pulses(self) -> list[Pulse]:
+        pulses = [self._main, self.watch.pulse]
+        if self.server is not None:
+            pulses.append(self.server.pulse)
+        return pulses
+
     def _new_source(self, config: SourceConfig, carried: Carried | None = None) -> Source:
         return Source(
             config,
@@ -281,11 +247,7 @@ class Daemon:
 
     async def unhealthy(self) -> dict[str, str]:
         """Return the loops that are stuck; a process that was stopped for a while gets a moment to come round."""
-        faults = self.faults()
-        if faults:
-            await asyncio.sleep(SETTLE_SECONDS)
-            faults = self.faults()
-        return faults
+        return await self.watch.unhealthy()
 
     @property
     def unread(self) -> int:

@@ -1,10 +1,10 @@
-"""One source at work: its collector's tasks on their schedules, its state, and what it shows."""
+"""One source at work: what its tasks observe, its state, and what it shows."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +16,13 @@ from exporter.analysis.rows import PLAIN, Wanted
 from exporter.analysis.state import SourceState
 from exporter.config import SourceConfig
 from exporter.judgement.thresholds import ThresholdTable
-from exporter.model import Collector, Observation, Probes, Until
+from exporter.model import Collector, Observation, Probes
 from exporter.show.exposition import Exposition, labeler
 from exporter.sources.display import Display, Shelf
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
-from exporter.sources.schedule import Outcome, Runner, Task
+from exporter.sources.schedule import Outcome
+from exporter.sources.tasks import Tasks
 
 AGES, PROBES, HEALTH = "times", "probes", "health"
 """Parts of what is shown, each by itself beside the backlog."""
@@ -89,13 +90,9 @@ class Source:
         if config.probe.enabled is False:
             self._end_probes()
         self._generation = self.state.generation
-        self._runners = [
-            Runner(self._task(name, run), self.outcomes[name], self._publish_health)
-            for name, run in collector.tasks.items()
-        ]
-        runners = {runner.task.name: runner for runner in self._runners}
-        for follower, leader in collector.follows.items():
-            runners[leader].leads(runners[follower])
+        self._tasks = Tasks(
+            config, collector, self.outcomes, accept=self._accept, after=self._publish_health
+        )
         self._publish_health()
 
     def carried(self) -> Carried:
@@ -124,41 +121,28 @@ class Source:
 
     def start(self) -> None:
         """Run the tasks from now on."""
-        for runner in self._runners:
-            runner.start()
+        self._tasks.start()
 
     def run_once(self) -> None:
         """Run each task once, in the order in which the collector names them, the backlog in any case.
 
         Where one can't reach the source, the others would only wait for the same.
         """
-        for runner in self._runners:
-            runner.run_once()
-            if not runner.outcome.reached and not runner.task.follows:
-                break
-        backlog = self.outcomes["backlog"]
-        if not backlog.runs:
-            fault = runner.outcome
-            backlog.fail(fault.reason or "internal", fault.message)
-            self._publish_health()
+        self._tasks.run_once()
 
     def stop(self, timeout: float = LOCK_SECONDS) -> bool:
         """Ask the tasks to end; nothing is shown of what they still bring.
 
         Returns whether the state is at rest: a task that hangs while it changes the state may go on to do so.
         """
-        for runner in self._runners:
-            runner.stop()
+        self._tasks.stop()
         with self._locked(timeout) as held:
             self._ended = True
         return held
 
     def join(self, timeout: float) -> bool:
         """Wait for the tasks' end and let go of the collector; tell whether all ended in time."""
-        until = Until(timeout)
-        self.collector.close()
-        late = [runner for runner in self._runners if not runner.join(until.remaining())]
-        return not late
+        return self._tasks.join(timeout)
 
     def withdraw(self) -> None:
         """Show nothing any more."""
@@ -166,8 +150,7 @@ class Source:
 
     def faults(self, now: float) -> dict[str, str]:
         """Return which of the tasks' loops do not go on, and what is wrong with them."""
-        found = {runner.pulse.name: runner.fault(now) for runner in self._runners}
-        return {name: fault for name, fault in found.items() if fault is not None}
+        return self._tasks.faults(now)
 
     def expire(self) -> None:
         """Hide what is shown once it is older than `hold`; the state is kept.
@@ -233,22 +216,7 @@ class Source:
     @property
     def tried(self) -> bool:
         """Whether each task that goes by the clock has run once."""
-        follows = self.collector.follows
-        return all(outcome.runs for name, outcome in self.outcomes.items() if name not in follows)
-
-    def _task(self, name: str, run: Callable[..., Observation]) -> Task:
-        return Task(
-            source=self.config.name,
-            name=name,
-            interval=getattr(self.config.schedule, name),
-            deadline=self.config.deadline,
-            run=run,
-            accept=self._accept,
-            due_early=lambda: self.collector.due_early(name),
-            early_after=getattr(self.collector, "early_after", {}).get(name, 0.0),
-            follows=name in self.collector.follows,
-            grace=getattr(self.collector, "grace", 0.0),
-        )
+        return self._tasks.tried
 
     def _accept(self, observation: Observation) -> None:
         now = time.monotonic()

@@ -76,6 +76,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(told, "CONFIG", config)
     monkeypatch.setattr("exporter.sources.source.LOCK_SECONDS", 0.3)
     monkeypatch.setattr("exporter.daemon.LOOP_SECONDS", 3.0)
+    monkeypatch.setattr("exporter.sources.watch.LOOP_SECONDS", 3.0)
     world = World()
     with world.told:
         world.wait_shown()
@@ -197,7 +198,7 @@ def test_hiding_that_hangs_is_said(world: World, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_collector_that_hangs_is_said_by_the_command_health(world: World) -> None:
-    told_task: Any = world.daemon.sources["stuck"]._runners[0].task
+    told_task: Any = world.daemon.sources["stuck"]._tasks.runners[0].task
     object.__setattr__(told_task, "run", world.hang)
     assert STUCK in world.unhealthy()
     line = [sys.executable, "-m", "exporter", "health", world.told.url]
@@ -214,7 +215,7 @@ def test_an_http_server_that_hangs_is_said(world: World, monkeypatch: pytest.Mon
     assert server._loop is not None
     server._loop._loop.call_soon_threadsafe(world.hang)
     assert world.entered.wait(PATIENCE)
-    faults = wait_until(world.daemon.faults, "the fault", PATIENCE)
+    faults = wait_until(world.daemon.watch.faults, "the fault", PATIENCE)
     assert faults is not None
     assert faults["the HTTP server"].startswith("no sign of life for ")
     world.leave.set()

@@ -109,7 +109,7 @@ def test_totals_are_exact_once_it_is_quiet_and_never_ahead(seed: int) -> None:
         rabbit.look(15.0 + second)
         assert rabbit.produced <= rabbit.came
         assert rabbit.consumed <= rabbit.left
-        assert rabbit.place._left <= rabbit.left
+        assert rabbit.place.left <= rabbit.left
     rabbit.settle()
     assert (rabbit.produced, rabbit.consumed) == (rabbit.came, rabbit.left)
 

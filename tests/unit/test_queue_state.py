@@ -413,7 +413,7 @@ def test_gone_means_missing_in_two_whole_looks() -> None:
     world.look(other)
     assert list(world.shown("mq_lag_messages")) == ['{vhost="/",destination="other"}']
     assert world.state.losses["deleted"] == 1
-    assert ("/", "q") not in world.state.queues
+    assert ("/", "q") not in world.state.destinations.queues
 
 
 def test_a_vanished_node_takes_its_part_with_it() -> None:

@@ -105,7 +105,7 @@ class World:
         self.collector.answers.pop(task, None)
         if answer is not None:
             self.collector.answers[task] = answer
-        (runner,) = (each for each in self.source._runners if each.task.name == task)
+        (runner,) = (each for each in self.source._tasks.runners if each.task.name == task)
         runner.run_once()
 
     def after(self, seconds: float) -> None:

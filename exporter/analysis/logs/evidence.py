@@ -31,6 +31,7 @@ def log_evidence(
 def _sight(
     sub: LogSubscription, group: Group | None, span: float, hold: float, now: float, clock: float
 ) -> Sight:
+    positions = sub.positions
     unreadable = sub.unreadable(hold, now)
     whole = not unreadable
     uncommitted = sub.uncommitted(hold, now)
@@ -45,7 +46,7 @@ def _sight(
         consumed=sub.consumed.values[sub.consumed_slot],
         produced=sub.produced.values[sub.produced_slot],
         redelivered=0,
-        rewinds=sub.rewinds,
+        rewinds=sub.incidents.rewinds,
         consumed_rate=sub.consumed.rates[sub.consumed_slot] if whole else None,
         produced_rate=sub.produced.rates[sub.produced_slot] if whole else None,
         consumers=sub.consumers,
@@ -55,8 +56,8 @@ def _sight(
         unassigned_to=[str(partition) for partition in unassigned],
         has_position=sub.has_position,
         had_position=sub.had_position,
-        past_end=sub.past_end.messages,
-        behind_its_place=sub.is_rewound,
+        past_end=sub.incidents.past_end.messages,
+        behind_its_place=sub.incidents.is_rewound,
         read_by_nobody=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,
         rebalancing=group is not None and group.state in REBALANCING,
@@ -68,7 +69,9 @@ def _sight(
         size=sub.topic.size.mean,
         parts=lambda: [
             Part(f"partition {partition}", lag or 0, now - moved_at)
-            for partition, lag, moved_at in zip(sub.partitions, sub.lag, sub.moved_at, strict=True)
+            for partition, lag, moved_at in zip(
+                positions.partitions, positions.lag, positions.moved_at, strict=True
+            )
         ],
         places=None if group is not None and group.shared else sub.topic.partitions,
         withheld=lambda: _withheld(sub),
@@ -80,7 +83,7 @@ def _reads_elsewhere(sub: LogSubscription, group: Group) -> bool:
     readers = group.readers
     return (
         bool(group.members)
-        and bool(sub.partitions)
+        and sub.has_position
         and group.state not in REBALANCING
         and readers is not None
         and not readers.get(sub.topic.name)
@@ -97,9 +100,9 @@ def _restless(group: Group | None, span: float, now: float) -> int:
 
 def _withheld(sub: LogSubscription) -> tuple[str, int] | None:
     """Where the position stands at a last stable offset below the end, if that is most of the backlog."""
-    topic = sub.topic
+    topic, positions = sub.topic, sub.positions
     messages, where = 0, []
-    for partition, position in zip(sub.partitions, sub.committed, strict=True):
+    for partition, position in zip(positions.partitions, positions.committed, strict=True):
         if partition >= topic.partitions:
             continue
         stable, end = topic.stable[partition], topic.end[partition]

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from exporter.analysis.logs.topic import GONE_AFTER
+from exporter.analysis.nodes import Labeler
 from exporter.judgement.recent_events import Recent
-from exporter.model import NOBODY, GroupMembers, GroupState
+from exporter.model import (
+    GROUP_STATES,
+    NOBODY,
+    GroupMembers,
+    GroupState,
+    LogBacklog,
+    Memberships,
+)
 
 REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completing_rebalance"})
 
@@ -129,3 +138,47 @@ class Group:
         self.assigned = {}
         if self._fingerprint is not None:
             self._fingerprint = hash(())
+
+
+def follow_groups(
+    groups: dict[str, Group], look: LogBacklog, labeler: Labeler, now: float
+) -> list[str]:
+    """Change `groups` by what a look saw. Return the names of those that are gone."""
+    for name, state in look.states.items():
+        _known(groups, name, labeler).listed(state, now)
+    for name in look.positions:
+        _known(groups, name, labeler).read_at = now
+    for name in look.shared:
+        _known(groups, name, labeler).shared = True
+    for name in look.subscribing:
+        _known(groups, name, labeler).subscribes = True
+    gone: list[str] = []
+    if not look.groups_complete:
+        return gone
+    for name, group in list(groups.items()):
+        if name in look.states or name in look.positions:
+            group.missing = 0
+            continue
+        group.missing += 1
+        if group.missing >= GONE_AFTER:
+            del groups[name]
+            gone.append(name)
+    return gone
+
+
+def describe_groups(
+    groups: dict[str, Group], look: Memberships, labeler: Labeler, now: float
+) -> None:
+    """Change `groups` by descriptions of some; one that is dead and not known stays unknown."""
+    for name, members in look.groups.items():
+        if name in groups or members.state != "dead":
+            _known(groups, name, labeler).described(members, now)
+
+
+def _known(groups: dict[str, Group], name: str, labeler: Labeler) -> Group:
+    """Return a group; a new one if it was not known."""
+    group = groups.get(name)
+    if group is None:
+        states = tuple(labeler({"group": name, "state": state}) for state in GROUP_STATES)
+        group = groups[name] = Group(name, labeler({"group": name}), states)
+    return group

@@ -6,7 +6,7 @@ from typing import Any
 
 from exporter.analysis.families import View
 from exporter.analysis.logs.state import LogState
-from exporter.analysis.logs.subscription import LogSubscription, visible
+from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.rows import PLAIN, Named, Wanted, age_of, finite, lag_of
 from exporter.judgement.rows import judgement_row
 
@@ -30,7 +30,8 @@ def _row(
     now: float,
     wanted: Wanted,
 ) -> dict[str, Any]:
-    lags = visible(sub, sub.lag, view.hold, now)
+    positions = sub.positions
+    lags = positions.visible(positions.lag, view.hold, now)
     known = [lag for lag in lags if lag is not None]
     group = state.groups.get(sub.group)
     unreadable = sub.unreadable(view.hold, now)
@@ -58,8 +59,8 @@ def _row(
         "consumers": sub.consumers,
         "group_state": group.state if group is not None else None,
         "uncommitted_messages": None if uncommitted is None else uncommitted.messages,
-        "past_end_messages": sub.past_end.messages,
-        "lost_messages": sub.lost,
+        "past_end_messages": sub.incidents.past_end.messages,
+        "lost_messages": sub.incidents.lost,
         "retention_margin_messages": None if unreadable else sub.margin,
     }
     row.update(judgement_row(sub.judge))
@@ -75,7 +76,10 @@ def _row(
                 "committed_offset": position,
             }
             for partition, lag, position in zip(
-                sub.partitions, lags, visible(sub, sub.committed, view.hold, now), strict=True
+                positions.partitions,
+                lags,
+                positions.visible(positions.committed, view.hold, now),
+                strict=True,
             )
         ]
     return row

@@ -18,7 +18,7 @@ from exporter.analysis.families import (
 )
 from exporter.analysis.logs.group import Group
 from exporter.analysis.logs.state import LogState
-from exporter.analysis.logs.subscription import LogSubscription, visible
+from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.logs.topic import LogTopic
 from exporter.analysis.rates import CounterTable
 from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
@@ -193,15 +193,15 @@ _Scalar = tuple[str, Callable[[LogSubscription], Value]]
 
 _SCALARS: tuple[_Scalar, ...] = (
     ("mq_lag_upper_bound", lambda sub: 1 if sub.upper_bound else None),
-    ("mq_past_end_messages", lambda sub: sub.past_end.messages or None),
+    ("mq_past_end_messages", lambda sub: sub.incidents.past_end.messages or None),
     (
         "mq_subscription_produced_messages_total",
         lambda sub: sub.produced.values[sub.produced_slot],
     ),
     ("mq_consumed_messages_total", lambda sub: sub.consumed.values[sub.consumed_slot]),
     ("mq_consumers", lambda sub: sub.consumers),
-    ("mq_messages_lost_total", lambda sub: sub.lost),
-    ("mq_offset_rewinds_total", lambda sub: sub.rewinds),
+    ("mq_messages_lost_total", lambda sub: sub.incidents.lost),
+    ("mq_offset_rewinds_total", lambda sub: sub.incidents.rewinds),
     ("mq_commit_interval_seconds", lambda sub: round(sub.gaps.longest, 3)),
 )
 _OF_THE_WHOLE: tuple[_Scalar, ...] = (
@@ -223,7 +223,7 @@ TIME_SERIES = 3
 
 def _at_most(sub: LogSubscription, view: View) -> int:
     """Return how many series the subscription can have."""
-    positions = len(sub.partitions) if view.per_partition else 1
+    positions = len(sub.positions.partitions) if view.per_partition else 1
     own = _SCALAR_COUNT + len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
     return 3 * positions + own + _histogram(sub)
 
@@ -236,10 +236,10 @@ def _size(sub: LogSubscription, view: View, now: float) -> int:
     """Return how many series the subscription has."""
     scalars = count_series(_scalar_families([sub], view, now))
     positions = 0
-    for values in (sub.lag, sub.committed):
+    for values in (sub.positions.lag, sub.positions.committed):
         found = _positions(sub, values, view, now)
         positions += sum(value is not None for value in found)
-    ages = len(sub.partitions) if view.per_partition else 1
+    ages = len(sub.positions.partitions) if view.per_partition else 1
     own = len(ANOMALIES) + TIME_SERIES + (JUDGEMENT_SERIES if sub.judge.labels else 0)
     return positions + scalars + own + ages + _histogram(sub)
 
@@ -275,12 +275,16 @@ def _subscription_families(subs: Sequence[LogSubscription], view: View, now: flo
         Family(
             "mq_position_anomalies_total",
             list(chain.from_iterable(sub.anomaly_labels for sub in subs)),
-            flat((sub.past_end.count, sub.deleted_topic) for sub in subs),
+            flat((sub.incidents.past_end.count, sub.incidents.deleted_topic) for sub in subs),
         )
     )
-    places = list(chain.from_iterable(sub.labels for sub in subs)) if view.per_partition else labels
-    lags = flat(_positions(sub, sub.lag, view, now) for sub in subs)
-    committed = flat(_positions(sub, sub.committed, view, now) for sub in subs)
+    places = (
+        list(chain.from_iterable(sub.positions.labels for sub in subs))
+        if view.per_partition
+        else labels
+    )
+    lags = flat(_positions(sub, sub.positions.lag, view, now) for sub in subs)
+    committed = flat(_positions(sub, sub.positions.committed, view, now) for sub in subs)
     return [
         family("mq_lag_messages", places, lags),
         family("mq_committed_offset", places, committed),
@@ -293,5 +297,5 @@ def _positions(
     sub: LogSubscription, values: Sequence[int | None], view: View, now: float
 ) -> Sequence[Value]:
     """Return a value a partition, or their sum where partitions are not wanted."""
-    known = visible(sub, values, view.hold, now)
+    known = sub.positions.visible(values, view.hold, now)
     return known if view.per_partition else [whole_sum(known)]

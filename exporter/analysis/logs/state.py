@@ -5,20 +5,18 @@ One instance a source. Not thread-safe: its owner holds a lock around each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from uuid import uuid4
 
 from exporter.analysis.histogram import Histogram
-from exporter.analysis.logs.group import Group
-from exporter.analysis.logs.subscription import LogSubscription, visible
+from exporter.analysis.logs.group import Group, describe_groups, follow_groups
+from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.logs.time_to_loss import time_to_loss
-from exporter.analysis.logs.topic import LogTopic
+from exporter.analysis.logs.topic import GONE_AFTER, LogTopic, follow_topics, partition_labels
 from exporter.analysis.nodes import Labeler, Node, follow_nodes
 from exporter.analysis.rates import CounterTable
 from exporter.catalogue import ANOMALIES, LATENCY_BUCKETS, LOSSES
 from exporter.model import (
-    GROUP_STATES,
     TIMESTAMP_ANOMALIES,
     LogBacklog,
     LogTimes,
@@ -27,11 +25,6 @@ from exporter.model import (
     Retention,
     Stamps,
 )
-
-GONE_AFTER = 2
-"""Complete listings in a row without a thing before it counts as deleted."""
-MARK = uuid4().hex
-"""Stands for the partition in a template; in nobody's name."""
 
 
 @dataclass
@@ -90,9 +83,7 @@ class LogState:
 
     def members(self, look: Memberships, now: float) -> None:
         """Take a description of some groups."""
-        for name, members in look.groups.items():
-            if name in self.groups or members.state != "dead":
-                self._group(name).described(members, now)
+        describe_groups(self.groups, look, self.labeler, now)
         self._assign(now)
 
     def retention(self, known: Mapping[str, Retention]) -> None:
@@ -103,10 +94,11 @@ class LogState:
     def times(self, look: LogTimes, now: float, hold: float) -> None:
         """Take one look at the time; what it does not know is held for `hold` seconds."""
         for key, subscription in self.subscriptions.items():
-            lags = visible(subscription, subscription.lag, hold, now)
+            positions = subscription.positions
+            lags = positions.visible(positions.lag, hold, now)
             subscription.ages.take(
-                subscription.partitions,
-                subscription.labels,
+                positions.partitions,
+                positions.labels,
                 lags,
                 self._stamps(key, look),
                 at=look.at,
@@ -144,31 +136,15 @@ class LogState:
     def _topics(self, look: LogBacklog, now: float) -> None:
         for name in look.recreated:
             self._restart(name)
-        for name, log in look.logs.items():
-            topic = self.topics.get(name)
-            if topic is None:
-                topic = self.topics[name] = self._new_topic(name)
-            topic.missing = 0
-            topic.gaps = name in look.gaps
-            topic.advance(log, now)
-        for name in [name for name in self.topics if name not in look.logs]:
-            topic = self.topics[name]
-            topic.advance(None, now)
-            if look.logs_complete:
-                topic.missing += 1
-                if topic.missing >= GONE_AFTER:
-                    self._drop_topic(name)
+        for topic in follow_topics(self.topics, look, self._new_topic, now):
+            for key in [key for key, sub in self.subscriptions.items() if sub.topic is topic]:
+                self._drop_subscription(key, "deleted")
+            topic.release()
 
     def _new_topic(self, name: str) -> LogTopic:
         labels = {"destination": name}
-        return LogTopic(
-            name, self.labeler(labels), self.topic_produced, self._partition_label(labels)
-        )
-
-    def _partition_label(self, labels: Mapping[str, str]) -> Callable[[int], str]:
-        """Return a quick maker of label texts that differ in the partition only."""
-        head, _, tail = self.labeler({**labels, "partition": MARK}).partition(MARK)
-        return lambda partition: f"{head}{partition}{tail}"
+        partition_label = partition_labels(self.labeler, labels)
+        return LogTopic(name, self.labeler(labels), self.topic_produced, partition_label)
 
     def _restart(self, name: str) -> None:
         topic = self.topics.get(name)
@@ -179,44 +155,12 @@ class LogState:
             if subscription.topic is topic:
                 subscription.restart()
 
-    def _drop_topic(self, name: str) -> None:
-        topic = self.topics.pop(name)
-        for key in [key for key, sub in self.subscriptions.items() if sub.topic is topic]:
-            self._drop_subscription(key, "deleted")
-        topic.release()
-
     # Groups
 
     def _groups(self, look: LogBacklog, now: float) -> None:
-        for name, state in look.states.items():
-            self._group(name).listed(state, now)
-        for name in look.positions:
-            self._group(name).read_at = now
-        for name in look.shared:
-            self._group(name).shared = True
-        for name in look.subscribing:
-            self._group(name).subscribes = True
-        if not look.groups_complete:
-            return
-        for name in list(self.groups):
-            if name in look.states or name in look.positions:
-                self.groups[name].missing = 0
-                continue
-            self.groups[name].missing += 1
-            if self.groups[name].missing >= GONE_AFTER:
-                self._drop_group(name)
-
-    def _group(self, name: str) -> Group:
-        group = self.groups.get(name)
-        if group is None:
-            states = tuple(self.labeler({"group": name, "state": state}) for state in GROUP_STATES)
-            group = self.groups[name] = Group(name, self.labeler({"group": name}), states)
-        return group
-
-    def _drop_group(self, name: str) -> None:
-        del self.groups[name]
-        for key in [key for key in self.subscriptions if key[0] == name]:
-            self._drop_subscription(key, "deleted")
+        for name in follow_groups(self.groups, look, self.labeler, now):
+            for key in [key for key in self.subscriptions if key[0] == name]:
+                self._drop_subscription(key, "deleted")
 
     # Subscriptions
 
@@ -232,7 +176,7 @@ class LogState:
             if subscription is None:
                 subscription = self._new_subscription(group, topic, now)
             subscription.missing = 0
-            subscription.orphan(orphaned=topic.missing > 0)
+            subscription.incidents.orphan(orphaned=topic.missing > 0)
             subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
 
     def _unread(self, look: LogBacklog, now: float) -> None:
@@ -244,7 +188,7 @@ class LogState:
                 subscription.hold()
             elif destination not in positions.offsets:
                 subscription.missing += 1
-                if not subscription.partitions:
+                if not subscription.has_position:
                     subscription.touch(now)
                     if subscription.missing >= GONE_AFTER and not self._reads(group, destination):
                         self._drop_subscription(key, "expired")
@@ -274,7 +218,7 @@ class LogState:
             produced=self.produced,
             label=self.labeler(labels),
             anomaly_labels=tuple(self.labeler({**labels, "kind": kind}) for kind in ANOMALIES),
-            partition_label=self._partition_label(labels),
+            partition_label=partition_labels(self.labeler, labels),
             now=now,
         )
         self.subscriptions[group, topic.name] = subscription

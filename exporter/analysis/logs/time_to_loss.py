@@ -73,10 +73,11 @@ def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | No
 def _produced(sub: LogSubscription) -> list[float] | None:
     """Return what is produced on each of its partitions, in messages a second; None where one is not known."""
     slots, rates = sub.topic.slots(), sub.topic.produced.rates
-    if sub.partitions[-1] >= len(slots):
+    partitions = sub.positions.partitions
+    if partitions[-1] >= len(slots):
         return None
-    found = [rate for partition in sub.partitions if (rate := rates[slots[partition]]) is not None]
-    return found if len(found) == len(sub.partitions) else None
+    found = [rate for partition in partitions if (rate := rates[slots[partition]]) is not None]
+    return found if len(found) == len(partitions) else None
 
 
 def _first_expiry(
@@ -110,7 +111,7 @@ def _first_overflow(
     if not mean:
         return None
     soonest = math.inf
-    for partition, lag, rate in zip(sub.partitions, lags, produced, strict=True):
+    for partition, lag, rate in zip(sub.positions.partitions, lags, produced, strict=True):
         if not lag:
             continue
         start, end = topic.start[partition], topic.end[partition]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from uuid import uuid4
 
 from exporter.analysis.mean_size import MeanSize
+from exporter.analysis.nodes import Labeler
 from exporter.analysis.rates import CounterTable
-from exporter.model import Log, Retention
+from exporter.model import Log, LogBacklog, Retention
+
+GONE_AFTER = 2
+"""Complete listings in a row without a thing before it counts as deleted."""
+MARK = uuid4().hex
+"""Stands for the partition in a template; in nobody's name."""
 
 
 class LogTopic:
@@ -143,3 +150,31 @@ class LogTopic:
             self.produced.release(self._slots.pop())
             for column in (self.labels, self.start, self.end, self.stable, self.high, self.read_at):
                 column.pop()
+
+
+def follow_topics(
+    topics: dict[str, LogTopic], look: LogBacklog, new: Callable[[str], LogTopic], now: float
+) -> list[LogTopic]:
+    """Change `topics` by what a look saw; `new` makes a topic that was not known. Return those that are gone."""
+    for name, log in look.logs.items():
+        topic = topics.get(name)
+        if topic is None:
+            topic = topics[name] = new(name)
+        topic.missing = 0
+        topic.gaps = name in look.gaps
+        topic.advance(log, now)
+    gone: list[LogTopic] = []
+    for name in [name for name in topics if name not in look.logs]:
+        topic = topics[name]
+        topic.advance(None, now)
+        if look.logs_complete:
+            topic.missing += 1
+            if topic.missing >= GONE_AFTER:
+                gone.append(topics.pop(name))
+    return gone
+
+
+def partition_labels(labeler: Labeler, labels: Mapping[str, str]) -> Callable[[int], str]:
+    """Return a quick maker of label texts that differ in the partition only."""
+    head, _, tail = labeler({**labels, "partition": MARK}).partition(MARK)
+    return lambda partition: f"{head}{partition}{tail}"

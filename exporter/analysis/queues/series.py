@@ -15,9 +15,10 @@ from exporter.analysis.families import (
     flat,
     whole_sum,
 )
+from exporter.analysis.queues.destinations import Queue, QueuePart
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.state import QueueState
-from exporter.analysis.queues.subscription import Queue, QueuePart, QueueSubscription
+from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
 from exporter.analysis.shared_series import (
     JUDGEMENT_SERIES,
@@ -53,7 +54,7 @@ def _chosen(
     state: QueueState, fresh: Subscriptions, view: View, now: float
 ) -> tuple[Sequence[Queue], Subscriptions, int]:
     """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
-    every = list(state.queues.values())
+    every = list(state.destinations.queues.values())
     most = sum(_at_most(subscription) for subscription in fresh)
     if most + sum(4 + 4 * len(queue.parts) for queue in every) + 3 <= view.max_series:
         return every, fresh, 0
@@ -86,7 +87,7 @@ def _at_most(subscription: QueueSubscription) -> int:
 def _queue_families(
     queues: Sequence[Queue], state: QueueState, view: View, now: float
 ) -> list[Family]:
-    table = state.queue_produced
+    table = state.destinations.produced
     labels = [queue.label for queue in queues]
 
     def column(name: str, value: Callable[[QueuePart], Value], *, is_total: bool = False) -> Family:

@@ -5,13 +5,16 @@ One instance a source. Not thread-safe: its owner holds a lock around each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.nodes import Labeler, Node, follow_nodes
-from exporter.analysis.queues.place import Moved, QueuePlace
-from exporter.analysis.queues.subscription import Queue, QueuePart, QueueSubscription
+from exporter.analysis.queues.destinations import Destinations
+from exporter.analysis.queues.flow import Moved
+from exporter.analysis.queues.labels import labels_of
+from exporter.analysis.queues.place import QueuePlace
+from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rates import CounterTable
 from exporter.catalogue import LATENCY_BUCKETS, LOSSES
 from exporter.model import (
@@ -52,7 +55,6 @@ class QueueState:
     """What a part of a destination is called."""
     paused: tuple[str, str] = ("the destination", "the group, or its destination,")
     """What is paused, where a destination as a whole or one group of it is."""
-    queues: dict[tuple[str | None, str], Queue] = field(default_factory=dict)
     subscriptions: dict[SubscriptionKey, QueueSubscription] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     alarms: Sequence[str] = ()
@@ -62,7 +64,7 @@ class QueueState:
     """Looks to come in which what is gone was left out on purpose, so it is no loss."""
 
     def __post_init__(self) -> None:
-        self.queue_produced = CounterTable(self.rate_window)
+        self.destinations = Destinations(self.labeler, self.rate_window)
         self.produced = CounterTable(self.rate_window)
         self.consumed = CounterTable(self.rate_window)
         self._latencies = 0
@@ -70,7 +72,7 @@ class QueueState:
     def set_rate_window(self, window: float) -> None:
         """Use another rate window from now on."""
         self.rate_window = window
-        for table in (self.queue_produced, self.produced, self.consumed):
+        for table in (self.destinations.produced, self.produced, self.consumed):
             table.set_window(window)
 
     def reselect(self) -> None:
@@ -90,7 +92,7 @@ class QueueState:
             if came:
                 self._came(depth.place, came, now)
         for produced in look.produced:
-            self._produced(produced, now)
+            self.destinations.count(produced, now)
         self._counts(look.counts, now)
         self._streams(look.streams)
         self._forget(look, seen)
@@ -101,12 +103,9 @@ class QueueState:
         """Take the brokers' counts where they come apart from what waits."""
         self._counts(look.counts, look.at)
         for produced in look.produced:
-            self._produced(produced, look.at)
+            self.destinations.count(produced, look.at)
         self._streams(look.streams)
-        for key, size in look.sizes.items():
-            queue = self.queues.get(key)
-            if queue is not None:
-                queue.mean_size = size
+        self.destinations.take_sizes(look.sizes)
         self._sample(look.counts, look.produced, look.at)
 
     # Places
@@ -127,7 +126,7 @@ class QueueState:
         self, vhost: str | None, destination: str, group: str | None, now: float
     ) -> QueueSubscription:
         subscription = QueueSubscription(
-            self._queue(vhost, destination),
+            self.destinations.queue(vhost, destination),
             group,
             self.labeler(labels_of(vhost, destination, group)),
             consumed=self.consumed,
@@ -137,13 +136,6 @@ class QueueState:
         self.subscriptions[vhost, destination, group] = subscription
         return subscription
 
-    def _queue(self, vhost: str | None, destination: str) -> Queue:
-        queue = self.queues.get((vhost, destination))
-        if queue is None:
-            label = self.labeler(labels_of(vhost, destination))
-            queue = self.queues[vhost, destination] = Queue(vhost, destination, label)
-        return queue
-
     # Counts
 
     def _came(self, place: Place, count: int, now: float) -> None:
@@ -152,7 +144,7 @@ class QueueState:
         moved = Moved(count, 0, 0)
         subscription.take(moved, now)
         if place.group is None and place.partition is None:
-            self._produced_by(subscription.queue, moved, now)
+            self.destinations.add(subscription.queue, count, now)
 
     def _counts(self, counts: Sequence[Counts], at: float) -> None:
         touched: dict[SubscriptionKey, tuple[bool, bool, int]] = {}
@@ -169,7 +161,7 @@ class QueueState:
             subscription.take(moved, at)
             self._latency(subscription, moved)
             if group is None and partition is None and each.replay is None:
-                part = self._produced_by(subscription.queue, moved, at)
+                part = self.destinations.add(subscription.queue, moved.produced, at)
                 produced = place.accounting.produced
                 part.counted = produced.known
                 part.rated = produced.is_complete(at, self.rate_window)
@@ -198,41 +190,10 @@ class QueueState:
         """Whether the config names it: it has a histogram beside the limit."""
         return subscription.group is not None and self.followed.group(subscription.group)
 
-    def _part(self, queue: Queue, partition: str | None, now: float) -> QueuePart:
-        part = queue.parts.get(partition)
-        if part is None:
-            label = self.labeler(labels_of(queue.vhost, queue.name, partition=partition))
-            part = QueuePart(label, self.queue_produced.allocate(now), now)
-            queue.parts[partition] = part
-        return part
-
-    def _produced(self, produced: Produced, now: float) -> None:
-        queue = self._queue(produced.vhost, produced.destination)
-        part = self._part(queue, produced.partition, now)
-        moved, grown = part.movement(produced.total, produced.size, produced.epoch, now)
-        self.queue_produced.values[part.slot] += moved
-        if produced.size is None or not produced.total:
-            return
-        if moved:
-            queue.recent.add(moved, grown)
-            queue.mean_size = queue.recent.mean
-        elif queue.mean_size is None:
-            queue.mean_size = round(produced.size / produced.total, 1)
-
-    def _produced_by(self, queue: Queue, moved: Moved, now: float) -> QueuePart:
-        """Where the one subscription of a queue tells what was produced to it."""
-        part = self._part(queue, None, now)
-        part.counted_at = now
-        self.queue_produced.values[part.slot] += moved.produced
-        return part
-
     def _streams(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:
+            self.destinations.take_offsets(each)
             vhost, destination, group, partition = each.place
-            queue = self.queues.get((vhost, destination))
-            part = queue.parts.get(partition) if queue is not None else None
-            if part is not None:
-                part.end, part.start = each.end, each.start
             subscription = self.subscriptions.get((vhost, destination, group))
             place = subscription.places.get(partition) if subscription is not None else None
             if place is not None:
@@ -246,15 +207,7 @@ class QueueState:
         stale = [sub for key, sub in self.subscriptions.items() if key not in counted]
         self.produced.sample(now, {sub.produced_slot for sub in stale})
         self.consumed.sample(now, {sub.consumed_slot for sub in stale})
-        self.queue_produced.sample(
-            now,
-            {
-                part.slot
-                for queue in self.queues.values()
-                for part in queue.parts.values()
-                if part.counted_at != now
-            },
-        )
+        self.destinations.sample(now)
 
     # What is gone
 
@@ -267,7 +220,10 @@ class QueueState:
                     place.missing += 1
                     if place.missing >= GONE_AFTER:
                         self._drop_place(key, partition, self._reason(key))
-        self._forget_queues(look)
+        used = set(look.destinations)
+        for (vhost, destination, _), subscription in self.subscriptions.items():
+            used.update((vhost, destination, partition) for partition in subscription.places)
+        self.destinations.forget(look, used)
 
     def _reason(self, key: SubscriptionKey) -> str | None:
         """Why something is gone; a topic's first channel takes over what waited for it, which is no loss."""
@@ -288,30 +244,3 @@ class QueueState:
             del self.subscriptions[key]
             self._latencies -= subscription.latency is not None and not self._is_named(subscription)
             subscription.release()
-
-    def _forget_queues(self, look: QueueLook) -> None:
-        """Drop the parts, and with the last of them the destination, that no subscription and no count has any more."""
-        used = set(look.destinations)
-        for (vhost, destination, _), subscription in self.subscriptions.items():
-            used.update((vhost, destination, partition) for partition in subscription.places)
-        alive = {(vhost, destination) for vhost, destination, _ in used}
-        for key, queue in list(self.queues.items()):
-            for partition in list(queue.parts):
-                read = partition in look.vanished or partition in look.whole
-                if read and (*key, partition) not in used:
-                    slot = queue.parts.pop(partition).slot
-                    queue.retired += self.queue_produced.values[slot]
-                    self.queue_produced.release(slot)
-            if not queue.parts and key not in alive:
-                del self.queues[key]
-
-
-def labels_of(
-    vhost: str | None,
-    destination: str,
-    group: str | None = None,
-    partition: str | None = None,
-) -> Mapping[str, str]:
-    """Return the labels of a thing; what does not apply is left out."""
-    named = {"vhost": vhost, "destination": destination, "partition": partition, "group": group}
-    return {name: value for name, value in named.items() if value is not None}

@@ -7,79 +7,14 @@ from typing import Final
 
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.history import History
-from exporter.analysis.mean_size import MeanSize
 from exporter.analysis.queues.accounting import Departures
-from exporter.analysis.queues.place import Moved, QueuePlace
+from exporter.analysis.queues.destinations import Queue
+from exporter.analysis.queues.flow import Moved
+from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.rates import CounterTable
 from exporter.judgement.cadence import CommitGaps
 from exporter.judgement.judge import Judge
 from exporter.model import Method
-
-
-class Queue:
-    """A destination: how many messages were produced to each of its parts, and how large they are."""
-
-    __slots__ = (
-        "label",
-        "mean_size",
-        "name",
-        "parts",
-        "recent",
-        "retired",
-        "vhost",
-    )
-
-    def __init__(self, vhost: str | None, name: str, label: str) -> None:
-        self.vhost: Final = vhost
-        self.name: Final = name
-        self.label: Final = label
-        """Text of the destination's labels."""
-        self.parts: dict[str | None, QueuePart] = {}
-        self.retired = 0
-        """Messages produced to parts that are no more."""
-        self.mean_size: float | None = None
-        """Bytes."""
-        self.recent: Final = MeanSize()
-        """Of what came in lately, where that is counted."""
-
-
-class QueuePart:
-    """What was produced to one part of a destination."""
-
-    __slots__ = (
-        "_known",
-        "_size",
-        "counted",
-        "counted_at",
-        "end",
-        "label",
-        "rated",
-        "slot",
-        "start",
-    )
-
-    def __init__(self, label: str, slot: int, now: float) -> None:
-        self.label: Final = label
-        self.slot: Final = slot
-        self.counted_at = now
-        self.counted = True
-        """Whether the broker counts what is produced here."""
-        self.rated = True
-        """Whether it did so over the whole rate window."""
-        self.start: int | None = None
-        self.end: int | None = None
-        """Offsets, where it is a stream."""
-        self._known: tuple[int, int] | None = None
-        self._size = 0
-
-    def movement(self, count: int, size: int | None, epoch: int, now: float) -> tuple[int, int]:
-        """Take a broker's count, and the bytes where it counts them; return how far both moved."""
-        before, self._known = self._known, (count, epoch)
-        bytes_before, self._size = self._size, size or 0
-        self.counted_at = now
-        if before is None or before[1] != epoch or count < before[0]:
-            return 0, 0
-        return count - before[0], max(self._size - bytes_before, 0)
 
 
 class QueueSubscription:
