@@ -32,7 +32,6 @@ GROUP_STATES: tuple[GroupState, ...] = (
     "empty",
 )
 Method = Literal["time_index", "record", "head", "percentile", "estimate"]
-METHODS: tuple[Method, ...] = ("time_index", "record", "head", "percentile", "estimate")
 """How an age was found."""
 Stage = Literal["publish", "receive", "ack"]
 STAGES: tuple[Stage, ...] = ("publish", "receive", "ack")
