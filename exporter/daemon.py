@@ -19,7 +19,7 @@ from exporter.liveness import Pulse
 from exporter.model import Collector, Until
 from exporter.scrub import scrub
 from exporter.show.exposition import Exposition
-from exporter.show.overview import Query, Row, key_of, select
+from exporter.show.overview import Query, Row, finish, key_of, select
 from exporter.show.own_metrics import OwnMetrics
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
@@ -260,9 +260,11 @@ class Daemon:
         selected = select((row for source in sources for row in source.rows()), query)
         if query.partitions or query.history:
             selected["subscriptions"] = self._with_more(selected["subscriptions"], query)
+        now = round(time.time(), 3)
+        finish(selected["subscriptions"], query, now)
         return {
             "version": __version__,
-            "time": round(time.time(), 3),
+            "time": now,
             "sources": [source.status() for source in sources],
             **selected,
         }

@@ -18,7 +18,6 @@ GroupState = Literal[
 ]
 GROUP_STATES: tuple[GroupState, ...] = get_args(GroupState)
 Method = Literal["time_index", "record", "head", "percentile", "estimate"]
-METHODS: tuple[Method, ...] = get_args(Method)
 """How an age was found."""
 Stage = Literal["publish", "receive", "ack"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -27,6 +27,8 @@ class System:
     """A function that makes the `load.clients.Workload` of a destination; None leaves the system out of `load`."""
     part: str = "partition"
     """What a part of a destination is called."""
+    parts: str | None = None
+    """What several of them are called; None adds an s."""
     paused_destination: str = "the destination"
     """What is paused, where that stops everybody who reads the destination."""
     paused_group: str = "the group, or its destination,"
@@ -60,6 +62,7 @@ SYSTEMS: dict[str, System] = {
         destinations="queues",
         workload="exporter.load.nsq:nsq_workload",
         part="nsqd",
+        parts="nsqd",
         paused_destination="the topic",
         paused_group="the channel or its topic",
     ),

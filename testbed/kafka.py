@@ -312,10 +312,6 @@ class KafkaCluster:
         return self.addresses("mtls")
 
     @property
-    def sasl_ssl_bootstrap(self) -> str:
-        return self.addresses("sasl_ssl")
-
-    @property
     def certificates(self) -> Certificates:
         return self._certificates
 

@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer
+
+from testbed.background import Background
 
 TICK = 0.05
 PARTITION_UA = -1
 """Let the client choose the partition."""
 
 
-class _Running:
-    """Something that runs in a thread as long as a `with` block does."""
-
-    def __init__(self) -> None:
-        self._stopping = threading.Event()
-        self._failure: Exception | None = None
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-        if error is None and self._failure is not None:
-            raise self._failure
-
-    def start(self) -> None:
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._guarded, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(30)
-            assert not self._thread.is_alive(), "it does not stop"
-            self._thread = None
-
-    def _guarded(self) -> None:
-        try:
-            self._run()
-        except Exception as failure:  # noqa: BLE001 - raised where the block ends
-            self._failure = failure
-
-    def _run(self) -> None:
-        raise NotImplementedError
-
-
-class Feed(_Running):
+class Feed(Background):
     """Produces `rate` messages of `size` bytes a second, to the partition that `place` gives for each."""
 
     def __init__(
@@ -102,7 +58,7 @@ class Feed(_Running):
         self._producer.flush(10)
 
 
-class Reader(_Running):
+class Reader(Background):
     """A member of a group that processes `rate` messages a second, or `bytes_rate` bytes, and commits every `commits` seconds.
 
     None is as quick as they come.

@@ -7,10 +7,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.demo.rabbitmq_node import SCRIPTS
+from exporter.demo.rabbitmq_node import node_environment as start_environment
 from testbed.rabbitmq_config import NodeLayout
 from testbed.tools import cached_folder, find_tool
 
-_DEBIAN_SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+_DEBIAN_SCRIPTS = Path(SCRIPTS)
 _DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
 SYSTEM = "system"
 """The RabbitMQ that is installed; others are of a Debian release, in .cache."""
@@ -52,45 +54,15 @@ def write_cookie(home: Path, cookie: str) -> None:
 
 def node_environment(node: NodeLayout, home: Path, epmd_port: int) -> dict[str, str]:
     """For `rabbitmq-server` and the tools: nothing of the machine's own RabbitMQ is in it."""
-    folder = node.folder
-    inherited = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("RABBITMQ_", "ERL_", "ELIXIR_"))
-    }
-    return {
-        **inherited,
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "ERL_EPMD_PORT": str(epmd_port),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_CRASH_DUMP": "/dev/null",
-        "RABBITMQ_NODENAME": node.name,
-        "RABBITMQ_USE_LONGNAME": "true",
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "logs"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_DIST_PORT": str(node.ports["distribution"]),
-        # By this the script becomes the server, instead of waiting for it
-        "RUNNING_UNDER_SYSTEMD": "true",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _erlang_arguments(node),
-    }
-
-
-def _erlang_arguments(node: NodeLayout) -> str:
-    """A name from the start saves the node an Erlang that it would start to make sure of epmd."""
-    port = node.ports["distribution"]
-    return (
-        f"-name {node.name} -start_epmd false"
-        " -kernel inet_dist_use_interface {127,0,0,1}"
-        f" -kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
-        f" -kernel inetrc '{node.folder / 'inetrc'}'"
+    own = start_environment(
+        node.folder,
+        home=home,
+        name=node.name,
+        port=node.ports["distribution"],
+        epmd_port=epmd_port,
+        more_arguments=f" -kernel inetrc '{node.folder / 'inetrc'}'",
     )
+    return {**own, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "ERL_EPMD_ADDRESS": "127.0.0.1"}
 
 
 def run_tool(

@@ -3,58 +3,36 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from testbed.background import Background
 from testbed.consuming import PacedConsumer
 
 LOW, HIGH = 5.0, 75.0
 """Messages a second."""
 
 
-class SwingingProducer:
+class SwingingProducer(Background):
     """Sends messages in a thread, at a rate that swings between LOW and HIGH, as long as a `with` block runs."""
 
     def __init__(self, send: Callable[[bytes], None], period_seconds: float) -> None:
         """`send` gets one message's body, which no other message has."""
+        super().__init__()
         self._send = send
         self._period = period_seconds
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.sent: list[tuple[bytes, float]] = []
         """Bodies and when they were handed over, in UNIX seconds."""
-        self.failure: Exception | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join(30)
-        if self.failure is not None and error is None:
-            raise self.failure
 
     def _run(self) -> None:
         started = time.monotonic()
         due = started
-        try:
-            while not self._stop.wait(max(due - time.monotonic(), 0.0)):
-                body = b"%d" % len(self.sent)
-                self.sent.append((body, time.time()))
-                self._send(body)
-                swing = math.sin(2 * math.pi * (due - started) / self._period)
-                due += 1.0 / ((LOW + HIGH) / 2 + (HIGH - LOW) / 2 * swing)
-        except Exception as failure:  # noqa: BLE001 - raised where the test is
-            self.failure = failure
+        while not self._stopping.wait(max(due - time.monotonic(), 0.0)):
+            body = b"%d" % len(self.sent)
+            self.sent.append((body, time.time()))
+            self._send(body)
+            swing = math.sin(2 * math.pi * (due - started) / self._period)
+            due += 1.0 / ((LOW + HIGH) / 2 + (HIGH - LOW) / 2 * swing)
 
 
 class Truth:

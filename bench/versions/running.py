@@ -34,7 +34,6 @@ class LineAtWork:
     def __init__(self, line: Line, stack: ExitStack) -> None:
         self.line = line
         self._sent: list[tuple[bytes, float]] = []
-        self._stack = stack
         self.load: list[Look] = []
         self._since: dict[str, float] = {}
         for consumer in line.consumers:

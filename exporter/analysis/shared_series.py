@@ -30,8 +30,13 @@ _SCALARS: tuple[tuple[str, Callable[[Judge], Value]], ...] = (
     ("mq_consumers_expected", lambda judge: int(judge.thresholds.consumers_expected)),
     ("mq_time_to_drain_seconds", lambda judge: shown_seconds(judge.time_to_drain)),
 )
-JUDGEMENT_SERIES = len(STATUSES) + len(_SCALARS) + 1
-"""Series of one subscription, at most."""
+METHOD_SERIES = 1
+"""A subscription's age has one method at a time."""
+
+
+def judgement_series() -> int:
+    """Return how many series the judgement of one subscription has, at most; it has one cause at a time."""
+    return len(STATUSES) + len(_SCALARS) + 1
 
 
 def judgement_families(subs: Sequence[Judged]) -> list[Family]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import threading
@@ -14,9 +13,8 @@ import pika
 from pika.exceptions import AMQPError
 
 from exporter.demo.programs import LOOPBACK, Program, find, free_ports
+from exporter.demo.rabbitmq_node import SCRIPTS, node_environment
 
-SCRIPTS = "/usr/lib/rabbitmq/bin"
-"""Debian's; its commands in PATH are wrappers for root."""
 QUEUE, RATE = "invoices", 30.0
 CONSUMER_RATE = 24.0
 """Messages a second that the consumer of QUEUE can process."""
@@ -62,7 +60,17 @@ class EmbeddedRabbit:
         log = self._folder / "log"
         self._programs = [
             Program([epmd, "-port", str(self._epmd), "-address", LOOPBACK], log),
-            Program([server], log, self._environment()),
+            Program(
+                [server],
+                log,
+                node_environment(
+                    folder,
+                    home=folder,
+                    name=f"demo@{LOOPBACK}",
+                    port=self._distribution,
+                    epmd_port=self._epmd,
+                ),
+            ),
         ]
         for run in (self._produce, self._consume):
             threading.Thread(target=self._until_stopped, args=(run,), daemon=True).start()
@@ -94,37 +102,6 @@ class EmbeddedRabbit:
         config = self._folder / "rabbitmq.conf"
         config.touch(mode=0o600)
         config.write_text(lines)
-
-    def _environment(self) -> dict[str, str]:
-        folder = self._folder
-        inherited = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("RABBITMQ_", "ERL_"))
-        }
-        node = f"demo@{LOOPBACK}"
-        port = self._distribution
-        return {
-            **inherited,
-            "HOME": str(folder),
-            "ERL_EPMD_PORT": str(self._epmd),
-            "ERL_CRASH_DUMP": "/dev/null",
-            "RABBITMQ_NODENAME": node,
-            "RABBITMQ_USE_LONGNAME": "true",
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-            "RABBITMQ_LOG_BASE": str(folder / "logs"),
-            "RABBITMQ_PID_FILE": str(folder / "pid"),
-            "RABBITMQ_DIST_PORT": str(port),
-            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server instead of waiting for it
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                f"-name {node} -start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} "
-                f"-kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}"
-            ),
-        }
 
     def _until_stopped(self, run: Any) -> None:
         """Run it with a channel, anew whenever the node is not there or goes away."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from exporter.analysis.history import Point
 from exporter.analysis.rows import Key
-from exporter.show.wording import plain, standing
+from exporter.show.texts import add_texts, part_name
+from exporter.show.wording import plain, standing, standings
 
 Row = dict[str, Any]
 EXACT = ("system", "source", "vhost", "destination", "group", "status")
@@ -33,6 +34,8 @@ class Query:
     limit: int | None = None
     partitions: bool = False
     history: Sequence[str] = ()
+    text: bool = False
+    """Whether the numbers are wanted as texts, too."""
 
     def wants(self, row: Row) -> bool:
         """Whether a subscription is one of these."""
@@ -58,6 +61,7 @@ def query_of(given: Mapping[str, str]) -> Query:
         limit=None if limit is None else int(limit),
         partitions=given.get("partitions", "") in TRUE,
         history=_columns(given.get("history", "")),
+        text=given.get("text", "") in TRUE,
     )
 
 
@@ -88,7 +92,7 @@ def worst_first(row: Row) -> tuple[int, float, int]:
 
 
 def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
-    """Return the wanted subscriptions, the worst first, how many match, and how many there are of each status."""
+    """Return the wanted subscriptions, the worst first, how many match, how many there are of each status, and how bad that is at worst."""
     everything = list(rows)
     found = [row for row in everything if query.wants(row)]
     found.sort(key=worst_first)
@@ -96,8 +100,21 @@ def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
         "total": len(everything),
         "matching": len(found),
         "statuses": dict(Counter(row["status"] for row in everything)),
+        "standings": standings(),
         "subscriptions": found if query.limit is None else found[: query.limit],
     }
+
+
+def finish(rows: Iterable[Row], query: Query, now: float) -> None:
+    """Add to each row how it stands and what its parts are called, and the texts, if they are wanted.
+
+    `now` is the present time in Unix time.
+    """
+    for row in rows:
+        row["standing"] = standing(row)
+        row["part"] = part_name(row)
+        if query.text:
+            add_texts(row, now)
 
 
 def key_of(row: Row) -> Key:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+from exporter.model import STATUSES
+
 Standing = Literal["good", "unsure", "bad"]
 
 NO_FAULT = frozenset({"ok", "uncommitted"})
@@ -17,11 +19,23 @@ VAGUE_SECONDS, VAGUE_RATIO = 1.0, 0.1
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 TENTHS_BELOW = 10
+TENTHS_OF_RATES_BELOW = 100
+UNKNOWN = "-"
 
 
 def number(value: float | None, digits: int) -> str:
     """Format a number for people; unknown is a dash."""
-    return "-" if value is None else f"{value:,.{digits}f}"
+    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def whole(value: float) -> str:
+    """Format a count."""
+    return number(value, 0)
+
+
+def rate(value: float) -> str:
+    """Format a rate, with tenths below 100."""
+    return number(value, 1 if value < TENTHS_OF_RATES_BELOW else 0)
 
 
 def duration(seconds: float | None) -> str:
@@ -30,20 +44,20 @@ def duration(seconds: float | None) -> str:
     What is more than nothing is not shown as nothing.
     """
     if seconds is None:
-        return "-"
-    whole = math.floor(seconds)
+        return UNKNOWN
+    cut = math.floor(seconds)
     if not seconds:
         return "0 s"
-    if whole < TENTHS_BELOW:
+    if cut < TENTHS_BELOW:
         return f"{max(math.floor(seconds * 10) / 10, 0.1):.1f} s"
     for unit, large, small, low in (
         (DAY, "d", "h", HOUR),
         (HOUR, "h", "m", MINUTE),
         (MINUTE, "m", "s", 1),
     ):
-        if whole >= unit:
-            return f"{whole // unit} {large} {whole % unit // low} {small}"
-    return f"{whole} s"
+        if cut >= unit:
+            return f"{cut // unit} {large} {cut % unit // low} {small}"
+    return f"{cut} s"
 
 
 def names(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -58,11 +72,14 @@ def names(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def lag(row: dict[str, Any]) -> str:
-    """Format a subscription's lag; `≥` marks a lower bound, which is all there is while a partition is unreadable."""
+    """Format a subscription's lag.
+
+    `≥` marks a lower bound: a partition of the subscription cannot be read. `≤` marks an upper bound.
+    """
     messages, at_least = row["lag_messages"], row.get("lag_messages_at_least")
-    if messages is None and at_least is not None:
-        return "≥" + number(at_least, 0)
-    return number(messages, 0)
+    if messages is None:
+        return UNKNOWN if at_least is None else "≥" + whole(at_least)
+    return ("≤" if row.get("lag_upper_bound") else "") + whole(messages)
 
 
 def age(row: dict[str, Any]) -> str:
@@ -94,6 +111,29 @@ def standing(row: dict[str, Any]) -> Standing:
     if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False):
         return "bad"
     return "unsure"
+
+
+def standings() -> dict[str, Standing]:
+    """Return for each status the worst standing of a subscription that has it."""
+    return {status: standing({"status": status, "drains": False}) for status in STATUSES}
+
+
+def why(row: dict[str, Any]) -> str:
+    """Return one line: time to loss, reason of the status, and the most likely cause with its evidence."""
+    parts = []
+    soon = loss(row)
+    if soon:
+        parts.append(
+            f"unread messages will be deleted in {soon}"
+            if row["time_to_loss_seconds"]
+            else "retention has reached unread messages"
+        )
+    reason, causes = row["status_reason"], row["causes"]
+    if reason and (not causes or causes[0]["evidence"] != reason):
+        parts.append(reason)
+    if causes:
+        parts.append(f"{plain(causes[0]['cause'])}: {causes[0]['evidence']}")
+    return "; ".join(parts)
 
 
 def plain(word: str | None) -> str:

@@ -109,7 +109,9 @@ def ask(data: bytes) -> None:
     assert len(answer["subscriptions"]) <= answer["matching"] <= answer["total"]
 
 
-KEY = st.sampled_from(["limit", "filter", "group", "status", "partitions", "history", "vhost", "x"])
+KEY = st.sampled_from(
+    ["limit", "filter", "group", "status", "partitions", "history", "text", "vhost", "x"]
+)
 VALUE = st.sampled_from(
     ["1", "0", "true", "lag,at", "9" * 30, "-1", "", "g", "é", "bad"]
 ) | st.text(max_size=4)

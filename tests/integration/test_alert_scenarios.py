@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from testbed import nsq_data, rabbit_data
 from testbed.alerting import Alerting, Notification
+from testbed.background import Background
 from testbed.consuming import Delivery, Outcome
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
@@ -141,22 +142,13 @@ def large(world: World) -> None:
     world.told("large", {"MqResidenceTimeHigh", "MqLagHigh"}, "large messages")
 
 
-class Restless:
+class Restless(Background):
     """A member that joins and leaves, again and again."""
 
     def __init__(self, reader: Reader, seconds: float) -> None:
+        super().__init__()
         self._reader = reader
         self._seconds = seconds
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join(30)
 
     def _run(self) -> None:
         until = time.monotonic() + self._seconds

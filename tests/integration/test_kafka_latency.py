@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
-from types import TracebackType
-from typing import Self
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 
+from testbed.background import Background
 from testbed.exporter import Exporter, Scrape, kafka_source
 from testbed.kafka import Kafka
 from testbed.kafka_data import (
@@ -35,40 +34,7 @@ BUCKETS = (1, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400)
 WEEK = {"retention.ms": str(7 * DAY)}
 
 
-class Worker:
-    """A thread that works until the block ends; what goes wrong in it goes wrong in the test."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._error: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        if self._error is not None and error is None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            self.work()
-        except BaseException as error:  # noqa: BLE001 - told at the block's end
-            self._error = error
-
-    def work(self) -> None:
-        raise NotImplementedError
-
-
-class Source(Worker):
+class Source(Background):
     """Produces `count` records every `every` seconds for so long, and keeps their timestamps."""
 
     def __init__(
@@ -91,11 +57,11 @@ class Source(Worker):
         self.stamps: dict[int, float] = {}
         """Offset to Unix time."""
 
-    def work(self) -> None:
-        while not self._stop.is_set() and time.monotonic() < self._until:
+    def _run(self) -> None:
+        while not self._stopping.is_set() and time.monotonic() < self._until:
             self._produce()
-            self._stop.wait(self._every)
-        if self._again is not None and not self._stop.wait(self._again - time.monotonic()):
+            self._stopping.wait(self._every)
+        if self._again is not None and not self._stopping.wait(self._again - time.monotonic()):
             self._produce()
         assert self._producer.flush(60) == 0
 
@@ -111,7 +77,7 @@ class Source(Worker):
         self.stamps[offset] = message.timestamp()[1] / 1000
 
 
-class Reader(Worker):
+class Reader(Background):
     """A consumer that takes `pause` seconds for a message and commits every `every` seconds."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, pause: float, every: float) -> None:
@@ -119,15 +85,15 @@ class Reader(Worker):
         self._consumer = consumer(bootstrap, group, topic)
         self._pause, self._every = pause, every
 
-    def work(self) -> None:
+    def _run(self) -> None:
         due = time.monotonic() + self._every
         read = False
-        while not self._stop.is_set():
+        while not self._stopping.is_set():
             message = self._consumer.poll(0.1)
             if message is not None:
                 assert message.error() is None
                 read = True
-                self._stop.wait(self._pause)
+                self._stopping.wait(self._pause)
             if read and time.monotonic() >= due:
                 due = time.monotonic() + self._every
                 self._consumer.commit(asynchronous=False)
@@ -164,7 +130,7 @@ class Look:
     """Commit intervals."""
 
 
-class Watch(Worker):
+class Watch(Background):
     """Scrapes on and on."""
 
     def __init__(self, exporter: Exporter, clock: Clock) -> None:
@@ -172,8 +138,8 @@ class Watch(Worker):
         self._exporter, self._clock = exporter, clock
         self.looks: dict[str, list[Look]] = {source: [] for source in METHODS}
 
-    def work(self) -> None:
-        while not self._stop.wait(0.1):
+    def _run(self) -> None:
+        while not self._stopping.wait(0.1):
             for source, looks in self.looks.items():
                 look = self._look(source)
                 if look is not None:
@@ -291,34 +257,16 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
             Reader(bootstrap, "live-idle", "live-stops", 0.0, 0.3),
         ]
         started = time.monotonic()
-        workers: Sequence[Worker] = [watch, *sources.values(), *readers]
+        workers: Sequence[Background] = [*readers, *sources.values(), watch]
         consumption = Consumption()
-        with Together(workers):
+        with ExitStack() as stack:
+            for worker in workers:  # the watch comes last and ends first
+                stack.enter_context(worker)
             consume(exporter, bootstrap, consumption)
             left = LOAD_SECONDS - (time.monotonic() - started)
-            watch._stop.wait(left)  # the load's time is what is measured
+            watch._stopping.wait(left)  # the load's time is what is measured
         histogram = {source: latencies(exporter, source, "live-paced") for source in METHODS}
         yield World(exporter, bootstrap, watch, sources, consumption, histogram)
-
-
-class Together:
-    """Several workers in one block."""
-
-    def __init__(self, workers: Sequence[Worker]) -> None:
-        self._workers = workers
-
-    def __enter__(self) -> None:
-        for worker in self._workers:
-            worker.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for worker in self._workers:
-            worker.__exit__(kind, error, trace)
 
 
 def write_clock(bootstrap: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -61,14 +60,6 @@ def running(arguments: Sequence[str], log: Path) -> Iterator[Child]:
         yield child
     finally:
         child.kill()
-
-
-def catches(child: Child, number: signal.Signals) -> bool:
-    """Whether the process handles the signal by now."""
-    status = Path(f"/proc/{child.pid}/status").read_text()
-    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", status, re.MULTILINE)
-    assert caught is not None
-    return bool(int(caught[1], 16) >> (number - 1) & 1)
 
 
 @pytest.fixture

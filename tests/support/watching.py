@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
+from testbed.background import Background
 from testbed.exporter import Exporter, Scrape
 
 Key = tuple[str, str, int]
 
 
-class Watch:
+class Watch(Background):
     """Scrapes without a pause until the block ends; keeps what was ever seen."""
 
+    STOP_SECONDS = 60.0
+
     def __init__(self, exporter: Exporter) -> None:
+        super().__init__()
         self._exporter = exporter
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self.seconds: list[float] = []
         """How long each scrape took."""
         self.lags: dict[Key, set[int]] = {}
@@ -27,21 +26,8 @@ class Watch:
         self.counters: dict[str, list[float]] = {}
         """Sums of the counters, scrape by scrape."""
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
     def _run(self) -> None:
-        while not self._stop.wait(0.1):
+        while not self._stopping.wait(0.1):
             try:
                 taken, page = self._exporter.timed_scrape()
             except Exception as error:  # noqa: BLE001 - whatever it was, the test must hear of it

@@ -407,13 +407,12 @@ def test_probes_are_on_or_off_or_left_to_the_rights(text: str, enabled: bool | N
 
 def test_the_collector_is_told_of_the_time_as_the_source_says() -> None:
     more = (
-        "    schedule: {latency: 7s}\n"
         "    timestamps: {method: record, header: sent, tolerance: {seconds: 2s, ratio: 0.5}}\n"
         "    latency: {limit: 0, groups: ['bill.*']}\n"
         "    probe: {enabled: false, destination: probes, deadline: 3s}\n"
     )
     told = kafka_settings(source(more))
-    assert (told.latency_interval, told.method, told.header) == (7.0, "record", "sent")
+    assert (told.method, told.header) == ("record", "sent")
     assert (told.tolerance_seconds, told.tolerance_ratio, told.latency_limit) == (2.0, 0.5, 0)
     assert [name for name in ("billing", "orders") if told.latency_groups.allows(name)] == [
         "billing"

@@ -17,7 +17,6 @@ from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 from exporter.model import Roster
 
 PROBE = "probes"
-THREE = {0: "a:1", 1: "b:1", 2: "c:1"}
 NONE: frozenset[str] = frozenset()
 
 

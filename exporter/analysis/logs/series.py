@@ -19,10 +19,14 @@ from exporter.analysis.families import (
 from exporter.analysis.logs.group import Group
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
+from exporter.analysis.logs.time_series import (
+    AGES_OF_A_POSITION,
+    time_series_of_a_subscription,
+    time_series_of_a_topic,
+)
 from exporter.analysis.logs.topic import LogTopic
-from exporter.analysis.rates import CounterTable
 from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
-from exporter.analysis.shared_series import JUDGEMENT_SERIES, judgement_families, losses_family
+from exporter.analysis.shared_series import judgement_families, judgement_series, losses_family
 from exporter.catalogue import ANOMALIES, LOSSES
 from exporter.model import GROUP_STATES, HIDDEN_KINDS, TIMESTAMP_ANOMALIES
 
@@ -48,7 +52,7 @@ def show(state: LogState, view: View, now: float) -> Shown:
     for sub in chosen.subscriptions:
         sub.shown = True
     families = [
-        *_topic_families(chosen.topics, state.topic_produced, view, now),
+        *_topic_families(chosen.topics, view, now),
         *_group_families(chosen.groups),
         losses_family(state.labeler, state.losses),
         _not_shown_family(state),
@@ -59,9 +63,11 @@ def show(state: LogState, view: View, now: float) -> Shown:
 
 def _fits(every: _Chosen, view: View) -> bool:
     """Whether all of it fits for certain."""
-    most = _TOPIC_SERIES * sum(topic.partitions for topic in every.topics)
-    most += len(every.topics) + (2 + len(GROUP_STATES)) * len(every.groups) + _OF_THE_SOURCE
-    return most + sum(_at_most(sub, view) for sub in every.subscriptions) <= view.max_series
+    most = len(_TOPIC_COLUMNS) * sum(topic.partitions for topic in every.topics)
+    most += time_series_of_a_topic() * len(every.topics)
+    of_a_group = len(_GROUP_SCALARS) + len(_STATED_GROUP_SCALARS) + len(GROUP_STATES)
+    most += of_a_group * len(every.groups) + _OF_THE_SOURCE
+    return most + _at_most(every.subscriptions, view) <= view.max_series
 
 
 def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
@@ -71,7 +77,7 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     """
     budget = Budget(view.max_series - _OF_THE_SOURCE)
     topics: Brought[LogTopic] = Brought(
-        lambda topic: count_series(_topic_families([topic], state.topic_produced, view, now)) + 1,
+        lambda topic: count_series(_topic_families([topic], view, now)) + time_series_of_a_topic(),
         budget,
         {},
     )
@@ -106,74 +112,76 @@ def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> 
     return values if view.per_partition else [whole_sum(values)]
 
 
-_TOPIC_SERIES = 5
-"""Series of a partition, at most; a topic has one of its own besides, its messages' mean size."""
 _OF_THE_SOURCE = len(LOSSES) + len(TIMESTAMP_ANOMALIES) + len(HIDDEN_KINDS)
 """Series that belong to none of a source's destinations and groups."""
 
 
-def _topic_families(
-    topics: Sequence[LogTopic], counters: CounterTable, view: View, now: float
-) -> list[Family]:
+def _stable(topic: LogTopic, view: View) -> Sequence[Value]:
+    """Return the last stable offsets that are below the end; where a sum is shown, all of them if one is."""
+    below = [
+        stable if stable is not None and end is not None and stable < end else None
+        for stable, end in zip(topic.stable, topic.end, strict=True)
+    ]
+    some = any(offset is not None for offset in below)
+    return topic.stable if some and not view.per_partition else below
+
+
+_TOPIC_COLUMNS: tuple[tuple[str, Callable[[LogTopic, View], Sequence[Value]]], ...] = (
+    ("mq_log_start_offset", lambda topic, _: topic.start),
+    ("mq_log_end_offset", lambda topic, _: topic.end),
+    ("mq_last_stable_offset", _stable),
+    (
+        "mq_produced_messages_total",
+        lambda topic, _: [topic.produced.values[slot] for slot in topic.slots()],
+    ),
+    (
+        "mq_produced_messages_per_second",
+        lambda topic, _: [topic.produced.rates[slot] for slot in topic.slots()],
+    ),
+)
+"""A value for each partition."""
+
+
+def _topic_families(topics: Sequence[LogTopic], view: View, now: float) -> list[Family]:
     labels = (
         list(chain.from_iterable(topic.labels for topic in topics))
         if view.per_partition
         else [topic.label for topic in topics]
     )
-
-    def column(name: str, values: Callable[[LogTopic], Sequence[Value]]) -> Family:
-        return family(name, labels, flat(_fresh(t, values(t), view, now) for t in topics))
-
     return [
-        column("mq_log_start_offset", lambda topic: topic.start),
-        column("mq_log_end_offset", lambda topic: topic.end),
         family(
-            "mq_last_stable_offset",
-            list(chain.from_iterable(topic.labels for topic in topics)),
-            flat(_open_transactions(topic, view, now) for topic in topics),
+            name, labels, flat(_fresh(topic, values(topic, view), view, now) for topic in topics)
         )
-        if view.per_partition
-        else column("mq_last_stable_offset", _stable_where_below),
-        column(
-            "mq_produced_messages_total",
-            lambda topic: [counters.values[slot] for slot in topic.slots()],
-        ),
-        column(
-            "mq_produced_messages_per_second",
-            lambda topic: [counters.rates[slot] for slot in topic.slots()],
-        ),
+        for name, values in _TOPIC_COLUMNS
     ]
-
-
-def _open_transactions(topic: LogTopic, view: View, now: float) -> Sequence[Value]:
-    return [
-        stable if stable is not None and end is not None and stable < end else None
-        for stable, end in zip(_fresh(topic, topic.stable, view, now), topic.end, strict=True)
-    ]
-
-
-def _stable_where_below(topic: LogTopic) -> Sequence[Value]:
-    """The last stable offsets of all partitions, if one of them is below its end."""
-    pairs = list(zip(topic.stable, topic.end, strict=True))
-    if any(s is not None and e is not None and s < e for s, e in pairs):
-        return topic.stable
-    return [None] * len(pairs)
 
 
 # Groups
+
+_GROUP_SCALARS: tuple[tuple[str, Callable[[Group], Value]], ...] = (
+    ("mq_group_members", lambda group: group.members),
+)
+_STATED_GROUP_SCALARS: tuple[tuple[str, Callable[[Group], Value]], ...] = (
+    ("mq_group_rebalances_total", lambda group: group.rebalances),
+)
+"""Of groups whose state is known."""
 
 
 def _group_families(groups: Sequence[Group]) -> list[Family]:
     stated = [group for group in groups if group.state is not None]
     return [
-        family("mq_group_members", [g.label for g in groups], [g.members for g in groups]),
+        *(
+            family(name, [group.label for group in groups], [value(group) for group in groups])
+            for name, value in _GROUP_SCALARS
+        ),
         Family(
             "mq_group_state",
             list(chain.from_iterable(group.state_labels for group in stated)),
             [int(group.state == name) for group in stated for name in GROUP_STATES],
         ),
-        Family(
-            "mq_group_rebalances_total", [g.label for g in stated], [g.rebalances for g in stated]
+        *(
+            family(name, [group.label for group in stated], [value(group) for group in stated])
+            for name, value in _STATED_GROUP_SCALARS
         ),
     ]
 
@@ -214,18 +222,22 @@ _OF_THE_WHOLE: tuple[_Scalar, ...] = (
 )
 """Absent while a partition cannot be read: the number depends on it."""
 _UNREAD = ("mq_unreadable_partitions", "mq_uncommitted_partitions", "mq_uncommitted_messages")
-_SCALAR_COUNT = len(_SCALARS) + len(_OF_THE_WHOLE) + len(_UNREAD)
+_POSITIONS: tuple[tuple[str, Callable[[LogSubscription], Sequence[int | None]]], ...] = (
+    ("mq_lag_messages", lambda sub: sub.positions.lag),
+    ("mq_committed_offset", lambda sub: sub.positions.committed),
+)
+"""A value for each partition."""
 
 
-TIME_SERIES = 3
-"""Series of a subscription's own, at most, that `time_families` adds to the ages and the histogram."""
-
-
-def _at_most(sub: LogSubscription, view: View) -> int:
-    """Return how many series the subscription can have."""
-    positions = len(sub.positions.partitions) if view.per_partition else 1
-    own = _SCALAR_COUNT + len(ANOMALIES) + TIME_SERIES + JUDGEMENT_SERIES
-    return 3 * positions + own + _histogram(sub)
+def _at_most(subs: Sequence[LogSubscription], view: View) -> int:
+    """Return how many series the subscriptions can have."""
+    one = len(_SCALARS) + len(_OF_THE_WHOLE) + len(_UNREAD) + len(ANOMALIES)
+    one += time_series_of_a_subscription() + judgement_series()
+    positions = (
+        sum(len(sub.positions.partitions) for sub in subs) if view.per_partition else len(subs)
+    )
+    of_positions = (len(_POSITIONS) + AGES_OF_A_POSITION) * positions
+    return of_positions + one * len(subs) + sum(map(_histogram, subs))
 
 
 def _histogram(sub: LogSubscription) -> int:
@@ -236,11 +248,15 @@ def _size(sub: LogSubscription, view: View, now: float) -> int:
     """Return how many series the subscription has."""
     scalars = count_series(_scalar_families([sub], view, now))
     positions = 0
-    for values in (sub.positions.lag, sub.positions.committed):
-        found = _positions(sub, values, view, now)
+    for _, values in _POSITIONS:
+        found = _positions(sub, values(sub), view, now)
         positions += sum(value is not None for value in found)
-    ages = len(sub.positions.partitions) if view.per_partition else 1
-    own = len(ANOMALIES) + TIME_SERIES + (JUDGEMENT_SERIES if sub.judge.labels else 0)
+    ages = AGES_OF_A_POSITION * (len(sub.positions.partitions) if view.per_partition else 1)
+    own = (
+        len(ANOMALIES)
+        + time_series_of_a_subscription()
+        + (judgement_series() if sub.judge.labels else 0)
+    )
     return positions + scalars + own + ages + _histogram(sub)
 
 
@@ -283,11 +299,11 @@ def _subscription_families(subs: Sequence[LogSubscription], view: View, now: flo
         if view.per_partition
         else labels
     )
-    lags = flat(_positions(sub, sub.positions.lag, view, now) for sub in subs)
-    committed = flat(_positions(sub, sub.positions.committed, view, now) for sub in subs)
     return [
-        family("mq_lag_messages", places, lags),
-        family("mq_committed_offset", places, committed),
+        *(
+            family(name, places, flat(_positions(sub, values(sub), view, now) for sub in subs))
+            for name, values in _POSITIONS
+        ),
         *families,
         *judgement_families(subs),
     ]

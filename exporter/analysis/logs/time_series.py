@@ -8,12 +8,29 @@ from itertools import chain
 from exporter.analysis.families import Family, Value, View, family, flat
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
-from exporter.analysis.shared_series import method_label, shown_seconds
+from exporter.analysis.logs.topic import LogTopic
+from exporter.analysis.shared_series import METHOD_SERIES, method_label, shown_seconds
 
 SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
     ("mq_lag_seconds_uncertainty", lambda sub: sub.ages.uncertainty),
     ("mq_time_to_loss_seconds", lambda sub: shown_seconds(sub.time_to_loss)),
 )
+
+TOPIC_SCALARS: tuple[tuple[str, Callable[[LogTopic], Value]], ...] = (
+    ("mq_message_size_bytes", lambda topic: topic.size.mean),
+)
+AGES_OF_A_POSITION = 1
+"""`mq_lag_seconds`."""
+
+
+def time_series_of_a_subscription() -> int:
+    """Return how many series a subscription has here, at most, besides its ages and its histogram."""
+    return len(SCALARS) + METHOD_SERIES
+
+
+def time_series_of_a_topic() -> int:
+    """Return how many series a topic has here, at most."""
+    return len(TOPIC_SCALARS)
 
 
 def show_times(state: LogState, view: View) -> Sequence[Family]:
@@ -23,7 +40,10 @@ def show_times(state: LogState, view: View) -> Sequence[Family]:
     followed = [sub.latency for sub in subs if sub.latency is not None]
     sized = list(dict.fromkeys(sub.topic for sub in subs))
     return [
-        family("mq_message_size_bytes", [t.label for t in sized], [t.size.mean for t in sized]),
+        *(
+            family(name, [topic.label for topic in sized], [value(topic) for topic in sized])
+            for name, value in TOPIC_SCALARS
+        ),
         family(
             "mq_lag_seconds",
             list(chain.from_iterable(sub.ages.labels for sub in subs)),

@@ -19,10 +19,12 @@ from exporter.analysis.queues.destinations import Queue, QueuePart
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
+from exporter.analysis.rates import CounterTable
 from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
 from exporter.analysis.shared_series import (
-    JUDGEMENT_SERIES,
+    METHOD_SERIES,
     judgement_families,
+    judgement_series,
     losses_family,
     method_label,
 )
@@ -55,8 +57,8 @@ def _chosen(
 ) -> tuple[Sequence[Queue], Subscriptions, int]:
     """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
     every = list(state.destinations.queues.values())
-    most = sum(_at_most(subscription) for subscription in fresh)
-    if most + sum(4 + 4 * len(queue.parts) for queue in every) + 3 <= view.max_series:
+    most = _queues_at_most(every, view) + _at_most(fresh, view) + len(state.losses)
+    if most <= view.max_series:
         return every, fresh, 0
     budget = Budget(view.max_series - len(state.losses))
     queues: Brought[Queue] = Brought(
@@ -75,50 +77,62 @@ def _chosen(
     return queues.fill(every), shown, budget.dropped
 
 
-def _at_most(subscription: QueueSubscription) -> int:
-    """Return how many series the subscription can have."""
-    histogram = 0 if subscription.latency is None else len(subscription.latency.labels)
-    return 5 * len(subscription.places) + _SCALAR_COUNT + 1 + JUDGEMENT_SERIES + histogram
-
-
 # Destinations
+
+
+_QUEUE_SCALARS: tuple[tuple[str, Callable[[Queue], Value]], ...] = (
+    ("mq_message_size_bytes", lambda queue: queue.mean_size),
+)
+_PART_COLUMNS: tuple[tuple[str, Callable[[QueuePart, CounterTable], Value]], ...] = (
+    ("mq_log_start_offset", lambda part, _: part.start),
+    ("mq_log_end_offset", lambda part, _: part.end),
+    (
+        "mq_produced_messages_total",
+        lambda part, produced: produced.values[part.slot] if part.counted else None,
+    ),
+    (
+        "mq_produced_messages_per_second",
+        lambda part, produced: produced.rates[part.slot] if part.rated else None,
+    ),
+)
+"""A value for each part."""
+_TOTALS = frozenset({"mq_produced_messages_total"})
+"""Counters: their sums do not fall when a part of the destination goes."""
+
+
+def _queues_at_most(queues: Sequence[Queue], view: View) -> int:
+    """Return how many series the destinations can have."""
+    parts = sum(len(queue.parts) for queue in queues) if view.per_partition else len(queues)
+    return len(_PART_COLUMNS) * parts + len(_QUEUE_SCALARS) * len(queues)
 
 
 def _queue_families(
     queues: Sequence[Queue], state: QueueState, view: View, now: float
 ) -> list[Family]:
-    table = state.destinations.produced
+    produced = state.destinations.produced
     labels = [queue.label for queue in queues]
-
-    def column(name: str, value: Callable[[QueuePart], Value], *, is_total: bool = False) -> Family:
-        """A series a part, or their sum."""
+    families = [
+        family(name, labels, [value(queue) for queue in queues]) for name, value in _QUEUE_SCALARS
+    ]
+    for name, value in _PART_COLUMNS:
         if view.per_partition:
             parts = [part for queue in queues for part in queue.parts.values()]
-            shown = [value(part) if now - part.counted_at <= view.hold else None for part in parts]
-            return family(name, [part.label for part in parts], shown)
-        sums = [whole_sum([value(part) for part in queue.parts.values()]) for queue in queues]
-        if is_total:
-            # A counter does not fall when a part of it goes.
+            shown = [
+                value(part, produced) if now - part.counted_at <= view.hold else None
+                for part in parts
+            ]
+            families.append(family(name, [part.label for part in parts], shown))
+            continue
+        sums = [
+            whole_sum([value(part, produced) for part in queue.parts.values()]) for queue in queues
+        ]
+        if name in _TOTALS:
             sums = [
                 None if total is None else total + queue.retired
                 for total, queue in zip(sums, queues, strict=True)
             ]
-        return family(name, labels, sums)
-
-    return [
-        column("mq_log_start_offset", lambda part: part.start),
-        column("mq_log_end_offset", lambda part: part.end),
-        family("mq_message_size_bytes", labels, [queue.mean_size for queue in queues]),
-        column(
-            "mq_produced_messages_total",
-            lambda part: table.values[part.slot] if part.counted else None,
-            is_total=True,
-        ),
-        column(
-            "mq_produced_messages_per_second",
-            lambda part: table.rates[part.slot] if part.rated else None,
-        ),
-    ]
+        families.append(family(name, labels, sums))
+    return families
 
 
 def _largest(values: Sequence[float | None]) -> float | None:
@@ -150,7 +164,8 @@ _OF_THE_WHOLE: tuple[_Scalar, ...] = (
 )
 """Absent while one of its places cannot be read: the number depends on it."""
 
-_SCALAR_COUNT = len(_SCALARS) + len(_OF_THE_WHOLE) + 1
+_UNREADABLE = 1
+"""`mq_unreadable_partitions`."""
 
 _DEPTHS: tuple[tuple[str, Callable[[QueuePlace], Value]], ...] = (
     ("mq_lag_messages", lambda place: place.lag),
@@ -158,6 +173,16 @@ _DEPTHS: tuple[tuple[str, Callable[[QueuePlace], Value]], ...] = (
     ("mq_deferred_messages", lambda place: place.deferred),
     ("mq_committed_offset", lambda place: place.committed),
 )
+_AGES_OF_A_PLACE = 1
+"""`mq_lag_seconds`."""
+
+
+def _at_most(subs: Subscriptions, view: View) -> int:
+    """Return how many series the subscriptions can have."""
+    one = len(_SCALARS) + len(_OF_THE_WHOLE) + _UNREADABLE + METHOD_SERIES + judgement_series()
+    places = sum(len(sub.places) for sub in subs) if view.per_partition else len(subs)
+    histograms = sum(len(sub.latency.labels) for sub in subs if sub.latency is not None)
+    return (len(_DEPTHS) + _AGES_OF_A_PLACE) * places + one * len(subs) + histograms
 
 
 def _subscription_families(

@@ -20,7 +20,6 @@ def kafka_settings(config: KafkaSource) -> KafkaSettings:
         read_committed=config.isolation == "read_committed",
         read_committed_groups=NameMatcher(config.read_committed_groups),
         consumers_interval=config.schedule.consumers,
-        latency_interval=config.schedule.latency,
         method=config.timestamps.method,
         header=config.timestamps.header,
         tolerance_seconds=config.timestamps.tolerance.seconds,

@@ -39,9 +39,6 @@ class KafkaSettings(Settings):
     read_committed_groups: NameMatcher = NOTHING
     consumers_interval: float = 30.0
     """Seconds between two descriptions of all groups."""
-
-    latency_interval: float = 10.0
-    """Seconds between two looks at the time."""
     method: Literal["auto", "time_index", "record"] = "auto"
     """How ages are found."""
     header: str | None = None

@@ -1,7 +1,7 @@
 // The table of subscriptions, worst first. Rows are kept between two responses; only changed cells are written.
 
 import { element, replace, sparkline, write } from "./draw.js";
-import { age, duration, lag, names, number, plain, rate, standing, why } from "./words.js";
+import { count, names, plain, since, told } from "./words.js";
 
 const STATUSES = ["stopped", "stalled", "retry_loop", "past_end", "rewound", "lagging", "falling_behind", "abandoned", "unknown", "uncommitted", "ok"];
 const known = new Map();
@@ -16,15 +16,15 @@ export function showSources(list, sources) {
   replace(list, ...sources.map((source) => {
     const state = source.up ? "up" : plain(source.reason) || "not read yet";
     const more = [source.message, ...source.alarms];
-    if (source.series_dropped) more.push(`${number(source.series_dropped)} series left out`);
+    if (source.series_dropped) more.push(`${count(source.series_dropped)} series left out`);
     const text = [state, ...more].filter(Boolean).join(": ");
     const kind = source.up ? (source.alarms.length ? "unsure" : "good") : "bad";
     return element("li", {}, `${source.source} (${source.system}) `, element("span", { class: kind }, text));
   }));
 }
 
-/** Buttons that put a status into the filter, or take it out. */
-export function showStatuses(list, counts, chosen, choose) {
+/** Buttons that put a status into the filter, or take it out; `standings` tells how bad each status is at worst. */
+export function showStatuses(list, { statuses: counts, standings }, chosen, choose) {
   const present = STATUSES.filter((status) => counts[status] || status === chosen);
   if (list.children.length === present.length && [...list.children].every((item, index) => {
     const button = item.firstChild;
@@ -36,7 +36,7 @@ export function showStatuses(list, counts, chosen, choose) {
   })) return;
   replace(list, ...present.map((status) => {
     const button = element("button", {
-      type: "button", value: status, class: kindOf(status), "aria-pressed": String(status === chosen),
+      type: "button", value: status, class: standings[status] || "unsure", "aria-pressed": String(status === chosen),
     }, label(status, counts));
     button.addEventListener("click", () => choose(button.getAttribute("aria-pressed") === "true" ? "" : status));
     return element("li", {}, button);
@@ -44,11 +44,7 @@ export function showStatuses(list, counts, chosen, choose) {
 }
 
 function label(status, counts) {
-  return `${number(counts[status] || 0)} ${plain(status)}`;
-}
-
-function kindOf(status) {
-  return standing({ status, drains: false });
+  return `${count(counts[status] || 0)} ${plain(status)}`;
 }
 
 export function showRows(body, rows) {
@@ -91,21 +87,21 @@ function added(key) {
 
 function fill(line, row) {
   const { group, place, source } = names(row);
-  const kind = standing(row);
+  const kind = row.standing;
   write(line.link, group || place);
   write(line.place, group ? `on ${place} (${source})` : `(${source})`);
   write(line.state, plain(row.status), `state ${kind}`);
-  write(line.since, row.status_since === null ? "" : `for ${duration(Math.max(row.now - row.status_since, 0))}`);
+  write(line.since, since(row));
   const tone = kind === "bad" ? "n bad" : "n";
-  write(line.lag, lag(row), tone);
-  write(line.age, age(row), tone);
-  write(line.produced, rate(row.produced_messages_per_second));
-  write(line.consumed, rate(row.consumed_messages_per_second));
-  write(line.consumers, number(row.consumers));
-  write(line.why, why(row));
+  write(line.lag, told(row, "lag_messages"), tone);
+  write(line.age, told(row, "lag_seconds"), tone);
+  write(line.produced, told(row, "produced_messages_per_second"));
+  write(line.consumed, told(row, "consumed_messages_per_second"));
+  write(line.consumers, told(row, "consumers"));
+  write(line.why, row.text.why);
   const shape = row.history ? `${row.history.lag_messages}` : "";
   if (shape !== line.drawn) {
-    replace(line.spark, sparkline(row.history, "lag_messages", `lag in the last hour, now ${lag(row)}`));
+    replace(line.spark, sparkline(row.history, "lag_messages", `lag in the last hour, now ${told(row, "lag_messages")}`));
     line.drawn = shape;
   }
 }

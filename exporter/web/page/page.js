@@ -3,7 +3,7 @@
 import { showDetail } from "./detail.js";
 import { replace, element, write } from "./draw.js";
 import { showRows, showSources, showStatuses } from "./list.js";
-import { moment, number } from "./words.js";
+import { count, moment } from "./words.js";
 
 const EVERY = 2000;
 const SHARE = 10; // requests of this page may take up to a tenth of the time
@@ -27,8 +27,8 @@ function place() {
 
 function query() {
   const one = place();
-  if (one !== null) return new URLSearchParams({ ...one, partitions: "true", history: "true" });
-  const wanted = { filter: page.words, limit: page.limit, history: "lag_messages" };
+  if (one !== null) return new URLSearchParams({ ...one, partitions: "true", history: "true", text: "true" });
+  const wanted = { filter: page.words, limit: page.limit, history: "lag_messages", text: "true" };
   return new URLSearchParams(page.status ? { ...wanted, status: page.status } : wanted);
 }
 
@@ -70,26 +70,26 @@ function show(told) {
   by("main").setAttribute("aria-busy", "false");
   write(by("version"), told.version);
   showSources(by("sources"), told.sources);
-  const rows = told.subscriptions.map((row) => ({ ...row, now: told.time }));
+  const rows = told.subscriptions;
   const one = place();
   by("list").hidden = one !== null;
   by("detail").hidden = one === null;
   if (one === null) showList(told, rows);
   else showOne(one, rows);
   const bad = (told.statuses.stopped || 0) + (told.statuses.stalled || 0) + (told.statuses.lagging || 0) + (told.statuses.past_end || 0);
-  const title = bad ? `(${number(bad)}) mq-lag-exporter` : "mq-lag-exporter";
+  const title = bad ? `(${count(bad)}) mq-lag-exporter` : "mq-lag-exporter";
   if (document.title !== title) document.title = title;
 }
 
 function showList(told, rows) {
-  showStatuses(by("statuses"), told.statuses, page.status, choose);
+  showStatuses(by("statuses"), told, page.status, choose);
   showRows(by("rows"), rows);
   const more = told.matching - rows.length;
-  write(by("count"), told.matching === told.total ? `${number(told.total)} subscriptions` : `${number(told.matching)} of ${number(told.total)} subscriptions`);
+  write(by("count"), told.matching === told.total ? `${count(told.total)} subscriptions` : `${count(told.matching)} of ${count(told.total)} subscriptions`);
   by("none").hidden = told.matching > 0;
   if (!told.matching) write(by("none"), nothing(told));
   by("more").hidden = more <= 0;
-  if (more > 0) write(by("more"), `show ${number(Math.min(more, page.limit))} more of ${number(more)}`);
+  if (more > 0) write(by("more"), `show ${count(Math.min(more, page.limit))} more of ${count(more)}`);
 }
 
 function nothing(told) {

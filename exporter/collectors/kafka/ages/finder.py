@@ -17,6 +17,7 @@ from typing import TypeVar
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.ages.heads import Heads, Positions, find_heads, wanted_places
 from exporter.collectors.kafka.ages.lookups import Lookup, Lookups
 from exporter.collectors.kafka.ages.movements import Followed, Key, Movement
@@ -145,7 +146,7 @@ class Times:
     def _look_up(self, work: _Work, deadline: Deadline) -> None:
         """Narrow the brackets of what was not read, until they are narrow enough or the budget is used up."""
         lookups = Lookups(self._client, work.seen.leaders)
-        until = _Before(deadline, LOOKUP_SHARE)
+        until = Share(deadline, LOOKUP_SHARE)
         feed = True
         for _ in range(ROUNDS):
             questions = [
@@ -365,15 +366,3 @@ class _Work:
         self.problems: list[Problem] = []
         self.sizes: dict[str, tuple[int, int]] = {}
         self.anomalies: Counter[TimestampAnomaly] = Counter()
-
-
-class _Before:
-    """A deadline that ends before another one does."""
-
-    def __init__(self, whole: Deadline, part: float) -> None:
-        self._whole = whole
-        self._reserve = whole.remaining() * (1.0 - part)
-
-    def remaining(self) -> float:
-        """Seconds, never negative."""
-        return max(self._whole.remaining() - self._reserve, 0.0)

@@ -1,0 +1,85 @@
+"""The numbers of a subscription's row as texts, for the page: `text=true` in a query of the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from exporter.show.wording import age, duration, lag, names, rate, whole, why
+from exporter.systems import SYSTEMS
+
+Row = dict[str, Any]
+Format = Callable[[float], str]
+
+FORMATS: Mapping[str, Format] = {
+    "lag_messages": whole,
+    "lag_seconds": duration,
+    "produced_messages_per_second": rate,
+    "consumed_messages_per_second": rate,
+    "lag_seconds_uncertainty": duration,
+    "commit_interval_seconds": duration,
+    "time_to_drain_seconds": duration,
+    "time_to_loss_seconds": duration,
+    "consumers": whole,
+    "uncommitted_messages": whole,
+    "past_end_messages": whole,
+    "unreadable_partitions": whole,
+    "lost_messages": whole,
+    "redelivered_messages": whole,
+    "deferred_messages": whole,
+    "committed_offset": whole,
+}
+"""By the keys of rows, of their partitions, thresholds and histories."""
+BOUNDED: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("lag_messages", lag),
+    ("lag_seconds", age),
+)
+"""Numbers of a row that may be bounds, which their texts mark."""
+
+
+def add_texts(row: Row, now: float) -> None:
+    """Add the texts to a row, and to its partitions; `now` is the present time in Unix time.
+
+    They have the keys of the numbers. What is unknown has none.
+    """
+    text: dict[str, Any] = _texts(row)
+    for key, bounded in BOUNDED:
+        if row[key] is not None or row[f"{key}_at_least"] is not None:
+            text[key] = bounded(row)
+    text["destination"] = names(row)[1]
+    if row["status_since"] is not None:
+        text["status_since"] = duration(max(now - row["status_since"], 0.0))
+    text["why"] = why(row)
+    text["thresholds"] = _texts(row["thresholds"])
+    if "history" in row:
+        text["history"] = _history(row["history"])
+    if "partitions" in row:
+        parts = [each for each in row["partitions"] if each["partition"] is not None]
+        text["partitions"] = f"{whole(len(parts))} {part_name(row, len(parts))}"
+        for part in parts:
+            part["text"] = _texts(part)
+    row["text"] = text
+
+
+def part_name(row: Row, count: int = 1) -> str:
+    """Return what so many parts of the subscription's destination are called."""
+    system = SYSTEMS[row["system"]]
+    return system.part if count == 1 else system.parts or f"{system.part}s"
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: form(value) for key, form in FORMATS.items() if (value := values.get(key)) is not None
+    }
+
+
+def _history(history: Mapping[str, Any]) -> dict[str, str]:
+    """Return how long the history is, and the largest number of each of its columns."""
+    columns = {key: values for key, values in history.items() if isinstance(values, list)}
+    points = max(map(len, columns.values()), default=0)
+    most = {key: FORMATS[key](_largest(values)) for key, values in columns.items()}
+    return {"span": duration(points * history["step_seconds"]), **most}
+
+
+def _largest(values: Iterable[float | None]) -> float:
+    return max((value for value in values if value is not None), default=0.0)

@@ -1,0 +1,57 @@
+"""What runs in a thread as long as a `with` block does."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import ClassVar, Self
+
+
+class Background:
+    """Runs `_run` in a thread; what it fails by, the end of the block raises.
+
+    `_run` returns soon after `_stopping` is set. It may be stopped and started again within the block.
+    """
+
+    STOP_SECONDS: ClassVar[float] = 30.0
+    """How long it may take to stop."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def start(self) -> None:
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._guarded, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(self.STOP_SECONDS)
+            assert not self._thread.is_alive(), "it does not stop"
+            self._thread = None
+
+    def _guarded(self) -> None:
+        try:
+            self._run()
+        except BaseException as failure:  # noqa: BLE001 - raised where the block ends
+            self._failure = failure
+
+    def _run(self) -> None:
+        raise NotImplementedError
