@@ -17,19 +17,15 @@ from typing import TypeVar
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from exporter.collectors.kafka.ages.estimates import Estimate, Tolerance
 from exporter.collectors.kafka.ages.heads import Heads, Positions, find_heads, wanted_places
 from exporter.collectors.kafka.ages.lookups import Lookup, Lookups
 from exporter.collectors.kafka.ages.movements import Followed, Key, Movement
 from exporter.collectors.kafka.ages.partition_table import PartitionTable
-from exporter.collectors.kafka.ages.partition_times import (
-    CHECKS,
-    Estimate,
-    PartitionTimes,
-    Place,
-    ReadRecord,
-    Tolerance,
-)
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes
+from exporter.collectors.kafka.ages.places import Place, ReadRecord
 from exporter.collectors.kafka.ages.record_times import record_time, size
+from exporter.collectors.kafka.ages.trust import CHECKS
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, problem, reason_of
 from exporter.collectors.kafka.record_reader import Place as ReadPlace
@@ -188,7 +184,7 @@ class Times:
                 continue
             doubtful += [(part, place) for place in part.doubtful(work.at_ms)]
             if unread:
-                waits = part.narrowed and not part.trusts(min(unread)[0])
+                waits = part.narrowed and not part.trust.covers(min(unread)[0])
                 (checks if waits else others).append(part)
         room = FIRST_READS if checks else READS
         doubtful = _rotated(doubtful, self._turn)
@@ -237,7 +233,7 @@ class Times:
             return
         found_at = record.offset()
         found = record_time(record, self._settings.header)
-        if found.anomaly is not None and not part.has_met(offset):
+        if found.anomaly is not None and not part.index.has_met(offset):
             work.anomalies[found.anomaly] += 1
         count, total = work.sizes.get(topic, (0, 0))
         work.sizes[topic] = (count + 1, total + size(record))
@@ -328,7 +324,7 @@ class Times:
 
     def _may_be_marker(self, part: PartitionTimes, movement: Movement) -> bool:
         """Whether a lookup's answer may be a marker's timestamp, and there is still time to read what it is."""
-        checked = part.is_checked or not self._may_read(part.topic)
+        checked = part.trust.anywhere or not self._may_read(part.topic)
         return not checked and movement.tries + 1 < NO_RECORD_STEPS
 
 

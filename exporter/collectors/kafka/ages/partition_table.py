@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from exporter.collectors.kafka.ages.heads import Positions
-from exporter.collectors.kafka.ages.partition_times import PartitionTimes, Place
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes
+from exporter.collectors.kafka.ages.places import Place
 from exporter.model import LogBacklog
 
 
