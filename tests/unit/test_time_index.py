@@ -188,9 +188,9 @@ def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> No
         part.answered(question, *broker.lookup(question))
     assert part.questions(at_ms, TOLERANCE)
     read_at(part, broker, 70)
-    assert (part.disordered, part.trust.everywhere) == (False, False)
+    assert (part.trust.disordered, part.trust.everywhere) == (False, False)
     look(part, broker, [30, 70], at_ms, read=1)
-    assert part.disordered
+    assert part.trust.disordered
 
 
 class Switched(Broker):
@@ -230,7 +230,7 @@ def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
     assert promised == {60, 70, 80, 90}
     assert part.telling()[0] == (30, False), "the first one would vouch for all"
     read_kind(part, broker, 30)
-    assert part.disordered
+    assert part.trust.disordered
 
 
 def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() -> None:
@@ -243,7 +243,7 @@ def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() ->
         read_kind(part, broker, offset)
     assert part.trust.covers(30)
     read_kind(part, broker, 80)
-    assert part.disordered
+    assert part.trust.disordered
     assert not part.trust.covers(30)
     read_kind(part, broker, 30)
     assert not part.trust.covers(30), "what is in front of a producer's timestamp does not count"
@@ -309,7 +309,7 @@ def test_a_record_of_another_unit_that_was_read_has_the_age_of_close_neighbours_
     assert found is not None
     assert found.error < 0
     assert found.time == pytest.approx(EPOCH / 1000 + 60, abs=40)
-    assert part.disordered, "others like it are not seen by lookups"
+    assert part.trust.disordered, "others like it are not seen by lookups"
 
 
 def test_a_record_of_another_unit_whose_neighbours_are_far_apart_has_no_age() -> None:
@@ -376,9 +376,9 @@ def test_a_record_that_contradicts_ends_the_promise(stamps: list[int], data: st.
     look(part, broker, {*range(len(stamps))}, at_ms)
     low = part.index.bracket(offset).low
     assume(low is not None and stamps[offset] < low - DISORDER_MS)
-    known_before = part.disordered
+    known_before = part.trust.disordered
     read_at(part, broker, offset)
-    assert (known_before, part.disordered) == (False, True)
+    assert (known_before, part.trust.disordered) == (False, True)
     found = part.estimate((offset, False), at_ms, TOLERANCE, proven=False)
     assert found is not None
     assert (found.time, found.error) == (stamps[offset] / 1000, 0.0)
@@ -395,7 +395,7 @@ def test_disorder_is_over_once_its_records_are_deleted() -> None:
         if start == 0:
             read_at(part, broker, 60)
             read_at(part, broker, 40)
-        assert part.disordered is disordered, start
+        assert part.trust.disordered is disordered, start
 
 
 def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> None:
@@ -403,7 +403,7 @@ def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> N
     stamps[50] -= DISORDER_MS
     part, broker = PartitionTimes("t", 0), Broker(stamps)
     look(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
-    assert (part.disordered, part.trust.everywhere) == (False, True)
+    assert (part.trust.disordered, part.trust.everywhere) == (False, True)
 
 
 # The cost
@@ -582,7 +582,7 @@ def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
     ):
         part, broker = PartitionTimes("t", 0), Broker(stamps)
         look(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
-        assert part.disordered
+        assert part.trust.disordered
 
 
 def test_a_burst_does_not_hide_a_replay() -> None:
@@ -595,7 +595,7 @@ def test_a_burst_does_not_hide_a_replay() -> None:
         Broker([*ordered[:200], *replayed, *ordered[200:], *burst]),
     )
     look(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
-    assert part.disordered
+    assert part.trust.disordered
 
 
 def test_what_a_lookup_answered_is_no_test_of_it() -> None:

@@ -46,7 +46,7 @@ class PartitionTable:
 
     def disordered(self) -> set[str]:
         """Return the topics in which timestamps were seen to run backwards."""
-        return {part.topic for part in self if part.disordered}
+        return {part.topic for part in self if part.trust.disordered}
 
 
 def _is_gone(key: tuple[str, int], backlog: LogBacklog) -> bool:

@@ -27,7 +27,6 @@ class PartitionTimes:
     """One partition. `wanted` are the places whose times the present look asks for."""
 
     __slots__ = (
-        "_disorder_at",
         "_end",
         "_settled",
         "_start",
@@ -66,7 +65,6 @@ class PartitionTimes:
         """Whether the broker has no timestamps to look up."""
         self.fed = 0
         """End of the partition when its tail was last looked up."""
-        self._disorder_at: int | None = None
         self._tries: dict[int, int] = {}
         self._settled: int | None = None
         """Version of the index at which nothing was left to ask for the wanted places."""
@@ -79,11 +77,6 @@ class PartitionTimes:
     def end(self) -> int:
         """The partition's end at this look."""
         return self._end
-
-    @property
-    def disordered(self) -> bool:
-        """Whether timestamps were seen to run backwards, in records that are still there."""
-        return self._disorder_at is not None
 
     def look(self, start: int, end: int, wanted: set[Place]) -> None:
         """Begin a look: forget what is of no use any more."""
@@ -101,8 +94,7 @@ class PartitionTimes:
             self._tries = {o: tries for o, tries in self._tries.items() if o in offsets}
             self.index.keep(offsets, max(ENTRIES, 2 * len(offsets)))
         self.index.forget_below(start)
-        if self._disorder_at is not None and start > self._disorder_at:
-            self._disorder_at = None
+        self.trust.forget_below(start)
 
     def forget(self) -> None:
         """The log is another than before."""
@@ -110,7 +102,6 @@ class PartitionTimes:
         self.trust.clear()
         self.read.clear()
         self._tries.clear()
-        self._disorder_at = None
 
     def unread(self) -> list[Place]:
         """Return the wanted places at which nothing was read, or the end, which has moved since."""
@@ -137,13 +128,13 @@ class PartitionTimes:
             return True
         if found.time is None:
             # Lookups do not see it, nor others like it.
-            self._disorder_at = max(offset, self._disorder_at or 0)
+            self.trust.note_disorder(offset)
             return False
         self.trust.note_read(offset, stamped=found.stamped)
         bracket = self.index.bracket(offset)
         milliseconds = round(found.time * 1000)
         if bracket.low is not None and milliseconds < bracket.low - DISORDER_MS:
-            self._disorder_at = max(offset, self._disorder_at or 0)
+            self.trust.note_disorder(offset)
         elif bracket.low is not None and len(self.index) > 1 and self.narrowed:
             # A record is inside a wide bracket whatever the order: that is no test.
             self.trust.note_agreed(stamped=found.stamped)

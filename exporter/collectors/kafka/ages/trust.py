@@ -7,12 +7,19 @@ CHECKS = 2
 
 
 class Trust:
-    """Of one partition: the records that agreed with its index, and who stamped them.
+    """Of one partition: whether the records that were read agreed with its index, and who stamped them.
 
     A record that the broker stamped tells nothing of those before it: their producers may have stamped them.
     """
 
-    __slots__ = ("_agreed", "_agreed_stamped", "_created_to", "_stamped_from", "everywhere")
+    __slots__ = (
+        "_agreed",
+        "_agreed_stamped",
+        "_created_to",
+        "_disorder_at",
+        "_stamped_from",
+        "everywhere",
+    )
 
     def __init__(self) -> None:
         self.everywhere = False
@@ -23,6 +30,13 @@ class Trust:
         """First offset that was read of those after all records with producers' timestamps: the broker stamped it."""
         self._created_to = -1
         """Last offset that was read with its producer's timestamp."""
+        self._disorder_at: int | None = None
+        """Last offset that was read of those that contradict the index."""
+
+    @property
+    def disordered(self) -> bool:
+        """Whether timestamps were seen to run backwards, in records that are still there."""
+        return self._disorder_at is not None
 
     @property
     def anywhere(self) -> bool:
@@ -56,8 +70,18 @@ class Trust:
         self._agreed_stamped += stamped
         self.everywhere = self.everywhere or self._agreed >= CHECKS
 
+    def note_disorder(self, offset: int) -> None:
+        """Note that a record has a timestamp that is out of order, or none."""
+        self._disorder_at = max(offset, self._disorder_at or 0)
+
+    def forget_below(self, start: int) -> None:
+        """Forget the disorder of records that are deleted."""
+        if self._disorder_at is not None and start > self._disorder_at:
+            self._disorder_at = None
+
     def clear(self) -> None:
         """Forget all: the log is another."""
         self.everywhere = False
         self._agreed = self._agreed_stamped = 0
         self._stamped_from, self._created_to = None, -1
+        self._disorder_at = None
