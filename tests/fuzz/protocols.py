@@ -14,11 +14,18 @@ from unittest import mock
 from hypothesis import strategies as st
 
 from exporter.collectors.kafka.ages import record_times
-from exporter.collectors.kafka.group_asker import ShareOffsets, _members
-from exporter.collectors.kafka.raw import group_requests
+from exporter.collectors.kafka.group_answers import group_members
+from exporter.collectors.kafka.group_asker import ShareOffsets
+from exporter.collectors.kafka.raw import (
+    group_descriptions,
+    group_protocol,
+    group_requests,
+    share_offsets,
+)
 from exporter.collectors.kafka.raw.codec import Reader, compact_array, compact_string, varint
 from exporter.collectors.kafka.raw.connection import Connection
-from exporter.collectors.kafka.raw.group_requests import Described, Refused
+from exporter.collectors.kafka.raw.group_descriptions import Described
+from exporter.collectors.kafka.raw.group_protocol import Refused
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import Security
 from exporter.collectors.kafka.share_positions import SharePositions
@@ -47,9 +54,9 @@ def other_side(data: bytes) -> Iterator[socket.socket]:
 
 
 APIS = (
-    *(group_requests.FIND_COORDINATOR, group_requests.LIST_GROUPS),
-    *(group_requests.SHARE_DESCRIBE, group_requests.STREAMS_DESCRIBE),
-    group_requests.SHARE_OFFSETS,
+    *(group_protocol.FIND_COORDINATOR, group_protocol.LIST_GROUPS),
+    *(group_protocol.SHARE_DESCRIBE, group_protocol.STREAMS_DESCRIBE),
+    group_protocol.SHARE_OFFSETS,
 )
 NO_TAGS, NULL = b"\0", b"\0"
 
@@ -77,9 +84,9 @@ def ask_all(connection: Connection) -> None:
     group_requests.can_have(connection)
     group_requests.list_groups(connection, deadline)
     check_coordinators(group_requests.find_coordinators(connection, ["g"], deadline))
-    for kind in group_requests.KINDS:
-        check_described(group_requests.describe(connection, kind, ["g"], deadline))
-    check_offsets(group_requests.share_offsets(connection, ["g"], deadline))
+    for kind in group_protocol.KINDS:
+        check_described(group_descriptions.describe(connection, kind, ["g"], deadline))
+    check_offsets(share_offsets.share_offsets(connection, ["g"], deadline))
 
 
 def check_coordinators(found: Mapping[str, str]) -> None:
@@ -95,11 +102,11 @@ def check_described(found: Mapping[str, Described | Refused]) -> None:
     """Each can be turned into members; partitions are none of below zero."""
     for described in found.values():
         if isinstance(described, Described):
-            members = _members(described, lambda _: True)
+            members = group_members(described, lambda _: True)
             assert all(min(numbers, default=0) >= 0 for numbers in members.assigned.values())
 
 
-def check_offsets(found: Mapping[str, Sequence[group_requests.SharePartition] | Refused]) -> None:
+def check_offsets(found: Mapping[str, Sequence[share_offsets.SharePartition] | Refused]) -> None:
     """Each settles to a position within the log."""
     rows = {name: answer for name, answer in found.items() if not isinstance(answer, Refused)}
     topics = {row.topic for each in rows.values() for row in each}
@@ -121,9 +128,9 @@ def check_offsets(found: Mapping[str, Sequence[group_requests.SharePartition] | 
 DECODERS: tuple[Callable[[Reader], Any], ...] = (
     group_requests._take_listing,
     group_requests._take_coordinators,
-    lambda reader: group_requests._take_described(reader, group_requests._take_share),
-    lambda reader: group_requests._take_described(reader, group_requests._take_streams),
-    group_requests._take_offsets,
+    lambda reader: group_descriptions._take_described(reader, group_descriptions._take_share),
+    lambda reader: group_descriptions._take_described(reader, group_descriptions._take_streams),
+    share_offsets._take_offsets,
 )
 CHECKS: tuple[Callable[[Any], None], ...] = (
     lambda _: None,
@@ -138,7 +145,7 @@ def read_answer(data: bytes) -> None:
     """Decode one answer; the first byte chooses which."""
     which = (data[0] if data else 0) % len(DECODERS)
     try:
-        found = group_requests._read(Reader(data[1:]), DECODERS[which])
+        found = group_protocol.read_answer(Reader(data[1:]), DECODERS[which])
     except CollectError as error:
         assert error.reason in ("invalid", "unauthorized", "unreachable")  # noqa: PT017
         return

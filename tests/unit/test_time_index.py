@@ -12,14 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.collectors.kafka.ages.partition_times import (
-    DISORDER_MS,
-    ENTRIES,
-    PartitionTimes,
-    Place,
-    ReadRecord,
-    Tolerance,
-)
+from exporter.collectors.kafka.ages.estimates import DISORDER_MS, Tolerance
+from exporter.collectors.kafka.ages.partition_times import ENTRIES, PartitionTimes
+from exporter.collectors.kafka.ages.places import Place, ReadRecord
 from exporter.collectors.kafka.ages.time_index import TimeIndex
 
 TOLERANCE = Tolerance(1.0, 0.01)
@@ -104,7 +99,7 @@ def age(at_ms: int, time: float) -> float:
 def proven() -> PartitionTimes:
     """A partition of which a record was read that agreed with the index."""
     part = PartitionTimes("t", 0)
-    part.checked = True
+    part.trust.everywhere = True
     return part
 
 
@@ -176,7 +171,7 @@ def test_two_records_that_agree_are_enough() -> None:
     checked = []
     for _ in range(2):
         look(part, broker, [30, 50, 70], EPOCH + HOUR, read=1)
-        checked.append(part.checked)
+        checked.append(part.trust.everywhere)
     assert checked == [False, True]
     hold_converged(part, EPOCH + HOUR)
     hold_promises(part, broker, EPOCH + HOUR, proven=True)
@@ -193,9 +188,9 @@ def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> No
         part.answered(question, *broker.lookup(question))
     assert part.questions(at_ms, TOLERANCE)
     read_at(part, broker, 70)
-    assert (part.disordered, part.checked) == (False, False)
+    assert (part.trust.disordered, part.trust.everywhere) == (False, False)
     look(part, broker, [30, 70], at_ms, read=1)
-    assert part.disordered
+    assert part.trust.disordered
 
 
 class Switched(Broker):
@@ -226,8 +221,8 @@ def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
     look(part, broker, offsets, at_ms)
     for offset in (60, 70):
         read_kind(part, broker, offset)
-    assert part.is_checked
-    assert [part.trusts(offset) for offset in (30, 55, 60, 80)] == [False, False, True, True]
+    assert part.trust.anywhere
+    assert [part.trust.covers(offset) for offset in (30, 55, 60, 80)] == [False, False, True, True]
     hold_promises(part, broker, at_ms, proven=True)
     promised = {
         p[0] for p, e in part.estimates(at_ms, TOLERANCE, proven=True).items() if e.error >= 0
@@ -235,7 +230,7 @@ def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
     assert promised == {60, 70, 80, 90}
     assert part.telling()[0] == (30, False), "the first one would vouch for all"
     read_kind(part, broker, 30)
-    assert part.disordered
+    assert part.trust.disordered
 
 
 def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() -> None:
@@ -246,12 +241,12 @@ def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() ->
     look(part, broker, {10, 20, 30, 80}, at_ms)
     for offset in (10, 20):
         read_kind(part, broker, offset)
-    assert part.trusts(30)
+    assert part.trust.covers(30)
     read_kind(part, broker, 80)
-    assert part.disordered
-    assert not part.trusts(30)
+    assert part.trust.disordered
+    assert not part.trust.covers(30)
     read_kind(part, broker, 30)
-    assert not part.trusts(30), "what is in front of a producer's timestamp does not count"
+    assert not part.trust.covers(30), "what is in front of a producer's timestamp does not count"
 
 
 def test_where_the_broker_stamps_two_records_vouch_for_those_behind_the_first() -> None:
@@ -259,9 +254,9 @@ def test_where_the_broker_stamps_two_records_vouch_for_those_behind_the_first() 
     at_ms = NEW[-1] + HOUR
     look(part, broker, {5, 20, 40}, at_ms)
     read_kind(part, broker, 5)
-    assert not part.trusts(20)
+    assert not part.trust.covers(20)
     read_kind(part, broker, 40)
-    assert part.trusts(20)
+    assert part.trust.covers(20)
     hold_converged(part, at_ms)
     hold_promises(part, broker, at_ms, proven=True)
 
@@ -314,7 +309,7 @@ def test_a_record_of_another_unit_that_was_read_has_the_age_of_close_neighbours_
     assert found is not None
     assert found.error < 0
     assert found.time == pytest.approx(EPOCH / 1000 + 60, abs=40)
-    assert part.disordered, "others like it are not seen by lookups"
+    assert part.trust.disordered, "others like it are not seen by lookups"
 
 
 def test_a_record_of_another_unit_whose_neighbours_are_far_apart_has_no_age() -> None:
@@ -334,7 +329,7 @@ def test_each_odd_record_that_lookups_meet_is_told_once() -> None:
     assert [part.answered(0, 0, seconds) for _ in range(2)] == [True, False]
     part.take((7, False), ReadRecord(None, 7, 100))
     assert not part.answered(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
-    assert part.has_met(0)
+    assert part.index.has_met(0)
 
 
 def test_a_topic_that_is_not_in_order_makes_no_promise_of_any_of_its_partitions() -> None:
@@ -381,9 +376,9 @@ def test_a_record_that_contradicts_ends_the_promise(stamps: list[int], data: st.
     look(part, broker, {*range(len(stamps))}, at_ms)
     low = part.index.bracket(offset).low
     assume(low is not None and stamps[offset] < low - DISORDER_MS)
-    known_before = part.disordered
+    known_before = part.trust.disordered
     read_at(part, broker, offset)
-    assert (known_before, part.disordered) == (False, True)
+    assert (known_before, part.trust.disordered) == (False, True)
     found = part.estimate((offset, False), at_ms, TOLERANCE, proven=False)
     assert found is not None
     assert (found.time, found.error) == (stamps[offset] / 1000, 0.0)
@@ -400,7 +395,7 @@ def test_disorder_is_over_once_its_records_are_deleted() -> None:
         if start == 0:
             read_at(part, broker, 60)
             read_at(part, broker, 40)
-        assert part.disordered is disordered, start
+        assert part.trust.disordered is disordered, start
 
 
 def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> None:
@@ -408,7 +403,7 @@ def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> N
     stamps[50] -= DISORDER_MS
     part, broker = PartitionTimes("t", 0), Broker(stamps)
     look(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
-    assert (part.disordered, part.checked) == (False, True)
+    assert (part.trust.disordered, part.trust.everywhere) == (False, True)
 
 
 # The cost
@@ -517,10 +512,10 @@ def test_a_log_that_was_cut_and_has_grown_again_is_another() -> None:
     look(part, broker, [2, 9], EPOCH + HOUR, read=2)
     broker.log = old[:8]
     look(part, broker, [2], EPOCH + HOUR)
-    assert not part.checked
+    assert not part.trust.everywhere
     broker.log += [EPOCH + 2 * HOUR] * 5
     look(part, broker, [9], EPOCH + 3 * HOUR)
-    part.checked = True
+    part.trust.everywhere = True
     hold_promises(part, broker, EPOCH + 3 * HOUR, proven=True)
 
 
@@ -587,7 +582,7 @@ def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
     ):
         part, broker = PartitionTimes("t", 0), Broker(stamps)
         look(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
-        assert part.disordered
+        assert part.trust.disordered
 
 
 def test_a_burst_does_not_hide_a_replay() -> None:
@@ -600,7 +595,7 @@ def test_a_burst_does_not_hide_a_replay() -> None:
         Broker([*ordered[:200], *replayed, *ordered[200:], *burst]),
     )
     look(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
-    assert part.disordered
+    assert part.trust.disordered
 
 
 def test_what_a_lookup_answered_is_no_test_of_it() -> None:
@@ -614,7 +609,7 @@ def test_what_a_lookup_answered_is_no_test_of_it() -> None:
 def test_a_reader_at_the_tail_is_checked_too() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * 100 for i in range(600))
     look(part, broker, [596, 597], broker.log[-1] + 50, read=2)
-    assert part.checked
+    assert part.trust.everywhere
 
 
 def test_the_end_of_the_partition_holds_until_it_moves() -> None:
@@ -787,7 +782,7 @@ class Looks(RuleBasedStateMachine):
         self.offsets = {offset for offset in self.offsets if offset < broker.end}
         rounds = look(self.part, broker, self.offsets, self.now, read=read)
         assert rounds < ROUNDS
-        self.part.checked = True
+        self.part.trust.everywhere = True
         hold_converged(self.part, self.now)
 
     @invariant()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -14,25 +13,10 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.kafka.client_making import made
-from exporter.collectors.kafka.complaints import (
-    Complaint,
-    Throttling,
-    Unreached,
-    bootstrap_addresses,
-    parse_complaint,
-)
-from exporter.collectors.kafka.errors import (
-    RefusedError,
-    collect_error,
-    describe,
-    harmless,
-    is_part,
-    is_silent,
-    is_tls,
-    kafka_error,
-    reason_of,
-)
+from exporter.collectors.kafka.client_making import configuration_fault, made
+from exporter.collectors.kafka.diagnosis import Diagnosis
+from exporter.collectors.kafka.errors import RefusedError, is_part
+from exporter.collectors.kafka.librdkafka_log import librdkafka_logger
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.process.hazards import Hazards
@@ -76,17 +60,6 @@ One whose time is up while it is still being set up is used after it was freed: 
 rd_kafka_topic_partition_list_query_leaders_async starts the timer and goes on with the request in another thread. That
 corrupts the heap ("double free or corruption").
 """
-HINT_VALID = 12.0
-"""Seconds for which a complaint of the connection explains a time-out."""
-HINT_WEIGHS = 5.0
-"""Seconds for which a weighty complaint is not replaced by a lesser one."""
-NO_KERBEROS = "No provider for SASL mechanism GSSAPI:"
-KERBEROS_ADVICE = (
-    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos support, which the "
-    "confluent-kafka wheel does not include: install librdkafka, its headers and SASL's GSSAPI module, then "
-    "pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` in docs/kafka.md. To use another login, "
-    "set sasl.mechanism under `client`"
-)
 
 
 class KafkaClient:
@@ -110,12 +83,8 @@ class KafkaClient:
         self._generation = object()
         """Another one for each generation of secrets: complaints of older clients say nothing of the newer ones."""
         self._generation_before = self._generation
-        self._hint: KafkaError | None = None
-        self._hinted = 0.0
-        self._bootstrap: frozenset[str] = frozenset()
         self._tokens: Tokens | None = None
-        self._unreached = Unreached()
-        self._throttling = Throttling()
+        self._diagnosis = Diagnosis(source)
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def properties(self) -> dict[str, Any]:
@@ -127,21 +96,21 @@ class KafkaClient:
             given = self._properties()
         except SecretFileError as error:
             raise CollectError("invalid", str(error)) from None
-        self._bootstrap = bootstrap_addresses(given.get("bootstrap.servers", ""))
+        self._diagnosis.configured(given.get("bootstrap.servers", ""))
         tokens = given.get(CALLBACK)
         self._tokens = tokens if isinstance(tokens, Tokens) else None
         generation = self._generation
 
         def on_error(error: KafkaError) -> None:
             if generation is self._generation:
-                self._on_error(error)
+                self._diagnosis.hear_error(error)
 
         return {
             **DEFAULTS,
             **given,
             "error_cb": on_error,
-            "throttle_cb": lambda event: self._throttling.hear(event.throttle_time),
-            "logger": _librdkafka_logger(self._source, self._on_line),
+            "throttle_cb": lambda event: self._diagnosis.hear_throttling(event.throttle_time),
+            "logger": librdkafka_logger(self._source, self._diagnosis.hear_line),
         }
 
     @property
@@ -161,7 +130,7 @@ class KafkaClient:
         try:
             return made(AdminClient, self.properties)
         except KafkaException as error:
-            fault = self._lack() or CollectError("invalid", _configuration_fault(error))
+            fault = self._lack() or CollectError("invalid", configuration_fault(error))
         except CollectError as error:
             fault = error
         if self._retired is None:
@@ -185,7 +154,8 @@ class KafkaClient:
     def renew(self) -> None:
         """Replace the client at its next use; calls under way end with the old one."""
         with self._lock:
-            self._generation, self._generation_before, self._hint = object(), self._generation, None
+            self._generation, self._generation_before = object(), self._generation
+            self._diagnosis.forget_error()
             if self._admin is not None:
                 self._retired, self._admin = self._admin, None
 
@@ -228,7 +198,7 @@ class KafkaClient:
                     self.drop()
                     raise fault from None
             else:
-                self._hint = None
+                self._diagnosis.forget_error()
                 return found
 
     def seconds(self, deadline: Deadline) -> float:
@@ -276,72 +246,38 @@ class KafkaClient:
 
     def answered(self, brokers: Collection[int]) -> None:
         """Note which brokers have answered: they can be reached."""
-        self._unreached.answered(brokers)
+        self._diagnosis.answered(brokers)
 
     def unreached_nodes(self) -> Mapping[int, str]:
         """Return the ids of brokers that cannot be connected to, and where and why."""
         self._serve()
-        return self._unreached.nodes()
+        return self._diagnosis.unreached_nodes()
 
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return what lies behind problems, where it is known: addresses that lead nowhere, or a quota."""
-        reasons = {problem.reason for problem in problems}
-        message = self.unreached_message()
-        if reasons and message is not None:
-            return (Problem("unreachable", "brokers", message),)
-        message = self._throttling.message()
-        if "timeout" in reasons and message is not None:
-            return (Problem("timeout", "brokers", message),)
-        return ()
+        """Return the cause of problems, where it is known: addresses that lead nowhere, or a quota."""
+        self._serve()
+        return self._diagnosis.explain(problems)
 
     def unreached_message(self) -> str | None:
         """Say which advertised addresses cannot be reached; None where that is not what is wrong."""
         self._serve()
-        return self._unreached.message(self._bootstrap)
+        return self._diagnosis.unreached_message()
 
     def fault(self, error: BaseException) -> CollectError:
         """Turn an exception of the client into the failure of a task."""
         self.admin.poll(0)
-        inner = kafka_error(error)
-        if isinstance(error, RefusedError):
-            return CollectError("invalid", str(error))
-        if inner is None:
-            return CollectError("internal", f"{type(error).__name__}: {error}")
-        lack = self._lack()
-        if lack is not None and (is_silent(inner) or reason_of(inner) == "unauthorized"):
-            return lack
-        hint = self._recent_hint()
-        if is_silent(inner) and (hint is None or reason_of(hint) != "unauthorized"):
-            message = self.unreached_message()
-            if message is not None:
-                return CollectError("unreachable", message)
-            message = self._throttling.message()
-            if message is not None and reason_of(inner) == "timeout":
-                return CollectError("timeout", message)
-        return collect_error(inner, hint)
+        return self._diagnosis.fault(error, self._lack())
 
     def unreached(self, problem: Problem) -> CollectError:
-        """Turn what no broker answered into the failure of a task."""
-        message, hint, lack = self.unreached_message(), self._recent_hint(), self._lack()
+        """Turn what no broker answered into the failure of a task, and let go of the client."""
+        self._serve()
+        fault = self._diagnosis.unanswered(problem, self._lack())
         self.drop()
-        if lack is not None:
-            return lack
-        if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
-            return CollectError("unreachable", message)
-        message = self._throttling.message()
-        if message is not None and problem.reason == "timeout":
-            return CollectError("timeout", message)
-        if hint is None:
-            return CollectError(problem.reason, f"{problem.subject}: {problem.message}")
-        return CollectError(reason_of(hint), describe(hint))
+        return fault
 
     def _lack(self) -> CollectError | None:
         """Return why there is no token to log in with; None where there is one, or none is needed."""
         return None if self._tokens is None else self._tokens.fault()
-
-    def _recent_hint(self) -> KafkaError | None:
-        """Return what the connection complained of, while that can explain a failure."""
-        return self._hint if time.monotonic() - self._hinted < HINT_VALID else None
 
     def _serve(self) -> None:
         """Let the client say what it has to say, if there is one."""
@@ -349,79 +285,6 @@ class KafkaClient:
             admin = self._admin
         if admin is not None:
             admin.poll(0)
-
-    def _on_line(self, line: str) -> None:
-        """Take a line of librdkafka's log: some complaints are made nowhere else."""
-        complaint = parse_complaint(line)
-        if complaint is None:
-            return
-        self._unreached.hear(complaint)
-        if complaint.closed_early():
-            text = f"{complaint.address}: {complaint.text}"
-            self._take_hint(KafkaError(KafkaError._TRANSPORT, text))
-
-    def _on_error(self, error: KafkaError) -> None:
-        complaint = parse_complaint(error.str())
-        if complaint is not None:
-            self._unreached.hear(complaint)
-            if self._is_elsewhere(complaint):
-                return
-        self._take_hint(error)
-
-    def _is_elsewhere(self, complaint: Complaint) -> bool:
-        """Whether it is of the connection to an address that is none of the config's: that has its own message."""
-        return complaint.unconnected() is not None and complaint.address not in self._bootstrap
-
-    def _take_hint(self, error: KafkaError) -> None:
-        reason = reason_of(error)
-        if reason not in ("unauthorized", "unreachable"):
-            return
-        known, now = self._hint, time.monotonic()
-        if known is None or now - self._hinted > HINT_WEIGHS or _weight(error) <= _weight(known):
-            self._hint, self._hinted = error, now
-        self._log.debug("connection.error", reason=reason, error=harmless(error.str()))
-
-
-def _weight(error: KafkaError) -> int:
-    """Order errors by how much they explain: rights before TLS before names before a closed port."""
-    code = error.code()
-    if reason_of(error) == "unauthorized":
-        return 0
-    if is_tls(error):
-        return 1
-    if code == KafkaError._RESOLVE:
-        return 2
-    return 4 if code == KafkaError._ALL_BROKERS_DOWN else 3
-
-
-def _configuration_fault(error: KafkaException) -> str:
-    """Say which property librdkafka refuses, and never the value, which may be a secret."""
-    inner = kafka_error(error)
-    if inner is not None and NO_KERBEROS in inner.str():
-        return KERBEROS_ADVICE
-    text = harmless(inner.str()) if inner is not None else ""
-    return f"librdkafka rejects the properties under `client`: {text}"
-
-
-class _Forward(logging.Handler):
-    """Hands librdkafka's log lines to structlog."""
-
-    def __init__(self, source: str, hear: Callable[[str], None]) -> None:
-        super().__init__()
-        self._log = structlog.get_logger("librdkafka").bind(source=source)
-        self._hear = hear
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # What matters is reported by the task that fails; these lines repeat it many times a second.
-        line = record.getMessage()
-        self._hear(line)
-        self._log.debug("librdkafka.message", text=harmless(line))
-
-
-def _librdkafka_logger(source: str, hear: Callable[[str], None]) -> logging.Logger:
-    logger = logging.Logger(f"librdkafka.{source}", logging.INFO)  # noqa: LOG001 - not shared, so not leaked
-    logger.addHandler(_Forward(source, hear))
-    return logger
 
 
 def _itself(result: T) -> T:

@@ -7,10 +7,18 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaException
 
-from exporter.collectors.kafka.errors import kafka_error
+from exporter.collectors.kafka.errors import harmless, kafka_error
 from exporter.secret_files import patiently
 
 T = TypeVar("T")
+
+NO_KERBEROS = "No provider for SASL mechanism GSSAPI:"
+KERBEROS_ADVICE = (
+    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos support, which the "
+    "confluent-kafka wheel does not include: install librdkafka, its headers and SASL's GSSAPI module, then "
+    "pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` in docs/kafka.md. To use another login, "
+    "set sasl.mechanism under `client`"
+)
 
 
 class _FilesError(Exception):
@@ -46,3 +54,12 @@ def made(make: Callable[[dict[str, Any]], T], properties: Callable[[], dict[str,
 def _is_of_files(text: str) -> bool:
     """Tell whether librdkafka complains of a certificate or a key."""
     return "ssl." in text or "rivate key" in text
+
+
+def configuration_fault(error: KafkaException) -> str:
+    """Say which property librdkafka refuses, and never the value, which may be a secret."""
+    inner = kafka_error(error)
+    if inner is not None and NO_KERBEROS in inner.str():
+        return KERBEROS_ADVICE
+    text = harmless(inner.str()) if inner is not None else ""
+    return f"librdkafka rejects the properties under `client`: {text}"

@@ -12,42 +12,45 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.group_answers import (
+    group_members,
+    group_state,
+    merged,
+    problems_of,
+    refusal,
+    words,
+)
 from exporter.collectors.kafka.login.mechanisms import shape
 from exporter.collectors.kafka.raw.brokers import Brokers
 from exporter.collectors.kafka.raw.connection import Connection
-from exporter.collectors.kafka.raw.group_requests import (
+from exporter.collectors.kafka.raw.group_descriptions import Described, describe
+from exporter.collectors.kafka.raw.group_protocol import (
     GROUP_ID_NOT_FOUND,
     KINDS,
     REFUSED,
     TOPIC_REFUSED,
-    Described,
     Kind,
-    Listed,
     Refused,
-    SharePartition,
+)
+from exporter.collectors.kafka.raw.group_requests import (
+    Listed,
     can_have,
-    describe,
     find_coordinators,
     list_groups,
-    share_offsets,
 )
 from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
+from exporter.collectors.kafka.raw.share_offsets import SharePartition, share_offsets
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, Deadline, GroupMembers, GroupState, Memberships, Problem
 
-T = TypeVar("T")
-
-STATES: Mapping[str, GroupState] = {"stable": "stable", "empty": "empty", "dead": "dead"}
-"""Other states (assigning, reconciling, not ready) are `unknown`, as they are for groups of the consumer protocol."""
 CAN_NOT_FOR = 600.0
 """Seconds for which a broker that cannot have such groups is not asked again; it may be upgraded."""
 NOT_THERE = frozenset({GROUP_ID_NOT_FOUND, TOPIC_REFUSED})
 """Descriptions that can't be had, and that is no failure: the group is of another kind, or reads a topic that may not be
 seen, which is a right not given."""
-ADVICE = "give the user Describe on the group and on its topics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +159,8 @@ class GroupAsker:
                 known = found.get(name)
                 # While a coordinator moves, two brokers may list a group; the one that knows members is right.
                 if self._allowed(name) and (known is None or known.state in ("dead", "empty")):
-                    found[name] = OtherGroup(kind, _state(state), address)
-        return found, _problems("list of streams and share groups", answers)
+                    found[name] = OtherGroup(kind, group_state(state), address)
+        return found, problems_of("list of streams and share groups", answers)
 
     def _capable(
         self, answers: Mapping[str, list[Listed] | CollectError | None]
@@ -181,14 +184,14 @@ class GroupAsker:
             if places is None:
                 self._can_not[address] = time.monotonic() + CAN_NOT_FOR
             elif isinstance(places, CollectError):
-                problems += _problems("coordinators of groups", answers)
+                problems += problems_of("coordinators of groups", answers)
             else:
                 described, missing = self._describe(self._readers, places, KINDS, deadline)
                 if len(places) < len(names):
                     text = "some have no coordinator now"
                     missing.append(Problem("unreachable", "coordinators of groups", text))
                 for name, (kind, look) in described.items():
-                    found[name] = OtherGroup(kind, _state(look.state), places[name])
+                    found[name] = OtherGroup(kind, group_state(look.state), places[name])
                 return found, missing
         return found, problems
 
@@ -217,7 +220,9 @@ class GroupAsker:
         for kind in KINDS:
             places = {name: known[name].coordinator for name in chosen if known[name].kind == kind}
             described, missing = self._describe(self._describers, places, (kind,), deadline)
-            groups.update((name, _members(look, wanted)) for name, (_, look) in described.items())
+            groups.update(
+                (name, group_members(look, wanted)) for name, (_, look) in described.items()
+            )
             problems += missing
         return Memberships(groups, problems)
 
@@ -236,12 +241,12 @@ class GroupAsker:
                 for address, groups in _by_place(places).items()
             }
             answers = brokers.ask(questions, deadline)
-            problems += _problems(f"descriptions of {kind} groups", answers)
-            for name, answer in _merged(answers).items():
+            problems += problems_of(f"descriptions of {kind} groups", answers)
+            for name, answer in merged(answers).items():
                 if isinstance(answer, Described):
                     found[name] = (kind, answer)
                 elif answer.error not in NOT_THERE:
-                    problems.append(_refusal(name, answer))
+                    problems.append(refusal(name, answer))
         return found, problems
 
     # Offsets of share groups
@@ -256,18 +261,18 @@ class GroupAsker:
             for address, groups in _by_place(places).items()
         }
         answers = self._readers.ask(questions, deadline)
-        problems = _problems("offsets of share groups", answers)
+        problems = problems_of("offsets of share groups", answers)
         rows: dict[str, Sequence[SharePartition]] = {}
         refused: dict[str, str] = {}
-        for name, answer in _merged(answers).items():
+        for name, answer in merged(answers).items():
             if not isinstance(answer, Refused):
                 rows[name] = answer
             elif answer.error == GROUP_ID_NOT_FOUND:
                 rows[name] = ()
             elif answer.error in REFUSED or not answer.error:
-                refused[name] = _words(answer)
+                refused[name] = words(answer)
             else:
-                problems.append(_refusal(name, answer))
+                problems.append(refusal(name, answer))
         return ShareOffsets(rows, refused, problems)
 
 
@@ -314,56 +319,3 @@ def _by_place(places: Mapping[str, str]) -> dict[str, list[str]]:
     for name, address in places.items():
         found[address].append(name)
     return found
-
-
-def _merged(answers: Mapping[str, Mapping[str, T] | CollectError]) -> dict[str, T]:
-    return {
-        name: value
-        for answer in answers.values()
-        if not isinstance(answer, CollectError)
-        for name, value in answer.items()
-    }
-
-
-def _problems(what: str, answers: Mapping[str, object]) -> list[Problem]:
-    return [
-        Problem(answer.reason, what, str(answer))
-        for answer in answers.values()
-        if isinstance(answer, CollectError)
-    ]
-
-
-def _refusal(name: str, answer: Refused) -> Problem:
-    if answer.error in REFUSED:
-        return Problem("unauthorized", f"group {name}", _words(answer))
-    return Problem("unreachable", f"group {name}", _words(answer))
-
-
-def _words(answer: Refused) -> str:
-    text = answer.message.removesuffix(".") or f"error {answer.error}"
-    return f"{text}; {ADVICE}" if answer.error in REFUSED else text
-
-
-def _state(word: str) -> GroupState:
-    return STATES.get(word.lower(), "unknown")
-
-
-def _members(look: Described, wanted: Callable[[str], bool]) -> GroupMembers:
-    readers: dict[str, int] = defaultdict(int)
-    assigned: dict[str, set[int]] = defaultdict(set)
-    for pairs in look.members.values():
-        for topic in {topic for topic, _ in pairs if wanted(topic)}:
-            readers[topic] += 1
-        for topic, partition in pairs:
-            if wanted(topic):
-                assigned[topic].add(partition)
-    return GroupMembers(
-        state=_state(look.state),
-        members=frozenset(look.members),
-        readers=dict(readers),
-        assigned={topic: frozenset(partitions) for topic, partitions in assigned.items()},
-        assignment=hash(
-            tuple(sorted((name, tuple(sorted(p))) for name, p in look.members.items()))
-        ),
-        unassigned=frozenset(name for name, pairs in look.members.items() if not pairs),
-    )

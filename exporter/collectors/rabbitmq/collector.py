@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import structlog
-
-from exporter.collectors.deadlines import CHEAP_SECONDS, Share
+from exporter.collectors.deadlines import CHEAP_SECONDS
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
 from exporter.collectors.process.hazards import Hazards
@@ -17,30 +15,23 @@ from exporter.collectors.rabbitmq.advice import STATS_OFF
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.check import check_source
 from exporter.collectors.rabbitmq.counting import OVERVIEW, RATES_OFF, Counting, counting_of
-from exporter.collectors.rabbitmq.detailed import texts
+from exporter.collectors.rabbitmq.features import Features
 from exporter.collectors.rabbitmq.maintenance import Maintenance
-from exporter.collectors.rabbitmq.pages import Pages, merged
+from exporter.collectors.rabbitmq.node_reader import NodeReader
 from exporter.collectors.rabbitmq.probe import RabbitProber
+from exporter.collectors.rabbitmq.queue_list import QueueList
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
-    NAMES,
-    TOTALS,
     Name,
-    Queue,
-    Selection,
     called,
     counts_of,
-    left_out,
-    listed,
     mean_size,
     name_of,
-    stream_of,
 )
 from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, told
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
-from exporter.collectors.rabbitmq.super_streams import SuperStreams
-from exporter.collectors.reply_rows import A_COUNT, RowError, Rows, text
+from exporter.collectors.reply_rows import RowError, Rows
 from exporter.model import (
     CollectError,
     Counts,
@@ -56,8 +47,6 @@ from exporter.model import (
     Roster,
 )
 
-LISTING_SHARE = 0.8
-"""Part of a run's time for the list of queues; a broker that is slow with it leaves some for the nodes."""
 LIST_ROW = "a row of the list of queues"
 COUNTLESS = 3
 """Lists in a row without counts of any queue after which the statistics are taken to be off."""
@@ -90,28 +79,19 @@ class RabbitCollector:
         self._http = HttpClient(settings.name, settings.tls, settings.login)
         self._pool = Pool()
         self._api = ManagementApi(self._http, settings.management)
-        self._selection = Selection(settings)
-        self._pages = Pages(self._http, self._pool, settings.prometheus)
+        self._features = Features(settings.name)
+        self._list = QueueList(settings, self._api, self._http, self._pool)
         self._prober = RabbitProber(settings)
-        self._streams = StreamReader(self._pool, self._feature)
-        self._super_streams = SuperStreams()
+        self._streams = StreamReader(self._pool, self._features.note)
         self._maintenance = Maintenance(settings.name, self._api, settings.probe_vhost)
-        self._queues: Sequence[Queue] = ()
+        self._nodes = NodeReader(self._api, self._maintenance, self._features.note)
         self._is_list_cheap = self._something_waits = False
-        self._is_node_down = False
-        self._is_new_list = False
-        """Whether the queues were listed since the last look."""
         self._turn = 0
         """How often vhosts were looked for that the user may not see."""
-        self._listed = 0
-        """How many queues the last list had, those included that are not shown."""
         self._lagging: Sequence[Name] = ()
-        self._known: Mapping[bytes, Name] = {}
         self._counting: Counting | None = None
         self._countless = 0
         """Lists in a row in which no queue had counts."""
-        self._told: dict[str, bool] = {}
-        self._log = structlog.get_logger(__name__).bind(source=settings.name)
 
     def due_early(self, task: str) -> bool:
         """Tell whether something waits and the task is cheap: ages are exact for longer if it runs again soon."""
@@ -125,27 +105,26 @@ class RabbitCollector:
         problems: list[Problem] = []
         reader = Rows()
         self._is_list_cheap = False  # a look that fails is not repeated before its time
-        if self._settings.prometheus and self._queues:
-            depths = self._detailed(deadline, problems, reader)
-        else:
-            depths = self._list(Share(deadline, LISTING_SHARE), reader)
+        depths = self._list.depths(deadline, problems, reader)
         self._note_lagging(depths)
         self._is_list_cheap = time.monotonic() - at < CHEAP_SECONDS
-        # With the plugin's pages, only a new list of all queues tells that one is gone.
-        whole, self._is_new_list = self._is_new_list, False
-        queues = self._queues  # `rates` may replace them at any moment
-        parts = {q.name: self._super_streams.part(q.name) for q in queues if q.stream}
+        whole = self._list.take_new()
+        queues = self._list.queues  # `rates` may replace them at any moment
+        super_streams = self._list.super_streams
+        parts = {q.name: super_streams.part(q.name) for q in queues if q.stream}
         streams, missing = self._streams.look(self._api, at, parts, deadline, reader)
-        problems += [*self._super_streams.problems, *missing]
+        problems += [*super_streams.problems, *missing]
         depths = [*depths, *streams.depths]
-        nodes, alarms = self._nodes(deadline, problems, reader)
+        nodes, alarms = self._nodes.read(deadline, problems, reader)
+        if nodes is not None:
+            self._list.is_node_down = not all(nodes.values())
         return QueueLook(
             at,
             depths,
             counts=streams.counts,
             produced=streams.produced,
             streams=streams.offsets,
-            whole=frozenset({None, *self._super_streams.labels})
+            whole=frozenset({None, *super_streams.labels})
             if whole and not reader.nameless
             else frozenset(),
             destinations=frozenset(
@@ -169,7 +148,9 @@ class RabbitCollector:
         rows = self._api.rows("queues", deadline, columns=COLUMNS)
         reader = Rows()
         shown = list(
-            reader.each(rows, lambda row: row if self._selection.queue(row) else None, LIST_ROW)
+            reader.each(
+                rows, lambda row: row if self._list.selection.queue(row) else None, LIST_ROW
+            )
         )
         self._api.recognize("queues", rows, reader)
         counts: list[Counts] = []
@@ -177,10 +158,10 @@ class RabbitCollector:
         for row in shown:
             self._count(name_of(row), row, now, counts, sizes, reader)
         if self._settings.prometheus:
-            self._list(deadline, Rows())
+            self._list.read(deadline, Rows())
         # Queues that are all young, or of a node that was just started, have no counts yet.
         self._countless = 0 if counts or not shown else self._countless + 1
-        self._feature("rates, ages and consumers", self._countless < COUNTLESS, STATS_OFF)
+        self._features.note("rates, ages and consumers", self._countless < COUNTLESS, STATS_OFF)
         return QueueCounts(
             at, counts, sizes=sizes, unreadable=reader.unreadable, problems=reader.problems()
         )
@@ -216,9 +197,9 @@ class RabbitCollector:
         hidden = hidden_vhosts(
             self._api,
             overview,
-            self._selection,
-            self._queues,
-            self._listed,
+            self._list.selection,
+            self._list.queues,
+            self._list.length,
             deadline,
             turn=self._turn,
         )
@@ -248,7 +229,7 @@ class RabbitCollector:
         """Learn what the cluster counts; an upgrade or another protocol's plugin changes it. Return the overview."""
         overview = self._api.get("overview", deadline, columns=f"{OVERVIEW},{QUEUES_COLUMN}")
         self._counting = counting_of(overview)
-        self._feature("rates and ages", self._counting.rates_mode != "none", RATES_OFF)
+        self._features.note("rates and ages", self._counting.rates_mode != "none", RATES_OFF)
         return overview
 
     def _count(
@@ -272,77 +253,6 @@ class RabbitCollector:
         if size is not None:
             sizes[name] = size
 
-    def _list(self, deadline: Deadline, reader: Rows) -> list[Depth]:
-        rows = self._api.rows("queues", deadline, **TOTALS)
-        names = set(Rows().each(rows, name_of))
-        if self._is_node_down or any(queue.name not in names for queue in self._queues):
-            # Missing in a list with totals is deleted, or its node is down.
-            down = left_out(self._api.rows("queues", deadline, **NAMES), names)
-            rows = [*rows, *down]
-            names.update(map(name_of, down))
-        self._listed = len(rows)
-        self._is_new_list = True
-        self._find_super_streams(rows, deadline, reader)
-        queues = listed(rows, self._selection, reader)
-        self._api.recognize("queues", rows, reader)
-        self._queues = queues
-        self._selection.keep(names)
-        if self._settings.prometheus:
-            self._known = texts(queue.name for queue in queues)
-        return [queue.depth for queue in queues if not queue.stream]
-
-    def _find_super_streams(
-        self, rows: Sequence[Mapping[str, Any]], deadline: Deadline, reader: Rows
-    ) -> None:
-        """Find out which streams are partitions: the filters are about super streams, not about these."""
-        streams = frozenset(Rows().each(rows, stream_of))
-        before = self._super_streams.parts
-        self._super_streams.refresh(self._api, self._pool, streams, deadline, reader)
-        if self._super_streams.parts != before:
-            self._selection.rename(
-                {name: part.destination for name, part in self._super_streams.parts.items()}
-            )
-
-    def _detailed(self, deadline: Deadline, problems: list[Problem], reader: Rows) -> list[Depth]:
-        """Return what waits by the plugin's pages; by the management API where one of them is missing."""
-        part = Share(deadline, LISTING_SHARE / 2)
-        found = self._pages.read(self._known, part, problems, reader)
-        if found is None:
-            return self._list(Share(deadline, LISTING_SHARE), reader)
-        asked: Mapping[Name, Depth] = {}
-        queues = self._queues
-        missing = self._pages.missing(queues, found)
-        if missing:
-            self._list(Share(deadline, LISTING_SHARE), reader)
-            queues = self._queues
-            asked = {queue.name: queue.depth for queue in queues}
-            problem = self._pages.told(missing, queues)
-            problems.extend([problem] if problem is not None else ())
-        else:
-            for queue in queues:
-                if queue.unread and queue.name not in found:
-                    reader.refuse(called(queue.name), RowError("messages", None, A_COUNT))
-        return merged(queues, found, asked)
-
-    def _nodes(
-        self, deadline: Deadline, problems: list[Problem], reader: Rows
-    ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
-        """Return which nodes run, and the alarms; nothing where the user may not know."""
-        columns = "name,running,being_drained,mem_alarm,disk_free_alarm"
-        try:
-            rows = self._api.rows("nodes", deadline, columns=columns)
-        except CollectError as error:
-            denied = error.reason == "unauthorized"
-            self._feature("nodes and alarms", not denied, NO_MONITORING)
-            if not denied:
-                problems.append(Problem(error.reason, "nodes", str(error)))
-            return None, ()
-        named = dict(reader.each(rows, lambda row: (text(row, "name"), row), "a row of the nodes"))
-        nodes = {name: bool(row.get("running")) for name, row in named.items()}
-        self._is_node_down = not all(nodes.values())
-        self._maintenance.look(named)
-        return nodes, [alarm for row in named.values() for alarm in _alarms(row)]
-
     def _one(self, name: Name, deadline: Deadline) -> Mapping[str, Any]:
         path = f"queues/{in_path(name[0])}/{in_path(name[1])}"
         found = self._api.get(path, deadline, columns=COLUMNS)
@@ -356,27 +266,6 @@ class RabbitCollector:
         lagging.sort(key=lambda depth: -(depth.lag or 0))
         names = [(d.place.vhost or "", d.place.destination) for d in lagging]
         self._lagging = names[:CLOSELY]
-
-    def _feature(self, name: str, works: bool, advice: str) -> None:
-        """Log once when a feature is found missing, and when it is back: it is no failure of each run."""
-        if self._told.get(name, True) != works:
-            self._told[name] = works
-            if works:
-                self._log.info("feature.found", feature=name)
-            else:
-                self._log.warning("feature.missing", feature=name, advice=advice)
-
-
-NO_MONITORING = "give the user the tag monitoring"
-
-
-def _alarms(row: Mapping[str, Any]) -> list[str]:
-    kinds = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
-    return [
-        f"{kind} alarm on {row.get('name')}: publishers are blocked"
-        for key, kind in kinds.items()
-        if row.get(key) is True
-    ]
 
 
 def rabbit_collector(settings: RabbitSettings, _: Hazards) -> RabbitCollector:

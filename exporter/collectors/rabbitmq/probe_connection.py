@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pika
 from pika.adapters.select_connection import IOLoop
 
 from exporter.collectors.rabbitmq.faults import fault_of
+from exporter.collectors.rabbitmq.probe_endpoint import Endpoint
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, NodeProbe, Problem, Until
 
-HEARTBEAT_LEAST = 60
-"""Seconds. Nobody looks at the connection between two probes, so the heartbeat has to be slower than those."""
 PREFETCH = 10
 MOST_ATTEMPTS = 2
 """Times that a probe is sent again."""
@@ -68,12 +65,8 @@ class Line:
     def __init__(self, settings: RabbitSettings, url: str) -> None:
         self.url = url
         self._settings = settings
-        parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._tls = parts.scheme == "amqps"
-        self._port = parts.port or (5671 if self._tls else 5672)
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.node = f"{host}:{self._port}"
+        self._endpoint = Endpoint(settings, url)
+        self.node = self._endpoint.node
         self._queue = ""
         self._number = 0
         self._loop: Any = None
@@ -84,8 +77,6 @@ class Line:
         self._fault: CollectError | None = None
         self._flight: _Flight | None = None
         self._done: Callable[[], bool] = _never
-        self._given: tuple[tuple[str, str] | None, bytes | None] = (None, None)
-        """Login, and what tells one content of the certificate files from another, as they were used last."""
 
     @property
     def queue(self) -> str:
@@ -103,7 +94,7 @@ class Line:
                 break
             # The node was restarted since, or has left us: that says nothing of how it is now. The same holds for a
             # refusal of secrets that have been replaced meanwhile.
-            if not (reused and attempt == 0) and not self._is_renewed():
+            if not (reused and attempt == 0) and not self._endpoint.is_renewed():
                 break
             self.close()
             flight = self._new_flight()
@@ -204,47 +195,12 @@ class Line:
         self._loop = IOLoop()
         self._done = _never
         self._connection = pika.SelectConnection(
-            self._parameters(),
+            self._endpoint.parameters(),
             on_open_callback=self._on_open,
             on_open_error_callback=lambda _, error: self._fail(fault_of(error)),
             on_close_callback=lambda _, error: self._fail(fault_of(error)),
             custom_ioloop=self._loop,
         )
-
-    def _parameters(self) -> pika.ConnectionParameters:
-        settings = self._settings
-        self._given = self._secrets()
-        login = self._given[0]
-        found = pika.ConnectionParameters(
-            host=self._host,
-            port=self._port,
-            virtual_host=settings.probe_vhost,
-            heartbeat=max(HEARTBEAT_LEAST, int(settings.probe_interval * 3)),
-            socket_timeout=settings.probe_deadline,
-            stack_timeout=settings.probe_deadline,
-            blocked_connection_timeout=None,
-            connection_attempts=1,
-            client_properties={"connection_name": f"mq-lag-exporter probe@{socket.gethostname()}"},
-        )
-        if login is not None:
-            found.credentials = pika.PlainCredentials(*login)
-        if self._tls:
-            found.ssl_options = pika.SSLOptions(
-                settings.tls.context(), settings.tls.server_name or self._host
-            )
-        return found
-
-    def _secrets(self) -> tuple[tuple[str, str] | None, bytes | None]:
-        settings = self._settings
-        mark = settings.tls.mark() if self._tls else None
-        return settings.login.read(f"sources[{settings.name}]"), mark
-
-    def _is_renewed(self) -> bool:
-        """Tell whether the secrets that were refused are not those of the files any more."""
-        try:
-            return self._secrets() != self._given
-        except CollectError:
-            return False
 
     def _on_open(self, connection: Any) -> None:
         connection.add_on_connection_blocked_callback(self._on_blocked)

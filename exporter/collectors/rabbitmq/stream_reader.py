@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.http import StatusError
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
+from exporter.collectors.rabbitmq.features import Feature
 from exporter.collectors.rabbitmq.queues import Name, called
 from exporter.collectors.rabbitmq.stream_log import Holds, StreamLog
 from exporter.collectors.rabbitmq.streams import (
@@ -39,9 +40,6 @@ NO_END = (
     "RabbitMQ does not report the end of a stream with a retention limit while it has no consumer; the lag of stopped "
     "consumers is shown after a consumer has connected"
 )
-
-Feature = Callable[[str, bool, str], None]
-"""Notes whether a feature works, and what to do if not."""
 
 
 class _Answer(NamedTuple):

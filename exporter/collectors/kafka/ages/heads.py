@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.collectors.kafka.ages.movements import Key, Movement
-from exporter.collectors.kafka.ages.partition_times import Place
+from exporter.collectors.kafka.ages.places import Place
 from exporter.model import Log, LogBacklog
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from exporter.collectors.kafka.ages.heads import Positions
-from exporter.collectors.kafka.ages.partition_times import PartitionTimes, Place
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes
+from exporter.collectors.kafka.ages.places import Place
 from exporter.model import LogBacklog
 
 
@@ -45,7 +46,7 @@ class PartitionTable:
 
     def disordered(self) -> set[str]:
         """Return the topics in which timestamps were seen to run backwards."""
-        return {part.topic for part in self if part.disordered}
+        return {part.topic for part in self if part.trust.disordered}
 
 
 def _is_gone(key: tuple[str, int], backlog: LogBacklog) -> bool:

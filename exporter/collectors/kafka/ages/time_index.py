@@ -12,7 +12,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from exporter.collectors.kafka.ages.record_times import PLAUSIBLE
+
 UNKNOWN = -1
+PLAUSIBLE_MS = round(PLAUSIBLE * 1000)
+NO_OFFSETS: frozenset[int] = frozenset()
+"""Shared by all indexes that have met no odd timestamp, which are nearly all."""
 
 
 class Bracket(NamedTuple):
@@ -34,7 +39,7 @@ class Bracket(NamedTuple):
 class TimeIndex:
     """Pairs of one partition in ascending order of offsets, and so of timestamps."""
 
-    __slots__ = ("_highs", "_lows", "_offsets", "version")
+    __slots__ = ("_blocked_from", "_highs", "_lows", "_odd", "_offsets", "origin", "version")
 
     def __init__(self) -> None:
         self._offsets = array("q")
@@ -42,6 +47,12 @@ class TimeIndex:
         """Smallest T whose lookup is known to answer the offset (or a later one)."""
         self._highs = array("q")
         """The record's timestamp; UNKNOWN where no record was there yet."""
+        self.origin = 0
+        """The earliest timestamp to look up."""
+        self._blocked_from: int | None = None
+        """Offset of a record with a timestamp so late that lookups see nothing after it."""
+        self._odd = NO_OFFSETS
+        """Offsets of the records with implausible timestamps that lookups have met."""
         self.version = 0
         """Grows with each change."""
 
@@ -58,9 +69,30 @@ class TimeIndex:
         if row == len(self._offsets) or self._lows[row] > asked:
             self._put(end, asked, UNKNOWN)
 
-    def blocked(self, asked: int, offset: int) -> None:
-        """Note that no record before `offset` has a timestamp of `asked` or more; the one there tells nothing."""
-        self._put(offset, asked, UNKNOWN)
+    def met_odd(self, asked: int, offset: int, timestamp: int) -> bool:
+        """Note that a lookup answered a timestamp in another unit than milliseconds; tell whether it was not met before.
+
+        One that is too early moves the origin: lookups from there on pass over such records. One that is too late hides
+        the records after it from lookups.
+        """
+        is_new = offset not in self._odd
+        self._odd |= {offset}
+        if timestamp < PLAUSIBLE_MS:
+            self.origin = PLAUSIBLE_MS
+        else:
+            # No record before `offset` has a timestamp of `asked` or more; the one there tells nothing.
+            self._put(offset, asked, UNKNOWN)
+            known = self._blocked_from
+            self._blocked_from = offset if known is None else min(known, offset)
+        return is_new
+
+    def has_met(self, offset: int) -> bool:
+        """Whether a lookup has answered the record, and its timestamp was implausible."""
+        return offset in self._odd
+
+    def is_blocked(self, offset: int) -> bool:
+        """Whether lookups can't see the record, because one before it has a timestamp that is too late."""
+        return self._blocked_from is not None and offset >= self._blocked_from
 
     def bracket(self, position: int) -> Bracket:
         """Return what is known of the record at `position`."""
@@ -110,11 +142,17 @@ class TimeIndex:
         if dropped > 0:
             for column in (self._offsets, self._lows, self._highs):
                 del column[:dropped]
+        if self._blocked_from is not None and start > self._blocked_from:
+            self._blocked_from = None
+            self.version += 1
+        if self._odd:
+            self._odd = frozenset(offset for offset in self._odd if offset >= start)
 
     def clear(self) -> None:
         """Forget all: the log is another."""
         for column in (self._offsets, self._lows, self._highs):
             del column[:]
+        self.origin, self._blocked_from, self._odd = 0, None, NO_OFFSETS
         self.version += 1
 
     def _put(self, offset: int, asked: int, timestamp: int) -> None:

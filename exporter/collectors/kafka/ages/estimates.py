@@ -1,0 +1,71 @@
+"""How exact a time has to be, and the time of a record by the bracket of lookups around it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from exporter.collectors.kafka.ages.time_index import Bracket
+
+DISORDER_MS = 200
+"""Milliseconds by which timestamps of one partition may run backwards and still count as ordered.
+
+Producers stamp a record before they send its batch, so those of several producers are never quite in order.
+"""
+SHOWN = 4.0
+"""An age is shown once its error is at most so many times what is wanted."""
+
+
+class Tolerance(NamedTuple):
+    """How exact an age has to be: within the larger of the two."""
+
+    seconds: float
+    ratio: float
+    """Part of the age."""
+
+    def milliseconds(self, age_ms: float) -> float:
+        """Return the error that is good enough at an age."""
+        return max(self.seconds * 1000, self.ratio * age_ms)
+
+
+class Estimate(NamedTuple):
+    """When the first record at or after an offset was enqueued."""
+
+    time: float
+    """Unix time in seconds; inf where there is no such record."""
+    error: float
+    """Seconds by which that may be off; negative where it can't be told."""
+    read: bool
+    """Whether the record itself was read."""
+
+
+def estimate_inside(
+    bracket: Bracket, at_ms: int, tolerance: Tolerance, *, proven: bool
+) -> Estimate | None:
+    """Return the time of the record that a bracket surrounds; None where the bracket is too wide.
+
+    `proven` tells whether the timestamps there are known to be in order; otherwise the error is not known.
+    """
+    low = bracket.low
+    if low is None:
+        return None
+    if bracket.exact:
+        return Estimate(low / 1000, 0.0 if proven else -1.0, read=False)
+    slack = DISORDER_MS if proven else 0
+    high = max(at_ms if bracket.below is None else bracket.below - 1, low)
+    error = (high - low + slack) / 2
+    middle = (high + low - slack) / 2
+    if error > SHOWN * tolerance.milliseconds(at_ms - middle):
+        return None
+    return Estimate(middle / 1000, error / 1000 if proven else -1.0, read=False)
+
+
+def estimate_between(bracket: Bracket, at_ms: int, tolerance: Tolerance) -> Estimate | None:
+    """Return the time of a record without a timestamp of its own, by its neighbours'; None where they are far apart."""
+    low = bracket.low
+    if low is None:
+        return None
+    high = max(at_ms if bracket.after is None else bracket.after, low)
+    middle, error = (high + low) / 2, (high - low) / 2
+    if error > SHOWN * tolerance.milliseconds(at_ms - middle):
+        return None
+    return Estimate(middle / 1000, -1.0, read=False)

@@ -1,0 +1,75 @@
+"""Which records a poll of the times reads, so that it takes no more than it may and each partition has its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from typing import TypeVar
+
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes
+from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.trust import CHECKS
+
+READS = 200
+"""Records read at a look: where no more places are new, all of them are read."""
+FIRST_READS = 1_000
+"""The same while there are partitions whose lookups were not checked yet."""
+RECORD_READS = 1_500
+"""The same where ages come from records only."""
+
+T = TypeVar("T")
+
+
+def unread_places(parts: Iterable[PartitionTimes]) -> list[tuple[PartitionTimes, Place]]:
+    """Return all wanted places of the partitions at which nothing was read."""
+    return [(part, place) for part in parts for place in part.unread()]
+
+
+def worth_reading(
+    parts: Iterable[PartitionTimes], untrusted: AbstractSet[str], at_ms: int, turn: int
+) -> list[tuple[PartitionTimes, Place]]:
+    """Choose what to read beside the lookups: samples of what they told, and what they can't tell.
+
+    Partitions that were not checked yet come first, once their lookups are done, then each in turn, and where
+    there is room, all of their places. One topic of which lookups can't tell much must not keep others waiting.
+    `untrusted` are the topics whose lookups can't be trusted, `at_ms` is when the positions were read, and `turn`
+    grows with each poll.
+    """
+    doubtful: list[tuple[PartitionTimes, Place]] = []
+    checks: list[PartitionTimes] = []
+    others: list[PartitionTimes] = []
+    for part in parts:
+        unread = part.unread()
+        if part.topic in untrusted or part.no_lookups:
+            doubtful += [(part, place) for place in unread]
+            continue
+        doubtful += [(part, place) for place in part.doubtful(at_ms)]
+        if unread:
+            waits = part.narrowed and not part.trust.covers(min(unread)[0])
+            (checks if waits else others).append(part)
+    room = FIRST_READS if checks else READS
+    doubtful = rotated(doubtful, turn)
+    urgent, more = _in_turn(checks[:room], CHECKS)
+    sample, others_more = _in_turn(rotated(others, turn)[:room], 1)
+    samples = [*sample, *more, *others_more]
+    share = max((room - len(urgent)) // 2, room - len(urgent) - len(samples), 0)
+    return [*urgent, *doubtful[:share], *samples][:room]
+
+
+def rotated(items: list[T], turn: int) -> list[T]:
+    """Return the list with another one of its items first."""
+    first = turn % len(items) if items else 0
+    return items[first:] + items[:first]
+
+
+def _in_turn(
+    parts: Iterable[PartitionTimes], each: int
+) -> tuple[list[tuple[PartitionTimes, Place]], list[tuple[PartitionTimes, Place]]]:
+    """Return so many places of each partition, those that tell most when they are read, and all the others."""
+    first: list[tuple[PartitionTimes, Place]] = []
+    others: list[tuple[PartitionTimes, Place]] = []
+    for part in parts:
+        places = [(part, place) for place in part.telling()]
+        first += places[:each]
+        others += places[each:]
+    return first, others

@@ -1,0 +1,137 @@
+"""Reads the records of one cluster at chosen places, and hands their times to the partitions."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from exporter.collectors.kafka.ages.partition_table import PartitionTable
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes
+from exporter.collectors.kafka.ages.places import Place, ReadRecord
+from exporter.collectors.kafka.ages.record_times import record_time, size
+from exporter.collectors.kafka.ages.tally import Tally
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.errors import describe, problem, reason_of
+from exporter.collectors.kafka.record_reader import Place as ReadPlace
+from exporter.collectors.kafka.record_reader import Reading, RecordReader
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import CollectError, Deadline, LogBacklog, Problem
+
+READ_SECONDS = 2.0
+DENIED = 600.0
+"""Seconds for which a topic that may not be read is not tried again."""
+
+
+class RecordReadings:
+    """Two consumers, and what reading has told of whole topics: which may not be read, and which have gaps."""
+
+    def __init__(self, settings: KafkaSettings, client: KafkaClient) -> None:
+        self._header = settings.header
+        self._readers = {
+            committed_only: RecordReader(client.properties, committed_only=committed_only)
+            for committed_only in (False, True)
+        }
+        self.gaps: set[str] = set()
+        """Topics with offsets that hold no record."""
+        self._denied: dict[str, float] = {}
+        """Topic to when it may be tried again, by the monotonic clock."""
+        self._log = structlog.get_logger(__name__).bind(source=settings.name)
+
+    def begin(self, backlog: LogBacklog) -> None:
+        """Take the gaps that the backlog saw, and forget the topics that are gone."""
+        self.gaps -= backlog.recreated
+        self.gaps |= backlog.gaps
+        if backlog.logs_complete:
+            self.gaps &= backlog.logs.keys()
+            for topic in self._denied.keys() - backlog.logs.keys():
+                del self._denied[topic]
+
+    def may_read(self, topic: str) -> bool:
+        """Whether to try to read a topic's records; False for a while after the broker has refused it."""
+        return not self._denied or time.monotonic() >= self._denied.get(topic, 0.0)
+
+    def read(
+        self,
+        wanted: Iterable[tuple[PartitionTimes, Place]],
+        parts: PartitionTable,
+        tally: Tally,
+        deadline: Deadline,
+    ) -> None:
+        """Read at places of `parts`, which take what is found, until all is read or `READ_SECONDS` are over.
+
+        Failures, sizes and anomalies go to the tally.
+        """
+        until = time.monotonic() + min(READ_SECONDS, deadline.remaining())
+        by_reader: dict[bool, list[ReadPlace]] = defaultdict(list)
+        for part, (offset, committed_only) in wanted:
+            by_reader[committed_only].append(ReadPlace(part.topic, part.partition, offset))
+        for committed_only, places in by_reader.items():
+            reader = self._readers[committed_only]
+            answered = False
+            try:
+                for reading in reader.read(sorted(set(places)), until):
+                    answered = True
+                    try:
+                        self._take(reading, parts, tally, committed_only=committed_only)
+                    except Exception as error:  # noqa: BLE001 - whatever a record holds, it is its own failure
+                        subject = f"record of {reading.place.topic}/{reading.place.partition}"
+                        tally.problems.append(problem(subject, error))
+            except KafkaException as error:
+                tally.problems.append(problem("reading of records", error))
+            except CollectError as error:
+                tally.problems.append(Problem(error.reason, "reading of records", str(error)))
+            if not answered:
+                # The next one connects again, with secrets that are read again.
+                reader.close()
+
+    def _take(
+        self, reading: Reading, parts: PartitionTable, tally: Tally, *, committed_only: bool
+    ) -> None:
+        topic, partition, offset = reading.place
+        part = parts[topic, partition]
+        place = (offset, committed_only)
+        if reading.fault is not None:
+            self._refused(topic, reading.fault)
+            return
+        record = reading.record
+        if record is None:
+            part.take(place, ReadRecord(math.inf, part.end, part.end, part.looks))
+            return
+        found_at = record.offset()
+        found = record_time(record, self._header)
+        if found.anomaly is not None and not part.index.has_met(offset):
+            tally.anomalies[found.anomaly] += 1
+        count, total = tally.sizes.get(topic, (0, 0))
+        tally.sizes[topic] = (count + 1, total + size(record))
+        read = ReadRecord(
+            found.seconds,
+            offset if found_at is None else found_at,
+            part.end,
+            part.looks,
+            stamped=found.stamped,
+        )
+        if part.take(place, read):
+            self.gaps.add(topic)
+
+    def _refused(self, topic: str, error: KafkaError) -> None:
+        if reason_of(error) == "unauthorized":
+            if not self._denied:
+                # Of many topics, the first stands for all.
+                self._log.info(
+                    "times.not_allowed",
+                    topic=topic,
+                    error=describe(error, "give the user Read on the topics"),
+                )
+            self._denied[topic] = time.monotonic() + DENIED
+        else:
+            self._log.debug("times.read_failed", topic=topic, error=describe(error))
+
+    def close(self) -> None:
+        """Let go of the consumers; the next reading makes others. Any thread may call it."""
+        for reader in self._readers.values():
+            reader.close()

@@ -1,0 +1,32 @@
+"""Hands the lines of librdkafka's log to structlog, and to a listener that learns from them why connections fail."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import structlog
+
+from exporter.collectors.kafka.errors import harmless
+
+
+class _Forward(logging.Handler):
+    """Hands librdkafka's log lines to structlog."""
+
+    def __init__(self, source: str, hear: Callable[[str], None]) -> None:
+        super().__init__()
+        self._log = structlog.get_logger("librdkafka").bind(source=source)
+        self._hear = hear
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # What matters is reported by the task that fails; these lines repeat it many times a second.
+        line = record.getMessage()
+        self._hear(line)
+        self._log.debug("librdkafka.message", text=harmless(line))
+
+
+def librdkafka_logger(source: str, hear: Callable[[str], None]) -> logging.Logger:
+    """Return the logger to give to a client of the source; each line is logged at debug, and given to `hear`."""
+    logger = logging.Logger(f"librdkafka.{source}", logging.INFO)  # noqa: LOG001 - not shared, so not leaked
+    logger.addHandler(_Forward(source, hear))
+    return logger

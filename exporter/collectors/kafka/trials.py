@@ -1,0 +1,123 @@
+"""Findings of `check` about features that are tried on one partition, which stands for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConfigResource, OffsetSpec
+
+from exporter.collectors.deadlines import Share
+from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.errors import describe_right, kafka_error
+from exporter.collectors.kafka.findings import NOTHING
+from exporter.collectors.kafka.offsets import Ends, listed_offset
+from exporter.collectors.kafka.record_reader import READER
+from exporter.model import CollectError, Deadline, Finding
+
+TRY_SHARE = 0.4
+"""Part of the time that is left which each trial may take: a broker that hangs uses all of it."""
+
+
+class Trials:
+    """Tries features on one partition that answers."""
+
+    def __init__(self, client: KafkaClient, ends: Ends, deadline: Deadline) -> None:
+        self._client = client
+        self._deadline = deadline
+        self._partition = next(
+            (
+                TopicPartition(topic, partition)
+                for topic, log in ends.logs.items()
+                for partition, end in enumerate(log.end)
+                if end is not None
+            ),
+            None,
+        )
+
+    def tried(
+        self, feature: str, attempt: Callable[[TopicPartition, Deadline], str], right: str
+    ) -> Finding:
+        """Run the attempt, which returns what was seen; `right` is what to give the user where that is refused."""
+        if self._partition is None:
+            return Finding(feature, ok=True, detail=NOTHING)
+        try:
+            seen = attempt(self._partition, Share(self._deadline, TRY_SHARE))
+        except CollectError as error:
+            return Finding(feature, ok=False, detail=str(error))
+        except KafkaException as error:
+            inner = kafka_error(error)
+            text = describe_right(inner, right) if inner is not None else str(error)
+            return Finding(feature, ok=False, detail=text)
+        return Finding(feature, ok=True, detail=seen)
+
+    def lookup(self, partition: TopicPartition, deadline: Deadline) -> str:
+        """Look up an offset by timestamp."""
+        timeout = self._client.seconds(deadline)
+        ((_, future),) = self._client.ask(
+            [partition],
+            lambda parts: self._client.admin.list_offsets(
+                dict.fromkeys(parts, OffsetSpec.for_timestamp(0)), request_timeout=timeout
+            ),
+        )
+        self._client.read(future, timeout, listed_offset)
+        return "offsets can be looked up by timestamp"
+
+    def ids(self, partition: TopicPartition, deadline: Deadline) -> str:
+        """Read the id of the topic."""
+        timeout = self._client.seconds(deadline)
+        ((_, future),) = self._client.ask(
+            [partition.topic],
+            lambda names: self._client.admin.describe_topics(
+                TopicCollection(names), request_timeout=timeout
+            ),
+        )
+        self._client.wait(future, timeout)
+        return "recreated topics are detected by their topic ids"
+
+    def policy(self, partition: TopicPartition, deadline: Deadline) -> str:
+        """Read the configuration of the topic."""
+        timeout = self._client.seconds(deadline)
+        ((_, future),) = self._client.ask(
+            [partition.topic],
+            lambda names: self._client.admin.describe_configs(
+                [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names],
+                request_timeout=timeout,
+            ),
+        )
+        self._client.wait(future, timeout)
+        return "cleanup policies can be read"
+
+    def read(self, partition: TopicPartition, deadline: Deadline) -> str:
+        """Read a record, or the end of the partition."""
+        consumer = Consumer({**self._client.properties(), **READER})
+        try:
+            consumer.assign([TopicPartition(partition.topic, partition.partition, OFFSET_END)])
+            until = time.monotonic() + self._client.seconds(deadline)
+            while time.monotonic() < until:
+                message = consumer.poll(0.1)
+                if message is None or message.topic() is None:
+                    continue
+                error = message.error()
+                if error is not None and not _is_end(error):
+                    raise KafkaException(error)
+                return (
+                    "records can be read: ages are exact or have an error bound, "
+                    "and transaction markers are not counted as lag"
+                )
+        finally:
+            consumer.close()
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def _is_end(error: Any) -> bool:
+    return bool(error.code() == error._PARTITION_EOF)
