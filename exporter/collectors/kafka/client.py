@@ -266,6 +266,7 @@ class KafkaClient:
     def fault(self, error: BaseException) -> CollectError:
         """Turn an exception of the client into the failure of a task."""
         self.admin.poll(0)
+        self._serve()  # the first may only have made room for what explains it
         return self._diagnosis.fault(error, self._lack())
 
     def unreached(self, problem: Problem) -> CollectError:
