@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from confluent_kafka.admin import ClusterMetadata
+
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.ages.heads import Positions as SeenPositions
 from exporter.collectors.kafka.client import KafkaClient
@@ -28,6 +30,7 @@ from exporter.collectors.kafka.topics import (
     TopicFacts,
     Topology,
     Vacancy,
+    coordinators,
     read_topology,
     topic_rights,
 )
@@ -110,6 +113,7 @@ class Backlog:
         self._absent: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
         self._below: Mapping[tuple[str, str], int] = {}
+        self._coordinators: Mapping[int, int] = {}
 
     def read(self, deadline: Deadline) -> LogBacklog:
         """Read topics, groups, then their commits, then the logs' ends. Raises `CollectError`."""
@@ -135,6 +139,7 @@ class Backlog:
         if not self._name_partitions:
             unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
         groups = self._listing.read(self._client, metadata, topology.nodes, listing, deadline)
+        self._follow_coordinators(metadata)
         unlisted_others: Sequence[Problem] = ()
         if not self._name_partitions:
             nodes = topology.nodes.values()
@@ -198,6 +203,19 @@ class Backlog:
         )
         self.recreated.add([*recreated, *newly_absent])
         return look
+
+    def _follow_coordinators(self, metadata: ClusterMetadata) -> None:
+        """Have the commits asked of the coordinators of now, where some have moved.
+
+        The client would ask the old ones, and its process crashes when one of these answers that it is not the
+        coordinator (librdkafka#5040).
+        """
+        now = coordinators(metadata)
+        if any(
+            now.get(partition, leader) != leader for partition, leader in self._coordinators.items()
+        ):
+            self._client.forget_coordinators()
+        self._coordinators = now or self._coordinators
 
     def _read_commits(
         self, groups: Mapping[str, GroupState], topology: Topology, deadline: Deadline

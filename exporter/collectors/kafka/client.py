@@ -159,6 +159,12 @@ class KafkaClient:
             if self._admin is not None:
                 self._retired, self._admin = self._admin, None
 
+    def forget_coordinators(self) -> None:
+        """Replace the client at its next use, since it remembers where the coordinators of groups were."""
+        with self._lock:
+            if self._admin is not None:
+                self._retired, self._admin = self._admin, None
+
     def begin(self) -> None:
         """Let go of the client before: no call is under way. It would go on to connect with old secrets."""
         with self._lock:

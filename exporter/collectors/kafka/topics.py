@@ -98,6 +98,15 @@ def sees_offsets_topic(metadata: ClusterMetadata) -> bool:
     return OFFSETS_TOPIC in metadata.topics
 
 
+def coordinators(metadata: ClusterMetadata) -> dict[int, int]:
+    """Return the broker that coordinates the groups of each partition of the offsets' topic; -1 is none.
+
+    Empty where the user may not see the topic.
+    """
+    topic = metadata.topics.get(OFFSETS_TOPIC)
+    return {} if topic is None else {p.id: p.leader for p in topic.partitions.values()}
+
+
 class Vacancy:
     """Decides when to believe a cluster that lists no topic, after it had some.
 
