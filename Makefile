@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?=
 ARGS ?=
 # Test files that run at the same time.
-WORKERS ?= 3
+WORKERS ?= 2
 # Minutes for each fuzz target.
 MINUTES ?= 1
 
