@@ -539,13 +539,13 @@ def test_a_vhost_that_the_user_may_not_see_is_told(rabbitmq: RabbitCluster, tmp_
         rabbitmq, **QUICK, username="half", password="half-secret", probe={"enabled": False}
     )
     with Exporter(tmp_path, [source]) as exporter:
-        page = exporter.wait(
+        exporter.wait(
             lambda page: page.value(
                 "mq_collect_failures_total", task="discovery", reason="partial"
             ),
             "it to be told",
         )
-        assert page.find("mq_lag_messages", destination="open")
+        exporter.wait(lambda page: page.find("mq_lag_messages", destination="open"), "the other")
         assert "closed" in exporter.log()
         assert "set_permissions" in exporter.log()
         rabbitmq.allow("half", "closed", configure="^$", write="^$", read="^$")
