@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from exporter import __version__, commands
 from exporter.commands import FAILED, INTERRUPTED, MISUSED
-from exporter.systems import SYSTEMS
+from exporter.systems import with_workload
 
 EXAMPLES = """\
 examples:
@@ -160,9 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Sends messages to one destination and consumes them. Each step sets the rate, size, consumers and failures.",
         epilog=LOAD_EXAMPLES,
     )
-    load.add_argument(
-        "system", choices=[name for name, system in SYSTEMS.items() if system.workload]
-    )
+    load.add_argument("system", choices=with_workload())
     load.add_argument(
         "address",
         metavar="ADDRESS",

@@ -63,6 +63,22 @@ NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
 
 
+class Words(NamedTuple):
+    """What the users of a system call things, where their word is not the common one."""
+
+    part: str = "partition"
+    """A part of a destination."""
+    parts: str | None = None
+    """Several of them; None adds an s."""
+    paused_destination: str = "the destination"
+    """What is paused if nobody gets messages of the destination."""
+    paused_group: str = "the group, or its destination,"
+    """What is paused if one group gets none."""
+
+
+COMMON_WORDS = Words()
+
+
 class CollectError(Exception):
     """A task could not be done at all; the message says what holds and what to do."""
 

@@ -10,6 +10,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from exporter.model import COMMON_WORDS, Words
+
 
 @dataclass(frozen=True, slots=True)
 class System:
@@ -20,24 +22,13 @@ class System:
     settings: str
     """A function from a config to the settings of its collector, a `collectors.settings.Settings`."""
     collector: str
-    """A function from settings and `collectors.hazards.Hazards` to a `model.Collector`; called in a process of its own."""
+    """A function from settings and `collectors.process.hazards.Hazards` to a `model.Collector`; called in a process of its own."""
     destinations: Literal["logs", "queues"]
     """Logs keep messages and count positions in them; queues let go of what is consumed."""
     workload: str | None = None
     """A function that makes the `load.clients.Workload` of a destination; None leaves the system out of `load`."""
-    part: str = "partition"
-    """What a part of a destination is called."""
-    parts: str | None = None
-    """What several of them are called; None adds an s."""
-    paused_destination: str = "the destination"
-    """What is paused, where that stops everybody who reads the destination."""
-    paused_group: str = "the group, or its destination,"
-    """The same where it stops one group, or all of them."""
-
-    @property
-    def collector_module(self) -> str:
-        """The module of the collector, without the name in it."""
-        return self.collector.partition(":")[0]
+    words: Words = COMMON_WORDS
+    """What its users call things."""
 
 
 SYSTEMS: dict[str, System] = {
@@ -61,16 +52,27 @@ SYSTEMS: dict[str, System] = {
         collector="exporter.collectors.nsq.collector:nsq_collector",
         destinations="queues",
         workload="exporter.load.nsq:nsq_workload",
-        part="nsqd",
-        parts="nsqd",
-        paused_destination="the topic",
-        paused_group="the channel or its topic",
+        words=Words(
+            part="nsqd",
+            parts="nsqd",
+            paused_destination="the topic",
+            paused_group="the channel or its topic",
+        ),
     ),
 }
 """By the `system` of a source in the config."""
 
 
-def part(path: str) -> Any:
+def module_of(path: str) -> str:
+    """Return the module of "module:name"."""
+    return path.partition(":")[0]
+
+
+def resolve(path: str) -> Any:
     """Import "module:name" and return what it names."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(module_of(path)), path.partition(":")[2])
+
+
+def with_workload() -> list[str]:
+    """Return the systems for which `load` can make a workload."""
+    return [name for name, system in SYSTEMS.items() if system.workload]

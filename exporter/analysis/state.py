@@ -13,7 +13,7 @@ from exporter.analysis.rows import PLAIN, Named, Wanted
 from exporter.judgement.cadence import CommitGaps
 from exporter.judgement.evidence import Sight
 from exporter.judgement.judge import Judge
-from exporter.model import Method, Observation
+from exporter.model import COMMON_WORDS, Method, Observation, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,8 @@ class StateSettings:
     """Whether a group has a latency histogram in any case."""
     method: Method | None = None
     """How ages are found; None chooses the best one for each place."""
-    part: str = "partition"
-    """What a part of a destination is called."""
-    paused: tuple[str, str] = ("the destination", "the group, or its destination,")
-    """What is paused, where a destination as a whole or one group of it is."""
+    words: Words = COMMON_WORDS
+    """What the users of the system call things."""
 
 
 class Accepted(NamedTuple):
@@ -70,7 +68,10 @@ class Subscription(Protocol):
 class SourceState(Protocol):
     """Everything known of one source. Not thread-safe: its owner holds a lock around each call."""
 
-    rate_window: float
+    @property
+    def rate_window(self) -> float:
+        """Seconds over which rates are taken."""
+        ...
 
     @property
     def nodes(self) -> Mapping[str, Node]: ...

@@ -10,7 +10,7 @@ from exporter.collectors.process.parent import IsolatedCollector
 from exporter.collectors.settings import Settings
 from exporter.config.shared import SourceConfig
 from exporter.model import Collector
-from exporter.systems import SYSTEMS, part
+from exporter.systems import SYSTEMS, resolve
 
 LogFormat = Literal["json", "console"]
 
@@ -18,7 +18,7 @@ LogFormat = Literal["json", "console"]
 def make_collector(config: SourceConfig, log_format: LogFormat, log_level: str) -> Collector:
     """Return the collector of a source; it works in a process of its own, which logs as it is told here."""
     system = SYSTEMS[config.system]
-    settings: Settings = part(system.settings)(config)
+    settings: Settings = resolve(system.settings)(config)
     setup = Setup(
         system.collector, settings, log_format, log_level, settings.environment(os.environ)
     )

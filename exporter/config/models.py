@@ -9,10 +9,10 @@ from pydantic import BeforeValidator, Field
 from exporter.config.shared import LISTED, Collection, Model, SourceConfig
 from exporter.config.thresholds import ThresholdLines
 from exporter.config.types import Hosts, Listen, Switch, fault, not_empty
-from exporter.systems import SYSTEMS, part
+from exporter.systems import SYSTEMS, resolve
 
 SOURCES: dict[str, type[SourceConfig]] = {
-    name: part(system.config) for name, system in SYSTEMS.items()
+    name: resolve(system.config) for name, system in SYSTEMS.items()
 }
 """The config model of each system."""
 

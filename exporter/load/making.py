@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from exporter.load.clients import Workload
-from exporter.systems import SYSTEMS, part
-
-LOADABLE = {name: system.workload for name, system in SYSTEMS.items() if system.workload}
-"""By system: what makes its workload."""
+from exporter.load.clients import LoadError, Workload
+from exporter.systems import SYSTEMS, resolve
 
 
 def workload_of(
@@ -14,7 +11,10 @@ def workload_of(
 ) -> Workload:
     """Return the workload; nothing is connected yet.
 
-    `retention`, in seconds, is for systems that keep messages; others raise `LoadError`.
+    `retention`, in seconds, is for systems that keep messages; others raise `LoadError`, as do those without a workload.
     """
-    workload: Workload = part(LOADABLE[system])(address, destination, group, retention)
+    path = SYSTEMS[system].workload
+    if path is None:
+        raise LoadError(f"there is no workload for {system}")
+    workload: Workload = resolve(path)(address, destination, group, retention)
     return workload

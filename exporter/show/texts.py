@@ -63,8 +63,8 @@ def add_texts(row: Row, now: float) -> None:
 
 def part_name(row: Row, count: int = 1) -> str:
     """Return what so many parts of the subscription's destination are called."""
-    system = SYSTEMS[row["system"]]
-    return system.part if count == 1 else system.parts or f"{system.part}s"
+    words = SYSTEMS[row["system"]].words
+    return words.part if count == 1 else words.parts or f"{words.part}s"
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ KINDS: dict[str, type[LogSourceState | QueueSourceState]] = {
 
 def new_state(config: SourceConfig, label: Labeler) -> SourceState:
     """Return an empty state for the source."""
-    return KINDS[SYSTEMS[config.system].destinations].new(label, _settings(config))
+    return KINDS[SYSTEMS[config.system].destinations](label, _settings(config))
 
 
 def reconfigure(state: SourceState, config: SourceConfig) -> None:
@@ -28,14 +28,12 @@ def reconfigure(state: SourceState, config: SourceConfig) -> None:
 
 
 def _settings(config: SourceConfig) -> StateSettings:
-    system = SYSTEMS[config.system]
     return StateSettings(
         config.rate_window,
         config.latency.limit,
         config.latency.always,
         config.age_method,
-        part=system.part,
-        paused=(system.paused_destination, system.paused_group),
+        SYSTEMS[config.system].words,
     )
 
 

@@ -21,7 +21,7 @@ from exporter.collectors.process import environment
 from exporter.collectors.process.forking import Child, Nursery
 from exporter.collectors.process.messages import READY, Setup
 from exporter.config import parse
-from exporter.systems import SYSTEMS
+from exporter.systems import SYSTEMS, module_of
 from testbed.children import is_alive
 from testbed.waiting import wait_until
 
@@ -44,7 +44,7 @@ def nursery() -> Iterator[Nursery]:
 
 def begin(nursery: Nursery, **more: Any) -> tuple[Child, Connection]:
     """A child that has said that it is ready."""
-    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
+    child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     connection = Connection(way.detach())
     settings = kafka_settings(parse(CONFIG, "test").sources[0])  # type: ignore[arg-type]
     connection.send(Setup(SYSTEMS["kafka"].collector, settings, "json", "error", **more))
@@ -112,7 +112,7 @@ def test_a_child_that_is_stopped_can_be_killed(nursery: Nursery) -> None:
 
 
 def test_one_that_is_not_wanted_any_more_is_killed_at_its_birth(nursery: Nursery) -> None:
-    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
+    child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     child.kill()
     ends_by_itself(child)
     way.close()
@@ -123,7 +123,7 @@ def test_the_nursery_has_one_thread_and_no_connection_but_to_the_daemon(
     nursery: Nursery, system: str
 ) -> None:
     """A process with threads cannot be forked safely."""
-    child, way = nursery.fork(SYSTEMS[system].collector_module)
+    child, way = nursery.fork(module_of(SYSTEMS[system].collector))
     wait_until(lambda: child.pid, "the child")
     process = psutil.Process(nursery.pid)
     assert process.num_threads() == 1
@@ -165,7 +165,7 @@ def test_a_child_that_is_ordered_while_the_nursery_dies_is_reported_as_gone(
     begin(nursery)[1].close()
     assert nursery.pid is not None
     os.kill(nursery.pid, signal.SIGSTOP)
-    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
+    child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     os.kill(nursery.pid, signal.SIGKILL)
     assert child.wait(SECONDS)
     with way:
@@ -201,7 +201,7 @@ def test_children_that_hang_are_killed_when_the_daemon_is_gone(
 ) -> None:
     """A process that is stuck in a library does not notice that its way has ended."""
     run_instead(DEAF, monkeypatch)
-    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
+    child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     connection = Connection(way.detach())
     assert connection.recv_bytes() == b"here"
     wait_until(lambda: child.pid, "the report of its birth", poll_seconds=0.002)
@@ -229,7 +229,7 @@ def test_a_fork_that_fails_is_reported_with_its_reason(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_instead(BROKEN, monkeypatch)
-    child, way = nursery.fork(SYSTEMS["kafka"].collector_module)
+    child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     assert child.wait(SECONDS)
     assert child.pid is None
     assert child.fault.startswith("Resource temporarily unavailable; raise the limit of ")

@@ -9,6 +9,7 @@ from exporter.analysis.families import Shown, View
 from exporter.analysis.logs.series import show
 from exporter.analysis.logs.source_state import LogSourceState
 from exporter.analysis.logs.state import LogState
+from exporter.analysis.state import StateSettings
 from exporter.model import GroupMembers, GroupState, Log, LogBacklog, Positions
 from exporter.show.exposition import labeler
 
@@ -17,7 +18,9 @@ VIEW = View(hold=120.0, max_series=1_000_000, per_partition=True)
 
 
 def state() -> LogSourceState:
-    return LogSourceState(labeler({"system": "kafka", "source": "s"}), rate_window=60.0)
+    return LogSourceState(
+        labeler({"system": "kafka", "source": "s"}), StateSettings(rate_window=60.0)
+    )
 
 
 def log(*spans: tuple[Offset, Offset], stable: Sequence[Offset] | None = None) -> Log:

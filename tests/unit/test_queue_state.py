@@ -10,8 +10,8 @@ from exporter.analysis.families import View
 from exporter.analysis.queues.rows import queue_rows
 from exporter.analysis.queues.series import show_queues
 from exporter.analysis.queues.source_state import QueueSourceState
-from exporter.analysis.queues.state import Followed
 from exporter.analysis.rows import Wanted
+from exporter.analysis.state import StateSettings
 from exporter.model import (
     Counts,
     Depth,
@@ -36,7 +36,7 @@ class World:
     """A state, its clock, and what it shows."""
 
     def __init__(self, view: View = VIEW) -> None:
-        self.state = QueueSourceState(labeler({}), 120.0)
+        self.state = QueueSourceState(labeler({}), StateSettings(120.0))
         self.view = view
         self.now = 1_000.0
 
@@ -326,7 +326,7 @@ def test_nsqds_own_percentile_is_for_what_the_record_does_not_reach() -> None:
     assert "percentile" in next(iter(world.shown("mq_lag_seconds_method")))
     world.look(Depth(place, 4, 0, 0), counts=[told(9, 4)])
     assert world.value("mq_lag_seconds") == pytest.approx(8.75, abs=0.5)
-    world.state.wanted = "percentile"
+    world.state.configure(StateSettings(120.0, method="percentile"))
     assert world.value("mq_lag_seconds") == 33.0
 
 
@@ -374,7 +374,7 @@ def test_messages_that_were_purged_have_no_latency() -> None:
 
 def test_only_so_many_have_a_histogram_and_those_that_are_named() -> None:
     world = World()
-    world.state.followed = Followed(1, lambda group: group == "named")
+    world.state.configure(StateSettings(120.0, 1, lambda group: group == "named"))
     places = [Place(None, "t", group, "n:1") for group in ("a", "b", "named")]
 
     def told(enqueued: int, waiting: int) -> Sequence[Counts]:
@@ -485,7 +485,7 @@ def test_a_sum_of_counters_does_not_fall_when_a_node_goes() -> None:
 
 def test_named_groups_that_come_and_go_leave_the_limit_as_it_is() -> None:
     world = World()
-    world.state.followed = Followed(1, lambda group: group.startswith("named"))
+    world.state.configure(StateSettings(120.0, 1, lambda group: group.startswith("named")))
 
     def run(*groups: str) -> None:
         places = [Place(None, "t", group, "n:1") for group in groups]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.analysis.history import Point
-from exporter.model import STATUSES
+from exporter.model import STATUSES, Words
 from exporter.show.overview import Query, finish, query_of
 from exporter.show.texts import FORMATS
 from exporter.show.wording import rate, standing, standings, why
@@ -125,7 +125,7 @@ def test_parts_are_counted_by_their_name(system: str, names: list[str], expected
 def test_a_row_says_what_a_part_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finished()["part"] == "partition"
     assert finished(system="nsq")["part"] == "nsqd"
-    monkeypatch.setitem(SYSTEMS, "pile", System("", "", "", "queues", part="heap"))
+    monkeypatch.setitem(SYSTEMS, "pile", System("", "", "", "queues", words=Words(part="heap")))
     parts = [{"partition": name} for name in "ab"]
     made = finished(system="pile", partitions=parts)
     assert (made["part"], made["text"]["partitions"]) == ("heap", "2 heaps")

@@ -12,9 +12,8 @@ from exporter.analysis.logs.series import show
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.logs.time_series import show_times
-from exporter.analysis.nodes import Labeler
 from exporter.analysis.rows import PLAIN, Named, Wanted
-from exporter.analysis.state import NOTHING_CHANGED, Accepted, StateSettings
+from exporter.analysis.state import NOTHING_CHANGED, Accepted
 from exporter.judgement.evidence import Sight
 from exporter.model import Discovery, LogBacklog, LogTimes, Memberships, Observation
 
@@ -24,19 +23,10 @@ class LogSourceState(LogState):
 
     warnings: Sequence[str] = ()
 
-    @classmethod
-    def new(cls, labeler: Labeler, settings: StateSettings) -> LogSourceState:
-        """Return an empty state."""
-        return cls(labeler, settings.rate_window)
-
     @property
     def judged(self) -> Iterator[LogSubscription]:
         """The subscriptions that are judged."""
         return iter(self.subscriptions.values())
-
-    def configure(self, settings: StateSettings) -> None:
-        """Use other settings from now on. The collector chooses methods and latencies of logs."""
-        self.set_rate_window(settings.rate_window)
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:
         """Take an observation; `hold` is for how many seconds an unknown age keeps its last value."""

@@ -15,6 +15,7 @@ from exporter.analysis.logs.time_to_loss import time_to_loss
 from exporter.analysis.logs.topic import GONE_AFTER, LogTopic, follow_topics, partition_labels
 from exporter.analysis.nodes import Labeler, Node, follow_nodes
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.state import StateSettings
 from exporter.catalogue import ANOMALIES, LATENCY_BUCKETS, LOSSES
 from exporter.model import (
     TIMESTAMP_ANOMALIES,
@@ -32,7 +33,7 @@ class LogState:
     """Topics, groups and subscriptions of one source."""
 
     labeler: Labeler
-    rate_window: float
+    settings: StateSettings
     topics: dict[str, LogTopic] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     subscriptions: dict[tuple[str, str], LogSubscription] = field(default_factory=dict)
@@ -54,11 +55,16 @@ class LogState:
         self.consumed = CounterTable(self.rate_window)
         self._vague: frozenset[tuple[str, str]] = frozenset()
 
-    def set_rate_window(self, window: float) -> None:
-        """Use another rate window from now on."""
-        self.rate_window = window
+    @property
+    def rate_window(self) -> float:
+        """Seconds over which rates are taken."""
+        return self.settings.rate_window
+
+    def configure(self, settings: StateSettings) -> None:
+        """Use other settings from now on. The collector chooses methods and latencies of logs."""
+        self.settings = settings
         for table in (self.topic_produced, self.produced, self.consumed):
-            table.set_window(window)
+            table.set_window(settings.rate_window)
 
     def observe(self, look: LogBacklog, now: float) -> None:
         """Take one look at the whole source; `now` in seconds on a clock that never goes back."""

@@ -34,9 +34,9 @@ class CountsOrder:
         now = (counts.enqueued, counts.processed)
         if before is None or before.enqueued is None or before.processed is None:
             return self._begin(counts, now, at)
-        last = (before.enqueued, before.processed)
         if self._floor is None or before.epoch != counts.epoch:
             return self._begin(counts, now, at)
+        last = (before.enqueued, before.processed)
         if at - self._at > SPAN:
             self._floor = self._next = last
             self._since = at

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.judgement.evidence import Part, Sight
+from exporter.model import Words
 
 
 def queue_evidence(
@@ -23,7 +24,7 @@ def _sight(
 ) -> Sight:
     unreadable = sub.unreadable(hold, now)
     whole = not unreadable
-    ages, _ = sub.ages(hold, now, state.wanted)
+    ages, _ = sub.ages(hold, now, state.settings.method)
     aged = [age for age in ages if age is not None]
     counted = sub.counted
     return Sight(
@@ -46,25 +47,23 @@ def _sight(
         activity=sub.activity,
         least_consumed_rate=sub.least_consumed_rate,
         size=sub.queue.mean_size,
-        parts=_parts(sub, state.part),
-        paused=_paused(sub, state.paused),
+        parts=_parts(sub, state.settings.words),
+        paused=_paused(sub, state.settings.words),
         alarms=state.alarms,
     )
 
 
-def _parts(sub: QueueSubscription, name: str) -> Callable[[], Sequence[Part]]:
+def _parts(sub: QueueSubscription, words: Words) -> Callable[[], Sequence[Part]]:
     return lambda: [
-        Part(
-            f"{name} {place.partition}",
-            place.lag or 0,
-        )
+        Part(f"{words.part} {place.partition}", place.lag or 0)
         for place in sub.places.values()
         if place.partition is not None
     ]
 
 
-def _paused(sub: QueueSubscription, what: tuple[str, str]) -> Sequence[str]:
+def _paused(sub: QueueSubscription, words: Words) -> Sequence[str]:
     where = [place.partition or "" for place in sub.places.values() if place.paused]
     if not where:
         return ()
-    return (f"{what[sub.group is not None]} is paused on {', '.join(where)}",)
+    what = words.paused_destination if sub.group is None else words.paused_group
+    return (f"{what} is paused on {', '.join(where)}",)

@@ -32,7 +32,7 @@ def _row(
 ) -> dict[str, Any]:
     lags = sub.lags(view.hold, now)
     known = [lag for lag in lags if lag is not None]
-    ages, method = sub.ages(view.hold, now, state.wanted)
+    ages, method = sub.ages(view.hold, now, state.settings.method)
     whole = len(known) == len(lags)
     row: dict[str, Any] = {
         "system": source.system,

@@ -224,7 +224,7 @@ def _held(place: QueuePlace, value: Callable[[QueuePlace], Value], view: View, n
 
 
 def _time_families(subs: Subscriptions, state: QueueState, view: View, now: float) -> list[Family]:
-    found = [sub.ages(view.hold, now, state.wanted) for sub in subs]
+    found = [sub.ages(view.hold, now, state.settings.method) for sub in subs]
     known = [
         (sub, method)
         for sub, (ages, method) in zip(subs, found, strict=True)

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporter.analysis.families import Family, Shown, View
-from exporter.analysis.nodes import Labeler
 from exporter.analysis.queues.evidence import queue_evidence
 from exporter.analysis.queues.rows import queue_rows
 from exporter.analysis.queues.series import show_queues
-from exporter.analysis.queues.state import Followed, QueueState
+from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rows import PLAIN, Named, Wanted
-from exporter.analysis.state import NOTHING_CHANGED, Accepted, StateSettings
+from exporter.analysis.state import NOTHING_CHANGED, Accepted
 from exporter.judgement.evidence import Sight
 from exporter.model import Observation, QueueCounts, QueueLook
 
@@ -22,13 +21,6 @@ class QueueSourceState(QueueState):
     """Queues: their ages are part of the backlog."""
 
     generation = 0
-
-    @classmethod
-    def new(cls, labeler: Labeler, settings: StateSettings) -> QueueSourceState:
-        """Return an empty state."""
-        state = cls(labeler, settings.rate_window)
-        state.configure(settings)
-        return state
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -39,13 +31,6 @@ class QueueSourceState(QueueState):
     def judged(self) -> Iterator[QueueSubscription]:
         """The subscriptions that are judged."""
         return iter(self.subscriptions.values())
-
-    def configure(self, settings: StateSettings) -> None:
-        """Use other settings from now on."""
-        self.set_rate_window(settings.rate_window)
-        self.followed = Followed(settings.latency_limit, settings.latency_group)
-        self.wanted = settings.method
-        self.part, self.paused = settings.part, settings.paused
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:  # noqa: ARG002 - the protocol's
         """Take an observation."""

@@ -5,7 +5,7 @@ One instance a source. Not thread-safe: its owner holds a lock around each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from exporter.analysis.histogram import Histogram
@@ -16,10 +16,10 @@ from exporter.analysis.queues.labels import labels_of
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.state import StateSettings
 from exporter.catalogue import LATENCY_BUCKETS, LOSSES
 from exporter.model import (
     Counts,
-    Method,
     Place,
     Produced,
     QueueCounts,
@@ -33,28 +33,12 @@ SubscriptionKey = tuple[str | None, str, str | None]
 """vhost, destination, group."""
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """Which subscriptions have a histogram of latencies."""
-
-    limit: int
-    group: Callable[[str], bool] = lambda _: False
-    """Whether a group has one in any case."""
-
-
 @dataclass
 class QueueState:
     """Destinations and subscriptions of one source."""
 
     labeler: Labeler
-    rate_window: float
-    followed: Followed = field(default_factory=lambda: Followed(1_000))
-    wanted: Method | None = None
-    """How ages are to be found, where the user has chosen."""
-    part: str = "partition"
-    """What a part of a destination is called."""
-    paused: tuple[str, str] = ("the destination", "the group, or its destination,")
-    """What is paused, where a destination as a whole or one group of it is."""
+    settings: StateSettings
     subscriptions: dict[SubscriptionKey, QueueSubscription] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     alarms: Sequence[str] = ()
@@ -69,11 +53,16 @@ class QueueState:
         self.consumed = CounterTable(self.rate_window)
         self._latencies = 0
 
-    def set_rate_window(self, window: float) -> None:
-        """Use another rate window from now on."""
-        self.rate_window = window
+    @property
+    def rate_window(self) -> float:
+        """Seconds over which rates are taken."""
+        return self.settings.rate_window
+
+    def configure(self, settings: StateSettings) -> None:
+        """Use other settings from now on."""
+        self.settings = settings
         for table in (self.destinations.produced, self.produced, self.consumed):
-            table.set_window(window)
+            table.set_window(settings.rate_window)
 
     def reselect(self) -> None:
         """What is shown is chosen anew: what the coming looks leave out was not lost."""
@@ -179,7 +168,7 @@ class QueueState:
         if subscription.latency is None:
             group = subscription.group
             named = self._is_named(subscription)
-            if not named and self._latencies >= self.followed.limit:
+            if not named and self._latencies >= self.settings.latency_limit:
                 return
             self._latencies += not named
             labels = labels_of(subscription.queue.vhost, subscription.queue.name, group)
@@ -188,7 +177,7 @@ class QueueState:
 
     def _is_named(self, subscription: QueueSubscription) -> bool:
         """Whether the config names it: it has a histogram beside the limit."""
-        return subscription.group is not None and self.followed.group(subscription.group)
+        return subscription.group is not None and self.settings.latency_group(subscription.group)
 
     def _streams(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:

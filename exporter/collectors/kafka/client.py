@@ -147,7 +147,7 @@ class KafkaClient:
             age = time.monotonic() - self._made
             if age < MAX_AGE and names_seen < MAX_NAMES_SEEN:
                 return False
-            self._retired, self._admin = self._admin, None
+            self._retire()
         self._log.info("client.renewed", age_seconds=round(age), names_seen=names_seen)
         return True
 
@@ -156,14 +156,17 @@ class KafkaClient:
         with self._lock:
             self._generation, self._generation_before = object(), self._generation
             self._diagnosis.forget_error()
-            if self._admin is not None:
-                self._retired, self._admin = self._admin, None
+            self._retire()
 
     def forget_coordinators(self) -> None:
         """Replace the client at its next use, since it remembers where the coordinators of groups were."""
         with self._lock:
-            if self._admin is not None:
-                self._retired, self._admin = self._admin, None
+            self._retire()
+
+    def _retire(self) -> None:
+        """Let calls under way end with the client, and the next use make another one. Holds the lock."""
+        if self._admin is not None:
+            self._retired, self._admin = self._admin, None
 
     def begin(self) -> None:
         """Let go of the client before: no call is under way. It would go on to connect with old secrets."""

@@ -18,7 +18,7 @@ from exporter.collectors.process.hazards import Attempt, Hazards
 from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Collector, Observation, QueueLook, Until
 from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
-from exporter.systems import part
+from exporter.systems import resolve
 from exporter.task_log import Seldom, gist, is_exhaustion, said
 
 NAME_BYTES = 15
@@ -61,7 +61,7 @@ def _name_process(source: str) -> None:
 
 def _collector(setup: Setup, answers: _Answers) -> Collector:
     """Return the source's collector; a process loads the libraries of its own system only."""
-    collector: Collector = part(setup.collector)(
+    collector: Collector = resolve(setup.collector)(
         setup.settings, Hazards(setup.suspicions, answers.note)
     )
     return collector

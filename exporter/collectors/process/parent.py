@@ -26,6 +26,7 @@ from exporter.collectors.process.forking import EXHAUSTED, NURSERY, Child, not_s
 from exporter.collectors.process.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
 from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
 from exporter.model import CollectError, Deadline, Finding, Observation
+from exporter.systems import module_of
 from exporter.task_log import EXHAUSTION
 
 GRACE = 2.0
@@ -192,7 +193,7 @@ class _Worker:
         """`learn` is called with what the process was asking for, if it crashes."""
         self._learn = learn
         self._attempts: dict[int, Sequence[str]] = {}
-        self._child, ours = NURSERY.fork(setup.collector.partition(":")[0])
+        self._child, ours = NURSERY.fork(module_of(setup.collector))
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from exporter.model import Words
 from exporter.systems import SYSTEMS, System
 
 SYSTEMS["ledger"] = System(
@@ -17,7 +18,7 @@ SYSTEMS["pile"] = System(
     settings="tests.support.toy.from_config:toy_settings",
     collector="tests.support.toy.collector:pile_collector",
     destinations="queues",
-    part="heap",
+    words=Words(part="heap"),
 )
 
 if __name__ == "__main__":
