@@ -160,7 +160,7 @@ class LogBacklog:
     gaps: frozenset[str] = frozenset()
     """Destinations where offsets without a record were seen or are possible (compacted, transactions)."""
     recreated: frozenset[str] = frozenset()
-    """Destinations that were deleted and made anew since the last look."""
+    """Destinations that were deleted and created again since the last poll."""
     nodes: Mapping[str, bool] = field(default_factory=dict)
     """Brokers, by name, to whether they answered."""
     roster: Roster | None = None
@@ -229,7 +229,7 @@ class Stamps(NamedTuple):
     times: Sequence[float]
     """Unix time in seconds. +inf where there is no unread message after all."""
     errors: Sequence[float]
-    """Seconds by which the time may be off; negative where that can't be told."""
+    """Upper bound in seconds on the error of the time; negative if it is not known."""
     method: Method
 
 
@@ -311,7 +311,7 @@ class Counts(NamedTuple):
     wait: float | None = None
     """Seconds from enqueue to finish of the slowest messages lately, as the broker measured them."""
     dropped: int | None = None
-    """Messages that it let go without a consumer, where that can be told."""
+    """Messages that the broker dropped unconsumed; None if it does not count them."""
     epoch: int = 0
     """Another number is another life of the broker's counters."""
     deliveries: int = 0

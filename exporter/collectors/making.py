@@ -16,7 +16,7 @@ LogFormat = Literal["json", "console"]
 
 
 def make_collector(config: SourceConfig, log_format: LogFormat, log_level: str) -> Collector:
-    """Return the collector of a source; it works in a process of its own, which logs as it is told here."""
+    """Return the collector of a source. It runs in a separate process, which logs in this format and level."""
     system = SYSTEMS[config.system]
     settings: Settings = resolve(system.settings)(config)
     setup = Setup(

@@ -25,7 +25,7 @@ class Ages:
         self.values: list[float | None] = []
         """Seconds by partition; None where unknown."""
         self.uncertainty: float | None = None
-        """Seconds by which the largest of them may be off; None where that can't be told."""
+        """Upper bound in seconds on the error of the largest age; None if it is not known."""
         self.method: Method | None = None
 
     def take(

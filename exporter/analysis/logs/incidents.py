@@ -96,7 +96,7 @@ class Incidents:
         self._regain.pop(partition, None)
 
     def restart(self) -> None:
-        """The topic was deleted and made again: movements are counted from the next look on."""
+        """The topic was recreated: count movements from the next poll."""
         self._below.clear()
         self._regain.clear()
         self._starts = ()

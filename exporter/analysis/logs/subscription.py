@@ -217,7 +217,7 @@ class LogSubscription:
         return self.incidents.has_looked or self.has_position
 
     def restart(self) -> None:
-        """The topic was deleted and made anew: movements are counted from the next look on."""
+        """The topic was recreated: count movements from the next poll."""
         self.positions.restart()
         self.incidents.restart()
 

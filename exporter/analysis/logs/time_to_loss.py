@@ -105,7 +105,7 @@ def _first_overflow(
     consumed: float,
     size: int,
 ) -> float | None:
-    """Return the soonest `time_to_overflow` of the partitions of `size` bytes; None where that can't be told."""
+    """Return the soonest `time_to_overflow` of the partitions of `size` bytes; None if it is not known."""
     topic = sub.topic
     mean = topic.size.mean
     if not mean:

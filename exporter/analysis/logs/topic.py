@@ -81,7 +81,7 @@ class LogTopic:
         return self._slots
 
     def restart(self) -> None:
-        """Forget the positions: the topic was deleted and made anew. Its counters go on from where they stand."""
+        """Forget the positions: the topic was recreated. Its counters continue."""
         count = len(self.end)
         self.start = [None] * count
         self.end = [None] * count

@@ -95,7 +95,7 @@ class Flow(ABC):
         *,
         every_message: bool,
     ) -> Moved | None:
-        """Take the counts, in order; return what moved, None where that can't be told.
+        """Process counts that `in_order` returned; return what moved, None if it is not known.
 
         `every_message` is False where the counts are known to leave out messages.
         """

@@ -70,7 +70,7 @@ class LooseFlow(Flow):
         *,
         every_message: bool,
     ) -> Moved | None:
-        """Take the counts, in order; return what moved, None where that can't be told."""
+        """Process counts that `in_order` returned; return what moved, None if it is not known."""
         if not every_message:
             return self._count_blindly(before, counts, waiting, at)
         moved = self._take(before, counts, waiting, at)

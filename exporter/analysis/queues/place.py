@@ -65,7 +65,7 @@ class QueuePlace:
         self.counted_at = now
         """When its counts were last read."""
         self.dropped: int | None = None
-        """Messages that went without a consumer since the first look, where that can be told."""
+        """Messages that left unconsumed since the first poll; None if it is not known."""
         self.accounting: Final = Accounting()
         self.depth_at = now
         """The moment that `lag` is of."""
@@ -108,7 +108,7 @@ class QueuePlace:
         return self._flow.read(self._held, now, old=depth.old, is_back=is_back)
 
     def count(self, counts: Counts, at: float) -> Moved | None:
-        """Take what the broker has counted; return what moved, None where that can't be told.
+        """Take what the broker has counted; return what moved, None if it is not known.
 
         The first look, and one at counters that began again, show no movement.
         """

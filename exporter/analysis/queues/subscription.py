@@ -186,7 +186,7 @@ class QueueSubscription:
         return sum(known) if known else None
 
     def dropped(self) -> int | None:
-        """Messages that went without a consumer, where that can be told."""
+        """Messages that left without being consumed; None if it is not known."""
         known = [place.dropped for place in self._places() if place.dropped is not None]
         return sum(known) if known else None
 

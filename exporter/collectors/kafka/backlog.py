@@ -252,7 +252,7 @@ class Backlog:
     def _suspect(
         self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
     ) -> None:
-        """Read the ids of the topics: one that was made anew must not be taken for the old one, whatever its offsets.
+        """Read the ids of the topics: a recreated topic must not be mistaken for the deleted one.
 
         Where its offsets went back that has to be known; elsewhere it is looked for in the time that it takes as a rule.
         """

@@ -1,4 +1,4 @@
-"""The connection to one cluster: an admin client that is made anew now and then, and what it complained of."""
+"""The connection to one cluster: an admin client that is replaced now and then, and the errors that it reported."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class KafkaCollector:
         return look
 
     def discovery(self, deadline: Deadline) -> Discovery:
-        """Read topic ids, by which a topic that was made anew is told, and clean-up policies."""
+        """Read topic ids, which reveal recreated topics, and clean-up policies."""
         self._facts_client.begin()
         topology = self._backlog.topology
         if topology is None:

@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
     time: float
     """Unix time in seconds; inf where there is no such record."""
     error: float
-    """Seconds by which that may be off; negative where it can't be told."""
+    """Upper bound in seconds on the error of that time; negative if it is not known."""
     read: bool
     """Whether the record itself was read."""
 

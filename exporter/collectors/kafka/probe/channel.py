@@ -117,7 +117,7 @@ class Faults:
     def __init__(self, complain: Callable[[KafkaError], None]) -> None:
         self._complain = complain
         self.is_broken = False
-        """Whether the clients have to be made anew."""
+        """Whether the clients must be replaced."""
         self.denied: KafkaError | None = None
         """A right on the topic that is missing."""
 

@@ -27,7 +27,7 @@ MARGIN = 0.5
 LOOK = 0.02
 """Seconds between two looks at what is over."""
 VAIN_ROUNDS = 3
-"""Rounds in a row without anything received after which the clients are made anew."""
+"""Rounds in a row without anything received after which the clients are replaced."""
 CLOSE_SECONDS = 0.8
 """Time given to cleaning up."""
 NONE = Probes(())
