@@ -346,7 +346,7 @@ class StreamOffsets(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class QueueLook:
+class QueueBacklog:
     """One look at a source whose destinations are queues."""
 
     at: float
@@ -400,7 +400,7 @@ class Facts:
 
 
 Observation = (
-    LogBacklog | Memberships | Discovery | LogTimes | Probes | QueueLook | QueueCounts | Facts
+    LogBacklog | Memberships | Discovery | LogTimes | Probes | QueueBacklog | QueueCounts | Facts
 )
 
 

@@ -18,7 +18,7 @@ from exporter.model import (
     Place,
     Produced,
     QueueCounts,
-    QueueLook,
+    QueueBacklog,
     StreamOffsets,
 )
 from exporter.show.exposition import labeler
@@ -47,7 +47,7 @@ class World:
             "destinations": frozenset((d.place[0], d.place[1], d.place[3]) for d in depths),
             **more,
         }
-        self.state.observe(QueueLook(self.now, depths, **given))  # type: ignore[arg-type]
+        self.state.observe(QueueBacklog(self.now, depths, **given))  # type: ignore[arg-type]
 
     def count(self, *counts: Counts, after: float = 0.0) -> None:
         self.now += after

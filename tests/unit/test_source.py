@@ -28,7 +28,7 @@ from exporter.model import (
     Place,
     Probes,
     QueueCounts,
-    QueueLook,
+    QueueBacklog,
     Retention,
     Stamps,
 )
@@ -348,7 +348,7 @@ def test_a_queues_age_in_a_row_is_that_of_the_page(monkeypatch: pytest.MonkeyPat
         world.now += 10
         depths = [Depth(place, waiting, 0)]
         queues = frozenset({("/", "q", None)})
-        look_at = QueueLook(world.now, depths, whole=frozenset({None}), destinations=queues)
+        look_at = QueueBacklog(world.now, depths, whole=frozenset({None}), destinations=queues)
         world.run("backlog", look_at)
         counts = Counts(place, waiting, published, 0, redelivered=0, consumers=1)
         world.run("latency", QueueCounts(world.now, [counts]))

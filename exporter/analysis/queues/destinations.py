@@ -10,7 +10,7 @@ from exporter.analysis.mean_size import MeanSize
 from exporter.analysis.nodes import Labeler
 from exporter.analysis.queues.labels import labels_of
 from exporter.analysis.rates import CounterTable
-from exporter.model import Produced, QueueLook, StreamOffsets
+from exporter.model import Produced, QueueBacklog, StreamOffsets
 
 QueueKey = tuple[str | None, str]
 """vhost, destination."""
@@ -150,7 +150,7 @@ class Destinations:
         )
 
     def forget(
-        self, look: QueueLook, used: AbstractSet[tuple[str | None, str, str | None]]
+        self, look: QueueBacklog, used: AbstractSet[tuple[str | None, str, str | None]]
     ) -> None:
         """Drop the parts that are not `used` any more (vhost, destination, partition), and with the last one the destination.
 

@@ -14,7 +14,7 @@ from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rows import PLAIN, Named, Wanted
 from exporter.analysis.state import NOTHING_CHANGED, Accepted
 from exporter.judgement.evidence import Sight
-from exporter.model import Observation, QueueCounts, QueueLook
+from exporter.model import Observation, QueueCounts, QueueBacklog
 
 
 class QueueSourceState(QueueState):
@@ -34,7 +34,7 @@ class QueueSourceState(QueueState):
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:  # noqa: ARG002 - the protocol's
         """Take an observation."""
-        if isinstance(observation, QueueLook):
+        if isinstance(observation, QueueBacklog):
             self.observe(observation)
             return Accepted(backlog=True, read_at=observation.at)
         if isinstance(observation, QueueCounts):

@@ -23,7 +23,7 @@ from exporter.model import (
     Place,
     Produced,
     QueueCounts,
-    QueueLook,
+    QueueBacklog,
     StreamOffsets,
 )
 
@@ -68,7 +68,7 @@ class QueueState:
         """What is shown is chosen anew: what the coming looks leave out was not lost."""
         self.settling = GONE_AFTER + 1
 
-    def observe(self, look: QueueLook) -> None:
+    def observe(self, look: QueueBacklog) -> None:
         """Take one look at what waits, and at the counts where they come with it."""
         now = look.at
         if look.nodes is not None:
@@ -200,7 +200,7 @@ class QueueState:
 
     # What is gone
 
-    def _forget(self, look: QueueLook, seen: set[Place]) -> None:
+    def _forget(self, look: QueueBacklog, seen: set[Place]) -> None:
         for key, subscription in list(self.subscriptions.items()):
             for partition, place in list(subscription.places.items()):
                 if partition in look.vanished:

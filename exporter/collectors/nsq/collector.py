@@ -35,7 +35,7 @@ from exporter.model import (
     Observation,
     Probes,
     Problem,
-    QueueLook,
+    QueueBacklog,
 )
 
 SHARE, SILENT = 0.5, 0.15
@@ -87,7 +87,7 @@ class NsqCollector:
         problems = [*listing.problems, *_too_many(left_out)]
         return Facts(unreadable=listing.unreadable, problems=problems)
 
-    def backlog(self, deadline: Deadline) -> QueueLook:
+    def backlog(self, deadline: Deadline) -> QueueBacklog:
         """Read all nsqds at the same time."""
         self._again_soon = False  # a look that fails is not repeated before its time
         if not self._discovered:
@@ -199,9 +199,9 @@ def _look(
     readings: Mapping[str, Reading],
     faults: Mapping[str, CollectError],
     vanished: frozenset[str],
-) -> QueueLook:
+) -> QueueBacklog:
     every = list(readings.values())
-    return QueueLook(
+    return QueueBacklog(
         at,
         depths=[depth for reading in every for depth in reading.depths],
         counts=[counts for reading in every for counts in reading.counts],

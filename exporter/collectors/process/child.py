@@ -16,7 +16,7 @@ import structlog
 from exporter import logging_setup
 from exporter.collectors.process.hazards import Attempt, Hazards
 from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
-from exporter.model import CollectError, Collector, Observation, QueueLook, Until
+from exporter.model import CollectError, Collector, Observation, QueueBacklog, Until
 from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
 from exporter.systems import resolve
 from exporter.task_log import Seldom, gist, is_exhaustion, said
@@ -117,7 +117,7 @@ def _without_secrets(observation: Observation) -> Observation:
             for problem in observation.problems
         ]
         observation = replace(observation, problems=problems)
-    if isinstance(observation, QueueLook) and (observation.alarms or observation.notices):
+    if isinstance(observation, QueueBacklog) and (observation.alarms or observation.notices):
         observation = replace(
             observation,
             alarms=list(map(scrub, observation.alarms)),

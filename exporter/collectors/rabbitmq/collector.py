@@ -43,7 +43,7 @@ from exporter.model import (
     Probes,
     Problem,
     QueueCounts,
-    QueueLook,
+    QueueBacklog,
     Roster,
 )
 
@@ -99,7 +99,7 @@ class RabbitCollector:
             return self._is_list_cheap and self._something_waits
         return task == "latency" and bool(self._lagging)
 
-    def backlog(self, deadline: Deadline) -> QueueLook:
+    def backlog(self, deadline: Deadline) -> QueueBacklog:
         """Read what waits in each queue, and the nodes."""
         at = time.monotonic()
         problems: list[Problem] = []
@@ -118,7 +118,7 @@ class RabbitCollector:
         nodes, alarms = self._nodes.read(deadline, problems, reader)
         if nodes is not None:
             self._list.is_node_down = not all(nodes.values())
-        return QueueLook(
+        return QueueBacklog(
             at,
             depths,
             counts=streams.counts,

@@ -17,7 +17,7 @@ from exporter.model import (
     Observation,
     Place,
     Positions,
-    QueueLook,
+    QueueBacklog,
 )
 from tests.support.toy.settings import ToySettings
 
@@ -66,9 +66,9 @@ def ledger() -> LogBacklog:
     )
 
 
-def pile() -> QueueLook:
+def pile() -> QueueBacklog:
     """One part of one queue, in which 1,500 messages wait."""
-    return QueueLook(
+    return QueueBacklog(
         at=time.monotonic(),
         depths=[Depth(PLACE, LAG, unacknowledged=3)],
         counts=[Counts(PLACE, LAG, 2_000, 2_000 - LAG, 0, 1)],
