@@ -11,7 +11,7 @@ from exporter.analysis.history import History
 from exporter.analysis.nodes import Node
 from exporter.analysis.rows import PLAIN, Named, Wanted
 from exporter.judgement.cadence import CommitGaps
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.model import COMMON_WORDS, Method, Observation, Words
 
@@ -105,7 +105,7 @@ class SourceState(Protocol):
 
     def evidence(
         self, now: float, clock: float, hold: float
-    ) -> Iterator[tuple[Subscription, Sight]]:
+    ) -> Iterator[tuple[Subscription, Evidence]]:
         """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
         ...
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from exporter.judgement import words
 from exporter.judgement.baseline import Baseline
 from exporter.judgement.departures import Leaving
-from exporter.judgement.evidence import Part, Sight
+from exporter.judgement.evidence import Evidence, Part
 from exporter.judgement.repeats import LEAST_REPEATS, MOST, Loop
 from exporter.judgement.status_reason import past_end as past_end_evidence
 from exporter.judgement.thresholds import Thresholds
@@ -49,7 +49,7 @@ class Cause(NamedTuple):
 class Case:
     """What is known of a subscription that has a backlog."""
 
-    sight: Sight
+    sight: Evidence
     thresholds: Thresholds
     baseline: Baseline | None
     """How it was before; None where that was not seen for long enough."""
@@ -360,7 +360,7 @@ def none_helps(case: Case) -> str | None:
     return f"{words.consumers(sight.consumers)} (no more can share the work): {behind}"
 
 
-def _behind(sight: Sight) -> str | None:
+def _behind(sight: Evidence) -> str | None:
     """Return both rates if the consume rate is below the produce rate."""
     consumed, produced = sight.consumed_rate, sight.produced_rate
     if consumed is None or produced is None or consumed >= produced:

@@ -15,7 +15,7 @@ class Part(NamedTuple):
     """Seconds for which messages have waited there and its position has not moved; None where that is not known."""
 
 
-class Sight(NamedTuple):
+class Evidence(NamedTuple):
     """One look. None is what is not known or does not apply."""
 
     at: float

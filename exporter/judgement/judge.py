@@ -9,7 +9,7 @@ from exporter.judgement.baseline import Baseline, Usual
 from exporter.judgement.cadence import SLACK
 from exporter.judgement.causes import Case, Cause, causes_of
 from exporter.judgement.departures import Crowd
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.judgement.recent_events import Recent
 from exporter.judgement.repeats import Loop, Repeats
 from exporter.judgement.status import Situation, status_of
@@ -99,7 +99,7 @@ class Judge:
         self._repeats = Repeats()
         self._peak: tuple[float, float] | None = None
 
-    def look(self, sight: Sight, thresholds: Thresholds, window: float) -> None:
+    def look(self, sight: Evidence, thresholds: Thresholds, window: float) -> None:
         """Take one look."""
         self.thresholds = thresholds
         self._looks += 1
@@ -133,7 +133,7 @@ class Judge:
         """The likeliest cause of the backlog; None where there is none, or nothing speaks for one."""
         return self.causes[0].name if self.causes else None
 
-    def _is_waiting(self, sight: Sight) -> bool:
+    def _is_waiting(self, sight: Evidence) -> bool:
         """Whether something is there to process; without a position, what came since the consumers did."""
         if sight.uncommitted is None:
             self._floor = None
@@ -144,7 +144,7 @@ class Judge:
         self._floor = min(sight.uncommitted, floor)
         return bool(sight.lag) or sight.uncommitted > self._floor
 
-    def _stood_still(self, sight: Sight, window: float, *, waiting: bool) -> float:
+    def _stood_still(self, sight: Evidence, window: float, *, waiting: bool) -> float:
         """Return for how many seconds the position has not moved while something waited, as far as it was looked at."""
         if sight.uncounted:
             moved = self._activity is not None and sight.activity != self._activity
@@ -168,7 +168,7 @@ class Judge:
             self._moved_at = sight.at
         return sight.at - self._moved_at
 
-    def _follow(self, sight: Sight, window: float) -> Trend | None:
+    def _follow(self, sight: Evidence, window: float) -> Trend | None:
         """Keep the trend while there is something to follow."""
         if sight.lag is None:
             return self._trend
@@ -189,7 +189,7 @@ class Judge:
             self._trend = None
         return self._trend
 
-    def _find_loop(self, sight: Sight, window: float) -> Loop | None:
+    def _find_loop(self, sight: Evidence, window: float) -> Loop | None:
         """Return the messages that fail again and again, where what was processed is known."""
         if sight.consumed is None or sight.uncounted:
             return None
@@ -198,7 +198,7 @@ class Judge:
             sight.at, sight.consumed, sight.redelivered, waiting=waiting, window=window
         )
 
-    def _settle(self, given: Status, sight: Sight, window: float) -> None:
+    def _settle(self, given: Status, sight: Evidence, window: float) -> None:
         """Change the status once the rules have not given the present one for a while, so that it does not flap."""
         if given == self.status and self.since is not None:
             self._given_at, self._given_looks = sight.at, self._looks
@@ -210,13 +210,13 @@ class Judge:
             self.status, self._since, self.since = given, sight.at, None
             self._given_at, self._given_looks = sight.at, self._looks
 
-    def _date(self, sight: Sight) -> None:
+    def _date(self, sight: Evidence) -> None:
         """Set `since` by what the clock says now: it may have been set right, or wrong, in between."""
         since = sight.clock - (sight.at - self._since)
         if self.since is None or abs(since - self.since) > CLOCK_STEP:
             self.since = since
 
-    def _learn(self, given: Status, sight: Sight, window: float) -> None:
+    def _learn(self, given: Status, sight: Evidence, window: float) -> None:
         rates = (sight.produced_rate, sight.consumed_rate)
         if given == "ok":
             if self.status == "ok":
@@ -232,7 +232,7 @@ class Judge:
         if rates[0] is not None and (self._peak is None or rates[0] > self._peak[0]):
             self._peak = (rates[0], sight.at)
 
-    def _drain(self, sight: Sight, trend: Trend | None, window: float) -> float | None:
+    def _drain(self, sight: Evidence, trend: Trend | None, window: float) -> float | None:
         """Return lag ÷ (consume rate - produce rate)."""
         if sight.lag is None:
             return None
@@ -242,7 +242,7 @@ class Judge:
             return self._drain_by_steps(sight, trend)
         return _drain(sight.lag, sight.consumed_rate, sight.produced_rate)
 
-    def _drain_by_steps(self, sight: Sight, trend: Trend) -> float | None:
+    def _drain_by_steps(self, sight: Evidence, trend: Trend) -> float | None:
         """Return the same where the position moves seldom.
 
         Rates are taken from one step to another, since over a window they would go up and down with each, and what was
@@ -258,7 +258,7 @@ class Judge:
         return _drain(max(lag - processed, 0.0), *rates)
 
     def _causes(
-        self, sight: Sight, trend: Trend | None, loop: Loop | None, still: float, window: float
+        self, sight: Evidence, trend: Trend | None, loop: Loop | None, still: float, window: float
     ) -> Sequence[Cause]:
         if self.status not in TROUBLED:
             return ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.judgement.repeats import Loop
 from exporter.judgement.thresholds import Thresholds
 from exporter.model import Status
@@ -23,7 +23,7 @@ NOISE_SECONDS = 2.0
 class Situation:
     """A look, and what the looks before it say."""
 
-    sight: Sight
+    sight: Evidence
     thresholds: Thresholds
     looks: int
     """How many there were, this one included."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from exporter.judgement import words
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.model import Status
 
 
-def status_reason(status: Status, sight: Sight, looks: int) -> str | None:
+def status_reason(status: Status, sight: Evidence, looks: int) -> str | None:
     """Return a sentence that explains the status; None if the status and the causes say it all."""
     if status == "unknown" and (sight.unreadable or looks < 2 or not sight.uncounted):  # noqa: PLR2004
         return _unknown(sight, looks)
@@ -22,13 +22,13 @@ def status_reason(status: Status, sight: Sight, looks: int) -> str | None:
     return None
 
 
-def _uncommitted(sight: Sight) -> str:
+def _uncommitted(sight: Evidence) -> str:
     if sight.had_position:
         return "the group no longer has a committed offset, so its lag is unknown"
     return "the group has never committed an offset, so its lag is unknown"
 
 
-def past_end(sight: Sight) -> str:
+def past_end(sight: Evidence) -> str:
     """Say how far positions are past the log end, and what follows."""
     return (
         f"committed offsets are {words.count(sight.past_end)} messages past the log end (the topic was "
@@ -37,7 +37,7 @@ def past_end(sight: Sight) -> str:
     )
 
 
-def _uncounted(status: Status, sight: Sight) -> str:
+def _uncounted(status: Status, sight: Evidence) -> str:
     """Say what is known of consumption that the broker does not count."""
     least = sight.least_consumed_rate
     if status == "unknown":
@@ -57,7 +57,7 @@ def _uncounted(status: Status, sight: Sight) -> str:
     )
 
 
-def _unknown(sight: Sight, looks: int) -> str | None:
+def _unknown(sight: Evidence, looks: int) -> str | None:
     if sight.unreadable:
         what = "1 partition" if sight.unreadable == 1 else f"{sight.unreadable} partitions"
         return f"{what} cannot be read, so the actual lag may be larger than shown"

@@ -9,7 +9,7 @@ from typing import Any
 from exporter.analysis.rates import CounterTable
 from exporter.judgement.cadence import CommitGaps
 from exporter.judgement.causes import Cause
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.model import Status
@@ -96,7 +96,7 @@ class Play:
                     "consumers": self.consumers(at),
                     **self.more(at),
                 }
-                self.judge.look(Sight(**facts), self.thresholds, WINDOW)
+                self.judge.look(Evidence(**facts), self.thresholds, WINDOW)
                 judge = self.judge
                 yield Said(
                     at, judge.status, judge.causes, judge.time_to_drain, waiting, int(produced)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, changes, first, steady
@@ -155,7 +155,7 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
     }
     judge = Judge()
     for at in (*range(0, 100, 10), *range(3_700, 3_800, 10)):
-        look = Sight(
+        look = Evidence(
             at=at,
             clock=at,
             age=None,

@@ -17,8 +17,8 @@ from exporter.model import (
     Depth,
     Place,
     Produced,
-    QueueCounts,
     QueueBacklog,
+    QueueCounts,
     StreamOffsets,
 )
 from exporter.show.exposition import labeler

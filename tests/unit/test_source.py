@@ -27,8 +27,8 @@ from exporter.model import (
     Observation,
     Place,
     Probes,
-    QueueCounts,
     QueueBacklog,
+    QueueCounts,
     Retention,
     Stamps,
 )

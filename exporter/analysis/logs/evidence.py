@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from exporter.analysis.logs.group import REBALANCING, Group
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
-from exporter.judgement.evidence import Part, Sight
+from exporter.judgement.evidence import Evidence, Part
 from exporter.judgement.judge import MEMORY
 from exporter.judgement.recent_events import PARTS
 
@@ -17,7 +17,7 @@ WITHHELD = 0.5
 
 def log_evidence(
     state: LogState, now: float, clock: float, hold: float
-) -> Iterator[tuple[LogSubscription, Sight]]:
+) -> Iterator[tuple[LogSubscription, Evidence]]:
     """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
     span = MEMORY * state.rate_window
     for group in state.groups.values():
@@ -30,13 +30,13 @@ def log_evidence(
 
 def _sight(
     sub: LogSubscription, group: Group | None, span: float, hold: float, now: float, clock: float
-) -> Sight:
+) -> Evidence:
     positions = sub.positions
     unreadable = sub.unreadable(hold, now)
     whole = not unreadable
     uncommitted = sub.uncommitted(hold, now)
     unassigned = uncommitted.unassigned if uncommitted is not None else ()
-    return Sight(
+    return Evidence(
         at=now,
         clock=clock,
         lag=sub.total_lag() if whole and sub.has_position else None,

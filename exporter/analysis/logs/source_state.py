@@ -14,7 +14,7 @@ from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.logs.time_series import show_times
 from exporter.analysis.rows import PLAIN, Named, Wanted
 from exporter.analysis.state import NOTHING_CHANGED, Accepted
-from exporter.judgement.evidence import Sight
+from exporter.judgement.evidence import Evidence
 from exporter.model import Discovery, LogBacklog, LogTimes, Memberships, Observation
 
 
@@ -46,7 +46,7 @@ class LogSourceState(LogState):
 
     def evidence(
         self, now: float, clock: float, hold: float
-    ) -> Iterator[tuple[LogSubscription, Sight]]:
+    ) -> Iterator[tuple[LogSubscription, Evidence]]:
         """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
         return log_evidence(self, now, clock, hold)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
-from exporter.judgement.evidence import Part, Sight
+from exporter.judgement.evidence import Evidence, Part
 from exporter.model import Words
 
 
 def queue_evidence(
     state: QueueState, now: float, clock: float, hold: float
-) -> Iterator[tuple[QueueSubscription, Sight]]:
+) -> Iterator[tuple[QueueSubscription, Evidence]]:
     """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
     for sub in state.subscriptions.values():
         if any(place.read_at == now for place in sub.places.values()):
@@ -21,13 +21,13 @@ def queue_evidence(
 
 def _sight(
     sub: QueueSubscription, state: QueueState, hold: float, now: float, clock: float
-) -> Sight:
+) -> Evidence:
     unreadable = sub.unreadable(hold, now)
     whole = not unreadable
     ages, _ = sub.ages(hold, now, state.settings.method)
     aged = [age for age in ages if age is not None]
     counted = sub.counted
-    return Sight(
+    return Evidence(
         at=now,
         clock=clock,
         lag=sub.total_lag() if whole else None,

@@ -13,8 +13,8 @@ from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rows import PLAIN, Named, Wanted
 from exporter.analysis.state import NOTHING_CHANGED, Accepted
-from exporter.judgement.evidence import Sight
-from exporter.model import Observation, QueueCounts, QueueBacklog
+from exporter.judgement.evidence import Evidence
+from exporter.model import Observation, QueueBacklog, QueueCounts
 
 
 class QueueSourceState(QueueState):
@@ -44,7 +44,7 @@ class QueueSourceState(QueueState):
 
     def evidence(
         self, now: float, clock: float, hold: float
-    ) -> Iterator[tuple[QueueSubscription, Sight]]:
+    ) -> Iterator[tuple[QueueSubscription, Evidence]]:
         """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
         return queue_evidence(self, now, clock, hold)
 

@@ -22,8 +22,8 @@ from exporter.model import (
     Counts,
     Place,
     Produced,
-    QueueCounts,
     QueueBacklog,
+    QueueCounts,
     StreamOffsets,
 )
 

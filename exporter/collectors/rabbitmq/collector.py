@@ -42,8 +42,8 @@ from exporter.model import (
     Observation,
     Probes,
     Problem,
-    QueueCounts,
     QueueBacklog,
+    QueueCounts,
     Roster,
 )
 
