@@ -44,7 +44,7 @@ class History:
         self._values = array("f")
         """Point after point, the oldest first; NaN is what was not known."""
 
-    def look(self, at: float, point: Point) -> None:
+    def observe(self, at: float, point: Point) -> None:
         """Take a look at `at`, in seconds on a clock that never goes back."""
         while self._is_too_short(at):
             self._fold()
@@ -100,7 +100,7 @@ class History:
         for row in range(count):
             point = values[row * WIDTH : (row + 1) * WIDTH]
             known = Point(*(None if math.isnan(value) else value for value in point))
-            self.look((last - count + 1 + row) * step, known)
+            self.observe((last - count + 1 + row) * step, known)
 
 
 def _short(value: float) -> float:

@@ -36,11 +36,13 @@ class Judging:
         for subscription in state.judged:
             if self._stale or not subscription.judge.labels:
                 self._prepare(subscription)
-        for subscription, sight in state.evidence(now, clock, self._hold):
+        for subscription, evidence in state.evidence(now, clock, self._hold):
             judge = subscription.judge
-            judge.look(sight, judge.thresholds, state.rate_window)
-            point = Point(sight.lag, sight.age, sight.produced_rate, sight.consumed_rate)
-            subscription.history.look(sight.at, point)
+            judge.observe(evidence, judge.thresholds, state.rate_window)
+            point = Point(
+                evidence.lag, evidence.age, evidence.produced_rate, evidence.consumed_rate
+            )
+            subscription.history.observe(evidence.at, point)
         self._stale = False
 
     def _prepare(self, subscription: Subscription) -> None:

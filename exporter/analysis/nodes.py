@@ -57,13 +57,13 @@ class Node:
     membership: Membership = field(default_factory=Membership)
 
 
-class Seen(Protocol):
+class LastSeen(Protocol):
     """A node that was seen at some time."""
 
     seen: float
 
 
-T = TypeVar("T", bound=Seen)
+T = TypeVar("T", bound=LastSeen)
 
 
 def follow_nodes(

@@ -46,7 +46,7 @@ class ProbedNode:
         self.seen = 0.0
         self.membership = Membership()
 
-    def take(self, probe: NodeProbe, now: float) -> None:
+    def observe(self, probe: NodeProbe, now: float) -> None:
         """Count one probe."""
         self.seen = now
         self.success = probe.receive is not None
@@ -70,16 +70,16 @@ class ProbeState:
         self._labeler = labeler
         self.nodes: dict[str, ProbedNode] = {}
 
-    def take(self, look: Probes, now: float) -> None:
+    def observe(self, probes: Probes, now: float) -> None:
         """Count one round; `now` in monotonic seconds."""
-        for probe in look.probes:
+        for probe in probes.probes:
             node = self.nodes.get(probe.node)
             if node is None:
                 node = self.nodes[probe.node] = ProbedNode(probe.node, self._labeler)
-            node.take(probe, now)
+            node.observe(probe, now)
         for name, node in self.nodes.items():
-            node.resting = name in look.resting
-        self._forget(look.roster, now)
+            node.resting = name in probes.resting
+        self._forget(probes.roster, now)
 
     def _forget(self, roster: Roster | None, now: float) -> None:
         """Drop the nodes that are gone; one that is down and can't be probed any more does not succeed."""

@@ -31,7 +31,7 @@ class Wanted(NamedTuple):
     only: Container[Key] | None = None
     """None is all of them."""
 
-    def takes(self, vhost: str | None, destination: str, group: str | None) -> bool:
+    def includes(self, vhost: str | None, destination: str, group: str | None) -> bool:
         """Whether this subscription is wanted."""
         return self.only is None or (vhost, destination, group) in self.only
 

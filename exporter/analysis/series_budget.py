@@ -20,7 +20,7 @@ class Budget:
     room: int
     dropped: int = 0
 
-    def take(self, need: int) -> bool:
+    def reserve(self, need: int) -> bool:
         """Use up so many series, if there is room for all of them."""
         if need > self.room:
             return False
@@ -51,7 +51,7 @@ class Brought(Generic[T]):
         for thing in every:
             if id(thing) not in self.shown:
                 need = self.size(thing)
-                if self.budget.take(need):
+                if self.budget.reserve(need):
                     self.add(thing)
                 else:
                     self.budget.dropped += need

@@ -46,7 +46,7 @@ class CommitGaps:
         usual = sorted(self._long)[-2]
         return max(self.configured, min(SLACK * usual, LONGEST))
 
-    def look(self, now: float, *, moved: bool, waiting: bool) -> None:
+    def observe(self, now: float, *, moved: bool, waiting: bool) -> None:
         """Take one look: whether the position moved since the look before, and whether messages are waiting now."""
         if moved and self._since is not None:
             self._move(now - self._since)

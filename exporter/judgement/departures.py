@@ -14,7 +14,7 @@ class Leaving(NamedTuple):
     """When the last of them was gone, on the clock of the looks."""
 
 
-class Crowd:
+class ConsumerCount:
     """Follows the number of a subscription's consumers."""
 
     __slots__ = ("_before", "_left_at", "_now")
@@ -24,7 +24,7 @@ class Crowd:
         self._before = 0
         self._left_at: float | None = None
 
-    def look(self, consumers: int | None, at: float, *, memory: float) -> None:
+    def observe(self, consumers: int | None, at: float, *, memory: float) -> None:
         """Take one look at `at`, in seconds on a clock that never goes back.
 
         Consumers that left within `memory` seconds of each other left together.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class PartitionBacklog(NamedTuple):
     """One partition's share of a backlog."""
 
     name: str
@@ -54,7 +54,7 @@ class Evidence(NamedTuple):
     """Whether one was ever seen."""
     past_end: int = 0
     """Messages by which positions are past the log's end."""
-    behind_its_place: bool = False
+    is_rewound: bool = False
     """Whether a position went back and has not regained where it was."""
     read_by_nobody: bool = False
     """Whether the group has members, and none of them reads here."""
@@ -72,9 +72,9 @@ class Evidence(NamedTuple):
     """In how many parts of that time."""
     size: float | None = None
     """Bytes of a message, of late."""
-    parts: Callable[[], Sequence[Part]] = tuple
+    partitions: Callable[[], Sequence[PartitionBacklog]] = tuple
     """What the backlog consists of. Asked for only if there is a backlog."""
-    places: int | None = None
+    max_consumers: int | None = None
     """How many consumers can share the work; None where there is no limit."""
     paused: Sequence[str] = ()
     """What keeps messages from moving on purpose, in words."""

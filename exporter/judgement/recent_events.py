@@ -17,7 +17,7 @@ class Recent:
         self._known: int | None = None
         self._moves: deque[tuple[float, int]] | None = None
 
-    def look(self, at: float, value: int, span: float) -> None:
+    def observe(self, at: float, value: int, span: float) -> None:
         """Take the counter's value at `at`. The first one is no movement."""
         known, self._known = self._known, value
         if known is not None and value > known:

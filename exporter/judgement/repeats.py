@@ -19,7 +19,7 @@ LATE = 2
 """Times the longest gap between two moments, after which there are no more repeats to come."""
 
 
-class Loop(NamedTuple):
+class RetryLoop(NamedTuple):
     """Messages that fail again and again, and how often they did."""
 
     redelivered: int
@@ -54,9 +54,9 @@ class Repeats:
         self._consumed = 0
         self._moments: deque[_Moment] | None = None
 
-    def look(
+    def observe(
         self, at: float, consumed: int, redelivered: int, *, waiting: bool, window: float
-    ) -> Loop | None:
+    ) -> RetryLoop | None:
         """Take one look; return the loop if there is one. `waiting` is whether any message is not processed yet."""
         before, self._redelivered = self._redelivered, redelivered
         if before is not None and redelivered > before:
@@ -90,7 +90,7 @@ class Repeats:
                 break
             moments.popleft()
 
-    def _loop(self, moments: deque[_Moment], at: float, window: float) -> Loop | None:
+    def _loop(self, moments: deque[_Moment], at: float, window: float) -> RetryLoop | None:
         redelivered = sum(each.redelivered for each in moments)
         lasted = at - moments[0].at
         if len(moments) < TIMES or redelivered < LEAST_REPEATS or lasted < window:
@@ -99,5 +99,5 @@ class Repeats:
         longest = max(later - earlier for earlier, later in pairwise(times))
         if at - times[-1] > max(window, LATE * longest):
             return None
-        found = Loop(redelivered, max(self._consumed - moments[0].consumed, 0), lasted)
+        found = RetryLoop(redelivered, max(self._consumed - moments[0].consumed, 0), lasted)
         return found if found.share > MOST else None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.judgement.evidence import Evidence
-from exporter.judgement.repeats import Loop
+from exporter.judgement.repeats import RetryLoop
 from exporter.judgement.thresholds import Thresholds
 from exporter.model import Status
 
@@ -23,9 +23,9 @@ NOISE_SECONDS = 2.0
 class Situation:
     """A look, and what the looks before it say."""
 
-    sight: Evidence
+    evidence: Evidence
     thresholds: Thresholds
-    looks: int
+    polls: int
     """How many there were, this one included."""
     still: float
     """Seconds for which messages have been waiting and the position has not moved."""
@@ -35,51 +35,51 @@ class Situation:
     """The smallest backlog over at least a commit interval; None where it was not seen for as long."""
     growth: int | None
     """Messages by which the backlog's low has been growing over the window; None where it has not."""
-    loop: Loop | None = None
+    loop: RetryLoop | None = None
     """Messages that fail again and again; None where there are none."""
 
 
 def unknown(now: Situation) -> bool:
     """Too little history: one look, or a part of the subscription cannot be read."""
-    sight = now.sight
+    evidence = now.evidence
     return (
-        now.looks < 2  # noqa: PLR2004 - two looks
-        or sight.unreadable > 0
-        or (sight.lag is None and sight.uncommitted is None)
+        now.polls < 2  # noqa: PLR2004 - two looks
+        or evidence.unreadable > 0
+        or (evidence.lag is None and evidence.uncommitted is None)
     )
 
 
 def uncommitted(now: Situation) -> bool:
     """Consumers read, messages are there, and no position is committed: the lag cannot be known."""
-    sight = now.sight
-    return bool(sight.consumers) and not sight.has_position and bool(sight.uncommitted)
+    evidence = now.evidence
+    return bool(evidence.consumers) and not evidence.has_position and bool(evidence.uncommitted)
 
 
 def past_end(now: Situation) -> bool:
     """A position is past the log's end: new messages up to there will be skipped."""
-    return now.sight.past_end > 0
+    return now.evidence.past_end > 0
 
 
 def rewound(now: Situation) -> bool:
     """The position went back and has not regained where it was."""
-    return now.sight.behind_its_place
+    return now.evidence.is_rewound
 
 
 def abandoned(now: Situation) -> bool:
     """The group has members, none of them reads this destination, and its position stands still."""
-    return now.sight.read_by_nobody and (now.still > 0 or not now.waiting)
+    return now.evidence.read_by_nobody and (now.still > 0 or not now.waiting)
 
 
 def stopped(now: Situation) -> bool:
     """Messages wait, nobody is there to read them although somebody should, and for the stop time nothing has moved."""
-    return _stands_still(now) and now.sight.consumers == 0 and now.thresholds.consumers_expected
+    return _stands_still(now) and now.evidence.consumers == 0 and now.thresholds.consumers_expected
 
 
 def stalled(now: Situation) -> bool:
     """Messages wait, consumers are there (or are expected, where nobody can say), and for the stop time nothing has moved."""
-    consumers = now.sight.consumers
+    consumers = now.evidence.consumers
     somebody = now.thresholds.consumers_expected if consumers is None else consumers > 0
-    return _stands_still(now) and somebody and not now.sight.uncounted
+    return _stands_still(now) and somebody and not now.evidence.uncounted
 
 
 def lagging(now: Situation) -> bool:
@@ -88,19 +88,19 @@ def lagging(now: Situation) -> bool:
     What waits on partitions that no consumer is assigned is certain to wait.
     """
     most, oldest = now.thresholds.lag_messages, now.thresholds.lag_seconds
-    if most is not None and (now.low or 0) + now.sight.unassigned > most:
+    if most is not None and (now.low or 0) + now.evidence.unassigned > most:
         return True
-    age = now.sight.age
-    return oldest is not None and age is not None and age > oldest + now.sight.commit_interval
+    age = now.evidence.age
+    return oldest is not None and age is not None and age > oldest + now.evidence.commit_interval
 
 
 def falling_behind(now: Situation) -> bool:
     """The backlog's low has grown over the window by more than noise, and less was consumed than produced."""
-    ratio, sight = now.thresholds.consume_ratio, now.sight
-    produced, consumed = sight.produced_rate, sight.consumed_rate
+    ratio, evidence = now.thresholds.consume_ratio, now.evidence
+    produced, consumed = evidence.produced_rate, evidence.consumed_rate
     if ratio is None or now.growth is None or produced is None or consumed is None:
         return False
-    noise = produced * max(NOISE_SECONDS, sight.commit_interval / 2)
+    noise = produced * max(NOISE_SECONDS, evidence.commit_interval / 2)
     return now.growth > max(noise, LEAST_GROWTH) and consumed < ratio * produced
 
 
@@ -109,7 +109,7 @@ def unmeasured(now: Situation) -> bool:
 
     They may still move: what comes in can hide what leaves.
     """
-    return now.sight.uncounted and _stands_still(now)
+    return now.evidence.uncounted and _stands_still(now)
 
 
 def retry_loop(now: Situation) -> bool:
@@ -118,7 +118,9 @@ def retry_loop(now: Situation) -> bool:
 
 
 def _stands_still(now: Situation) -> bool:
-    return now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.sight.stop
+    return (
+        now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.evidence.stop
+    )
 
 
 RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (

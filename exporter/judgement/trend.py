@@ -33,7 +33,7 @@ class Trend:
     def __init__(self) -> None:
         self._slices: list[_Slice] = []
 
-    def look(
+    def observe(
         self,
         at: float,
         lag: int,

@@ -30,7 +30,7 @@ def size(value: float) -> str:
     return f"{value:.1f} GB"
 
 
-def part(value: float) -> str:
+def share(value: float) -> str:
     """Format a part of one in per cent; all of it only if nothing is missing."""
     whole = int(value * 100)
     return f"{whole} %" if whole or not value else "under 1 %"

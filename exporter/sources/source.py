@@ -224,7 +224,7 @@ class Source:
             if self._ended:
                 return
             if isinstance(observation, Probes):
-                self._probes.take(observation, now)
+                self._probes.observe(observation, now)
                 self._display.show_beside(PROBES, self._probes.families(), now)
                 return
             accepted = self.state.accept(observation, now, self.config.hold)

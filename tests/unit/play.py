@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.analysis.rates import CounterTable
 from exporter.judgement.cadence import CommitGaps
-from exporter.judgement.causes import Cause
+from exporter.judgement.case import Cause
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
@@ -51,7 +51,7 @@ class Play:
     """Messages that wait at second 0."""
     look: float = LOOK
     more: Callable[[float], dict[str, Any]] = lambda _: {}
-    """Other facts of the sight, by time."""
+    """Other facts of the evidence, by time."""
     alive: Callable[[float], bool] = lambda _: True
     """Whether the consumer commits at all, be it the same position again."""
     judge: Judge = field(default_factory=Judge)
@@ -78,7 +78,7 @@ class Play:
                 consumed_table.values[consumed_slot] = committed
                 produced_table.sample(at)
                 consumed_table.sample(at)
-                gaps.look(at, moved=committed > known, waiting=waiting > 0)
+                gaps.observe(at, moved=committed > known, waiting=waiting > 0)
                 known = committed
                 facts = {
                     "at": at,
@@ -96,7 +96,7 @@ class Play:
                     "consumers": self.consumers(at),
                     **self.more(at),
                 }
-                self.judge.look(Evidence(**facts), self.thresholds, WINDOW)
+                self.judge.observe(Evidence(**facts), self.thresholds, WINDOW)
                 judge = self.judge
                 yield Said(
                     at, judge.status, judge.causes, judge.time_to_drain, waiting, int(produced)

@@ -44,7 +44,7 @@ def take(
     """Take one look at partitions 0, 1, … at the monotonic time `now`."""
     places = list(range(len(lags))) if partitions is None else partitions
     labels = [f"p{place}" for place in places]
-    ages.take(places, labels, lags, found, at=AT + now, now=now, hold=HOLD)
+    ages.set_times(places, labels, lags, found, at=AT + now, now=now, hold=HOLD)
     return ages
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exporter.judgement.evidence import Part
+from exporter.judgement.evidence import PartitionBacklog
 from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
 
@@ -84,7 +84,7 @@ def test_a_burst_that_drains() -> None:
 
 
 def test_too_few_from_the_beginning() -> None:
-    said = told(Play(steady(100), steady(50), more=lambda _: {"places": 4}))
+    said = told(Play(steady(100), steady(50), more=lambda _: {"max_consumers": 4}))
     assert said.cause == "too_few_consumers"
     evidence = said.causes[0].evidence
     assert evidence.startswith("1 consumer (at most 4 ")
@@ -92,7 +92,7 @@ def test_too_few_from_the_beginning() -> None:
 
 
 def test_as_many_as_can_be_and_still_too_slow() -> None:
-    said = told(Play(steady(100), steady(50), more=lambda _: {"places": 1}))
+    said = told(Play(steady(100), steady(50), more=lambda _: {"max_consumers": 1}))
     assert [each.name for each in said.causes] == ["slow_consumers"]
     assert said.causes[0].evidence.startswith("1 consumer (no more can share the work)")
 
@@ -216,8 +216,8 @@ def test_a_short_rebalance_is_no_cause() -> None:
     ],
 )
 def test_partitions_that_hold_the_backlog(lags: list[int], evidence: str | None) -> None:
-    parts = [Part(f"partition {n}", lag) for n, lag in enumerate(lags)]
-    play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts))
+    parts = [PartitionBacklog(f"partition {n}", lag) for n, lag in enumerate(lags)]
+    play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(partitions=lambda: parts))
     found = {each.name: each.evidence for each in told(play).causes}
     assert found.get("uneven_partitions") == evidence
 
@@ -233,8 +233,12 @@ ALARM = "memory alarm on rabbit@a: publishers are blocked"
 
 
 def test_a_partition_that_stands_still_while_others_move() -> None:
-    parts = [Part("partition 0", 40, 2.0), Part("partition 1", 700, 400.0), Part("partition 2", 0)]
-    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts)))
+    parts = [
+        PartitionBacklog("partition 0", 40, 2.0),
+        PartitionBacklog("partition 1", 700, 400.0),
+        PartitionBacklog("partition 2", 0),
+    ]
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(partitions=lambda: parts)))
     name, evidence = said.causes[0]
     assert name == "uneven_partitions"
     assert evidence.startswith("partition 1 has not moved for 7 minutes")
@@ -245,18 +249,32 @@ def test_a_partition_that_stands_still_while_others_move() -> None:
     "parts",
     [
         pytest.param(
-            [Part("partition 0", 400, 400.0), Part("partition 1", 500, 400.0)], id="all stand still"
+            [
+                PartitionBacklog("partition 0", 400, 400.0),
+                PartitionBacklog("partition 1", 500, 400.0),
+            ],
+            id="all stand still",
         ),
         pytest.param(
-            [Part("partition 0", 600, 2.0), Part("partition 1", 400, 400.0)], id="most is elsewhere"
+            [
+                PartitionBacklog("partition 0", 600, 2.0),
+                PartitionBacklog("partition 1", 400, 400.0),
+            ],
+            id="most is elsewhere",
         ),
         pytest.param(
-            [Part("partition 0", 300, 2.0), Part("partition 1", 700, 200.0)], id="not for long"
+            [
+                PartitionBacklog("partition 0", 300, 2.0),
+                PartitionBacklog("partition 1", 700, 200.0),
+            ],
+            id="not for long",
         ),
     ],
 )
-def test_partitions_that_do_not_explain_the_backlog_by_standing_still(parts: list[Part]) -> None:
-    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts)))
+def test_partitions_that_do_not_explain_the_backlog_by_standing_still(
+    parts: list[PartitionBacklog],
+) -> None:
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(partitions=lambda: parts)))
     assert "uneven_partitions" not in {each.name for each in said.causes}
 
 

@@ -14,7 +14,7 @@ def after(looks: str, gaps: CommitGaps | None = None, begin: float = 0.0) -> Com
     """Take a look every ten seconds: `m` moved, `.` stands still with messages waiting, `0` nothing waits."""
     gaps = gaps or CommitGaps()
     for index, seen in enumerate(looks):
-        gaps.look(begin + EVERY * index, moved=seen == "m", waiting=seen != "0")
+        gaps.observe(begin + EVERY * index, moved=seen == "m", waiting=seen != "0")
     return gaps
 
 
@@ -47,7 +47,7 @@ def test_a_long_gap_is_remembered_for_half_of_the_recent_movements_at_least() ->
     since = 80.0
     remembered = 1
     while gaps.longest == 70.0:
-        gaps.look(since, moved=True, waiting=True)
+        gaps.observe(since, moved=True, waiting=True)
         since += EVERY
         remembered += 1
         assert remembered <= RECENT + 1

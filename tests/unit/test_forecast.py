@@ -169,7 +169,7 @@ class Simulation:
         spans = [(each.start, len(each.times)) for each in parts]
         positions = {number: each.position for number, each in enumerate(parts)}
         self.state.observe(look({"t": log(*spans)}, {"g": {"t": positions}}), float(self.now))
-        self.state.retention({"t": self.retention})
+        self.state.set_retention({"t": self.retention})
         times = [
             float(each.times[each.position]) if each.position < len(each.times) else math.inf
             for each in parts
@@ -178,7 +178,7 @@ class Simulation:
         seen = LogTimes(
             float(self.now), {("g", "t"): stamps}, {}, sizes={"t": (10, 10 * self.size)}
         )
-        self.state.times(seen, float(self.now), 120.0)
+        self.state.observe_times(seen, float(self.now), 120.0)
 
 
 BY_TIME = Retention(900.0, None)
@@ -239,7 +239,7 @@ def followed(retention: Retention | None, *partitions: Partition, size: int = 10
     simulation.run(101)
     sub = simulation.state.subscriptions["g", "t"]
     sub.topic.retention = retention
-    simulation.state.times(LogTimes(101.0, {}, {}), 101.0, 120.0)
+    simulation.state.observe_times(LogTimes(101.0, {}, {}), 101.0, 120.0)
     return sub.time_to_loss
 
 
@@ -266,17 +266,17 @@ def test_without_an_age_nothing_is_said_of_retention_by_time() -> None:
     simulation.run(101)
     sub = simulation.state.subscriptions["g", "t"]
     unknown = LogTimes(101.0, {}, {})
-    simulation.state.times(unknown, 101.0, 60.0)
+    simulation.state.observe_times(unknown, 101.0, 60.0)
     assert sub.time_to_loss is not None, "the age is held"
-    simulation.state.times(unknown, 162.0, 60.0)
+    simulation.state.observe_times(unknown, 162.0, 60.0)
     assert sub.time_to_loss is None
 
 
 def test_a_group_without_a_position_has_no_forecast() -> None:
     s = state()
     s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: None}}}), 0.0)
-    s.retention({"t": BY_TIME})
-    s.times(LogTimes(0.0, {}, {}), 0.0, 120.0)
+    s.set_retention({"t": BY_TIME})
+    s.observe_times(LogTimes(0.0, {}, {}), 0.0, 120.0)
     assert s.subscriptions["g", "t"].time_to_loss is None
 
 

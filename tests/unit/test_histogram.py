@@ -80,15 +80,15 @@ def page() -> Exposition:
     s = state()
     commits = {group: {"t": {0: 4}} for group in ("g", HOSTILE, "i")}
     s.observe(look({"t": log((0, 10))}, commits), 0.0)
-    s.retention({"t": Retention(None, None)})
+    s.set_retention({"t": Retention(None, None)})
     stamps = Stamps([0], [91.5], [0.25], "time_index")
     latencies = {("g", "t"): [0.5, 7.0], (HOSTILE, "t"): [1e6]}
     seen = LogTimes(100.0, {("g", "t"): stamps}, latencies, {"t": (2, 300)}, {"future": 3})
-    s.times(seen, 0.0, 120.0)
+    s.observe_times(seen, 0.0, 120.0)
     for sub in s.subscriptions.values():
         sub.shown = True
     probes = ProbeState(labeler({"system": "kafka", "source": "s"}))
-    probes.take(
+    probes.observe(
         Probes(
             [
                 NodeProbe("k1:9092", sent=True, publish=0.001, receive=0.02, ack=None),

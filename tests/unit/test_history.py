@@ -17,7 +17,7 @@ def played(seconds: float, look: float, begin: float = 0.0) -> History:
     history = History()
     at = begin
     while at < begin + seconds:
-        history.look(at, Point(at - begin, None, 10.0, 5.0))
+        history.observe(at, Point(at - begin, None, 10.0, 5.0))
         at += look
     return history
 
@@ -58,13 +58,13 @@ def test_after_an_hour_the_oldest_goes() -> None:
 def test_a_peak_between_two_points_is_not_missed() -> None:
     history = History()
     for second in range(3_000):
-        history.look(second, Point(9_000 if second == 700 else 5, 1.0, 1.0, 1.0))
+        history.observe(second, Point(9_000 if second == 700 else 5, 1.0, 1.0, 1.0))
     assert max(lags(history)["lag_messages"]) == 9_000
 
 
 def test_what_was_not_seen_is_not_known() -> None:
     history = played(120, 10)
-    history.look(600, Point(7, 1.0, 1.0, 1.0))
+    history.observe(600, Point(7, 1.0, 1.0, 1.0))
     seen = lags(history)
     values, step = seen["lag_messages"], seen["step_seconds"]
     assert values[-1] == 7
@@ -79,8 +79,8 @@ def test_looks_that_are_far_apart_leave_no_holes() -> None:
 
 def test_what_is_not_known_is_null_and_rates_are_the_last() -> None:
     history = History()
-    history.look(0.0, Point(None, None, 1.0, 2.0))
-    history.look(0.1, Point(4, None, 3.0, None))
+    history.observe(0.0, Point(None, None, 1.0, 2.0))
+    history.observe(0.1, Point(4, None, 3.0, None))
     seen = history.seen(Point._fields, 0.1, 1_000.1)
     assert seen == {
         "step_seconds": FIRST_STEP,
@@ -95,5 +95,5 @@ def test_what_is_not_known_is_null_and_rates_are_the_last() -> None:
 
 def test_a_long_absence_is_no_more_than_an_hour() -> None:
     history = played(60, 10)
-    history.look(1e6, Point(1, 1.0, 1.0, 1.0))
+    history.observe(1e6, Point(1, 1.0, 1.0, 1.0))
     assert len(lags(history)["lag_messages"]) <= POINTS

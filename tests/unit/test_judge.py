@@ -145,7 +145,7 @@ def test_a_dead_letter_queue_neither_stopped_nor_stalls(consumers: int | None) -
 
 def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
     """The broker was down for an hour, and the consumers came back with it."""
-    sight = {
+    evidence = {
         "lag": 50,
         "consumers": 0,
         "consumed": 5,
@@ -163,9 +163,9 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
             stop=300.0,
             consumed_rate=0.0,
             produced_rate=0.0,
-            **sight,  # type: ignore[arg-type]
+            **evidence,  # type: ignore[arg-type]
         )
-        judge.look(look, DEFAULTS, 120.0)
+        judge.observe(look, DEFAULTS, 120.0)
         assert judge.status in ("ok", "unknown")
 
 
@@ -200,7 +200,7 @@ def test_who_went_back_is_rewound_until_it_has_regained_its_place() -> None:
     back = Play(
         steady(1),
         steady(10),
-        more=lambda at: {"behind_its_place": 600 <= at < 900, "rewinds": int(at >= 600)},
+        more=lambda at: {"is_rewound": 600 <= at < 900, "rewinds": int(at >= 600)},
     )
     said = back.run(1_500)
     rewound = [at for at, status in changes(said) if status == "rewound"]

@@ -45,11 +45,11 @@ def test_a_part_that_can_not_be_read_makes_the_whole_unknown() -> None:
 def test_a_group_that_never_commits_is_uncommitted() -> None:
     """It has read 5,000 messages, for all that anybody knows."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0]}, count=2)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, count=2)}), 0.0)
     statuses = set()
     for at in range(0, 700, 10):
         s.observe(look({"t": log((0, 10 + at * 7))}, {"g": {}}), float(at))
-        s.members(Memberships({"g": members({"t": [0]}, count=2)}), float(at))
+        s.observe_members(Memberships({"g": members({"t": [0]}, count=2)}), float(at))
         judging.judge(s, float(at), float(at))
         (subscription,) = s.subscriptions.values()
         statuses.add(subscription.judge.status)
@@ -61,7 +61,7 @@ def test_a_group_that_never_commits_is_uncommitted() -> None:
 
 def test_a_partition_that_stands_still_is_named() -> None:
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0, 1]}, count=2)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0, 1]}, count=2)}), 0.0)
     for at in range(0, 900, 10):
         commits = {"g": {"t": {0: 10 * at, 1: 50}}}
         logs = {"t": log((0, 10 * at + 5), (0, 50 + 5 * at))}
@@ -76,7 +76,7 @@ def test_a_partition_that_stands_still_is_named() -> None:
 def test_a_rebalance_has_lasted_since_the_first_look_at_it() -> None:
     """What was processed before that look does not end it; a settled group does."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0]})}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]})}), 0.0)
 
     def cause(at: int, group_state: GroupState, position: int) -> str | None:
         commits = {"g": {"t": {0: position}}}
@@ -96,7 +96,7 @@ def test_a_rebalance_has_lasted_since_the_first_look_at_it() -> None:
 
 def test_more_members_can_help_a_share_group_than_there_are_partitions() -> None:
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
     for at in range(0, 600, 10):
         commits = {"g": {"t": {0: at * 5}}}
         shared = frozenset({"g"})

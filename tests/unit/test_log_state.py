@@ -139,13 +139,13 @@ def test_partitions_added_to_a_topic_are_unread_until_they_are_assigned() -> Non
     before, after = log((0, 10), (0, 20)), log((0, 10), (0, 20), (0, 200))
     commits = {"g": {"t": {0: 10, 1: 20}}}
     s.observe(look({"t": before}, commits), 0.0)
-    s.members(described, 0.0)
+    s.observe_members(described, 0.0)
     assert seen(s, 0.0)("mq_uncommitted_messages", **SUB) == 0
     s.observe(look({"t": after}, commits), 1.0)
     shown = seen(s, 1.0)
     assert shown("mq_uncommitted_partitions", **SUB) == 1
     assert shown("mq_uncommitted_messages", **SUB) == 200
-    s.members(Memberships({"g": members({"t": [0, 1, 2]})}), 2.0)
+    s.observe_members(Memberships({"g": members({"t": [0, 1, 2]})}), 2.0)
     assert seen(s, 2.0)("mq_uncommitted_messages", **SUB) == 200
     s.observe(look({"t": after}, {"g": {"t": {0: 10, 1: 20, 2: 200}}}), 3.0)
     assert seen(s, 3.0)("mq_uncommitted_messages", **SUB) == 0
@@ -188,7 +188,7 @@ class TestAPartitionWithoutALeader:
 
     def run(self, until: float, *, per_partition: bool = True) -> tuple[LogState, View]:
         s = state()
-        s.members(Memberships({"g": members({"t": [0, 1, 2, 3]})}), 0.0)
+        s.observe_members(Memberships({"g": members({"t": [0, 1, 2, 3]})}), 0.0)
         for now in range(0, int(until) + 1, 10):
             end = 150 if now <= 10 else None
             topic = log((0, 120), (0, end), (0, 7), (0, 0) if now <= 10 else (None, None))
@@ -455,7 +455,7 @@ def test_a_group_that_never_commits_is_a_subscription_all_the_same() -> None:
     s = state()
     topic = {"t": log((2, 10), (0, 0), (0, 7))}
     s.observe(look(topic, {"g": {}}), 0.0)
-    s.members(Memberships({"g": members({"t": [0, 1, 2]})}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0, 1, 2]})}), 0.0)
     shown = seen(s, 0.0)
     assert shown("mq_uncommitted_partitions", **SUB) == 2
     assert shown("mq_uncommitted_messages", **SUB) == 15
@@ -470,7 +470,7 @@ def test_a_group_that_leaves_without_a_commit_goes() -> None:
     s = state()
     topic = {"t": log((0, 10))}
     s.observe(look(topic, {"g": {}}), 0.0)
-    s.members(Memberships({"g": members({"t": [0]})}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]})}), 0.0)
     for now in (1.0, 2.0, 3.0):
         s.observe(look(topic, {"g": {}}, states={"g": "empty"}), now)
     assert seen(s, 3.0)("mq_consumers", **SUB) is None
@@ -481,9 +481,9 @@ def test_members_are_those_of_the_last_stable_look_while_a_group_rebalances() ->
     topic, commits = {"t": log((0, 10))}, {"g": {"t": {0: 3}}}
     s.observe(look(topic, commits), 0.0)
     assert seen(s, 0.0)("mq_consumers", **SUB) is None
-    s.members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
     s.observe(look(topic, commits, states={"g": "preparing_rebalance"}), 1.0)
-    s.members(Memberships({"g": members({}, count=0, state="preparing_rebalance")}), 1.0)
+    s.observe_members(Memberships({"g": members({}, count=0, state="preparing_rebalance")}), 1.0)
     shown = seen(s, 1.0)
     assert shown("mq_consumers", **SUB) == 3
     assert shown("mq_group_state", group="g", state="preparing_rebalance") == 1
@@ -505,15 +505,15 @@ def test_rebalances_are_counted_when_seen_to_begin_or_by_what_they_changed() -> 
         return seen(s, 9.0)("mq_group_rebalances_total", group="g")
 
     listed("stable", 0.0)
-    s.members(Memberships({"g": members({"t": [0]}, assignment=1)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, assignment=1)}), 0.0)
     assert count() == 0
     listed("preparing_rebalance", 1.0)
     listed("completing_rebalance", 2.0)
     assert count() == 1
     listed("stable", 3.0)
-    s.members(Memberships({"g": members({"t": [0]}, assignment=2)}), 3.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, assignment=2)}), 3.0)
     assert count() == 1, "what the counted one changed is not another"
-    s.members(Memberships({"g": members({"t": [0]}, assignment=3)}), 4.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, assignment=3)}), 4.0)
     assert count() == 2
 
 
@@ -524,9 +524,9 @@ def rejoining(
     s = state()
     one = members({"t": [0]})
     s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
-    s.members(Memberships({"g": replace(one, members=settled)}), 0.0)
+    s.observe_members(Memberships({"g": replace(one, members=settled)}), 0.0)
     rebalance = replace(one, state="preparing_rebalance", members=now, unassigned=unassigned)
-    s.members(Memberships({"g": rebalance}), 1.0)
+    s.observe_members(Memberships({"g": rebalance}), 1.0)
     return s.groups["g"].rejoining
 
 
@@ -542,7 +542,7 @@ def test_a_rebalance_does_not_wait_for_members_that_joined_since() -> None:
 def test_who_reads_is_not_known_of_a_group_first_seen_without_partitions_in_a_rebalance() -> None:
     s = state()
     s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
-    s.members(Memberships({"g": members({}, count=2, state="preparing_rebalance")}), 0.0)
+    s.observe_members(Memberships({"g": members({}, count=2, state="preparing_rebalance")}), 0.0)
     shown = seen(s, 0.0)
     assert shown("mq_group_members", group="g") == 2
     assert shown("mq_consumers", **SUB) is None
@@ -676,7 +676,7 @@ def test_an_age_has_no_bound_where_there_may_be_an_older_message() -> None:
     commits = {"g": {"t": {0: 5}}, "h": {"t": {0: 5}}}
     s.observe(look({"t": log((0, 10))}, commits, vague=frozenset({("g", "t")})), 0.0)
     stamps = Stamps([0], [90.0], [0.5], "record")
-    s.times(LogTimes(100.0, {("g", "t"): stamps, ("h", "t"): stamps}, {}), 0.0, 120.0)
+    s.observe_times(LogTimes(100.0, {("g", "t"): stamps, ("h", "t"): stamps}, {}), 0.0, 120.0)
     vague, certain = (s.subscriptions[group, "t"].ages for group in ("g", "h"))
     assert (vague.largest(), vague.uncertainty) == (10.0, None)
     assert (certain.largest(), certain.uncertainty) == (10.0, 0.501)

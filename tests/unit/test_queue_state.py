@@ -51,7 +51,7 @@ class World:
 
     def count(self, *counts: Counts, after: float = 0.0) -> None:
         self.now += after
-        self.state.count(QueueCounts(self.now, counts))
+        self.state.observe_counts(QueueCounts(self.now, counts))
 
     def shown(self, name: str) -> dict[str, float | int | None]:
         families = show_queues(self.state, self.view, self.now).families

@@ -28,7 +28,7 @@ class Ages:
         """Upper bound in seconds on the error of the largest age; None if it is not known."""
         self.method: Method | None = None
 
-    def take(
+    def set_times(
         self,
         partitions: Sequence[int],
         labels: Sequence[str],

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from exporter.analysis.logs.group import REBALANCING, Group
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
-from exporter.judgement.evidence import Evidence, Part
+from exporter.judgement.evidence import Evidence, PartitionBacklog
 from exporter.judgement.judge import MEMORY
 from exporter.judgement.recent_events import PARTS
 
 WITHHELD = 0.5
-"""Part of a backlog that must be withheld by open transactions for these to be its cause."""
+"""PartitionBacklog of a backlog that must be withheld by open transactions for these to be its cause."""
 
 
 def log_evidence(
@@ -22,7 +22,7 @@ def log_evidence(
     span = MEMORY * state.rate_window
     for group in state.groups.values():
         group.judged(now)
-        group.recent.look(now, group.rebalances, span)
+        group.recent.observe(now, group.rebalances, span)
     for sub in state.subscriptions.values():
         if sub.read_at == now:
             yield sub, _sight(sub, state.groups.get(sub.group), span, hold, now, clock)
@@ -57,7 +57,7 @@ def _sight(
         has_position=sub.has_position,
         had_position=sub.had_position,
         past_end=sub.incidents.past_end.messages,
-        behind_its_place=sub.incidents.is_rewound,
+        is_rewound=sub.incidents.is_rewound,
         read_by_nobody=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,
         rebalancing=group is not None and group.state in REBALANCING,
@@ -67,13 +67,13 @@ def _sight(
         rebalanced_for=span,
         rebalance_times=_restless(group, span, now),
         size=sub.topic.size.mean,
-        parts=lambda: [
-            Part(f"partition {partition}", lag or 0, now - moved_at)
+        partitions=lambda: [
+            PartitionBacklog(f"partition {partition}", lag or 0, now - moved_at)
             for partition, lag, moved_at in zip(
                 positions.partitions, positions.lag, positions.moved_at, strict=True
             )
         ],
-        places=None if group is not None and group.shared else sub.topic.partitions,
+        max_consumers=None if group is not None and group.shared else sub.topic.partitions,
         withheld=lambda: _withheld(sub),
     )
 

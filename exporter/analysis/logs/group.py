@@ -85,24 +85,24 @@ class Group:
         if state in NOBODY:
             self._empty()
 
-    def described(self, look: GroupMembers, now: float) -> None:
+    def described(self, members: GroupMembers, now: float) -> None:
         """Take a description."""
         self.read_at = now
-        self._move_to(look.state)
-        if look.state in NOBODY:
+        self._move_to(members.state)
+        if members.state in NOBODY:
             self._empty()
             return
-        self.members = len(look.members)
-        self._note_newcomers(look)
-        if look.state in REBALANCING and (self.readers is not None or not look.readers):
+        self.members = len(members.members)
+        self._note_newcomers(members)
+        if members.state in REBALANCING and (self.readers is not None or not members.readers):
             return
-        self.readers = look.readers
-        self.assigned = look.assigned
-        if look.state in REBALANCING:
+        self.readers = members.readers
+        self.assigned = members.assigned
+        if members.state in REBALANCING:
             return
-        if self._fingerprint not in (None, look.assignment) and not self._counted:
+        if self._fingerprint not in (None, members.assignment) and not self._counted:
             self.rebalances += 1
-        self._fingerprint = look.assignment
+        self._fingerprint = members.assignment
         self._counted = False
 
     def judged(self, now: float) -> None:
@@ -110,16 +110,16 @@ class Group:
         if self._rebalancing and self.rebalancing_since is None:
             self.rebalancing_since = now
 
-    def _note_newcomers(self, look: GroupMembers) -> None:
+    def _note_newcomers(self, members: GroupMembers) -> None:
         """Tell members that the rebalance may wait for from those who joined since it began.
 
         A broker does not say who has rejoined. Who was not there before the rebalance, and has no partition where the
         others still have theirs, has just joined. Older brokers show no partitions during a rebalance.
         """
-        if look.state not in REBALANCING:
-            self._settled, self.rejoining = look.members, None
-        elif self._settled and look.unassigned != look.members:
-            self.rejoining = len(look.members - (look.unassigned - self._settled))
+        if members.state not in REBALANCING:
+            self._settled, self.rejoining = members.members, None
+        elif self._settled and members.unassigned != members.members:
+            self.rejoining = len(members.members - (members.unassigned - self._settled))
 
     def _move_to(self, state: GroupState) -> None:
         rebalancing = state in REBALANCING
@@ -141,22 +141,22 @@ class Group:
 
 
 def follow_groups(
-    groups: dict[str, Group], look: LogBacklog, labeler: Labeler, now: float
+    groups: dict[str, Group], backlog: LogBacklog, labeler: Labeler, now: float
 ) -> list[str]:
     """Change `groups` by what a look saw. Return the names of those that are gone."""
-    for name, state in look.states.items():
+    for name, state in backlog.states.items():
         _known(groups, name, labeler).listed(state, now)
-    for name in look.positions:
+    for name in backlog.positions:
         _known(groups, name, labeler).read_at = now
-    for name in look.shared:
+    for name in backlog.shared:
         _known(groups, name, labeler).shared = True
-    for name in look.subscribing:
+    for name in backlog.subscribing:
         _known(groups, name, labeler).subscribes = True
     gone: list[str] = []
-    if not look.groups_complete:
+    if not backlog.groups_complete:
         return gone
     for name, group in list(groups.items()):
-        if name in look.states or name in look.positions:
+        if name in backlog.states or name in backlog.positions:
             group.missing = 0
             continue
         group.missing += 1
@@ -167,10 +167,10 @@ def follow_groups(
 
 
 def describe_groups(
-    groups: dict[str, Group], look: Memberships, labeler: Labeler, now: float
+    groups: dict[str, Group], memberships: Memberships, labeler: Labeler, now: float
 ) -> None:
     """Change `groups` by descriptions of some; one that is dead and not known stays unknown."""
-    for name, members in look.groups.items():
+    for name, members in memberships.groups.items():
         if name in groups or members.state != "dead":
             _known(groups, name, labeler).described(members, now)
 

@@ -17,7 +17,7 @@ class Incidents:
         "_regain",
         "_starts",
         "deleted_topic",
-        "has_looked",
+        "has_polled",
         "lost",
         "past_end",
         "rewinds",
@@ -31,7 +31,7 @@ class Incidents:
         self.past_end: Final = PastEnd()
         self.deleted_topic = 0
         """Times that the destination of a position ceased to exist."""
-        self.has_looked = False
+        self.has_polled = False
         """Whether the positions were read at all."""
         self._orphaned = False
         """Whether there is a position on a destination that does not exist."""
@@ -47,9 +47,9 @@ class Incidents:
         """Whether a position went back, and has not regained where it was or come to the log's end."""
         return bool(self._regain)
 
-    def begin_look(self) -> None:
+    def begin_poll(self) -> None:
         """Begin a look at the positions."""
-        self.past_end.look(is_first=not self.has_looked)
+        self.past_end.begin_poll(is_first=not self.has_polled)
 
     def move(
         self, partition: int, before: int | None, position: int, *, start: int, end: int, high: int
@@ -65,7 +65,7 @@ class Incidents:
         elif self._below:
             self._below.pop(partition, None)
         if position > high:
-            self.past_end.see(partition, position - high, is_first=not self.has_looked)
+            self.past_end.observe(partition, position - high, is_first=not self.has_polled)
         else:
             self.past_end.forget(partition)
         if before is None or position == before or position > high:
@@ -78,10 +78,10 @@ class Incidents:
             self._regain.pop(partition, None)
         return max(position - max(before, lost_up_to), 0)
 
-    def end_look(self, starts: Sequence[int | None]) -> None:
+    def end_poll(self, starts: Sequence[int | None]) -> None:
         """End a look at which the log started at `starts`, by partition."""
         self._starts = starts
-        self.has_looked = True
+        self.has_polled = True
 
     def orphan(self, *, orphaned: bool) -> None:
         """Note whether there is a position on a destination that does not exist; counts the transition."""

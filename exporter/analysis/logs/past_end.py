@@ -20,13 +20,13 @@ class PastEnd:
         """By how many messages positions are past the end now, all partitions together."""
         return sum(self._messages.values()) if self._messages else 0
 
-    def look(self, *, is_first: bool) -> None:
+    def begin_poll(self, *, is_first: bool) -> None:
         """Begin a look at the subscription."""
         if self._not_counted and not is_first:
             self.count += self._not_counted
             self._not_counted = 0
 
-    def see(self, partition: int, messages: int, *, is_first: bool) -> None:
+    def observe(self, partition: int, messages: int, *, is_first: bool) -> None:
         """Take a position that is `messages` past the end."""
         if partition not in self._messages:
             if is_first:

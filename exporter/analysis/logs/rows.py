@@ -18,7 +18,7 @@ def log_rows(
     return [
         _row(state, source, subscription, view, now, wanted)
         for subscription in state.subscriptions.values()
-        if subscription.shown and wanted.takes(None, subscription.topic.name, subscription.group)
+        if subscription.shown and wanted.includes(None, subscription.topic.name, subscription.group)
     ]
 
 

@@ -90,7 +90,7 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     ):
         group = state.groups.get(sub.group)
         own = _size(sub, view, now)
-        if budget.take(own + topics.need(sub.topic) + groups.need(group)):
+        if budget.reserve(own + topics.need(sub.topic) + groups.need(group)):
             topics.add(sub.topic)
             groups.add(group)
             shown.append(sub)

@@ -31,13 +31,13 @@ class LogSourceState(LogState):
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:
         """Take an observation; `hold` is for how many seconds an unknown age keeps its last value."""
         if isinstance(observation, Discovery):
-            self.retention(observation.retention)
+            self.set_retention(observation.retention)
             return NOTHING_CHANGED
         if isinstance(observation, LogTimes):
-            self.times(observation, now, hold)
+            self.observe_times(observation, now, hold)
             return Accepted(ages=True)
         if isinstance(observation, Memberships):
-            self.members(observation, now)
+            self.observe_members(observation, now)
             return Accepted(backlog=True)
         if isinstance(observation, LogBacklog):
             self.observe(observation, now)

@@ -127,7 +127,7 @@ class LogSubscription:
         starts, highs = log.start, log.end
         ends = log.stable if read_committed else highs
         known = len(ends)
-        incidents.begin_look()
+        incidents.begin_poll()
         committed, lags = table.committed, table.lag
         margins: list[int] = []
         moved = 0
@@ -159,9 +159,9 @@ class LogSubscription:
         waits = any(lags)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and waits
-        self.gaps.look(now, moved=moved > 0, waiting=waits)
+        self.gaps.observe(now, moved=moved > 0, waiting=waits)
         self.read_at = now
-        incidents.end_look(starts)
+        incidents.end_poll(starts)
 
     def hold(self) -> None:
         """The group could not be read this time: everything stays as it is."""
@@ -214,7 +214,7 @@ class LogSubscription:
     @property
     def had_position(self) -> bool:
         """Whether one was ever seen."""
-        return self.incidents.has_looked or self.has_position
+        return self.incidents.has_polled or self.has_position
 
     def restart(self) -> None:
         """The topic was recreated: count movements from the next poll."""

@@ -18,7 +18,7 @@ MARK = uuid4().hex
 
 
 class LogTopic:
-    """Follows one destination from look to look."""
+    """Follows one destination from look to backlog."""
 
     __slots__ = (
         "_label",
@@ -153,21 +153,21 @@ class LogTopic:
 
 
 def follow_topics(
-    topics: dict[str, LogTopic], look: LogBacklog, new: Callable[[str], LogTopic], now: float
+    topics: dict[str, LogTopic], backlog: LogBacklog, new: Callable[[str], LogTopic], now: float
 ) -> list[LogTopic]:
     """Change `topics` by what a look saw; `new` makes a topic that was not known. Return those that are gone."""
-    for name, log in look.logs.items():
+    for name, log in backlog.logs.items():
         topic = topics.get(name)
         if topic is None:
             topic = topics[name] = new(name)
         topic.missing = 0
-        topic.gaps = name in look.gaps
+        topic.gaps = name in backlog.gaps
         topic.advance(log, now)
     gone: list[LogTopic] = []
-    for name in [name for name in topics if name not in look.logs]:
+    for name in [name for name in topics if name not in backlog.logs]:
         topic = topics[name]
         topic.advance(None, now)
-        if look.logs_complete:
+        if backlog.logs_complete:
             topic.missing += 1
             if topic.missing >= GONE_AFTER:
                 gone.append(topics.pop(name))

@@ -94,7 +94,7 @@ class Accounting:
         self._departed = (*looks, (at, self.fallen, left, departed))
         return departed - before
 
-    def look(self, before: Counts | None, now: Counts, departed: int, at: float) -> None:
+    def observe(self, before: Counts | None, now: Counts, departed: int, at: float) -> None:
         """Take one look; `departed` messages were seen to leave since the last one."""
         if before is not None and now.enqueued != before.enqueued:
             self._published_at = at

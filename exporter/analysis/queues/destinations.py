@@ -16,7 +16,7 @@ QueueKey = tuple[str | None, str]
 """vhost, destination."""
 
 
-class Queue:
+class QueueDestination:
     """A destination: how many messages were produced to each of its parts, and how large they are."""
 
     __slots__ = (
@@ -34,7 +34,7 @@ class Queue:
         self.name: Final = name
         self.label: Final = label
         """Text of the destination's labels."""
-        self.parts: dict[str | None, QueuePart] = {}
+        self.parts: dict[str | None, QueuePartition] = {}
         self.retired = 0
         """Messages produced to parts that are no more."""
         self.mean_size: float | None = None
@@ -43,7 +43,7 @@ class Queue:
         """Of what came in lately, where that is counted."""
 
 
-class QueuePart:
+class QueuePartition:
     """What was produced to one part of a destination."""
 
     __slots__ = (
@@ -83,22 +83,22 @@ class QueuePart:
 
 
 class Destinations:
-    """Follows the destinations of one source from look to look."""
+    """Follows the destinations of one source from look to backlog."""
 
     __slots__ = ("_labeler", "produced", "queues")
 
     def __init__(self, labeler: Labeler, rate_window: float) -> None:
         self._labeler: Final = labeler
-        self.queues: dict[QueueKey, Queue] = {}
+        self.queues: dict[QueueKey, QueueDestination] = {}
         self.produced: Final = CounterTable(rate_window)
-        """By `QueuePart.slot`."""
+        """By `QueuePartition.slot`."""
 
-    def queue(self, vhost: str | None, destination: str) -> Queue:
+    def queue(self, vhost: str | None, destination: str) -> QueueDestination:
         """Return a destination; a new one if it was not known."""
         queue = self.queues.get((vhost, destination))
         if queue is None:
             label = self._labeler(labels_of(vhost, destination))
-            queue = self.queues[vhost, destination] = Queue(vhost, destination, label)
+            queue = self.queues[vhost, destination] = QueueDestination(vhost, destination, label)
         return queue
 
     def count(self, produced: Produced, now: float) -> None:
@@ -115,14 +115,14 @@ class Destinations:
         elif queue.mean_size is None:
             queue.mean_size = round(produced.size / produced.total, 1)
 
-    def add(self, queue: Queue, messages: int, now: float) -> QueuePart:
+    def add(self, queue: QueueDestination, messages: int, now: float) -> QueuePartition:
         """Add what was produced to a destination of one part, where its only subscription tells it."""
         part = self._part(queue, None, now)
         part.counted_at = now
         self.produced.values[part.slot] += messages
         return part
 
-    def take_offsets(self, offsets: StreamOffsets) -> None:
+    def set_offsets(self, offsets: StreamOffsets) -> None:
         """Take where a log begins and ends."""
         vhost, destination, _, partition = offsets.place
         queue = self.queues.get((vhost, destination))
@@ -130,7 +130,7 @@ class Destinations:
         if part is not None:
             part.end, part.start = offsets.end, offsets.start
 
-    def take_sizes(self, sizes: Mapping[QueueKey, float]) -> None:
+    def set_sizes(self, sizes: Mapping[QueueKey, float]) -> None:
         """Take the mean sizes of messages, in bytes, where the broker tells them."""
         for key, size in sizes.items():
             queue = self.queues.get(key)
@@ -150,7 +150,7 @@ class Destinations:
         )
 
     def forget(
-        self, look: QueueBacklog, used: AbstractSet[tuple[str | None, str, str | None]]
+        self, backlog: QueueBacklog, used: AbstractSet[tuple[str | None, str, str | None]]
     ) -> None:
         """Drop the parts that are not `used` any more (vhost, destination, partition), and with the last one the destination.
 
@@ -159,7 +159,7 @@ class Destinations:
         alive = {(vhost, destination) for vhost, destination, _ in used}
         for key, queue in list(self.queues.items()):
             for partition in list(queue.parts):
-                read = partition in look.vanished or partition in look.whole
+                read = partition in backlog.vanished or partition in backlog.whole
                 if read and (*key, partition) not in used:
                     slot = queue.parts.pop(partition).slot
                     queue.retired += self.produced.values[slot]
@@ -167,10 +167,10 @@ class Destinations:
             if not queue.parts and key not in alive:
                 del self.queues[key]
 
-    def _part(self, queue: Queue, partition: str | None, now: float) -> QueuePart:
+    def _part(self, queue: QueueDestination, partition: str | None, now: float) -> QueuePartition:
         part = queue.parts.get(partition)
         if part is None:
             label = self._labeler(labels_of(queue.vhost, queue.name, partition=partition))
-            part = QueuePart(label, self.produced.allocate(now), now)
+            part = QueuePartition(label, self.produced.allocate(now), now)
             queue.parts[partition] = part
         return part

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
-from exporter.judgement.evidence import Evidence, Part
+from exporter.judgement.evidence import Evidence, PartitionBacklog
 from exporter.model import Words
 
 
@@ -47,15 +47,15 @@ def _sight(
         activity=sub.activity,
         least_consumed_rate=sub.least_consumed_rate,
         size=sub.queue.mean_size,
-        parts=_parts(sub, state.settings.words),
+        partitions=_parts(sub, state.settings.words),
         paused=_paused(sub, state.settings.words),
         alarms=state.alarms,
     )
 
 
-def _parts(sub: QueueSubscription, words: Words) -> Callable[[], Sequence[Part]]:
+def _parts(sub: QueueSubscription, words: Words) -> Callable[[], Sequence[PartitionBacklog]]:
     return lambda: [
-        Part(f"{words.part} {place.partition}", place.lag or 0)
+        PartitionBacklog(f"{words.part} {place.partition}", place.lag or 0)
         for place in sub.places.values()
         if place.partition is not None
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.analysis.queues.flow import Flow, Moved, Waiting, movement
+from exporter.analysis.queues.flow import Flow, Moved, PlaceBacklog, movement
 from exporter.model import Counts
 
 
@@ -22,7 +22,7 @@ class ExactFlow(Flow):
         self,
         before: Counts | None,
         counts: Counts,
-        waiting: Waiting,
+        waiting: PlaceBacklog,
         at: float,
         *,
         every_message: bool,  # noqa: ARG002 - the interface's
@@ -51,7 +51,7 @@ class ExactFlow(Flow):
         """Return 0: the counts are of the same moment, and know of every message."""
         return 0
 
-    def estimate(self, waiting: Waiting, now: float) -> float | None:
+    def estimate(self, waiting: PlaceBacklog, now: float) -> float | None:
         """Return the age of the oldest message that waits, by the record; None where that is not known."""
         record = self._record
         if record is None:

@@ -31,7 +31,7 @@ class Moved:
         """Seconds from enqueue to consumption of the last message that was consumed, where that is known."""
 
 
-class Waiting(Protocol):
+class PlaceBacklog(Protocol):
     """What waits in a place, as a flow needs it. None is not known."""
 
     @property
@@ -90,7 +90,7 @@ class Flow(ABC):
         self,
         before: Counts | None,
         counts: Counts,
-        waiting: Waiting,
+        waiting: PlaceBacklog,
         at: float,
         *,
         every_message: bool,
@@ -109,7 +109,7 @@ class Flow(ABC):
         """
 
     @abstractmethod
-    def estimate(self, waiting: Waiting, now: float) -> float | None:
+    def estimate(self, waiting: PlaceBacklog, now: float) -> float | None:
         """Return the age of the oldest message that waits, by the record; None where that is not known.
 
         Deferred messages are no lag: others overtake them, so they are passed over.
@@ -119,7 +119,7 @@ class Flow(ABC):
         """Take counts that do not tell what came: the record of arrivals ends."""
         self._record = None
 
-    def _begin(self, counts: Counts, waiting: Waiting, at: float) -> None:
+    def _begin(self, counts: Counts, waiting: PlaceBacklog, at: float) -> None:
         """Begin to follow the counts."""
         self._arrivals = Arrivals(counts.outstanding)
         self.left = self._counted_left = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from exporter.analysis.queues.arrival_curve import Record
 from exporter.analysis.queues.arrivals import TICK, Arrivals
 from exporter.analysis.queues.counts_order import CountsOrder
-from exporter.analysis.queues.flow import TOO_OLD, Flow, Moved, Waiting, movement
+from exporter.analysis.queues.flow import TOO_OLD, Flow, Moved, PlaceBacklog, movement
 from exporter.analysis.queues.outflow import Outflow, Processed
 from exporter.model import Counts
 
@@ -65,7 +65,7 @@ class LooseFlow(Flow):
         self,
         before: Counts | None,
         counts: Counts,
-        waiting: Waiting,
+        waiting: PlaceBacklog,
         at: float,
         *,
         every_message: bool,
@@ -73,12 +73,12 @@ class LooseFlow(Flow):
         """Process counts that `in_order` returned; return what moved, None if it is not known."""
         if not every_message:
             return self._count_blindly(before, counts, waiting, at)
-        moved = self._take(before, counts, waiting, at)
+        moved = self._count_exactly(before, counts, waiting, at)
         self._outflow.note(at, self.left)
         return moved
 
     def _count_blindly(
-        self, before: Counts | None, counts: Counts, waiting: Waiting, at: float
+        self, before: Counts | None, counts: Counts, waiting: PlaceBacklog, at: float
     ) -> Moved:
         """Take counts that tell neither what comes in nor what goes out: the record ends here."""
         if self._record is None:
@@ -87,8 +87,8 @@ class LooseFlow(Flow):
         self._open_gap()
         return Moved(0, 0, 0) if before is None else _movement(before, counts)
 
-    def _take(
-        self, before: Counts | None, counts: Counts, waiting: Waiting, at: float
+    def _count_exactly(
+        self, before: Counts | None, counts: Counts, waiting: PlaceBacklog, at: float
     ) -> Moved | None:
         if self._is_settling(before, counts, waiting.lag, at):
             return None if self._record is None else Moved(0, 0, 0)
@@ -106,7 +106,7 @@ class LooseFlow(Flow):
             self._move(self._record, moved, waiting, at)
         return moved
 
-    def _begin(self, counts: Counts, waiting: Waiting, at: float) -> None:
+    def _begin(self, counts: Counts, waiting: PlaceBacklog, at: float) -> None:
         """Begin to follow the counts."""
         super()._begin(counts, waiting, at)
         self._gap_from, self._fell, self._unsure_to = None, False, 0.0
@@ -135,7 +135,7 @@ class LooseFlow(Flow):
             self._settled_at = at
         return at < self._settled_at
 
-    def _move(self, record: Record, moved: Moved, waiting: Waiting, at: float) -> None:
+    def _move(self, record: Record, moved: Moved, waiting: PlaceBacklog, at: float) -> None:
         """Add to the record what was published, or must have come in another way."""
         self._processed += moved.consumed
         self._processed_by.note(at, self._processed)
@@ -152,7 +152,7 @@ class LooseFlow(Flow):
         if self._gap_from is None and self._record is not None:
             self._gap_from = self._record.last
 
-    def _bridge(self, record: Record, since: float, waiting: Waiting, at: float) -> int:
+    def _bridge(self, record: Record, since: float, waiting: PlaceBacklog, at: float) -> int:
         """Go on with the record behind a gap. Return by how many more wait than before it.
 
         The oldest of those that wait is so many from the record's end as there are. That is right for what comes from now on; what was
@@ -187,7 +187,7 @@ class LooseFlow(Flow):
         self.left = max(self.left, self._arrivals.value - held)
         return came
 
-    def estimate(self, waiting: Waiting, now: float) -> float | None:
+    def estimate(self, waiting: PlaceBacklog, now: float) -> float | None:
         """Return the age of the oldest message that waits, by the record; None where that is not known.
 
         What was counted is some seconds old, and so is what waits, if less. So what came since the counts is reckoned with

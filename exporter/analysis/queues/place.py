@@ -126,7 +126,7 @@ class QueuePlace:
         if flow is None:
             return None
         departed = self.accounting.departed(flow.left, at)
-        self.accounting.look(before, counts, departed, at)
+        self.accounting.observe(before, counts, departed, at)
         is_counted = self.accounting.produced.known
         moved = flow.count(before, counts, self, at, every_message=is_counted)
         if moved is not None and not self.accounting.consumed.known:

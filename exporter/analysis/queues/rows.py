@@ -18,7 +18,7 @@ def queue_rows(
     return [
         _row(state, source, sub, view, now, wanted)
         for sub in state.subscriptions.values()
-        if sub.shown and wanted.takes(sub.queue.vhost, sub.queue.name, sub.group)
+        if sub.shown and wanted.includes(sub.queue.vhost, sub.queue.name, sub.group)
     ]
 
 

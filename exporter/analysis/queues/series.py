@@ -15,7 +15,7 @@ from exporter.analysis.families import (
     flat,
     whole_sum,
 )
-from exporter.analysis.queues.destinations import Queue, QueuePart
+from exporter.analysis.queues.destinations import QueueDestination, QueuePartition
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
@@ -54,14 +54,14 @@ def show_queues(state: QueueState, view: View, now: float) -> Shown:
 
 def _chosen(
     state: QueueState, fresh: Subscriptions, view: View, now: float
-) -> tuple[Sequence[Queue], Subscriptions, int]:
+) -> tuple[Sequence[QueueDestination], Subscriptions, int]:
     """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
     every = list(state.destinations.queues.values())
     most = _queues_at_most(every, view) + _at_most(fresh, view) + len(state.losses)
     if most <= view.max_series:
         return every, fresh, 0
     budget = Budget(view.max_series - len(state.losses))
-    queues: Brought[Queue] = Brought(
+    queues: Brought[QueueDestination] = Brought(
         lambda queue: count_series(_queue_families([queue], state, view, now)), budget, {}
     )
     shown: list[QueueSubscription] = []
@@ -69,7 +69,7 @@ def _chosen(
         fresh, lag=QueueSubscription.total_lag, shown=lambda each: each.shown
     ):
         own = count_series(_subscription_families([subscription], state, view, now))
-        if budget.take(own + queues.need(subscription.queue)):
+        if budget.reserve(own + queues.need(subscription.queue)):
             queues.add(subscription.queue)
             shown.append(subscription)
         else:
@@ -80,10 +80,10 @@ def _chosen(
 # Destinations
 
 
-_QUEUE_SCALARS: tuple[tuple[str, Callable[[Queue], Value]], ...] = (
+_QUEUE_SCALARS: tuple[tuple[str, Callable[[QueueDestination], Value]], ...] = (
     ("mq_message_size_bytes", lambda queue: queue.mean_size),
 )
-_PART_COLUMNS: tuple[tuple[str, Callable[[QueuePart, CounterTable], Value]], ...] = (
+_PART_COLUMNS: tuple[tuple[str, Callable[[QueuePartition, CounterTable], Value]], ...] = (
     ("mq_log_start_offset", lambda part, _: part.start),
     ("mq_log_end_offset", lambda part, _: part.end),
     (
@@ -100,14 +100,14 @@ _TOTALS = frozenset({"mq_produced_messages_total"})
 """Counters: their sums do not fall when a part of the destination goes."""
 
 
-def _queues_at_most(queues: Sequence[Queue], view: View) -> int:
+def _queues_at_most(queues: Sequence[QueueDestination], view: View) -> int:
     """Return how many series the destinations can have."""
     parts = sum(len(queue.parts) for queue in queues) if view.per_partition else len(queues)
     return len(_PART_COLUMNS) * parts + len(_QUEUE_SCALARS) * len(queues)
 
 
 def _queue_families(
-    queues: Sequence[Queue], state: QueueState, view: View, now: float
+    queues: Sequence[QueueDestination], state: QueueState, view: View, now: float
 ) -> list[Family]:
     produced = state.destinations.produced
     labels = [queue.label for queue in queues]

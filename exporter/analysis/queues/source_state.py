@@ -38,7 +38,7 @@ class QueueSourceState(QueueState):
             self.observe(observation)
             return Accepted(backlog=True, read_at=observation.at)
         if isinstance(observation, QueueCounts):
-            self.count(observation)
+            self.observe_counts(observation)
             return Accepted(backlog=True)
         return NOTHING_CHANGED
 

@@ -68,34 +68,34 @@ class QueueState:
         """What is shown is chosen anew: what the coming looks leave out was not lost."""
         self.settling = GONE_AFTER + 1
 
-    def observe(self, look: QueueBacklog) -> None:
+    def observe(self, backlog: QueueBacklog) -> None:
         """Take one look at what waits, and at the counts where they come with it."""
-        now = look.at
-        if look.nodes is not None:
-            follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
-        self.alarms = look.alarms
-        self.notices = look.notices
-        seen = {depth.place for depth in look.depths}
-        for depth in look.depths:
+        now = backlog.at
+        if backlog.nodes is not None:
+            follow_nodes(self.nodes, backlog.nodes, self.labeler, now, backlog.roster)
+        self.alarms = backlog.alarms
+        self.notices = backlog.notices
+        seen = {depth.place for depth in backlog.depths}
+        for depth in backlog.depths:
             came = self._place(depth.place, now).depth(depth, now)
             if came:
                 self._came(depth.place, came, now)
-        for produced in look.produced:
+        for produced in backlog.produced:
             self.destinations.count(produced, now)
-        self._counts(look.counts, now)
-        self._streams(look.streams)
-        self._forget(look, seen)
-        self._sample(look.counts, look.produced, now)
+        self._counts(backlog.counts, now)
+        self._streams(backlog.streams)
+        self._forget(backlog, seen)
+        self._sample(backlog.counts, backlog.produced, now)
         self.settling = max(self.settling - 1, 0)
 
-    def count(self, look: QueueCounts) -> None:
+    def observe_counts(self, counts: QueueCounts) -> None:
         """Take the brokers' counts where they come apart from what waits."""
-        self._counts(look.counts, look.at)
-        for produced in look.produced:
-            self.destinations.count(produced, look.at)
-        self._streams(look.streams)
-        self.destinations.take_sizes(look.sizes)
-        self._sample(look.counts, look.produced, look.at)
+        self._counts(counts.counts, counts.at)
+        for produced in counts.produced:
+            self.destinations.count(produced, counts.at)
+        self._streams(counts.streams)
+        self.destinations.set_sizes(counts.sizes)
+        self._sample(counts.counts, counts.produced, counts.at)
 
     # Places
 
@@ -131,7 +131,7 @@ class QueueState:
         """Count messages that came in without being counted by the broker, or before it did."""
         subscription = self.subscriptions[place[:3]]
         moved = Moved(count, 0, 0)
-        subscription.take(moved, now)
+        subscription.count(moved, now)
         if place.group is None and place.partition is None:
             self.destinations.add(subscription.queue, count, now)
 
@@ -147,7 +147,7 @@ class QueueState:
             moved = place.count(each, at)
             if moved is None:
                 continue
-            subscription.take(moved, at)
+            subscription.count(moved, at)
             self._latency(subscription, moved)
             if group is None and partition is None and each.replay is None:
                 part = self.destinations.add(subscription.queue, moved.produced, at)
@@ -159,7 +159,7 @@ class QueueState:
             touched[key] = (has_moved, waits or bool(place.lag), left + moved.left)
         for key, (has_moved, waits, left) in touched.items():
             subscription = self.subscriptions[key]
-            subscription.gaps.look(at, moved=has_moved, waiting=waits)
+            subscription.gaps.observe(at, moved=has_moved, waiting=waits)
             subscription.account(at, left, self.rate_window)
 
     def _latency(self, subscription: QueueSubscription, moved: Moved) -> None:
@@ -181,7 +181,7 @@ class QueueState:
 
     def _streams(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:
-            self.destinations.take_offsets(each)
+            self.destinations.set_offsets(each)
             vhost, destination, group, partition = each.place
             subscription = self.subscriptions.get((vhost, destination, group))
             place = subscription.places.get(partition) if subscription is not None else None
@@ -200,19 +200,19 @@ class QueueState:
 
     # What is gone
 
-    def _forget(self, look: QueueBacklog, seen: set[Place]) -> None:
+    def _forget(self, backlog: QueueBacklog, seen: set[Place]) -> None:
         for key, subscription in list(self.subscriptions.items()):
             for partition, place in list(subscription.places.items()):
-                if partition in look.vanished:
+                if partition in backlog.vanished:
                     self._drop_place(key, partition, "node_gone")
-                elif partition in look.whole and Place(*key, partition) not in seen:
+                elif partition in backlog.whole and Place(*key, partition) not in seen:
                     place.missing += 1
                     if place.missing >= GONE_AFTER:
                         self._drop_place(key, partition, self._reason(key))
-        used = set(look.destinations)
+        used = set(backlog.destinations)
         for (vhost, destination, _), subscription in self.subscriptions.items():
             used.update((vhost, destination, partition) for partition in subscription.places)
-        self.destinations.forget(look, used)
+        self.destinations.forget(backlog, used)
 
     def _reason(self, key: SubscriptionKey) -> str | None:
         """Why something is gone; a topic's first channel takes over what waited for it, which is no loss."""

@@ -8,7 +8,7 @@ from typing import Final
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.history import History
 from exporter.analysis.queues.accounting import Departures
-from exporter.analysis.queues.destinations import Queue
+from exporter.analysis.queues.destinations import QueueDestination
 from exporter.analysis.queues.flow import Moved
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.rates import CounterTable
@@ -45,7 +45,7 @@ class QueueSubscription:
 
     def __init__(
         self,
-        queue: Queue,
+        queue: QueueDestination,
         group: str | None,
         label: str,
         *,
@@ -88,7 +88,7 @@ class QueueSubscription:
         """The name of the queue, or of the channel's topic."""
         return self.queue.name
 
-    def take(self, moved: Moved, at: float) -> None:
+    def count(self, moved: Moved, at: float) -> None:
         """Add what one look saw move in one of its places. Rates are of the time from the first such look on."""
         if not self.counted:
             self.counted = True

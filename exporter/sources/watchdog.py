@@ -20,7 +20,7 @@ SETTLE_SECONDS = 0.6
 """A process that was stopped for a while gets so long to come round before it is called stuck."""
 
 
-class Watch:
+class SourceWatchdog:
     """A loop of its own, which goes on whatever the main loop and the tasks do."""
 
     def __init__(
@@ -36,11 +36,11 @@ class Watch:
         self.pulse = Pulse("the loop that hides old values")
 
     def start(self) -> None:
-        """Watch from now on."""
+        """SourceWatchdog from now on."""
         threading.Thread(target=self._loop, name="watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch nothing any more."""
+        """SourceWatchdog nothing any more."""
         self._over.set()
 
     def faults(self) -> dict[str, str]:

@@ -1,0 +1,139 @@
+"""Rules for causes by which consumers process too little: too few or slow consumers, more or larger messages.
+
+A rule returns its evidence as text, or None if it does not apply.
+"""
+
+from __future__ import annotations
+
+from exporter.judgement import words
+from exporter.judgement.case import Case
+from exporter.judgement.evidence import Evidence
+from exporter.judgement.repeats import LEAST_REPEATS
+
+FELL = 0.6
+"""A rate that is less than this part of the usual one has fallen."""
+ROSE = 1.5
+"""A rate that is more than so many times the usual one has risen."""
+GREW = 2.0
+"""A size likewise."""
+
+
+def large_messages(case: Case) -> str | None:
+    """The messages are much larger than before, and fewer are processed."""
+    usual, size, rate = case.usual, case.evidence.size, case.evidence.consumed_rate
+    if usual is None or usual.size is None or size is None or rate is None:
+        return None
+    if size < GREW * usual.size or rate >= FELL * usual.consumed:
+        return None
+    return (
+        f"the mean message size is {words.size(size)}, usually {words.size(usual.size)}; "
+        f"the consume rate is {words.rate(rate)}, usually {words.rate(usual.consumed)}"
+    )
+
+
+def consumers_left(case: Case) -> str | None:
+    """Some of the consumers are gone, and those that stayed work."""
+    leaving, each, usual = case.leaving, case.each, case.usual
+    if leaving is None or leaving.now == 0 or not each:
+        return None
+    if usual is not None and usual.each is not None and each < FELL * usual.each:
+        return None
+    gone = leaving.before - leaving.now
+    stayed = "remaining one is busy" if leaving.now == 1 else f"remaining {leaving.now} are busy"
+    return (
+        f"{gone} of {words.consumers(leaving.before)} disappeared, the last one at "
+        f"{case.when(leaving.at)}; the {stayed} ({words.rate(each)} each)"
+    )
+
+
+def traffic_surge(case: Case) -> str | None:
+    """Much more comes in than before, and each consumer does what it did."""
+    usual, each = case.baseline, case.each
+    if usual is None or case.peak is None or each is None:
+        return None
+    highest, at = case.peak
+    if highest < ROSE * usual.produced or highest * case.memory < LEAST_REPEATS:
+        return None
+    if usual.each is not None and each < FELL * usual.each:
+        return None
+    return (
+        f"the produce rate reached {words.rate(highest)} at {case.when(at)}, usually "
+        f"{words.rate(usual.produced)}; the consume rate is {words.rate(case.evidence.consumed_rate or 0.0)}"
+    )
+
+
+def slower_consumers(case: Case) -> str | None:
+    """Each consumer processes much less than it did."""
+    usual, each, rate = case.usual, case.each, case.evidence.consumed_rate
+    if usual is None or rate is None or not case.evidence.consumers:
+        return None
+    if each is None or usual.each is None:
+        return _slower_together(case, rate, usual.consumed)
+    if each >= FELL * usual.each:
+        return None
+    if case.still > 0 and not case.consumed:
+        return (
+            f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
+            f"the consume rate is usually {words.rate(usual.consumed)}"
+        )
+    return f"each consumer processes {words.rate(each)}, usually {words.rate(usual.each)}"
+
+
+def _slower_together(case: Case, rate: float, usual: float) -> str | None:
+    """Compare all of them together, if their number was not known before."""
+    if rate >= FELL * usual:
+        return None
+    if case.still > 0 and not case.consumed:
+        return (
+            f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
+            f"the consume rate is usually {words.rate(usual)}"
+        )
+    return f"the consume rate is {words.rate(rate)}, usually {words.rate(usual)}"
+
+
+def _there(case: Case) -> str:
+    number = case.evidence.consumers or 0
+    return f"there {'is' if number == 1 else 'are'} {words.consumers(number)}"
+
+
+def more_would_help(case: Case) -> str | None:
+    """Consumers work, fewer than can share the work, and more comes in than they process."""
+    evidence, behind = case.evidence, _behind(case.evidence)
+    if not case.each or behind is None or case.replayed:
+        return None
+    consumers = evidence.consumers or 0
+    if evidence.max_consumers is not None and consumers >= evidence.max_consumers:
+        return None
+    if case.still > 0 and not case.consumed:
+        return None
+    room = (
+        ""
+        if evidence.max_consumers is None
+        else f" (at most {evidence.max_consumers} can share the work)"
+    )
+    return f"{words.consumers(consumers)}{room}: {behind}"
+
+
+def none_helps(case: Case) -> str | None:
+    """Consumers are there, as many as can be or at a standstill, and it is not enough."""
+    evidence = case.evidence
+    if not evidence.consumers or evidence.consumed_rate is None or case.replayed:
+        return None
+    if case.still >= evidence.stop:
+        return f"{_there(case)}, but no message was processed for {words.minutes(case.still)}"
+    behind = _behind(evidence)
+    if (
+        behind is None
+        or evidence.max_consumers is None
+        or evidence.consumers < evidence.max_consumers
+    ):
+        return None
+    return f"{words.consumers(evidence.consumers)} (no more can share the work): {behind}"
+
+
+def _behind(evidence: Evidence) -> str | None:
+    """Return both rates if the consume rate is below the produce rate."""
+    consumed, produced = evidence.consumed_rate, evidence.produced_rate
+    if consumed is None or produced is None or consumed >= produced:
+        return None
+    return f"consume rate {words.rate(consumed)}, produce rate {words.rate(produced)}"
