@@ -1,4 +1,6 @@
-"""Rules for causes by which consumers process too little: too few or slow consumers, more or larger messages.
+"""Rules for causes that lower the consume rate or raise the load.
+
+Too few consumers, slow consumers, more messages, larger messages.
 
 A rule returns its evidence as text, or None if it does not apply.
 """
@@ -11,15 +13,15 @@ from exporter.judgement.evidence import Evidence
 from exporter.judgement.repeats import LEAST_REPEATS
 
 FELL = 0.6
-"""A rate that is less than this part of the usual one has fallen."""
+"""A rate below this fraction of the usual rate has fallen."""
 ROSE = 1.5
-"""A rate that is more than so many times the usual one has risen."""
+"""A rate above this multiple of the usual rate has risen."""
 GREW = 2.0
-"""A size likewise."""
+"""A message size of at least this multiple of the usual size has grown."""
 
 
 def large_messages(case: Case) -> str | None:
-    """The messages are much larger than before, and fewer are processed."""
+    """The messages are much larger than usual, and fewer are processed."""
     usual, size, rate = case.usual, case.evidence.size, case.evidence.consumed_rate
     if usual is None or usual.size is None or size is None or rate is None:
         return None
@@ -32,11 +34,15 @@ def large_messages(case: Case) -> str | None:
 
 
 def consumers_left(case: Case) -> str | None:
-    """Some of the consumers are gone, and those that stayed work."""
-    leaving, each, usual = case.leaving, case.each, case.usual
+    """Some consumers are gone, and the remaining ones work at their usual rate."""
+    leaving, each, usual = case.leaving, case.rate_per_consumer, case.usual
     if leaving is None or leaving.now == 0 or not each:
         return None
-    if usual is not None and usual.each is not None and each < FELL * usual.each:
+    if (
+        usual is not None
+        and usual.rate_per_consumer is not None
+        and each < FELL * usual.rate_per_consumer
+    ):
         return None
     gone = leaving.before - leaving.now
     stayed = "remaining one is busy" if leaving.now == 1 else f"remaining {leaving.now} are busy"
@@ -47,40 +53,43 @@ def consumers_left(case: Case) -> str | None:
 
 
 def traffic_surge(case: Case) -> str | None:
-    """Much more comes in than before, and each consumer does what it did."""
-    usual, each = case.baseline, case.each
+    """The produce rate is much higher than usual, and each consumer works at its usual rate."""
+    usual, each = case.baseline, case.rate_per_consumer
     if usual is None or case.peak is None or each is None:
         return None
     highest, at = case.peak
     if highest < ROSE * usual.produced or highest * case.memory < LEAST_REPEATS:
         return None
-    if usual.each is not None and each < FELL * usual.each:
+    if usual.rate_per_consumer is not None and each < FELL * usual.rate_per_consumer:
         return None
     return (
         f"the produce rate reached {words.rate(highest)} at {case.when(at)}, usually "
-        f"{words.rate(usual.produced)}; the consume rate is {words.rate(case.evidence.consumed_rate or 0.0)}"
+        f"{words.rate(usual.produced)}; "
+        f"the consume rate is {words.rate(case.evidence.consumed_rate or 0.0)}"
     )
 
 
 def slower_consumers(case: Case) -> str | None:
-    """Each consumer processes much less than it did."""
-    usual, each, rate = case.usual, case.each, case.evidence.consumed_rate
+    """Each consumer processes much less than usual."""
+    usual, each, rate = case.usual, case.rate_per_consumer, case.evidence.consumed_rate
     if usual is None or rate is None or not case.evidence.consumers:
         return None
-    if each is None or usual.each is None:
+    if each is None or usual.rate_per_consumer is None:
         return _slower_together(case, rate, usual.consumed)
-    if each >= FELL * usual.each:
+    if each >= FELL * usual.rate_per_consumer:
         return None
     if case.still > 0 and not case.consumed:
         return (
             f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
             f"the consume rate is usually {words.rate(usual.consumed)}"
         )
-    return f"each consumer processes {words.rate(each)}, usually {words.rate(usual.each)}"
+    return (
+        f"each consumer processes {words.rate(each)}, usually {words.rate(usual.rate_per_consumer)}"
+    )
 
 
 def _slower_together(case: Case, rate: float, usual: float) -> str | None:
-    """Compare all of them together, if their number was not known before."""
+    """Compare the total rates if the usual number of consumers is unknown."""
     if rate >= FELL * usual:
         return None
     if case.still > 0 and not case.consumed:
@@ -97,9 +106,9 @@ def _there(case: Case) -> str:
 
 
 def more_would_help(case: Case) -> str | None:
-    """Consumers work, fewer than can share the work, and more comes in than they process."""
+    """Fewer consumers work than can share the work, and the produce rate is higher than theirs."""
     evidence, behind = case.evidence, _behind(case.evidence)
-    if not case.each or behind is None or case.replayed:
+    if not case.rate_per_consumer or behind is None or case.replayed:
         return None
     consumers = evidence.consumers or 0
     if evidence.max_consumers is not None and consumers >= evidence.max_consumers:
@@ -115,7 +124,7 @@ def more_would_help(case: Case) -> str | None:
 
 
 def none_helps(case: Case) -> str | None:
-    """Consumers are there, as many as can be or at a standstill, and it is not enough."""
+    """All consumers that can share the work are there, or none makes progress: it is not enough."""
     evidence = case.evidence
     if not evidence.consumers or evidence.consumed_rate is None or case.replayed:
         return None

@@ -1,4 +1,4 @@
-"""What the rules for causes get, and what they return."""
+"""The input and the output of the rules for causes."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is known of a subscription that has a backlog."""
+    """All facts about a subscription that has a backlog."""
 
     evidence: Evidence
     thresholds: Thresholds
     baseline: Baseline | None
-    """How it was before; None where that was not seen for long enough."""
+    """The healthy time before; None if it was too short."""
     leaving: Leaving | None
     still: float
-    """Seconds for which nothing has moved although something waited."""
+    """Seconds for which nothing has moved although messages waited."""
     idle: float
-    """Seconds for which nothing has moved, whether something waited or not."""
+    """Seconds for which nothing has moved, whether messages waited or not."""
     peak: tuple[float, float] | None
-    """The highest rate of production since the backlog began, and when, on the clock of `evidence.at`."""
+    """Highest produce rate since the backlog began, and when, on the clock of `evidence.at`."""
     consumed: int
     redelivered: int
-    """Movements over the last while."""
+    """Increase of both counters over the trend's span."""
     rewinds: int
-    """Of late, those together counted once."""
+    """Recent movements back of the position. Several close to each other count as one."""
     memory: float
-    """How many seconds `rewinds` reaches back."""
+    """The span of `rewinds` in seconds."""
     replayed: bool = False
-    """Whether the backlog is there because the position was set back."""
+    """Whether the backlog exists because the position was moved back."""
     loop: RetryLoop | None = None
-    """Messages that fail again and again; None where there are none."""
+    """Messages that fail repeatedly; None if there are none."""
 
     def when(self, at: float) -> str:
-        """Format a time that is on the clock of `evidence.at`."""
+        """Format a time on the clock of `evidence.at`."""
         return words.moment(self.evidence.clock - (self.evidence.at - at), self.evidence.clock)
 
     @property
-    def each(self) -> float | None:
+    def rate_per_consumer(self) -> float | None:
         """Messages a second of each consumer now."""
         rate, consumers = self.evidence.consumed_rate, self.evidence.consumers
         return rate / consumers if rate is not None and consumers else None
 
     @property
     def usual(self) -> Baseline | None:
-        """How it was before, where something was consumed at all."""
+        """The healthy time before, if messages were consumed in it."""
         return self.baseline if self.baseline is not None and self.baseline.consumed > 0 else None

@@ -1,7 +1,8 @@
 """Why there is a backlog: the rules of all causes, in order.
 
-Rules are ordered by how much they explain: an earlier cause also produces the symptoms that later rules look for, so the
-first match is the likeliest. A paused channel has slow consumers; a group that keeps rebalancing has few.
+Rules are ordered by how much they explain: an earlier cause also produces the symptoms that later
+rules look for, so the first match is the likeliest. For example, consumers of a paused channel are
+slow, and a group that keeps rebalancing has few consumers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
     ("uneven_partitions", obstacles.uneven_partitions),
     ("large_messages", capacity.large_messages),
     ("too_few_consumers", capacity.consumers_left),
-    ("paused", obstacles.blocked),
+    ("paused", obstacles.publishers_blocked),
     ("traffic_surge", capacity.traffic_surge),
     ("slow_consumers", capacity.slower_consumers),
     ("too_few_consumers", capacity.more_would_help),
@@ -32,7 +33,7 @@ RULES: tuple[tuple[CauseName, Callable[[Case], str | None]], ...] = (
 
 
 def causes_of(case: Case) -> Sequence[Cause]:
-    """Return the causes that the evidence speaks for, the likeliest first; none where nothing does."""
+    """Return the causes whose rules match, the likeliest first."""
     found: dict[CauseName, Cause] = {}
     for name, rule in RULES:
         if name not in found and (evidence := rule(case)) is not None:

@@ -1,4 +1,4 @@
-"""When consumers came and went."""
+"""When consumers left a subscription."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 
 class Leaving(NamedTuple):
-    """Consumers that left, over a while, and did not come back."""
+    """Consumers that left and did not come back."""
 
     before: int
+    """Their number before the first one left."""
     now: int
     at: float
-    """When the last of them was gone, on the clock of the looks."""
+    """When the last of them left, on the clock of the polls."""
 
 
 class ConsumerCount:
@@ -25,9 +26,9 @@ class ConsumerCount:
         self._left_at: float | None = None
 
     def observe(self, consumers: int | None, at: float, *, memory: float) -> None:
-        """Take one look at `at`, in seconds on a clock that never goes back.
+        """Record the number of consumers at `at`, in seconds on a monotonic clock.
 
-        Consumers that left within `memory` seconds of each other left together.
+        Consumers that left within `memory` seconds of each other count as one departure.
         """
         if consumers is None:
             return
@@ -42,14 +43,14 @@ class ConsumerCount:
             self._left_at = None
 
     def accept(self, at: float, *, memory: float) -> None:
-        """All is well at `at`: who left more than `memory` seconds ago is not missed."""
+        """Accept the present number: the subscription is healthy `memory` seconds after a departure."""
         if self._left_at is not None and at - self._left_at > memory:
             self._left_at = None
             self._before = self._now or 0
 
     @property
     def leaving(self) -> Leaving | None:
-        """The consumers that are missing; None where none is."""
+        """The consumers that are missing; None if none is."""
         if self._left_at is None or self._now is None:
             return None
         return Leaving(self._before, self._now, self._left_at)

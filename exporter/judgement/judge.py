@@ -1,4 +1,4 @@
-"""The judgement of one subscription: its status, the causes of its backlog, and when it will be drained."""
+"""The judgement of one subscription: its status, the causes of its backlog, its time to drain."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from exporter.judgement.trend import Trend
 from exporter.model import Status
 
 HOLD = 4
-"""A status changes once it was not the one that the rules give for this part of the window."""
+"""A status changes after the rules have not returned it for the window divided by this."""
 MEMORY = 5
-"""Windows after which what is usual, and what happened, fades."""
+"""Number of windows after which the usual rates and past events have lost their weight."""
 RARE = 4
-"""A position that moves more seldom than this part of the window is measured over two of its own steps."""
+"""If the position moves less often than the window divided by this, rates are measured from one
+movement to another."""
 CLOCK_STEP = 1.0
-"""Seconds by which the clock has to be off before times that were noted are corrected."""
+"""Stored times are corrected if the system clock was set by more than this many seconds."""
 TROUBLED: frozenset[Status] = frozenset(
     {
         *("past_end", "rewound", "abandoned", "stopped", "stalled"),
@@ -37,7 +38,7 @@ TROUBLED: frozenset[Status] = frozenset(
 
 
 class Judge:
-    """Follows one subscription from look to look. `window` is the rate window, by which all its times go."""
+    """Judges one subscription at every poll. `window` is the rate window in seconds."""
 
     __slots__ = (
         "_activity",
@@ -71,17 +72,17 @@ class Judge:
         self.thresholds: Thresholds = DEFAULTS
         self.status: Status = "unknown"
         self.since: float | None = None
-        """When the status became this, in Unix time."""
+        """When the status changed to the present one, in Unix time."""
         self._since = 0.0
-        """The same on the clock of the looks."""
+        """The same on the clock of the polls."""
         self.reason: str | None = None
-        """What the status and the causes do not say, in words."""
+        """A sentence with what the status and the causes do not say."""
         self.causes: Sequence[Cause] = ()
         """The likeliest first."""
         self.time_to_drain: float | None = None
-        """Seconds; inf where the backlog does not shrink, None where that is not known."""
+        """Seconds; inf if the backlog does not shrink, None if unknown."""
         self.labels: tuple[str, ...] = ()
-        """Label texts of the subscription by status; their owner makes them."""
+        """Label texts of the subscription by status, set by the owner."""
         self._polls = 0
         self._given_at = 0.0
         self._given_polls = 0
@@ -101,7 +102,7 @@ class Judge:
         self._peak: tuple[float, float] | None = None
 
     def observe(self, evidence: Evidence, thresholds: Thresholds, window: float) -> None:
-        """Take one look."""
+        """Judge one poll."""
         self.thresholds = thresholds
         self._polls += 1
         self._consumer_count.observe(evidence.consumers, evidence.at, memory=MEMORY * window)
@@ -131,11 +132,14 @@ class Judge:
 
     @property
     def cause(self) -> str | None:
-        """The likeliest cause of the backlog; None where there is none, or nothing speaks for one."""
+        """The likeliest cause of the backlog; None if there is no backlog or no rule matches."""
         return self.causes[0].name if self.causes else None
 
     def _is_waiting(self, evidence: Evidence) -> bool:
-        """Whether something is there to process; without a position, what came since the consumers did."""
+        """Return whether messages wait.
+
+        Without a committed offset: whether messages came since the consumers did.
+        """
         if evidence.uncommitted is None:
             self._floor = None
             return bool(evidence.lag)
@@ -146,11 +150,14 @@ class Judge:
         return bool(evidence.lag) or evidence.uncommitted > self._floor
 
     def _stood_still(self, evidence: Evidence, window: float, *, waiting: bool) -> float:
-        """Return for how many seconds the position has not moved while something waited, as far as it was looked at."""
+        """Return the seconds for which the position has not moved although messages waited.
+
+        Time that was not observed does not count.
+        """
         if evidence.uncounted:
             moved = self._activity is not None and evidence.activity != self._activity
         elif evidence.consumed is None:
-            # Nothing is counted: a backlog that changes may be worked on.
+            # Nothing is counted. A backlog that changes may be processed.
             moved = self._lag is not None and evidence.lag is not None and evidence.lag != self._lag
         else:
             moved = self._consumed is not None and evidence.consumed != self._consumed
@@ -163,14 +170,14 @@ class Judge:
         self._observed_at = evidence.at
         self._lag, self._consumed, self._rewinds = evidence.lag, evidence.consumed, evidence.rewinds
         if evidence.uncounted or moved or self._activity is None:
-            # What left while deliveries were counted shows at the next look at which they are not.
+            # Messages that left while deliveries were counted show at the next poll without counts.
             self._activity = evidence.activity
         if moved or not waiting or self._moved_at is None:
             self._moved_at = evidence.at
         return evidence.at - self._moved_at
 
     def _follow(self, evidence: Evidence, window: float) -> Trend | None:
-        """Keep the trend while there is something to follow."""
+        """Keep the trend while there is a backlog."""
         if evidence.lag is None:
             return self._trend
         if self._trend is None:
@@ -191,7 +198,7 @@ class Judge:
         return self._trend
 
     def _find_loop(self, evidence: Evidence, window: float) -> RetryLoop | None:
-        """Return the messages that fail again and again, where what was processed is known."""
+        """Return the messages that fail repeatedly, if processed messages are counted."""
         if evidence.consumed is None or evidence.uncounted:
             return None
         waiting = bool(evidence.lag or evidence.deferred)
@@ -200,19 +207,19 @@ class Judge:
         )
 
     def _settle(self, given: Status, evidence: Evidence, window: float) -> None:
-        """Change the status once the rules have not given the present one for a while, so that it does not flap."""
+        """Change the status if the rules have not returned it for a while, so that it does not flap."""
         if given == self.status and self.since is not None:
             self._given_at, self._given_polls = evidence.at, self._polls
             return
         away = self._polls - self._given_polls
         held = evidence.at - self._given_at >= window / HOLD and away > 1
-        # What is no longer known is not shown for a while longer.
+        # A status that became unknown is shown immediately.
         if self.since is None or "unknown" in (self.status, given) or held:
             self.status, self._since, self.since = given, evidence.at, None
             self._given_at, self._given_polls = evidence.at, self._polls
 
     def _date(self, evidence: Evidence) -> None:
-        """Set `since` by what the clock says now: it may have been set right, or wrong, in between."""
+        """Set `since` by the present clock, which may have been set in between."""
         since = evidence.clock - (evidence.at - self._since)
         if self.since is None or abs(since - self.since) > CLOCK_STEP:
             self.since = since
@@ -224,17 +231,17 @@ class Judge:
                 self._peak = None
                 self._consumer_count.accept(evidence.at, memory=MEMORY * window)
             if rates[0] is not None and rates[1] is not None:
-                # Who catches up processes more than usual, as everybody does at the first look.
+                # Consumers that catch up process more than usual. At the first poll all of them do.
                 usual = min(rates[0], rates[1])
-                look = Usual(evidence.at, rates[0], usual, evidence.consumers, evidence.size)
-                self._baseline.learn(look, delay=window / 2, memory=MEMORY * window)
+                healthy = Usual(evidence.at, rates[0], usual, evidence.consumers, evidence.size)
+                self._baseline.learn(healthy, delay=window / 2, memory=MEMORY * window)
             return
         self._baseline.pause()
         if rates[0] is not None and (self._peak is None or rates[0] > self._peak[0]):
             self._peak = (rates[0], evidence.at)
 
     def _drain(self, evidence: Evidence, trend: Trend | None, window: float) -> float | None:
-        """Return lag ÷ (consume rate - produce rate)."""
+        """Return lag / (consume rate - produce rate) in seconds."""
         if evidence.lag is None:
             return None
         if evidence.lag == 0:
@@ -244,10 +251,11 @@ class Judge:
         return _drain(evidence.lag, evidence.consumed_rate, evidence.produced_rate)
 
     def _drain_by_steps(self, evidence: Evidence, trend: Trend) -> float | None:
-        """Return the same where the position moves seldom.
+        """Return the same for a position that rarely moves.
 
-        Rates are taken from one step to another, since over a window they would go up and down with each, and what was
-        processed since the last step is left out, if the next one is not late.
+        Rates are measured from one movement to another: over a window they would rise and fall with
+        each movement. Messages processed since the last movement are subtracted, unless the next
+        movement is late.
         """
         at, lag = evidence.at, evidence.lag or 0
         moved_at = at if self._moved_at is None else self._moved_at

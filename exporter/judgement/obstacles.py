@@ -1,4 +1,6 @@
-"""Rules for causes that keep messages from being processed: nobody reads, a pause, a retry loop, some partitions.
+"""Rules for causes that keep messages from being processed.
+
+Among them: no consumers, a pause, a retry loop, partitions that are stuck.
 
 A rule returns its evidence as text, or None if it does not apply.
 """
@@ -14,35 +16,36 @@ from exporter.judgement.repeats import LEAST_REPEATS, MOST
 from exporter.judgement.status_reason import past_end as past_end_evidence
 
 UNEVEN, UNEVEN_OF_FEW = 0.8, 0.9
-"""Part of the backlog that a few parts hold: a quarter of them, or one of two or three."""
+"""Share of the backlog on a few partitions that is uneven: on a quarter of four or more, or on one
+of two or three."""
 FEW = 4
 RESTLESS = 3
-"""Rebalances, or moves back, each at a time of its own, that make it no accident."""
+"""This many rebalances or rewinds, at different times, are not a coincidence."""
 STUCK_SECONDS = 15.0
-"""A rebalance that has been seen for so long waits for a member that does not come."""
+"""A rebalance that was observed for so long waits for a member that does not rejoin."""
 NAMED = 3
-"""Partitions that a text names."""
+"""Maximum number of partitions that a text names."""
 BLOCKED = "no message is processed until they do"
-"""The end of a sentence about members that have to rejoin."""
+"""End of a sentence about members that have to rejoin."""
 
 
 def past_end(case: Case) -> str | None:
-    """A position is past the log's end."""
+    """A committed offset is past the log end."""
     return past_end_evidence(case.evidence) if case.evidence.past_end else None
 
 
 def paused(case: Case) -> str | None:
-    """Messages are kept back on purpose."""
+    """Delivery is paused on purpose."""
     return "; ".join(case.evidence.paused) or None
 
 
-def blocked(case: Case) -> str | None:
-    """An alarm of the broker blocks publishers: consumers that publish what they make of a message stand still with them."""
+def publishers_blocked(case: Case) -> str | None:
+    """An alarm of the broker blocks publishers, and so also consumers that publish results."""
     return "; ".join(case.evidence.alarms) or None
 
 
 def no_consumers(case: Case) -> str | None:
-    """Nobody reads."""
+    """No consumer reads this destination."""
     evidence = case.evidence
     if evidence.read_by_nobody:
         who = "1 member reads" if evidence.members == 1 else f"{evidence.members} members read"
@@ -61,7 +64,7 @@ def no_consumers(case: Case) -> str | None:
 
 
 def open_transaction(case: Case) -> str | None:
-    """The position has come to a last stable offset that stands still."""
+    """The group has read up to the last stable offset, which does not move."""
     withheld = case.evidence.withheld()
     if withheld is None:
         return None
@@ -73,7 +76,7 @@ def open_transaction(case: Case) -> str | None:
 
 
 def rebalancing(case: Case) -> str | None:
-    """The group keeps rebalancing, or one rebalance does not end, and nobody reads meanwhile."""
+    """The group rebalances repeatedly, or a rebalance does not end. Meanwhile nothing is read."""
     evidence = case.evidence
     if evidence.rebalance_times < RESTLESS:
         return _stuck_rebalance(case)
@@ -86,7 +89,7 @@ def rebalancing(case: Case) -> str | None:
 
 
 def _stuck_rebalance(case: Case) -> str | None:
-    """Members do not rejoin, and nothing was processed since the rebalance was first seen."""
+    """Members do not rejoin, and nothing was processed since the rebalance was first observed."""
     evidence = case.evidence
     if evidence.rebalancing_since is None:
         return None
@@ -98,13 +101,13 @@ def _stuck_rebalance(case: Case) -> str | None:
         return f"the group has been waiting for members to rejoin since {since}; {BLOCKED}"
     most = "1" if evidence.rejoining <= 1 else f"1 to {evidence.rejoining}"
     return (
-        f"the group has been waiting for {most} of {evidence.members} members to rejoin since {since}; "
-        f"{BLOCKED}"
+        f"the group has been waiting for {most} of {evidence.members} members "
+        f"to rejoin since {since}; {BLOCKED}"
     )
 
 
 def retry_loop(case: Case) -> str | None:
-    """The same messages come again and again."""
+    """The same messages are delivered repeatedly."""
     deliveries = case.redelivered + case.consumed
     if case.redelivered >= LEAST_REPEATS and case.redelivered > MOST * deliveries:
         return _repeats(case, case.redelivered, case.consumed, "")
@@ -117,7 +120,7 @@ def retry_loop(case: Case) -> str | None:
 
 
 def _repeats(case: Case, redelivered: int, consumed: int, within: str) -> str:
-    """Say how many deliveries were repeats, and what is held back for another one."""
+    """Return the share of repeated deliveries, and how many messages are deferred."""
     deferred = case.evidence.deferred
     held = {0: "", 1: "; 1 message is deferred for another delivery"}.get(
         deferred, f"; {words.count(deferred)} messages are deferred for another delivery"
@@ -130,60 +133,64 @@ def _repeats(case: Case, redelivered: int, consumed: int, within: str) -> str:
 
 
 def unassigned_partitions(case: Case) -> str | None:
-    """No consumer is assigned the partitions on which most of what is unread waits."""
+    """Most unread messages are on partitions that are not assigned to a consumer."""
     evidence = case.evidence
     if not evidence.consumers or not evidence.unassigned:
         return None
     if evidence.unassigned <= MOST * ((evidence.lag or 0) + evidence.unassigned):
         return None
     many = len(evidence.unassigned_to) > 1
+    named = f"partition{'s' if many else ''} {_some(evidence.unassigned_to)}"
+    are, have = ("are", "have") if many else ("is", "has")
     return (
-        f"partition{'s' if many else ''} {_some(evidence.unassigned_to)} {'are' if many else 'is'} not assigned "
-        f"to any consumer and {'have' if many else 'has'} {words.count(evidence.unassigned)} waiting messages; "
+        f"{named} {are} not assigned to any consumer and {have} "
+        f"{words.count(evidence.unassigned)} waiting messages; "
         "consumers discover new partitions when they next refresh their metadata"
     )
 
 
 def uneven_partitions(case: Case) -> str | None:
-    """A few of the parts hold the backlog, or most of it waits on parts that stand still while others move."""
-    parts = sorted(case.evidence.partitions(), key=lambda each: -each.lag)
-    total = sum(part.lag for part in parts)
-    if len(parts) < 2 or total <= 0 or case.evidence.consumers == 0:  # noqa: PLR2004 - one can't be uneven
+    """Few partitions have most of the backlog, or most of it is on partitions that do not move."""
+    partitions = sorted(case.evidence.partitions(), key=lambda each: -each.lag)
+    total = sum(each.lag for each in partitions)
+    if len(partitions) < 2 or total <= 0 or case.evidence.consumers == 0:  # noqa: PLR2004 - one can't be uneven
         return None
-    return _stuck(case, parts, total) or _uneven(case, parts, total)
+    return _stuck(case, partitions, total) or _uneven(case, partitions, total)
 
 
-def _stuck(case: Case, parts: Sequence[PartitionBacklog], total: int) -> str | None:
-    """Say so where most of the backlog is on parts that have stood still for the stop time, and others moved since."""
+def _stuck(case: Case, partitions: Sequence[PartitionBacklog], total: int) -> str | None:
+    """Most of the backlog is on partitions that have not moved for the stop time; others moved."""
     stop = case.evidence.stop
-    stuck = [part for part in parts if part.lag and part.still is not None and part.still >= stop]
-    held = sum(part.lag for part in stuck)
-    if not stuck or len(stuck) == len(parts) or case.still >= stop or held <= MOST * total:
+    stuck = [
+        each for each in partitions if each.lag and each.still is not None and each.still >= stop
+    ]
+    lag = sum(each.lag for each in stuck)
+    if not stuck or len(stuck) == len(partitions) or case.still >= stop or lag <= MOST * total:
         return None
-    still = min(part.still or 0.0 for part in stuck)
+    still = min(each.still or 0.0 for each in stuck)
     has, it_has = ("has", "it has") if len(stuck) == 1 else ("have", "they have")
     return (
-        f"{_some([part.name for part in stuck])} {has} not moved for {words.minutes(still)} while others "
-        f"move; {it_has} {words.share(held / total)} of the backlog"
+        f"{_some([each.name for each in stuck])} {has} not moved for {words.minutes(still)} "
+        f"while others move; {it_has} {words.share(lag / total)} of the backlog"
     )
 
 
-def _uneven(case: Case, parts: Sequence[PartitionBacklog], total: int) -> str | None:
-    """Say so where a few parts hold nearly all of the backlog."""
+def _uneven(case: Case, partitions: Sequence[PartitionBacklog], total: int) -> str | None:
+    """A few partitions have nearly all of the backlog."""
     if not case.evidence.consumers:
         return None
-    few = max(len(parts) // FEW, 1)
-    held = sum(part.lag for part in parts[:few]) / total
-    if held < (UNEVEN if len(parts) >= FEW else UNEVEN_OF_FEW):
+    few = max(len(partitions) // FEW, 1)
+    theirs = sum(each.lag for each in partitions[:few]) / total
+    if theirs < (UNEVEN if len(partitions) >= FEW else UNEVEN_OF_FEW):
         return None
-    most = sum(1 for part in parts[:few] if part.lag > total * (1 - held) / few)
-    named = f"{_some([part.name for part in parts[:most]])} {'has' if most == 1 else 'have'}"
-    share = sum(part.lag for part in parts[:most])
-    if share == total:
+    most = sum(1 for each in partitions[:few] if each.lag > total * (1 - theirs) / few)
+    named = f"{_some([each.name for each in partitions[:most]])} {'has' if most == 1 else 'have'}"
+    lag = sum(each.lag for each in partitions[:most])
+    if lag == total:
         return f"{named} all of the backlog"
-    others = len(parts) - most
+    others = len(partitions) - most
     return (
-        f"{named} {words.share(share / total)} of the backlog; "
+        f"{named} {words.share(lag / total)} of the backlog; "
         f"the {'other one has' if others == 1 else f'other {others} have'} the rest"
     )
 

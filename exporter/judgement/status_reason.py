@@ -8,7 +8,7 @@ from exporter.model import Status
 
 
 def status_reason(status: Status, evidence: Evidence, polls: int) -> str | None:
-    """Return a sentence that explains the status; None if the status and the causes say it all."""
+    """Return a sentence that explains the status; None if the status and the causes are enough."""
     if status == "unknown" and (evidence.unreadable or polls < 2 or not evidence.uncounted):  # noqa: PLR2004
         return _unknown(evidence, polls)
     if evidence.uncounted:
@@ -29,16 +29,16 @@ def _uncommitted(evidence: Evidence) -> str:
 
 
 def past_end(evidence: Evidence) -> str:
-    """Say how far positions are past the log end, and what follows."""
+    """Return by how much committed offsets are past the log end, and the consequence."""
     return (
-        f"committed offsets are {words.count(evidence.past_end)} messages past the log end (the topic was "
-        "truncated or recreated, or the offsets come from another cluster); unless the offsets are "
-        "reset, that many new messages will be skipped"
+        f"committed offsets are {words.count(evidence.past_end)} messages past the log end "
+        "(the topic was truncated or recreated, or the offsets come from another cluster); "
+        "unless the offsets are reset, that many new messages will be skipped"
     )
 
 
 def _uncounted(status: Status, evidence: Evidence) -> str:
-    """Say what is known of consumption that the broker does not count."""
+    """Return the known facts about consumption that the broker does not count."""
     least = evidence.least_consumed_rate
     if status == "unknown":
         known = "no message was observed to leave the queue recently"
@@ -48,13 +48,13 @@ def _uncounted(status: Status, evidence: Evidence) -> str:
         known = "the rates are unknown"
     if not evidence.lag and not least:
         return (
-            "the broker has counted no messages for this queue: none was published yet, the clients use "
-            f"AMQP 1.0 or MQTT, or statistics are disabled; {known}"
-        )
-    return (
-        "the broker does not count the messages that these consumers process (AMQP 1.0 or MQTT clients, "
-        f"or statistics are disabled); {known}"
-    )
+                "the broker has counted no messages for this queue: none was published yet, the clients "
+                f"use AMQP 1.0 or MQTT, or statistics are disabled; {known}"
+            )
+            return (
+                "the broker does not count the messages that these consumers process "
+                f"(AMQP 1.0 or MQTT clients, or statistics are disabled); {known}"
+            )
 
 
 def _unknown(evidence: Evidence, polls: int) -> str | None:
