@@ -62,7 +62,7 @@ class Baseline:
 
     @property
     def rate_per_consumer(self) -> float | None:
-        """Messages a second of each consumer; None if there were none or their number is unknown."""
+        """Messages a second of each consumer; None without consumers or if they are not known."""
         return self.consumed / self.consumers if self.consumers else None
 
 

@@ -43,7 +43,7 @@ class ConsumerCount:
             self._left_at = None
 
     def accept(self, at: float, *, memory: float) -> None:
-        """Accept the present number: the subscription is healthy `memory` seconds after a departure."""
+        """The subscription is healthy at `at`: forget departures older than `memory` seconds."""
         if self._left_at is not None and at - self._left_at > memory:
             self._left_at = None
             self._before = self._now or 0

@@ -9,7 +9,7 @@ SLICES = 16
 
 
 class Recent:
-    """Movement of a counter within the last `span` seconds. Stores nothing while it does not move."""
+    """Movement of a counter within the last `span` seconds. Stores nothing while it is constant."""
 
     __slots__ = ("_known", "_moves")
 

@@ -35,7 +35,7 @@ class Situation:
     low: int | None
     """The smallest backlog over at least a commit interval; None if observed for a shorter time."""
     growth: int | None
-    """Messages by which the backlog's low grew over the window; None if it did not grow throughout."""
+    """Messages by which the backlog's low grew over the window; None if not throughout."""
     loop: RetryLoop | None = None
     """Messages that fail repeatedly; None if there are none."""
 
@@ -72,7 +72,7 @@ def abandoned(now: Situation) -> bool:
 
 
 def stopped(now: Situation) -> bool:
-    """Messages wait, consumers are expected, there are none, and nothing moved for the stop time."""
+    """Messages wait, consumers are expected, but there are none; nothing moved for the stop time."""
     return _stands_still(now) and now.evidence.consumers == 0 and now.thresholds.consumers_expected
 
 
@@ -99,7 +99,7 @@ def lagging(now: Situation) -> bool:
 
 
 def falling_behind(now: Situation) -> bool:
-    """The backlog's low grew over the window by more than noise, and less was consumed than produced."""
+    """The backlog's low grew over the window by more than noise; less was consumed than produced."""
     ratio, evidence = now.thresholds.consume_ratio, now.evidence
     produced, consumed = evidence.produced_rate, evidence.consumed_rate
     if ratio is None or now.growth is None or produced is None or consumed is None:
@@ -109,7 +109,7 @@ def falling_behind(now: Situation) -> bool:
 
 
 def unmeasured(now: Situation) -> bool:
-    """Messages wait, the broker counts no consumption, and none was seen to leave for the stop time.
+    """Messages wait, consumption is not counted, and none was seen to leave for the stop time.
 
     Messages may still be processed: new messages can hide that others leave.
     """

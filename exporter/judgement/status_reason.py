@@ -48,13 +48,13 @@ def _uncounted(status: Status, evidence: Evidence) -> str:
         known = "the rates are unknown"
     if not evidence.lag and not least:
         return (
-                "the broker has counted no messages for this queue: none was published yet, the clients "
-                f"use AMQP 1.0 or MQTT, or statistics are disabled; {known}"
-            )
-            return (
-                "the broker does not count the messages that these consumers process "
-                f"(AMQP 1.0 or MQTT clients, or statistics are disabled); {known}"
-            )
+            "the broker has counted no messages for this queue: none was published yet, "
+            f"the clients use AMQP 1.0 or MQTT, or statistics are disabled; {known}"
+        )
+    return (
+        "the broker does not count the messages that these consumers process "
+        f"(AMQP 1.0 or MQTT clients, or statistics are disabled); {known}"
+    )
 
 
 def _unknown(evidence: Evidence, polls: int) -> str | None:

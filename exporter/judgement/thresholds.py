@@ -35,14 +35,14 @@ NAMES = tuple(field.name for field in fields(Thresholds))
 
 @dataclass(frozen=True, slots=True)
 class ThresholdLine:
-    """One line of the table: patterns by label that must all match completely, and its thresholds."""
+    """One line of the table: patterns by label, which must all match whole, and its thresholds."""
 
     match: Mapping[str, str]
     said: Mapping[str, Any]
 
 
 class ThresholdTable:
-    """Lines in the order of the config. The first match applies; `rest` fills in what it leaves out."""
+    """Lines in the order of the config. The first match applies; `rest` has the remaining values."""
 
     def __init__(
         self, lines: Sequence[ThresholdLine] = (), rest: Mapping[str, Any] | None = None

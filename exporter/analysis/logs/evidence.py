@@ -9,10 +9,10 @@ from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
 from exporter.judgement.evidence import Evidence, PartitionBacklog
 from exporter.judgement.judge import MEMORY
-from exporter.judgement.recent_events import PARTS
+from exporter.judgement.recent_events import SLICES
 
 WITHHELD = 0.5
-"""PartitionBacklog of a backlog that must be withheld by open transactions for these to be its cause."""
+"""Share of a backlog that must be withheld by open transactions for these to be its cause."""
 
 
 def log_evidence(
@@ -93,7 +93,7 @@ def _reads_elsewhere(sub: LogSubscription, group: Group) -> bool:
 
 def _restless(group: Group | None, span: float, now: float) -> int:
     """In how many parts of the time the group rebalanced, if it did so a moment ago."""
-    if group is None or group.recent.last is None or now - group.recent.last > 4 * span / PARTS:
+    if group is None or group.recent.last is None or now - group.recent.last > 4 * span / SLICES:
         return 0
     return group.recent.times
 
