@@ -207,7 +207,7 @@ class Judge:
         )
 
     def _settle(self, given: Status, evidence: Evidence, window: float) -> None:
-        """Change a status that the rules have not returned for a while, so that it does not flap."""
+        # A change from or to unknown is shown immediately.
         if given == self.status and self.since is not None:
             self._given_at, self._given_polls = evidence.at, self._polls
             return

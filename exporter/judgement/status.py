@@ -72,7 +72,7 @@ def abandoned(now: Situation) -> bool:
 
 
 def stopped(now: Situation) -> bool:
-    """Messages wait, consumers are expected, but there are none; nothing moved for the stop time."""
+    """Messages wait, expected consumers are missing, and nothing moved for the stop time."""
     return _stands_still(now) and now.evidence.consumers == 0 and now.thresholds.consumers_expected
 
 
@@ -99,7 +99,7 @@ def lagging(now: Situation) -> bool:
 
 
 def falling_behind(now: Situation) -> bool:
-    """The backlog's low grew over the window by more than noise; less was consumed than produced."""
+    """The backlog's low grew over the window by more than noise; consumption was too slow."""
     ratio, evidence = now.thresholds.consume_ratio, now.evidence
     produced, consumed = evidence.produced_rate, evidence.consumed_rate
     if ratio is None or now.growth is None or produced is None or consumed is None:

@@ -42,7 +42,7 @@ class ThresholdLine:
 
 
 class ThresholdTable:
-    """Lines in the order of the config. The first match applies; `rest` has the remaining values."""
+    """Lines in the order of the config. The first match applies; `rest` fills in missing values."""
 
     def __init__(
         self, lines: Sequence[ThresholdLine] = (), rest: Mapping[str, Any] | None = None

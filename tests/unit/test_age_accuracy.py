@@ -63,10 +63,10 @@ def mean_error(kind: str, seed: int, depth_every: float, counts_every: float) ->
         if what == "depth":
             moment = taken(at, 2) if kind == "quorum" else at - chance.uniform(0, 0.5)
             old = 2.5 if kind == "quorum" else 0.0
-            place.depth(Depth(QUEUE, load.depth(moment), old=old), at)
+            place.observe_depth(Depth(QUEUE, load.depth(moment), old=old), at)
             continue
         enqueued, processed = load.arrivals(taken(at, 0)), load.departures(taken(at, 1))
-        place.count(Counts(QUEUE, load.depth(taken(at, 2)), enqueued, processed, 0, 1), at)
+        place.observe_counts(Counts(QUEUE, load.depth(taken(at, 2)), enqueued, processed, 0, 1), at)
         shown.append((at, place.age(at, None)))
     moments = [at for at, _ in shown]
     errors = []
@@ -117,11 +117,11 @@ def test_counts_that_are_older_than_the_depth_are_no_departures(
     for at, what in sorted(looks):
         if what == "depth":
             old = 2.5 if kind == "quorum" else 0.0
-            place.depth(Depth(QUEUE, waiting(at), 10, old=old), at)
+            place.observe_depth(Depth(QUEUE, waiting(at), 10, old=old), at)
         else:
             then = waiting(of(at, polled, statistics))
             counts = Counts(QUEUE, then, then, 0, 0, 1, deliveries=10, every_protocol=False)
-            place.count(counts, at)
+            place.observe_counts(counts, at)
             assert place.accounting.consumed.known
         lags.append(place.lag)
     assert lags == sorted(lags, key=lambda lag: lag or 0)
@@ -148,7 +148,7 @@ def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: 
         at = 1 + 5.0 * turn
         moment = old(at, 2.0) if kind == "quorum" else at
         depth = Depth(QUEUE, came(moment) - left(moment), old=2.5 if kind == "quorum" else 0.0)
-        place.depth(depth, at)
+        place.observe_depth(depth, at)
         age = place.age(at, None)
         if turn > 10:
             assert age is not None
@@ -156,5 +156,5 @@ def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: 
         at += 0.2
         outstanding = came(old(at, 1.0)) - left(old(at, 1.0))
         published, consumed = came(old(at, phase)), left(old(at, 3.0))
-        place.count(Counts(QUEUE, outstanding, published, consumed, 0, 1), at)
+        place.observe_counts(Counts(QUEUE, outstanding, published, consumed, 0, 1), at)
     assert max(map(abs, errors)) < 3, "half an interval of the statistics, and some more"

@@ -49,7 +49,7 @@ class Rabbit:
         self.now = now
         published, acked, waiting = self._ticks
         waits = self.came - self.left
-        self.produced += self.place.depth(Depth(QUEUE, waits), now)
+        self.produced += self.place.observe_depth(Depth(QUEUE, waits), now)
         told = Counts(
             QUEUE,
             waiting.look(now, waits),
@@ -58,7 +58,7 @@ class Rabbit:
             0,
             1,
         )
-        moved = self.place.count(told, now)
+        moved = self.place.observe_counts(told, now)
         if moved is not None:
             self.produced += moved.produced
             self.consumed += moved.consumed
@@ -74,25 +74,25 @@ class Rabbit:
 
 def test_a_burst_that_shows_in_the_backlog_first_is_counted_once() -> None:
     arrivals = Arrivals(0)
-    assert arrivals.at_least(100) == 100
-    assert arrivals.published(100, 0, 2.0) == 0
+    assert arrivals.raise_to(100) == 100
+    assert arrivals.add_published(100, 0, 2.0) == 0
 
 
 def test_a_burst_that_is_published_first_is_counted_once() -> None:
     arrivals = Arrivals(0)
-    assert arrivals.published(100, 0, 1.0) == 100
-    assert arrivals.at_least(100) == 0
+    assert arrivals.add_published(100, 0, 1.0) == 100
+    assert arrivals.raise_to(100) == 0
 
 
 def test_dead_letters_are_counted_and_so_is_what_is_published_later() -> None:
     arrivals = Arrivals(0)
     for second in range(60):
-        arrivals.at_least(3 * (second + 1))
-        arrivals.published(0, 0, float(second))
+        arrivals.raise_to(3 * (second + 1))
+        arrivals.add_published(0, 0, float(second))
     assert arrivals.value == 180
     # From now on it is published, and expires at once: only the publishes tell.
     for second in range(60, 120):
-        arrivals.published(5, 0, float(second))
+        arrivals.add_published(5, 0, float(second))
     assert 180 + 300 - 2 * 60 <= arrivals.value <= 180 + 300
 
 

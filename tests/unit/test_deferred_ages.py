@@ -22,8 +22,8 @@ def looks(seconds: float, *, counted: bool) -> tuple[QueuePlace, list[float]]:
         deferred, done = int(at * DEFERRED_RATE), int(at * RATE)
         enqueued = deferred + done + 5
         counts = Counts(PLACE, deferred + 5, enqueued, done if counted else None, 0, 1)
-        place.depth(Depth(PLACE, 5, 5, deferred), at)
-        moved = place.count(counts, at)
+        place.observe_depth(Depth(PLACE, 5, 5, deferred), at)
+        moved = place.observe_counts(counts, at)
         if moved is not None and moved.latency is not None:
             latencies.append(moved.latency)
         at += LOOK

@@ -89,6 +89,6 @@ def test_a_counter_that_is_read_more_seldom_than_others_has_the_same_rate(
         table.sample(at, set() if is_read else {seldom})
         if is_read and step > 6:
             assert table.rates[seldom] == pytest.approx(30.0), at
-    assert len(table._gaps[seldom]) <= 2 * window / 30 + 1
+    assert len(table._outages[seldom]) <= 2 * window / 30 + 1
     table.release(seldom)
-    assert not table._gaps
+    assert not table._outages

@@ -1,4 +1,4 @@
-"""The state of one consumer group: members, state and rebalances."""
+"""The state of one consumer group: its members, its state, its rebalances."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completi
 
 
 class Group:
-    """Follows one group from look to look.
+    """Follows one group from poll to poll.
 
-    A rebalance is counted when the group is seen to begin one, and when two looks at a settled group show
-    that its assignment changed without a rebalance having been seen in between.
+    A rebalance is counted when the group's state changes to rebalancing, and when the assignment
+    changed between two polls without a rebalance that was observed.
     """
 
     __slots__ = (
@@ -56,37 +56,37 @@ class Group:
         self.state: GroupState | None = None
         self.members: int | None = None
         self.readers: Mapping[str, int] | None = None
-        """Destination to members that read it; None is unknown."""
+        """Destination to the number of members that read it; None if unknown."""
         self.assigned: Mapping[str, frozenset[int]] = {}
         self.rebalances = 0
         self.recent: Final = Recent()
-        """The rebalances of late; whoever judges takes the looks."""
+        """Recent rebalances. Updated when the group is judged."""
         self.missing = 0
-        """Complete listings in a row without this group."""
+        """Number of consecutive complete listings without this group."""
         self.read_at = 0.0
         self.rebalancing_since: float | None = None
-        """First look to be judged at which the rebalance now under way was seen."""
+        """First judged poll that observed the present rebalance."""
         self.rejoining: int | None = None
-        """How many members at most this rebalance waits for; None is unknown."""
+        """Upper bound on the number of members that this rebalance waits for; None if unknown."""
         self.shared = False
-        """Whether any number of members may read the same partition."""
+        """Whether several members can read the same partition."""
         self.subscribes = False
-        """Whether its members, or the last ones, subscribed to topics and did not choose partitions themselves."""
+        """Whether its present or last members subscribed to topics, not to single partitions."""
         self._settled: frozenset[str] = frozenset()
         self._rebalancing = False
         self._counted = False
         self._fingerprint: int | None = None
 
-    def listed(self, state: GroupState, now: float) -> None:
-        """Take the state that a listing gave."""
+    def observe_state(self, state: GroupState, now: float) -> None:
+        """Set the state from a listing."""
         self.missing = 0
         self.read_at = now
         self._move_to(state)
         if state in NOBODY:
             self._empty()
 
-    def described(self, members: GroupMembers, now: float) -> None:
-        """Take a description."""
+    def observe_members(self, members: GroupMembers, now: float) -> None:
+        """Set state, members and assignment from a description."""
         self.read_at = now
         self._move_to(members.state)
         if members.state in NOBODY:
@@ -106,15 +106,16 @@ class Group:
         self._counted = False
 
     def judged(self, now: float) -> None:
-        """Note that a look is judged at `now`: since when a rebalance has lasted goes by these looks."""
+        """Note that a poll is judged at `now`. The duration of a rebalance counts from there."""
         if self._rebalancing and self.rebalancing_since is None:
             self.rebalancing_since = now
 
     def _note_newcomers(self, members: GroupMembers) -> None:
-        """Tell members that the rebalance may wait for from those who joined since it began.
+        """Separate members that the rebalance may wait for from those that joined since it began.
 
-        A broker does not say who has rejoined. Who was not there before the rebalance, and has no partition where the
-        others still have theirs, has just joined. Older brokers show no partitions during a rebalance.
+        The broker does not report who has rejoined. A member has just joined if it was not there
+        before the rebalance and has no partition while the others still have theirs. Older brokers
+        report no partitions during a rebalance.
         """
         if members.state not in REBALANCING:
             self._settled, self.rejoining = members.members, None
@@ -143,9 +144,9 @@ class Group:
 def follow_groups(
     groups: dict[str, Group], backlog: LogBacklog, labeler: Labeler, now: float
 ) -> list[str]:
-    """Change `groups` by what a look saw. Return the names of those that are gone."""
+    """Update `groups` from a poll. Return the names of the groups that are gone."""
     for name, state in backlog.states.items():
-        _known(groups, name, labeler).listed(state, now)
+        _known(groups, name, labeler).observe_state(state, now)
     for name in backlog.positions:
         _known(groups, name, labeler).read_at = now
     for name in backlog.shared:
@@ -169,14 +170,14 @@ def follow_groups(
 def describe_groups(
     groups: dict[str, Group], memberships: Memberships, labeler: Labeler, now: float
 ) -> None:
-    """Change `groups` by descriptions of some; one that is dead and not known stays unknown."""
+    """Update `groups` from descriptions. An unknown group that is dead is not added."""
     for name, members in memberships.groups.items():
         if name in groups or members.state != "dead":
-            _known(groups, name, labeler).described(members, now)
+            _known(groups, name, labeler).observe_members(members, now)
 
 
 def _known(groups: dict[str, Group], name: str, labeler: Labeler) -> Group:
-    """Return a group; a new one if it was not known."""
+    """Return a group; add it if it is new."""
     group = groups.get(name)
     if group is None:
         states = tuple(labeler({"group": name, "state": state}) for state in GROUP_STATES)

@@ -1,6 +1,6 @@
-"""Everything known of a source whose destinations are logs, and how a look at it changes that.
+"""Everything known about a source whose destinations are logs.
 
-One instance a source. Not thread-safe: its owner holds a lock around each call.
+Not thread-safe: the owner holds a lock around each call.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class LogState:
     subscriptions: dict[tuple[str, str], LogSubscription] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     settling: int = 0
-    """Looks to come in which what is gone was left out on purpose, so it is no loss."""
+    """Number of next polls in which something missing was deselected and is no loss."""
     losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
     timestamp_anomalies: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(TIMESTAMP_ANOMALIES, 0)
     )
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
-    """Kind to how many groups exist that cannot be read."""
+    """Kind to the number of groups that cannot be read."""
     generation: int = 0
-    """Grows whenever a subscription is gone."""
+    """Increases when a subscription is dropped."""
 
     def __post_init__(self) -> None:
         self.topic_produced = CounterTable(self.rate_window)
@@ -57,7 +57,7 @@ class LogState:
 
     @property
     def rate_window(self) -> float:
-        """Seconds over which rates are taken."""
+        """Seconds over which rates are computed."""
         return self.settings.rate_window
 
     def configure(self, settings: StateSettings) -> None:
@@ -67,7 +67,7 @@ class LogState:
             table.set_window(settings.rate_window)
 
     def observe(self, backlog: LogBacklog, now: float) -> None:
-        """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
+        """Add a poll of the whole source; `now` in monotonic seconds."""
         follow_nodes(self.nodes, backlog.nodes, self.labeler, now, backlog.roster)
         self.groups_not_shown = backlog.groups_not_shown
         self._vague = backlog.vague
@@ -84,21 +84,21 @@ class LogState:
         self.settling = max(self.settling - 1, 0)
 
     def reselect(self) -> None:
-        """What is shown is chosen anew: what the coming looks leave out was not lost."""
+        """Other topics or groups were selected: what the next polls lack is not lost."""
         self.settling = GONE_AFTER + 1
 
     def observe_members(self, memberships: Memberships, now: float) -> None:
-        """Take a description of some groups."""
+        """Add descriptions of groups."""
         describe_groups(self.groups, memberships, self.labeler, now)
         self._assign(now)
 
     def set_retention(self, known: Mapping[str, Retention]) -> None:
-        """Take what is known of when the logs' messages are deleted."""
+        """Set when messages are deleted, by destination."""
         for name, topic in self.topics.items():
             topic.retention = known.get(name)
 
     def observe_times(self, times: LogTimes, now: float, hold: float) -> None:
-        """Take one look at the time; what it does not know is held for `hold` seconds."""
+        """Add a poll of enqueue times. An unknown age keeps its value for `hold` seconds."""
         for key, subscription in self.subscriptions.items():
             positions = subscription.positions
             lags = positions.visible(positions.lag, hold, now)
@@ -124,7 +124,7 @@ class LogState:
             self.timestamp_anomalies[kind] += count
 
     def _stamps(self, key: tuple[str, str], times: LogTimes) -> Stamps | None:
-        """Return a subscription's times, without bounds where there may be an older message."""
+        """Return a subscription's times, without error bounds if an older message may exist."""
         found = times.stamps.get(key)
         if found is None or key not in self._vague:
             return found
@@ -172,7 +172,7 @@ class LogState:
 
     def _positions(self, group: str, positions: Positions, backlog: LogBacklog, now: float) -> None:
         read_committed = group in backlog.read_committed
-        # A share group may not be done with records before its position.
+        # A share group may still have unprocessed records before its position.
         drained = {} if group in backlog.shared else backlog.drained
         for destination, offsets in positions.offsets.items():
             topic = self.topics.get(destination)
@@ -186,12 +186,12 @@ class LogState:
             subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
 
     def _unread(self, backlog: LogBacklog, now: float) -> None:
-        """Hold the subscriptions that this look could not read; drop those that are no more."""
+        """Keep subscriptions that this poll could not read; drop those that no longer exist."""
         for key, subscription in list(self.subscriptions.items()):
             group, destination = key
             positions = backlog.positions.get(group)
             if positions is None:
-                subscription.hold()
+                subscription.mark_stale()
             elif destination not in positions.offsets:
                 subscription.missing += 1
                 if not subscription.has_position:
@@ -201,7 +201,7 @@ class LogState:
                 elif subscription.missing >= GONE_AFTER:
                     self._forget_positions(key)
                 else:
-                    subscription.hold()
+                    subscription.mark_stale()
 
     def _forget_positions(self, key: tuple[str, str]) -> None:
         if not self._reads(*key):
@@ -243,7 +243,7 @@ class LogState:
     # Members
 
     def _assign(self, now: float) -> None:
-        """Give each subscription what its group's description says of it; make those that have no position yet."""
+        """Pass the members' assignment to the subscriptions; add those without an offset."""
         for group in self.groups.values():
             for destination in group.assigned:
                 topic = self.topics.get(destination)
