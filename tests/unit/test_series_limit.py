@@ -63,7 +63,7 @@ LOG_TABLES = [
     pytest.param(shared_series, "_SCALARS", constant, id="judgement"),
 ]
 QUEUE_TABLES = [
-    pytest.param(queue_series, "_PART_COLUMNS", constant, id="parts"),
+    pytest.param(queue_series, "_PARTITION_COLUMNS", constant, id="parts"),
     pytest.param(queue_series, "_QUEUE_SCALARS", constant, id="queue"),
     pytest.param(queue_series, "_SCALARS", constant, id="subscription"),
     pytest.param(queue_series, "_OF_THE_WHOLE", constant, id="subscription-whole"),
