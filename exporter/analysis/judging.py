@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exporter.analysis.history import Point
 from exporter.analysis.state import SourceState, Subscription
-from exporter.judgement.cadence import STOP_SECONDS
+from exporter.judgement.commit_gaps import STOP_SECONDS
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import STATUSES
 

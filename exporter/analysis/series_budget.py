@@ -30,7 +30,7 @@ class Budget:
 
 
 @dataclass
-class Brought(Generic[T]):
+class Companions(Generic[T]):
     """Topics or groups that a subscription needs. Each is exposed once, with all its series."""
 
     size: Callable[[T], int]

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 
-class Usual(NamedTuple):
+class HealthyPoll(NamedTuple):
     """One poll at which the subscription was healthy. None is unknown."""
 
     at: float
@@ -28,7 +28,7 @@ class Baseline:
     __slots__ = ("_pending", "consumed", "consumers", "produced", "seconds", "size")
 
     def __init__(self) -> None:
-        self._pending: Usual | None = None
+        self._pending: HealthyPoll | None = None
         self.seconds = 0.0
         """For how long it has been learned."""
         self.produced = 0.0
@@ -38,7 +38,7 @@ class Baseline:
         self.size: float | None = None
         """Bytes a message."""
 
-    def learn(self, usual: Usual, *, delay: float, memory: float) -> None:
+    def learn(self, usual: HealthyPoll, *, delay: float, memory: float) -> None:
         """Add one healthy poll. The weight of a poll falls to 1/e after `memory` seconds."""
         pending = self._pending
         if pending is None:

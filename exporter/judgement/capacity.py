@@ -7,7 +7,7 @@ A rule returns its evidence as text, or None if it does not apply.
 
 from __future__ import annotations
 
-from exporter.judgement import words
+from exporter.judgement import texts
 from exporter.judgement.case import Case
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.repeats import LEAST_REPEATS
@@ -28,15 +28,15 @@ def large_messages(case: Case) -> str | None:
     if size < GREW * usual.size or rate >= FELL * usual.consumed:
         return None
     return (
-        f"the mean message size is {words.size(size)}, usually {words.size(usual.size)}; "
-        f"the consume rate is {words.rate(rate)}, usually {words.rate(usual.consumed)}"
+        f"the mean message size is {texts.size(size)}, usually {texts.size(usual.size)}; "
+        f"the consume rate is {texts.rate(rate)}, usually {texts.rate(usual.consumed)}"
     )
 
 
 def consumers_left(case: Case) -> str | None:
     """Some consumers are gone, and the remaining ones work at their usual rate."""
-    leaving, each, usual = case.leaving, case.rate_per_consumer, case.usual
-    if leaving is None or leaving.now == 0 or not each:
+    departure, each, usual = case.departure, case.rate_per_consumer, case.usual
+    if departure is None or departure.now == 0 or not each:
         return None
     if (
         usual is not None
@@ -44,11 +44,13 @@ def consumers_left(case: Case) -> str | None:
         and each < FELL * usual.rate_per_consumer
     ):
         return None
-    gone = leaving.before - leaving.now
-    stayed = "remaining one is busy" if leaving.now == 1 else f"remaining {leaving.now} are busy"
+    gone = departure.before - departure.now
+    stayed = (
+        "remaining one is busy" if departure.now == 1 else f"remaining {departure.now} are busy"
+    )
     return (
-        f"{gone} of {words.consumers(leaving.before)} disappeared, the last one at "
-        f"{case.when(leaving.at)}; the {stayed} ({words.rate(each)} each)"
+        f"{gone} of {texts.consumers(departure.before)} disappeared, the last one at "
+        f"{case.when(departure.at)}; the {stayed} ({texts.rate(each)} each)"
     )
 
 
@@ -63,9 +65,9 @@ def traffic_surge(case: Case) -> str | None:
     if usual.rate_per_consumer is not None and each < FELL * usual.rate_per_consumer:
         return None
     return (
-        f"the produce rate reached {words.rate(highest)} at {case.when(at)}, usually "
-        f"{words.rate(usual.produced)}; "
-        f"the consume rate is {words.rate(case.evidence.consumed_rate or 0.0)}"
+        f"the produce rate reached {texts.rate(highest)} at {case.when(at)}, usually "
+        f"{texts.rate(usual.produced)}; "
+        f"the consume rate is {texts.rate(case.evidence.consumed_rate or 0.0)}"
     )
 
 
@@ -80,11 +82,11 @@ def slower_consumers(case: Case) -> str | None:
         return None
     if case.still > 0 and not case.consumed:
         return (
-            f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
-            f"the consume rate is usually {words.rate(usual.consumed)}"
+            f"{_there(case)}, but no message was processed for {texts.minutes(case.still)}; "
+            f"the consume rate is usually {texts.rate(usual.consumed)}"
         )
     return (
-        f"each consumer processes {words.rate(each)}, usually {words.rate(usual.rate_per_consumer)}"
+        f"each consumer processes {texts.rate(each)}, usually {texts.rate(usual.rate_per_consumer)}"
     )
 
 
@@ -94,15 +96,15 @@ def _slower_together(case: Case, rate: float, usual: float) -> str | None:
         return None
     if case.still > 0 and not case.consumed:
         return (
-            f"{_there(case)}, but no message was processed for {words.minutes(case.still)}; "
-            f"the consume rate is usually {words.rate(usual)}"
+            f"{_there(case)}, but no message was processed for {texts.minutes(case.still)}; "
+            f"the consume rate is usually {texts.rate(usual)}"
         )
-    return f"the consume rate is {words.rate(rate)}, usually {words.rate(usual)}"
+    return f"the consume rate is {texts.rate(rate)}, usually {texts.rate(usual)}"
 
 
 def _there(case: Case) -> str:
     number = case.evidence.consumers or 0
-    return f"there {'is' if number == 1 else 'are'} {words.consumers(number)}"
+    return f"there {'is' if number == 1 else 'are'} {texts.consumers(number)}"
 
 
 def more_would_help(case: Case) -> str | None:
@@ -120,7 +122,7 @@ def more_would_help(case: Case) -> str | None:
         if evidence.max_consumers is None
         else f" (at most {evidence.max_consumers} can share the work)"
     )
-    return f"{words.consumers(consumers)}{room}: {behind}"
+    return f"{texts.consumers(consumers)}{room}: {behind}"
 
 
 def none_helps(case: Case) -> str | None:
@@ -129,7 +131,7 @@ def none_helps(case: Case) -> str | None:
     if not evidence.consumers or evidence.consumed_rate is None or case.replayed:
         return None
     if case.still >= evidence.stop:
-        return f"{_there(case)}, but no message was processed for {words.minutes(case.still)}"
+        return f"{_there(case)}, but no message was processed for {texts.minutes(case.still)}"
     behind = _behind(evidence)
     if (
         behind is None
@@ -137,7 +139,7 @@ def none_helps(case: Case) -> str | None:
         or evidence.consumers < evidence.max_consumers
     ):
         return None
-    return f"{words.consumers(evidence.consumers)} (no more can share the work): {behind}"
+    return f"{texts.consumers(evidence.consumers)} (no more can share the work): {behind}"
 
 
 def _behind(evidence: Evidence) -> str | None:
@@ -145,4 +147,4 @@ def _behind(evidence: Evidence) -> str | None:
     consumed, produced = evidence.consumed_rate, evidence.produced_rate
     if consumed is None or produced is None or consumed >= produced:
         return None
-    return f"consume rate {words.rate(consumed)}, produce rate {words.rate(produced)}"
+    return f"consume rate {texts.rate(consumed)}, produce rate {texts.rate(produced)}"

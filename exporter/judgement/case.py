@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from exporter.judgement import words
+from exporter.judgement import texts
 from exporter.judgement.baseline import Baseline
-from exporter.judgement.departures import Leaving
+from exporter.judgement.departures import Departure
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.repeats import RetryLoop
 from exporter.judgement.thresholds import Thresholds
@@ -29,7 +29,7 @@ class Case:
     thresholds: Thresholds
     baseline: Baseline | None
     """The healthy time before; None if it was too short."""
-    leaving: Leaving | None
+    departure: Departure | None
     still: float
     """Seconds for which nothing has moved although messages waited."""
     idle: float
@@ -50,7 +50,7 @@ class Case:
 
     def when(self, at: float) -> str:
         """Format a time on the clock of `evidence.at`."""
-        return words.moment(self.evidence.clock - (self.evidence.at - at), self.evidence.clock)
+        return texts.moment(self.evidence.clock - (self.evidence.at - at), self.evidence.clock)
 
     @property
     def rate_per_consumer(self) -> float | None:

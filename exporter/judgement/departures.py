@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Leaving(NamedTuple):
+class Departure(NamedTuple):
     """Consumers that left and did not come back."""
 
     before: int
@@ -49,8 +49,8 @@ class ConsumerCount:
             self._before = self._now or 0
 
     @property
-    def leaving(self) -> Leaving | None:
+    def departure(self) -> Departure | None:
         """The consumers that are missing; None if none is."""
         if self._left_at is None or self._now is None:
             return None
-        return Leaving(self._before, self._now, self._left_at)
+        return Departure(self._before, self._now, self._left_at)

@@ -57,7 +57,7 @@ class Evidence(NamedTuple):
     """Messages by which committed offsets are past the log end."""
     is_rewound: bool = False
     """Whether an offset moved back and has not reached its earlier value yet."""
-    read_by_nobody: bool = False
+    reads_elsewhere: bool = False
     """Whether the group has members, but none of them reads this destination."""
     members: int | None = None
     """Members of the group, whatever they read."""

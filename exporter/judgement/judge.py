@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exporter.judgement.baseline import Baseline, Usual
-from exporter.judgement.cadence import SLACK
+from exporter.judgement.baseline import Baseline, HealthyPoll
 from exporter.judgement.case import Case, Cause
 from exporter.judgement.causes import causes_of
+from exporter.judgement.commit_gaps import SLACK
 from exporter.judgement.departures import ConsumerCount
 from exporter.judgement.evidence import Evidence
-from exporter.judgement.recent_events import Recent
+from exporter.judgement.recent_events import RecentEvents
 from exporter.judgement.repeats import Repeats, RetryLoop
 from exporter.judgement.status import Situation, status_of
 from exporter.judgement.status_reason import status_reason
@@ -97,7 +97,7 @@ class Judge:
         self._trend: Trend | None = None
         self._baseline = Baseline()
         self._consumer_count = ConsumerCount()
-        self._recent_rewinds = Recent()
+        self._recent_rewinds = RecentEvents()
         self._repeats = Repeats()
         self._peak: tuple[float, float] | None = None
 
@@ -233,7 +233,9 @@ class Judge:
             if rates[0] is not None and rates[1] is not None:
                 # Consumers that catch up process more than usual. At the first poll all of them do.
                 usual = min(rates[0], rates[1])
-                healthy = Usual(evidence.at, rates[0], usual, evidence.consumers, evidence.size)
+                healthy = HealthyPoll(
+                    evidence.at, rates[0], usual, evidence.consumers, evidence.size
+                )
                 self._baseline.learn(healthy, delay=window / 2, memory=MEMORY * window)
             return
         self._baseline.pause()
@@ -285,7 +287,7 @@ class Judge:
             evidence=evidence,
             thresholds=self.thresholds,
             baseline=self._baseline if self._baseline.seconds >= window / 2 else None,
-            leaving=self._consumer_count.leaving,
+            departure=self._consumer_count.departure,
             still=still,
             idle=0.0 if self._progress_at is None else evidence.at - self._progress_at,
             peak=self._peak,

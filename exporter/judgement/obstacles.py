@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporter.judgement import words
+from exporter.judgement import texts
 from exporter.judgement.case import Case
 from exporter.judgement.evidence import PartitionBacklog
 from exporter.judgement.repeats import LEAST_REPEATS, MOST
@@ -47,20 +47,20 @@ def publishers_blocked(case: Case) -> str | None:
 def no_consumers(case: Case) -> str | None:
     """No consumer reads this destination."""
     evidence = case.evidence
-    if evidence.read_by_nobody:
+    if evidence.reads_elsewhere:
         who = "1 member reads" if evidence.members == 1 else f"{evidence.members} members read"
-        since = f" since {case.when(case.leaving.at)}" if case.leaving is not None else ""
+        since = f" since {case.when(case.departure.at)}" if case.departure is not None else ""
         return f"the group's {who} other destinations, but not this one{since}"
     if evidence.consumers != 0 or case.still <= 0 or not case.thresholds.consumers_expected:
         return None
-    if case.leaving is not None and case.leaving.now == 0:
-        before = case.leaving.before
+    if case.departure is not None and case.departure.now == 0:
+        before = case.departure.before
         who = {
             1: "the only consumer disappeared at",
             2: "both consumers disappeared, the last one at",
         }.get(before, f"all {before} consumers disappeared, the last one at")
-        return f"{who} {case.when(case.leaving.at)}; there has been no consumer since"
-    return f"there is no consumer, and no message was processed for {words.minutes(case.still)}"
+        return f"{who} {case.when(case.departure.at)}; there has been no consumer since"
+    return f"there is no consumer, and no message was processed for {texts.minutes(case.still)}"
 
 
 def open_transaction(case: Case) -> str | None:
@@ -71,7 +71,7 @@ def open_transaction(case: Case) -> str | None:
     where, messages = withheld
     return (
         f"an open transaction in {where} blocks the group: it has read up to the transaction, and "
-        f"{words.count(messages)} messages follow"
+        f"{texts.count(messages)} messages follow"
     )
 
 
@@ -83,7 +83,7 @@ def rebalancing(case: Case) -> str | None:
     state = ", and is rebalancing now" if evidence.rebalancing else ""
     return (
         f"the group rebalanced at least {evidence.rebalances} times within "
-        f"{words.minutes(evidence.rebalanced_for)}{state}; "
+        f"{texts.minutes(evidence.rebalanced_for)}{state}; "
         "consumers stop processing during each rebalance"
     )
 
@@ -112,10 +112,10 @@ def retry_loop(case: Case) -> str | None:
     if case.redelivered >= LEAST_REPEATS and case.redelivered > MOST * deliveries:
         return _repeats(case, case.redelivered, case.consumed, "")
     if case.loop is not None:
-        within = f" within {words.minutes(case.loop.seconds)}"
+        within = f" within {texts.minutes(case.loop.seconds)}"
         return _repeats(case, case.loop.redelivered, case.loop.consumed, within)
     if case.rewinds >= RESTLESS:
-        return f"the position moved back {case.rewinds} times within {words.minutes(case.memory)}"
+        return f"the position moved back {case.rewinds} times within {texts.minutes(case.memory)}"
     return None
 
 
@@ -123,11 +123,11 @@ def _repeats(case: Case, redelivered: int, consumed: int, within: str) -> str:
     """Return the share of repeated deliveries, and how many messages are deferred."""
     deferred = case.evidence.deferred
     held = {0: "", 1: "; 1 message is deferred for another delivery"}.get(
-        deferred, f"; {words.count(deferred)} messages are deferred for another delivery"
+        deferred, f"; {texts.count(deferred)} messages are deferred for another delivery"
     )
     return (
-        f"{words.share(redelivered / (redelivered + consumed))} of the deliveries are repeats "
-        f"({words.count(redelivered)} requeued or timed out, {words.count(consumed)} processed"
+        f"{texts.share(redelivered / (redelivered + consumed))} of the deliveries are repeats "
+        f"({texts.count(redelivered)} requeued or timed out, {texts.count(consumed)} processed"
         f"{within}){held}"
     )
 
@@ -144,7 +144,7 @@ def unassigned_partitions(case: Case) -> str | None:
     are, have = ("are", "have") if many else ("is", "has")
     return (
         f"{named} {are} not assigned to any consumer and {have} "
-        f"{words.count(evidence.unassigned)} waiting messages; "
+        f"{texts.count(evidence.unassigned)} waiting messages; "
         "consumers discover new partitions when they next refresh their metadata"
     )
 
@@ -170,8 +170,8 @@ def _stuck(case: Case, partitions: Sequence[PartitionBacklog], total: int) -> st
     still = min(each.still or 0.0 for each in stuck)
     has, it_has = ("has", "it has") if len(stuck) == 1 else ("have", "they have")
     return (
-        f"{_some([each.name for each in stuck])} {has} not moved for {words.minutes(still)} "
-        f"while others move; {it_has} {words.share(lag / total)} of the backlog"
+        f"{_some([each.name for each in stuck])} {has} not moved for {texts.minutes(still)} "
+        f"while others move; {it_has} {texts.share(lag / total)} of the backlog"
     )
 
 
@@ -190,7 +190,7 @@ def _uneven(case: Case, partitions: Sequence[PartitionBacklog], total: int) -> s
         return f"{named} all of the backlog"
     others = len(partitions) - most
     return (
-        f"{named} {words.share(lag / total)} of the backlog; "
+        f"{named} {texts.share(lag / total)} of the backlog; "
         f"the {'other one has' if others == 1 else f'other {others} have'} the rest"
     )
 

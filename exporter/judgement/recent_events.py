@@ -8,7 +8,7 @@ SLICES = 16
 """Movements within the span divided by this are stored as one."""
 
 
-class Recent:
+class RecentEvents:
     """Movement of a counter within the last `span` seconds. Stores nothing while it is constant."""
 
     __slots__ = ("_known", "_moves")

@@ -68,7 +68,7 @@ def rewound(now: Situation) -> bool:
 
 def abandoned(now: Situation) -> bool:
     """The group has members, none of them reads this destination, and its offset does not move."""
-    return now.evidence.read_by_nobody and (now.still > 0 or not now.waiting)
+    return now.evidence.reads_elsewhere and (now.still > 0 or not now.waiting)
 
 
 def stopped(now: Situation) -> bool:
@@ -82,8 +82,8 @@ def stalled(now: Situation) -> bool:
     If the number of consumers is unknown, the threshold `consumers_expected` decides.
     """
     consumers = now.evidence.consumers
-    somebody = now.thresholds.consumers_expected if consumers is None else consumers > 0
-    return _stands_still(now) and somebody and not now.evidence.uncounted
+    expected = now.thresholds.consumers_expected if consumers is None else consumers > 0
+    return _stands_still(now) and expected and not now.evidence.uncounted
 
 
 def lagging(now: Situation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.judgement import words
+from exporter.judgement import texts
 from exporter.judgement.evidence import Evidence
 from exporter.model import Status
 
@@ -31,7 +31,7 @@ def _uncommitted(evidence: Evidence) -> str:
 def past_end(evidence: Evidence) -> str:
     """Return by how much committed offsets are past the log end, and the consequence."""
     return (
-        f"committed offsets are {words.count(evidence.past_end)} messages past the log end "
+        f"committed offsets are {texts.count(evidence.past_end)} messages past the log end "
         "(the topic was truncated or recreated, or the offsets come from another cluster); "
         "unless the offsets are reset, that many new messages will be skipped"
     )
@@ -43,7 +43,7 @@ def _uncounted(status: Status, evidence: Evidence) -> str:
     if status == "unknown":
         known = "no message was observed to leave the queue recently"
     elif least:
-        known = f"at least {words.rate(least)} are consumed"
+        known = f"at least {texts.rate(least)} are consumed"
     else:
         known = "the rates are unknown"
     if not evidence.lag and not least:

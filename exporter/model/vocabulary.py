@@ -11,7 +11,7 @@ GroupState = Literal[
     "unknown", "preparing_rebalance", "completing_rebalance", "stable", "dead", "empty"
 ]
 GROUP_STATES: tuple[GroupState, ...] = get_args(GroupState)
-NOBODY: frozenset[GroupState] = frozenset({"empty", "dead"})
+MEMBERLESS: frozenset[GroupState] = frozenset({"empty", "dead"})
 """States of a group without members."""
 Method = Literal["time_index", "record", "head", "percentile", "estimate"]
 """How an age was determined."""

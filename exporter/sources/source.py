@@ -113,11 +113,11 @@ class Source:
 
     def set_thresholds(self, table: ThresholdTable) -> bool:
         """Use another table from the next poll; return False if a task hangs and prevents it."""
-        with self._locked(LOCK_SECONDS) as held:
-            if held:
+        with self._locked(LOCK_SECONDS) as locked:
+            if locked:
                 self._judging.set_table(table)
                 self._publish_health()
-        return held
+        return locked
 
     def start(self) -> None:
         """Start the tasks."""
@@ -137,9 +137,9 @@ class Source:
         state may continue.
         """
         self._tasks.stop()
-        with self._locked(timeout) as held:
+        with self._locked(timeout) as locked:
             self._ended = True
-        return held
+        return locked
 
     def join(self, timeout: float) -> bool:
         """Wait for the tasks to end and close the collector; return whether all ended in time."""
@@ -161,8 +161,8 @@ class Source:
         now = time.monotonic()
         if self._ended or not self._display.outdated(now):
             return
-        with self._locked(EXPIRY_LOCK_SECONDS) as held:
-            if held:
+        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+            if locked:
                 if self._display.hide(now):
                     self._publish_health()
                 return
@@ -173,8 +173,8 @@ class Source:
 
         Empty if a task hangs. The values are those of `/metrics`, from the last update.
         """
-        with self._locked(LOCK_SECONDS) as held:
-            if not (held and self._display.visible):
+        with self._locked(LOCK_SECONDS) as locked:
+            if not (locked and self._display.visible):
                 return []
             at = self._display.shown_at
             wanted = wanted._replace(clock=wanted.clock - (time.monotonic() - at))
@@ -199,11 +199,11 @@ class Source:
     @contextmanager
     def _locked(self, seconds: float) -> Iterator[bool]:
         """Try to acquire the lock within `seconds`; yield whether it was acquired."""
-        held = self._lock.acquire(timeout=seconds)
+        locked = self._lock.acquire(timeout=seconds)
         try:
-            yield held
+            yield locked
         finally:
-            if held:
+            if locked:
                 self._lock.release()
 
     def _is_live(self) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.analysis.rates import CounterTable
-from exporter.judgement.cadence import CommitGaps
 from exporter.judgement.case import Cause
+from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.judgement.thresholds import DEFAULTS, Thresholds

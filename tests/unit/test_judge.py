@@ -214,7 +214,7 @@ def test_a_topic_that_a_live_group_no_longer_reads_is_abandoned() -> None:
         steady(5),
         between(600, 9_999, 0, 50),
         consumers=lambda at: 2 if at < 600 else 0,
-        more=lambda at: {"read_by_nobody": at >= 600, "members": 2},
+        more=lambda at: {"reads_elsewhere": at >= 600, "members": 2},
     )
     said = play.run(1_500)
     abandoned = first(said, "abandoned")

@@ -58,7 +58,7 @@ def _evidence(
         had_position=sub.had_position,
         past_end=sub.incidents.past_end.messages,
         is_rewound=sub.incidents.is_rewound,
-        read_by_nobody=group is not None and _reads_elsewhere(sub, group),
+        reads_elsewhere=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,
         rebalancing=group is not None and group.state in REBALANCING,
         rebalancing_since=None if group is None else group.rebalancing_since,

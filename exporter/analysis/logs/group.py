@@ -7,10 +7,10 @@ from typing import Final
 
 from exporter.analysis.logs.topic import GONE_AFTER
 from exporter.analysis.nodes import Labeler
-from exporter.judgement.recent_events import Recent
+from exporter.judgement.recent_events import RecentEvents
 from exporter.model import (
     GROUP_STATES,
-    NOBODY,
+    MEMBERLESS,
     GroupMembers,
     GroupState,
     LogBacklog,
@@ -59,7 +59,7 @@ class Group:
         """Destination to the number of members that read it; None if unknown."""
         self.assigned: Mapping[str, frozenset[int]] = {}
         self.rebalances = 0
-        self.recent: Final = Recent()
+        self.recent: Final = RecentEvents()
         """Recent rebalances. Updated when the group is judged."""
         self.missing = 0
         """Number of consecutive complete listings without this group."""
@@ -82,14 +82,14 @@ class Group:
         self.missing = 0
         self.read_at = now
         self._move_to(state)
-        if state in NOBODY:
+        if state in MEMBERLESS:
             self._empty()
 
     def observe_members(self, members: GroupMembers, now: float) -> None:
         """Set state, members and assignment from a description."""
         self.read_at = now
         self._move_to(members.state)
-        if members.state in NOBODY:
+        if members.state in MEMBERLESS:
             self._empty()
             return
         self.members = len(members.members)

@@ -25,7 +25,7 @@ from exporter.analysis.logs.time_series import (
     time_series_of_a_topic,
 )
 from exporter.analysis.logs.topic import LogTopic
-from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
+from exporter.analysis.series_budget import Budget, Companions, most_lagging_first
 from exporter.analysis.shared_series import judgement_families, judgement_series, losses_family
 from exporter.catalogue import ANOMALIES, LOSSES
 from exporter.model import GROUP_STATES, HIDDEN_KINDS, TIMESTAMP_ANOMALIES
@@ -77,12 +77,12 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     other topics, then to other groups.
     """
     budget = Budget(view.max_series - _OF_THE_SOURCE)
-    topics: Brought[LogTopic] = Brought(
+    topics: Companions[LogTopic] = Companions(
         lambda topic: count_series(_topic_families([topic], view, now)) + time_series_of_a_topic(),
         budget,
         {},
     )
-    groups: Brought[Group] = Brought(
+    groups: Companions[Group] = Companions(
         lambda group: count_series(_group_families([group])), budget, {}
     )
     shown: list[LogSubscription] = []

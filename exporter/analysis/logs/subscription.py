@@ -13,7 +13,7 @@ from exporter.analysis.logs.incidents import Incidents
 from exporter.analysis.logs.positions import PositionTable
 from exporter.analysis.logs.topic import LogTopic
 from exporter.analysis.rates import CounterTable
-from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 
 Drained = Mapping[tuple[str, int, bool], tuple[int, int]]

@@ -12,7 +12,7 @@ LASTING = 15.0
 """RabbitMQ's counters lag by fewer seconds. What was not counted for longer stays uncounted."""
 
 
-class Side:
+class Direction:
     """One direction of a queue: messages that enter, or messages that leave."""
 
     __slots__ = ("_resumed_at", "_uncounted_since", "known")
@@ -72,8 +72,8 @@ class Accounting:
         self._credit, self._credit_at = 0, 0.0
         """Recently counted deliveries whose messages may be seen to leave later, and when the last
         one was counted."""
-        self.consumed = Side()
-        self.produced = Side()
+        self.consumed = Direction()
+        self.produced = Direction()
         self._left_at: deque[float] = deque(maxlen=2)
         """When messages were last seen to leave without a counted delivery."""
         self._published_at: float | None = None

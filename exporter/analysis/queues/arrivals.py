@@ -33,7 +33,7 @@ class Arrivals:
 
     def add_published(self, count: int, consumed: int, now: float) -> int:
         """Add published and consumed messages; return how many entered that were not known."""
-        slack = self._lately(max(count, consumed), now)
+        slack = self._recent_moves(max(count, consumed), now)
         self._published += count
         came = max(self._published - self.value, 0)
         self.value += came
@@ -56,7 +56,7 @@ class Arrivals:
             self._published += max(self._low - slack, 0)
             self._since = None
 
-    def _lately(self, moved: int, now: float) -> int:
+    def _recent_moves(self, moved: int, now: float) -> int:
         """Return the messages moved in about two ticks: two counters may differ by this many."""
         moves = self._moves
         if moved:

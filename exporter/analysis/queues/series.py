@@ -20,7 +20,7 @@ from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
+from exporter.analysis.series_budget import Budget, Companions, most_lagging_first
 from exporter.analysis.shared_series import (
     METHOD_SERIES,
     judgement_families,
@@ -61,7 +61,7 @@ def _chosen(
     if most <= view.max_series:
         return every, fresh, 0
     budget = Budget(view.max_series - len(state.losses))
-    queues: Brought[QueueDestination] = Brought(
+    queues: Companions[QueueDestination] = Companions(
         lambda queue: count_series(_queue_families([queue], state, view, now)), budget, {}
     )
     shown: list[QueueSubscription] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.judgement.cadence import RECENT, STOP_SECONDS, CommitGaps
+from exporter.judgement.commit_gaps import RECENT, STOP_SECONDS, CommitGaps
 
 EVERY = 10.0
 """Seconds between two looks."""
