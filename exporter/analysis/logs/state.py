@@ -71,14 +71,14 @@ class LogState:
         follow_nodes(self.nodes, backlog.nodes, self.labeler, now, backlog.roster)
         self.groups_not_shown = backlog.groups_not_shown
         self._vague = backlog.vague
-        self._topics(backlog, now)
+        self._update_topics(backlog, now)
         known = list(self.subscriptions.values())
         for subscription in known:
             subscription.add_produced()
-        self._groups(backlog, now)
+        self._update_groups(backlog, now)
         for group, positions in backlog.positions.items():
-            self._positions(group, positions, backlog, now)
-        self._unread(backlog, now)
+            self._update_positions(group, positions, backlog, now)
+        self._update_unread(backlog, now)
         self._assign(now)
         self._sample(backlog, now)
         self.settling = max(self.settling - 1, 0)
@@ -115,7 +115,7 @@ class LogState:
         for key, latencies in times.latencies.items():
             known = self.subscriptions.get(key)
             if known is not None:
-                self._latencies(known, latencies)
+                self._observe_latencies(known, latencies)
         for name, (count, total) in times.sizes.items():
             topic = self.topics.get(name)
             if topic is not None:
@@ -130,7 +130,7 @@ class LogState:
             return found
         return found._replace(errors=[-1.0] * len(found.errors))
 
-    def _latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
+    def _observe_latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
         if subscription.latency is None:
             labels = {"destination": subscription.topic.name, "group": subscription.group}
             subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
@@ -139,7 +139,7 @@ class LogState:
 
     # Destinations
 
-    def _topics(self, backlog: LogBacklog, now: float) -> None:
+    def _update_topics(self, backlog: LogBacklog, now: float) -> None:
         for name in backlog.recreated:
             self._restart(name)
         for topic in follow_topics(self.topics, backlog, self._new_topic, now):
@@ -163,14 +163,16 @@ class LogState:
 
     # Groups
 
-    def _groups(self, backlog: LogBacklog, now: float) -> None:
+    def _update_groups(self, backlog: LogBacklog, now: float) -> None:
         for name in follow_groups(self.groups, backlog, self.labeler, now):
             for key in [key for key in self.subscriptions if key[0] == name]:
                 self._drop_subscription(key, "deleted")
 
     # Subscriptions
 
-    def _positions(self, group: str, positions: Positions, backlog: LogBacklog, now: float) -> None:
+    def _update_positions(
+        self, group: str, positions: Positions, backlog: LogBacklog, now: float
+    ) -> None:
         read_committed = group in backlog.read_committed
         # A share group may still have unprocessed records before its position.
         drained = {} if group in backlog.shared else backlog.drained
@@ -185,7 +187,7 @@ class LogState:
             subscription.incidents.orphan(orphaned=topic.missing > 0)
             subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
 
-    def _unread(self, backlog: LogBacklog, now: float) -> None:
+    def _update_unread(self, backlog: LogBacklog, now: float) -> None:
         """Keep subscriptions that this poll could not read; drop those that no longer exist."""
         for key, subscription in list(self.subscriptions.items()):
             group, destination = key

@@ -79,21 +79,21 @@ class QueueState:
         for depth in backlog.depths:
             came = self._place(depth.place, now).observe_depth(depth, now)
             if came:
-                self._came(depth.place, came, now)
+                self._add_uncounted(depth.place, came, now)
         for produced in backlog.produced:
             self.destinations.count(produced, now)
-        self._counts(backlog.counts, now)
-        self._streams(backlog.streams)
+        self._count_all(backlog.counts, now)
+        self._set_offsets(backlog.streams)
         self._forget(backlog, seen)
         self._sample(backlog.counts, backlog.produced, now)
         self.settling = max(self.settling - 1, 0)
 
     def observe_counts(self, counts: QueueCounts) -> None:
         """Add the brokers' counts if they are read separately from the backlog."""
-        self._counts(counts.counts, counts.at)
+        self._count_all(counts.counts, counts.at)
         for produced in counts.produced:
             self.destinations.count(produced, counts.at)
-        self._streams(counts.streams)
+        self._set_offsets(counts.streams)
         self.destinations.set_sizes(counts.sizes)
         self._sample(counts.counts, counts.produced, counts.at)
 
@@ -127,7 +127,7 @@ class QueueState:
 
     # Counts
 
-    def _came(self, place: Place, count: int, now: float) -> None:
+    def _add_uncounted(self, place: Place, count: int, now: float) -> None:
         """Count messages that entered without being counted by the broker, or before it did."""
         subscription = self.subscriptions[place[:3]]
         moved = Moved(count, 0, 0)
@@ -135,7 +135,7 @@ class QueueState:
         if place.group is None and place.partition is None:
             self.destinations.add(subscription.queue, count, now)
 
-    def _counts(self, counts: Sequence[Counts], at: float) -> None:
+    def _count_all(self, counts: Sequence[Counts], at: float) -> None:
         touched: dict[SubscriptionKey, tuple[bool, bool, int]] = {}
         for each in counts:
             vhost, destination, group, partition = each.place
@@ -148,7 +148,7 @@ class QueueState:
             if moved is None:
                 continue
             subscription.count(moved, at)
-            self._latency(subscription, moved)
+            self._observe_latency(subscription, moved)
             if group is None and partition is None and each.replay is None:
                 partition_of_queue = self.destinations.add(subscription.queue, moved.produced, at)
                 produced = place.accounting.produced
@@ -162,7 +162,7 @@ class QueueState:
             subscription.commit_gaps.observe(at, moved=has_moved, waiting=waits)
             subscription.account(at, left, self.rate_window)
 
-    def _latency(self, subscription: QueueSubscription, moved: Moved) -> None:
+    def _observe_latency(self, subscription: QueueSubscription, moved: Moved) -> None:
         if moved.latency is None:
             return
         if subscription.latency is None:
@@ -179,7 +179,7 @@ class QueueState:
         """Return whether the config names its group: its histogram does not count to the limit."""
         return subscription.group is not None and self.settings.latency_group(subscription.group)
 
-    def _streams(self, streams: Sequence[StreamOffsets]) -> None:
+    def _set_offsets(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:
             self.destinations.set_offsets(each)
             vhost, destination, group, partition = each.place
