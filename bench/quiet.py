@@ -1,4 +1,4 @@
-"""`python -m bench.quiet`: healthy traffic on all three systems for an hour, with the real alert rules.
+"""`python -m bench.quiet`: an hour of healthy traffic on all three systems with the alert rules.
 
 No alert may fire. Prints a line per minute, and exits with 1 if the receiver got a notification.
 """
@@ -55,7 +55,8 @@ def main() -> int:
                     statuses[status] = statuses.get(status, 0) + 1
             sent, told = sum(len(c.sent) for c in clients), alerting.receiver.notifications
             print(
-                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, {len(told)} notifications, "
+                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, "
+                f"{len(told)} notifications, "
                 f"statuses seen {statuses}, firing {alerting.firing() or 'nothing'}",
                 flush=True,
             )

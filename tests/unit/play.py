@@ -1,4 +1,4 @@
-"""Plays a consumer's story to a judge, look by look, and keeps what the judge said."""
+"""Plays a consumer's story to a judge, poll by poll, and keeps what the judge said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.judgement.judge import Judge
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.model import Status
 
-LOOK = 10.0
+POLL = 10.0
 WINDOW = 120.0
 EPOCH = 1_700_000_000.0
 """14 November 2023, 22:13:20 UTC: the clock at second 0 of each story."""
@@ -24,7 +24,7 @@ Story = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Said:
-    """What the judge said at one look."""
+    """What the judge said at one poll."""
 
     at: float
     status: Status
@@ -49,7 +49,7 @@ class Play:
     thresholds: Thresholds = DEFAULTS
     starts_with: int = 0
     """Messages that wait at second 0."""
-    look: float = LOOK
+    poll: float = POLL
     more: Callable[[float], dict[str, Any]] = lambda _: {}
     """Other facts of the evidence, by time."""
     alive: Callable[[float], bool] = lambda _: True
@@ -59,10 +59,10 @@ class Play:
     """Time, offset and lag of each commit, as the broker's log of commits has them."""
 
     def run(self, seconds: float) -> list[Said]:
-        """Play the story; the first look is at second 0."""
-        return list(self._looks(seconds))
+        """Play the story; the first poll is at second 0."""
+        return list(self._polls(seconds))
 
-    def _looks(self, seconds: float) -> Iterator[Said]:
+    def _polls(self, seconds: float) -> Iterator[Said]:
         produced_table, consumed_table = CounterTable(WINDOW), CounterTable(WINDOW)
         produced_slot, consumed_slot = produced_table.allocate(0.0), consumed_table.allocate(0.0)
         gaps = CommitGaps()
@@ -72,7 +72,7 @@ class Play:
         step = 1.0
         at = 0.0
         while at <= seconds:
-            if at % self.look == 0:
+            if at % self.poll == 0:
                 waiting = self.starts_with + int(produced) - committed
                 produced_table.values[produced_slot] = int(produced)
                 consumed_table.values[consumed_slot] = committed

@@ -21,7 +21,7 @@ TOTALS = ("mq_consumed_messages_total", "mq_produced_messages_total")
 
 
 class Judged(World):
-    """A world in which each look is judged, with a stop time of 60 s."""
+    """A world in which each poll is judged, with a stop time of 60 s."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Judged(World):
         judged_first: bool = False,
     ) -> None:
         """Ten seconds later: read what waits, and what was counted; `judged_first` is before the counts."""
-        self.look(Depth(QUEUE, lag, unacknowledged))
+        self.poll(Depth(QUEUE, lag, unacknowledged))
         if judged_first:
             self.judging.judge(self.state, self.now, self.now)
         self.count(
@@ -76,7 +76,7 @@ def test_without_counts_rates_and_ages_are_absent_and_a_depth_that_falls_moves()
         assert world.value(name) is None, name
     assert world.status == "ok"
     least = world.value(LEAST)
-    assert least == pytest.approx(0.25, rel=0.1), "every second look, 5 left"
+    assert least == pytest.approx(0.25, rel=0.1), "every second poll, 5 left"
     assert "at least" in (world.reason or "")
 
 
@@ -163,7 +163,7 @@ def test_a_depth_that_is_older_than_the_counts_is_no_evidence_of_uncounted_consu
     world = Judged()
 
     def see(lag: int, outstanding: int, counted: int, consumers: int) -> None:
-        world.look(Depth(QUEUE, lag, old=2.5), after=0.3)
+        world.poll(Depth(QUEUE, lag, old=2.5), after=0.3)
         world.count(
             Counts(
                 QUEUE,

@@ -56,10 +56,10 @@ def mean_error(kind: str, seed: int, depth_every: float, counts_every: float) ->
         return math.floor((at - phases[which]) / STATISTICS) * STATISTICS + phases[which]
 
     place = QueuePlace(None, "", 0.0)
-    looks = [(1 + n * depth_every, "depth") for n in range(int(SECONDS / depth_every))]
-    looks += [(1.3 + n * counts_every, "counts") for n in range(int(SECONDS / counts_every))]
+    polls = [(1 + n * depth_every, "depth") for n in range(int(SECONDS / depth_every))]
+    polls += [(1.3 + n * counts_every, "counts") for n in range(int(SECONDS / counts_every))]
     shown: list[tuple[float, float | None]] = []
-    for at, what in sorted(looks):
+    for at, what in sorted(polls):
         if what == "depth":
             moment = taken(at, 2) if kind == "quorum" else at - chance.uniform(0, 0.5)
             old = 2.5 if kind == "quorum" else 0.0
@@ -87,8 +87,8 @@ def test_the_age_as_it_is_scraped(kind: str, depth_every: float, most: float) ->
     assert mean(mean_error(kind, seed, depth_every, 5.0) for seed in range(3)) < most
 
 
-def test_looks_every_ten_seconds_are_not_enough() -> None:
-    """What the looks in between are for: without them the promise of 2 s does not hold."""
+def test_polls_every_ten_seconds_are_not_enough() -> None:
+    """What the polls in between are for: without them the promise of 2 s does not hold."""
     assert mean(mean_error("quorum", seed, 10.0, 10.0) for seed in range(3)) > 2.3
 
 
@@ -111,10 +111,10 @@ def test_counts_that_are_older_than_the_depth_are_no_departures(
         return int(50 * max(of(at, own, 5.0) if kind == "quorum" else at, 0.0))
 
     place = QueuePlace(None, "", 0.0)
-    looks = [(20 + n * depth_every, "depth") for n in range(60)]
-    looks += [(20 + first_counts + n * 5.0, "counts") for n in range(int(12 * depth_every))]
+    polls = [(20 + n * depth_every, "depth") for n in range(60)]
+    polls += [(20 + first_counts + n * 5.0, "counts") for n in range(int(12 * depth_every))]
     lags: list[int | None] = []
-    for at, what in sorted(looks):
+    for at, what in sorted(polls):
         if what == "depth":
             old = 2.5 if kind == "quorum" else 0.0
             place.observe_depth(Depth(QUEUE, waiting(at), 10, old=old), at)
@@ -131,7 +131,7 @@ def test_counts_that_are_older_than_the_depth_are_no_departures(
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 @pytest.mark.parametrize("phase", [0.0, 2.0, 4.0])
 def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: float) -> None:
-    """The backlog grows slowly: the age right behind a look at it, which is what is judged, is no larger than the truth."""
+    """The backlog grows slowly: right after a poll, the age that is judged is at most the true one."""
 
     def came(at: float) -> int:
         return int(50 * max(at, 0.0))

@@ -7,7 +7,7 @@ import pytest
 from exporter.analysis.queues.arrival_curve import MOST_POINTS, ArrivalCurve
 
 
-def test_messages_come_evenly_between_two_looks() -> None:
+def test_messages_come_evenly_between_two_polls() -> None:
     curve = ArrivalCurve(100.0, 0)
     curve.add(110.0, 10)
     assert curve.time_of(1) == pytest.approx(100.5)
@@ -29,7 +29,7 @@ def test_a_time_without_messages_is_no_time_of_theirs() -> None:
     assert curve.time_of(1) == pytest.approx(100.5)
 
 
-def test_one_that_is_not_recorded_yet_came_after_the_last_look() -> None:
+def test_one_that_is_not_recorded_yet_came_after_the_last_poll() -> None:
     curve = ArrivalCurve(0.0, 0)
     curve.add(10.0, 5)
     assert curve.time_of(6) == 10.0
@@ -47,9 +47,9 @@ def test_what_was_processed_is_forgotten_and_the_rest_stays_exact() -> None:
 
 def test_a_long_record_stays_small_and_keeps_its_ends() -> None:
     curve = ArrivalCurve(0.0, 0)
-    looks = 20 * MOST_POINTS
-    for now in range(1, looks + 1):
+    polls = 20 * MOST_POINTS
+    for now in range(1, polls + 1):
         curve.add(float(now), 2)
     assert len(curve._times) <= MOST_POINTS
-    for number in (1, looks // 2, looks, 2 * looks):
+    for number in (1, polls // 2, polls, 2 * polls):
         assert curve.time_of(number) == pytest.approx(number / 2, rel=0.02, abs=1)

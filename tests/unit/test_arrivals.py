@@ -22,7 +22,7 @@ class Ticked:
         self._seen = 0
         self._tick = -1
 
-    def look(self, now: float, value: int) -> int:
+    def poll(self, now: float, value: int) -> int:
         tick = int((now + self._phase) // TICK)
         if tick != self._tick:
             self._tick, self._seen = tick, value
@@ -45,16 +45,16 @@ class Rabbit:
         self.came += count
         self.times += [self.now] * count
 
-    def look(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         self.now = now
         published, acked, waiting = self._ticks
         waits = self.came - self.left
         self.produced += self.place.observe_depth(Depth(QUEUE, waits), now)
         told = Counts(
             QUEUE,
-            waiting.look(now, waits),
-            published.look(now, self.came),
-            acked.look(now, self.acked),
+            waiting.poll(now, waits),
+            published.poll(now, self.came),
+            acked.poll(now, self.acked),
             0,
             1,
         )
@@ -65,7 +65,7 @@ class Rabbit:
 
     def settle(self) -> None:
         for _ in range(15):
-            self.look(self.now + 1)
+            self.poll(self.now + 1)
 
     def age(self) -> float:
         """The true age of the oldest message."""
@@ -106,7 +106,7 @@ def test_totals_are_exact_once_it_is_quiet_and_never_ahead(seed: int) -> None:
         done = min(rabbit.came - rabbit.left, chance.randint(0, 70))
         rabbit.left += done
         rabbit.acked += done
-        rabbit.look(15.0 + second)
+        rabbit.poll(15.0 + second)
         assert rabbit.produced <= rabbit.came
         assert rabbit.consumed <= rabbit.left
         assert rabbit.place.left <= rabbit.left
@@ -121,13 +121,13 @@ def test_a_burst_and_its_end_in_one_go(seed: int) -> None:
     rabbit.settle()
     rabbit.publish(100)
     for _ in range(25):
-        rabbit.look(rabbit.now + 1)
+        rabbit.poll(rabbit.now + 1)
         age = rabbit.place.age(rabbit.now, None)
         assert age is not None
         assert abs(age - rabbit.age()) < TICK + 1.5
     rabbit.left = rabbit.acked = 60
     for _ in range(25):
-        rabbit.look(rabbit.now + 1)
+        rabbit.poll(rabbit.now + 1)
         assert rabbit.produced == 100
     age = rabbit.place.age(rabbit.now, None)
     assert age is not None
@@ -146,12 +146,12 @@ def test_what_expires_or_is_purged_leaves_though_nobody_takes_it(seed: int) -> N
     for second in range(100):
         rabbit.publish(20)
         rabbit.left = max(rabbit.came - 200, 0)  # ten seconds' worth stay
-        rabbit.look(15.0 + second)
+        rabbit.poll(15.0 + second)
     age = rabbit.place.age(rabbit.now, None)
     assert age is not None
     assert abs(age - rabbit.age()) < TICK + 1.5
     rabbit.left = rabbit.came
-    rabbit.look(rabbit.now + 1)
+    rabbit.poll(rabbit.now + 1)
     assert rabbit.place.age(rabbit.now, None) == 0.0
     rabbit.settle()
     rabbit.publish(5)

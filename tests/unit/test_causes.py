@@ -15,7 +15,7 @@ TURN = 900.0
 
 
 def told(play: Play, seconds: float = 2_400.0) -> Said:
-    """The last look at which there was a backlog."""
+    """The last poll at which there was a backlog."""
     return next(each for each in reversed(play.run(seconds)) if each.status != "ok")
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.time_to_loss import time_to_expiry, time_to_overflow
 from exporter.model import LogTimes, Retention, Stamps
-from tests.support.looks import log, look, state
+from tests.support.observations import log, log_backlog, state
 
 WITHIN = 0.03
 """How far a forecast may be off, as a part of itself."""
-LOOK = 10
-"""Seconds between two looks at the simulated log."""
+POLL = 10
+"""Seconds between two polls of the simulated log."""
 
 
 # One backlog
@@ -148,8 +148,8 @@ class Simulation:
         for _ in range(seconds):
             for each in self.partitions:
                 each.second(self.now, self.retention, self.size)
-            if self.now % LOOK == 0:
-                self._look()
+            if self.now % POLL == 0:
+                self._poll()
             self.now += 1
 
     def lost(self, seconds: int) -> float:
@@ -164,11 +164,13 @@ class Simulation:
     def forecast(self) -> float | None:
         return self.state.subscriptions["g", "t"].time_to_loss
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         parts = self.partitions
         spans = [(each.start, len(each.times)) for each in parts]
         positions = {number: each.position for number, each in enumerate(parts)}
-        self.state.observe(look({"t": log(*spans)}, {"g": {"t": positions}}), float(self.now))
+        self.state.observe(
+            log_backlog({"t": log(*spans)}, {"g": {"t": positions}}), float(self.now)
+        )
         self.state.set_retention({"t": self.retention})
         times = [
             float(each.times[each.position]) if each.position < len(each.times) else math.inf
@@ -208,7 +210,7 @@ def test_messages_are_lost_when_the_forecast_says(
     forecast = simulation.forecast()
     expected = simulation.lost(20_000)
     assert 100 < expected < math.inf
-    assert forecast == pytest.approx(expected, rel=WITHIN, abs=LOOK), case
+    assert forecast == pytest.approx(expected, rel=WITHIN, abs=POLL), case
 
 
 @pytest.mark.parametrize("retention", [BY_TIME, BY_SIZE])
@@ -274,7 +276,7 @@ def test_without_an_age_nothing_is_said_of_retention_by_time() -> None:
 
 def test_a_group_without_a_position_has_no_forecast() -> None:
     s = state()
-    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: None}}}), 0.0)
+    s.observe(log_backlog({"t": log((0, 10))}, {"g": {"t": {0: None}}}), 0.0)
     s.set_retention({"t": BY_TIME})
     s.observe_times(LogTimes(0.0, {}, {}), 0.0, 120.0)
     assert s.subscriptions["g", "t"].time_to_loss is None
@@ -284,5 +286,5 @@ def test_there_is_no_forecast_before_there_are_rates() -> None:
     simulation = Simulation(Partition(10, 5), retention=BY_TIME)
     simulation.run(1)
     assert simulation.forecast() is None
-    simulation.run(LOOK)
+    simulation.run(POLL)
     assert simulation.forecast() is not None

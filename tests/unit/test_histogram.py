@@ -22,7 +22,7 @@ from exporter.analysis.probe_results import ProbeState
 from exporter.catalogue import BY_NAME, LATENCY_BUCKETS
 from exporter.model import STAGES, LogTimes, NodeProbe, Probes, Retention, Stamps
 from exporter.show.exposition import Exposition, labeler
-from tests.support.looks import VIEW, log, look, state
+from tests.support.observations import VIEW, log, log_backlog, state
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 LABEL = labeler({"source": "s"})
@@ -79,7 +79,7 @@ def page() -> Exposition:
     """A page with the times of three subscriptions, two of which have a histogram, and the probes of two nodes."""
     s = state()
     commits = {group: {"t": {0: 4}} for group in ("g", HOSTILE, "i")}
-    s.observe(look({"t": log((0, 10))}, commits), 0.0)
+    s.observe(log_backlog({"t": log((0, 10))}, commits), 0.0)
     s.set_retention({"t": Retention(None, None)})
     stamps = Stamps([0], [91.5], [0.25], "time_index")
     latencies = {("g", "t"): [0.5, 7.0], (HOSTILE, "t"): [1e6]}

@@ -12,13 +12,13 @@ from exporter.analysis.history import FIRST_STEP, LAST_STEP, POINTS, History, Po
 LAG = ("lag_messages",)
 
 
-def played(seconds: float, look: float, begin: float = 0.0) -> History:
+def played(seconds: float, poll: float, begin: float = 0.0) -> History:
     """A lag that says how old it is."""
     history = History()
     at = begin
     while at < begin + seconds:
         history.observe(at, Point(at - begin, None, 10.0, 5.0))
-        at += look
+        at += poll
     return history
 
 
@@ -26,26 +26,26 @@ def lags(history: History, now: float = 0.0) -> dict[str, Any]:
     return history.seen(LAG, now, now)
 
 
-def test_nothing_is_there_before_the_first_look() -> None:
+def test_nothing_is_there_before_the_first_poll() -> None:
     assert lags(History())["lag_messages"] == []
 
 
-@pytest.mark.parametrize("look", [0.5, 1.0, 10.0, 30.0])
+@pytest.mark.parametrize("poll", [0.5, 1.0, 10.0, 30.0])
 @pytest.mark.parametrize("minutes", [1, 4, 20, 60, 300])
-def test_it_has_all_of_the_time_up_to_an_hour(look: float, minutes: float) -> None:
-    seen = lags(played(minutes * 60, look, begin=1_003.0))
+def test_it_has_all_of_the_time_up_to_an_hour(poll: float, minutes: float) -> None:
+    seen = lags(played(minutes * 60, poll, begin=1_003.0))
     values, step = seen["lag_messages"], seen["step_seconds"]
     span = len(values) * step
     assert FIRST_STEP <= step <= LAST_STEP
     assert len(values) <= POINTS
-    assert min(minutes * 60, POINTS * LAST_STEP / 2) - step - look <= span
+    assert min(minutes * 60, POINTS * LAST_STEP / 2) - step - poll <= span
     assert span <= minutes * 60 + 2 * step
     assert values == sorted(values)
-    assert values[-1] == pytest.approx(minutes * 60 - look, abs=look)
+    assert values[-1] == pytest.approx(minutes * 60 - poll, abs=poll)
     # Each point lies where its time is.
     for index, value in enumerate(values):
         at = seen["start"] + index * step - 1_003.0
-        assert at - 60 <= value <= at + step + look
+        assert at - 60 <= value <= at + step + poll
 
 
 def test_after_an_hour_the_oldest_goes() -> None:
@@ -73,7 +73,7 @@ def test_what_was_not_seen_is_not_known() -> None:
     assert None not in values[: int(110 / step)]
 
 
-def test_looks_that_are_far_apart_leave_no_holes() -> None:
+def test_polls_that_are_far_apart_leave_no_holes() -> None:
     assert None not in lags(played(900, 30))["lag_messages"]
 
 

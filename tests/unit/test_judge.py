@@ -145,7 +145,7 @@ def test_a_dead_letter_queue_neither_stopped_nor_stalls(consumers: int | None) -
 
 def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
     """The broker was down for an hour, and the consumers came back with it."""
-    evidence = {
+    facts = {
         "lag": 50,
         "consumers": 0,
         "consumed": 5,
@@ -155,7 +155,7 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
     }
     judge = Judge()
     for at in (*range(0, 100, 10), *range(3_700, 3_800, 10)):
-        look = Evidence(
+        evidence = Evidence(
             at=at,
             clock=at,
             age=None,
@@ -163,9 +163,9 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
             stop=300.0,
             consumed_rate=0.0,
             produced_rate=0.0,
-            **evidence,  # type: ignore[arg-type]
+            **facts,  # type: ignore[arg-type]
         )
-        judge.observe(look, DEFAULTS, 120.0)
+        judge.observe(evidence, DEFAULTS, 120.0)
         assert judge.status in ("ok", "unknown")
 
 
@@ -228,7 +228,7 @@ def test_a_topic_that_a_live_group_no_longer_reads_is_abandoned() -> None:
 # What is not known
 
 
-def test_one_look_is_too_little_history() -> None:
+def test_one_poll_is_too_little_history() -> None:
     assert [each.status for each in Play(steady(1), steady(10)).run(10)] == ["unknown", "ok"]
 
 
@@ -244,7 +244,7 @@ def test_a_lag_that_can_not_be_read_is_unknown_in_time() -> None:
 
 @pytest.mark.parametrize("period", [10.0, 20.0, 40.0])
 def test_what_goes_to_and_fro_faster_than_the_hold_does_not_flap(period: float) -> None:
-    """The age is past its threshold at every other look, or two."""
+    """The age is past its threshold at every other poll, or two."""
     play = Play(
         steady(10),
         steady(100),

@@ -12,7 +12,7 @@ from exporter.analysis.logs import series as log_series
 from exporter.analysis.logs import time_series
 from exporter.analysis.queues import series as queue_series
 from exporter.model import Depth, Place, Produced
-from tests.support.looks import log, look, state
+from tests.support.observations import log, log_backlog, state
 from tests.unit.test_queue_state import World
 
 ADDED = 50
@@ -23,7 +23,7 @@ def logs_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
     """How many series there are of two groups on three topics, and how many were left out."""
     made = state()
     topics = {name: log((0, 10), (0, 10)) for name in ("t", "u", "v")}
-    made.observe(look(topics, {group: {"t": {0: 3, 1: 4}} for group in ("g", "h")}), 0.0)
+    made.observe(log_backlog(topics, {group: {"t": {0: 3, 1: 4}} for group in ("g", "h")}), 0.0)
     for sub in made.judged:
         sub.judge.labels = (sub.label,)
     view = View(hold=120.0, max_series=most, per_partition=per_partition)
@@ -38,7 +38,7 @@ def queues_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
     produced = [
         Produced(None, topic, node, 9, None) for topic in ("t", "u") for node in ("a:1", "b:1")
     ]
-    world.look(*(Depth(place, 4, 1, 0) for place in places), produced=produced)
+    world.poll(*(Depth(place, 4, 1, 0) for place in places), produced=produced)
     shown = world.state.show(world.view, world.now)
     return count_series(shown.families), shown.dropped
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from exporter.collectors.kafka.group_asker import ShareOffsets
 from exporter.collectors.kafka.raw.share_offsets import UNKNOWN, SharePartition
 from exporter.collectors.kafka.share_positions import Settled, SharePositions
-from tests.support.looks import log
+from tests.support.observations import log
 
 
 def settle(
     shares: SharePositions, start: int | None, lag: int | None, before: int | None, after: int
 ) -> Settled:
-    """One look: start and lag as the broker says them, and the end before and after that."""
+    """One poll: start and lag as the broker says them, and the end before and after that."""
     offsets = ShareOffsets({"g": [SharePartition("t", 0, start, lag)]})
     ends = {} if before is None else {("t", 0): before}
     return shares.settle(offsets, ends, {"t": log((0, after))})
