@@ -1,4 +1,4 @@
-"""Plays a consumer's story to a judge, poll by poll, and keeps what the judge said."""
+"""Simulates a consumer, polls it, and keeps the judgements."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from exporter.model import Status
 POLL = 10.0
 WINDOW = 120.0
 EPOCH = 1_700_000_000.0
-"""14 November 2023, 22:13:20 UTC: the clock at second 0 of each story."""
+"""14 November 2023, 22:13:20 UTC: the clock at second 0."""
 
 Story = Callable[[float], float]
 
 
 @dataclass(frozen=True)
 class Said:
-    """What the judge said at one poll."""
+    """The judgement at one poll."""
 
     at: float
     status: Status
@@ -40,7 +40,7 @@ class Said:
 
 @dataclass
 class Play:
-    """A consumer: what comes in and what it can take, in messages a second, by time; how often it commits."""
+    """A consumer: produce rate and maximum consume rate by time, and how often it commits."""
 
     comes: Story
     takes: Story
@@ -51,15 +51,15 @@ class Play:
     """Messages that wait at second 0."""
     poll: float = POLL
     more: Callable[[float], dict[str, Any]] = lambda _: {}
-    """Other facts of the evidence, by time."""
+    """Other fields of the evidence, by time."""
     alive: Callable[[float], bool] = lambda _: True
-    """Whether the consumer commits at all, be it the same position again."""
+    """Whether the consumer commits at all, even if the offset did not change."""
     judge: Judge = field(default_factory=Judge)
     commits: list[tuple[float, int, int]] = field(default_factory=list)
-    """Time, offset and lag of each commit, as the broker's log of commits has them."""
+    """Time, offset and lag of each commit, as in the broker's commit log."""
 
     def run(self, seconds: float) -> list[Said]:
-        """Play the story; the first poll is at second 0."""
+        """Run the simulation. The first poll is at second 0."""
         return list(self._polls(seconds))
 
     def _polls(self, seconds: float) -> Iterator[Said]:
@@ -112,12 +112,12 @@ class Play:
 
 
 def first(said: Sequence[Said], status: Status) -> float | None:
-    """When the status was said for the first time."""
+    """Return when the status occurred for the first time."""
     return next((each.at for each in said if each.status == status), None)
 
 
 def changes(said: Sequence[Said]) -> list[tuple[float, Status]]:
-    """When the status became what."""
+    """Return each change of the status with its time."""
     found: list[tuple[float, Status]] = []
     for each in said:
         if not found or found[-1][1] != each.status:

@@ -1,4 +1,4 @@
-"""When messages were enqueued, by a curve of how many had been by when."""
+"""When messages were enqueued, from the number of messages enqueued over time."""
 
 from __future__ import annotations
 

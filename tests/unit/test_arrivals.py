@@ -1,4 +1,4 @@
-"""How many messages came and left, by counts that are each taken at a moment of its own."""
+"""How many messages entered and left, from counters that are read at different times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUEUE = Place("/", "q", None, None)
 
 
 class Ticked:
-    """A counter that is seen as it was at its last tick."""
+    """A counter that returns its value of its last tick."""
 
     def __init__(self, phase: float) -> None:
         self._phase = phase
@@ -30,7 +30,7 @@ class Ticked:
 
 
 class Rabbit:
-    """A queue, and a place that is told of it as RabbitMQ tells: what waits at once, the rest at ticks."""
+    """A queue and its place. As in RabbitMQ, the depth is immediate, and counters have ticks."""
 
     def __init__(self, chance: random.Random) -> None:
         self.came = self.left = self.acked = 0
@@ -90,7 +90,7 @@ def test_dead_letters_are_counted_and_so_is_what_is_published_later() -> None:
         arrivals.raise_to(3 * (second + 1))
         arrivals.add_published(0, 0, float(second))
     assert arrivals.value == 180
-    # From now on it is published, and expires at once: only the publishes tell.
+    # From now on it is published and expires immediately: only the publishes show it.
     for second in range(60, 120):
         arrivals.add_published(5, 0, float(second))
     assert 180 + 300 - 2 * 60 <= arrivals.value <= 180 + 300
@@ -116,7 +116,7 @@ def test_totals_are_exact_once_it_is_quiet_and_never_ahead(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_burst_and_its_end_in_one_go(seed: int) -> None:
-    """A publisher and a consumer that live for a moment: some counts have it at once, and some late."""
+    """A publisher and a consumer that exist briefly: some counters include them later."""
     rabbit = Rabbit(random.Random(seed))
     rabbit.settle()
     rabbit.publish(100)

@@ -1,4 +1,4 @@
-"""Why a backlog is there: each cause from its evidence, and none without."""
+"""Each cause is found from its evidence, and none without evidence."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
 
 TURN = 900.0
-"""The second at which each story turns; 22:28 UTC."""
+"""The second at which each simulation changes; 22:28 UTC."""
 
 
 def told(play: Play, seconds: float = 2_400.0) -> Said:
-    """The last poll at which there was a backlog."""
+    """Return the last poll with a backlog."""
     return next(each for each in reversed(play.run(seconds)) if each.status != "ok")
 
 
@@ -59,7 +59,7 @@ def test_some_consumers_left_and_the_others_are_busy() -> None:
 
 
 def test_who_left_long_ago_and_was_not_missed_is_forgotten() -> None:
-    """Fewer consumers were enough for half an hour; then more comes than before."""
+    """Fewer consumers were enough for half an hour; then the produce rate rises."""
     play = Play(
         between(2_700, 9_999, 200, 20), steady(60), consumers=lambda at: 4 if at < TURN else 2
     )
@@ -153,7 +153,7 @@ def test_two_rebalances_are_no_cause() -> None:
 
 
 def test_one_rebalance_that_does_not_end() -> None:
-    """One member stopped polling, another one joins: the first still counts as the only consumer."""
+    """One member stopped polling, and another one joins: the first is still the only consumer."""
     facts = {"rebalancing": True, "rebalancing_since": TURN, "rejoining": 1, "members": 2}
     play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(**facts))
     said = told(play, TURN + 120)
@@ -300,7 +300,7 @@ CONSUMER_CAUSES = {"no_consumers", "too_few_consumers", "slow_consumers"}
 def test_no_cause_speaks_of_consumers_that_are_not_known(
     takes: float, consumers: int | None
 ) -> None:
-    """With 0 members, whoever moves the position is not a member; with None, nobody knows."""
+    """With 0 members, the offsets are moved by a non-member; with None, this is unknown."""
     play = Play(
         between(TURN, 9_999, 100, 20),
         between(TURN, 9_999, takes, 50),
@@ -315,7 +315,7 @@ def test_no_cause_speaks_of_consumers_that_are_not_known(
 
 
 def test_who_caught_up_at_first_is_not_usually_that_fast() -> None:
-    """It processed 200 a second at the beginning; usually it does 20."""
+    """It processed 200 a second at the beginning; usually it processes 20."""
     play = Play(steady(20), between(TURN, 9_999, 10, 200), starts_with=10_000)
     slow = next(each for each in told(play).causes if each.name == "slow_consumers")
     usual = float(slow.evidence.rpartition("usually ")[2].removesuffix("/s"))
@@ -323,7 +323,7 @@ def test_who_caught_up_at_first_is_not_usually_that_fast() -> None:
 
 
 def test_an_alarm_of_the_broker_explains_slow_consumers() -> None:
-    """They publish what they make of a message, and wait for the broker to take it."""
+    """They publish results, and wait until the broker accepts them."""
     said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(alarms=(ALARM,))))
     assert [each.name for each in said.causes][:2] == ["paused", "slow_consumers"]
     assert said.causes[0].evidence == ALARM

@@ -1,4 +1,4 @@
-"""How long a healthy position stands still."""
+"""How long a healthy position stays still."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms with classic buckets: what is counted where, and that parsers read the page as it was meant."""
+"""Histograms with classic buckets: what is counted where, and what parsers read."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def test_every_histogram_of_the_catalogue_has_ascending_buckets_and_nothing_else
         assert math.inf not in metric.buckets
 
 
-# The page
+# The exposition
 
 
 def page() -> Exposition:
-    """A page with the times of three subscriptions, two of which have a histogram, and the probes of two nodes."""
+    """An exposition of three subscriptions, two with a histogram, and probes of two nodes."""
     s = state()
     commits = {group: {"t": {0: 4}} for group in ("g", HOSTILE, "i")}
     s.observe(log_backlog({"t": log((0, 10))}, commits), 0.0)
@@ -109,7 +109,7 @@ def text(accept: str) -> str:
 
 @pytest.fixture(params=["text", "openmetrics"])
 def families(request: pytest.FixtureRequest) -> dict[str, Metric]:
-    """The page as one of the two parsers reads it, by metric."""
+    """The exposition as one of the two parsers reads it, by metric."""
     parse: Callable[[str], Iterable[Metric]] = parse_text
     accept = ""
     if request.param == "openmetrics":

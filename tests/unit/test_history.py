@@ -1,4 +1,4 @@
-"""The last hour in sixty points, however long and however often it is looked at."""
+"""The last hour in sixty points, whatever the interval of the polls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LAG = ("lag_messages",)
 
 
 def played(seconds: float, poll: float, begin: float = 0.0) -> History:
-    """A lag that says how old it is."""
+    """A lag that equals its time."""
     history = History()
     at = begin
     while at < begin + seconds:
@@ -42,7 +42,7 @@ def test_it_has_all_of_the_time_up_to_an_hour(poll: float, minutes: float) -> No
     assert span <= minutes * 60 + 2 * step
     assert values == sorted(values)
     assert values[-1] == pytest.approx(minutes * 60 - poll, abs=poll)
-    # Each point lies where its time is.
+    # Each point has the value of its time.
     for index, value in enumerate(values):
         at = seen["start"] + index * step - 1_003.0
         assert at - 60 <= value <= at + step + poll

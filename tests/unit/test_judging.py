@@ -1,4 +1,4 @@
-"""What a judgement is made from: only what could be read."""
+"""The evidence includes only what could be read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.observations import log, log_backlog, members, state
 
 
 def test_what_can_not_be_read_does_not_stand_still() -> None:
-    """The partition has no leader: its end is not known, the group's position is."""
+    """The partition has no leader: its end is unknown, the group's offset is known."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
     statuses = []
     for at in range(0, 700, 10):
@@ -25,7 +25,7 @@ def test_what_can_not_be_read_does_not_stand_still() -> None:
 
 
 def test_a_part_that_can_not_be_read_makes_the_whole_unknown() -> None:
-    """Known to lag by 20 on partition 0; partition 1 has no leader and 1,970 unread messages."""
+    """The known lag on partition 0 is 20; partition 1 has no leader and 1,970 unread messages."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable(), hold=120.0)
     statuses = {}
     for at in range(0, 700, 10):
@@ -43,7 +43,7 @@ def test_a_part_that_can_not_be_read_makes_the_whole_unknown() -> None:
 
 
 def test_a_group_that_never_commits_is_uncommitted() -> None:
-    """It has read 5,000 messages, for all that anybody knows."""
+    """As far as is known, it may have read all 5,000 messages."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
     s.observe_members(Memberships({"g": members({"t": [0]}, count=2)}), 0.0)
     statuses = set()
@@ -74,7 +74,7 @@ def test_a_partition_that_stands_still_is_named() -> None:
 
 
 def test_a_rebalance_has_lasted_since_the_first_poll_that_saw_it() -> None:
-    """What was processed before that poll does not end it; a settled group does."""
+    """Messages processed before that poll do not end it; a settled group does."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
     s.observe_members(Memberships({"g": members({"t": [0]})}), 0.0)
 

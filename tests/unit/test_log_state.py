@@ -1,4 +1,4 @@
-"""What a source of logs shows after a series of polls: the rules of the design, one a test."""
+"""The series of a log source after polls."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ POSITION = {**SUB, "partition": "0"}
 
 @dataclass(frozen=True)
 class Config:
-    """What a row takes from a source's config."""
+    """The fields of a source's config that a row needs."""
 
     system: str = "kafka"
     name: str = "s"
 
 
 TIME_KEPT = 4
-"""Series that room is kept for a subscription of one partition: its age, uncertainty, method, forecast."""
+"""Series that are reserved for a subscription of one partition: age, uncertainty, method, time to
+loss."""
 SOURCE_KEPT = len(TIMESTAMP_ANOMALIES)
 
 
@@ -105,7 +106,7 @@ def test_consumed_is_the_forward_movement_and_a_rewind_is_an_event() -> None:
 
 
 def test_a_position_past_the_end_at_the_start_is_counted_at_the_next_poll() -> None:
-    """The counter has to be seen at 0 first."""
+    """The counter has to be exposed as 0 first."""
     s = state()
     counts = []
     for now in range(3):
@@ -118,7 +119,7 @@ def test_a_position_past_the_end_at_the_start_is_counted_at_the_next_poll() -> N
 
 
 def test_nothing_is_past_the_end_below_the_high_watermark() -> None:
-    """The group is taken to read committed records only, and has read beyond the last stable offset."""
+    """The group was assumed to read committed records only; it read past the stable offset."""
     s = state()
     topic = log((0, 38), stable=[33])
     s.observe(
@@ -137,7 +138,7 @@ def test_messages_that_will_be_skipped_become_fewer_as_the_log_grows() -> None:
 
 
 def test_partitions_added_to_a_topic_are_unread_until_they_are_assigned() -> None:
-    """200 records on a new partition that nobody reads yet."""
+    """200 records on a new partition that no member reads yet."""
     s = state()
     described = Memberships({"g": members({"t": [0, 1]})})
     before, after = log((0, 10), (0, 20)), log((0, 10), (0, 20), (0, 200))
@@ -159,7 +160,7 @@ def test_partitions_added_to_a_topic_are_unread_until_they_are_assigned() -> Non
 def test_partitions_added_while_a_group_without_members_had_read_all_the_others(
     committed: dict[int, int], unread: int
 ) -> None:
-    """A group that never read the whole topic may have been assigned its partitions by hand."""
+    """A group that never read the whole topic may have assigned its partitions itself."""
     s = state()
     states: dict[str, GroupState] = {"g": "empty"}
     s.observe(
@@ -172,7 +173,7 @@ def test_partitions_added_while_a_group_without_members_had_read_all_the_others(
 
 
 def test_a_group_without_members_that_subscribed_counts_all_partitions_at_first_sight() -> None:
-    """Its first poll is after the third partition was added: an exporter that has just started."""
+    """The exporter started after the third partition was added."""
     s = state()
     after = log((0, 10), (0, 20), (0, 200))
     s.observe(
@@ -191,7 +192,7 @@ def test_a_group_without_members_that_subscribed_counts_all_partitions_at_first_
 
 
 class TestAPartitionWithoutALeader:
-    """Three partitions, 20 unread messages on one that is read, 50 on one that cannot be read after second 10."""
+    """20 unread messages on a partition that is read, 50 on one unreadable after second 10."""
 
     def run(self, until: float, *, per_partition: bool = True) -> tuple[LogState, View]:
         s = state()
@@ -527,7 +528,7 @@ def test_rebalances_are_counted_when_seen_to_begin_or_by_what_they_changed() -> 
 def rejoining(
     *, settled: frozenset[str], now: frozenset[str], unassigned: frozenset[str]
 ) -> object:
-    """How many members a rebalance waits for at most, after a settled poll and one at the rebalance."""
+    """The number of members that a rebalance waits for, compared with a settled poll."""
     s = state()
     one = members({"t": [0]})
     s.observe(log_backlog({"t": log((0, 10))}, {"g": {"t": {0: 3}}}), 0.0)
@@ -639,7 +640,7 @@ def test_a_shown_subscription_stays_until_another_lags_clearly_more() -> None:
         s.observe(log_backlog({"t": log((0, 1000))}, commits), float(now))
         if now == 0:
             tight = replace(both, max_series=show(s, both, 0.0).series - 1)
-        # Counters and rates appear with time: leave room for one subscription's, not for two.
+        # Counters and rates appear later: leave room for those of one subscription, not of two.
         shown = shown_values(s, float(now), replace(tight, max_series=tight.max_series + 2 * now))
         found = [
             group
@@ -672,7 +673,7 @@ def test_state_of_what_is_gone_is_dropped() -> None:
 
 
 def test_a_share_group_is_not_drained_by_what_can_not_be_read_after_its_position() -> None:
-    """It is done with nine of ten records and stands at the tenth offset; the first record may be left."""
+    """Nine of ten records are processed and the offset is 10; the first record may be left."""
     s = state()
     drained = {("t", 0, False): (9, 10)}
     commits = {"g": {"t": {0: 9}}, "h": {"t": {0: 9}}}

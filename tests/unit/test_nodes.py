@@ -1,4 +1,4 @@
-"""Which nodes of a source are shown, and until when."""
+"""Which nodes of a source are exposed, and for how long."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def roster(at: float, absent: frozenset[str] | None = NONE, **nodes: str) -> Ros
 
 
 def followed(*polls: tuple[float, dict[str, bool], Roster | None]) -> dict[str, bool]:
-    """The nodes that are shown after polls of (time, which answered, the roster)."""
+    """Return the exposed nodes after polls of (time, which answered, the roster)."""
     nodes: dict[str, Node] = {}
     for now, seen, known in polls:
         follow_nodes(nodes, seen, lambda labels: labels["node"], now, known)
@@ -91,16 +91,16 @@ def test_a_name_that_another_node_has_now_stays() -> None:
     assert followed(BOTH, *polls) == {"a": True, "b": True}
 
 
-# What a Kafka cluster's metadata says
+# Metadata of a Kafka cluster
 
 
 def metadata(brokers: dict[int, str], **topics: list[list[int]]) -> ClusterMetadata:
-    """Brokers, and of each topic the replicas of its partitions."""
+    """Brokers, and the replicas of each topic's partitions."""
     cluster = ClusterMetadata()
     for broker, name in brokers.items():
         row = cluster.brokers[broker] = BrokerMetadata()
         host, port = name.split(":")
-        # They are None until they are read, so that is what they are declared as.
+        # They are None until they are read, so they are declared as None.
         for field, value in (("id", broker), ("host", host), ("port", int(port))):
             setattr(row, field, value)
     for name, partitions in topics.items():

@@ -1,4 +1,4 @@
-"""What probes add up to, node by node."""
+"""Totals of probes, by node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def probe(
 
 
 def taken(*rounds: list[NodeProbe]) -> ProbeState:
-    """The state after these rounds, one a second."""
+    """Return the state after these runs, one a second."""
     state = ProbeState(LABEL)
     for now, probes in enumerate(rounds):
         state.observe(Probes(probes), float(now))
@@ -31,7 +31,7 @@ def taken(*rounds: list[NodeProbe]) -> ProbeState:
 
 
 def shown(state: ProbeState, name: str, suffix: str = "", **labels: str) -> int | float | None:
-    """The value of a series, or None where there is no such series."""
+    """Return the value of a series; None if there is no such series."""
     for family in state.families():
         if family.name == name:
             values = dict(zip(family.labels, family.values, strict=True))
@@ -112,7 +112,7 @@ def test_a_node_that_is_not_probed_any_more_goes_after_a_day() -> None:
 
 
 def test_a_node_that_two_answers_lack_takes_its_series_with_it() -> None:
-    """A stale success of a broker that has another address now, or was removed."""
+    """The last success of a broker that has another address now, or was removed."""
     state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
     state.observe(
         Probes([WHOLE, UNSENT], (), Roster(1.0, {"k1": "1", "k2": "2"}, frozenset())), 1.0

@@ -1,4 +1,4 @@
-"""What is made of the polls at a source whose destinations are queues."""
+"""The state of a queue source after polls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Named:
 
 
 class World:
-    """A state, its clock, and what it shows."""
+    """A state, its clock, and its series."""
 
     def __init__(self, view: View = VIEW) -> None:
         self.state = QueueSourceState(labeler({}), StateSettings(120.0))
@@ -104,7 +104,7 @@ def test_a_list_that_is_older_than_what_was_read_by_name_loses_nothing() -> None
 
 
 def test_counters_that_fell_while_nothing_was_read_began_again() -> None:
-    """Its node was restarted 30 s ago: an old answer is not as old as that."""
+    """Its node restarted 30 s ago: an old response is not that old."""
     world = World()
     world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
@@ -166,7 +166,7 @@ def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
 
 
 def begun() -> World:
-    """A queue that nothing has come into yet."""
+    """A queue that no message has entered yet."""
     world = World()
     world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
@@ -174,7 +174,7 @@ def begun() -> World:
 
 
 def restarted(waiting: int, consumed: int = 400) -> World:
-    """A queue with a message a second whose consumer, 100 messages behind, is gone with its node and comes back."""
+    """A queue with a message a second; its consumer, 100 behind, leaves and returns with the node."""
     world = begun()
     for number in range(1, 21):
         world.poll(Depth(QUEUE, min(10 * number, 100)))
@@ -343,7 +343,7 @@ def test_a_latency_is_from_the_enqueueing_to_the_poll_that_saw_it_processed() ->
 
 
 def test_a_latency_is_counted_also_if_the_counts_come_long_after_the_depth() -> None:
-    """The queue is seen empty, then counts are read that do not know of it yet, and then those that do."""
+    """The queue is empty, then counts are read that do not include it yet, then those that do."""
     world = World()
     world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
@@ -516,7 +516,7 @@ def test_rows_have_what_the_page_needs() -> None:
 
 
 def stream(world: World, end: int, lag: int, group: str | None = None, replay: int = 0) -> None:
-    """One poll at a stream that one group of consumers reads."""
+    """One poll of a stream that one group of consumers reads."""
     place = Place("/", "s", group, None)
     world.poll(
         Depth(place, lag),
@@ -536,7 +536,7 @@ def test_consumers_without_a_name_count_a_streams_messages_once() -> None:
 
 
 def test_a_consumer_that_stops_goes_back_to_what_it_stored() -> None:
-    """The oldest message that waits is as old as it is, and nothing was produced by going back."""
+    """The age is that of the oldest waiting message, and going back produces nothing."""
     world = World()
     stream(world, 0, 0, "app")
     stream(world, 60, 0, "app", replay=60)
@@ -571,7 +571,7 @@ def test_offsets_of_partitions() -> None:
 
 
 def test_a_depth_that_is_older_than_the_counts_makes_no_messages_come() -> None:
-    """A quorum queue's totals may be 5 s old: 50 that were processed since are in them, too."""
+    """A quorum queue's totals may be 5 s old: they include 50 that were processed since."""
     world = World()
     world.poll(Depth(QUEUE, 0, old=2.5))
     world.count(counts(0, 0, 0))

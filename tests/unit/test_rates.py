@@ -77,7 +77,7 @@ def test_frequent_samples_are_not_all_kept() -> None:
 def test_a_counter_that_is_read_more_seldom_than_others_has_the_same_rate(
     window: float, first: int
 ) -> None:
-    """Queues without a backlog are read every 30 s, and the others every 5 s."""
+    """Queues without a backlog are read every 30 s, the others every 5 s."""
     table = CounterTable(window)
     seldom, often = table.allocate(0.0), table.allocate(0.0)
     for step in range(100):

@@ -1,4 +1,4 @@
-"""Series are counted by the tables that make them: `max_series` holds for metrics that are added to a table, too."""
+"""`max_series` counts series by the tables that make them, so that it includes new metrics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tests.support.observations import log, log_backlog, state
 from tests.unit.test_queue_state import World
 
 ADDED = 50
-"""Enough that no series that happens to be absent makes room for them."""
+"""So many that absent series do not make room for them."""
 
 
 def logs_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
-    """How many series there are of two groups on three topics, and how many were left out."""
+    """Return the series of two groups on three topics, and how many were left out."""
     made = state()
     topics = {name: log((0, 10), (0, 10)) for name in ("t", "u", "v")}
     made.observe(log_backlog(topics, {group: {"t": {0: 3, 1: 4}} for group in ("g", "h")}), 0.0)
@@ -32,7 +32,7 @@ def logs_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
 
 
 def queues_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
-    """The same of two channels on two nodes, and a topic that has none."""
+    """The same of two channels on two nodes, and a topic without a channel."""
     world = World(View(hold=120.0, max_series=most, per_partition=per_partition))
     places = [Place(None, "t", group, node) for group in ("c", "d") for node in ("a:1", "b:1")]
     produced = [

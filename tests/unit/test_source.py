@@ -1,4 +1,4 @@
-"""One source at work: what it shows of several tasks' answers, for how long, and what a reload keeps."""
+"""One running source: which series it exposes, for how long, and what a reload keeps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RABBITMQ = {"name": "s", "system": "rabbitmq", "management_url": "http://r:15672
 
 
 class Fake:
-    """A collector whose tasks answer what they were given; without an answer, they fail."""
+    """A collector whose tasks return given observations; without one, they fail."""
 
     system: str = "kafka"
     follows: Mapping[str, str] = {"latency": "backlog"}
@@ -76,7 +76,7 @@ class Fake:
 
 
 class World:
-    """A source, its collector, its clock and its page."""
+    """A source, its collector, its clock and its exposition."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, object] | None = None
@@ -95,7 +95,7 @@ class World:
         return AT + self.now
 
     def reload(self, **changes: object) -> None:
-        """Go on with another config of the same cluster."""
+        """Reload with another config of the same cluster."""
         before = self.source
         before.stop()
         self.source = self._make(before, **changes)
@@ -114,7 +114,7 @@ class World:
         self.source.expire()
 
     def shown(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """The series of a metric that are on the page, by their labels but system and source."""
+        """Return the exposed series of a metric, by their labels except system and source."""
         page = b"".join(self.exposition.page("", "").chunks).decode()
         return {
             tuple(
@@ -200,7 +200,7 @@ def test_times_that_can_not_be_read_are_held_and_then_hidden(world: World) -> No
 
 
 def test_times_go_with_the_positions_that_they_belong_to(world: World) -> None:
-    """What the collector still says of the time of positions that could not be read again is as old as they are."""
+    """Times of positions that could not be read again are as old as the positions."""
     world.run("backlog", backlog("g"))
     world.run("latency", times("g"))
     for seconds, visible in ((HOLD, True), (0.1, False)):
@@ -312,7 +312,7 @@ def test_a_row_without_times_has_null(world: World) -> None:
     assert [part["lag_seconds"] for part in row["partitions"]] == [None]
 
 
-# What is shown between two updates
+# Between two updates
 
 
 def test_a_held_value_expires_together_with_the_status_that_rests_on_it(world: World) -> None:

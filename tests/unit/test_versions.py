@@ -1,4 +1,4 @@
-"""The table of versions: how cells are judged by the clients' records, written, read and compared."""
+"""The table of versions: how cells are judged by the clients' records, written and compared."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from testbed.exporter import Scrape
 
 START = 1_000.0
 COUNT, RATE, DELAY = 600, 10.0, 4.0
-"""Messages, how many come in a second, and how long each of them waits."""
+"""Number of messages, how many come in a second, and how long each of them waits."""
 STOP = START + COUNT / RATE
 LEFT = int(RATE * DELAY)
-"""Messages that wait when no more come; they are finished at the end only."""
+"""Messages that wait when no more come; they are processed only at the end."""
 END = STOP + 60.0
 NOTHING = Sample(
     at=START,
@@ -43,7 +43,7 @@ def records() -> Records:
 
 
 def true_sample(at: float, consumers: int = 2) -> Sample:
-    """What an exporter says that makes no error."""
+    """The samples of an exporter without errors."""
     known = records()
     sent, done = known.sent(START, at), known.done(START, at)
     return Sample(
@@ -79,7 +79,7 @@ def watched() -> Watched:
 
 
 def wrong(seen: Watched) -> dict[str, str]:
-    """The wrong cells."""
+    """Return the wrong cells."""
     cells = judge(seen)
     return {name: cell.detail for name, cell in cells.items() if cell.verdict is not Verdict.OK}
 
@@ -207,7 +207,7 @@ def test_a_probe_is_wrong_where_one_is_missing_lost_or_slow(
     assert wrong(replace(seen, probes=probes)) == {"probe": said}
 
 
-# Reading a page
+# Reading a scrape
 
 
 def test_a_look_adds_up_partitions_and_takes_the_largest_age() -> None:
