@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.soak import Client, KafkaClient, NsqClient, RabbitClient
+from bench.clients import Client, KafkaClient, NsqClient, RabbitClient
 from testbed.alerting import Alerting
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster

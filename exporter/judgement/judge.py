@@ -11,6 +11,7 @@ from exporter.judgement.causes import causes_of
 from exporter.judgement.commit_gaps import SLACK
 from exporter.judgement.departures import ConsumerCount
 from exporter.judgement.evidence import Evidence
+from exporter.judgement.progress import Progress
 from exporter.judgement.recent_events import RecentEvents
 from exporter.judgement.repeats import Repeats, RetryLoop
 from exporter.judgement.status import Situation, status_of
@@ -19,7 +20,7 @@ from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.judgement.trend import Trend
 from exporter.model import Status
 
-HOLD = 4
+HYSTERESIS = 4
 """A status changes after the rules have not returned it for the window divided by this."""
 MEMORY = 5
 """Number of windows after which the usual rates and past events have lost their weight."""
@@ -41,22 +42,16 @@ class Judge:
     """Judges one subscription at every poll. `window` is the rate window in seconds."""
 
     __slots__ = (
-        "_activity",
         "_baseline",
-        "_consumed",
         "_consumer_count",
         "_floor",
         "_given_at",
         "_given_polls",
-        "_lag",
-        "_moved_at",
-        "_observed_at",
         "_peak",
         "_polls",
-        "_progress_at",
+        "_progress",
         "_recent_rewinds",
         "_repeats",
-        "_rewinds",
         "_since",
         "_trend",
         "causes",
@@ -86,13 +81,7 @@ class Judge:
         self._polls = 0
         self._given_at = 0.0
         self._given_polls = 0
-        self._moved_at: float | None = None
-        self._progress_at: float | None = None
-        self._consumed: int | None = None
-        self._activity: int | None = None
-        self._rewinds = 0
-        self._lag: int | None = None
-        self._observed_at: float | None = None
+        self._progress = Progress()
         self._floor: int | None = None
         self._trend: Trend | None = None
         self._baseline = Baseline()
@@ -108,7 +97,7 @@ class Judge:
         self._consumer_count.observe(evidence.consumers, evidence.at, memory=MEMORY * window)
         self._recent_rewinds.observe(evidence.at, evidence.rewinds, MEMORY * window)
         waiting = self._is_waiting(evidence)
-        still = self._stood_still(evidence, window, waiting=waiting)
+        still = self._progress.observe(evidence, window, waiting=waiting)
         trend = self._follow(evidence, window)
         loop = self._find_loop(evidence, window)
         situation = Situation(
@@ -149,33 +138,6 @@ class Judge:
         self._floor = min(evidence.uncommitted, floor)
         return bool(evidence.lag) or evidence.uncommitted > self._floor
 
-    def _stood_still(self, evidence: Evidence, window: float, *, waiting: bool) -> float:
-        """Return the seconds for which the position has not moved although messages waited.
-
-        Time that was not observed does not count.
-        """
-        if evidence.uncounted:
-            moved = self._activity is not None and evidence.activity != self._activity
-        elif evidence.consumed is None:
-            # Nothing is counted. A backlog that changes may be processed.
-            moved = self._lag is not None and evidence.lag is not None and evidence.lag != self._lag
-        else:
-            moved = self._consumed is not None and evidence.consumed != self._consumed
-        moved = moved or evidence.rewinds != self._rewinds
-        if moved or self._progress_at is None:
-            self._progress_at = evidence.at
-        if self._moved_at is not None and self._observed_at is not None:
-            unseen = evidence.at - self._observed_at
-            self._moved_at += unseen if unseen > window else 0.0
-        self._observed_at = evidence.at
-        self._lag, self._consumed, self._rewinds = evidence.lag, evidence.consumed, evidence.rewinds
-        if evidence.uncounted or moved or self._activity is None:
-            # Messages that left while deliveries were counted show at the next poll without counts.
-            self._activity = evidence.activity
-        if moved or not waiting or self._moved_at is None:
-            self._moved_at = evidence.at
-        return evidence.at - self._moved_at
-
     def _follow(self, evidence: Evidence, window: float) -> Trend | None:
         """Keep the trend while there is a backlog."""
         if evidence.lag is None:
@@ -190,7 +152,7 @@ class Judge:
             evidence.consumed or 0,
             evidence.produced or 0,
             evidence.redelivered,
-            moved_at=evidence.at if self._moved_at is None else self._moved_at,
+            moved_at=self._progress.moved_at,
             span=max(window, 2 * evidence.commit_interval),
         )
         if self._trend.idle:
@@ -207,14 +169,14 @@ class Judge:
         )
 
     def _settle(self, given: Status, evidence: Evidence, window: float) -> None:
-        # A change from or to unknown is shown immediately.
+        """Change the status if the rules did not return it for a while, so that it does not flap."""
         if given == self.status and self.since is not None:
             self._given_at, self._given_polls = evidence.at, self._polls
             return
         away = self._polls - self._given_polls
-        held = evidence.at - self._given_at >= window / HOLD and away > 1
-        # A status that became unknown is shown immediately.
-        if self.since is None or "unknown" in (self.status, given) or held:
+        is_over = evidence.at - self._given_at >= window / HYSTERESIS and away > 1
+        # A change from or to `unknown` is shown immediately.
+        if self.since is None or "unknown" in (self.status, given) or is_over:
             self.status, self._since, self.since = given, evidence.at, None
             self._given_at, self._given_polls = evidence.at, self._polls
 
@@ -260,7 +222,7 @@ class Judge:
         movement is late.
         """
         at, lag = evidence.at, evidence.lag or 0
-        moved_at = at if self._moved_at is None else self._moved_at
+        moved_at = self._progress.moved_at
         late = at - moved_at > SLACK * evidence.commit_interval
         rates = trend.rates(
             at, evidence.consumed or 0, evidence.produced or 0, at if late else moved_at
@@ -289,7 +251,7 @@ class Judge:
             baseline=self._baseline if self._baseline.seconds >= window / 2 else None,
             departure=self._consumer_count.departure,
             still=still,
-            idle=0.0 if self._progress_at is None else evidence.at - self._progress_at,
+            idle=evidence.at - self._progress.progress_at,
             peak=self._peak,
             consumed=moved[0],
             redelivered=moved[1],

@@ -32,7 +32,7 @@ class Depth(NamedTuple):
     paused: bool = False
     """Whether delivery to its consumers is paused."""
     old: float = 0.0
-    """Mean age of the number in seconds: the broker answers from a cache."""
+    """Mean age of the number in seconds, if the broker updates it only at intervals."""
 
 
 class Counts(NamedTuple):

@@ -14,7 +14,7 @@ from exporter.show.exposition import Exposition
 NOTHING = Shown((), 0, 0)
 
 
-class Section(NamedTuple):
+class TaskSeries(NamedTuple):
     """The series of a task other than the backlog's: the time they count from, and their number."""
 
     at: float
@@ -34,7 +34,7 @@ class Display:
         hold: float,
         exposition: Exposition,
         is_live: Callable[[], bool],
-        carried: Iterable[tuple[str, Section]] = (),
+        carried: Iterable[tuple[str, TaskSeries]] = (),
     ) -> None:
         """`is_live` returns whether the source still runs; `carried` is from its predecessor."""
         self.shown = NOTHING
@@ -44,7 +44,7 @@ class Display:
         """Whether the backlog is exposed."""
         self.observed: float | None = None
         """When the backlog was last read."""
-        self.sections: dict[str, Section] = dict(carried)
+        self.sections: dict[str, TaskSeries] = dict(carried)
         """What is exposed besides the backlog, by name."""
         self._name = name
         self._hold = hold
@@ -74,7 +74,7 @@ class Display:
 
     def show_section(self, name: str, families: Sequence[Family], at: float) -> None:
         """Expose the series of a task other than the backlog's. Their age counts from `at`."""
-        self.sections[name] = Section(at, count_series(families))
+        self.sections[name] = TaskSeries(at, count_series(families))
         self.show_unaged(name, families)
 
     def show_unaged(self, name: str, families: Sequence[Family]) -> None:

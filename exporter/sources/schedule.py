@@ -17,7 +17,7 @@ from exporter.scrub import scrub
 from exporter.task_log import Seldom, TaskLog, is_exhaustion, said
 
 PHASE = 0.1
-"""Random delay that spreads tasks, as a fraction of the interval."""
+"""Maximum of a random delay that spreads tasks, as a fraction of the interval."""
 SOONEST = 0.7
 """Fraction of its interval after which a task that follows another may run again."""
 TICK = 0.25

@@ -18,7 +18,7 @@ from exporter.config import SourceConfig
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import Collector, Observation, Probes
 from exporter.show.exposition import Exposition, labeler
-from exporter.sources.display import Display, Section
+from exporter.sources.display import Display, TaskSeries
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
 from exporter.sources.schedule import Outcome
@@ -41,7 +41,7 @@ class Carried:
     probes: ProbeState
     observed: float | None
     """When the backlog was last read."""
-    sections: Mapping[str, Section]
+    sections: Mapping[str, TaskSeries]
     restarts: int
 
 

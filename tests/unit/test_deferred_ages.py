@@ -14,7 +14,7 @@ DEFERRED_RATE, RATE = 1, 10
 
 
 def polls(seconds: float, *, counted: bool) -> tuple[QueuePlace, list[float]]:
-    """A busy consumer with 5 messages in flight, and deferred ones; counts as in NSQ or RabbitMQ."""
+    """A busy consumer with 5 messages in flight, and deferred ones; counts of NSQ or RabbitMQ."""
     place = QueuePlace("nsqd:4151", "", 0.0)
     latencies: list[float] = []
     at = 0.0

@@ -174,7 +174,7 @@ def begun() -> World:
 
 
 def restarted(waiting: int, consumed: int = 400) -> World:
-    """A queue with a message a second; its consumer, 100 behind, leaves and returns with the node."""
+    """A queue with a message a second; its consumer lags by 100, leaves and returns."""
     world = begun()
     for number in range(1, 21):
         world.poll(Depth(QUEUE, min(10 * number, 100)))

@@ -123,7 +123,8 @@ class Ages:
                 return
             largest = max(largest, value)
             highest = max(highest, value + error)
-        # The true largest age is at least the largest one less its error: only upwards matters.
+        # The true largest age is at least the largest one less its error, so the possible error
+        # upwards is at least as large as that downwards.
         self.uncertainty = math.ceil((highest - largest + ROUNDING) * MILLI) / MILLI
 
 
