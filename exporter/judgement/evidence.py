@@ -57,6 +57,8 @@ class Evidence(NamedTuple):
     """Messages by which committed offsets are past the log end."""
     is_rewound: bool = False
     """Whether an offset moved back and has not reached its earlier value yet."""
+    is_new: bool = False
+    """Whether it was created while the exporter ran."""
     reads_elsewhere: bool = False
     """Whether the group has members, but none of them reads this destination."""
     members: int | None = None

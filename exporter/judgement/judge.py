@@ -108,6 +108,7 @@ class Judge:
             waiting=waiting,
             low=None if trend is None else trend.low(evidence.at, evidence.commit_interval),
             growth=None if trend is None else trend.growth(),
+            dormant=self._progress.dormant,
             loop=loop,
         )
         given = status_of(situation)

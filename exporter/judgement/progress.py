@@ -1,4 +1,4 @@
-"""For how long a subscription's position has not moved."""
+"""Whether a subscription's position moves: for how long it has not, and whether it ever did."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ class Progress:
     __slots__ = (
         "_activity",
         "_consumed",
+        "_dormant",
         "_lag",
         "_observed_at",
         "_rewinds",
@@ -28,6 +29,12 @@ class Progress:
         self._activity: int | None = None
         self._rewinds = 0
         self._lag: int | None = None
+        self._dormant: bool | None = None
+
+    @property
+    def dormant(self) -> bool:
+        """Whether it waited without consumers at first sight, and has had none and not moved since."""
+        return bool(self._dormant)
 
     def observe(self, evidence: Evidence, window: float, *, waiting: bool) -> float:
         """Return the seconds for which the position has not moved although messages waited.
@@ -42,6 +49,7 @@ class Progress:
         else:
             moved = self._consumed is not None and evidence.consumed != self._consumed
         moved = moved or evidence.rewinds != self._rewinds
+        self._see_dormant(evidence, moved=moved)
         is_first = self._observed_at is None
         if moved or is_first:
             self.progress_at = evidence.at
@@ -56,3 +64,9 @@ class Progress:
         if moved or not waiting or is_first:
             self.moved_at = evidence.at
         return evidence.at - self.moved_at
+
+    def _see_dormant(self, evidence: Evidence, *, moved: bool) -> None:
+        if moved or evidence.consumers or evidence.is_new:
+            self._dormant = False
+        elif self._dormant is None and evidence.consumers == 0 and evidence.lag is not None:
+            self._dormant = evidence.lag > 0

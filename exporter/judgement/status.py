@@ -36,6 +36,8 @@ class Situation:
     """The smallest backlog over at least a commit interval; None if observed for a shorter time."""
     growth: int | None
     """Messages by which the backlog's low grew over the window; None if not throughout."""
+    dormant: bool = False
+    """Whether it had no consumers and did not move since before the exporter first saw it."""
     loop: RetryLoop | None = None
     """Messages that fail repeatedly; None if there are none."""
 
@@ -54,6 +56,14 @@ def uncommitted(now: Situation) -> bool:
     """Consumers read, there are messages, and no offset is committed: the lag is unknown."""
     evidence = now.evidence
     return bool(evidence.consumers) and not evidence.has_position and bool(evidence.uncommitted)
+
+
+def dormant(now: Situation) -> bool:
+    """It was dead before the exporter first saw it, and still is: known, and no news.
+
+    A queue that is not meant to have consumers is never dead.
+    """
+    return now.dormant and now.thresholds.consumers_expected
 
 
 def past_end(now: Situation) -> bool:
@@ -130,6 +140,7 @@ def _stands_still(now: Situation) -> bool:
 RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
     ("unknown", unknown),
     ("uncommitted", uncommitted),
+    ("dormant", dormant),
     ("past_end", past_end),
     ("rewound", rewound),
     ("abandoned", abandoned),

@@ -11,6 +11,8 @@ def status_reason(status: Status, evidence: Evidence, polls: int) -> str | None:
     """Return a sentence that explains the status; None if the status and the causes are enough."""
     if status == "unknown" and (evidence.unreadable or polls < 2 or not evidence.uncounted):  # noqa: PLR2004
         return _unknown(evidence, polls)
+    if status == "dormant":
+        return _dormant(evidence)
     if evidence.uncounted:
         return _uncounted(status, evidence)
     if status == "uncommitted":
@@ -26,6 +28,13 @@ def _uncommitted(evidence: Evidence) -> str:
     if evidence.had_position:
         return "the group no longer has a committed offset, so its lag is unknown"
     return "the group has never committed an offset, so its lag is unknown"
+
+
+def _dormant(evidence: Evidence) -> str:
+    known = "no consumers, and nothing was processed since before the exporter first saw it"
+    if evidence.age is None:
+        return known
+    return f"{known}; its oldest message is {texts.minutes(evidence.age)} old"
 
 
 def past_end(evidence: Evidence) -> str:

@@ -27,6 +27,7 @@ Status = Literal[
     "uncommitted",
     "past_end",
     "rewound",
+    "dormant",
     "abandoned",
     "stopped",
     "stalled",

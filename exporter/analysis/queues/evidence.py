@@ -43,6 +43,7 @@ def _evidence(
         consumers=sub.consumers() if whole else None,
         deferred=sub.deferred() or 0,
         unreadable=unreadable,
+        is_new=sub.is_new,
         uncounted=not sub.consumed_known,
         activity=sub.activity,
         least_consumed_rate=sub.least_consumed_rate,

@@ -52,6 +52,8 @@ class QueueState:
         self.produced = CounterTable(self.rate_window)
         self.consumed = CounterTable(self.rate_window)
         self._latencies = 0
+        self._complete: set[str | None] = set()
+        """Partitions that were read completely in an earlier poll; {None}: the whole source."""
 
     @property
     def rate_window(self) -> float:
@@ -67,6 +69,7 @@ class QueueState:
     def reselect(self) -> None:
         """Other queues or channels were selected: what the next polls lack is not lost."""
         self.settling = GONE_AFTER + 1
+        self._complete.clear()
 
     def observe(self, backlog: QueueBacklog) -> None:
         """Add a poll of the queues, including the counts if they are part of it."""
@@ -87,6 +90,7 @@ class QueueState:
         self._forget(backlog, seen)
         self._sample(backlog.counts, backlog.produced, now)
         self.settling = max(self.settling - 1, 0)
+        self._complete |= backlog.whole
 
     def observe_counts(self, counts: QueueCounts) -> None:
         """Add the brokers' counts if they are read separately from the backlog."""
@@ -103,7 +107,8 @@ class QueueState:
         vhost, destination, group, partition = place
         subscription = self.subscriptions.get((vhost, destination, group))
         if subscription is None:
-            subscription = self._new_subscription(vhost, destination, group, now)
+            is_new = partition in self._complete
+            subscription = self._new_subscription(vhost, destination, group, now, is_new=is_new)
         found = subscription.places.get(partition)
         if found is None:
             labels = labels_of(vhost, destination, group, partition)
@@ -112,7 +117,13 @@ class QueueState:
         return found
 
     def _new_subscription(
-        self, vhost: str | None, destination: str, group: str | None, now: float
+        self,
+        vhost: str | None,
+        destination: str,
+        group: str | None,
+        now: float,
+        *,
+        is_new: bool,
     ) -> QueueSubscription:
         subscription = QueueSubscription(
             self.destinations.queue(vhost, destination),
@@ -121,6 +132,7 @@ class QueueState:
             consumed=self.consumed,
             produced=self.produced,
             now=now,
+            is_new=is_new,
         )
         self.subscriptions[vhost, destination, group] = subscription
         return subscription

@@ -29,6 +29,7 @@ class QueueSubscription:
         "counted",
         "group",
         "history",
+        "is_new",
         "judge",
         "label",
         "latency",
@@ -52,6 +53,7 @@ class QueueSubscription:
         consumed: CounterTable,
         produced: CounterTable,
         now: float,
+        is_new: bool = False,
     ) -> None:
         self.queue: Final = queue
         self.group: Final = group
@@ -77,6 +79,8 @@ class QueueSubscription:
         self.uncounted: UncountedOutflow | None = None
         """Messages that left without being counted; None if all are counted."""
         self.shown = False
+        self.is_new: Final = is_new
+        """Whether it was created while the exporter ran: earlier polls were complete without it."""
 
     @property
     def vhost(self) -> str | None:
