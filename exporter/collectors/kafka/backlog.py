@@ -1,4 +1,7 @@
-"""Reads the backlog of a Kafka cluster: topics, groups, commits and ends, in the order in which no lag is negative."""
+"""Reads the backlog of a Kafka cluster.
+
+The order is topics, groups, commits, then log ends: in this order no lag can be negative.
+"""
 
 from __future__ import annotations
 
@@ -47,31 +50,31 @@ from exporter.model import (
 ATTEMPT_SHARE = 0.25
 LISTING_SHARE = 0.3
 COMMITS_SHARE = 0.65
-"""Parts of a run's time by which the metadata's first attempt, the listing and the commits must be done.
+"""Fractions of a run's time: deadlines of metadata's first attempt, group list and commits.
 
-One broker that hangs costs each step its whole share, and must leave time for the next.
+A broker that hangs costs each step its whole share, and must leave time for the next step.
 """
 IDS_SHARE = 0.2
-"""Part of what is left of a run's time for the ids of topics that are most likely the same."""
+"""Fraction of a run's remaining time for the ids of topics that have most likely not changed."""
 
 
 class Unseen:
-    """Names that one thread finds and another one has to hear of, once."""
+    """Passes names from one thread to another, each of them once."""
 
     def __init__(self) -> None:
         self._names: deque[str] = deque()
 
     def add(self, names: Iterable[str]) -> None:
-        """Leave them for the other thread."""
+        """Add names for the other thread."""
         self._names.extend(names)
 
     def take(self) -> frozenset[str]:
-        """Return what was left since the last time."""
+        """Return and remove the names added since the last call."""
         return frozenset(self._names.popleft() for _ in range(len(self._names)))
 
 
 class Backlog:
-    """Reads the backlog run after run, and leaves for the other tasks what they need of it."""
+    """Reads the backlog in each run, and keeps the data that other tasks need."""
 
     def __init__(
         self,
@@ -88,16 +91,16 @@ class Backlog:
         self.seen: SeenPositions | CollectError = CollectError(
             "unreachable", "the backlog was not read yet"
         )
-        """What the last run read, or why it read nothing."""
+        """The result of the last run, or why it failed."""
         self.recreated = Unseen()
-        """Topics that were deleted, whether made again or not."""
+        """Deleted topics, whether recreated or not."""
         self.topology: Topology | None = None
         self.described: Mapping[str, GroupState] = {}
-        """States of the groups when they were last described."""
+        """Group states when the groups were last described."""
         self.changed: frozenset[str] = frozenset()
-        """Groups that should be described before their time."""
+        """Groups that should be described ahead of schedule."""
         self.new_topics = False
-        """Whether there are topics of which nothing else is known."""
+        """Whether there are topics that the discovery task has not read yet."""
         self.tails = Tails(client.properties, settings.name)
         self.ends: Mapping[str, Log] = {}
         self._settings = settings
@@ -116,7 +119,7 @@ class Backlog:
         self._coordinators: Mapping[int, int] = {}
 
     def read(self, deadline: Deadline) -> LogBacklog:
-        """Read topics, groups, then their commits, then the logs' ends. Raises `CollectError`."""
+        """Read topics, groups, commits, then log ends. Raises `CollectError`."""
         try:
             return self._read(deadline)
         except CollectError as error:
@@ -205,10 +208,10 @@ class Backlog:
         return look
 
     def _follow_coordinators(self, metadata: ClusterMetadata) -> None:
-        """Have the commits asked of the coordinators of now, where some have moved.
+        """Replace the client if coordinators have moved.
 
-        The client would ask the old ones, and its process crashes when one of these answers that it is not the
-        coordinator (librdkafka#5040).
+        The client would ask the old coordinators. The process crashes if one of these answers that
+        it is not the coordinator (librdkafka#5040).
         """
         now = coordinators(metadata)
         if any(
@@ -223,7 +226,8 @@ class Backlog:
         named = None
         if self._name_partitions:
             named = [(t, p) for t, leaders in topology.leaders.items() for p in range(len(leaders))]
-        # What was not read last time comes last: a coordinator that hangs must not use up the window.
+        # Groups without an answer last time go last: a coordinator that hangs must not fill the
+        # window.
         order = sorted(groups, key=self._unread.__contains__)
         commits = read_commits(self._client, order, self._selection.topics, deadline, named=named)
         self._unread = frozenset(groups).difference(commits.positions)
@@ -232,9 +236,10 @@ class Backlog:
     def _reread_overtaken(
         self, commits: Commits, ends: Ends, topology: Topology, deadline: Deadline
     ) -> None:
-        """Read again the commits that newly stand below the log start.
+        """Read commits again that are newly below the log start.
 
-        A group that deletes what it has read may have committed and deleted after its commit was read; that is no loss.
+        A group that deletes records after reading them may have committed and deleted after its
+        commit was read. That is no loss.
         """
         below = below_start(commits.positions, ends.logs)
         overtaken = {
@@ -252,9 +257,10 @@ class Backlog:
     def _suspect(
         self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
     ) -> None:
-        """Read the ids of the topics: a recreated topic must not be mistaken for the deleted one.
+        """Read topic ids, so that a recreated topic is not mistaken for the deleted one.
 
-        Where its offsets went back that has to be known; elsewhere it is looked for in the time that it takes as a rule.
+        If offsets went back, all ids of these topics are read. For other topics, ids are read only
+        within a share of the time.
         """
         before = self.ends
         suspects = [
@@ -266,7 +272,7 @@ class Backlog:
             problems += self._facts.read_ids(suspects, deadline)
         others = [t for t in ends.logs if self._facts.known(t) and t not in suspects]
         if others:
-            # What fails here, the discovery tells of.
+            # Failures here are reported by the discovery task.
             self._facts.read_ids(others, Share(deadline, IDS_SHARE))
         self.ends = {
             **{topic: log for topic, log in before.items() if topic in topology.leaders},
@@ -274,7 +280,7 @@ class Backlog:
         }
 
     def _note_absent(self, present: Iterable[str], *, complete: bool) -> frozenset[str]:
-        """Return the topics that this listing lacks and the one before had; those that two lack are forgotten."""
+        """Return the topics that are newly missing, and forget those missing twice in a row."""
         if not complete:
             return frozenset()
         self._facts.forget(self._absent.difference(present))
@@ -282,7 +288,7 @@ class Backlog:
         return self._absent
 
     def _note_changes(self, states: Mapping[str, GroupState], topology: Topology) -> None:
-        """Remember what the other tasks should see to before their time, and drop what is gone."""
+        """Store early work for other tasks, and drop data of deleted topics and groups."""
         described = self.described
         self.changed = frozenset(
             name
@@ -299,7 +305,10 @@ class Backlog:
 
 
 def _as_unreachable(problem: Problem) -> Problem:
-    """Return the problem of a look in which nothing could be read; the library has many words for no connection."""
+    """Return the problem as `unreachable`, unless it is a missing right or a timeout.
+
+    librdkafka reports a missing connection with many different error codes.
+    """
     if problem.reason in ("unauthorized", "timeout"):
         return problem
     return replace(problem, reason="unreachable")

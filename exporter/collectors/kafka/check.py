@@ -20,15 +20,15 @@ from exporter.collectors.kafka.trials import Trials
 from exporter.model import CollectError, Deadline, Finding, Memberships
 
 ENDS_SHARE, MEMBERS_SHARE = 0.35, 0.35
-"""Parts of the time that is left which each step may take: a broker that hangs uses all of it."""
+"""Fraction of the remaining time that each step may take; a broker that hangs uses all of it."""
 
 
 def check_source(
     client: KafkaClient, settings: KafkaSettings, deadline: Deadline
 ) -> Sequence[Finding]:
-    """Return a finding a feature; only the first where no broker can be reached.
+    """Return a finding per feature; only the first one if no broker can be reached.
 
-    All groups and partitions are tried, as far as the time allows.
+    All groups and partitions are tested, as far as the time allows.
     """
     selection = Selection(settings)
     try:
@@ -71,7 +71,8 @@ def check_source(
         trials.tried(
             "exact ages, bounds, transaction markers",
             trials.read,
-            "give the user Read on the topics; without it, ages come from lookups by timestamp only",
+            "give the user Read on the topics; without it, ages come from lookups by timestamp "
+            "only",
         ),
         *other_findings(client, settings, selection.group, list(topology.nodes.values()), deadline),
         *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
@@ -79,7 +80,7 @@ def check_source(
 
 
 def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[Finding]:
-    """Say which brokers could not be reached, where some could."""
+    """Report which brokers cannot be reached if others can."""
     nodes = set(client.unreached_nodes()) | ends.silent
     if not nodes:
         return

@@ -1,4 +1,4 @@
-"""Reads one Kafka cluster: which tasks there are, and in what order each asks."""
+"""The tasks of one Kafka cluster, and the order of requests in each."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ from exporter.model import (
 )
 
 WHOLE_AGAIN = 0.9
-"""Part of the interval after which all groups are described, and not only those that changed."""
+"""Fraction of the interval after which all groups are described, and not only changed ones."""
 
 
 class KafkaCollector:
     """The tasks of one Kafka source.
 
-    `backlog` reads topics, groups, commits and ends. `consumers` describes groups with members. `discovery` reads
-    topic ids and clean-up policies. Each runs in a thread of its own; what one leaves for another is replaced whole.
+    `backlog` reads topics, groups, commits and ends. `consumers` describes groups with members.
+    `discovery` reads topic ids and cleanup policies. Each task runs in its own thread. Data passed
+    between tasks is replaced as a whole, never changed in place.
     """
 
     system = "kafka"
@@ -63,11 +64,11 @@ class KafkaCollector:
         name_partitions: bool = False,
         hazards: Hazards | None = None,
     ) -> None:
-        """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
+        """`name_partitions` requests offsets of named partitions, for clusters that require it."""
         self._settings = settings
         self._name_partitions = name_partitions
         login = Login(settings)
-        # A client a task, so that each can replace its own without taking another's answers away.
+        # One client per task: a task that replaces its client does not cancel requests of others.
         self._client = KafkaClient(settings.name, login.properties, hazards)
         self._members_client = KafkaClient(settings.name, login.properties, hazards)
         self._facts_client = KafkaClient(settings.name, login.properties)
@@ -75,7 +76,7 @@ class KafkaCollector:
         self._facts = TopicFacts(self._facts_client)
         self._prober = Prober(settings, login, administers=not name_partitions)
         if name_partitions:
-            # Such a cluster knows no lookup by timestamp either.
+            # These clusters do not support timestamp lookups either.
             settings = replace(settings, method="record")
         self._times_client = KafkaClient(settings.name, login.properties)
         self._times = Times(settings, self._times_client)
@@ -114,7 +115,7 @@ class KafkaCollector:
         self.follows = settings.FOLLOWS
 
     def due_early(self, task: str) -> bool:
-        """Whether the last look at the backlog found something that the task should see to."""
+        """Return whether the last poll of the backlog found work for this task."""
         backlog = self._backlog
         if task == "consumers" and backlog.changed:
             self._only, backlog.changed = backlog.changed, frozenset()
@@ -127,20 +128,20 @@ class KafkaCollector:
     # Tasks
 
     def backlog(self, deadline: Deadline) -> LogBacklog:
-        """Read topics, groups, then their commits, then the logs' ends: in this order no lag can be negative."""
+        """Read topics, groups, commits, then log ends: in this order no lag can be negative."""
         self._client.begin()
         self._renew()
         return self._backlog.read(deadline)
 
     def consumers(self, deadline: Deadline) -> Memberships:
-        """Describe the groups that may have members; the others are known to be empty from their listing.
+        """Describe the groups that may have members; the others are listed as empty.
 
-        A run before its time describes only the groups whose state changed.
+        A run ahead of schedule describes only the groups with a changed state.
         """
         self._members_client.begin()
         states = dict(self._listing.known)
         if not states:
-            # It says why, where no broker answers; a listing would be empty.
+            # Raises with a cause if no broker answers; a group list would just be empty.
             attempt = deadline.remaining() * ATTEMPT_SHARE
             self._members_client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
             listing = self._listing.begin(self._members_client, deadline)
@@ -171,7 +172,7 @@ class KafkaCollector:
         return look
 
     def discovery(self, deadline: Deadline) -> Discovery:
-        """Read topic ids, which reveal recreated topics, and clean-up policies."""
+        """Read topic ids, which reveal recreated topics, and cleanup policies."""
         self._facts_client.begin()
         topology = self._backlog.topology
         if topology is None:
@@ -190,12 +191,12 @@ class KafkaCollector:
         return Discovery(self._facts.retention(), problems)
 
     def latency(self, deadline: Deadline) -> LogTimes:
-        """Find the times of the positions that the last look at the backlog saw."""
+        """Find the times of the positions read by the last poll of the backlog."""
         seen = self._backlog.seen
         if isinstance(seen, CollectError):
             raise CollectError(seen.reason, str(seen))
         self._times_client.begin()
-        # Looks at the backlog may have come and gone since the last one at the time.
+        # There may have been several polls of the backlog since the last poll of the times.
         backlog = replace(seen.backlog, recreated=self._backlog.recreated.take())
         look = self._times.look(replace(seen, backlog=backlog), deadline)
         self._times_client.drop_after(look.problems)
@@ -206,7 +207,7 @@ class KafkaCollector:
         return self._prober.run(deadline)
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
-        """Try each feature once."""
+        """Test each feature once."""
         self._renewal.look()
         findings = check_source(self._client, self._settings, deadline)
         connected = all(finding.ok for finding in findings if finding.feature == "connection")
@@ -215,9 +216,9 @@ class KafkaCollector:
         return findings
 
     def close(self) -> None:
-        """Leave nothing behind, within about a second, and let go of the connections.
+        """Delete the probes' groups, and close or drop all clients, within about a second.
 
-        They end when no task uses them any more.
+        Dropped clients end when no task uses them any more.
         """
         self._prober.close()
         self._times.close()
@@ -227,7 +228,7 @@ class KafkaCollector:
             client.drop()
 
     def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
-        """Describe groups that are neither streams nor share groups, as far as that is known."""
+        """Describe groups that are not known to be streams or share groups."""
         look = describe_groups(self._members_client, names, self._selection.topic, deadline)
         if self._settings.group_names is None:
             return look
@@ -236,7 +237,7 @@ class KafkaCollector:
         return replace(look, groups=without_strangers(look.groups, known))
 
     def _renew_all(self) -> None:
-        """Have all clients made again, with the secrets of now. Any thread may call it."""
+        """Replace all clients, with the current secrets. Any thread may call it."""
         for client in self._clients:
             client.renew()
         self._backlog.tails.close()

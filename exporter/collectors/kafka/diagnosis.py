@@ -1,4 +1,4 @@
-"""Why requests of a client fail: what the connection complains of explains those that only got no answer."""
+"""Explains failed requests by connection errors, if the request itself only got no answer."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from exporter.collectors.kafka.errors import (
 from exporter.model import CollectError, Problem
 
 HINT_VALID = 12.0
-"""Seconds for which a complaint of the connection explains a time-out."""
+"""Seconds for which a connection error explains a timeout."""
 HINT_WEIGHS = 5.0
-"""Seconds for which a weighty complaint is not replaced by a lesser one."""
+"""Seconds for which an error is not replaced by one that explains less."""
 
 
 class Diagnosis:
-    """What the connection of one client has complained of, and the failures that it explains. Any thread may call it."""
+    """The connection errors of one client, and the failures they explain. Thread-safe."""
 
     def __init__(self, source: str) -> None:
         self._hint: KafkaError | None = None
@@ -44,14 +44,14 @@ class Diagnosis:
         self._throttling = Throttling()
         self._log = structlog.get_logger(__name__).bind(source=source)
 
-    # What is heard
+    # Input
 
     def configured(self, servers: str) -> None:
-        """Take the `bootstrap.servers` in force: only other addresses count as advertised by a broker."""
+        """Set the current `bootstrap.servers`: only other addresses count as advertised."""
         self._bootstrap = bootstrap_addresses(servers)
 
     def hear_line(self, line: str) -> None:
-        """Take a line of librdkafka's log: some complaints are made nowhere else."""
+        """Parse a line of librdkafka's log: some errors appear only there."""
         complaint = parse_complaint(line)
         if complaint is None:
             return
@@ -61,7 +61,7 @@ class Diagnosis:
             self._take_hint(KafkaError(KafkaError._TRANSPORT, text))
 
     def hear_error(self, error: KafkaError) -> None:
-        """Take an error of the connection, which belongs to no request."""
+        """Store a connection error, which belongs to no request."""
         complaint = parse_complaint(error.str())
         if complaint is not None:
             self._unreached.hear(complaint)
@@ -70,19 +70,19 @@ class Diagnosis:
         self._take_hint(error)
 
     def hear_throttling(self, seconds: float) -> None:
-        """Take the delay of one answer, because of a quota."""
+        """Store the delay of one response by a quota, in seconds."""
         self._throttling.hear(seconds)
 
     def answered(self, brokers: Collection[int]) -> None:
-        """Note which brokers have answered: they can be reached."""
+        """Note that these brokers answered, so they are reachable."""
         self._unreached.answered(brokers)
 
     def forget_error(self) -> None:
-        """Forget the error of the connection: the cluster has answered, or the secrets are other ones now."""
+        """Forget the connection error: the cluster has answered, or the secrets have changed."""
         self._hint = None
 
     def _is_elsewhere(self, complaint: Complaint) -> bool:
-        """Whether it is of the connection to an address that is none of the config's: that has its own message."""
+        """Return whether the error is about an advertised address: that has its own message."""
         return complaint.unconnected() is not None and complaint.address not in self._bootstrap
 
     def _take_hint(self, error: KafkaError) -> None:
@@ -94,18 +94,18 @@ class Diagnosis:
             self._hint, self._hinted = error, now
         self._log.debug("connection.error", reason=reason, error=harmless(error.str()))
 
-    # What it explains
+    # Output
 
     def unreached_nodes(self) -> Mapping[int, str]:
-        """Return the ids of brokers that cannot be connected to, and where and why."""
+        """Return unreachable brokers: id to address and cause."""
         return self._unreached.nodes()
 
     def unreached_message(self) -> str | None:
-        """Say which advertised addresses cannot be reached; None where that is not what is wrong."""
+        """Describe unreachable advertised addresses; None if there are none."""
         return self._unreached.message(self._bootstrap)
 
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return the cause of problems, where it is known: addresses that lead nowhere, or a quota."""
+        """Return the common cause of problems if known: unreachable addresses or a quota."""
         reasons = {problem.reason for problem in problems}
         message = self.unreached_message()
         if reasons and message is not None:
@@ -116,7 +116,10 @@ class Diagnosis:
         return ()
 
     def fault(self, error: BaseException, lack: CollectError | None) -> CollectError:
-        """Turn an exception of the client into the failure of a task; `lack` says why there is no token to log in."""
+        """Turn an exception of the client into the failure of a task.
+
+        `token_fault` says why there is no login token; None if there is one.
+        """
         inner = kafka_error(error)
         if isinstance(error, RefusedError):
             return CollectError("invalid", str(error))
@@ -135,7 +138,10 @@ class Diagnosis:
         return collect_error(inner, hint)
 
     def unanswered(self, problem: Problem, lack: CollectError | None) -> CollectError:
-        """Turn what no broker answered into the failure of a task; `lack` says why there is no token to log in."""
+        """Turn the lack of any answer into the failure of a task.
+
+        `token_fault` says why there is no login token; None if there is one.
+        """
         if lack is not None:
             return lack
         message, hint = self.unreached_message(), self._recent_hint()
@@ -149,12 +155,12 @@ class Diagnosis:
         return CollectError(reason_of(hint), describe(hint))
 
     def _recent_hint(self) -> KafkaError | None:
-        """Return what the connection complained of, while that can explain a failure."""
+        """Return the last connection error if it can still explain a failure."""
         return self._hint if time.monotonic() - self._hinted < HINT_VALID else None
 
 
 def _weight(error: KafkaError) -> int:
-    """Order errors by how much they explain: rights before TLS before names before a closed port."""
+    """Rank errors by how much they explain: rights, TLS, host names, then closed ports."""
     code = error.code()
     if reason_of(error) == "unauthorized":
         return 0

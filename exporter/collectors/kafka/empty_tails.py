@@ -1,8 +1,9 @@
-"""Whether there is anything to read behind a position.
+"""Finds out whether any readable record follows a position.
 
-A transaction's marker takes an offset, and so do its records when it is aborted; a consumer that has read everything
-stands in front of them, and its offset difference is no backlog. Only reading tells: a consumer that is assigned the
-position gets a record, or the end of the partition. It never joins a group and never commits.
+A transaction marker takes an offset, and so do the records of an aborted transaction. A consumer
+that has read everything stops before them, so its difference to the end is no backlog. Only reading
+can show this: a consumer assigned to the position gets a record or the end of the partition. It
+never joins a group and never commits.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from exporter.collectors.kafka.record_reader import Place, RecordReader
 from exporter.model import CollectError, Deadline, Log, Positions
 
 SMALL_LAG = 1_000
-"""Offsets behind a position up to which it is worth a look."""
+"""Maximum distance in offsets from a position to the end for a check."""
 LOOKS = 200
-"""Partitions looked at in a cycle."""
+"""Maximum number of partitions to check in a cycle."""
 SECONDS = 1.5
-"""Time given to the looks of a cycle."""
+"""Seconds for the checks of a cycle."""
 DENIED = 600.0
-"""Seconds for which a topic that may not be read is not tried again."""
+"""Seconds to wait before a topic is read again after the broker denied it."""
 
 Tail = tuple[str, int, bool]
 """Destination, partition, and whether only committed records count."""
 
 
 class Look(NamedTuple):
-    """A position to look behind, up to the log's end."""
+    """A check for records from a position to the log's end."""
 
     tail: Tail
     position: int
@@ -41,7 +42,7 @@ class Look(NamedTuple):
 
 
 class _Stand(NamedTuple):
-    """Where a group stood in a topic at the last look, and whether nothing was left to ask about that."""
+    """Positions and ends in the last poll, and whether they left nothing to check."""
 
     offsets: Mapping[int, int | None]
     ends: Sequence[int | None]
@@ -50,7 +51,10 @@ class _Stand(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """What was found in one partition: nothing in [empty_from, empty_to), a record at or behind `record`."""
+    """Read results of one partition.
+
+    There is no record in [empty_from, empty_to), and one at or after `record`.
+    """
 
     empty_from: int = 0
     empty_to: int = 0
@@ -58,7 +62,7 @@ class _Known:
 
 
 class Tails:
-    """Remembers where there is nothing to read, and looks where that is not known."""
+    """Caches empty ends of partitions, and checks the unknown ones."""
 
     def __init__(self, properties: Callable[[], dict[str, Any]], source: str) -> None:
         self._readers = {
@@ -70,11 +74,11 @@ class Tails:
         self._denied: dict[str, float] = {}
         self._log = structlog.get_logger(__name__).bind(source=source)
         self.gaps: set[str] = set()
-        """Topics in which offsets without a record were found."""
+        """Topics with offsets that have no record."""
         self.denied_reason: str | None = None
 
     def drained(self) -> dict[Tail, tuple[int, int]]:
-        """Return the stretches at the logs' ends that hold nothing to read: from and to."""
+        """Return the ranges without readable records at the logs' ends: first offset and end."""
         return {
             tail: (known.empty_from, known.empty_to)
             for tail, known in self._known.items()
@@ -82,14 +86,14 @@ class Tails:
         }
 
     def forget(self, topic: str) -> None:
-        """Drop what is known of a topic that was deleted."""
+        """Forget a deleted topic."""
         for tail in [tail for tail in self._known if tail[0] == topic]:
             del self._known[tail]
         self.gaps.discard(topic)
         self._denied.pop(topic, None)
 
     def forget_all_but(self, topics: Iterable[str], groups: Iterable[str]) -> None:
-        """Drop what is known of topics and groups that are gone."""
+        """Forget deleted topics and groups."""
         present, groups = set(topics), set(groups)
         for topic in ({tail[0] for tail in self._known} | self._denied.keys()) - present:
             self.forget(topic)
@@ -103,7 +107,7 @@ class Tails:
         read_committed: Callable[[str], bool],
         deadline: Deadline,
     ) -> None:
-        """Look behind the positions that stand still a little before the end, within the budget of a cycle."""
+        """Check positions that did not move and are close to the end, within the budget."""
         wanted = self._candidates(logs, positions, read_committed)
         if not wanted:
             return
@@ -115,7 +119,7 @@ class Tails:
                 self._read(isolated, looks, until)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the consumers."""
         for reader in self._readers.values():
             reader.close()
 
@@ -125,7 +129,7 @@ class Tails:
         positions: Iterable[Positions],
         read_committed: Callable[[str], bool],
     ) -> dict[Tail, Look]:
-        """Choose at most one position a partition: the furthest, since what is behind it is behind the others too."""
+        """Choose the highest position of each partition at most: it covers the others as well."""
         wanted: dict[Tail, Look] = {}
         for group, by_topic in positions:
             isolated = read_committed(group)
@@ -165,7 +169,7 @@ class Tails:
             self._log.warning("tail.look_failed", error=str(error))
 
     def _found(self, look: Look, offset: int | None) -> None:
-        """Note the first thing behind a position: a record's offset, or the end."""
+        """Store the first result of a read after a position: a record's offset, or the end."""
         if offset is None:
             return
         known = self._known.setdefault(look.tail, _Known())
@@ -204,7 +208,7 @@ def _standing(
     *,
     isolated: bool,
 ) -> Iterator[Look]:
-    """Yield the positions that did not move and are a little before the end."""
+    """Yield positions that did not move and are close to the end."""
     ends = log.stable if isolated else log.end
     count = len(ends)
     for partition, position in offsets.items():

@@ -1,7 +1,7 @@
 """Streams groups and share groups, which librdkafka can neither list nor describe.
 
-They are asked for by the protocol itself, over connections of their own. The commits of a streams group are read by
-librdkafka like those of any group. A share group commits nothing: the brokers are asked where it stands.
+They are requested with Kafka's protocol over separate connections. librdkafka reads the commits of
+streams groups as for any group. Share groups do not commit: brokers are asked for their offsets.
 """
 
 from __future__ import annotations
@@ -47,15 +47,17 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, Deadline, GroupMembers, GroupState, Memberships, Problem
 
 CAN_NOT_FOR = 600.0
-"""Seconds for which a broker that cannot have such groups is not asked again; it may be upgraded."""
+"""Seconds for which a broker without support for these groups is not asked; it may be upgraded."""
 NOT_THERE = frozenset({GROUP_ID_NOT_FOUND, TOPIC_REFUSED})
-"""Descriptions that can't be had, and that is no failure: the group is of another kind, or reads a topic that may not be
-seen, which is a right not given."""
+"""Errors of descriptions that are no failure.
+
+The group is of another kind, or it reads a topic that the user has no right to see.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherGroup:
-    """A group of one of these kinds."""
+    """A streams or share group."""
 
     kind: Kind
     state: GroupState
@@ -65,16 +67,19 @@ class OtherGroup:
 
 @dataclass(frozen=True, slots=True)
 class ShareOffsets:
-    """Where share groups stand, by name, and what the brokers did not say."""
+    """Offsets of share groups by name, and what could not be read."""
 
     rows: Mapping[str, Sequence[SharePartition]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Groups of which the brokers do not tell, and why."""
+    """Groups that brokers refuse to describe, and why."""
     problems: Sequence[Problem] = ()
 
 
 class GroupAsker:
-    """The streams and share groups of one cluster. One thread lists and reads offsets; another one may describe."""
+    """The streams and share groups of one cluster.
+
+    One thread lists groups and reads offsets; another one may describe groups.
+    """
 
     def __init__(
         self,
@@ -95,43 +100,43 @@ class GroupAsker:
 
     @property
     def obstacle(self) -> str | None:
-        """Why the brokers can't be asked; None where they can."""
+        """Why brokers cannot be asked; None if they can."""
         if self._obstacle is not None:
             return f"only librdkafka can connect with {self._obstacle}"
         return self._failing
 
     @property
     def suspects(self) -> Sequence[str]:
-        """Groups of which only the names are known, where the brokers can't be asked."""
+        """Groups known only by name, while brokers cannot be asked."""
         if self.obstacle is None:
             return ()
         return [name for name in self._suspects if name not in self._known]
 
     @property
     def known(self) -> Mapping[str, OtherGroup]:
-        """The groups that the last listing knew of, by name."""
+        """The groups of the last list, by name."""
         return self._known
 
     def of_kind(self, kind: Kind) -> list[str]:
-        """Return the names of one kind."""
+        """Return the names of the groups of one kind."""
         return [name for name, group in self._known.items() if group.kind == kind]
 
     def renew(self) -> None:
-        """Ask again where the secrets were refused. Any thread may call it."""
+        """Ask again where secrets were refused. Any thread may call it."""
         self._readers.renew()
         self._describers.renew()
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._readers.close()
         self._describers.close()
 
     # Listing
 
     def find(self, addresses: Iterable[str], deadline: Deadline, *, whole: bool) -> list[Problem]:
-        """Ask all brokers which groups there are; those that a silent broker may have are still known.
+        """Ask all brokers for groups; groups of brokers without an answer stay known.
 
-        `whole` says whether the brokers can list all groups, as far as that is known from elsewhere.
+        `whole` is False if other sources show that brokers cannot list all groups.
         """
         if self._obstacle is not None:
             return []
@@ -157,7 +162,8 @@ class GroupAsker:
         for address, groups in self._capable(answers).items():
             for name, kind, state in groups:
                 known = found.get(name)
-                # While a coordinator moves, two brokers may list a group; the one that knows members is right.
+                # While a coordinator moves, two brokers may list a group; the one with members is
+                # right.
                 if self._allowed(name) and (known is None or known.state in ("dead", "empty")):
                     found[name] = OtherGroup(kind, group_state(state), address)
         return found, problems_of("list of streams and share groups", answers)
@@ -173,7 +179,10 @@ class GroupAsker:
     def _ask_named(
         self, addresses: Sequence[str], names: Sequence[str], deadline: Deadline
     ) -> tuple[dict[str, OtherGroup], list[Problem]]:
-        """Find out which of the named groups are of these kinds: only their coordinators can tell."""
+        """Find out which of the named groups are streams or share groups.
+
+        Only coordinators know it.
+        """
         found: dict[str, OtherGroup] = {}
         problems: list[Problem] = []
         for address in addresses:
@@ -196,9 +205,10 @@ class GroupAsker:
         return found, problems
 
     def suspect(self, client: KafkaClient, deadline: Deadline) -> None:
-        """Read the names of all groups where the brokers can't be asked: librdkafka gives these, and no more.
+        """If brokers cannot be asked, read group names with librdkafka, which gives only the names.
 
-        A name goes when it is missing twice. Raises `KafkaException` where the list can't be read.
+        A name is dropped if it is missing twice in a row. Raises `KafkaException` if the list is
+        unreadable.
         """
         if self.obstacle is None or self._named is not None:
             return
@@ -212,7 +222,7 @@ class GroupAsker:
     def describe(
         self, names: Iterable[str], wanted: Callable[[str], bool], deadline: Deadline
     ) -> Memberships:
-        """Describe these groups; `wanted` chooses the topics."""
+        """Describe these groups; `wanted` selects the topics."""
         known = self._known
         chosen = [name for name in names if name in known]
         groups: dict[str, GroupMembers] = {}
@@ -252,7 +262,7 @@ class GroupAsker:
     # Offsets of share groups
 
     def offsets(self, deadline: Deadline) -> ShareOffsets:
-        """Ask where the share groups stand."""
+        """Return the offsets of the share groups."""
         places = {name: self._known[name].coordinator for name in self.of_kind("share")}
         if not places:
             return ShareOffsets()
@@ -277,20 +287,20 @@ class GroupAsker:
 
 
 def names_of_others(client: KafkaClient, deadline: Deadline) -> list[str]:
-    """Return the names of groups that brokers list, and know nothing of by the request for other groups.
+    """Return names of listed groups that the request for usual groups does not find.
 
-    The client describes every group for it, so it is no call for each cycle. Raises `KafkaException`.
+    This call describes every group, so it is too expensive for each cycle. Raises `KafkaException`.
     """
     timeout = max(deadline.remaining(), 0.1)
     with warnings.catch_warnings():
-        # Deprecated for a call that leaves out these groups.
+        # Deprecated in favour of a call that leaves out these groups.
         warnings.simplefilter("ignore", DeprecationWarning)
         groups: list[Any] = client.admin.list_groups(timeout=timeout)
     return [str(each.id) for each in groups if each.state == "Dead" and not each.protocol_type]
 
 
 def _obstacle(settings: KafkaSettings) -> str | None:
-    """Say which property keeps all but librdkafka from connecting."""
+    """Return the property that only librdkafka can use to connect; None if there is none."""
     try:
         security_of(shape(settings))
     except LibrdkafkaOnlyError as error:

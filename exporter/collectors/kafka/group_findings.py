@@ -1,4 +1,4 @@
-"""Findings of `check` about the consumer groups: which are listed, and what they have committed."""
+"""Findings of `check` about consumer groups: which are listed, and their committed offsets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from exporter.collectors.kafka.unaskable_names import ADVICE
 from exporter.model import Deadline, Finding, Problem
 
 LISTING_SHARE, COMMITS_SHARE = 0.3, 0.35
-"""Parts of the time that is left which each step may take: a broker that hangs uses all of it."""
+"""Fraction of the remaining time that each step may take; a broker that hangs uses all of it."""
 _NO_POSITIONS = Finding("positions (lag)", ok=True, detail=NOTHING)
 
 
 class GroupFindings:
-    """Lists the groups, or takes those of the config, and reads what each has committed."""
+    """Lists the groups or takes the configured ones, and reads their committed offsets."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class GroupFindings:
         self._deadline = deadline
 
     def findings(self) -> tuple[Sequence[str], Sequence[Finding]]:
-        """Return the groups that can be read, and what to say of all of them."""
+        """Return the readable groups, and the findings on all groups."""
         listing, fault = self._listed()
         if self._named is not None:
             return self._by_name(named_listing(self._named), listing)
@@ -53,7 +53,7 @@ class GroupFindings:
         ]
 
     def _listed(self) -> tuple[Listing | None, str]:
-        """Return the listing; None where there is no answer, and why."""
+        """Return the group list; or None and the error."""
         part = Share(self._deadline, LISTING_SHARE)
         allowed = self._selection.group if self._named is None else (lambda _: True)
         try:
@@ -100,7 +100,7 @@ class GroupFindings:
         failed = len(groups) - len(commits.positions)
         detail = f"{showing} groups have committed offsets on {sum(counts)} partitions"
         if showing < len(counts):
-            # A broker leaves out the offsets on topics that the user may not see, without an error.
+            # A broker leaves out offsets on topics that the user may not see, without an error.
             detail += (
                 f"; {len(counts) - showing} groups have none: they have never committed, "
                 "or the user lacks Describe on their topics"
@@ -121,8 +121,9 @@ def _listing_finding(listing: Listing) -> Finding:
         return Finding("groups", ok=False, detail=detail, required=True)
     if not listing.states and not listing.hidden:
         detail = (
-            "no groups are visible; if groups exist, give the user Describe on the groups (or on the cluster), "
-            "or list them in groups.names, and check groups.include and groups.exclude"
+            "no groups are visible; if groups exist, give the user Describe on the groups (or on "
+            "the cluster), or list them in groups.names, and check groups.include and "
+            "groups.exclude"
         )
         return Finding("groups", ok=False, detail=detail)
     return Finding("groups", ok=True, detail=f"{len(listing.states)} groups", required=True)
@@ -138,8 +139,8 @@ def _hidden_findings(listing: Listing) -> Iterable[Finding]:
     if listing.twice:
         names = ", ".join(sorted(map(repr, listing.twice))[:5])
         detail = (
-            f"listed more than once: {names}; if this persists, another group has an id that starts with this name and "
-            f"a NUL character, and that group cannot be read"
+            f"listed more than once: {names}; if this persists, another group has an id that "
+            "starts with this name and a NUL character, and that group cannot be read"
         )
         yield Finding("groups with unreadable id", ok=False, detail=detail)
 
@@ -147,7 +148,7 @@ def _hidden_findings(listing: Listing) -> Iterable[Finding]:
 def _missing_names(
     named: Listing, listing: Listing | None, refused: Sequence[Problem]
 ) -> list[str]:
-    """Say which of the groups that the config names do not exist, with the nearest name that does."""
+    """Describe the configured groups that do not exist, with the most similar existing name."""
     if listing is None or not listing.complete:
         return []
     hidden = {each.subject for each in refused}

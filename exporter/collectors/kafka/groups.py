@@ -1,4 +1,4 @@
-"""Which groups there are, in what state, and who is in them."""
+"""Consumer groups, their states and their members."""
 
 from __future__ import annotations
 
@@ -24,35 +24,37 @@ STATES: Mapping[ConsumerGroupState, GroupState] = {
     ConsumerGroupState.EMPTY: "empty",
 }
 NOT_THERE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
-"""Descriptions that can't be had, and that is no failure: a group of the consumer protocol which reads a topic that may
-not be seen is a right not given."""
+"""Errors of descriptions that are no failure.
+
+A consumer-protocol group may read a topic that the user has no right to see.
+"""
 UNPARSED = "the client library cannot parse what its members say of their assignment"
 LEFT_OUT = (
-    "the client library crashes when it parses what the group's members say of their assignment; the members are "
-    "asked for again after an hour"
+    "the client library crashes when it parses what the group's members say of their assignment; "
+    "the members are asked for again after an hour"
 )
 BATCH = 200
-"""Groups a describing call."""
+"""Groups per describe call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Groups that the brokers list, by name; one that two brokers list appears once."""
+    """Groups that brokers list, by name; a group listed by two brokers appears once."""
 
     states: Mapping[str, GroupState]
     problems: tuple[Problem, ...]
     hidden: Mapping[HiddenKind, int] = field(default_factory=dict)
-    """How many groups are listed that cannot be asked for."""
+    """Number of listed groups that cannot be requested."""
     twice: frozenset[str] = frozenset()
-    """Names that were listed more than once."""
+    """Names listed more than once."""
     complete: bool = True
-    """Whether a group's absence means that it does not exist."""
+    """Whether a group that is not listed does not exist."""
     subscribing: frozenset[str] = frozenset()
-    """Groups without members whose last members subscribed to topics."""
+    """Groups without members whose last members were subscribed to topics."""
 
 
 def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
-    """Take the groups for which `allowed` holds from the answer of `list_consumer_groups`."""
+    """Parse the answer of `list_consumer_groups`; keep the groups for which `allowed` is True."""
     states: dict[str, GroupState] = {}
     hidden: Counter[HiddenKind] = Counter()
     twice: set[str] = set()
@@ -68,7 +70,7 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
         if name in states:
             twice.add(name)
         state = STATES.get(group.state, "unknown")
-        # While a coordinator moves, two brokers may list a group; the one that still knows members is right.
+        # While a coordinator moves, two brokers may list a group; the one with members is right.
         if states.get(name, "dead") in ("dead", "empty", "unknown"):
             states[name] = state
         if state == "empty" and not group.is_simple_consumer_group:
@@ -85,7 +87,7 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
 
 
 def named_listing(names: Iterable[str]) -> Listing:
-    """Return the groups that the config names, as if they were listed."""
+    """Return the groups named in the config, as if they were listed."""
     kinds = {name: hidden_kind(name) for name in names}
     hidden = Counter(kind for kind in kinds.values() if kind is not None)
     states: dict[str, GroupState] = {
@@ -97,7 +99,7 @@ def named_listing(names: Iterable[str]) -> Listing:
 def describe_groups(
     client: KafkaClient, names: Iterable[str], wanted: Callable[[str], bool], deadline: Deadline
 ) -> Memberships:
-    """Describe groups, in batches, as far as the deadline allows; `wanted` chooses the topics."""
+    """Describe groups in batches until the deadline; `wanted` selects the topics."""
     groups: dict[str, GroupMembers] = {}
     problems: list[Problem] = []
     plan = client.hazards.plan(names, BATCH, time.monotonic())
@@ -136,7 +138,8 @@ def _describe(
             if inner is not None and inner.code() in GONE:
                 groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
             elif inner is not None and inner.code() == KafkaError._DESTROY:
-                # What the library says of an answer that it cannot parse; the client itself is alive.
+                # The library raises this for an answer that it cannot parse; the client still
+                # works.
                 problems.append(Problem("invalid", f"group {name}", UNPARSED))
             elif inner is None or inner.code() not in NOT_THERE:
                 problems.append(problem(f"group {name}", error))

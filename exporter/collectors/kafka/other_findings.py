@@ -1,4 +1,4 @@
-"""Findings of `check` about streams and share groups, and about configured groups that do not exist."""
+"""Findings of `check` about streams and share groups, and about configured groups not found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from exporter.model import Deadline, Finding, Problem
 
 FEATURE = "streams and share groups"
 PART = 0.3
-"""Part of the time that a broker which hangs may cost."""
+"""Fraction of the time that a broker which hangs may use."""
 
 
 def other_findings(
@@ -26,7 +26,7 @@ def other_findings(
     nodes: Iterable[str],
     deadline: Deadline,
 ) -> Sequence[Finding]:
-    """Try to read these groups from the brokers at `nodes`."""
+    """Test reading these groups from the brokers at `nodes`."""
     asker = GroupAsker(settings, client.properties, allowed)
     try:
         problems = asker.find(nodes, Share(deadline, PART), whole=True)
@@ -40,7 +40,7 @@ def other_findings(
 
 
 def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -> Finding:
-    """Say what there is, and which of it can't be read."""
+    """Describe which groups exist, and which are unreadable."""
     if problems:
         return Finding(FEATURE, ok=False, detail=f"{problems[0].subject}: {problems[0].message}")
     share, streams = asker.of_kind("share"), asker.of_kind("streams")
@@ -59,7 +59,7 @@ def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -
 
 
 def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Finding:
-    """Say what can be known of them where the brokers can't be asked."""
+    """Describe the groups by name if brokers cannot be asked."""
     try:
         asker.suspect(client, deadline)
     except KafkaException as error:
@@ -71,8 +71,9 @@ def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Fin
             FEATURE, ok=True, detail=f"there are none, or the user cannot see them ({why})"
         )
     detail = (
-        f"{_count(len(names), 'streams or share')} known only by name: {names_of(names)}; {why}. Streams groups are "
-        "shown without members, share groups are not shown; use a listener with TLS, SASL PLAIN or SCRAM for the exporter"
+        f"{_count(len(names), 'streams or share')} known only by name: {names_of(names)}; {why}. "
+        "Streams groups are shown without members, share groups are not shown; use a listener with "
+        "TLS, SASL PLAIN or SCRAM for the exporter"
     )
     return Finding(FEATURE, ok=False, detail=detail)
 
@@ -80,7 +81,7 @@ def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Fin
 def _absent(
     client: KafkaClient, names: Sequence[str], asker: GroupAsker, deadline: Deadline
 ) -> list[Finding]:
-    """Say which of the named groups don't exist, as far as that is known."""
+    """Describe which of the named groups do not exist."""
     usual = [name for name in names if name not in asker.known]
     look = describe_groups(client, usual, lambda _: True, deadline)
     absent = {name: "" for name, found in look.groups.items() if found.state == "dead"}
@@ -89,8 +90,9 @@ def _absent(
     also = " (or are streams or share groups)" if asker.obstacle else ""
     one = len(absent) == 1
     detail = (
-        f"groups.names contains {len(absent)} group{'' if one else 's'} that {'does' if one else 'do'} not exist{also}: "
-        f"{names_of(absent)}; check the spelling (a group is shown once it exists)"
+        f"groups.names contains {len(absent)} group{'' if one else 's'} that "
+        f"{'does' if one else 'do'} not exist{also}: {names_of(absent)}; check the spelling (a "
+        "group is shown once it exists)"
     )
     return [Finding("named groups", ok=False, detail=detail)]
 

@@ -1,4 +1,4 @@
-"""What a look at the backlog needs of streams and share groups, in the order in which it asks."""
+"""The steps of a backlog poll for streams and share groups, in order."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from exporter.model import (
 )
 
 COMMITS_OF = "offsets of group "
-"""How the subject of a problem with a group's commits begins."""
+"""Prefix of the subject of a problem with a group's commits."""
 PART = 0.15
-"""Part of the time that is left for each of the requests: they have connections of their own, which may hang."""
+"""Fraction of the remaining time for each request: these connections are separate and may hang."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the brokers said of share groups, and the ends that were read before."""
+    """The brokers' answers about share groups, and the log ends read before."""
 
     ends: Ends = field(default_factory=dict)
     offsets: ShareOffsets = field(default_factory=ShareOffsets)
 
 
 class OtherGroups:
-    """The streams and share groups of one cluster, from look to look."""
+    """The streams and share groups of one cluster, across polls."""
 
     def __init__(
         self, settings: KafkaSettings, client: KafkaClient, allowed: Callable[[str], bool]
@@ -52,26 +52,29 @@ class OtherGroups:
         self._shares = SharePositions()
         self._hidden = HiddenGroups(settings.name)
         self._read: set[str] = set()
-        """Groups of these kinds whose positions were read at some time."""
+        """Streams and share groups whose positions have been read before."""
 
-    # In this order, in a look at the backlog
+    # Steps of a backlog poll, in this order
 
     def find(self, nodes: Iterable[str], deadline: Deadline, *, whole: bool) -> Sequence[Problem]:
-        """Ask the brokers at `nodes` which groups there are. `whole`: librdkafka's list is complete."""
+        """Ask the brokers at `nodes` for groups.
+
+        `whole` means that librdkafka's list is complete.
+        """
         return self._asker.find(nodes, Share(deadline, PART), whole=whole)
 
     def states(self) -> dict[str, GroupState]:
-        """Return the groups that are known, with their states."""
+        """Return the known groups with their states."""
         return {name: group.state for name, group in self._asker.known.items()}
 
     def committing(self) -> dict[str, GroupState]:
-        """Return the groups whose commits librdkafka has to read: streams groups, and those that may be."""
+        """Return the groups whose commits librdkafka reads: streams groups, and possible ones."""
         known = self._asker.known
         streams = {name: known[name].state for name in self._asker.of_kind("streams")}
         return {**dict.fromkeys(self._asker.suspects, "unknown"), **streams}
 
     def ask(self, deadline: Deadline) -> Asked:
-        """Ask where the share groups stand."""
+        """Read the offsets of the share groups."""
         groups = self._asker.of_kind("share")
         if not groups:
             return Asked()
@@ -81,16 +84,19 @@ class OtherGroups:
         return Asked(ends, self._asker.offsets(Share(deadline, PART)))
 
     def settle(self, asked: Asked, logs: Mapping[str, Log]) -> Settled:
-        """Return the share groups' positions, by the ends of the logs that were read last."""
+        """Return the share groups' positions, using the log ends read last."""
         return self._shares.settle(asked.offsets, asked.ends, logs)
 
     def hide(self, commits: Commits, asked: Asked) -> Mapping[str, int]:
-        """Take out of `commits` what was not read but looks like no commits, and count groups that are not shown."""
+        """Remove groups from `commits` whose empty commits prove nothing.
+
+        Count groups not shown.
+        """
         hidden: dict[HiddenKind, dict[str, str]] = {"share": {}, "streams": {}, "other": {}}
         for name in self._asker.suspects:
             found = commits.positions.get(name)
             if found is not None and not found.offsets:
-                # Without a commit it may be a share group, which never has one.
+                # Without a commit it may be a share group, which never commits.
                 del commits.positions[name]
                 hidden["other"][name] = self._asker.obstacle or ""
         for name in self._asker.of_kind("share"):
@@ -110,7 +116,7 @@ class OtherGroups:
     # Other tasks
 
     def suspect(self, client: KafkaClient, deadline: Deadline) -> list[Problem]:
-        """Read the names of these groups by librdkafka, where the brokers can't be asked otherwise."""
+        """Read the names of these groups with librdkafka if brokers cannot be asked."""
         try:
             self._asker.suspect(client, deadline)
         except KafkaException as error:
@@ -124,7 +130,7 @@ class OtherGroups:
         wanted: Callable[[str], bool],
         deadline: Deadline,
     ) -> Memberships:
-        """Describe groups of all kinds; `others` describes those of the usual ones."""
+        """Describe groups of all kinds; `others` describes the usual ones."""
         known = self._asker.known
         look = others([name for name in names if name not in known])
         chosen = [name for name in names if name in known]
@@ -134,16 +140,16 @@ class OtherGroups:
         return Memberships({**look.groups, **more.groups}, (*look.problems, *more.problems))
 
     def renew(self) -> None:
-        """Ask again where the secrets were refused. Any thread may call it."""
+        """Ask again where secrets were refused. Any thread may call it."""
         self._asker.renew()
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._asker.close()
 
 
 def at_oldest_records(look: LogBacklog, settled: Settled) -> LogBacklog:
-    """Return the look with the share groups at the oldest records that they are not done with."""
+    """Return the backlog with share groups at their oldest unprocessed records."""
     if not settled.oldest:
         return look
     return replace(look, positions={**look.positions, **settled.oldest})
@@ -152,9 +158,9 @@ def at_oldest_records(look: LogBacklog, settled: Settled) -> LogBacklog:
 def without_strangers(
     groups: Mapping[str, GroupMembers], positions: Mapping[str, Positions]
 ) -> dict[str, GroupMembers]:
-    """Leave out groups that don't exist for the usual request, unless their commits are known and there are none.
+    """Remove groups that do not exist, except if their commits were read and are empty.
 
-    A group that has commits exists, as one of another kind: who is in it is not known.
+    A group with commits exists as a group of another kind; its members are unknown.
     """
     return {
         name: look
@@ -164,7 +170,7 @@ def without_strangers(
 
 
 def _refusals(problems: Iterable[Problem]) -> dict[str, str]:
-    """Return why commits of groups may not be read, by the name in which a problem's subject ends."""
+    """Return group name to error for commits that the user may not read."""
     return {
         problem.subject.removeprefix(COMMITS_OF): problem.message
         for problem in problems

@@ -1,6 +1,6 @@
-"""Reads single records at given positions, with a consumer that is assigned them.
+"""Reads single records at given offsets with an assigned consumer.
 
-It never joins a group, never commits, and moves nobody's position.
+It never joins a group, never commits, and changes no group's position.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ READER: Mapping[str, Any] = {
     "queued.min.messages": 1,
     "queued.max.messages.kbytes": 1024,
 }
-"""Properties of a consumer that reads single records soon, and leaves nothing behind."""
+"""Properties of a consumer that reads single records quickly and leaves no state on the broker."""
 
 
 class Place(NamedTuple):
@@ -44,23 +44,23 @@ class Place(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What is at a place: a record there or behind it, the end of the partition, or a fault."""
+    """The result of a read: the first record at or after the offset, the end, or an error."""
 
     place: Place
     record: Message | None
-    """None at the partition's end, and where there is a fault."""
+    """None at the partition's end, and on an error."""
     fault: KafkaError | None = None
 
 
 CLOSE_PATIENCE = 0.2
-"""Seconds that `close` waits for a reading under way before it leaves the closing to that one."""
+"""Seconds that `close` waits for a read in progress; after that the read closes the consumer."""
 
 
 class RecordReader:
-    """One consumer; made at the first use. One thread reads at a time; any thread may close it."""
+    """One consumer, made at first use. One thread reads at a time; any thread may close it."""
 
     def __init__(self, properties: Callable[[], dict[str, Any]], *, committed_only: bool) -> None:
-        """`committed_only` skips the records of transactions that are open or were aborted."""
+        """`committed_only` skips records of open and aborted transactions."""
         self._properties = properties
         self._level = "read_committed" if committed_only else "read_uncommitted"
         self._consumer: Consumer | None = None
@@ -68,10 +68,10 @@ class RecordReader:
         self._is_leaving = False
 
     def read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
-        """Yield what is at each place, in any order, until all is read or the monotonic clock shows `until`.
+        """Yield the results in any order.
 
-        Ends early when the reader is closed. Raises `CollectError` where the client can't be made, `KafkaException`
-        where it can't be used.
+        Stops when all are read, when the monotonic clock reaches `until`, or when the reader is
+        closed. Raises `CollectError` if the client cannot be made, `KafkaException` if it fails.
         """
         with self._lock:
             if self._is_leaving:
@@ -109,9 +109,10 @@ class RecordReader:
             consumer.unassign()
 
     def close(self) -> None:
-        """Let go of the consumer; the next reading makes another one.
+        """Close the consumer; the next read makes a new one.
 
-        librdkafka must not close a consumer that another thread polls, so a reading under way ends first.
+        librdkafka must not close a consumer that another thread polls, so a read in progress ends
+        first.
         """
         self._is_leaving = True
         if self._lock.acquire(timeout=CLOSE_PATIENCE):
@@ -140,7 +141,10 @@ class RecordReader:
 
 
 def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) -> Iterator[Reading]:
-    """Assign the first place of each partition; yield those that the library refuses, and wait for them no more."""
+    """Assign the first offset of each partition.
+
+    Yield and drop the ones that the library rejects.
+    """
     try:
         consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
     except Exception as error:
@@ -153,7 +157,7 @@ def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) ->
 def _assign_more(
     consumer: Consumer, key: tuple[str, int], waiting: dict[tuple[str, int], deque[Place]]
 ) -> Iterator[Reading]:
-    """Assign the next place of one partition."""
+    """Assign the next offset of one partition."""
     place = waiting[key][0]
     try:
         consumer.incremental_assign([TopicPartition(*place)])

@@ -1,4 +1,4 @@
-"""Findings of `check` about features that are tried on one partition, which stands for all."""
+"""Findings of `check` about features that are tested on one partition."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from exporter.collectors.kafka.record_reader import READER
 from exporter.model import CollectError, Deadline, Finding
 
 TRY_SHARE = 0.4
-"""Part of the time that is left which each trial may take: a broker that hangs uses all of it."""
+"""Fraction of the remaining time that each test may take; a broker that hangs uses all of it."""
 
 
 class Trials:
-    """Tries features on one partition that answers."""
+    """Tests features on one partition that answers."""
 
     def __init__(self, client: KafkaClient, ends: Ends, deadline: Deadline) -> None:
         self._client = client
@@ -47,7 +47,7 @@ class Trials:
     def tried(
         self, feature: str, attempt: Callable[[TopicPartition, Deadline], str], right: str
     ) -> Finding:
-        """Run the attempt, which returns what was seen; `right` is what to give the user where that is refused."""
+        """Run `attempt`, which returns the detail; `right` is what to grant if it is denied."""
         if self._partition is None:
             return Finding(feature, ok=True, detail=NOTHING)
         try:

@@ -1,7 +1,9 @@
-"""Ages and latencies of one cluster's subscriptions: which lookups and readings a look at the time is worth.
+"""Finds ages and latencies of one cluster's subscriptions with a limited budget for each poll.
 
-Where few places are new, their records are read, which is exact. Otherwise lookups by timestamp bracket them, shared by
-all groups of a partition, and single records are read where lookups can't tell, and to check that they tell the truth.
+Decides which timestamp lookups and record reads a poll spends its budget on. If only a few offsets
+are new, it reads their records: that is exact. Otherwise timestamp lookups bracket the offsets; all
+groups of a partition share them. Single records are read where lookups cannot give a time, and to
+verify the lookups.
 """
 
 from __future__ import annotations
@@ -33,18 +35,21 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Deadline, LogTimes, Method, Stamps
 
 LOOKUPS = 40_000
-"""Lookups at a look; on a large cluster a first start takes several looks."""
+"""Lookups per poll. On a large cluster the first result takes several polls."""
 ROUNDS = 24
 LOOKUP_SHARE = 0.7
-"""Part of a look's time by which the lookups must be done."""
+"""Fraction of a poll's time after which lookups stop."""
 FUTURE_MS = 1_000
-"""Milliseconds by which clocks may differ before a timestamp to come is an anomaly."""
+"""Clock difference in milliseconds above which a future timestamp counts as an anomaly."""
 NO_RECORD_STEPS = 3
-"""Offsets before a position at which its last record is looked for: a transaction's marker takes one."""
+"""How many offsets to step back to find the last record before a position.
+
+A transaction marker takes one offset.
+"""
 
 
 class Times:
-    """Remembers what is known of time, and asks for what is not."""
+    """Caches times of offsets, and requests the missing ones."""
 
     def __init__(self, settings: KafkaSettings, client: KafkaClient) -> None:
         self._settings = settings
@@ -55,10 +60,10 @@ class Times:
         self._followed = Followed(settings.latency_limit, settings.latency_groups)
         self._records = RecordReadings(settings, client)
         self._turn = 0
-        """Grows by what is read at a look, so that each that waits has its turn."""
+        """Grows by `READS` in each poll, so that waiting partitions are read in turn."""
 
     def look(self, seen: Positions, deadline: Deadline) -> LogTimes:
-        """Find the times of the positions that a look at the backlog saw."""
+        """Find the times of the positions in a snapshot of the backlog."""
         self._turn += READS
         tally = Tally()
         at_ms = round(seen.at * 1000)
@@ -95,17 +100,20 @@ class Times:
         )
 
     def close(self) -> None:
-        """Let go of the consumers that read records; the next reading makes others. Any thread may call it."""
+        """Close the consumers that read records; the next read makes new ones.
+
+        Any thread may call it.
+        """
         self._records.close()
 
-    # What is asked
+    # Requests
 
     def _readable(self) -> list[PartitionTimes]:
-        """Return the partitions of which times are wanted, and whose records may be read."""
+        """Return the partitions with wanted offsets whose records may be read."""
         return [part for part in self._parts if part.wanted and self._records.may_read(part.topic)]
 
     def _untrusted(self) -> set[str]:
-        """Return the topics whose lookups can't be trusted."""
+        """Return the topics whose lookups are not trusted."""
         return self._records.gaps | self._parts.disordered()
 
     def _read(
@@ -120,7 +128,10 @@ class Times:
         tally: Tally,
         deadline: Deadline,
     ) -> None:
-        """Narrow the brackets of what was not read, until they are narrow enough or the budget is used up."""
+        """Narrow the brackets of unread offsets.
+
+        Stop when all are narrow enough or at the budget.
+        """
         lookups = Lookups(self._client, leaders)
         until = Share(deadline, LOOKUP_SHARE)
         feed = True
@@ -177,14 +188,17 @@ class Times:
         return "record" if read and self._settings.method == "auto" else "time_index"
 
     def _count_future(self, at_ms: int, tally: Tally) -> None:
-        """Count the timestamps that are newly found to lie in the future."""
+        """Count timestamps in the future that were not in the future in the last poll."""
         for part in self._parts:
             coming = part.to_come(at_ms + FUTURE_MS)
             tally.anomalies["future"] += len(coming - part.future)
             part.future = coming
 
     def _latencies(self, movements: Iterable[Movement], at_ms: int) -> dict[Key, list[float]]:
-        """Return how long the last consumed message of each movement had waited when it was seen to be consumed."""
+        """Return, by subscription, the seconds that consumed messages had waited until consumed.
+
+        Only the last message of each movement of a position is measured.
+        """
         latencies: dict[Key, list[float]] = {key: [] for key in self._followed.keys}
         for movement in movements:
             part = self._parts.get((movement.topic, movement.partition))
@@ -193,7 +207,8 @@ class Times:
                 continue
             read = part.reading(place)
             if read is not None and read.offset != movement.last:
-                # No record is there: a marker, most likely. The one before it was the last to be consumed.
+                # There is no record at this offset, most likely a transaction marker. Try the
+                # offset before.
                 self._followed.retry(movement, movement.last - 1, NO_RECORD_STEPS)
                 continue
             found = part.estimate(place, at_ms, self._tolerance, proven=False)
@@ -204,7 +219,7 @@ class Times:
         return latencies
 
     def _may_be_marker(self, part: PartitionTimes, movement: Movement) -> bool:
-        """Whether a lookup's answer may be a marker's timestamp, and there is still time to read what it is."""
+        """Return whether a lookup may have found a marker, and retries are left to check that."""
         checked = part.trust.anywhere or not self._records.may_read(part.topic)
         return not checked and movement.tries + 1 < NO_RECORD_STEPS
 

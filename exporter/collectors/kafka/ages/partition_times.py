@@ -1,4 +1,4 @@
-"""What is known of time in one partition: its index of lookups, the records that were read, and whether they agree."""
+"""All known times of one partition: the lookup index, the records read, and whether they agree."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from exporter.collectors.kafka.ages.time_index import TimeIndex
 from exporter.collectors.kafka.ages.trust import Trust
 
 ENTRIES = 512
-"""Pairs that an index keeps, or twice as many as there are positions to bracket."""
+"""Minimum size limit of an index, in pairs. The limit is at least twice the number of positions."""
 
 
 class PartitionTimes:
-    """One partition. `wanted` are the places whose times the present look asks for."""
+    """One partition. `wanted` are the offsets whose times the current poll needs."""
 
     __slots__ = (
         "_end",
@@ -54,32 +54,35 @@ class PartitionTimes:
         self.read: dict[Place, ReadRecord] = {}
         self.wanted: set[Place] = set()
         self.future: set[int] = set()
-        """Wanted offsets whose timestamps are to come."""
+        """Wanted offsets whose timestamps are in the future."""
         self.compacted = False
-        """Whether records may go from the midst of the log, so that what was read does not last."""
+        """Whether records may be deleted from the middle of the log.
+
+        Earlier reads are invalid then.
+        """
         self.looks = 0
-        """Looks so far."""
+        """Polls so far."""
         self.narrowed = False
-        """Whether lookups have told of every wanted place what they can."""
+        """Whether more lookups would not improve the time of any wanted offset."""
         self.no_lookups = False
         """Whether the broker has no timestamps to look up."""
         self.fed = 0
-        """End of the partition when its tail was last looked up."""
+        """End of the partition when its newest records were last looked up."""
         self._tries: dict[int, int] = {}
         self._settled: int | None = None
-        """Version of the index at which nothing was left to ask for the wanted places."""
+        """Index version at which no lookup was left for the wanted offsets."""
         self._sure = False
-        """Whether lookups could tell all that was wanted when it was settled."""
+        """Whether at `_settled` no wanted offset needed a read."""
         self._start = 0
         self._end = 0
 
     @property
     def end(self) -> int:
-        """The partition's end at this look."""
+        """The partition's end in this poll."""
         return self._end
 
     def look(self, start: int, end: int, wanted: set[Place]) -> None:
-        """Begin a look: forget what is of no use any more."""
+        """Start a poll: drop data that is no longer needed."""
         self.looks += 1
         if end < self._end:
             self.forget()
@@ -97,14 +100,17 @@ class PartitionTimes:
         self.trust.forget_below(start)
 
     def forget(self) -> None:
-        """The log is another than before."""
+        """Drop everything: the topic was recreated or truncated."""
         self.index.clear()
         self.trust.clear()
         self.read.clear()
         self._tries.clear()
 
     def unread(self) -> list[Place]:
-        """Return the wanted places at which nothing was read, or the end, which has moved since."""
+        """Return the wanted offsets without a valid read.
+
+        If a read found the end of the partition, it is invalid as soon as the end moves.
+        """
         return [
             place
             for place in self.wanted
@@ -112,7 +118,7 @@ class PartitionTimes:
         ]
 
     def reading(self, place: Place) -> ReadRecord | None:
-        """Return what was found by reading there, while it holds."""
+        """Return the result of a read at this offset if it is still valid."""
         found = self.read.get(place)
         if found is None or (found.time == math.inf and found.end != self._end):
             return None
@@ -121,13 +127,16 @@ class PartitionTimes:
         return found
 
     def take(self, place: Place, found: ReadRecord) -> bool:
-        """Note what was read, and hold it against the index; tell whether the offset holds no record."""
+        """Store a read and compare it with the index.
+
+        Return whether there is no record at the offset.
+        """
         self.read[place] = found
         offset, _ = place
         if found.offset != offset:
             return True
         if found.time is None:
-            # Lookups do not see it, nor others like it.
+            # Lookups do not find this record, and possibly others without a timestamp.
             self.trust.note_disorder(offset)
             return False
         self.trust.note_read(offset, stamped=found.stamped)
@@ -136,7 +145,7 @@ class PartitionTimes:
         if bracket.low is not None and milliseconds < bracket.low - DISORDER_MS:
             self.trust.note_disorder(offset)
         elif bracket.low is not None and len(self.index) > 1 and self.narrowed:
-            # A record is inside a wide bracket whatever the order: that is no test.
+            # Any record is inside a wide bracket, in order or not: a wide bracket proves nothing.
             self.trust.note_agreed(stamped=found.stamped)
         return False
 
@@ -145,10 +154,11 @@ class PartitionTimes:
     def estimate(
         self, place: Place, at_ms: int, tolerance: Tolerance, *, proven: bool
     ) -> Estimate | None:
-        """Return the time of the first record at or behind a place; None where it is not known well enough.
+        """Return the time of the first record at or after an offset.
 
-        `at_ms` is when the position was read; no record there was enqueued later, or its timestamp is wrong. `proven`
-        tells whether the topic's timestamps are in order as far as is known.
+        None if it is not known well enough. `at_ms` is when the position was read: no record there
+        was enqueued later, unless its timestamp is wrong. `proven` is True if no disorder was seen
+        in the topic's timestamps.
         """
         found = self.reading(place)
         if found is not None and found.time is not None:
@@ -164,7 +174,7 @@ class PartitionTimes:
     def estimates(
         self, at_ms: int, tolerance: Tolerance, *, proven: bool
     ) -> Mapping[Place, Estimate]:
-        """Return the times of the wanted places, as far as they are known well enough."""
+        """Return the times of the wanted offsets that are known well enough."""
         found = {}
         for place in self.wanted:
             estimate = self.estimate(place, at_ms, tolerance, proven=proven)
@@ -173,7 +183,7 @@ class PartitionTimes:
         return found
 
     def to_come(self, at_ms: int) -> set[int]:
-        """Return the wanted offsets whose timestamps are later than `at_ms`."""
+        """Return the wanted offsets with timestamps later than `at_ms`."""
         late = {
             place[0]
             for place, found in self.read.items()
@@ -187,7 +197,10 @@ class PartitionTimes:
         return late
 
     def doubtful(self, at_ms: int) -> list[Place]:
-        """Return the unread places where reading tells more than lookups: nothing is known, or a time to come."""
+        """Return the unread offsets for which lookups are not enough.
+
+        Either lookups found nothing, or they found a time in the future.
+        """
         if self._sure and self._settled == self.index.version:
             return []
         found = [place for place in self.unread() if self._is_doubtful(place[0], at_ms)]
@@ -199,17 +212,17 @@ class PartitionTimes:
         return low is None or low > at_ms or self.index.is_blocked(offset)
 
     def telling(self) -> list[Place]:
-        """Return the unread places in the order in which reading tells most of whether lookups can be trusted."""
+        """Return the unread offsets in the order in which their reads best verify the lookups."""
         found = most_telling_first(self.unread(), self.index, self._end)
         if found and self.trust.begins_after(first := min(found)[0]):
-            # Only the first one can vouch for all of them.
+            # Only a read of the first offset can verify lookups for all of them.
             found.sort(key=lambda place: place[0] != first)
         return found
 
     # Lookups
 
     def questions(self, at_ms: int, tolerance: Tolerance) -> list[int]:
-        """Return the timestamps to look up next, so that the wanted places' times become known."""
+        """Return the timestamps to look up next for the wanted offsets."""
         index = self.index
         if self.no_lookups or self._settled == index.version:
             self.narrowed = not self.no_lookups
@@ -241,7 +254,7 @@ class PartitionTimes:
                 continue
             self._tries[offset] = tries
             if question > newest:
-                # Those of one bracket that lie close together are answered by one of them.
+                # One lookup is enough for positions of one bracket that are close together.
                 asked.add(question)
                 newest = question + round(tolerance.milliseconds(at_ms - question) / 2)
         self.narrowed = not asked
@@ -250,14 +263,17 @@ class PartitionTimes:
         return sorted(asked)
 
     def feed(self, at_ms: int, tolerance: Tolerance) -> list[int]:
-        """Return the timestamp to look up so that the tail of a log that grows is known once it is a backlog."""
+        """Return the timestamp to look up for the newest records, before they become lag."""
         if self.no_lookups or self.fed == self._end or not self.wanted or not len(self.index):
             return []
         self.fed = self._end
         return [at_ms - round(tolerance.seconds * 1000)]
 
     def answered(self, asked: int, offset: int, timestamp: int) -> bool:
-        """Take the answer to a lookup, a negative offset is no record; tell whether its timestamp is newly found odd."""
+        """Store the answer to a lookup; return whether it has a new implausible timestamp.
+
+        A negative offset means that no record was found.
+        """
         if offset < 0 or timestamp < 0:
             if asked == 0:
                 self.no_lookups = self._end > self._start

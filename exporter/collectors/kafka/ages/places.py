@@ -1,4 +1,4 @@
-"""A place in a partition, and what reading there found."""
+"""An offset to read at, and the result of the read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Place = tuple[int, bool]
 
 
 class ReadRecord(NamedTuple):
-    """What was found by reading at an offset."""
+    """The result of a read at an offset."""
 
     time: float | None
-    """Unix time in seconds; None where the record has none; inf at the partition's end."""
+    """Unix time in seconds; None if the record has no timestamp; inf at the partition's end."""
     offset: int
-    """The record's."""
+    """Offset of the record that was read."""
     end: int
-    """The partition's end when it was read."""
+    """End of the partition when the record was read."""
     look: int = 0
-    """Number of the look at which it was read."""
+    """Number of the poll in which it was read."""
     stamped: bool = False
-    """Whether the broker gave the timestamp, and not the producer."""
+    """Whether the broker set the timestamp, and not the producer."""

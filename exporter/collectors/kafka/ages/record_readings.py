@@ -1,4 +1,4 @@
-"""Reads the records of one cluster at chosen places, and hands their times to the partitions."""
+"""Reads records of one cluster at chosen offsets, and passes their times to the partitions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from exporter.model import CollectError, Deadline, LogBacklog, Problem
 
 READ_SECONDS = 2.0
 DENIED = 600.0
-"""Seconds for which a topic that may not be read is not tried again."""
+"""Seconds to wait before a topic is read again after the broker denied it."""
 
 
 class RecordReadings:
-    """Two consumers, and what reading has told of whole topics: which may not be read, and which have gaps."""
+    """Two consumers, and facts on whole topics: which ones are denied, and which ones have gaps."""
 
     def __init__(self, settings: KafkaSettings, client: KafkaClient) -> None:
         self._header = settings.header
@@ -37,13 +37,13 @@ class RecordReadings:
             for committed_only in (False, True)
         }
         self.gaps: set[str] = set()
-        """Topics with offsets that hold no record."""
+        """Topics with offsets that have no record."""
         self._denied: dict[str, float] = {}
-        """Topic to when it may be tried again, by the monotonic clock."""
+        """Topic to the monotonic time at which reading it may be tried again."""
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
 
     def begin(self, backlog: LogBacklog) -> None:
-        """Take the gaps that the backlog saw, and forget the topics that are gone."""
+        """Add the gaps found by the backlog task, and remove deleted topics."""
         self.gaps -= backlog.recreated
         self.gaps |= backlog.gaps
         if backlog.logs_complete:
@@ -52,7 +52,7 @@ class RecordReadings:
                 del self._denied[topic]
 
     def may_read(self, topic: str) -> bool:
-        """Whether to try to read a topic's records; False for a while after the broker has refused it."""
+        """Return whether to try to read a topic; False for a while after the broker denied it."""
         return not self._denied or time.monotonic() >= self._denied.get(topic, 0.0)
 
     def read(
@@ -62,9 +62,9 @@ class RecordReadings:
         tally: Tally,
         deadline: Deadline,
     ) -> None:
-        """Read at places of `parts`, which take what is found, until all is read or `READ_SECONDS` are over.
+        """Read at offsets of `parts` until all are read or `READ_SECONDS` are over.
 
-        Failures, sizes and anomalies go to the tally.
+        The results go to the partitions. Failures, sizes and anomalies go to the report.
         """
         until = time.monotonic() + min(READ_SECONDS, deadline.remaining())
         by_reader: dict[bool, list[ReadPlace]] = defaultdict(list)
@@ -86,7 +86,7 @@ class RecordReadings:
             except CollectError as error:
                 tally.problems.append(Problem(error.reason, "reading of records", str(error)))
             if not answered:
-                # The next one connects again, with secrets that are read again.
+                # The next read makes a new consumer, which reads the secrets again.
                 reader.close()
 
     def _take(
@@ -121,7 +121,7 @@ class RecordReadings:
     def _refused(self, topic: str, error: KafkaError) -> None:
         if reason_of(error) == "unauthorized":
             if not self._denied:
-                # Of many topics, the first stands for all.
+                # One log line is enough for all topics.
                 self._log.info(
                     "times.not_allowed",
                     topic=topic,
@@ -132,6 +132,6 @@ class RecordReadings:
             self._log.debug("times.read_failed", topic=topic, error=describe(error))
 
     def close(self) -> None:
-        """Let go of the consumers; the next reading makes others. Any thread may call it."""
+        """Close the consumers; the next read makes new ones. Any thread may call it."""
         for reader in self._readers.values():
             reader.close()

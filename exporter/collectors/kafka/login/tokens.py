@@ -1,4 +1,8 @@
-"""The OAUTHBEARER token of one source: fetched once for all its clients, renewed before it expires, kept in an outage."""
+"""The OAUTHBEARER token of one source.
+
+It is fetched once for all clients, renewed before it expires, and kept during an outage of the
+issuer.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +19,35 @@ from exporter.model import CollectError
 from exporter.scrub import learn
 
 RENEW_AT = 0.75
-"""Part of a token's lifetime after which a new one is fetched. librdkafka asks at 0.8, and must get the new one."""
+"""Fraction of a token's lifetime after which a new one is fetched.
+
+librdkafka asks at 0.8, and must get the new one.
+"""
 MARGIN = 2.0
 MARGIN_RATIO = 0.05
-"""A token counts as expired so many seconds before it is, or this part of its lifetime where that is shorter."""
+"""A token counts as expired this early; the smaller value applies.
+
+`MARGIN` is in seconds, `MARGIN_RATIO` a fraction of the lifetime.
+"""
 PAUSE = 5.0
 PAUSE_RATIO = 0.05
-"""Seconds between two attempts after a failure, or this part of a token's lifetime where that is shorter."""
+"""Pause between attempts after a failure; the smaller value applies.
+
+`PAUSE` is in seconds, `PAUSE_RATIO` a fraction of the token's lifetime.
+"""
 PATIENCE = 5.0
 """Seconds that a caller waits for a token."""
 GIVEN_UP = 30.0
-"""Seconds after which an attempt that does not end is left to itself and another one is made."""
+"""Seconds after which an attempt that hangs is ignored and another one is started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as its issuer gave it."""
+    """A token as returned by its issuer."""
 
     value: str = field(repr=False)
     lifetime: float
-    """Seconds from now."""
+    """Seconds from when it was issued."""
     principal: str = ""
     extensions: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,9 +72,10 @@ class _Held:
 
 
 class Tokens:
-    """Keeps a valid token. Safe to use from many threads; an object of it is librdkafka's `oauth_cb`.
+    """Keeps a valid token. Thread-safe; an instance is librdkafka's `oauth_cb`.
 
-    `fetch` runs in a thread of its own, one at a time. It raises `CollectError` without a secret in its text.
+    `fetch` runs in a separate thread, one at a time. It raises `CollectError` without a secret in
+    its text.
     """
 
     def __init__(
@@ -85,24 +99,25 @@ class Tokens:
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def __call__(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
-        """Return token, expiry in seconds since the epoch, principal and extensions. Raises `CollectError`."""
+        """Return token, expiry as Unix time, principal and extensions. Raises `CollectError`."""
         held = self._current(fresh=True)
         now, token = self._clock(), held.token
         left = held.left(now)
         if held.is_due(now):
-            # It could not be renewed. librdkafka asks again when 0.8 of the time is over, and that has to be soon.
+            # The renewal failed. librdkafka asks again after 0.8 of the time, and that has to be
+            # soon.
             left = min(left, held.pause() / 0.8)
         return token.value, self._wall_clock() + left, token.principal, dict(token.extensions)
 
     def get(self) -> Token:
-        """Return a token that is valid now. Raises `CollectError` where there is none.
+        """Return a valid token. Raises `CollectError` if there is none.
 
-        One that should be renewed, and still is valid, is returned without waiting for the new one.
+        A token that is due for renewal but valid is returned at once.
         """
         return self._current(fresh=False).token
 
     def _current(self, *, fresh: bool) -> _Held:
-        """Return what is valid now; `fresh` waits for what is being fetched, as long as the issuer answers."""
+        """Return a valid token; with `fresh`, wait for a renewal that is due."""
         with self._lock:
             now = self._clock()
             held = self._held
@@ -124,25 +139,28 @@ class Tokens:
         return valid
 
     def refused(self) -> None:
-        """Take note that a broker refused the token: the next one that asks gets a new one, if there is one."""
+        """Note that a broker refused the token: the next caller gets a new one, if possible."""
         with self._lock:
             self._is_refused = True
 
     def fault(self) -> CollectError | None:
-        """Return why there is no valid token now; None where there is one, or where nobody has asked yet."""
+        """Return why there is no valid token.
+
+        None if there is one, or if none was requested yet.
+        """
         with self._lock:
             held = self._held
             if held is not None and held.is_valid(self._clock()):
                 return None
             failure = self._failure
-        # A copy: an error that is raised again and again would keep the frames of each time.
+        # A copy: raising the same error object repeatedly would keep all frames alive.
         return None if failure is None else CollectError(failure.reason, str(failure))
 
     def _lack(self) -> CollectError:
         return self.fault() or CollectError("timeout", "there is no token yet")
 
     def _attempt(self, now: float) -> Future[_Held] | None:
-        """Return the attempt that is under way, or a new one; None in the pause after a failure."""
+        """Return the current attempt or a new one; None during the pause after a failure."""
         if self._flight is not None and now - self._flight_began < GIVEN_UP:
             return self._flight
         pause = PAUSE if self._held is None else self._held.pause()

@@ -1,4 +1,4 @@
-"""Probes: in each round a message to every broker, received back and committed."""
+"""Probes: each round sends a message to every broker, receives it and commits it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, Deadline, NodeProbe, Probes, Problem, Roster, Until
 
 MARGIN = 0.5
-"""Seconds of the task's time that a round leaves."""
+"""Seconds of the task's time that a round does not use."""
 LOOK = 0.02
-"""Seconds between two looks at what is over."""
+"""Timeout in seconds of each receive call in a round."""
 VAIN_ROUNDS = 3
-"""Rounds in a row without anything received after which the clients are replaced."""
+"""Rounds in a row without a received message after which the clients are replaced."""
 CLOSE_SECONDS = 0.8
-"""Time given to cleaning up."""
+"""Seconds for the cleanup at the end."""
 NONE = Probes(())
 
 
 class Prober:
-    """Probes one cluster. Rounds run one at a time, in any thread; `close` may come from another one."""
+    """Probes one cluster.
+
+    Rounds run one at a time, in any thread; `close` may run in another one.
+    """
 
     def __init__(self, settings: KafkaSettings, login: Login, *, administers: bool) -> None:
-        """`administers` is whether the cluster can make topics and delete groups."""
+        """`administers` is whether the cluster can create topics and delete groups."""
         self._settings = settings
         self._administers = administers
         self._client = KafkaClient(settings.name, login.properties)
@@ -55,7 +58,7 @@ class Prober:
         self._made_for = (0, 0)
         self._vain = 0
         self._renews = False
-        """Whether new clients are needed because their secrets were replaced."""
+        """Whether new clients are needed because the secrets were replaced."""
         self._denied: Lack | None = None
         self._denied_until = 0.0
         self._told: set[str] = set()
@@ -67,26 +70,27 @@ class Prober:
         )
 
     def see(self, metadata: ClusterMetadata, roster: Roster) -> None:
-        """Take what the probes go by from the cluster's metadata, and which brokers belong to it."""
+        """Store the probes' layout from the cluster's metadata, and the cluster's brokers."""
         if self._settings.probe is not False:
             self._roster = roster
             self._layout = read_layout(metadata, self._settings.probe_topic)
 
     def miss(self, fault: CollectError) -> None:
-        """Take why the cluster's metadata could not be read."""
+        """Store why the cluster's metadata was not read."""
         self._fault = fault
 
     def due_early(self) -> bool:
-        """Whether the cluster was seen for the first time since a round had nothing to go by."""
+        """Return whether the metadata became known after a round had to be skipped without it."""
         due = self._waits and self._layout is not None
         if due:
             self._waits = False
         return due
 
     def run(self, deadline: Deadline) -> Probes:
-        """Probe each broker once; none before the cluster was seen.
+        """Probe each broker once; return no results before the metadata is known.
 
-        Raises `CollectError` where the clients can't be made, or the cluster could not be read and never was.
+        Raises `CollectError` if the clients cannot be made, or if reading the metadata failed and
+        never succeeded.
         """
         layout = self._layout
         if self._settings.probe is False:
@@ -102,17 +106,17 @@ class Prober:
             return self._run(layout, deadline)
 
     def renew(self) -> None:
-        """Use new clients from the next round on. Any thread may call it."""
+        """Use new clients from the next round. Any thread may call it."""
         self._renews = True
         self._denied_until = 0.0
         self._client.renew()
         self._commits.renew()
 
     def close(self) -> None:
-        """Delete the groups and let go of the connections, within about a second."""
+        """Delete the groups and close the clients, within about a second."""
         until = Until(CLOSE_SECONDS)
         self._closed.set()
-        # The round under way ends at once, so that it does not commit to a group that was deleted.
+        # A round in progress ends at once, so that it does not commit to a deleted group.
         if self._round.acquire(timeout=until.remaining()):
             try:
                 self._commits.delete(until)
@@ -148,7 +152,7 @@ class Prober:
     # The clients
 
     def _open(self, layout: Layout) -> Channel:
-        """Return clients that know the topic as it is; anew where the ones before are of no use any more."""
+        """Return the clients; replace them if they are outdated or broken."""
         known = (self._topic.generation, len(layout.partitions or ()))
         channel = self._channel
         if channel is not None and (
@@ -178,7 +182,7 @@ class Prober:
             self._channel = None
 
     def _judge(self) -> Lack | None:
-        """Return the right that the round found missing."""
+        """Return the right that this round found missing."""
         denied = self._channel.faults.denied if self._channel is not None else None
         if denied is None:
             self._denied = None
@@ -193,7 +197,7 @@ class Prober:
     # One round
 
     def _fly(self, channel: Channel, layout: Layout, deadline: Deadline) -> dict[int, Flight]:
-        """Send to each broker and wait for what comes; return the flights by broker."""
+        """Send a message to each broker and wait for the results; return the probes by broker."""
         is_new = self._commits.begin()
         channel.drain()
         ends = time.perf_counter() + deadline.remaining() - MARGIN
@@ -219,7 +223,10 @@ class Prober:
         return flights
 
     def _send(self, channel: Channel, to: Place, ends: float, *, greets: bool = False) -> Flight:
-        """Send a message to a broker. The first one opens the connections, and another one behind it is timed."""
+        """Send a message to a broker.
+
+        If it opens the connections, a second one is sent and timed.
+        """
         number = to.partition or 0
         limit = min(self._settings.probe_deadline, max(ends - time.perf_counter(), 0.0))
         flight = Flight(next(self._numbers), limit, greets=greets or not channel.hears(number))
@@ -237,7 +244,7 @@ class Prober:
     def _settle(
         self, channel: Channel, places: dict[int, Place], flights: dict[int, Flight]
     ) -> None:
-        """Begin afresh, next time, with the partitions of which nothing came."""
+        """Leave partitions whose message was not received; the next round rejoins them."""
         for broker, flight in flights.items():
             number = places[broker].partition
             if number is not None and flight.publish is not None and flight.receive is None:
@@ -245,10 +252,10 @@ class Prober:
         came = any(flight.receive is not None for flight in flights.values())
         self._vain = 0 if came else self._vain + 1
 
-    # What is missing
+    # Problems
 
     def _problems(self, lack: Lack | None, layout: Layout) -> Sequence[Problem]:
-        """Say what is missing: in the log once, and as a problem where the config wants probes."""
+        """Return the problems if the config requires probes; log each problem once."""
         found: list[Problem] = []
         subject = f"probe topic {self._settings.probe_topic}"
         if lack is not None:

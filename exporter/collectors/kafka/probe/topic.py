@@ -1,4 +1,4 @@
-"""The probe's topic: made where that is allowed, with a partition on every broker, and used as it is elsewhere."""
+"""The probe topic: created if allowed, with a partition on every broker, or used as it is."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ CONFIG = {
     "retention.ms": "600000",
     "retention.bytes": "1048576",
     "segment.ms": "600000",
-    "segment.bytes": "1048576",  # the least that Kafka 4 takes
+    "segment.bytes": "1048576",  # the minimum of Kafka 4
     "min.insync.replicas": "1",
 }
-"""Nothing is kept for long."""
+"""Messages are deleted soon."""
 SECONDS = 3.0
-"""Time given to making the topic or a partition."""
+"""Timeout for creating the topic or partitions."""
 PROPAGATION = 15.0
-"""Seconds for which what was made is known better here than by the brokers."""
+"""Seconds for which created partitions are known here although metadata may not show them yet."""
 DENIED = 600.0
 DENIED_IF_REQUIRED = 60.0
-"""Seconds until what was refused is tried again, the second where the config wants probes."""
+"""Seconds until a denied request is tried again; the second value if the config requires probes."""
 FAILED = 10.0
-"""Seconds until what failed otherwise is tried again."""
+"""Seconds until a request that failed otherwise is tried again."""
 RIGHTS = {AclOperation.READ: "Read", AclOperation.WRITE: "Write"}
 
 
@@ -47,7 +47,7 @@ class Lack(NamedTuple):
 
 
 class ProbeTopic:
-    """Sees to it that there is a topic, and that each broker leads a partition of it."""
+    """Creates the topic, and adds partitions so that each broker leads one."""
 
     def __init__(self, client: KafkaClient, settings: KafkaSettings) -> None:
         self._client = client
@@ -60,14 +60,14 @@ class ProbeTopic:
         self._next_extension = 0.0
         self._orphans: list[int] = []
         self.generation = 0
-        """How often the topic was made."""
+        """How often the topic was created."""
         self.lack: Lack | None = None
         """Why there is no topic."""
         self.refusal: str | None = None
         """Why there are brokers without a partition."""
 
     def ensure(self, layout: Layout, deadline: Deadline) -> Layout:
-        """Return the layout with what had to be made and could be."""
+        """Return the layout after creating missing partitions, if possible."""
         now = time.monotonic()
         seen = layout.partitions or ()
         if len(self._made) > len(seen) and now - self._made_at < PROPAGATION:
@@ -79,13 +79,19 @@ class ProbeTopic:
         return self._extend(layout, now, deadline)
 
     def tell_orphans(self, layout: Layout, roster: Roster | None) -> None:
-        """Log once which partitions only removed brokers have: no client can use or move them by itself."""
+        """Log once which partitions have replicas on removed brokers only.
+
+        No client can use them, and Kafka does not move them.
+        """
         found = orphans(layout, roster)
         if found and found != self._orphans:
             self._log.info(
                 "probe.partitions_orphaned",
                 partitions=found,
-                advice="move them to an existing broker (kafka-reassign-partitions), or delete the topic; the exporter creates it again",
+                advice=(
+                    "move them to an existing broker (kafka-reassign-partitions), or delete the "
+                    "topic; the exporter creates it again"
+                ),
             )
         self._orphans = found
 
@@ -145,16 +151,17 @@ class ProbeTopic:
         except KafkaException as error:
             inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
             if reason_of(inner) != "invalid":
-                # Another client connects anew, with secrets read anew.
+                # The next client connects again and reads the secrets again.
                 self._client.drop()
             return inner
         return None
 
 
 def new_topic(name: str, layout: Layout) -> NewTopic:
-    """Return the topic to make: a partition on each broker, without a copy.
+    """Return the topic to create: one partition on each broker, without replicas.
 
-    A copy's broker would hold up the acknowledgements of another one, and take over the lead from one that hangs.
+    A replica's broker would delay acknowledgements of another broker, and would become leader for a
+    broker that hangs.
     """
     rows = [[broker] for broker in sorted(layout.nodes)]
     return NewTopic(name, num_partitions=len(rows), replica_assignment=rows, config=CONFIG)
@@ -165,7 +172,7 @@ def _seconds(deadline: Deadline) -> float:
 
 
 def _creation_lack(name: str, error: KafkaError) -> Lack | None:
-    """Say why the topic could not be made; None where it is there, and will be seen."""
+    """Describe why creating the topic failed; None if it exists and will be visible soon."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return None
     advice = f"create the topic {name} so that each broker leads a partition"
@@ -177,7 +184,7 @@ def _creation_lack(name: str, error: KafkaError) -> Lack | None:
 def probe_findings(
     client: KafkaClient, settings: KafkaSettings, layout: Layout, deadline: Deadline
 ) -> Sequence[Finding]:
-    """Return what `check` says of the probes. Nothing is sent, committed or made."""
+    """Return the findings of `check` on probes. Nothing is sent, committed or created."""
     probe = _probe_finding(client, settings, layout, deadline)
     if settings.probe is False or not probe.ok:
         return [probe]
@@ -187,7 +194,10 @@ def probe_findings(
 def _group_findings(
     client: KafkaClient, settings: KafkaSettings, deadline: Deadline
 ) -> Sequence[Finding]:
-    """Return what the rights on the probes' groups allow; nothing where the cluster does not tell them."""
+    """Return findings on the rights on the probes' groups.
+
+    Nothing if the cluster does not tell them.
+    """
     timeout = _seconds(deadline)
     group = f"{settings.probe_topic}-0"
     futures = client.admin.describe_consumer_groups(
@@ -260,7 +270,7 @@ def _may_make(client: KafkaClient, name: str, layout: Layout, deadline: Deadline
 
 
 def _missing_rights(client: KafkaClient, name: str, deadline: Deadline) -> str:
-    """Say what to give the user, or what went wrong; empty where nothing is missing."""
+    """Describe the missing rights or the error; empty if no right is missing."""
     timeout = _seconds(deadline)
     futures = client.admin.describe_topics(
         TopicCollection([name]), include_authorized_operations=True, request_timeout=timeout

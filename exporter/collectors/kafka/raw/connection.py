@@ -1,4 +1,4 @@
-"""One connection to one broker: TLS, SASL, and requests one after the other."""
+"""A connection to one broker: TLS, SASL, and one request at a time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ CONNECT_SECONDS = 3.0
 
 
 class Connection:
-    """Asks one broker. Every failure is a `CollectError`, after which it is of no more use."""
+    """A connection to one broker.
+
+    It raises `CollectError` on failure, and is unusable after that.
+    """
 
     def __init__(self, address: str, security: Security, deadline: Deadline) -> None:
-        """Connect, log in, and ask which requests the broker knows."""
+        """Connect, log in, and read the API versions of the broker."""
         self._address = address
         self._number = 0
         self._socket = self._connect(security, deadline)
@@ -45,16 +48,16 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End it."""
+        """Close the socket."""
         self._socket.close()
 
     def knows(self, api: int, version: int) -> bool:
-        """Tell whether the broker takes this version of the request."""
+        """Return whether the broker supports this version of the request."""
         least, most = self.versions.get(api, (0, -1))
         return least <= version <= most
 
     def request(self, api: int, version: int, body: bytes, deadline: Deadline) -> Reader:
-        """Send a request in a flexible version and return the answer's body."""
+        """Send a request of a flexible version, and return a decoder of the answer's body."""
         answer = self._exchange(api, version, NO_TAGS + body, deadline)
         self._guarded(answer.tags)
         return answer
@@ -97,7 +100,7 @@ class Connection:
     def _fault(self, reason: Reason, text: str) -> CollectError:
         return CollectError(reason, f"broker {self._address}: {text}")
 
-    # The beginning
+    # Setup
 
     def _connect(self, security: Security, deadline: Deadline) -> socket.socket:
         host, _, port = self._address.rpartition(":")
@@ -150,7 +153,7 @@ class Connection:
             raise self._fault("unauthorized", str(error)) from None
 
     def _present_token(self, tokens: Tokens | None, deadline: Deadline) -> None:
-        """Log in as RFC 7628 has it: an answer that is not empty says why the token is refused."""
+        """Log in as in RFC 7628: an answer that is not empty says why the token is refused."""
         if tokens is None:
             raise self._fault("internal", "no token source is available")
         token = tokens.get()
@@ -164,7 +167,10 @@ class Connection:
             if error.reason != "unauthorized":
                 raise
         tokens.refused()
-        text = "rejects the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
+        text = (
+            "rejects the token; check its audience, scope and subject against the brokers' "
+            "sasl.oauthbearer.*"
+        )
         raise self._fault("unauthorized", text) from None
 
     def _authenticate(self, words: bytes, deadline: Deadline) -> bytes:

@@ -1,4 +1,4 @@
-"""Requests for the members of streams and share groups and the partitions that they read."""
+"""Requests for members of streams and share groups, and the partitions they read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from exporter.collectors.kafka.raw.group_protocol import (
 from exporter.model import Deadline
 
 ABSENT = -1
-"""The first byte of a structure that is not there."""
+"""The first byte of a structure that is absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A group's description: member id to the partitions that it reads."""
+    """A group's description. `members` maps a member id to its partitions."""
 
     state: str
     members: Mapping[str, Sequence[tuple[str, int]]]
@@ -36,7 +36,7 @@ class Described:
 def describe(
     connection: Connection, kind: Kind, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, Described | Refused]:
-    """Return the description of each group, or why there is none."""
+    """Return the description of each group, or the broker's refusal."""
     api, version, take = DESCRIBING[kind]
     if not connection.knows(api, version):
         return dict.fromkeys(groups, Refused(GROUP_ID_NOT_FOUND, "the broker has no such groups"))
@@ -127,7 +127,7 @@ def _take_streams(answer: Reader, state: str) -> Described:
 
 
 def _take_topology(answer: Reader) -> dict[str, list[str]]:
-    """Return the topics that each subtopology reads, those between subtopologies included."""
+    """Return the topics that each subtopology reads, including topics between subtopologies."""
     sources: dict[str, list[str]] = {}
 
     def internal() -> str:

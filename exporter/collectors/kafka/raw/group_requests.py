@@ -1,4 +1,4 @@
-"""Requests for the list of streams and share groups, and for the brokers that coordinate groups."""
+"""Requests for the list of streams and share groups, and for group coordinators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from exporter.model import CollectError, Deadline
 
 
 class Listed(NamedTuple):
-    """A group as a broker lists it."""
+    """A group in a broker's list."""
 
     name: str
     kind: Kind
@@ -40,7 +40,7 @@ class Listed(NamedTuple):
 
 
 def can_have(connection: Connection) -> bool:
-    """Tell whether a broker can have such groups, and list them."""
+    """Return whether a broker supports these groups, and listing them."""
     return connection.knows(LIST_GROUPS, LIST_VERSION) and (
         connection.knows(SHARE_DESCRIBE, SHARE_VERSION)
         or connection.knows(STREAMS_DESCRIBE, STREAMS_VERSION)
@@ -73,7 +73,7 @@ def _take_listing(answer: Reader) -> list[Listed]:
 def find_coordinators(
     connection: Connection, groups: Iterable[str], deadline: Deadline
 ) -> dict[str, str]:
-    """Return the address of the coordinator of each group that has one."""
+    """Return the address of each group's coordinator; groups without one are left out."""
     body = b"\0" + compact_array(map(compact_string, groups)) + NO_TAGS
     answer = connection.request(FIND_COORDINATOR, FIND_VERSION, body, deadline)
     return read_answer(answer, _take_coordinators)
