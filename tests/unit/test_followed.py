@@ -31,9 +31,11 @@ def backlog(
     )
 
 
-def moved(followed: Followed, look: LogBacklog, at: float = 0.0) -> list[tuple[str, str, int, int]]:
+def moved(
+    followed: Followed, observed: LogBacklog, at: float = 0.0
+) -> list[tuple[str, str, int, int]]:
     """Group, topic, partition and last offset of each movement."""
-    return [(*m.key, m.partition, m.last) for m in followed.look(look, at)]
+    return [(*m.key, m.partition, m.last) for m in followed.observe(observed, at)]
 
 
 def test_where_a_group_stands_at_first_sight_is_no_movement() -> None:
@@ -55,8 +57,8 @@ def test_each_partition_that_moved_on_is_one_movement() -> None:
 
 def test_a_movement_has_the_time_at_which_it_was_seen() -> None:
     followed = Followed(10, NOBODY)
-    followed.look(backlog(g={"t": {0: 5}}), 100.0)
-    assert followed.look(backlog(g={"t": {0: 6}}), 110.0) == [
+    followed.observe(backlog(g={"t": {0: 5}}), 100.0)
+    assert followed.observe(backlog(g={"t": {0: 6}}), 110.0) == [
         Movement(("g", "t"), "t", 0, 5, 110.0)
     ]
 
@@ -117,8 +119,8 @@ def test_the_first_ones_stay_when_others_come() -> None:
 
 def test_a_group_that_is_named_is_followed_past_the_limit() -> None:
     followed = Followed(0, NameMatcher(("pay_.*",)))
-    look = backlog(pay_1={"t": {0: 1}}, other={"t": {0: 1}})
-    moved(followed, look)
+    observed = backlog(pay_1={"t": {0: 1}}, other={"t": {0: 1}})
+    moved(followed, observed)
     assert list(followed.keys) == [("pay_1", "t")]
 
 
@@ -139,12 +141,12 @@ def test_a_topic_that_is_gone_is_followed_no_more() -> None:
 
 def test_a_movement_that_is_given_back_comes_again_as_often_as_is_said() -> None:
     followed = Followed(10, NOBODY)
-    followed.look(backlog(g={"t": {0: 5}}), 0.0)
-    (movement,) = followed.look(backlog(g={"t": {0: 9}}), 10.0)
+    followed.observe(backlog(g={"t": {0: 5}}), 0.0)
+    (movement,) = followed.observe(backlog(g={"t": {0: 9}}), 10.0)
     seen = []
-    for look in range(4):
+    for poll in range(4):
         followed.retry(movement, movement.last - 1, 3)
-        again = followed.look(backlog(g={"t": {0: 9}}), 20.0 + look)
+        again = followed.observe(backlog(g={"t": {0: 9}}), 20.0 + poll)
         if not again:
             break
         (movement,) = again
@@ -155,4 +157,4 @@ def test_a_movement_that_is_given_back_comes_again_as_often_as_is_said() -> None
 def test_before_the_first_message_there_is_none_to_look_for() -> None:
     followed = Followed(10, NOBODY)
     followed.retry(Movement(("g", "t"), "t", 0, 0, 1.0), -1, 3)
-    assert followed.look(backlog(g={"t": {0: 1}}), 2.0) == []
+    assert followed.observe(backlog(g={"t": {0: 1}}), 2.0) == []

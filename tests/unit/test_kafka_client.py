@@ -13,7 +13,7 @@ from exporter.collectors.kafka.client import SHORTEST, KafkaClient
 from exporter.collectors.kafka.complaints import (
     VALID,
     Throttling,
-    Unreached,
+    UnreachableBrokers,
     bootstrap_addresses,
     parse_complaint,
 )
@@ -120,9 +120,9 @@ class Clock:
         return self.now
 
 
-def unreached(*lines: str) -> tuple[Unreached, Clock]:
+def unreached(*lines: str) -> tuple[UnreachableBrokers, Clock]:
     clock = Clock()
-    found = Unreached(clock)
+    found = UnreachableBrokers(clock)
     for line in lines:
         complaint = parse_complaint(line)
         assert complaint is not None

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from confluent_kafka.admin import AdminClient
 
 from exporter.collectors.kafka.login import msk_iam
-from exporter.collectors.kafka.login.mechanisms import CALLBACK, Login
+from exporter.collectors.kafka.login.mechanisms import CALLBACK, KafkaLogin
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError
 
@@ -209,7 +209,7 @@ def test_what_is_missing_is_said_with_what_to_do(
 
 
 def test_librdkafka_takes_what_the_config_becomes() -> None:
-    given = Login(KafkaSettings("s", PROPERTIES)).properties()
+    given = KafkaLogin(KafkaSettings("s", PROPERTIES)).properties()
     tokens = given[CALLBACK]
     assert {name: value for name, value in given.items() if name != CALLBACK} == {
         "bootstrap.servers": BROKERS,

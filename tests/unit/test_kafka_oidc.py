@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.collectors.kafka.login import oidc
-from exporter.collectors.kafka.login.mechanisms import CALLBACK, Login, fetcher, shape
+from exporter.collectors.kafka.login.mechanisms import CALLBACK, KafkaLogin, fetcher, shape
 from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError
@@ -162,12 +162,12 @@ def test_what_the_exporter_does_not_know_is_left_to_librdkafka(
     given = {**properties(issuer), name: value}
     assert fetcher(given) is None
     settings = KafkaSettings("s", given)
-    assert Login(settings).properties() == given
+    assert KafkaLogin(settings).properties() == given
     assert shape(settings) == given
 
 
 def test_librdkafka_gets_a_callback_and_no_secret(issuer: Issuer) -> None:
-    given = Login(KafkaSettings("s", properties(issuer))).properties()
+    given = KafkaLogin(KafkaSettings("s", properties(issuer))).properties()
     assert isinstance(given.pop(CALLBACK), Tokens)
     assert given == {
         "bootstrap.servers": "kafka-1:9092",
@@ -181,12 +181,14 @@ def test_a_secret_in_a_file_is_read_for_each_token(issuer: Issuer, tmp_path: Any
     file.write_text("wrong\n")
     given = properties(issuer)
     del given["sasl.oauthbearer.client.secret"]
-    login = Login(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
+    login = KafkaLogin(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
     with pytest.raises(CollectError, match="invalid_client"):
         login.properties()
     file.write_text(f"{SECRET}\n")
-    again = Login(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
+    again = KafkaLogin(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
     assert CALLBACK in again.properties()
     file.unlink()
     with pytest.raises(CollectError, match=r"client_files.sasl.oauthbearer.client.secret"):
-        Login(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))._tokens.get()  # type: ignore[union-attr]
+        KafkaLogin(
+            KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file})
+        )._tokens.get()  # type: ignore[union-attr]

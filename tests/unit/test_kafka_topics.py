@@ -10,7 +10,7 @@ from exporter.collectors.kafka.topics import (
     NO_LEADER,
     NO_LISTENER,
     OFFSETS_TOPIC,
-    Vacancy,
+    EmptyClusterCheck,
     listing_problem,
     read_topology,
     sees_offsets_topic,
@@ -46,7 +46,7 @@ def test_a_leaderless_topic_elsewhere_says_nothing_of_the_listing_of_groups() ->
 
 
 def test_a_cluster_that_lists_no_topic_any_more_is_believed_after_a_while() -> None:
-    vacancy, known, empty = Vacancy(), {"orders"}, metadata()
+    vacancy, known, empty = EmptyClusterCheck(), {"orders"}, metadata()
     assert vacancy.problem(empty, (), 0.0) is None, "it never had one"
     assert vacancy.problem(empty, known, 10.0) is not None
     assert vacancy.problem(empty, known, 10.0 + BELIEVED_AFTER - 1) is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaError, Message
 
-from exporter.collectors.kafka.probe.channel import Arrival, Channel, Flight
+from exporter.collectors.kafka.probe.channel import Arrival, Channel, ProbeInFlight
 
 LONG = 3600.0
 
@@ -35,45 +35,45 @@ def test_a_message_of_another_exporter_is_none(channel: Channel, key: bytes | No
 
 
 def test_a_probe_in_time_is_received_once() -> None:
-    flight = Flight(1, LONG, greets=False)
-    assert flight.received()
-    first = flight.receive
-    assert not flight.received()
-    assert flight.receive == first
+    probe = ProbeInFlight(1, LONG, greets=False)
+    assert probe.received()
+    first = probe.receive
+    assert not probe.received()
+    assert probe.receive == first
 
 
 def test_what_comes_late_does_not_count() -> None:
-    flight = Flight(1, -1.0, greets=False)
-    assert not flight.received()
-    flight.delivered(None, message(b""))
-    flight.acked(True)
-    assert (flight.publish, flight.receive, flight.ack) == (None, None, None)
-    assert flight.is_over()
+    probe = ProbeInFlight(1, -1.0, greets=False)
+    assert not probe.received()
+    probe.delivered(None, message(b""))
+    probe.acked(True)
+    assert (probe.publish, probe.receive, probe.ack) == (None, None, None)
+    assert probe.is_over()
 
 
 def test_a_probe_is_over_when_it_is_published_received_and_answered() -> None:
-    flight = Flight(1, LONG, greets=False)
-    flight.awaits_ack = flight.received()
-    assert not flight.is_over()
-    flight.delivered(None, message(b""))
-    assert not flight.is_over()
-    flight.acked(False)
-    assert flight.is_over()
-    assert flight.ack is None
+    probe = ProbeInFlight(1, LONG, greets=False)
+    probe.awaits_ack = probe.received()
+    assert not probe.is_over()
+    probe.delivered(None, message(b""))
+    assert not probe.is_over()
+    probe.acked(False)
+    assert probe.is_over()
+    assert probe.ack is None
 
 
 def test_a_probe_that_can_not_be_published_is_over() -> None:
-    flight = Flight(1, LONG, greets=False)
-    flight.delivered(KafkaError(KafkaError._MSG_TIMED_OUT), message(b""))
-    assert flight.is_over()
-    assert flight.publish is None
+    probe = ProbeInFlight(1, LONG, greets=False)
+    probe.delivered(KafkaError(KafkaError._MSG_TIMED_OUT), message(b""))
+    assert probe.is_over()
+    assert probe.publish is None
 
 
 def test_a_greeting_is_followed_once_it_is_back_and_its_commit_answered() -> None:
-    flight = Flight(1, LONG, greets=True)
-    flight.awaits_ack = flight.received()
-    assert not flight.has_greeted()
-    flight.delivered(None, message(b""))
-    assert not flight.has_greeted()
-    flight.acked(True)
-    assert flight.has_greeted()
+    probe = ProbeInFlight(1, LONG, greets=True)
+    probe.awaits_ack = probe.received()
+    assert not probe.has_greeted()
+    probe.delivered(None, message(b""))
+    assert not probe.has_greeted()
+    probe.acked(True)
+    assert probe.has_greeted()

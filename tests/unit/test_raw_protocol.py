@@ -13,12 +13,12 @@ import pytest
 
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Token, Tokens
-from exporter.collectors.kafka.raw.codec import Garbled, Reader, compact_string, varint
+from exporter.collectors.kafka.raw.codec import Decoder, Garbled, compact_string, varint
 from exporter.collectors.kafka.raw.connection import (
     API_VERSIONS,
     SASL_AUTHENTICATE,
     SASL_HANDSHAKE,
-    Connection,
+    BrokerConnection,
 )
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
@@ -30,12 +30,12 @@ SALT = b"salt"
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**31 - 1])
 def test_numbers_of_seven_bits_a_byte(value: int) -> None:
-    assert Reader(varint(value)).varint() == value
+    assert Decoder(varint(value)).varint() == value
 
 
 @pytest.mark.parametrize("text", ["", "a", "🙂" * 100])
 def test_compact_strings(text: str) -> None:
-    assert Reader(compact_string(text)).string() == text
+    assert Decoder(compact_string(text)).string() == text
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_compact_strings(text: str) -> None:
 )
 def test_what_can_not_be_read_is_said_so(data: bytes) -> None:
     with pytest.raises(Garbled):
-        Reader(data).string()
+        Decoder(data).string()
 
 
 def test_an_array_can_not_have_more_items_than_bytes() -> None:
-    answer = Reader(varint(1_000_000) + b"\0" * 10)
+    answer = Decoder(varint(1_000_000) + b"\0" * 10)
     with pytest.raises(Garbled):
         answer.array(answer.int8)
 
@@ -175,10 +175,10 @@ class Broker:
         return struct.pack(">hhi", refused, -1, len(said)) + said
 
 
-def log_in(broker: Broker, tokens: Tokens) -> Connection:
+def log_in(broker: Broker, tokens: Tokens) -> BrokerConnection:
     properties = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}
     security = security_of({**properties, CALLBACK: tokens})
-    return Connection(broker.address, security, Until(30))
+    return BrokerConnection(broker.address, security, Until(30))
 
 
 def test_a_token_is_presented_as_rfc_7628_has_it() -> None:

@@ -12,12 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.collectors.kafka.ages.estimates import DISORDER_MS, Tolerance
+from exporter.collectors.kafka.ages.estimates import DISORDER_MS, AgeTolerance
 from exporter.collectors.kafka.ages.partition_times import ENTRIES, PartitionTimes
-from exporter.collectors.kafka.ages.places import Place, ReadRecord
+from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
 from exporter.collectors.kafka.ages.time_index import TimeIndex
 
-TOLERANCE = Tolerance(1.0, 0.01)
+TOLERANCE = AgeTolerance(1.0, 0.01)
 EPOCH = 1_700_000_000_000
 """Timestamp of the first record, in milliseconds."""
 ROUNDS = 24
@@ -46,15 +46,15 @@ class Broker:
         return -1, -1
 
 
-def places(offsets: Iterable[int]) -> set[Place]:
+def points(offsets: Iterable[int]) -> set[ReadPoint]:
     return {(offset, False) for offset in offsets}
 
 
-def look(
+def poll(
     part: PartitionTimes, broker: Broker, offsets: Iterable[int], at_ms: int, *, read: int = 0
 ) -> int:
     """One look as `times` does it, with no more than `read` records read; returns the rounds of lookups."""
-    part.look(broker.start, broker.end, places(offsets))
+    part.observe(broker.start, broker.end, points(offsets))
     rounds = 0
     while rounds < ROUNDS:
         questions = part.questions(at_ms, TOLERANCE)
@@ -65,31 +65,31 @@ def look(
         rounds += 1
         for question in questions:
             part.answered(question, *broker.lookup(question))
-    for place in part.telling()[:read]:
-        read_at(part, broker, place[0])
+    for point in part.telling()[:read]:
+        read_at(part, broker, point[0])
     return rounds
 
 
 def read_at(part: PartitionTimes, broker: Broker, offset: int) -> None:
-    part.take((offset, False), ReadRecord(broker.log[offset] / 1000, offset, broker.end))
+    part.add_read((offset, False), ReadRecord(broker.log[offset] / 1000, offset, broker.end))
 
 
 def hold_promises(part: PartitionTimes, broker: Broker, at_ms: int, *, proven: bool) -> None:
     """Whatever is claimed of a place is true."""
-    for place in part.wanted:
-        found = part.estimate(place, at_ms, TOLERANCE, proven=proven)
+    for point in part.wanted:
+        found = part.estimate(point, at_ms, TOLERANCE, proven=proven)
         if found is not None and found.error >= 0:
-            off = abs(age(at_ms, found.time) - age(at_ms, broker.log[place[0]] / 1000))
-            assert off <= found.error + 1e-6, (place, found, broker.log[place[0]])
+            off = abs(age(at_ms, found.time) - age(at_ms, broker.log[point[0]] / 1000))
+            assert off <= found.error + 1e-6, (point, found, broker.log[point[0]])
 
 
 def hold_converged(part: PartitionTimes, at_ms: int) -> None:
     """The time of every place is known as exactly as is wanted."""
-    for place in part.wanted:
-        found = part.estimate(place, at_ms, TOLERANCE, proven=True)
-        assert found is not None, place
+    for point in part.wanted:
+        found = part.estimate(point, at_ms, TOLERANCE, proven=True)
+        assert found is not None, point
         enough = max(TOLERANCE.seconds, TOLERANCE.ratio * age(at_ms, found.time))
-        assert 0.0 <= found.error <= enough + 1e-6, place
+        assert 0.0 <= found.error <= enough + 1e-6, point
 
 
 def age(at_ms: int, time: float) -> float:
@@ -141,7 +141,7 @@ def test_an_ordered_log_is_known_well_enough_after_one_look(
 ) -> None:
     stamps, offsets, at_ms = given_log
     part, broker = proven(), Broker(stamps)
-    assert look(part, broker, offsets, at_ms) < ROUNDS
+    assert poll(part, broker, offsets, at_ms) < ROUNDS
     hold_converged(part, at_ms)
     hold_promises(part, broker, at_ms, proven=True)
 
@@ -152,14 +152,14 @@ def test_timestamps_a_little_out_of_order_do_no_harm(
 ) -> None:
     stamps, offsets, at_ms = given_log
     part, broker = proven(), Broker(stamps)
-    look(part, broker, offsets, at_ms)
+    poll(part, broker, offsets, at_ms)
     hold_converged(part, at_ms)
     hold_promises(part, broker, at_ms, proven=True)
 
 
 def test_what_was_not_checked_by_a_record_is_no_promise() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
-    look(part, broker, [50], EPOCH + HOUR)
+    poll(part, broker, [50], EPOCH + HOUR)
     found = part.estimate((50, False), EPOCH + HOUR, TOLERANCE, proven=True)
     assert found is not None
     assert found.error < 0
@@ -170,7 +170,7 @@ def test_two_records_that_agree_are_enough() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
     checked = []
     for _ in range(2):
-        look(part, broker, [30, 50, 70], EPOCH + HOUR, read=1)
+        poll(part, broker, [30, 50, 70], EPOCH + HOUR, read=1)
         checked.append(part.trust.everywhere)
     assert checked == [False, True]
     hold_converged(part, EPOCH + HOUR)
@@ -183,13 +183,13 @@ def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> No
     older = [EPOCH - DAY + i * MINUTE for i in range(40)]
     part, broker = PartitionTimes("t", 0), Broker([*newer[:20], *older, *newer[20:]])
     at_ms = EPOCH + HOUR
-    part.look(broker.start, broker.end, places([30, 70]))
+    part.observe(broker.start, broker.end, points([30, 70]))
     for question in part.questions(at_ms, TOLERANCE):
         part.answered(question, *broker.lookup(question))
     assert part.questions(at_ms, TOLERANCE)
     read_at(part, broker, 70)
     assert (part.trust.disordered, part.trust.everywhere) == (False, False)
-    look(part, broker, [30, 70], at_ms, read=1)
+    poll(part, broker, [30, 70], at_ms, read=1)
     assert part.trust.disordered
 
 
@@ -206,7 +206,7 @@ def read_kind(part: PartitionTimes, broker: Switched, offset: int) -> None:
     found = ReadRecord(
         broker.log[offset] / 1000, offset, broker.end, stamped=offset in broker.stamped
     )
-    part.take((offset, False), found)
+    part.add_read((offset, False), found)
 
 
 OLD = [EPOCH + i * SECOND for i in range(20)] + [EPOCH - HOUR + i * SECOND for i in range(20)]
@@ -218,7 +218,7 @@ def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
     part, broker = PartitionTimes("t", 0), Switched([*OLD, *NEW], range(40, 100))
     at_ms = NEW[-1] + SECOND
     offsets = {30, 55, 60, 70, 80, 90}
-    look(part, broker, offsets, at_ms)
+    poll(part, broker, offsets, at_ms)
     for offset in (60, 70):
         read_kind(part, broker, offset)
     assert part.trust.anywhere
@@ -238,7 +238,7 @@ def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() ->
     stamps = [*NEW, *(EPOCH - HOUR + i * SECOND for i in range(40))]
     part, broker = PartitionTimes("t", 0), Switched(stamps, range(60))
     at_ms = NEW[-1] + MINUTE
-    look(part, broker, {10, 20, 30, 80}, at_ms)
+    poll(part, broker, {10, 20, 30, 80}, at_ms)
     for offset in (10, 20):
         read_kind(part, broker, offset)
     assert part.trust.covers(30)
@@ -252,7 +252,7 @@ def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() ->
 def test_where_the_broker_stamps_two_records_vouch_for_those_behind_the_first() -> None:
     part, broker = PartitionTimes("t", 0), Switched(NEW, range(len(NEW)))
     at_ms = NEW[-1] + HOUR
-    look(part, broker, {5, 20, 40}, at_ms)
+    poll(part, broker, {5, 20, 40}, at_ms)
     read_kind(part, broker, 5)
     assert not part.trust.covers(20)
     read_kind(part, broker, 40)
@@ -276,7 +276,7 @@ def in_nanoseconds(stamp: int) -> int:
 def test_a_log_of_another_unit_has_no_ages(unit: Callable[[int], int]) -> None:
     part, broker = proven(), Broker(unit(EPOCH + i * SECOND) for i in range(100))
     for _ in range(3):
-        assert look(part, broker, {0, 50, 99}, EPOCH + HOUR) < ROUNDS
+        assert poll(part, broker, {0, 50, 99}, EPOCH + HOUR) < ROUNDS
     assert broker.asked <= 6
     assert part.estimates(EPOCH + HOUR, TOLERANCE, proven=True) == {}
 
@@ -290,8 +290,8 @@ def test_records_of_another_unit_make_no_promise_about_the_others_wrong(
     odd = data.draw(st.sets(st.integers(0, len(stamps) - 1), max_size=5))
     part = proven()
     broker = Broker(unit(stamp) if at in odd else stamp for at, stamp in enumerate(stamps))
-    assert look(part, broker, offsets, at_ms) < ROUNDS
-    part.wanted -= places(odd)
+    assert poll(part, broker, offsets, at_ms) < ROUNDS
+    part.wanted -= points(odd)
     hold_promises(part, broker, at_ms, proven=True)
 
 
@@ -302,9 +302,9 @@ def test_a_record_of_another_unit_that_was_read_has_the_age_of_close_neighbours_
     stamps[60] = in_seconds(stamps[60])
     part, broker = proven(), Broker(stamps)
     at_ms = EPOCH + HOUR
-    part.look(0, 100, places({50, 60}))
-    part.take((60, False), ReadRecord(None, 60, 100))
-    look(part, broker, {50, 60}, at_ms)
+    part.observe(0, 100, points({50, 60}))
+    part.add_read((60, False), ReadRecord(None, 60, 100))
+    poll(part, broker, {50, 60}, at_ms)
     found = part.estimate((60, False), at_ms, TOLERANCE, proven=True)
     assert found is not None
     assert found.error < 0
@@ -316,25 +316,25 @@ def test_a_record_of_another_unit_whose_neighbours_are_far_apart_has_no_age() ->
     stamps = [EPOCH, in_seconds(EPOCH), EPOCH + 12 * HOUR]
     part, broker = proven(), Broker(stamps)
     at_ms = EPOCH + 13 * HOUR
-    part.look(0, 3, places({1}))
-    part.take((1, False), ReadRecord(None, 1, 3))
-    look(part, broker, {1}, at_ms)
+    part.observe(0, 3, points({1}))
+    part.add_read((1, False), ReadRecord(None, 1, 3))
+    poll(part, broker, {1}, at_ms)
     assert part.estimate((1, False), at_ms, TOLERANCE, proven=True) is None
 
 
 def test_each_odd_record_that_lookups_meet_is_told_once() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 100, places({50}))
+    part.observe(0, 100, points({50}))
     seconds = in_seconds(EPOCH)
     assert [part.answered(0, 0, seconds) for _ in range(2)] == [True, False]
-    part.take((7, False), ReadRecord(None, 7, 100))
+    part.add_read((7, False), ReadRecord(None, 7, 100))
     assert not part.answered(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
     assert part.index.has_met(0)
 
 
 def test_a_topic_that_is_not_in_order_makes_no_promise_of_any_of_its_partitions() -> None:
     part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(100))
-    look(part, broker, [50], EPOCH + HOUR)
+    poll(part, broker, [50], EPOCH + HOUR)
     found = part.estimate((50, False), EPOCH + HOUR, TOLERANCE, proven=False)
     assert found is not None
     assert found.error < 0
@@ -353,7 +353,7 @@ def test_the_upper_bound_holds_in_whatever_order_the_timestamps_are(
     offsets = data.draw(st.sets(st.integers(0, len(stamps) - 1), min_size=1, max_size=20))
     at_ms = max(stamps) + data.draw(since)
     part, broker = PartitionTimes("t", 0), Broker(stamps)
-    look(part, broker, offsets, at_ms)
+    poll(part, broker, offsets, at_ms)
     for offset in range(len(stamps)):
         bracket = part.index.bracket(offset)
         assert bracket.below is None or stamps[offset] < bracket.below
@@ -373,7 +373,7 @@ def test_a_record_that_contradicts_ends_the_promise(stamps: list[int], data: st.
     at_ms = max(stamps) + HOUR
     part, broker = proven(), Broker(stamps)
     # The neighbours that are in order bracket it: the running maximum stands before it.
-    look(part, broker, {*range(len(stamps))}, at_ms)
+    poll(part, broker, {*range(len(stamps))}, at_ms)
     low = part.index.bracket(offset).low
     assume(low is not None and stamps[offset] < low - DISORDER_MS)
     known_before = part.trust.disordered
@@ -391,7 +391,7 @@ def test_disorder_is_over_once_its_records_are_deleted() -> None:
     part, broker = proven(), Broker(stamps)
     for start, disordered in ((0, True), (41, True), (60, True), (61, False)):
         broker.start = start
-        look(part, broker, [max(60, start), max(40, start), 80], EPOCH + HOUR)
+        poll(part, broker, [max(60, start), max(40, start), 80], EPOCH + HOUR)
         if start == 0:
             read_at(part, broker, 60)
             read_at(part, broker, 40)
@@ -402,7 +402,7 @@ def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> N
     stamps = [EPOCH + i * 10 for i in range(100)]
     stamps[50] -= DISORDER_MS
     part, broker = PartitionTimes("t", 0), Broker(stamps)
-    look(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
+    poll(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
     assert (part.trust.disordered, part.trust.everywhere) == (False, True)
 
 
@@ -411,7 +411,7 @@ def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> N
 
 def most_lookups(stamps: Sequence[int], offsets: Sequence[int], at_ms: int) -> float:
     part, broker = proven(), Broker(stamps)
-    look(part, broker, offsets, at_ms)
+    poll(part, broker, offsets, at_ms)
     hold_converged(part, at_ms)
     return broker.asked / len(offsets)
 
@@ -433,18 +433,18 @@ def test_a_replay_of_a_week_costs_some_more() -> None:
 def test_no_log_costs_many_lookups_for_a_position(found: list[int], offset: int) -> None:
     stamps = [EPOCH + sum_ for sum_ in accumulate(found)]
     part, broker = proven(), Broker(stamps)
-    look(part, broker, [min(offset, len(stamps) - 1)], stamps[-1] + DAY)
+    poll(part, broker, [min(offset, len(stamps) - 1)], stamps[-1] + DAY)
     assert broker.asked <= 20
 
 
 def test_what_is_known_is_not_asked_again() -> None:
     part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(3600))
     at_ms = EPOCH + 2 * HOUR
-    look(part, broker, [7, 1000, 3599], at_ms)
-    look(part, broker, [7, 1000, 3599], at_ms)  # feeds the tail
+    poll(part, broker, [7, 1000, 3599], at_ms)
+    poll(part, broker, [7, 1000, 3599], at_ms)  # feeds the tail
     known = broker.asked
     for later in range(10):
-        assert look(part, broker, [7, 1000, 3599], at_ms + later * 10 * SECOND) == 0
+        assert poll(part, broker, [7, 1000, 3599], at_ms + later * 10 * SECOND) == 0
     assert broker.asked == known
 
 
@@ -452,12 +452,12 @@ def test_what_is_known_is_not_asked_again() -> None:
 def test_a_reader_that_moves_along_costs_about_two_lookups_a_look(lag: int) -> None:
     """Ten records a second; from a tenth of a second behind to some minutes."""
     part, broker = proven(), Broker(EPOCH + i * 100 for i in range(6000))
-    look(part, broker, [broker.end - lag], broker.log[-1] + 50)
+    poll(part, broker, [broker.end - lag], broker.log[-1] + 50)
     before = broker.asked
     for _ in range(20):
         broker.log += [broker.log[-1] + (i + 1) * 100 for i in range(100)]
         at_ms = broker.log[-1] + 50
-        look(part, broker, [broker.end - lag, broker.end - lag - 1], at_ms)
+        poll(part, broker, [broker.end - lag, broker.end - lag - 1], at_ms)
         hold_converged(part, at_ms)
         hold_promises(part, broker, at_ms, proven=True)
     assert broker.asked - before <= 3 * 20
@@ -468,9 +468,9 @@ def test_the_tail_is_known_before_anybody_falls_behind() -> None:
     part, broker = proven(), Broker([EPOCH])
     for second in range(1, 120):
         broker.log += [EPOCH + second * SECOND + i * 10 for i in range(100)]
-        look(part, broker, [broker.end - 1], broker.log[-1] + 5)
+        poll(part, broker, [broker.end - 1], broker.log[-1] + 5)
     before = broker.asked
-    look(part, broker, range(0, broker.end, 100), broker.log[-1] + 5)
+    poll(part, broker, range(0, broker.end, 100), broker.log[-1] + 5)
     assert broker.asked - before <= 3
     hold_converged(part, broker.log[-1] + 5)
 
@@ -478,8 +478,8 @@ def test_the_tail_is_known_before_anybody_falls_behind() -> None:
 def test_an_idle_log_is_fed_nothing() -> None:
     part, broker = proven(), Broker([EPOCH, EPOCH + HOUR])
     for _ in range(2):
-        look(part, broker, [0], EPOCH + 2 * HOUR)
-    part.look(0, 2, places([0]))
+        poll(part, broker, [0], EPOCH + 2 * HOUR)
+    part.observe(0, 2, points([0]))
     assert part.feed(EPOCH + 3 * HOUR, TOLERANCE) == []
 
 
@@ -487,21 +487,21 @@ def test_what_was_deleted_still_tells_of_what_is_left() -> None:
     part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(3600))
     offsets = [2000, 3000]
     for _ in range(2):
-        look(part, broker, offsets, EPOCH + 2 * HOUR)
+        poll(part, broker, offsets, EPOCH + 2 * HOUR)
     before = broker.asked
     broker.start = 1999
-    look(part, broker, offsets, EPOCH + 2 * HOUR)
+    poll(part, broker, offsets, EPOCH + 2 * HOUR)
     hold_converged(part, EPOCH + 2 * HOUR)
     assert broker.asked == before
 
 
 def test_what_comes_behind_an_old_end_was_not_known_then() -> None:
     part, broker = proven(), Broker([EPOCH])
-    look(part, broker, [0], EPOCH + 2 * SECOND)
-    look(part, broker, [0], EPOCH + 2 * SECOND)
+    poll(part, broker, [0], EPOCH + 2 * SECOND)
+    poll(part, broker, [0], EPOCH + 2 * SECOND)
     broker.log.append(EPOCH + HOUR)
     at_ms = EPOCH + HOUR + 10 * SECOND
-    look(part, broker, [1], at_ms)
+    poll(part, broker, [1], at_ms)
     hold_converged(part, at_ms)
     hold_promises(part, broker, at_ms, proven=True)
 
@@ -509,12 +509,12 @@ def test_what_comes_behind_an_old_end_was_not_known_then() -> None:
 def test_a_log_that_was_cut_and_has_grown_again_is_another() -> None:
     old = [EPOCH + i * SECOND for i in range(10)]
     part, broker = proven(), Broker(old)
-    look(part, broker, [2, 9], EPOCH + HOUR, read=2)
+    poll(part, broker, [2, 9], EPOCH + HOUR, read=2)
     broker.log = old[:8]
-    look(part, broker, [2], EPOCH + HOUR)
+    poll(part, broker, [2], EPOCH + HOUR)
     assert not part.trust.everywhere
     broker.log += [EPOCH + 2 * HOUR] * 5
-    look(part, broker, [9], EPOCH + 3 * HOUR)
+    poll(part, broker, [9], EPOCH + 3 * HOUR)
     part.trust.everywhere = True
     hold_promises(part, broker, EPOCH + 3 * HOUR, proven=True)
 
@@ -527,17 +527,17 @@ def test_a_place_that_is_not_in_the_log_is_not_asked_for(offset: int) -> None:
     """Deleted already, or past the end: a movement's last message may be."""
     part, broker = proven(), Broker((EPOCH + i * HOUR for i in range(100)), start=10)
     for _ in range(2):
-        look(part, broker, [offset, 50], EPOCH + 10 * DAY)
+        poll(part, broker, [offset, 50], EPOCH + 10 * DAY)
     assert part.unread() == [(50, False)]
     assert broker.asked <= 6
-    assert look(part, broker, [offset, 50], EPOCH + 10 * DAY) == 0
+    assert poll(part, broker, [offset, 50], EPOCH + 10 * DAY) == 0
     assert part.estimate((3, False), EPOCH + 10 * DAY, TOLERANCE, proven=True) is None
 
 
 def test_where_the_first_records_are_gone_the_first_one_left_counts() -> None:
     """As in a compacted log, whose start stays where it was."""
     part = proven()
-    part.look(0, 100, places([40]))
+    part.observe(0, 100, points([40]))
     for _ in range(3):
         for question in part.questions(EPOCH + DAY, TOLERANCE):
             left = question <= EPOCH + 60_000
@@ -550,7 +550,7 @@ def test_where_the_first_records_are_gone_the_first_one_left_counts() -> None:
 
 def test_a_broker_without_lookups_is_asked_once() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 100, places([40]))
+    part.observe(0, 100, points([40]))
     for question in part.questions(EPOCH, TOLERANCE):
         part.answered(question, -1, -1)
     assert part.no_lookups
@@ -564,7 +564,7 @@ def test_a_broker_without_lookups_is_asked_once() -> None:
 def test_a_timestamp_to_come_is_seen_and_worth_reading() -> None:
     at_ms = EPOCH + HOUR
     part, broker = proven(), Broker([EPOCH, at_ms + DAY, at_ms + DAY])
-    look(part, broker, [0, 2], at_ms)
+    poll(part, broker, [0, 2], at_ms)
     assert part.to_come(at_ms + SECOND) == {2}
     assert part.doubtful(at_ms) == [(2, False)]
     read_at(part, broker, 2)
@@ -581,7 +581,7 @@ def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
         [*ordered[:200], *replayed],
     ):
         part, broker = PartitionTimes("t", 0), Broker(stamps)
-        look(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
+        poll(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
         assert part.trust.disordered
 
 
@@ -594,13 +594,13 @@ def test_a_burst_does_not_hide_a_replay() -> None:
         PartitionTimes("t", 0),
         Broker([*ordered[:200], *replayed, *ordered[200:], *burst]),
     )
-    look(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
+    poll(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
     assert part.trust.disordered
 
 
 def test_what_a_lookup_answered_is_no_test_of_it() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 100, places([0, 50, 70, 80]))
+    part.observe(0, 100, points([0, 50, 70, 80]))
     for asked, offset in ((0, 0), (EPOCH + 60, 60), (EPOCH + 80, 80)):
         part.answered(asked, offset, EPOCH + offset)
     assert {offset for offset, _ in part.telling()[:2]} == {70, 50}
@@ -608,19 +608,19 @@ def test_what_a_lookup_answered_is_no_test_of_it() -> None:
 
 def test_a_reader_at_the_tail_is_checked_too() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * 100 for i in range(600))
-    look(part, broker, [596, 597], broker.log[-1] + 50, read=2)
+    poll(part, broker, [596, 597], broker.log[-1] + 50, read=2)
     assert part.trust.everywhere
 
 
 def test_the_end_of_the_partition_holds_until_it_moves() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 10, places([9]))
-    part.take((9, False), ReadRecord(math.inf, 10, 10))
+    part.observe(0, 10, points([9]))
+    part.add_read((9, False), ReadRecord(math.inf, 10, 10))
     found = part.estimate((9, False), EPOCH, TOLERANCE, proven=True)
     assert found is not None
     assert (found.time, found.error) == (math.inf, 0.0)
     assert part.unread() == []
-    part.look(0, 12, places([9]))
+    part.observe(0, 12, points([9]))
     assert part.unread() == [(9, False)]
     assert part.estimate((9, False), EPOCH, TOLERANCE, proven=True) is None
 
@@ -628,16 +628,16 @@ def test_the_end_of_the_partition_holds_until_it_moves() -> None:
 @pytest.mark.parametrize("time", [EPOCH / 1000, None])
 def test_a_record_further_on_than_asked_for_tells_of_a_gap(time: float | None) -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 10, places([4]))
-    assert part.take((4, False), ReadRecord(time, 6, 10))
-    assert not part.take((4, False), ReadRecord(time, 4, 10))
+    part.observe(0, 10, points([4]))
+    assert part.add_read((4, False), ReadRecord(time, 6, 10))
+    assert not part.add_read((4, False), ReadRecord(time, 4, 10))
 
 
 def test_no_record_before_the_end_tells_of_a_gap() -> None:
     """A marker, or records of an aborted transaction."""
     part = PartitionTimes("t", 0)
-    part.look(0, 10, places([9]))
-    assert part.take((9, False), ReadRecord(math.inf, 10, 10))
+    part.observe(0, 10, points([9]))
+    assert part.add_read((9, False), ReadRecord(math.inf, 10, 10))
 
 
 # The index by itself
@@ -692,7 +692,7 @@ def test_an_index_does_not_grow_without_end() -> None:
     part, broker = proven(), Broker([EPOCH])
     for second in range(1, 3 * ENTRIES):
         broker.log.append(EPOCH + second * 10 * SECOND)
-        look(part, broker, [broker.end - 1], broker.log[-1] + 5)
+        poll(part, broker, [broker.end - 1], broker.log[-1] + 5)
     assert len(part.index) <= ENTRIES + 4
 
 
@@ -761,7 +761,7 @@ class Looks(RuleBasedStateMachine):
         """By an unclean election; the look sees it, as the log is shorter than before."""
         broker = self.broker
         broker.log = broker.log[: max(int(broker.end * part), broker.start)]
-        self.look()
+        self.poll()
 
     @rule(parts=st.lists(st.floats(0, 0.999), max_size=6))
     def move(self, parts: list[float]) -> None:
@@ -776,11 +776,11 @@ class Looks(RuleBasedStateMachine):
             self.offsets = {self.part.end}
 
     @rule(read=st.integers(0, 3))
-    def look(self, read: int = 0) -> None:
+    def poll(self, read: int = 0) -> None:
         broker = self.broker
         self.offsets = {max(offset, broker.start) for offset in self.offsets}
         self.offsets = {offset for offset in self.offsets if offset < broker.end}
-        rounds = look(self.part, broker, self.offsets, self.now, read=read)
+        rounds = poll(self.part, broker, self.offsets, self.now, read=read)
         assert rounds < ROUNDS
         self.part.trust.everywhere = True
         hold_converged(self.part, self.now)
@@ -801,9 +801,9 @@ def test_what_was_read_in_a_compacted_topic_holds_for_one_look() -> None:
     """Compaction may take the record away, and then a younger one is the oldest."""
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * MINUTE for i in range(10))
     part.compacted = True
-    part.look(broker.start, broker.end, places([3]))
-    part.take((3, False), ReadRecord(EPOCH / 1000, 3, broker.end, part.looks))
+    part.observe(broker.start, broker.end, points([3]))
+    part.add_read((3, False), ReadRecord(EPOCH / 1000, 3, broker.end, part.polls))
     assert part.unread() == []
-    part.look(broker.start, broker.end, places([3]))
+    part.observe(broker.start, broker.end, points([3]))
     assert part.unread() == [(3, False)]
     assert part.estimate((3, False), EPOCH + HOUR, TOLERANCE, proven=False) is None

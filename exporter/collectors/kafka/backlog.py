@@ -13,10 +13,11 @@ from dataclasses import replace
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.heads import Positions as SeenPositions
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.empty_tails import Tails
-from exporter.collectors.kafka.group_listing import GroupListing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.group_lister import GroupLister
 from exporter.collectors.kafka.log_offsets import (
     below_start,
     not_past,
@@ -27,12 +28,11 @@ from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_
 from exporter.collectors.kafka.other_groups import OtherGroups, at_oldest_records
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.roster import read_roster
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import (
+    EmptyClusterCheck,
     TopicFacts,
     Topology,
-    Vacancy,
     coordinators,
     read_topology,
     topic_rights,
@@ -58,7 +58,7 @@ IDS_SHARE = 0.2
 """Fraction of a run's remaining time for the ids of topics that have most likely not changed."""
 
 
-class Unseen:
+class NameHandover:
     """Passes names from one thread to another, each of them once."""
 
     def __init__(self) -> None:
@@ -68,31 +68,31 @@ class Unseen:
         """Add names for the other thread."""
         self._names.extend(names)
 
-    def take(self) -> frozenset[str]:
+    def drain(self) -> frozenset[str]:
         """Return and remove the names added since the last call."""
         return frozenset(self._names.popleft() for _ in range(len(self._names)))
 
 
-class Backlog:
+class BacklogReader:
     """Reads the backlog in each run, and keeps the data that other tasks need."""
 
     def __init__(
         self,
         settings: KafkaSettings,
         client: KafkaClient,
-        selection: Selection,
+        filters: KafkaFilters,
         facts: TopicFacts,
-        listing: GroupListing,
+        group_lister: GroupLister,
         others: OtherGroups,
         prober: Prober,
         *,
         name_partitions: bool,
     ) -> None:
-        self.seen: SeenPositions | CollectError = CollectError(
+        self.snapshot: BacklogSnapshot | CollectError = CollectError(
             "unreachable", "the backlog was not read yet"
         )
         """The result of the last run, or why it failed."""
-        self.recreated = Unseen()
+        self.recreated = NameHandover()
         """Deleted topics, whether recreated or not."""
         self.topology: Topology | None = None
         self.described: Mapping[str, GroupState] = {}
@@ -105,13 +105,13 @@ class Backlog:
         self.ends: Mapping[str, Log] = {}
         self._settings = settings
         self._client = client
-        self._selection = selection
+        self._filters = filters
         self._facts = facts
-        self._listing = listing
+        self._group_lister = group_lister
         self._others = others
         self._prober = prober
         self._name_partitions = name_partitions
-        self._vacancy = Vacancy()
+        self._empty_cluster = EmptyClusterCheck()
         self._present: frozenset[str] = frozenset()
         self._absent: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -123,25 +123,25 @@ class Backlog:
         try:
             return self._read(deadline)
         except CollectError as error:
-            self.seen = error
-            self._prober.miss(error)
+            self.snapshot = error
+            self._prober.observe_failure(error)
             raise
 
     def _read(self, deadline: Deadline) -> LogBacklog:
-        listing = self._listing.begin(self._client, Share(deadline, LISTING_SHARE))
+        listing = self._group_lister.begin(self._client, Share(deadline, LISTING_SHARE))
         attempt = deadline.remaining() * ATTEMPT_SHARE
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
-        topology = read_topology(metadata, self._selection.topics)
-        missing = self._vacancy.problem(metadata, self._present, time.monotonic())
+        topology = read_topology(metadata, self._filters.topics)
+        missing = self._empty_cluster.problem(metadata, self._present, time.monotonic())
         if missing is not None:
             topology = replace(topology, complete=False, problems=(missing,))
         self.topology = topology
         roster = read_roster(metadata, self._settings.probe_topic, time.monotonic())
-        self._prober.see(metadata, roster)
+        self._prober.observe(metadata, roster)
         unseen: tuple[Problem, ...] = ()
         if not self._name_partitions:
             unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
-        groups = self._listing.read(self._client, metadata, topology.nodes, listing, deadline)
+        groups = self._group_lister.read(self._client, metadata, topology.nodes, listing, deadline)
         self._follow_coordinators(metadata)
         unlisted_others: Sequence[Problem] = ()
         if not self._name_partitions:
@@ -166,27 +166,27 @@ class Backlog:
         ]
         not_shown = self._others.hide(commits, shares)
         settled = self._others.settle(shares, ends.logs)
-        self._suspect(topology, ends, deadline, problems)
+        self._check_recreated(topology, ends, deadline, problems)
         problems[:0] = self._client.explain(problems)
         complete = topology.complete and not unseen
         newly_absent = self._note_absent(ends.logs, complete=complete)
-        recreated = self._facts.take_recreated()
+        recreated = self._facts.pop_recreated()
         for topic in recreated:
             self.tails.forget(topic)
         self.tails.explore(
-            ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
+            ends.logs, commits.positions.values(), self._filters.reads_committed, deadline
         )
         states = {**groups.states, **self._others.states()}
         self._note_changes(states, topology)
         unreached = self._client.unreached_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
-        look = LogBacklog(
+        backlog = LogBacklog(
             logs=ends.logs,
             positions={**commits.positions, **settled.done},
             states=states if self._settings.group_names is None else {},
             logs_complete=complete,
             groups_complete=groups.complete and self._settings.group_names is None,
-            read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
+            read_committed=frozenset(filter(self._filters.reads_committed, commits.positions)),
             drained=self.tails.drained(),
             gaps=self._facts.compacted() | self.tails.gaps | open_transactions(ends.logs),
             recreated=recreated,
@@ -198,14 +198,14 @@ class Backlog:
             shared=frozenset(settled.done),
             subscribing=groups.subscribing,
             vague=settled.vague,
-            groups_not_shown={**self._listing.hidden, **not_shown},
+            groups_not_shown={**self._group_lister.hidden, **not_shown},
             problems=problems,
         )
-        self.seen = SeenPositions(
-            at_oldest_records(look, settled), topology.leaders, at, self._facts.compacted()
+        self.snapshot = BacklogSnapshot(
+            at_oldest_records(backlog, settled), topology.leaders, at, self._facts.compacted()
         )
         self.recreated.add([*recreated, *newly_absent])
-        return look
+        return backlog
 
     def _follow_coordinators(self, metadata: ClusterMetadata) -> None:
         """Replace the client if coordinators have moved.
@@ -229,7 +229,7 @@ class Backlog:
         # Groups without an answer last time go last: a coordinator that hangs must not fill the
         # window.
         order = sorted(groups, key=self._unread.__contains__)
-        commits = read_commits(self._client, order, self._selection.topics, deadline, named=named)
+        commits = read_commits(self._client, order, self._filters.topics, deadline, named=named)
         self._unread = frozenset(groups).difference(commits.positions)
         return commits
 
@@ -254,7 +254,7 @@ class Backlog:
             below = below_start(commits.positions, ends.logs)
         self._below = below
 
-    def _suspect(
+    def _check_recreated(
         self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
     ) -> None:
         """Read topic ids, so that a recreated topic is not mistaken for the deleted one.
@@ -299,7 +299,7 @@ class Backlog:
         self.new_topics = not self._name_partitions and not all(
             map(self._facts.known, topology.leaders)
         )
-        self._listing.known = states
+        self._group_lister.known = states
         if topology.complete:
             self.tails.forget_all_but(topology.leaders, states)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.filters import KafkaFilters
 from exporter.collectors.kafka.findings import NOTHING, finding_of_many, is_large
 from exporter.collectors.kafka.group_findings import GroupFindings
 from exporter.collectors.kafka.groups import describe_groups
@@ -13,7 +14,6 @@ from exporter.collectors.kafka.offsets import Ends, read_ends
 from exporter.collectors.kafka.other_findings import other_findings
 from exporter.collectors.kafka.probe.layout import read_layout
 from exporter.collectors.kafka.probe.topic import probe_findings
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import Topology, read_topology
 from exporter.collectors.kafka.trials import Trials
@@ -30,12 +30,12 @@ def check_source(
 
     All groups and partitions are tested, as far as the time allows.
     """
-    selection = Selection(settings)
+    filters = KafkaFilters(settings)
     try:
         metadata = client.metadata(Share(deadline, 0.5), deadline.remaining() / 4)
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
-    topology = read_topology(metadata, selection.topics)
+    topology = read_topology(metadata, filters.topics)
     ends = read_ends(client, topology, Share(deadline, ENDS_SHARE))
     if ends.nobody_answered:
         fault = client.unreached(ends.problems[0])
@@ -56,13 +56,13 @@ def check_source(
                 required=True,
             )
         )
-    groups, found = GroupFindings(client, settings, selection, deadline).findings()
+    groups, found = GroupFindings(client, settings, filters, deadline).findings()
     trials = Trials(client, ends, deadline)
     return [
         *findings,
         *found,
         _ends_finding(ends),
-        _members_finding(client, groups, selection, Share(deadline, MEMBERS_SHARE)),
+        _members_finding(client, groups, filters, Share(deadline, MEMBERS_SHARE)),
         trials.tried("recreated topics", trials.ids, "give the user Describe on the topics"),
         trials.tried(
             "compacted topics", trials.policy, "give the user DescribeConfigs on the topics"
@@ -74,7 +74,7 @@ def check_source(
             "give the user Read on the topics; without it, ages come from lookups by timestamp "
             "only",
         ),
-        *other_findings(client, settings, selection.group, list(topology.nodes.values()), deadline),
+        *other_findings(client, settings, filters.group, list(topology.nodes.values()), deadline),
         *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
 
@@ -85,8 +85,10 @@ def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[
     if not nodes:
         return
     names = ", ".join(sorted(topology.nodes.get(node, str(node)) for node in nodes))
-    told = f"no response from {names}; check that they are running, and check advertised.listeners"
-    detail = next((each.message for each in client.explain(ends.problems)), told)
+    default = (
+        f"no response from {names}; check that they are running, and check advertised.listeners"
+    )
+    detail = next((each.message for each in client.explain(ends.problems)), default)
     yield Finding("brokers", ok=False, detail=detail, required=is_large(nodes, topology.nodes))
 
 
@@ -101,20 +103,20 @@ def _ends_finding(ends: Ends) -> Finding:
 
 
 def _members_finding(
-    client: KafkaClient, groups: Sequence[str], selection: Selection, deadline: Deadline
+    client: KafkaClient, groups: Sequence[str], filters: KafkaFilters, deadline: Deadline
 ) -> Finding:
     if not groups:
         return Finding("consumers", ok=True, detail=NOTHING)
-    look: Memberships = describe_groups(client, groups, selection.topic, deadline)
-    members = sum(len(group.members) for group in look.groups.values())
+    memberships: Memberships = describe_groups(client, groups, filters.topic, deadline)
+    members = sum(len(group.members) for group in memberships.groups.values())
     finding = finding_of_many(
         "consumers",
-        len(groups) - len(look.groups),
+        len(groups) - len(memberships.groups),
         len(groups),
         "groups",
-        f"{len(look.groups)} groups have {members} members",
-        look.problems,
+        f"{len(memberships.groups)} groups have {members} members",
+        memberships.problems,
     )
-    ok = not look.problems
-    detail = f"{len(look.groups)} of {len(groups)} groups described, {members} members"
+    ok = not memberships.problems
+    detail = f"{len(memberships.groups)} of {len(groups)} groups described, {members} members"
     return Finding("consumers", ok=ok, detail=detail if ok else finding.detail)

@@ -13,9 +13,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.kafka.client_making import configuration_fault, made
+from exporter.collectors.kafka.client_making import configuration_fault, make_client
 from exporter.collectors.kafka.diagnosis import Diagnosis
-from exporter.collectors.kafka.errors import RefusedError, is_part
+from exporter.collectors.kafka.errors import RefusedError, is_argument_error
 from exporter.collectors.kafka.librdkafka_log import librdkafka_logger
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
@@ -83,7 +83,7 @@ class KafkaClient:
         self._admin: AdminClient | None = None
         self._retired: AdminClient | None = None
         """The previous client, kept because garbage collection would cancel its pending calls."""
-        self._made = 0.0
+        self._made_at = 0.0
         self._generation = object()
         """A new object for each generation of secrets. Errors of older clients are ignored."""
         self._generation_before = self._generation
@@ -123,7 +123,7 @@ class KafkaClient:
         with self._lock:
             if self._admin is None:
                 self._admin = self._new_admin()
-                self._made = time.monotonic()
+                self._made_at = time.monotonic()
             admin = self._admin
         # Runs pending callbacks: errors and token refreshes.
         admin.poll(0)
@@ -132,9 +132,9 @@ class KafkaClient:
     def _new_admin(self) -> AdminClient:
         """Return a client with the current secrets; the previous client if that fails."""
         try:
-            return made(AdminClient, self.properties)
+            return make_client(AdminClient, self.properties)
         except KafkaException as error:
-            fault = self._lack() or CollectError("invalid", configuration_fault(error))
+            fault = self._token_fault() or CollectError("invalid", configuration_fault(error))
         except CollectError as error:
             fault = error
         if self._retired is None:
@@ -151,7 +151,7 @@ class KafkaClient:
         with self._lock:
             if self._admin is None:
                 return False
-            age = time.monotonic() - self._made
+            age = time.monotonic() - self._made_at
             if age < MAX_AGE and names_seen < MAX_NAMES_SEEN:
                 return False
             self._retire()
@@ -226,7 +226,7 @@ class KafkaClient:
         return max(deadline.remaining(), SHORTEST)
 
     def ask(
-        self, parts: Sequence[K], call: Callable[[list[K]], Mapping[Any, Future[T]]]
+        self, items: Sequence[K], call: Callable[[list[K]], Mapping[Any, Future[T]]]
     ) -> list[tuple[K, Future[T]]]:
         """Make one call for all items, and return the future of each.
 
@@ -234,33 +234,33 @@ class KafkaClient:
         item is alone. Its future fails; the other items are requested. `call` returns futures in
         the order of its items.
         """
-        if not parts:
+        if not items:
             return []
         try:
-            return list(zip(parts, call(list(parts)).values(), strict=True))
+            return list(zip(items, call(list(items)).values(), strict=True))
         except CollectError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the library raises, it is these parts' alone
-            if len(parts) == 1 or not is_part(error):
+            if len(items) == 1 or not is_argument_error(error):
                 failed: Future[T] = Future()
                 failed.set_exception(error)
-                return [(part, failed) for part in parts]
-        half = len(parts) // 2
-        return [*self.ask(parts[:half], call), *self.ask(parts[half:], call)]
+                return [(item, failed) for item in items]
+        half = len(items) // 2
+        return [*self.ask(items[:half], call), *self.ask(items[half:], call)]
 
     def wait(self, future: Future[T], timeout: float, grace: float = GRACE) -> T:
         """Return the future's result. Raises `KafkaException` on failure and on timeout."""
         return self.read(future, timeout, _itself, grace)
 
     def read(
-        self, future: Future[T], timeout: float, take: Callable[[T], U], grace: float = GRACE
+        self, future: Future[T], timeout: float, convert: Callable[[T], U], grace: float = GRACE
     ) -> U:
         """Return the future's result after `convert`.
 
         Raises as `wait` does, also if `convert` fails.
         """
         try:
-            return take(future.result(timeout + grace))
+            return convert(future.result(timeout + grace))
         except FutureTimeoutError:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
         except KafkaException:
@@ -291,16 +291,16 @@ class KafkaClient:
         """Turn an exception of the client into the failure of a task."""
         self.admin.poll(0)
         self._serve()  # the first poll may only have freed space for the errors that explain it
-        return self._diagnosis.fault(error, self._lack())
+        return self._diagnosis.fault(error, self._token_fault())
 
     def unreached(self, problem: Problem) -> CollectError:
         """Turn the lack of any answer into the failure of a task, and drop the client."""
         self._serve()
-        fault = self._diagnosis.unanswered(problem, self._lack())
+        fault = self._diagnosis.unanswered(problem, self._token_fault())
         self.drop()
         return fault
 
-    def _lack(self) -> CollectError | None:
+    def _token_fault(self) -> CollectError | None:
         """Return why no login token is available; None if there is one or none is needed."""
         return None if self._tokens is None else self._tokens.fault()
 

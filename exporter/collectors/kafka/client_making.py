@@ -29,7 +29,7 @@ class _FilesError(Exception):
         self.cause = cause
 
 
-def made(make: Callable[[dict[str, Any]], T], properties: Callable[[], dict[str, Any]]) -> T:
+def make_client(make: Callable[[dict[str, Any]], T], properties: Callable[[], dict[str, Any]]) -> T:
     """Return `make` applied to the properties.
 
     Raises `KafkaException`, and all that `properties` raises. If a key does not match its

@@ -10,20 +10,20 @@ from dataclasses import replace
 import structlog
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.finder import Times
-from exporter.collectors.kafka.backlog import ATTEMPT_SHARE, LISTING_SHARE, Backlog
+from exporter.collectors.kafka.ages.finder import TimesFinder
+from exporter.collectors.kafka.backlog import ATTEMPT_SHARE, LISTING_SHARE, BacklogReader
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.group_listing import GroupListing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.group_lister import GroupLister
 from exporter.collectors.kafka.groups import describe_groups
-from exporter.collectors.kafka.login.mechanisms import Login
+from exporter.collectors.kafka.login.mechanisms import KafkaLogin
 from exporter.collectors.kafka.other_groups import (
     OtherGroups,
     without_strangers,
 )
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import (
     TopicFacts,
@@ -67,19 +67,19 @@ class KafkaCollector:
         """`name_partitions` requests offsets of named partitions, for clusters that require it."""
         self._settings = settings
         self._name_partitions = name_partitions
-        login = Login(settings)
+        login = KafkaLogin(settings)
         # One client per task: a task that replaces its client does not cancel requests of others.
         self._client = KafkaClient(settings.name, login.properties, hazards)
         self._members_client = KafkaClient(settings.name, login.properties, hazards)
         self._facts_client = KafkaClient(settings.name, login.properties)
-        self._selection = Selection(settings)
+        self._filters = KafkaFilters(settings)
         self._facts = TopicFacts(self._facts_client)
         self._prober = Prober(settings, login, administers=not name_partitions)
         if name_partitions:
             # These clusters do not support timestamp lookups either.
             settings = replace(settings, method="record")
         self._times_client = KafkaClient(settings.name, login.properties)
-        self._times = Times(settings, self._times_client)
+        self._times = TimesFinder(settings, self._times_client)
         self._clients = (
             self._client,
             self._members_client,
@@ -87,16 +87,16 @@ class KafkaCollector:
             self._times_client,
         )
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
-        self._others = OtherGroups(settings, self._client, self._selection.group)
-        self._listing = GroupListing(
-            settings, self._selection, self._others, name_partitions=name_partitions
+        self._others = OtherGroups(settings, self._client, self._filters.group)
+        self._group_lister = GroupLister(
+            settings, self._filters, self._others, name_partitions=name_partitions
         )
-        self._backlog = Backlog(
+        self._backlog = BacklogReader(
             settings,
             self._client,
-            self._selection,
+            self._filters,
             self._facts,
-            self._listing,
+            self._group_lister,
             self._others,
             self._prober,
             name_partitions=name_partitions,
@@ -139,13 +139,13 @@ class KafkaCollector:
         A run ahead of schedule describes only the groups with a changed state.
         """
         self._members_client.begin()
-        states = dict(self._listing.known)
+        states = dict(self._group_lister.known)
         if not states:
             # Raises with a cause if no broker answers; a group list would just be empty.
             attempt = deadline.remaining() * ATTEMPT_SHARE
             self._members_client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
-            listing = self._listing.begin(self._members_client, deadline)
-            groups = self._listing.end(self._members_client, listing, deadline)
+            listing = self._group_lister.begin(self._members_client, deadline)
+            groups = self._group_lister.end(self._members_client, listing, deadline)
             if groups.problems and not groups.states:
                 raise self._members_client.unreached(groups.problems[0])
             states = dict(groups.states)
@@ -158,18 +158,18 @@ class KafkaCollector:
             for name, state in states.items()
             if state not in NOBODY and (not only or name in only)
         ]
-        look = self._others.describe(
+        memberships = self._others.describe(
             names,
             lambda usual: self._describe_usual(usual, deadline),
-            self._selection.topic,
+            self._filters.topic,
             deadline,
         )
-        self._members_client.drop_after(look.problems)
+        self._members_client.drop_after(memberships.problems)
         tried = {name: states[name] for name in names}
-        found = {name: group.state for name, group in look.groups.items()}
+        found = {name: group.state for name, group in memberships.groups.items()}
         before = self._backlog.described if only else {}
         self._backlog.described = {**before, **tried, **found}
-        return look
+        return memberships
 
     def discovery(self, deadline: Deadline) -> Discovery:
         """Read topic ids, which reveal recreated topics, and cleanup policies."""
@@ -178,7 +178,7 @@ class KafkaCollector:
         if topology is None:
             attempt = deadline.remaining() * ATTEMPT_SHARE
             metadata = self._facts_client.metadata(deadline, attempt)
-            topology = read_topology(metadata, self._selection.topics)
+            topology = read_topology(metadata, self._filters.topics)
         if self._name_partitions:
             return Discovery()
         problems = self._others.suspect(self._facts_client, deadline)
@@ -192,15 +192,15 @@ class KafkaCollector:
 
     def latency(self, deadline: Deadline) -> LogTimes:
         """Find the times of the positions read by the last poll of the backlog."""
-        seen = self._backlog.seen
-        if isinstance(seen, CollectError):
-            raise CollectError(seen.reason, str(seen))
+        snapshot = self._backlog.snapshot
+        if isinstance(snapshot, CollectError):
+            raise CollectError(snapshot.reason, str(snapshot))
         self._times_client.begin()
         # There may have been several polls of the backlog since the last poll of the times.
-        backlog = replace(seen.backlog, recreated=self._backlog.recreated.take())
-        look = self._times.look(replace(seen, backlog=backlog), deadline)
-        self._times_client.drop_after(look.problems)
-        return look
+        backlog = replace(snapshot.backlog, recreated=self._backlog.recreated.drain())
+        times = self._times.find(replace(snapshot, backlog=backlog), deadline)
+        self._times_client.drop_after(times.problems)
+        return times
 
     def probe(self, deadline: Deadline) -> Probes:
         """Send a message to each broker, and receive it."""
@@ -208,10 +208,10 @@ class KafkaCollector:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Test each feature once."""
-        self._renewal.look()
+        self._renewal.check_files()
         findings = check_source(self._client, self._settings, deadline)
         connected = all(finding.ok for finding in findings if finding.feature == "connection")
-        if not connected and deadline.remaining() > LEAST_SECONDS and self._renewal.look():
+        if not connected and deadline.remaining() > LEAST_SECONDS and self._renewal.check_files():
             findings = check_source(self._client, self._settings, deadline)
         return findings
 
@@ -229,12 +229,12 @@ class KafkaCollector:
 
     def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
         """Describe groups that are not known to be streams or share groups."""
-        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        memberships = describe_groups(self._members_client, names, self._filters.topic, deadline)
         if self._settings.group_names is None:
-            return look
-        seen = self._backlog.seen
-        known = {} if isinstance(seen, CollectError) else seen.backlog.positions
-        return replace(look, groups=without_strangers(look.groups, known))
+            return memberships
+        snapshot = self._backlog.snapshot
+        known = {} if isinstance(snapshot, CollectError) else snapshot.backlog.positions
+        return replace(memberships, groups=without_strangers(memberships.groups, known))
 
     def _renew_all(self) -> None:
         """Replace all clients, with the current secrets. Any thread may call it."""
@@ -249,13 +249,13 @@ class KafkaCollector:
     def _renew(self) -> None:
         topology = self._backlog.topology
         present = len(topology.leaders) if topology is not None else 0
-        stray = self._selection.seen() - present - len(self._listing.known)
+        stray = self._filters.decided() - present - len(self._group_lister.known)
         if self._client.renew_if_due(stray):
             for client in self._clients[1:]:
                 client.renew()
             self._backlog.tails.close()
             self._times.close()
-            self._selection.forget()
+            self._filters.forget()
 
 
 def kafka_collector(settings: KafkaSettings, hazards: Hazards) -> KafkaCollector:

@@ -59,24 +59,24 @@ def parse_complaint(line: str) -> Complaint | None:
     return Complaint(found["address"], node, found["text"])
 
 
-class _Unreached(NamedTuple):
+class _ConnectFailure(NamedTuple):
     address: str
     why: str
     at: float
 
 
-class Unreached:
+class UnreachableBrokers:
     """Brokers that cannot be reached at their advertised address. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: Mapping[int, _Unreached] = {}
+        self._found: Mapping[int, _ConnectFailure] = {}
 
     def hear(self, complaint: Complaint) -> None:
         """Store a connection error; others are ignored."""
         why = complaint.unconnected()
         if complaint.node is not None and why is not None:
-            noted = _Unreached(complaint.address, why, self._clock())
+            noted = _ConnectFailure(complaint.address, why, self._clock())
             self._found = {**self._found, complaint.node: noted}
 
     def answered(self, nodes: Collection[int]) -> None:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 from exporter.collectors.kafka.complaints import (
     Complaint,
     Throttling,
-    Unreached,
+    UnreachableBrokers,
     bootstrap_addresses,
     parse_complaint,
 )
@@ -40,7 +40,7 @@ class Diagnosis:
         self._hint: KafkaError | None = None
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
-        self._unreached = Unreached()
+        self._unreached = UnreachableBrokers()
         self._throttling = Throttling()
         self._log = structlog.get_logger(__name__).bind(source=source)
 
@@ -58,7 +58,7 @@ class Diagnosis:
         self._unreached.hear(complaint)
         if complaint.closed_early():
             text = f"{complaint.address}: {complaint.text}"
-            self._take_hint(KafkaError(KafkaError._TRANSPORT, text))
+            self._keep_hint(KafkaError(KafkaError._TRANSPORT, text))
 
     def hear_error(self, error: KafkaError) -> None:
         """Store a connection error, which belongs to no request."""
@@ -67,7 +67,7 @@ class Diagnosis:
             self._unreached.hear(complaint)
             if self._is_elsewhere(complaint):
                 return
-        self._take_hint(error)
+        self._keep_hint(error)
 
     def hear_throttling(self, seconds: float) -> None:
         """Store the delay of one response by a quota, in seconds."""
@@ -85,7 +85,7 @@ class Diagnosis:
         """Return whether the error is about an advertised address: that has its own message."""
         return complaint.unconnected() is not None and complaint.address not in self._bootstrap
 
-    def _take_hint(self, error: KafkaError) -> None:
+    def _keep_hint(self, error: KafkaError) -> None:
         reason = reason_of(error)
         if reason not in ("unauthorized", "unreachable"):
             return
@@ -115,7 +115,7 @@ class Diagnosis:
             return (Problem("timeout", "brokers", message),)
         return ()
 
-    def fault(self, error: BaseException, lack: CollectError | None) -> CollectError:
+    def fault(self, error: BaseException, token_fault: CollectError | None) -> CollectError:
         """Turn an exception of the client into the failure of a task.
 
         `token_fault` says why there is no login token; None if there is one.
@@ -125,8 +125,8 @@ class Diagnosis:
             return CollectError("invalid", str(error))
         if inner is None:
             return CollectError("internal", f"{type(error).__name__}: {error}")
-        if lack is not None and (is_silent(inner) or reason_of(inner) == "unauthorized"):
-            return lack
+        if token_fault is not None and (is_silent(inner) or reason_of(inner) == "unauthorized"):
+            return token_fault
         hint = self._recent_hint()
         if is_silent(inner) and (hint is None or reason_of(hint) != "unauthorized"):
             message = self.unreached_message()
@@ -137,13 +137,13 @@ class Diagnosis:
                 return CollectError("timeout", message)
         return collect_error(inner, hint)
 
-    def unanswered(self, problem: Problem, lack: CollectError | None) -> CollectError:
+    def unanswered(self, problem: Problem, token_fault: CollectError | None) -> CollectError:
         """Turn the lack of any answer into the failure of a task.
 
         `token_fault` says why there is no login token; None if there is one.
         """
-        if lack is not None:
-            return lack
+        if token_fault is not None:
+            return token_fault
         message, hint = self.unreached_message(), self._recent_hint()
         if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
             return CollectError("unreachable", message)

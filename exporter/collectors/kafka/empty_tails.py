@@ -17,12 +17,12 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from exporter.collectors.kafka.errors import describe, reason_of
-from exporter.collectors.kafka.record_reader import Place, RecordReader
+from exporter.collectors.kafka.record_reader import RecordReader, TopicPartitionOffset
 from exporter.model import CollectError, Deadline, Log, Positions
 
 SMALL_LAG = 1_000
 """Maximum distance in offsets from a position to the end for a check."""
-LOOKS = 200
+MAX_CHECKS = 200
 """Maximum number of partitions to check in a cycle."""
 SECONDS = 1.5
 """Seconds for the checks of a cycle."""
@@ -33,7 +33,7 @@ Tail = tuple[str, int, bool]
 """Destination, partition, and whether only committed records count."""
 
 
-class Look(NamedTuple):
+class TailCheck(NamedTuple):
     """A check for records from a position to the log's end."""
 
     tail: Tail
@@ -41,16 +41,16 @@ class Look(NamedTuple):
     end: int
 
 
-class _Stand(NamedTuple):
+class _LastPoll(NamedTuple):
     """Positions and ends in the last poll, and whether they left nothing to check."""
 
     offsets: Mapping[int, int | None]
     ends: Sequence[int | None]
-    settled: bool
+    is_settled: bool
 
 
 @dataclass(slots=True)
-class _Known:
+class _TailContent:
     """Read results of one partition.
 
     There is no record in [empty_from, empty_to), and one at or after `record`.
@@ -69,8 +69,8 @@ class Tails:
             isolated: RecordReader(properties, committed_only=isolated)
             for isolated in (False, True)
         }
-        self._known: dict[Tail, _Known] = {}
-        self._stood: dict[tuple[str, str], _Stand] = {}
+        self._known: dict[Tail, _TailContent] = {}
+        self._last_polls: dict[tuple[str, str], _LastPoll] = {}
         self._denied: dict[str, float] = {}
         self._log = structlog.get_logger(__name__).bind(source=source)
         self.gaps: set[str] = set()
@@ -97,8 +97,8 @@ class Tails:
         present, groups = set(topics), set(groups)
         for topic in ({tail[0] for tail in self._known} | self._denied.keys()) - present:
             self.forget(topic)
-        for pair in [p for p in self._stood if p[0] not in groups or p[1] not in present]:
-            del self._stood[pair]
+        for pair in [p for p in self._last_polls if p[0] not in groups or p[1] not in present]:
+            del self._last_polls[pair]
 
     def explore(
         self,
@@ -112,11 +112,11 @@ class Tails:
         if not wanted:
             return
         until = time.monotonic() + min(SECONDS, deadline.remaining())
-        closest = sorted(wanted.values(), key=lambda look: look.end - look.position)[:LOOKS]
+        closest = sorted(wanted.values(), key=lambda check: check.end - check.position)[:MAX_CHECKS]
         for isolated in (False, True):
-            looks = {look.tail[:2]: look for look in closest if look.tail[2] is isolated}
-            if looks:
-                self._read(isolated, looks, until)
+            checks = {check.tail[:2]: check for check in closest if check.tail[2] is isolated}
+            if checks:
+                self._read(isolated, checks, until)
 
     def close(self) -> None:
         """Close the consumers."""
@@ -128,9 +128,9 @@ class Tails:
         logs: Mapping[str, Log],
         positions: Iterable[Positions],
         read_committed: Callable[[str], bool],
-    ) -> dict[Tail, Look]:
+    ) -> dict[Tail, TailCheck]:
         """Choose the highest position of each partition at most: it covers the others as well."""
-        wanted: dict[Tail, Look] = {}
+        wanted: dict[Tail, TailCheck] = {}
         for group, by_topic in positions:
             isolated = read_committed(group)
             for topic, offsets in by_topic.items():
@@ -138,52 +138,56 @@ class Tails:
                 if log is None or time.monotonic() < self._denied.get(topic, 0.0):
                     continue
                 ends = log.stable if isolated else log.end
-                before = self._stood.get((group, topic))
+                before = self._last_polls.get((group, topic))
                 if before is not None and before == (offsets, ends, True):
                     continue
                 asked = False
-                stood = offsets if before is None else before.offsets
-                for look in _standing(topic, log, offsets, stood, isolated=isolated):
-                    known = self._known.get(look.tail)
-                    if known is not None and _answered(known, look):
+                last_offsets = offsets if before is None else before.offsets
+                for check in _unmoved(topic, log, offsets, last_offsets, isolated=isolated):
+                    known = self._known.get(check.tail)
+                    if known is not None and _is_answered(known, check):
                         continue
                     asked = True
-                    chosen = wanted.get(look.tail)
-                    if chosen is None or chosen.position < look.position:
-                        wanted[look.tail] = look
-                self._stood[group, topic] = _Stand(offsets, ends, not asked and stood == offsets)
+                    chosen = wanted.get(check.tail)
+                    if chosen is None or chosen.position < check.position:
+                        wanted[check.tail] = check
+                self._last_polls[group, topic] = _LastPoll(
+                    offsets, ends, not asked and last_offsets == offsets
+                )
         return wanted
 
-    def _read(self, isolated: bool, looks: dict[tuple[str, int], Look], until: float) -> None:
-        places = [Place(*partition, look.position) for partition, look in looks.items()]
+    def _read(self, isolated: bool, checks: dict[tuple[str, int], TailCheck], until: float) -> None:
+        requests = [
+            TopicPartitionOffset(*partition, check.position) for partition, check in checks.items()
+        ]
         try:
-            for reading in self._readers[isolated].read(places, until):
-                look = looks[reading.place[:2]]
-                if reading.fault is not None:
-                    self._refused(look, reading.fault)
-                elif reading.record is None:
-                    self._found(look, look.end)
+            for result in self._readers[isolated].read(requests, until):
+                check = checks[result.requested[:2]]
+                if result.fault is not None:
+                    self._note_refusal(check, result.fault)
+                elif result.record is None:
+                    self._store(check, check.end)
                 else:
-                    self._found(look, reading.record.offset())
+                    self._store(check, result.record.offset())
         except (KafkaException, CollectError) as error:
             self._log.warning("tail.look_failed", error=str(error))
 
-    def _found(self, look: Look, offset: int | None) -> None:
+    def _store(self, check: TailCheck, offset: int | None) -> None:
         """Store the first result of a read after a position: a record's offset, or the end."""
         if offset is None:
             return
-        known = self._known.setdefault(look.tail, _Known())
-        if offset > look.position:
-            self.gaps.add(look.tail[0])
-        if offset < look.end:
+        known = self._known.setdefault(check.tail, _TailContent())
+        if offset > check.position:
+            self.gaps.add(check.tail[0])
+        if offset < check.end:
             known.record = max(known.record, offset)
             return
-        if not known.empty_from <= look.position <= known.empty_to:
-            known.empty_from = look.position
-        known.empty_to = look.end
+        if not known.empty_from <= check.position <= known.empty_to:
+            known.empty_from = check.position
+        known.empty_to = check.end
 
-    def _refused(self, look: Look, error: KafkaError) -> None:
-        topic = look.tail[0]
+    def _note_refusal(self, check: TailCheck, error: KafkaError) -> None:
+        topic = check.tail[0]
         if reason_of(error) == "unauthorized":
             self._denied[topic] = time.monotonic() + DENIED
             text = describe(error, "give the user Read on the topic")
@@ -194,20 +198,20 @@ class Tails:
             self._log.debug("tail.look_failed", topic=topic, error=describe(error))
 
 
-def _answered(known: _Known, look: Look) -> bool:
-    if known.empty_from <= look.position and look.end <= known.empty_to:
+def _is_answered(known: _TailContent, check: TailCheck) -> bool:
+    if known.empty_from <= check.position and check.end <= known.empty_to:
         return True
-    return look.position <= known.record < look.end
+    return check.position <= known.record < check.end
 
 
-def _standing(
+def _unmoved(
     topic: str,
     log: Log,
     offsets: Mapping[int, int | None],
     before: Mapping[int, int | None],
     *,
     isolated: bool,
-) -> Iterator[Look]:
+) -> Iterator[TailCheck]:
     """Yield positions that did not move and are close to the end."""
     ends = log.stable if isolated else log.end
     count = len(ends)
@@ -218,4 +222,4 @@ def _standing(
         if end is None or start is None or start >= end:
             continue
         if before.get(partition) == position and 0 < end - max(position, start) <= SMALL_LAG:
-            yield Look((topic, partition, isolated), max(position, start), end)
+            yield TailCheck((topic, partition, isolated), max(position, start), end)

@@ -212,7 +212,7 @@ class RefusedError(KafkaException):
         return f"refused by the client library: {type(cause).__name__}: {cause}"
 
 
-def is_part(error: BaseException) -> bool:
+def is_argument_error(error: BaseException) -> bool:
     """Return whether the library refuses the argument of a call, and not the call as such."""
     inner = kafka_error(error)
     return inner is None or inner.code() == KafkaError._INVALID_ARG

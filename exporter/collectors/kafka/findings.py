@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.model import Finding, Problem
 
-LARGE_PART = 0.5
+LARGE_SHARE = 0.5
 """Fraction of unreadable groups or partitions at which the check fails."""
 NOTHING = "not tested, there is nothing to test it on"
 
@@ -15,7 +15,7 @@ NOTHING = "not tested, there is nothing to test it on"
 def is_large(missing: Iterable[Any], every: Iterable[Any]) -> bool:
     """Return whether so many are missing that the check fails."""
     total = len(list(every))
-    return total > 0 and len(list(missing)) >= LARGE_PART * total
+    return total > 0 and len(list(missing)) >= LARGE_SHARE * total
 
 
 def finding_of_many(
@@ -34,4 +34,4 @@ def finding_of_many(
         return Finding(feature, ok=True, detail=good, required=True)
     why = f", for example {problems[0].subject}: {problems[0].message}" if problems else ""
     detail = f"{failed} of {total} {things} cannot be read{why}"
-    return Finding(feature, ok=False, detail=detail, required=failed >= LARGE_PART * total)
+    return Finding(feature, ok=False, detail=detail, required=failed >= LARGE_SHARE * total)

@@ -54,23 +54,23 @@ def group_state(word: str) -> GroupState:
     return STATES.get(word.lower(), "unknown")
 
 
-def group_members(look: Described, wanted: Callable[[str], bool]) -> GroupMembers:
+def group_members(described: Described, wanted: Callable[[str], bool]) -> GroupMembers:
     """Return the members of a described group; `wanted` selects the topics."""
     readers: dict[str, int] = defaultdict(int)
     assigned: dict[str, set[int]] = defaultdict(set)
-    for pairs in look.members.values():
+    for pairs in described.members.values():
         for topic in {topic for topic, _ in pairs if wanted(topic)}:
             readers[topic] += 1
         for topic, partition in pairs:
             if wanted(topic):
                 assigned[topic].add(partition)
     return GroupMembers(
-        state=group_state(look.state),
-        members=frozenset(look.members),
+        state=group_state(described.state),
+        members=frozenset(described.members),
         readers=dict(readers),
         assigned={topic: frozenset(partitions) for topic, partitions in assigned.items()},
         assignment=hash(
-            tuple(sorted((name, tuple(sorted(p))) for name, p in look.members.items()))
+            tuple(sorted((name, tuple(sorted(p))) for name, p in described.members.items()))
         ),
-        unassigned=frozenset(name for name, pairs in look.members.items() if not pairs),
+        unassigned=frozenset(name for name, pairs in described.members.items() if not pairs),
     )

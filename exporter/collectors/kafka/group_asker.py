@@ -25,7 +25,7 @@ from exporter.collectors.kafka.group_answers import (
 )
 from exporter.collectors.kafka.login.mechanisms import shape
 from exporter.collectors.kafka.raw.brokers import Brokers
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_descriptions import Described, describe
 from exporter.collectors.kafka.raw.group_protocol import (
     GROUP_ID_NOT_FOUND,
@@ -189,18 +189,20 @@ class GroupAsker:
             answers = self._readers.ask(
                 {address: partial(_locate_if_possible, groups=names, deadline=deadline)}, deadline
             )
-            places = answers[address]
-            if places is None:
+            coordinators = answers[address]
+            if coordinators is None:
                 self._can_not[address] = time.monotonic() + CAN_NOT_FOR
-            elif isinstance(places, CollectError):
+            elif isinstance(coordinators, CollectError):
                 problems += problems_of("coordinators of groups", answers)
             else:
-                described, missing = self._describe(self._readers, places, KINDS, deadline)
-                if len(places) < len(names):
+                described, missing = self._describe(self._readers, coordinators, KINDS, deadline)
+                if len(coordinators) < len(names):
                     text = "some have no coordinator now"
                     missing.append(Problem("unreachable", "coordinators of groups", text))
-                for name, (kind, look) in described.items():
-                    found[name] = OtherGroup(kind, group_state(look.state), places[name])
+                for name, (kind, description) in described.items():
+                    found[name] = OtherGroup(
+                        kind, group_state(description.state), coordinators[name]
+                    )
                 return found, missing
         return found, problems
 
@@ -228,10 +230,13 @@ class GroupAsker:
         groups: dict[str, GroupMembers] = {}
         problems: list[Problem] = []
         for kind in KINDS:
-            places = {name: known[name].coordinator for name in chosen if known[name].kind == kind}
-            described, missing = self._describe(self._describers, places, (kind,), deadline)
+            coordinators = {
+                name: known[name].coordinator for name in chosen if known[name].kind == kind
+            }
+            described, missing = self._describe(self._describers, coordinators, (kind,), deadline)
             groups.update(
-                (name, group_members(look, wanted)) for name, (_, look) in described.items()
+                (name, group_members(description, wanted))
+                for name, (_, description) in described.items()
             )
             problems += missing
         return Memberships(groups, problems)
@@ -239,7 +244,7 @@ class GroupAsker:
     def _describe(
         self,
         brokers: Brokers,
-        places: Mapping[str, str],
+        coordinators: Mapping[str, str],
         kinds: Sequence[Kind],
         deadline: Deadline,
     ) -> tuple[dict[str, tuple[Kind, Described]], list[Problem]]:
@@ -248,7 +253,7 @@ class GroupAsker:
         for kind in kinds:
             questions = {
                 address: partial(_described, kind=kind, groups=groups, deadline=deadline)
-                for address, groups in _by_place(places).items()
+                for address, groups in _by_coordinator(coordinators).items()
             }
             answers = brokers.ask(questions, deadline)
             problems += problems_of(f"descriptions of {kind} groups", answers)
@@ -263,12 +268,12 @@ class GroupAsker:
 
     def offsets(self, deadline: Deadline) -> ShareOffsets:
         """Return the offsets of the share groups."""
-        places = {name: self._known[name].coordinator for name in self.of_kind("share")}
-        if not places:
+        coordinators = {name: self._known[name].coordinator for name in self.of_kind("share")}
+        if not coordinators:
             return ShareOffsets()
         questions = {
             address: partial(share_offsets, groups=groups, deadline=deadline)
-            for address, groups in _by_place(places).items()
+            for address, groups in _by_coordinator(coordinators).items()
         }
         answers = self._readers.ask(questions, deadline)
         problems = problems_of("offsets of share groups", answers)
@@ -308,24 +313,24 @@ def _obstacle(settings: KafkaSettings) -> str | None:
     return None
 
 
-def _list_if_possible(connection: Connection, deadline: Deadline) -> list[Listed] | None:
+def _list_if_possible(connection: BrokerConnection, deadline: Deadline) -> list[Listed] | None:
     return list_groups(connection, deadline) if can_have(connection) else None
 
 
 def _locate_if_possible(
-    connection: Connection, groups: Sequence[str], deadline: Deadline
+    connection: BrokerConnection, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, str] | None:
     return find_coordinators(connection, groups, deadline) if can_have(connection) else None
 
 
 def _described(
-    connection: Connection, kind: Kind, groups: Sequence[str], deadline: Deadline
+    connection: BrokerConnection, kind: Kind, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, Described | Refused]:
     return describe(connection, kind, groups, deadline)
 
 
-def _by_place(places: Mapping[str, str]) -> dict[str, list[str]]:
+def _by_coordinator(coordinators: Mapping[str, str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
-    for name, address in places.items():
+    for name, address in coordinators.items():
         found[address].append(name)
     return found

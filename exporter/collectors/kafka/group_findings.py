@@ -10,10 +10,10 @@ from confluent_kafka import KafkaException
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.findings import LARGE_PART, NOTHING, finding_of_many, is_large
-from exporter.collectors.kafka.groups import Listing, named_listing, read_listing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.findings import LARGE_SHARE, NOTHING, finding_of_many, is_large
+from exporter.collectors.kafka.groups import GroupList, named_groups, parse_group_list
 from exporter.collectors.kafka.offsets import read_commits
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.unaskable_names import ADVICE
 from exporter.model import Deadline, Finding, Problem
@@ -30,19 +30,19 @@ class GroupFindings:
         self,
         client: KafkaClient,
         settings: KafkaSettings,
-        selection: Selection,
+        filters: KafkaFilters,
         deadline: Deadline,
     ) -> None:
         self._client = client
         self._named = settings.group_names
-        self._selection = selection
+        self._filters = filters
         self._deadline = deadline
 
     def findings(self) -> tuple[Sequence[str], Sequence[Finding]]:
         """Return the readable groups, and the findings on all groups."""
         listing, fault = self._listed()
         if self._named is not None:
-            return self._by_name(named_listing(self._named), listing)
+            return self._by_name(named_groups(self._named), listing)
         if listing is None:
             return [], [Finding("groups", ok=False, detail=fault, required=True), _NO_POSITIONS]
         positions, _ = self._positions(listing.states)
@@ -52,22 +52,22 @@ class GroupFindings:
             positions,
         ]
 
-    def _listed(self) -> tuple[Listing | None, str]:
+    def _listed(self) -> tuple[GroupList | None, str]:
         """Return the group list; or None and the error."""
-        part = Share(self._deadline, LISTING_SHARE)
-        allowed = self._selection.group if self._named is None else (lambda _: True)
+        share = Share(self._deadline, LISTING_SHARE)
+        allowed = self._filters.group if self._named is None else (lambda _: True)
         try:
             future = self._client.admin.list_consumer_groups(
-                request_timeout=self._client.seconds(part)
+                request_timeout=self._client.seconds(share)
             )
             return self._client.read(
-                future, part.remaining(), lambda result: read_listing(result, allowed)
+                future, share.remaining(), lambda result: parse_group_list(result, allowed)
             ), ""
         except KafkaException as error:
             return None, str(self._client.fault(error))
 
     def _by_name(
-        self, named: Listing, listing: Listing | None
+        self, named: GroupList, listing: GroupList | None
     ) -> tuple[Sequence[str], Sequence[Finding]]:
         positions, problems = self._positions(named.states)
         refused = [each for each in problems if each.reason == "unauthorized"]
@@ -90,8 +90,8 @@ class GroupFindings:
     def _positions(self, groups: Mapping[str, Any]) -> tuple[Finding, Sequence[Problem]]:
         if not groups:
             return Finding("positions (lag)", ok=True, detail=NOTHING), ()
-        part = Share(self._deadline, COMMITS_SHARE)
-        commits = read_commits(self._client, groups, self._selection.topics, part)
+        share = Share(self._deadline, COMMITS_SHARE)
+        commits = read_commits(self._client, groups, self._filters.topics, share)
         counts = [
             sum(offset is not None for found in by_topic.values() for offset in found.values())
             for _, by_topic in commits.positions.values()
@@ -105,14 +105,14 @@ class GroupFindings:
                 f"; {len(counts) - showing} groups have none: they have never committed, "
                 "or the user lacks Describe on their topics"
             )
-        if not commits.problems and showing < LARGE_PART * len(counts):
+        if not commits.problems and showing < LARGE_SHARE * len(counts):
             return Finding("positions (lag)", ok=False, detail=detail, required=True), ()
         return finding_of_many(
             "positions (lag)", failed, len(groups), "groups", detail, commits.problems
         ), commits.problems
 
 
-def _listing_finding(listing: Listing) -> Finding:
+def _listing_finding(listing: GroupList) -> Finding:
     if listing.problems:
         first = listing.problems[0]
         detail = (
@@ -129,9 +129,9 @@ def _listing_finding(listing: Listing) -> Finding:
     return Finding("groups", ok=True, detail=f"{len(listing.states)} groups", required=True)
 
 
-def _hidden_findings(listing: Listing) -> Iterable[Finding]:
+def _hidden_findings(listing: GroupList) -> Iterable[Finding]:
     for kind, count in listing.hidden.items():
-        required = count >= LARGE_PART * (len(listing.states) + sum(listing.hidden.values()))
+        required = count >= LARGE_SHARE * (len(listing.states) + sum(listing.hidden.values()))
         detail = f"{count} group{'s' if count > 1 else ''} cannot be read: {ADVICE[kind]}"
         yield Finding(
             f"groups with {kind.replace('_', ' ')}", ok=False, detail=detail, required=required
@@ -146,17 +146,17 @@ def _hidden_findings(listing: Listing) -> Iterable[Finding]:
 
 
 def _missing_names(
-    named: Listing, listing: Listing | None, refused: Sequence[Problem]
+    named: GroupList, listing: GroupList | None, refused: Sequence[Problem]
 ) -> list[str]:
     """Describe the configured groups that do not exist, with the most similar existing name."""
     if listing is None or not listing.complete:
         return []
     hidden = {each.subject for each in refused}
-    told = []
+    found = []
     for name in named.states:
         if name in listing.states or f"offsets of group {name}" in hidden:
             continue
         near = difflib.get_close_matches(name, listing.states, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        told.append(f"group {name!r} does not exist{hint}")
-    return told
+        found.append(f"group {name!r} does not exist{hint}")
+    return found

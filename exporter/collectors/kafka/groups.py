@@ -38,7 +38,7 @@ BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class GroupList:
     """Groups that brokers list, by name; a group listed by two brokers appears once."""
 
     states: Mapping[str, GroupState]
@@ -53,7 +53,7 @@ class Listing:
     """Groups without members whose last members were subscribed to topics."""
 
 
-def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
+def parse_group_list(result: Any, allowed: Callable[[str], bool]) -> GroupList:
     """Parse the answer of `list_consumer_groups`; keep the groups for which `allowed` is True."""
     states: dict[str, GroupState] = {}
     hidden: Counter[HiddenKind] = Counter()
@@ -76,7 +76,7 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
         if state == "empty" and not group.is_simple_consumer_group:
             subscribing.add(name)
     problems = tuple(problem("list of groups of a broker", error) for error in result.errors or ())
-    return Listing(
+    return GroupList(
         states,
         problems,
         hidden,
@@ -86,14 +86,14 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
     )
 
 
-def named_listing(names: Iterable[str]) -> Listing:
+def named_groups(names: Iterable[str]) -> GroupList:
     """Return the groups named in the config, as if they were listed."""
     kinds = {name: hidden_kind(name) for name in names}
     hidden = Counter(kind for kind in kinds.values() if kind is not None)
     states: dict[str, GroupState] = {
         name: "unknown" for name, kind in kinds.items() if kind is None
     }
-    return Listing(states, (), hidden)
+    return GroupList(states, (), hidden)
 
 
 def describe_groups(

@@ -27,13 +27,13 @@ class HiddenGroups:
 
     def __init__(self, source: str) -> None:
         self._log = structlog.get_logger(__name__).bind(source=source)
-        self._said: dict[HiddenKind, frozenset[str]] = {}
+        self._logged: dict[HiddenKind, frozenset[str]] = {}
 
     def count(self, hidden: Hidden) -> dict[str, int]:
         """Return the number of groups of each kind, and log changes."""
-        for kind in {*hidden, *self._said}:
+        for kind in {*hidden, *self._logged}:
             groups = hidden.get(kind, {})
-            before = self._said.get(kind, frozenset())
+            before = self._logged.get(kind, frozenset())
             if groups and not before.issuperset(groups):
                 self._log.warning(
                     "groups.not_shown",
@@ -44,5 +44,5 @@ class HiddenGroups:
                 )
             elif before and not groups:
                 self._log.info("groups.all_shown", kind=kind)
-            self._said[kind] = frozenset(groups)
+            self._logged[kind] = frozenset(groups)
         return {kind: len(groups) for kind, groups in hidden.items() if groups}

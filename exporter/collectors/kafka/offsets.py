@@ -32,7 +32,7 @@ from exporter.model import Deadline, Log, Positions, Problem, Reason
 
 WINDOW = 100
 """Groups requested at the same time; with thousands, every request would time out."""
-Part = tuple[str, int]
+PartitionKey = tuple[str, int]
 """Topic and partition."""
 UNKNOWN = -1001
 """The offset that librdkafka returns as a success if there was no answer."""
@@ -208,7 +208,7 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
         topic: _Columns([None] * len(leaders), [None] * len(leaders), [None] * len(leaders))
         for topic, leaders in topology.leaders.items()
     }
-    by_leader: dict[int, list[Part]] = defaultdict(list)
+    by_leader: dict[int, list[PartitionKey]] = defaultdict(list)
     ends = Ends()
     for topic, leaders in topology.leaders.items():
         for partition, leader in enumerate(leaders):
@@ -253,8 +253,8 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
 
 def _call(
     client: KafkaClient, spec: OffsetSpec, isolation: IsolationLevel, timeout: float
-) -> Callable[[list[Part]], Mapping[TopicPartition, Future[Any]]]:
-    def call(parts: list[Part]) -> Mapping[TopicPartition, Future[Any]]:
+) -> Callable[[list[PartitionKey]], Mapping[TopicPartition, Future[Any]]]:
+    def call(parts: list[PartitionKey]) -> Mapping[TopicPartition, Future[Any]]:
         found: Mapping[TopicPartition, Future[Any]] = client.admin.list_offsets(
             {TopicPartition(*part): spec for part in parts},
             isolation_level=isolation,
@@ -268,7 +268,7 @@ def _call(
 def _name_silent(
     client: KafkaClient,
     ends: Ends,
-    by_leader: Mapping[int, Sequence[Part]],
+    by_leader: Mapping[int, Sequence[PartitionKey]],
     topology: Topology,
 ) -> None:
     """Put one problem per silent broker first, instead of one per partition."""
@@ -297,7 +297,7 @@ def listed_offset(found: Any) -> int:
 
 def _collect(
     client: KafkaClient,
-    futures: Sequence[tuple[Part, Future[Any]]],
+    futures: Sequence[tuple[PartitionKey, Future[Any]]],
     column: str,
     columns: Mapping[str, _Columns],
     ends: Ends,

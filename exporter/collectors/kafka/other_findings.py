@@ -15,7 +15,7 @@ from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Deadline, Finding, Problem
 
 FEATURE = "streams and share groups"
-PART = 0.3
+SHARE = 0.3
 """Fraction of the time that a broker which hangs may use."""
 
 
@@ -29,7 +29,7 @@ def other_findings(
     """Test reading these groups from the brokers at `nodes`."""
     asker = GroupAsker(settings, client.properties, allowed)
     try:
-        problems = asker.find(nodes, Share(deadline, PART), whole=True)
+        problems = asker.find(nodes, Share(deadline, SHARE), whole=True)
         finding = _suspects(client, asker, deadline) if asker.obstacle else None
         findings = [finding or _found(asker, problems, deadline)]
         if settings.group_names is not None:
@@ -44,7 +44,7 @@ def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -
     if problems:
         return Finding(FEATURE, ok=False, detail=f"{problems[0].subject}: {problems[0].message}")
     share, streams = asker.of_kind("share"), asker.of_kind("streams")
-    offsets = asker.offsets(Share(deadline, PART))
+    offsets = asker.offsets(Share(deadline, SHARE))
     unread = {name: offsets.refused.get(name, "") for name in share if name not in offsets.rows}
     if unread:
         why = next(filter(None, unread.values()), None)
@@ -83,8 +83,8 @@ def _absent(
 ) -> list[Finding]:
     """Describe which of the named groups do not exist."""
     usual = [name for name in names if name not in asker.known]
-    look = describe_groups(client, usual, lambda _: True, deadline)
-    absent = {name: "" for name, found in look.groups.items() if found.state == "dead"}
+    memberships = describe_groups(client, usual, lambda _: True, deadline)
+    absent = {name: "" for name, found in memberships.groups.items() if found.state == "dead"}
     if not absent:
         return []
     also = " (or are streams or share groups)" if asker.obstacle else ""

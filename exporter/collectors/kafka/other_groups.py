@@ -29,12 +29,12 @@ from exporter.model import (
 
 COMMITS_OF = "offsets of group "
 """Prefix of the subject of a problem with a group's commits."""
-PART = 0.15
+SHARE = 0.15
 """Fraction of the remaining time for each request: these connections are separate and may hang."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ShareAnswer:
     """The brokers' answers about share groups, and the log ends read before."""
 
     ends: Ends = field(default_factory=dict)
@@ -61,7 +61,7 @@ class OtherGroups:
 
         `whole` means that librdkafka's list is complete.
         """
-        return self._asker.find(nodes, Share(deadline, PART), whole=whole)
+        return self._asker.find(nodes, Share(deadline, SHARE), whole=whole)
 
     def states(self) -> dict[str, GroupState]:
         """Return the known groups with their states."""
@@ -73,21 +73,21 @@ class OtherGroups:
         streams = {name: known[name].state for name in self._asker.of_kind("streams")}
         return {**dict.fromkeys(self._asker.suspects, "unknown"), **streams}
 
-    def ask(self, deadline: Deadline) -> Asked:
+    def ask(self, deadline: Deadline) -> ShareAnswer:
         """Read the offsets of the share groups."""
         groups = self._asker.of_kind("share")
         if not groups:
-            return Asked()
+            return ShareAnswer()
         if self._shares.lacks(groups):
-            self._shares.learn(self._asker.offsets(Share(deadline, PART)))
-        ends = self._shares.ends_before(self._client, Share(deadline, PART))
-        return Asked(ends, self._asker.offsets(Share(deadline, PART)))
+            self._shares.learn(self._asker.offsets(Share(deadline, SHARE)))
+        ends = self._shares.ends_before(self._client, Share(deadline, SHARE))
+        return ShareAnswer(ends, self._asker.offsets(Share(deadline, SHARE)))
 
-    def settle(self, asked: Asked, logs: Mapping[str, Log]) -> Settled:
+    def settle(self, asked: ShareAnswer, logs: Mapping[str, Log]) -> Settled:
         """Return the share groups' positions, using the log ends read last."""
         return self._shares.settle(asked.offsets, asked.ends, logs)
 
-    def hide(self, commits: Commits, asked: Asked) -> Mapping[str, int]:
+    def hide(self, commits: Commits, asked: ShareAnswer) -> Mapping[str, int]:
         """Remove groups from `commits` whose empty commits prove nothing.
 
         Count groups not shown.
@@ -132,12 +132,14 @@ class OtherGroups:
     ) -> Memberships:
         """Describe groups of all kinds; `others` describes the usual ones."""
         known = self._asker.known
-        look = others([name for name in names if name not in known])
+        memberships = others([name for name in names if name not in known])
         chosen = [name for name in names if name in known]
         if not chosen:
-            return look
+            return memberships
         more = self._asker.describe(chosen, wanted, deadline)
-        return Memberships({**look.groups, **more.groups}, (*look.problems, *more.problems))
+        return Memberships(
+            {**memberships.groups, **more.groups}, (*memberships.problems, *more.problems)
+        )
 
     def renew(self) -> None:
         """Ask again where secrets were refused. Any thread may call it."""
@@ -148,11 +150,11 @@ class OtherGroups:
         self._asker.close()
 
 
-def at_oldest_records(look: LogBacklog, settled: Settled) -> LogBacklog:
+def at_oldest_records(backlog: LogBacklog, settled: Settled) -> LogBacklog:
     """Return the backlog with share groups at their oldest unprocessed records."""
     if not settled.oldest:
-        return look
-    return replace(look, positions={**look.positions, **settled.oldest})
+        return backlog
+    return replace(backlog, positions={**backlog.positions, **settled.oldest})
 
 
 def without_strangers(
@@ -163,9 +165,9 @@ def without_strangers(
     A group with commits exists as a group of another kind; its members are unknown.
     """
     return {
-        name: look
-        for name, look in groups.items()
-        if look.state != "dead" or (name in positions and not positions[name].offsets)
+        name: members
+        for name, members in groups.items()
+        if members.state != "dead" or (name in positions and not positions[name].offsets)
     }
 
 

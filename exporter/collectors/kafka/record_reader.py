@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from exporter.collectors.kafka.client_making import made
-from exporter.collectors.kafka.errors import is_part, kafka_error
+from exporter.collectors.kafka.client_making import make_client
+from exporter.collectors.kafka.errors import is_argument_error, kafka_error
 from exporter.model import CollectError
 
 POLL = 0.1
@@ -35,7 +35,7 @@ READER: Mapping[str, Any] = {
 """Properties of a consumer that reads single records quickly and leaves no state on the broker."""
 
 
-class Place(NamedTuple):
+class TopicPartitionOffset(NamedTuple):
     """An offset to read at."""
 
     topic: str
@@ -43,10 +43,10 @@ class Place(NamedTuple):
     offset: int
 
 
-class Reading(NamedTuple):
+class ReadResult(NamedTuple):
     """The result of a read: the first record at or after the offset, the end, or an error."""
 
-    place: Place
+    requested: TopicPartitionOffset
     record: Message | None
     """None at the partition's end, and on an error."""
     fault: KafkaError | None = None
@@ -67,7 +67,7 @@ class RecordReader:
         self._lock = threading.Lock()
         self._is_leaving = False
 
-    def read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
+    def read(self, requests: Iterable[TopicPartitionOffset], until: float) -> Iterator[ReadResult]:
         """Yield the results in any order.
 
         Stops when all are read, when the monotonic clock reaches `until`, or when the reader is
@@ -77,27 +77,27 @@ class RecordReader:
             if self._is_leaving:
                 self._let_go()
             try:
-                yield from self._read(places, until)
+                yield from self._read(requests, until)
             finally:
                 if self._is_leaving:
                     self._let_go()
 
-    def _read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
-        waiting: dict[tuple[str, int], deque[Place]] = {}
-        for place in places:
-            waiting.setdefault(place[:2], deque()).append(place)
+    def _read(self, requests: Iterable[TopicPartitionOffset], until: float) -> Iterator[ReadResult]:
+        waiting: dict[tuple[str, int], deque[TopicPartitionOffset]] = {}
+        for requested in requests:
+            waiting.setdefault(requested[:2], deque()).append(requested)
         if not waiting:
             return
-        consumer = self._made()
+        consumer = self._make_client()
         try:
             yield from _assign(consumer, waiting)
             while waiting and time.monotonic() < until and not self._is_leaving:
                 message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
-                reading = None if message is None else _reading(message, waiting)
-                if reading is None:
+                result = None if message is None else _matching_result(message, waiting)
+                if result is None:
                     continue
-                yield reading
-                key = reading.place[:2]
+                yield result
+                key = result.requested[:2]
                 queue = waiting[key]
                 queue.popleft()
                 consumer.incremental_unassign([TopicPartition(*key)])
@@ -127,10 +127,10 @@ class RecordReader:
         if consumer is not None:
             consumer.close()
 
-    def _made(self) -> Consumer:
+    def _make_client(self) -> Consumer:
         if self._consumer is None:
             try:
-                self._consumer = made(
+                self._consumer = make_client(
                     lambda given: Consumer({**given, **READER, "isolation.level": self._level}),
                     self._properties,
                 )
@@ -140,7 +140,9 @@ class RecordReader:
         return self._consumer
 
 
-def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) -> Iterator[Reading]:
+def _assign(
+    consumer: Consumer, waiting: dict[tuple[str, int], deque[TopicPartitionOffset]]
+) -> Iterator[ReadResult]:
     """Assign the first offset of each partition.
 
     Yield and drop the ones that the library rejects.
@@ -148,38 +150,44 @@ def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) ->
     try:
         consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
     except Exception as error:
-        if not is_part(error):
+        if not is_argument_error(error):
             raise
         for key in list(waiting):
             yield from _assign_more(consumer, key, waiting)
 
 
 def _assign_more(
-    consumer: Consumer, key: tuple[str, int], waiting: dict[tuple[str, int], deque[Place]]
-) -> Iterator[Reading]:
+    consumer: Consumer,
+    key: tuple[str, int],
+    waiting: dict[tuple[str, int], deque[TopicPartitionOffset]],
+) -> Iterator[ReadResult]:
     """Assign the next offset of one partition."""
-    place = waiting[key][0]
+    requested = waiting[key][0]
     try:
-        consumer.incremental_assign([TopicPartition(*place)])
+        consumer.incremental_assign([TopicPartition(*requested)])
     except Exception as error:
-        if not is_part(error):
+        if not is_argument_error(error):
             raise
         del waiting[key]
         inner = kafka_error(error) or KafkaError(KafkaError._INVALID_ARG, str(error))
-        yield Reading(place, None, inner)
+        yield ReadResult(requested, None, inner)
 
 
-def _reading(message: Message, waiting: Mapping[tuple[str, int], deque[Place]]) -> Reading | None:
+def _matching_result(
+    message: Message, waiting: Mapping[tuple[str, int], deque[TopicPartitionOffset]]
+) -> ReadResult | None:
     topic, partition, fault = message.topic(), message.partition(), message.error()
     if topic is None or partition is None:
         return None
     queue = waiting.get((topic, partition))
     if queue is None:
         return None
-    place = queue[0]
+    requested = queue[0]
     if fault is None:
         offset = message.offset()
-        return None if offset is None or offset < place.offset else Reading(place, message)
+        return (
+            None if offset is None or offset < requested.offset else ReadResult(requested, message)
+        )
     if fault.code() == KafkaError._PARTITION_EOF:
-        return Reading(place, None)
-    return Reading(place, None, fault)
+        return ReadResult(requested, None)
+    return ReadResult(requested, None, fault)

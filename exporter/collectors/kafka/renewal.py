@@ -37,7 +37,7 @@ class Renewal:
         self._mark: bytes | None = None
         self._is_first = True
 
-    def look(self) -> bool:
+    def check_files(self) -> bool:
         """Replace the clients if a file has changed since the last call; return whether one has.
 
         Unreadable files are being replaced: the current clients are kept until the files are
@@ -62,7 +62,7 @@ class Renewal:
         """
 
         def run(deadline: Deadline) -> O:
-            self.look()
+            self.check_files()
             try:
                 found = task(deadline)
             except CollectError as error:
@@ -77,4 +77,4 @@ class Renewal:
         return run
 
     def _is_worth_it(self, reason: Reason, deadline: Deadline) -> bool:
-        return reason in REFUSED and deadline.remaining() > LEAST_SECONDS and self.look()
+        return reason in REFUSED and deadline.remaining() > LEAST_SECONDS and self.check_files()

@@ -40,7 +40,7 @@ class Settled:
     """(group, topic) where the oldest unprocessed record may be earlier."""
 
 
-class _Place(NamedTuple):
+class _Progress(NamedTuple):
     """The state of one group in one partition after a poll."""
 
     start: int
@@ -57,7 +57,7 @@ class SharePositions:
     def __init__(self) -> None:
         self._partitions: frozenset[tuple[str, int]] = frozenset()
         self._groups: frozenset[str] = frozenset()
-        self._places: dict[tuple[str, str, int], _Place] = {}
+        self._progress: dict[tuple[str, str, int], _Progress] = {}
 
     def lacks(self, groups: Iterable[str]) -> bool:
         """Return whether the partitions of any of these groups are still unknown."""
@@ -94,31 +94,31 @@ class SharePositions:
         done: dict[str, Positions] = {}
         oldest: dict[str, Positions] = {}
         vague: set[tuple[str, str]] = set()
-        places: dict[tuple[str, str, int], _Place] = {}
+        current: dict[tuple[str, str, int], _Progress] = {}
         for group, rows in offsets.rows.items():
             counted: dict[str, dict[int, int | None]] = {}
             firsts: dict[str, dict[int, int | None]] = {}
             for row in rows:
                 if row.topic not in logs or row.start == UNKNOWN:
                     continue
-                place = self._place(group, row, before, logs[row.topic].end)
+                progress = self._progress_of(group, row, before, logs[row.topic].end)
                 first = None
-                if place is not None:
-                    places[group, row.topic, row.partition] = place
-                    first = place.start if place.moved >= STUCK else place.position
-                    if place.start < first < (logs[row.topic].end[row.partition] or 0):
+                if progress is not None:
+                    current[group, row.topic, row.partition] = progress
+                    first = progress.start if progress.moved >= STUCK else progress.position
+                    if progress.start < first < (logs[row.topic].end[row.partition] or 0):
                         vague.add((group, row.topic))
-                counted.setdefault(row.topic, {})[row.partition] = place and place.position
+                counted.setdefault(row.topic, {})[row.partition] = progress and progress.position
                 firsts.setdefault(row.topic, {})[row.partition] = first
             done[group] = Positions(group, counted)
             oldest[group] = Positions(group, firsts)
-        self._places = {**_kept(self._places, offsets), **places}
+        self._progress = {**_unread(self._progress, offsets), **current}
         self.learn(offsets)
         return Settled(done, oldest, frozenset(vague))
 
-    def _place(
+    def _progress_of(
         self, group: str, row: SharePartition, before: Ends, ends: Sequence[int | None]
-    ) -> _Place | None:
+    ) -> _Progress | None:
         """Return the group's state in a partition; None if it is unknown.
 
         The broker counts up to a log end between the two that were read. So the position is at
@@ -130,17 +130,17 @@ class SharePositions:
         if row.start is None or row.lag is None or end is None or earlier is None:
             return None
         lowest, highest = max(earlier - row.lag, row.start), max(end - row.lag, row.start)
-        known = self._places.get((group, row.topic, row.partition))
+        known = self._progress.get((group, row.topic, row.partition))
         if known is None:
-            return _Place(row.start, lowest, highest, 0)
+            return _Progress(row.start, lowest, highest, 0)
         position = min(max(lowest, known.position), highest)
         if known.start != row.start:
-            return _Place(row.start, position, highest, 0)
-        return _Place(row.start, position, highest, known.moved + (lowest > known.highest))
+            return _Progress(row.start, position, highest, 0)
+        return _Progress(row.start, position, highest, known.moved + (lowest > known.highest))
 
 
-def _kept(
-    places: Mapping[tuple[str, str, int], _Place], offsets: ShareOffsets
-) -> dict[tuple[str, str, int], _Place]:
+def _unread(
+    current: Mapping[tuple[str, str, int], _Progress], offsets: ShareOffsets
+) -> dict[tuple[str, str, int], _Progress]:
     """Return the state of groups that were not read this time."""
-    return {key: place for key, place in places.items() if key[0] not in offsets.rows}
+    return {key: progress for key, progress in current.items() if key[0] not in offsets.rows}

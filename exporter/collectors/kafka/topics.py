@@ -111,7 +111,7 @@ def coordinators(metadata: ClusterMetadata) -> dict[int, int]:
     return {} if topic is None else {p.id: p.leader for p in topic.partitions.values()}
 
 
-class Vacancy:
+class EmptyClusterCheck:
     """Decides when to believe a cluster that lists no topics although it had some.
 
     A broker that has just started lists none, without an error. But the last topic may also have
@@ -197,7 +197,7 @@ class TopicFacts:
             if found.retention is not None
         }
 
-    def take_recreated(self) -> frozenset[str]:
+    def pop_recreated(self) -> frozenset[str]:
         """Return, and then forget, the topics whose id has changed."""
         taken = frozenset(self._recreated)
         self._recreated -= taken

@@ -51,14 +51,14 @@ class Trials:
         if self._partition is None:
             return Finding(feature, ok=True, detail=NOTHING)
         try:
-            seen = attempt(self._partition, Share(self._deadline, TRY_SHARE))
+            detail = attempt(self._partition, Share(self._deadline, TRY_SHARE))
         except CollectError as error:
             return Finding(feature, ok=False, detail=str(error))
         except KafkaException as error:
             inner = kafka_error(error)
             text = describe_right(inner, right) if inner is not None else str(error)
             return Finding(feature, ok=False, detail=text)
-        return Finding(feature, ok=True, detail=seen)
+        return Finding(feature, ok=True, detail=detail)
 
     def lookup(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Look up an offset by timestamp."""

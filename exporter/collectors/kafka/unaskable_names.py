@@ -69,10 +69,10 @@ class NotShown:
         found["unreadable_id"] += len(cut)
         counts = {kind: count for kind, count in found.items() if count}
         if counts != self._logged:
-            self._tell(counts, cut)
+            self._log_change(counts, cut)
         return counts
 
-    def _tell(self, counts: dict[str, int], cut: list[str]) -> None:
+    def _log_change(self, counts: dict[str, int], cut: list[str]) -> None:
         self._logged = counts
         if not counts:
             self._log.info("groups.all_shown")

@@ -16,7 +16,7 @@ SHOWN = 4.0
 """An age is shown if its error is at most this many times the tolerance."""
 
 
-class Tolerance(NamedTuple):
+class AgeTolerance(NamedTuple):
     """The required accuracy of an age: the larger of the two limits applies."""
 
     seconds: float
@@ -40,7 +40,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_inside(
-    bracket: Bracket, at_ms: int, tolerance: Tolerance, *, proven: bool
+    bracket: Bracket, at_ms: int, tolerance: AgeTolerance, *, proven: bool
 ) -> Estimate | None:
     """Return the time of the record inside a bracket; None if the bracket is too wide.
 
@@ -60,7 +60,7 @@ def estimate_inside(
     return Estimate(middle / 1000, error / 1000 if proven else -1.0, read=False)
 
 
-def estimate_between(bracket: Bracket, at_ms: int, tolerance: Tolerance) -> Estimate | None:
+def estimate_between(bracket: Bracket, at_ms: int, tolerance: AgeTolerance) -> Estimate | None:
     """Return the time of a record without a timestamp, estimated from its neighbours.
 
     None if the neighbours' timestamps are too far apart.

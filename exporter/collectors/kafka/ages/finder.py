@@ -14,22 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.estimates import Estimate, Tolerance
-from exporter.collectors.kafka.ages.heads import Heads, Positions, find_heads, wanted_places
+from exporter.collectors.kafka.ages.estimates import AgeTolerance, Estimate
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot, Heads, find_heads, wanted_points
 from exporter.collectors.kafka.ages.lookups import Lookup, Lookups
 from exporter.collectors.kafka.ages.movements import Followed, Key, Movement
 from exporter.collectors.kafka.ages.partition_table import PartitionTable
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.poll_report import PollReport
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.collectors.kafka.ages.reading_choice import (
     READS,
     RECORD_READS,
     rotated,
-    unread_places,
+    unread_points,
     worth_reading,
 )
 from exporter.collectors.kafka.ages.record_readings import RecordReadings
-from exporter.collectors.kafka.ages.tally import Tally
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Deadline, LogTimes, Method, Stamps
@@ -48,13 +48,13 @@ A transaction marker takes one offset.
 """
 
 
-class Times:
+class TimesFinder:
     """Caches times of offsets, and requests the missing ones."""
 
     def __init__(self, settings: KafkaSettings, client: KafkaClient) -> None:
         self._settings = settings
         self._client = client
-        self._tolerance = Tolerance(settings.tolerance_seconds, settings.tolerance_ratio)
+        self._tolerance = AgeTolerance(settings.tolerance_seconds, settings.tolerance_ratio)
         self._only_records = settings.header is not None or settings.method == "record"
         self._parts = PartitionTable()
         self._followed = Followed(settings.latency_limit, settings.latency_groups)
@@ -62,26 +62,26 @@ class Times:
         self._turn = 0
         """Grows by `READS` in each poll, so that waiting partitions are read in turn."""
 
-    def look(self, seen: Positions, deadline: Deadline) -> LogTimes:
+    def find(self, snapshot: BacklogSnapshot, deadline: Deadline) -> LogTimes:
         """Find the times of the positions in a snapshot of the backlog."""
         self._turn += READS
-        tally = Tally()
-        at_ms = round(seen.at * 1000)
-        heads = find_heads(seen.backlog)
-        movements = self._followed.look(seen.backlog, seen.at)
-        self._records.begin(seen.backlog)
-        self._parts.look(seen, wanted_places(heads.values(), movements))
-        unread = unread_places(self._readable())
+        report = PollReport()
+        at_ms = round(snapshot.at * 1000)
+        heads = find_heads(snapshot.backlog)
+        movements = self._followed.observe(snapshot.backlog, snapshot.at)
+        self._records.begin(snapshot.backlog)
+        self._parts.observe(snapshot, wanted_points(heads.values(), movements))
+        unread = unread_points(self._readable())
         if self._only_records:
-            self._read(rotated(unread, self._turn)[:RECORD_READS], tally, deadline)
+            self._read(rotated(unread, self._turn)[:RECORD_READS], report, deadline)
         else:
             few = len(unread) <= READS and self._settings.method == "auto"
             if few:
-                self._read(unread, tally, deadline)
-            self._look_up(seen.leaders, at_ms, tally, deadline)
+                self._read(unread, report, deadline)
+            self._look_up(snapshot.leaders, at_ms, report, deadline)
             if not few:
                 found = worth_reading(self._readable(), self._untrusted(), at_ms, self._turn)
-                self._read(found, tally, deadline)
+                self._read(found, report, deadline)
         untrusted = self._untrusted()
         estimates = {
             (part.topic, part.partition): part.estimates(
@@ -89,14 +89,14 @@ class Times:
             )
             for part in self._parts
         }
-        self._count_future(at_ms, tally)
+        self._count_future(at_ms, report)
         return LogTimes(
-            at=seen.at,
+            at=snapshot.at,
             stamps={key: self._stamps(found, estimates) for key, found in heads.items()},
             latencies=self._latencies(movements, at_ms),
-            sizes=dict(tally.sizes),
-            anomalies=dict(tally.anomalies),
-            problems=tuple(tally.problems),
+            sizes=dict(report.sizes),
+            anomalies=dict(report.anomalies),
+            problems=tuple(report.problems),
         )
 
     def close(self) -> None:
@@ -117,15 +117,18 @@ class Times:
         return self._records.gaps | self._parts.disordered()
 
     def _read(
-        self, wanted: Iterable[tuple[PartitionTimes, Place]], tally: Tally, deadline: Deadline
+        self,
+        wanted: Iterable[tuple[PartitionTimes, ReadPoint]],
+        report: PollReport,
+        deadline: Deadline,
     ) -> None:
-        self._records.read(wanted, self._parts, tally, deadline)
+        self._records.read(wanted, self._parts, report, deadline)
 
     def _look_up(
         self,
         leaders: Mapping[str, Sequence[int]],
         at_ms: int,
-        tally: Tally,
+        report: PollReport,
         deadline: Deadline,
     ) -> None:
         """Narrow the brackets of unread offsets.
@@ -152,15 +155,15 @@ class Times:
                 lookup = found.lookup
                 part = self._parts[lookup.topic, lookup.partition]
                 if part.answered(lookup.time, found.offset, found.timestamp):
-                    tally.anomalies["unreadable"] += 1
-        tally.problems += lookups.problems
+                    report.anomalies["unreadable"] += 1
+        report.problems += lookups.problems
 
     # Results
 
     def _stamps(
         self,
         heads: Heads,
-        estimates: Mapping[tuple[str, int], Mapping[Place, Estimate]],
+        estimates: Mapping[tuple[str, int], Mapping[ReadPoint, Estimate]],
     ) -> Stamps:
         topic, committed_only, partitions, offsets = heads
         known: list[int] = []
@@ -187,11 +190,11 @@ class Times:
             return "record"
         return "record" if read and self._settings.method == "auto" else "time_index"
 
-    def _count_future(self, at_ms: int, tally: Tally) -> None:
+    def _count_future(self, at_ms: int, report: PollReport) -> None:
         """Count timestamps in the future that were not in the future in the last poll."""
         for part in self._parts:
             coming = part.to_come(at_ms + FUTURE_MS)
-            tally.anomalies["future"] += len(coming - part.future)
+            report.anomalies["future"] += len(coming - part.future)
             part.future = coming
 
     def _latencies(self, movements: Iterable[Movement], at_ms: int) -> dict[Key, list[float]]:
@@ -202,16 +205,16 @@ class Times:
         latencies: dict[Key, list[float]] = {key: [] for key in self._followed.keys}
         for movement in movements:
             part = self._parts.get((movement.topic, movement.partition))
-            place = (movement.last, False)
+            point = (movement.last, False)
             if part is None:
                 continue
-            read = part.reading(place)
+            read = part.reading(point)
             if read is not None and read.offset != movement.last:
                 # There is no record at this offset, most likely a transaction marker. Try the
                 # offset before.
                 self._followed.retry(movement, movement.last - 1, NO_RECORD_STEPS)
                 continue
-            found = part.estimate(place, at_ms, self._tolerance, proven=False)
+            found = part.estimate(point, at_ms, self._tolerance, proven=False)
             if found is None or (not found.read and self._may_be_marker(part, movement)):
                 self._followed.retry(movement, movement.last, NO_RECORD_STEPS)
             elif movement.key in latencies:
@@ -224,4 +227,4 @@ class Times:
         return not checked and movement.tries + 1 < NO_RECORD_STEPS
 
 
-NOTHING: Mapping[Place, Estimate] = {}
+NOTHING: Mapping[ReadPoint, Estimate] = {}

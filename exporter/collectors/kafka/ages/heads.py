@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.collectors.kafka.ages.movements import Key, Movement
-from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.model import Log, LogBacklog
 
 
 @dataclass(frozen=True, slots=True)
-class Positions:
+class BacklogSnapshot:
     """The result of one poll of the backlog."""
 
     backlog: LogBacklog
@@ -45,11 +45,11 @@ def find_heads(backlog: LogBacklog) -> dict[Key, Heads]:
     return heads
 
 
-def wanted_places(
+def wanted_points(
     heads: Iterable[Heads], movements: Iterable[Movement]
-) -> dict[tuple[str, int], set[Place]]:
+) -> dict[tuple[str, int], set[ReadPoint]]:
     """Return, by partition, the offsets whose times are needed."""
-    wanted: dict[tuple[str, int], set[Place]] = defaultdict(set)
+    wanted: dict[tuple[str, int], set[ReadPoint]] = defaultdict(set)
     for topic, committed_only, partitions, offsets in heads:
         for partition, offset in zip(partitions, offsets, strict=True):
             if offset >= 0:

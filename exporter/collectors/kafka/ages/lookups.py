@@ -27,7 +27,7 @@ class Lookup(NamedTuple):
     time: int
 
 
-class Found(NamedTuple):
+class LookupAnswer(NamedTuple):
     """Offset and timestamp (ms) of the record; both are -1 if there is none."""
 
     lookup: Lookup
@@ -46,7 +46,7 @@ class Lookups:
         self.problems: list[Problem] = []
         self.asked = 0
 
-    def ask(self, lookups: Iterable[Lookup], deadline: Deadline) -> Iterator[Found]:
+    def ask(self, lookups: Iterable[Lookup], deadline: Deadline) -> Iterator[LookupAnswer]:
         """Yield the answers in any order; lookups without an answer are left out."""
         calls = self._calls(lookups)
         under_way: list[tuple[int, Sequence[tuple[Lookup, Future[Any]]]]] = []
@@ -105,14 +105,14 @@ class Lookups:
         leader: int,
         futures: Sequence[tuple[Lookup, Future[Any]]],
         deadline: Deadline,
-    ) -> Iterator[Found]:
+    ) -> Iterator[LookupAnswer]:
         failed: list[tuple[str, KafkaException]] = []
         for lookup, future in futures:
             try:
                 found = self._client.read(
                     future,
                     deadline.remaining(),
-                    lambda found: Found(
+                    lambda found: LookupAnswer(
                         lookup,  # noqa: B023 - called at once
                         listed_offset(found),
                         found.timestamp,

@@ -40,7 +40,7 @@ class Followed:
         """The followed subscriptions."""
         return self._positions.keys()
 
-    def look(self, backlog: LogBacklog, at: float) -> list[Movement]:
+    def observe(self, backlog: LogBacklog, at: float) -> list[Movement]:
         """Return the movements since the last poll, and those that were given back with `retry`."""
         self._choose(backlog)
         movements, self._again = self._again, []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.collectors.kafka.ages.estimates import DISORDER_MS, Tolerance
+from exporter.collectors.kafka.ages.estimates import DISORDER_MS, AgeTolerance
 from exporter.collectors.kafka.ages.time_index import Bracket
 
 PATIENCE = 4
@@ -14,7 +14,7 @@ NEAR = 0.9
 
 
 def narrowing_timestamp(
-    offset: int, bracket: Bracket, tries: int, at_ms: int, tolerance: Tolerance
+    offset: int, bracket: Bracket, tries: int, at_ms: int, tolerance: AgeTolerance
 ) -> int | None:
     """Return a timestamp inside the bracket of an offset.
 

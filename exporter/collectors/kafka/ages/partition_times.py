@@ -7,17 +7,17 @@ from collections.abc import Mapping
 
 from exporter.collectors.kafka.ages.estimates import (
     DISORDER_MS,
+    AgeTolerance,
     Estimate,
-    Tolerance,
     estimate_between,
     estimate_inside,
 )
+from exporter.collectors.kafka.ages.index_trust import IndexTrust
 from exporter.collectors.kafka.ages.narrowing import narrowing_timestamp
-from exporter.collectors.kafka.ages.places import Place, ReadRecord
+from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
 from exporter.collectors.kafka.ages.reading_order import most_telling_first
 from exporter.collectors.kafka.ages.record_times import is_plausible
 from exporter.collectors.kafka.ages.time_index import TimeIndex
-from exporter.collectors.kafka.ages.trust import Trust
 
 ENTRIES = 512
 """Minimum size limit of an index, in pairs. The limit is at least twice the number of positions."""
@@ -36,10 +36,10 @@ class PartitionTimes:
         "fed",
         "future",
         "index",
-        "looks",
         "narrowed",
         "no_lookups",
         "partition",
+        "polls",
         "read",
         "topic",
         "trust",
@@ -50,9 +50,9 @@ class PartitionTimes:
         self.topic = topic
         self.partition = partition
         self.index = TimeIndex()
-        self.trust = Trust()
-        self.read: dict[Place, ReadRecord] = {}
-        self.wanted: set[Place] = set()
+        self.trust = IndexTrust()
+        self.read: dict[ReadPoint, ReadRecord] = {}
+        self.wanted: set[ReadPoint] = set()
         self.future: set[int] = set()
         """Wanted offsets whose timestamps are in the future."""
         self.compacted = False
@@ -60,7 +60,7 @@ class PartitionTimes:
 
         Earlier reads are invalid then.
         """
-        self.looks = 0
+        self.polls = 0
         """Polls so far."""
         self.narrowed = False
         """Whether more lookups would not improve the time of any wanted offset."""
@@ -81,9 +81,9 @@ class PartitionTimes:
         """The partition's end in this poll."""
         return self._end
 
-    def look(self, start: int, end: int, wanted: set[Place]) -> None:
+    def observe(self, start: int, end: int, wanted: set[ReadPoint]) -> None:
         """Start a poll: drop data that is no longer needed."""
-        self.looks += 1
+        self.polls += 1
         if end < self._end:
             self.forget()
         self._start, self._end = start, end
@@ -92,7 +92,7 @@ class PartitionTimes:
             self.narrowed = False
             self._settled = None
             offsets = {offset for offset, _ in wanted}
-            self.read = {place: found for place, found in self.read.items() if place in wanted}
+            self.read = {point: found for point, found in self.read.items() if point in wanted}
             self.future &= offsets
             self._tries = {o: tries for o, tries in self._tries.items() if o in offsets}
             self.index.keep(offsets, max(ENTRIES, 2 * len(offsets)))
@@ -106,33 +106,33 @@ class PartitionTimes:
         self.read.clear()
         self._tries.clear()
 
-    def unread(self) -> list[Place]:
+    def unread(self) -> list[ReadPoint]:
         """Return the wanted offsets without a valid read.
 
         If a read found the end of the partition, it is invalid as soon as the end moves.
         """
         return [
-            place
-            for place in self.wanted
-            if self._start <= place[0] < self._end and self.reading(place) is None
+            point
+            for point in self.wanted
+            if self._start <= point[0] < self._end and self.reading(point) is None
         ]
 
-    def reading(self, place: Place) -> ReadRecord | None:
+    def reading(self, point: ReadPoint) -> ReadRecord | None:
         """Return the result of a read at this offset if it is still valid."""
-        found = self.read.get(place)
+        found = self.read.get(point)
         if found is None or (found.time == math.inf and found.end != self._end):
             return None
-        if self.compacted and found.look != self.looks:
+        if self.compacted and found.poll != self.polls:
             return None
         return found
 
-    def take(self, place: Place, found: ReadRecord) -> bool:
+    def add_read(self, point: ReadPoint, found: ReadRecord) -> bool:
         """Store a read and compare it with the index.
 
         Return whether there is no record at the offset.
         """
-        self.read[place] = found
-        offset, _ = place
+        self.read[point] = found
+        offset, _ = point
         if found.offset != offset:
             return True
         if found.time is None:
@@ -152,7 +152,7 @@ class PartitionTimes:
     # Estimates
 
     def estimate(
-        self, place: Place, at_ms: int, tolerance: Tolerance, *, proven: bool
+        self, point: ReadPoint, at_ms: int, tolerance: AgeTolerance, *, proven: bool
     ) -> Estimate | None:
         """Return the time of the first record at or after an offset.
 
@@ -160,50 +160,50 @@ class PartitionTimes:
         was enqueued later, unless its timestamp is wrong. `proven` is True if no disorder was seen
         in the topic's timestamps.
         """
-        found = self.reading(place)
+        found = self.reading(point)
         if found is not None and found.time is not None:
             return Estimate(found.time, 0.0, read=True)
-        bracket = self.index.bracket(place[0])
-        if bracket.low is None or place[0] < self._start:
+        bracket = self.index.bracket(point[0])
+        if bracket.low is None or point[0] < self._start:
             return None
         if found is not None:
             return estimate_between(bracket, at_ms, tolerance)
-        proven = proven and self.trust.covers(place[0])
+        proven = proven and self.trust.covers(point[0])
         return estimate_inside(bracket, at_ms, tolerance, proven=proven)
 
     def estimates(
-        self, at_ms: int, tolerance: Tolerance, *, proven: bool
-    ) -> Mapping[Place, Estimate]:
+        self, at_ms: int, tolerance: AgeTolerance, *, proven: bool
+    ) -> Mapping[ReadPoint, Estimate]:
         """Return the times of the wanted offsets that are known well enough."""
         found = {}
-        for place in self.wanted:
-            estimate = self.estimate(place, at_ms, tolerance, proven=proven)
+        for point in self.wanted:
+            estimate = self.estimate(point, at_ms, tolerance, proven=proven)
             if estimate is not None:
-                found[place] = estimate
+                found[point] = estimate
         return found
 
     def to_come(self, at_ms: int) -> set[int]:
         """Return the wanted offsets with timestamps later than `at_ms`."""
         late = {
-            place[0]
-            for place, found in self.read.items()
+            point[0]
+            for point, found in self.read.items()
             if found.time is not None and at_ms / 1000 < found.time < math.inf
         }
         if self.index.newest > at_ms:
-            for place in self.unread():
-                low = self.index.bracket(place[0]).low
+            for point in self.unread():
+                low = self.index.bracket(point[0]).low
                 if low is not None and low > at_ms:
-                    late.add(place[0])
+                    late.add(point[0])
         return late
 
-    def doubtful(self, at_ms: int) -> list[Place]:
+    def doubtful(self, at_ms: int) -> list[ReadPoint]:
         """Return the unread offsets for which lookups are not enough.
 
         Either lookups found nothing, or they found a time in the future.
         """
         if self._sure and self._settled == self.index.version:
             return []
-        found = [place for place in self.unread() if self._is_doubtful(place[0], at_ms)]
+        found = [point for point in self.unread() if self._is_doubtful(point[0], at_ms)]
         self._sure = not found
         return found
 
@@ -211,17 +211,17 @@ class PartitionTimes:
         low = self.index.bracket(offset).low
         return low is None or low > at_ms or self.index.is_blocked(offset)
 
-    def telling(self) -> list[Place]:
+    def telling(self) -> list[ReadPoint]:
         """Return the unread offsets in the order in which their reads best verify the lookups."""
         found = most_telling_first(self.unread(), self.index, self._end)
         if found and self.trust.begins_after(first := min(found)[0]):
             # Only a read of the first offset can verify lookups for all of them.
-            found.sort(key=lambda place: place[0] != first)
+            found.sort(key=lambda point: point[0] != first)
         return found
 
     # Lookups
 
-    def questions(self, at_ms: int, tolerance: Tolerance) -> list[int]:
+    def questions(self, at_ms: int, tolerance: AgeTolerance) -> list[int]:
         """Return the timestamps to look up next for the wanted offsets."""
         index = self.index
         if self.no_lookups or self._settled == index.version:
@@ -231,12 +231,12 @@ class PartitionTimes:
         recent = at_ms - round(tolerance.seconds * 1000)
         newest = 0
         lasting = True
-        for place in sorted(self.wanted):
-            found = self.reading(place)
+        for point in sorted(self.wanted):
+            found = self.reading(point)
             if found is not None and found.time is not None:
                 lasting = lasting and found.time != math.inf
                 continue
-            offset = place[0]
+            offset = point[0]
             if not self._start <= offset < self._end:
                 continue
             bracket = index.bracket(offset)
@@ -262,7 +262,7 @@ class PartitionTimes:
         self._sure = False
         return sorted(asked)
 
-    def feed(self, at_ms: int, tolerance: Tolerance) -> list[int]:
+    def feed(self, at_ms: int, tolerance: AgeTolerance) -> list[int]:
         """Return the timestamp to look up for the newest records, before they become lag."""
         if self.no_lookups or self.fed == self._end or not self.wanted or not len(self.index):
             return []

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
+from exporter.collectors.kafka.ages.index_trust import CHECKS
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.places import Place
-from exporter.collectors.kafka.ages.trust import CHECKS
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 
 READS = 200
 """Records read in a poll. If no more offsets than this are new, all of them are read."""
@@ -20,14 +20,14 @@ RECORD_READS = 1_500
 T = TypeVar("T")
 
 
-def unread_places(parts: Iterable[PartitionTimes]) -> list[tuple[PartitionTimes, Place]]:
+def unread_points(parts: Iterable[PartitionTimes]) -> list[tuple[PartitionTimes, ReadPoint]]:
     """Return all wanted offsets without a valid read."""
-    return [(part, place) for part in parts for place in part.unread()]
+    return [(part, point) for part in parts for point in part.unread()]
 
 
 def worth_reading(
     parts: Iterable[PartitionTimes], untrusted: AbstractSet[str], at_ms: int, turn: int
-) -> list[tuple[PartitionTimes, Place]]:
+) -> list[tuple[PartitionTimes, ReadPoint]]:
     """Choose records to read besides the lookups: samples, and offsets that lookups cannot resolve.
 
     Partitions with unverified lookups come first, once their lookups are done. Then each partition
@@ -37,15 +37,15 @@ def worth_reading(
     `untrusted` are topics whose lookups are not trusted. `at_ms` is when the positions were read.
     `turn` grows with each poll.
     """
-    doubtful: list[tuple[PartitionTimes, Place]] = []
+    doubtful: list[tuple[PartitionTimes, ReadPoint]] = []
     checks: list[PartitionTimes] = []
     others: list[PartitionTimes] = []
     for part in parts:
         unread = part.unread()
         if part.topic in untrusted or part.no_lookups:
-            doubtful += [(part, place) for place in unread]
+            doubtful += [(part, point) for point in unread]
             continue
-        doubtful += [(part, place) for place in part.doubtful(at_ms)]
+        doubtful += [(part, point) for point in part.doubtful(at_ms)]
         if unread:
             waits = part.narrowed and not part.trust.covers(min(unread)[0])
             (checks if waits else others).append(part)
@@ -66,12 +66,12 @@ def rotated(items: list[T], turn: int) -> list[T]:
 
 def _in_turn(
     parts: Iterable[PartitionTimes], each: int
-) -> tuple[list[tuple[PartitionTimes, Place]], list[tuple[PartitionTimes, Place]]]:
+) -> tuple[list[tuple[PartitionTimes, ReadPoint]], list[tuple[PartitionTimes, ReadPoint]]]:
     """Return the `each` most useful offsets of each partition, and all the others."""
-    first: list[tuple[PartitionTimes, Place]] = []
-    others: list[tuple[PartitionTimes, Place]] = []
+    first: list[tuple[PartitionTimes, ReadPoint]] = []
+    others: list[tuple[PartitionTimes, ReadPoint]] = []
     for part in parts:
-        places = [(part, place) for place in part.telling()]
-        first += places[:each]
-        others += places[each:]
+        points = [(part, point) for point in part.telling()]
+        first += points[:each]
+        others += points[each:]
     return first, others

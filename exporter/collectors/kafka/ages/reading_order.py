@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.index_trust import CHECKS
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.collectors.kafka.ages.time_index import TimeIndex
-from exporter.collectors.kafka.ages.trust import CHECKS
 
 
 class _Span(NamedTuple):
@@ -21,7 +21,7 @@ class _Span(NamedTuple):
     offsets: tuple[int, int]
 
 
-def most_telling_first(places: Iterable[Place], index: TimeIndex, end: int) -> list[Place]:
+def most_telling_first(points: Iterable[ReadPoint], index: TimeIndex, end: int) -> list[ReadPoint]:
     """Return offsets of a partition in the order in which their reads best verify its index.
 
     `end` is the partition's end. If old records are replayed after newer ones, lookups see many
@@ -29,10 +29,10 @@ def most_telling_first(places: Iterable[Place], index: TimeIndex, end: int) -> l
     whose bracket covers most offsets comes second. The record that a lookup returned does not test
     that lookup.
     """
-    spans = {place: _span(index, place[0], end) for place in places}
-    found = sorted(spans, key=lambda place: spans[place].per_time, reverse=True)
+    spans = {point: _span(index, point[0], end) for point in points}
+    found = sorted(spans, key=lambda point: spans[point].per_time, reverse=True)
     if len(found) > CHECKS:
-        second = max(found[1:], key=lambda place: spans[place].offsets)
+        second = max(found[1:], key=lambda point: spans[point].offsets)
         found.remove(second)
         found.insert(1, second)
     return found

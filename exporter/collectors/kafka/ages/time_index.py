@@ -98,19 +98,19 @@ class TimeIndex:
     def bracket(self, position: int) -> Bracket:
         """Return the bounds on the timestamp of the record at `position`."""
         offsets, highs = self._offsets, self._highs
-        behind = bisect_right(offsets, position)
-        at = behind - 1
+        following = bisect_right(offsets, position)
+        at = following - 1
         while at >= 0 and highs[at] == UNKNOWN:
             at -= 1
         low, low_offset = (highs[at], offsets[at]) if at >= 0 else (None, 0)
         below, high_offset = (
-            (self._lows[behind], offsets[behind]) if behind < len(offsets) else (None, 0)
+            (self._lows[following], offsets[following]) if following < len(offsets) else (None, 0)
         )
-        if low is None and below == 0 and highs[behind] != UNKNOWN:
+        if low is None and below == 0 and highs[following] != UNKNOWN:
             # No record is older than the epoch, so this is the log's first record.
-            return Bracket(highs[behind], high_offset, None, 0, exact=True)
-        known = behind < len(offsets) and highs[behind] != UNKNOWN
-        after = highs[behind] if known else None
+            return Bracket(highs[following], high_offset, None, 0, exact=True)
+        known = following < len(offsets) and highs[following] != UNKNOWN
+        after = highs[following] if known else None
         exact = at >= 0 and low_offset == position
         return Bracket(low, low_offset, below, high_offset, exact, after)
 
@@ -127,11 +127,11 @@ class TimeIndex:
         stamped = (row for row in reversed(range(count)) if self._highs[row] != UNKNOWN)
         needed = {0, count - 1, count - 2, next(stamped, 0)}
         for position in positions:
-            behind = bisect_right(self._offsets, position)
-            at = behind - 1
+            following = bisect_right(self._offsets, position)
+            at = following - 1
             while at > 0 and self._highs[at] == UNKNOWN:
                 at -= 1
-            needed.update((at, behind))
+            needed.update((at, following))
         spare = [row for row in range(count) if row not in needed]
         step = max(len(spare) // max(most // 2, 1), 1) + 1
         needed.update(spare[::step])

@@ -18,7 +18,7 @@ MSK_IAM = "AWS_MSK_IAM"
 Fetch = Callable[[Mapping[str, str]], Token]
 
 
-class Login:
+class KafkaLogin:
     """The login of one source; all its clients share the token, if one is needed."""
 
     def __init__(self, settings: KafkaSettings) -> None:

@@ -53,7 +53,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Issued:
     token: Token
     since: float
 
@@ -89,10 +89,10 @@ class Tokens:
         self._clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
-        self._held: _Held | None = None
+        self._issued: _Issued | None = None
         self._is_refused = False
-        self._flight: Future[_Held] | None = None
-        self._flight_began = 0.0
+        self._current_attempt: Future[_Issued] | None = None
+        self._attempt_began = 0.0
         self._failure: CollectError | None = None
         """Why the last attempt failed; None after a success."""
         self._failed_at = 0.0
@@ -100,13 +100,13 @@ class Tokens:
 
     def __call__(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
         """Return token, expiry as Unix time, principal and extensions. Raises `CollectError`."""
-        held = self._current(fresh=True)
-        now, token = self._clock(), held.token
-        left = held.left(now)
-        if held.is_due(now):
+        issued = self._current(fresh=True)
+        now, token = self._clock(), issued.token
+        left = issued.left(now)
+        if issued.is_due(now):
             # The renewal failed. librdkafka asks again after 0.8 of the time, and that has to be
             # soon.
-            left = min(left, held.pause() / 0.8)
+            left = min(left, issued.pause() / 0.8)
         return token.value, self._wall_clock() + left, token.principal, dict(token.extensions)
 
     def get(self) -> Token:
@@ -116,20 +116,20 @@ class Tokens:
         """
         return self._current(fresh=False).token
 
-    def _current(self, *, fresh: bool) -> _Held:
+    def _current(self, *, fresh: bool) -> _Issued:
         """Return a valid token; with `fresh`, wait for a renewal that is due."""
         with self._lock:
             now = self._clock()
-            held = self._held
-            valid = held if held is not None and held.is_valid(now) else None
-            due = held is None or self._is_refused or held.is_due(now)
-            flight = self._attempt(now) if due or valid is None else None
-        if flight is None or (valid is not None and not fresh):
+            issued = self._issued
+            valid = issued if issued is not None and issued.is_valid(now) else None
+            due = issued is None or self._is_refused or issued.is_due(now)
+            attempt = self._attempt_if_due(now) if due or valid is None else None
+        if attempt is None or (valid is not None and not fresh):
             if valid is None:
-                raise self._lack()
+                raise self._missing_token()
             return valid
         try:
-            return flight.result(PATIENCE)
+            return attempt.result(PATIENCE)
         except FutureTimeoutError:
             fault = CollectError("timeout", "the token issuer does not respond in time")
         except CollectError as error:
@@ -149,54 +149,56 @@ class Tokens:
         None if there is one, or if none was requested yet.
         """
         with self._lock:
-            held = self._held
-            if held is not None and held.is_valid(self._clock()):
+            issued = self._issued
+            if issued is not None and issued.is_valid(self._clock()):
                 return None
             failure = self._failure
         # A copy: raising the same error object repeatedly would keep all frames alive.
         return None if failure is None else CollectError(failure.reason, str(failure))
 
-    def _lack(self) -> CollectError:
+    def _missing_token(self) -> CollectError:
         return self.fault() or CollectError("timeout", "there is no token yet")
 
-    def _attempt(self, now: float) -> Future[_Held] | None:
+    def _attempt_if_due(self, now: float) -> Future[_Issued] | None:
         """Return the current attempt or a new one; None during the pause after a failure."""
-        if self._flight is not None and now - self._flight_began < GIVEN_UP:
-            return self._flight
-        pause = PAUSE if self._held is None else self._held.pause()
+        if self._current_attempt is not None and now - self._attempt_began < GIVEN_UP:
+            return self._current_attempt
+        pause = PAUSE if self._issued is None else self._issued.pause()
         if self._failure is not None and 0 <= now - self._failed_at < pause:
             return None
-        flight: Future[_Held] = Future()
-        self._flight, self._flight_began = flight, now
-        threading.Thread(target=self._fly, args=(flight, now), name="token", daemon=True).start()
-        return flight
+        attempt: Future[_Issued] = Future()
+        self._current_attempt, self._attempt_began = attempt, now
+        threading.Thread(
+            target=self._run_attempt, args=(attempt, now), name="token", daemon=True
+        ).start()
+        return attempt
 
-    def _fly(self, flight: Future[_Held], began: float) -> None:
+    def _run_attempt(self, attempt: Future[_Issued], began: float) -> None:
         try:
             token = self._fetch()
             learn(token.value)
         except CollectError as error:
-            self._fail(flight, error)
+            self._fail(attempt, error)
         except Exception as error:  # noqa: BLE001 - whatever a library raises; its text may hold a secret
-            self._fail(flight, CollectError("internal", f"no token: {type(error).__name__}"))
+            self._fail(attempt, CollectError("internal", f"no token: {type(error).__name__}"))
         else:
-            held = _Held(token, began)
+            issued = _Issued(token, began)
             with self._lock:
-                self._held = held
+                self._issued = issued
                 self._is_refused = False
                 failure, self._failure = self._failure, None
-                self._land(flight)
+                self._finish_attempt(attempt)
             if failure is not None:
                 self._log.info("token.renewed", lifetime_seconds=round(token.lifetime))
-            flight.set_result(held)
+            attempt.set_result(issued)
 
-    def _fail(self, flight: Future[_Held], error: CollectError) -> None:
+    def _fail(self, attempt: Future[_Issued], error: CollectError) -> None:
         with self._lock:
             now = self._clock()
             is_first = self._failure is None
             self._failure, self._failed_at = error, now
-            left = 0.0 if self._held is None else max(self._held.left(now), 0.0)
-            self._land(flight)
+            left = 0.0 if self._issued is None else max(self._issued.left(now), 0.0)
+            self._finish_attempt(attempt)
         if is_first:
             self._log.warning(
                 "token.not_renewed",
@@ -204,8 +206,8 @@ class Tokens:
                 error=str(error),
                 valid_seconds=round(left),
             )
-        flight.set_exception(error)
+        attempt.set_exception(error)
 
-    def _land(self, flight: Future[_Held]) -> None:
-        if self._flight is flight:
-            self._flight = None
+    def _finish_attempt(self, attempt: Future[_Issued]) -> None:
+        if self._current_attempt is attempt:
+            self._current_attempt = None

@@ -32,7 +32,7 @@ CONSUMER: Mapping[str, Any] = {
 }
 
 
-class Flight:
+class ProbeInFlight:
     """One message in flight. Times are seconds since it was sent, None until known."""
 
     __slots__ = (
@@ -124,7 +124,7 @@ class Faults:
         self.denied: KafkaError | None = None
         """The missing right on the topic."""
 
-    def of_connection(self, error: KafkaError) -> None:
+    def add_connection_error(self, error: KafkaError) -> None:
         """Store an error of a connection.
 
         After an authentication error, new clients read the secrets.
@@ -132,7 +132,7 @@ class Faults:
         self._complain(error)
         self.is_broken |= error.fatal() or reason_of(error) == "unauthorized"
 
-    def of_topic(self, error: KafkaError) -> None:
+    def add_topic_error(self, error: KafkaError) -> None:
         """Store an error of the topic; clients cache for long that a topic does not exist."""
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             self.denied = error
@@ -150,7 +150,7 @@ class Channel:
         """`deadline` is the time in seconds after which a message is no longer sent."""
         self._topic = topic
         self.faults = Faults(properties["error_cb"])
-        given = {**properties, "error_cb": self.faults.of_connection}
+        given = {**properties, "error_cb": self.faults.add_connection_error}
         producer = {**PRODUCER, "message.timeout.ms": max(int(deadline * 1000), 1)}
         self._producer = Producer({**given, **producer})
         self._consumer = Consumer({**given, **CONSUMER})
@@ -165,37 +165,37 @@ class Channel:
             daemon=True,
         ).start()
 
-    def send(self, flight: Flight, partition: int) -> None:
+    def send(self, probe: ProbeInFlight, partition: int) -> None:
         """Send a message with the probe's number as value and this channel's mark as key."""
         faults = self.faults
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            flight.delivered(error, message)
+            probe.delivered(error, message)
             if error is not None:
-                faults.of_topic(error)
+                faults.add_topic_error(error)
 
         try:
             self._producer.produce(
                 self._topic,
-                value=str(flight.sequence).encode(),
+                value=str(probe.sequence).encode(),
                 key=self.mark,
                 partition=partition,
                 on_delivery=delivered,
             )
         except (KafkaException, BufferError) as error:
-            flight.error = kafka_error(error) or KafkaError(KafkaError._QUEUE_FULL)
-            faults.of_topic(flight.error)
+            probe.error = kafka_error(error) or KafkaError(KafkaError._QUEUE_FULL)
+            faults.add_topic_error(probe.error)
 
-    def hears(self, partition: int) -> bool:
+    def is_receiving(self, partition: int) -> bool:
         """Return whether messages of the partition are received."""
         return partition in self._heard
 
-    def hear(self, partition: int, offset: int) -> None:
+    def start_receiving(self, partition: int, offset: int) -> None:
         """Receive the partition's messages from this offset."""
         self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
         self._heard.add(partition)
 
-    def leave(self, partition: int) -> None:
+    def stop_receiving(self, partition: int) -> None:
         """Stop receiving messages of the partition."""
         if partition in self._heard:
             self._heard.discard(partition)
@@ -221,9 +221,9 @@ class Channel:
         """Return the message if it is this channel's; None for other messages and errors."""
         error, partition, offset = message.error(), message.partition(), message.offset()
         if error is not None:
-            self.faults.of_topic(error)
+            self.faults.add_topic_error(error)
             if partition is not None and message.topic() == self._topic:
-                self.leave(partition)
+                self.stop_receiving(partition)
             return None
         value = message.value()
         if message.key() != self.mark or value is None or partition is None or offset is None:

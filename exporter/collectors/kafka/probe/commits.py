@@ -27,7 +27,7 @@ NOT_ALLOWED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZA
 Answer = Future[ConsumerGroupTopicPartitions]
 
 
-class Commits:
+class ProbeCommits:
     """Commits by one admin client, and the groups it used. Used by one thread at a time."""
 
     def __init__(self, client: KafkaClient, topic: str, source: str, *, deletes: bool) -> None:
@@ -42,7 +42,7 @@ class Commits:
         self._denied_until = 0.0
         self._is_stale = False
         self._is_new = True
-        self._told = ""
+        self._logged = ""
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def renew(self) -> None:
@@ -132,15 +132,15 @@ class Commits:
     def _note(self, error: KafkaError | None) -> None:
         """Log once that commits fail."""
         if error is None:
-            self._told = ""
+            self._logged = ""
             return
         reason = reason_of(error)
         if error.code() in NOT_ALLOWED:
             self._denied_until = time.monotonic() + DENIED
         else:
             self._is_stale |= reason != "invalid"
-        if reason != self._told:
-            self._told = reason
+        if reason != self._logged:
+            self._logged = reason
             self._log.info("probe.not_committed", error=describe(error, self._right(error)))
 
     def _right(self, error: KafkaError) -> str | None:

@@ -18,9 +18,9 @@ from exporter.model import Roster
 GROUPS = 64
 """Number of group names to choose from."""
 KEPT = 86_400.0
-"""Seconds for which a broker without partitions is still probed if it may not be removed.
+"""Seconds for which a broker that leads no partition any more is still probed.
 
-These probes fail.
+These probes fail. Brokers known to be removed are not probed.
 """
 GONE_AFTER = 2
 """Rosters in a row without a broker after which it is no longer probed."""
@@ -50,7 +50,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbeTarget:
     """One broker, and the partition that probes it."""
 
     broker: int
@@ -80,35 +80,35 @@ def _partitions(metadata: ClusterMetadata, topic: str) -> tuple[Partition, ...]:
     return tuple(known.get(n, Partition(NO_LEADER, ())) for n in range(max(known, default=-1) + 1))
 
 
-class Departures:
+class RemovedBrokers:
     """The probed brokers that were removed from the cluster."""
 
     def __init__(self) -> None:
         self._answered: float | None = None
         self._lacking: dict[int, int] = {}
 
-    def after(self, roster: Roster | None, places: Iterable[Place]) -> frozenset[int]:
+    def update(self, roster: Roster | None, targets: Iterable[ProbeTarget]) -> frozenset[int]:
         """Count a roster, and return the ids of removed brokers. The same roster counts once."""
         if roster is not None and roster.at != self._answered:
             self._answered = roster.at
             self._lacking = {
-                place.broker: self._lacking.get(place.broker, 0) + 1
-                for place in places
-                if roster.is_removed(str(place.broker))
+                target.broker: self._lacking.get(target.broker, 0) + 1
+                for target in targets
+                if roster.is_removed(str(target.broker))
             }
         return frozenset(broker for broker, n in self._lacking.items() if n >= GONE_AFTER)
 
 
-def place(
-    before: Iterable[Place], layout: Layout, now: float, gone: frozenset[int] = frozenset()
-) -> tuple[Place, ...]:
+def assign_targets(
+    before: Iterable[ProbeTarget], layout: Layout, now: float, gone: frozenset[int] = frozenset()
+) -> tuple[ProbeTarget, ...]:
     """Return the partition to probe each broker with, at monotonic time `now`.
 
     `gone` are removed brokers. A broker keeps its partition while it leads it, and while the
     partition has no leader, so that probes of a dead broker fail instead of disappearing. A listed
     broker that leads no partition has no target.
     """
-    known = {place.broker: place for place in before if place.broker not in gone}
+    known = {target.broker: target for target in before if target.broker not in gone}
     partitions = layout.partitions or ()
     led: dict[int, int] = {}
     waiting: dict[int, int] = {}
@@ -122,14 +122,14 @@ def place(
         old = known.get(broker)
         kept = _kept(old, layout)
         if kept is not None and _leader(layout, kept) == broker:
-            found.append(Place(broker, node, kept, now))
+            found.append(ProbeTarget(broker, node, kept, now))
         elif broker in led:
-            found.append(Place(broker, node, led[broker], now))
+            found.append(ProbeTarget(broker, node, led[broker], now))
         elif kept is not None or broker in waiting:
             number = waiting[broker] if kept is None else kept
-            found.append(Place(broker, node, number, old.led if old is not None else now))
+            found.append(ProbeTarget(broker, node, number, old.led if old is not None else now))
     found += [
-        Place(old.broker, old.node, _kept(old, layout), old.led)
+        ProbeTarget(old.broker, old.node, _kept(old, layout), old.led)
         for old in known.values()
         if old.broker not in layout.nodes and now - old.led <= KEPT
     ]
@@ -143,7 +143,7 @@ def _leader(layout: Layout, partition: int) -> int:
     return leader if leader in layout.nodes else NO_LEADER
 
 
-def _kept(old: Place | None, layout: Layout) -> int | None:
+def _kept(old: ProbeTarget | None, layout: Layout) -> int | None:
     """Return the broker's previous partition, unless it is gone or another broker leads it."""
     if old is None or old.partition is None or old.partition >= len(layout.partitions or ()):
         return None

@@ -39,7 +39,7 @@ FAILED = 10.0
 RIGHTS = {AclOperation.READ: "Read", AclOperation.WRITE: "Write"}
 
 
-class Lack(NamedTuple):
+class ProbeObstacle(NamedTuple):
     """Why there are no probes, and what to do."""
 
     reason: Reason
@@ -61,7 +61,7 @@ class ProbeTopic:
         self._orphans: list[int] = []
         self.generation = 0
         """How often the topic was created."""
-        self.lack: Lack | None = None
+        self.obstacle: ProbeObstacle | None = None
         """Why there is no topic."""
         self.refusal: str | None = None
         """Why there are brokers without a partition."""
@@ -74,11 +74,11 @@ class ProbeTopic:
             layout = replace(layout, partitions=self._made)
         if layout.partitions is None:
             return self._make(layout, now, deadline)
-        self.lack = None
+        self.obstacle = None
         self._next_try = 0.0
         return self._extend(layout, now, deadline)
 
-    def tell_orphans(self, layout: Layout, roster: Roster | None) -> None:
+    def log_orphans(self, layout: Layout, roster: Roster | None) -> None:
         """Log once which partitions have replicas on removed brokers only.
 
         No client can use them, and Kafka does not move them.
@@ -105,12 +105,12 @@ class ProbeTopic:
             deadline,
         )
         if error is None:
-            self.lack = None
+            self.obstacle = None
             self.generation += 1
             self._log.info("probe.topic_made", nodes=sorted(layout.nodes.values()))
             return self._keep(layout, [[broker] for broker in sorted(layout.nodes)], now)
         self._next_try = now + self._pause(error)
-        self.lack = _creation_lack(self._name, error)
+        self.obstacle = _creation_obstacle(self._name, error)
         return layout
 
     def _extend(self, layout: Layout, now: float, deadline: Deadline) -> Layout:
@@ -171,14 +171,14 @@ def _seconds(deadline: Deadline) -> float:
     return max(min(SECONDS, deadline.remaining() / 2), 0.1)
 
 
-def _creation_lack(name: str, error: KafkaError) -> Lack | None:
+def _creation_obstacle(name: str, error: KafkaError) -> ProbeObstacle | None:
     """Describe why creating the topic failed; None if it exists and will be visible soon."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return None
     advice = f"create the topic {name} so that each broker leads a partition"
     if reason_of(error) == "unauthorized":
         advice = f"give the user Create, Read and Write on the topic {name}"
-    return Lack(reason_of(error), describe(error, advice))
+    return ProbeObstacle(reason_of(error), describe(error, advice))
 
 
 def probe_findings(
@@ -237,11 +237,13 @@ def _probe_finding(
     if settings.probe is False:
         return Finding("probe", ok=True, detail="disabled by probe.enabled")
     if layout.partitions is None:
-        lack = _may_make(client, name, layout, deadline)
+        obstacle = _may_make(client, name, layout, deadline)
         detail = (
             f"topic {name} can be created, with a partition on each of {len(layout.nodes)} brokers"
         )
-        return Finding("probe", lack is None, lack.message if lack else detail, required)
+        return Finding(
+            "probe", obstacle is None, obstacle.message if obstacle else detail, required
+        )
     missing = _missing_rights(client, name, deadline)
     if missing:
         return Finding("probe", ok=False, detail=missing, required=required)
@@ -254,7 +256,9 @@ def _probe_finding(
     return Finding("probe", not (left_out and required), detail, required)
 
 
-def _may_make(client: KafkaClient, name: str, layout: Layout, deadline: Deadline) -> Lack | None:
+def _may_make(
+    client: KafkaClient, name: str, layout: Layout, deadline: Deadline
+) -> ProbeObstacle | None:
     timeout = _seconds(deadline)
     futures = client.admin.create_topics(
         [new_topic(name, layout)], validate_only=True, request_timeout=timeout
@@ -264,8 +268,10 @@ def _may_make(client: KafkaClient, name: str, layout: Layout, deadline: Deadline
     except KafkaException as error:
         inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
         if inner.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            return _creation_lack(name, inner)
-        return Lack("unauthorized", f"give the user Describe, Read and Write on the topic {name}")
+            return _creation_obstacle(name, inner)
+        return ProbeObstacle(
+            "unauthorized", f"give the user Describe, Read and Write on the topic {name}"
+        )
     return None
 
 

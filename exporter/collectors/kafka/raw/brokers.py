@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.security import Security, security_of
 from exporter.collectors.parallel import Pool
 from exporter.model import CollectError, Deadline
@@ -27,13 +27,13 @@ class Brokers:
         It may raise `CollectError`.
         """
         self._properties = properties
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, BrokerConnection] = {}
         self._resting: dict[str, tuple[float, CollectError]] = {}
         self._lock = threading.Lock()
         self._pool = Pool()
 
     def ask(
-        self, questions: Mapping[str, Callable[[Connection], T]], deadline: Deadline
+        self, questions: Mapping[str, Callable[[BrokerConnection], T]], deadline: Deadline
     ) -> dict[str, T | CollectError]:
         """Ask brokers by address; return each broker's answer or error."""
         now = time.monotonic()
@@ -75,7 +75,7 @@ class Brokers:
         self.keep(())
 
     def _call(
-        self, address: str, question: Callable[[Connection], T], deadline: Deadline
+        self, address: str, question: Callable[[BrokerConnection], T], deadline: Deadline
     ) -> Callable[[], T]:
         def call() -> T:
             kept = self._connections.get(address)
@@ -88,7 +88,7 @@ class Brokers:
                     # failure yet.
                     if error.reason != "unreachable":
                         raise
-            connection = Connection(address, self._security(), deadline)
+            connection = BrokerConnection(address, self._security(), deadline)
             with self._lock:
                 self._connections[address] = connection
             try:

@@ -46,14 +46,14 @@ NO_TAGS = b"\0"
 NULL_ARRAY = b"\0"
 
 
-class Reader:
+class Decoder:
     """Decodes values of an answer one by one. Raises `Garbled` if the answer is too short."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
-    def _take(self, size: int) -> bytes:
+    def _bytes(self, size: int) -> bytes:
         if size < 0 or self._at + size > len(self._data):
             raise Garbled("the answer ends too early")
         found = self._data[self._at : self._at + size]
@@ -61,7 +61,7 @@ class Reader:
         return found
 
     def _number(self, form: str, size: int) -> int:
-        value: int = struct.unpack(form, self._take(size))[0]
+        value: int = struct.unpack(form, self._bytes(size))[0]
         return value
 
     def int8(self) -> int:
@@ -86,13 +86,13 @@ class Reader:
 
     def uuid(self) -> UUID:
         """Decode a UUID."""
-        return UUID(bytes=self._take(16))
+        return UUID(bytes=self._bytes(16))
 
     def varint(self) -> int:
         """Decode an unsigned number with seven bits per byte."""
         value = shift = 0
         while True:
-            byte = self._take(1)[0]
+            byte = self._bytes(1)[0]
             value |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 return value
@@ -110,16 +110,16 @@ class Reader:
     def nullable_string(self) -> str | None:
         """Decode a compact string, or None."""
         size = self.varint()
-        return None if size == 0 else _text(self._take(size - 1))
+        return None if size == 0 else _text(self._bytes(size - 1))
 
     def old_string(self) -> str | None:
         """Decode a string of a version that is not flexible, or None."""
         size = self.int16()
-        return None if size < 0 else _text(self._take(size))
+        return None if size < 0 else _text(self._bytes(size))
 
     def old_bytes(self) -> bytes:
         """Decode bytes of a version that is not flexible."""
-        return self._take(max(self.int32(), 0))
+        return self._bytes(max(self.int32(), 0))
 
     def array(self, item: Callable[[], T]) -> list[T]:
         """Decode a compact array with `item` for each item; null counts as empty."""
@@ -138,7 +138,7 @@ class Reader:
         """Skip tagged fields."""
         for _ in range(self._count(self.varint())):
             self.varint()
-            self._take(self.varint())
+            self._bytes(self.varint())
 
 
 def _text(data: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from exporter.collectors.access import reason_of
 from exporter.collectors.kafka.login.tokens import Tokens
-from exporter.collectors.kafka.raw.codec import NO_TAGS, Garbled, Reader
+from exporter.collectors.kafka.raw.codec import NO_TAGS, Decoder, Garbled
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import Security
 from exporter.model import CollectError, Deadline, Reason
@@ -22,7 +22,7 @@ API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 17, 36
 CONNECT_SECONDS = 3.0
 
 
-class Connection:
+class BrokerConnection:
     """A connection to one broker.
 
     It raises `CollectError` on failure, and is unusable after that.
@@ -56,13 +56,13 @@ class Connection:
         least, most = self.versions.get(api, (0, -1))
         return least <= version <= most
 
-    def request(self, api: int, version: int, body: bytes, deadline: Deadline) -> Reader:
+    def request(self, api: int, version: int, body: bytes, deadline: Deadline) -> Decoder:
         """Send a request of a flexible version, and return a decoder of the answer's body."""
         answer = self._exchange(api, version, NO_TAGS + body, deadline)
-        self._guarded(answer.tags)
+        self._decoded(answer.tags)
         return answer
 
-    def _exchange(self, api: int, version: int, rest: bytes, deadline: Deadline) -> Reader:
+    def _exchange(self, api: int, version: int, rest: bytes, deadline: Deadline) -> Decoder:
         self._number += 1
         header = struct.pack(">hhih", api, version, self._number, len(CLIENT_ID)) + CLIENT_ID
         message = header + rest
@@ -72,12 +72,12 @@ class Connection:
             (size,) = struct.unpack(">i", self._receive(4, deadline))
             if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the number of the request is in it
                 raise self._fault("invalid", "does not respond like a Kafka broker")
-            answer = Reader(self._receive(size, deadline))
+            answer = Decoder(self._receive(size, deadline))
         except TimeoutError:
             raise self._fault("timeout", "no response in time") from None
         except OSError as error:
             raise self._fault("unreachable", reason_of(error)) from None
-        if self._guarded(answer.int32) != self._number:
+        if self._decoded(answer.int32) != self._number:
             raise self._fault("invalid", "responded to a different request")
         return answer
 
@@ -91,9 +91,9 @@ class Connection:
             found += part
         return bytes(found)
 
-    def _guarded(self, take: Callable[[], T]) -> T:
+    def _decoded(self, parse: Callable[[], T]) -> T:
         try:
-            return take()
+            return parse()
         except Garbled as error:
             raise self._fault("invalid", str(error)) from None
 
@@ -125,18 +125,18 @@ class Connection:
     def _ask_versions(self, deadline: Deadline) -> dict[int, tuple[int, int]]:
         answer = self._exchange(API_VERSIONS, 0, b"", deadline)
 
-        def take() -> dict[int, tuple[int, int]]:
+        def parse() -> dict[int, tuple[int, int]]:
             if answer.int16():
                 return {}
             rows = answer.old_array(lambda: (answer.int16(), answer.int16(), answer.int16()))
             return {api: (least, most) for api, least, most in rows}
 
-        return self._guarded(take)
+        return self._decoded(parse)
 
     def _log_in(self, security: Security, mechanism: str, deadline: Deadline) -> None:
         name = mechanism.encode()
         body = struct.pack(">h", len(name)) + name
-        if self._guarded(self._exchange(SASL_HANDSHAKE, 1, body, deadline).int16):
+        if self._decoded(self._exchange(SASL_HANDSHAKE, 1, body, deadline).int16):
             raise self._fault("unauthorized", f"does not support sasl.mechanism {mechanism}")
         if mechanism == "PLAIN":
             words = f"\0{security.username}\0{security.password}".encode()
@@ -177,12 +177,12 @@ class Connection:
         body = struct.pack(">i", len(words)) + words
         answer = self._exchange(SASL_AUTHENTICATE, 0, body, deadline)
 
-        def take() -> bytes | None:
+        def parse() -> bytes | None:
             refused = answer.int16()
             answer.old_string()
             return None if refused else answer.old_bytes()
 
-        found = self._guarded(take)
+        found = self._decoded(parse)
         if found is None:
             text = "rejects the login; check sasl.username and sasl.password under `client`"
             raise self._fault("unauthorized", text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
-from exporter.collectors.kafka.raw.codec import Garbled, Reader
+from exporter.collectors.kafka.raw.codec import Decoder, Garbled
 from exporter.model import CollectError
 
 T = TypeVar("T")
@@ -34,15 +34,15 @@ def batches(groups: Sequence[str]) -> list[Sequence[str]]:
     return [groups[first : first + BATCH] for first in range(0, len(groups), BATCH)]
 
 
-def read_answer(answer: Reader, take: Callable[[Reader], T]) -> T:
+def read_answer(answer: Decoder, parse: Callable[[Decoder], T]) -> T:
     """Return the result of `parse`. Raises `CollectError` if the answer is not valid."""
     try:
-        return take(answer)
+        return parse(answer)
     except Garbled as error:
         raise CollectError("invalid", f"cannot read a broker's response: {error}") from None
 
 
-def partition_number(answer: Reader) -> int:
+def partition_number(answer: Decoder) -> int:
     """Decode a partition number. Raises `Garbled` if it is negative."""
     number = answer.int32()
     if number < 0:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from exporter.collectors.kafka.raw.codec import (
     NO_TAGS,
+    Decoder,
     Garbled,
-    Reader,
     compact_array,
     compact_string,
 )
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_protocol import (
     FIND_COORDINATOR,
     FIND_VERSION,
@@ -39,7 +39,7 @@ class Listed(NamedTuple):
     state: str
 
 
-def can_have(connection: Connection) -> bool:
+def can_have(connection: BrokerConnection) -> bool:
     """Return whether a broker supports these groups, and listing them."""
     return connection.knows(LIST_GROUPS, LIST_VERSION) and (
         connection.knows(SHARE_DESCRIBE, SHARE_VERSION)
@@ -47,14 +47,14 @@ def can_have(connection: Connection) -> bool:
     )
 
 
-def list_groups(connection: Connection, deadline: Deadline) -> list[Listed]:
+def list_groups(connection: BrokerConnection, deadline: Deadline) -> list[Listed]:
     """Return the groups of both kinds that the broker coordinates and the user may see."""
     body = compact_array([]) + compact_array(map(compact_string, KINDS)) + NO_TAGS
     answer = connection.request(LIST_GROUPS, LIST_VERSION, body, deadline)
-    return read_answer(answer, _take_listing)
+    return read_answer(answer, _parse_listing)
 
 
-def _take_listing(answer: Reader) -> list[Listed]:
+def _parse_listing(answer: Decoder) -> list[Listed]:
     answer.int32()
     error = answer.int16()
     if error:
@@ -71,15 +71,15 @@ def _take_listing(answer: Reader) -> list[Listed]:
 
 
 def find_coordinators(
-    connection: Connection, groups: Iterable[str], deadline: Deadline
+    connection: BrokerConnection, groups: Iterable[str], deadline: Deadline
 ) -> dict[str, str]:
     """Return the address of each group's coordinator; groups without one are left out."""
     body = b"\0" + compact_array(map(compact_string, groups)) + NO_TAGS
     answer = connection.request(FIND_COORDINATOR, FIND_VERSION, body, deadline)
-    return read_answer(answer, _take_coordinators)
+    return read_answer(answer, _parse_coordinators)
 
 
-def _take_coordinators(answer: Reader) -> dict[str, str]:
+def _parse_coordinators(answer: Decoder) -> dict[str, str]:
     answer.int32()
     found = {}
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from exporter.collectors.kafka.raw.codec import (
     NO_TAGS,
     NULL_ARRAY,
-    Reader,
+    Decoder,
     compact_array,
     compact_string,
 )
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_protocol import (
     OFFSETS_VERSION,
     SHARE_OFFSETS,
@@ -42,7 +42,7 @@ class SharePartition(NamedTuple):
 
 
 def share_offsets(
-    connection: Connection, groups: Sequence[str], deadline: Deadline
+    connection: BrokerConnection, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, list[SharePartition] | Refused]:
     """Return the state of each share group in each partition, or the broker's refusal."""
     if not connection.knows(SHARE_OFFSETS, OFFSETS_VERSION):
@@ -55,11 +55,11 @@ def share_offsets(
         items = (compact_string(group) + NULL_ARRAY + NO_TAGS for group in batch)
         body = compact_array(items) + NO_TAGS
         answer = connection.request(SHARE_OFFSETS, OFFSETS_VERSION, body, deadline)
-        found.update(read_answer(answer, _take_offsets))
+        found.update(read_answer(answer, _parse_offsets))
     return found
 
 
-def _take_offsets(answer: Reader) -> dict[str, list[SharePartition] | Refused]:
+def _parse_offsets(answer: Decoder) -> dict[str, list[SharePartition] | Refused]:
     found: dict[str, list[SharePartition] | Refused] = {}
 
     def partition(topic: str) -> SharePartition:

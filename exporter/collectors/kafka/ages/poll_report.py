@@ -7,7 +7,7 @@ from collections import Counter
 from exporter.model import Problem, TimestampAnomaly
 
 
-class Tally:
+class PollReport:
     """Problems, timestamp anomalies, and the count and size of the records read, by topic."""
 
     __slots__ = ("anomalies", "problems", "sizes")

@@ -6,7 +6,7 @@ CHECKS = 2
 """Records that must agree with a partition's index before it is trusted."""
 
 
-class Trust:
+class IndexTrust:
     """For one partition: whether the records read agreed with its index, and who stamped them.
 
     A record stamped by the broker proves nothing for earlier records: producers may have stamped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-Place = tuple[int, bool]
+ReadPoint = tuple[int, bool]
 """An offset, and whether only committed records count there."""
 
 
@@ -17,7 +17,7 @@ class ReadRecord(NamedTuple):
     """Offset of the record that was read."""
     end: int
     """End of the partition when the record was read."""
-    look: int = 0
+    poll: int = 0
     """Number of the poll in which it was read."""
     stamped: bool = False
     """Whether the broker set the timestamp, and not the producer."""

@@ -24,7 +24,7 @@ class Decisions(dict[str, bool]):
         return decision
 
 
-class Selection:
+class KafkaFilters:
     """The filters of one source. Regular expressions run once per name, not once per cycle."""
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -46,7 +46,7 @@ class Selection:
         """Return whether the group's lag ends at the last stable offset."""
         return self._committed[group]
 
-    def seen(self) -> int:
+    def decided(self) -> int:
         """Return the number of names with a decision."""
         return len(self.topics) + len(self._groups)
 

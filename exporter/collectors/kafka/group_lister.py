@@ -13,9 +13,14 @@ from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.groups import (
+    GroupList,
+    describe_groups,
+    named_groups,
+    parse_group_list,
+)
 from exporter.collectors.kafka.other_groups import OtherGroups
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import listing_problem, sees_offsets_topic
 from exporter.collectors.kafka.unaskable_names import NotShown
@@ -23,17 +28,17 @@ from exporter.model import Deadline, GroupState, Problem
 
 CONFIRM_SHARE = 0.2
 """Fraction of a run's remaining time for groups that are no longer listed."""
-FIRST_LOOKS = 30.0
+UNSURE_SECONDS = 30.0
 """Seconds after the start in which a list counts as incomplete if its completeness is unknown."""
 
 
-class GroupListing:
+class GroupLister:
     """Lists groups, and remembers the groups of the last list."""
 
     def __init__(
         self,
         settings: KafkaSettings,
-        selection: Selection,
+        filters: KafkaFilters,
         others: OtherGroups,
         *,
         name_partitions: bool,
@@ -43,7 +48,7 @@ class GroupListing:
         self.hidden: Mapping[str, int] = {}
         """Number of groups that cannot be requested, by kind."""
         self._settings = settings
-        self._selection = selection
+        self._filters = filters
         self._others = others
         self._name_partitions = name_partitions
         self._not_shown = NotShown(settings.name)
@@ -67,7 +72,7 @@ class GroupListing:
         nodes: Mapping[int, str],
         listing: Future[Any] | None,
         deadline: Deadline,
-    ) -> Listing:
+    ) -> GroupList:
         """Return the existing groups, from the list and other sources."""
         unlisted = None if self._name_partitions else listing_problem(metadata)
         groups = self.end(client, listing, deadline, unlisted or self._unlisted)
@@ -86,15 +91,15 @@ class GroupListing:
         listing: Future[Any] | None,
         deadline: Deadline,
         unlisted: Problem | None = None,
-    ) -> Listing:
+    ) -> GroupList:
         """Wait for the list; `unlisted` is why the list is known to be incomplete."""
         if listing is None:
-            return named_listing(self._settings.group_names or ())
+            return named_groups(self._settings.group_names or ())
         try:
             result = client.wait(listing, deadline.remaining())
         except KafkaException as error:
             raise client.fault(error) from None
-        groups = read_listing(result, self._selection.group)
+        groups = parse_group_list(result, self._filters.group)
         if unlisted is not None:
             groups = replace(groups, problems=(*groups.problems, unlisted), complete=False)
         if not groups.complete:
@@ -103,7 +108,7 @@ class GroupListing:
             groups = replace(groups, states={**self._missing(groups), **groups.states})
         return groups
 
-    def _missing(self, groups: Listing) -> dict[str, GroupState]:
+    def _missing(self, groups: GroupList) -> dict[str, GroupState]:
         """Return the groups of the previous poll that are not listed now."""
         others = self._others.states()
         return {
@@ -112,7 +117,9 @@ class GroupListing:
             if name not in groups.states and name not in others
         }
 
-    def _ask_for_missing(self, client: KafkaClient, groups: Listing, deadline: Deadline) -> Listing:
+    def _ask_for_missing(
+        self, client: KafkaClient, groups: GroupList, deadline: Deadline
+    ) -> GroupList:
         """Ask by name for groups that are no longer listed, if the list may be incomplete.
 
         A coordinator answers that a deleted group does not exist. While the group's partition has
@@ -120,17 +127,17 @@ class GroupListing:
         collector does not know which groups to ask for, so its lists count as incomplete for a
         while.
         """
-        young = time.monotonic() - self._born < FIRST_LOOKS
+        young = time.monotonic() - self._born < UNSURE_SECONDS
         missing = self._missing(groups)
-        look = describe_groups(client, missing, lambda _: False, deadline)
-        refused = {each.subject for each in look.problems if each.reason == "unauthorized"}
+        memberships = describe_groups(client, missing, lambda _: False, deadline)
+        refused = {each.subject for each in memberships.problems if each.reason == "unauthorized"}
         kept = {
             name: state
             for name, state in missing.items()
             if f"group {name}" not in refused
-            and (name not in look.groups or look.groups[name].state != "dead")
+            and (name not in memberships.groups or memberships.groups[name].state != "dead")
         }
-        unsure = [each for each in look.problems if each.reason != "unauthorized"]
+        unsure = [each for each in memberships.problems if each.reason != "unauthorized"]
         problems = groups.problems
         if unsure:
             message = (
