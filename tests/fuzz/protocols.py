@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.collectors.kafka.ages import record_times
 from exporter.collectors.kafka.group_answers import group_members
-from exporter.collectors.kafka.group_asker import ShareOffsets
+from exporter.collectors.kafka.group_protocol_client import ShareOffsets
 from exporter.collectors.kafka.raw import (
     group_descriptions,
     group_protocol,

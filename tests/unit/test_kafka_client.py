@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from exporter.collectors.kafka.client import SHORTEST, KafkaClient
-from exporter.collectors.kafka.complaints import (
+from exporter.collectors.kafka.client import MIN_REQUEST_SECONDS, KafkaClient
+from exporter.collectors.kafka.connection_errors import (
     VALID,
     Throttling,
     UnreachableBrokers,
     bootstrap_addresses,
-    parse_complaint,
+    parse_broker_error,
 )
 from exporter.collectors.kafka.errors import RefusedError, describe, describe_right, problem
-from exporter.collectors.kafka.unaskable_names import SURE_AFTER, NotShown, hidden_kind
+from exporter.collectors.kafka.unsupported_group_ids import (
+    SURE_AFTER,
+    UnsupportedGroupIds,
+    hidden_kind,
+)
 from exporter.model import Until
 
 
@@ -95,8 +99,8 @@ def test_an_answer_that_cannot_be_taken_is_the_parts_own_failure() -> None:
 
 
 def test_a_request_never_has_less_time_than_the_library_can_bear() -> None:
-    assert client().seconds(Until(-5)) == SHORTEST
-    assert 59 < client().seconds(Until(60)) <= 60
+    assert client().request_seconds(Until(-5)) == MIN_REQUEST_SECONDS
+    assert 59 < client().request_seconds(Until(60)) <= 60
 
 
 RESOLVE = (
@@ -120,18 +124,18 @@ class Clock:
         return self.now
 
 
-def unreached(*lines: str) -> tuple[UnreachableBrokers, Clock]:
+def unreachable(*lines: str) -> tuple[UnreachableBrokers, Clock]:
     clock = Clock()
     found = UnreachableBrokers(clock)
     for line in lines:
-        complaint = parse_complaint(line)
-        assert complaint is not None
-        found.hear(complaint)
+        broker_error = parse_broker_error(line)
+        assert broker_error is not None
+        found.observe(broker_error)
     return found, clock
 
 
 def test_why_a_broker_cannot_be_connected_to() -> None:
-    found, _ = unreached(RESOLVE, REFUSED, SILENT, UP)
+    found, _ = unreachable(RESOLVE, REFUSED, SILENT, UP)
     assert found.nodes() == {
         1: "127.0.0.1:54297 (connection refused)",
         2: "kafka-3.invalid:9092 (the name does not resolve)",
@@ -144,14 +148,14 @@ def test_why_a_broker_cannot_be_connected_to() -> None:
 
 
 def test_a_configured_address_that_is_down_is_no_wrong_advertisement() -> None:
-    found, _ = unreached(REFUSED)
+    found, _ = unreachable(REFUSED)
     configured = bootstrap_addresses("PLAINTEXT://127.0.0.1:54297, kafka-1")
     assert configured == {"127.0.0.1:54297", "kafka-1:9092"}
     assert found.message(configured) is None
 
 
 def test_a_broker_that_answers_is_complained_of_no_more() -> None:
-    found, clock = unreached(RESOLVE, REFUSED)
+    found, clock = unreachable(RESOLVE, REFUSED)
     found.answered([1])
     assert list(found.nodes()) == [2]
     clock.now += VALID + 1
@@ -163,9 +167,9 @@ def test_a_quota_is_told_while_it_holds() -> None:
     clock = Clock()
     throttling = Throttling(clock)
     assert throttling.message() is None
-    throttling.hear(0.0)
+    throttling.observe(0.0)
     assert throttling.message() is None
-    throttling.hear(1.0)
+    throttling.observe(1.0)
     message = throttling.message()
     assert message is not None
     assert "delays the exporter's requests, the last one by 1 s" in message
@@ -175,8 +179,8 @@ def test_a_quota_is_told_while_it_holds() -> None:
 
 
 def test_lines_that_are_of_no_broker() -> None:
-    assert parse_complaint("3/3 brokers are down") is None
-    assert parse_complaint("[thrd:main]: Topic orders [2]: leader is down") is None
+    assert parse_broker_error("3/3 brokers are down") is None
+    assert parse_broker_error("[thrd:main]: Topic orders [2]: leader is down") is None
 
 
 @pytest.mark.parametrize(
@@ -204,9 +208,9 @@ def test_lines_that_are_of_no_broker() -> None:
 def test_a_listener_that_closes_at_once_is_told_from_a_broker_that_ends(
     text: str, closes: bool
 ) -> None:
-    complaint = parse_complaint(text)
-    assert complaint is not None
-    assert complaint.closed_early() is closes
+    broker_error = parse_broker_error(text)
+    assert broker_error is not None
+    assert broker_error.closed_early() is closes
 
 
 def test_rights_are_advised_where_rights_are_missing_and_nowhere_else() -> None:
@@ -237,7 +241,7 @@ def test_names_that_the_library_cannot_be_asked_about(name: str, kind: str | Non
 
 
 def test_a_name_that_stays_listed_twice_is_two_groups() -> None:
-    shown = NotShown("s")
+    shown = UnsupportedGroupIds("s")
     for _ in range(SURE_AFTER - 1):
         assert shown.count({}, ["ab"]) == {}
     assert shown.count({"empty_id": 2}, ["ab"]) == {"empty_id": 2, "unreadable_id": 1}

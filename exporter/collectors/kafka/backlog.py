@@ -153,7 +153,7 @@ class BacklogReader:
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
         if ends.nobody_answered:
-            raise self._client.unreached(_as_unreachable(ends.problems[0]))
+            raise self._client.unanswered(_as_unreachable(ends.problems[0]))
         self._reread_overtaken(commits, ends, topology, deadline)
         problems = [
             *unseen,
@@ -178,7 +178,7 @@ class BacklogReader:
         )
         states = {**groups.states, **self._others.states()}
         self._note_changes(states, topology)
-        unreached = self._client.unreached_nodes()
+        unreachable = self._client.unreachable_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
         backlog = LogBacklog(
             logs=ends.logs,
@@ -192,7 +192,7 @@ class BacklogReader:
             recreated=recreated,
             roster=roster,
             nodes={
-                name: broker not in ends.silent and broker not in unreached
+                name: broker not in ends.silent and broker not in unreachable
                 for broker, name in topology.nodes.items()
             },
             shared=frozenset(settled.done),

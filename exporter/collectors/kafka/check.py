@@ -11,7 +11,7 @@ from exporter.collectors.kafka.findings import NOTHING, finding_of_many, is_larg
 from exporter.collectors.kafka.group_findings import GroupFindings
 from exporter.collectors.kafka.groups import describe_groups
 from exporter.collectors.kafka.offsets import Ends, read_ends
-from exporter.collectors.kafka.other_findings import other_findings
+from exporter.collectors.kafka.other_group_findings import other_group_findings
 from exporter.collectors.kafka.probe.layout import read_layout
 from exporter.collectors.kafka.probe.topic import probe_findings
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -38,13 +38,13 @@ def check_source(
     topology = read_topology(metadata, filters.topics)
     ends = read_ends(client, topology, Share(deadline, ENDS_SHARE))
     if ends.nobody_answered:
-        fault = client.unreached(ends.problems[0])
+        fault = client.unanswered(ends.problems[0])
         return [Finding("connection", ok=False, detail=str(fault), required=True)]
     hidden = len(metadata.topics) - len(topology.leaders)
     detail = f"{len(topology.nodes)} brokers, {len(topology.leaders)} topics ({hidden} excluded)"
     findings = [
         Finding("connection", ok=True, detail=detail, required=True),
-        *_unreached(client, topology, ends),
+        *_unreachable_brokers(client, topology, ends),
     ]
     if not topology.leaders:
         findings.append(
@@ -74,14 +74,16 @@ def check_source(
             "give the user Read on the topics; without it, ages come from lookups by timestamp "
             "only",
         ),
-        *other_findings(client, settings, filters.group, list(topology.nodes.values()), deadline),
+        *other_group_findings(
+            client, settings, filters.group, list(topology.nodes.values()), deadline
+        ),
         *probe_findings(client, settings, read_layout(metadata, settings.probe_topic), deadline),
     ]
 
 
-def _unreached(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[Finding]:
+def _unreachable_brokers(client: KafkaClient, topology: Topology, ends: Ends) -> Iterable[Finding]:
     """Report which brokers cannot be reached if others can."""
-    nodes = set(client.unreached_nodes()) | ends.silent
+    nodes = set(client.unreachable_nodes()) | ends.silent
     if not nodes:
         return
     names = ", ".join(sorted(topology.nodes.get(node, str(node)) for node in nodes))

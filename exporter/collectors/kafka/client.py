@@ -13,7 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.kafka.client_making import configuration_fault, make_client
+from exporter.collectors.kafka.client_factory import configuration_fault, make_client
 from exporter.collectors.kafka.diagnosis import Diagnosis
 from exporter.collectors.kafka.errors import RefusedError, is_argument_error
 from exporter.collectors.kafka.librdkafka_log import librdkafka_logger
@@ -49,7 +49,7 @@ librdkafka keeps a handle for every topic that it has ever seen.
 """
 MAX_NAMES_SEEN = 10_000
 """Distinct topics and groups, besides the existing ones, after which it is replaced earlier."""
-OUTLIVES = 60.0
+OUTLIVE_SECONDS = 60.0
 """Seconds by which a request to a group coordinator outlives the task's deadline.
 
 A request that times out inside librdkafka can abort the process when its coordinator answers later
@@ -57,7 +57,7 @@ A request that times out inside librdkafka can abort the process when its coordi
 """
 GRACE = 1.0
 """Seconds that librdkafka may be late in reporting a timeout."""
-SHORTEST = 1.0
+MIN_REQUEST_SECONDS = 1.0
 """Minimum seconds that librdkafka gets for a request.
 
 A request that times out during its setup is used after free:
@@ -107,14 +107,14 @@ class KafkaClient:
 
         def on_error(error: KafkaError) -> None:
             if generation is self._generation:
-                self._diagnosis.hear_error(error)
+                self._diagnosis.add_error(error)
 
         return {
             **DEFAULTS,
             **given,
             "error_cb": on_error,
-            "throttle_cb": lambda event: self._diagnosis.hear_throttling(event.throttle_time),
-            "logger": librdkafka_logger(self._source, self._diagnosis.hear_line),
+            "throttle_cb": lambda event: self._diagnosis.add_throttling(event.throttle_time),
+            "logger": librdkafka_logger(self._source, self._diagnosis.add_log_line),
         }
 
     @property
@@ -178,7 +178,7 @@ class KafkaClient:
         if self._admin is not None:
             self._retired, self._admin = self._admin, None
 
-    def begin(self) -> None:
+    def drop_retired(self) -> None:
         """Drop the previous client: no call is pending. It would reconnect with old secrets."""
         with self._lock:
             if self._admin is not None:
@@ -221,9 +221,9 @@ class KafkaClient:
                 self._diagnosis.forget_error()
                 return found
 
-    def seconds(self, deadline: Deadline) -> float:
-        """Return the timeout of a request: the remaining time, but at least `SHORTEST`."""
-        return max(deadline.remaining(), SHORTEST)
+    def request_seconds(self, deadline: Deadline) -> float:
+        """Return a request's timeout: the remaining time, but at least `MIN_REQUEST_SECONDS`."""
+        return max(deadline.remaining(), MIN_REQUEST_SECONDS)
 
     def ask(
         self, items: Sequence[K], call: Callable[[list[K]], Mapping[Any, Future[T]]]
@@ -240,7 +240,7 @@ class KafkaClient:
             return list(zip(items, call(list(items)).values(), strict=True))
         except CollectError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the library raises, it is these parts' alone
+        except Exception as error:  # noqa: BLE001 - whatever the library raises concerns these items only
             if len(items) == 1 or not is_argument_error(error):
                 failed: Future[T] = Future()
                 failed.set_exception(error)
@@ -272,30 +272,30 @@ class KafkaClient:
         """Note that these brokers answered, so they are reachable."""
         self._diagnosis.answered(brokers)
 
-    def unreached_nodes(self) -> Mapping[int, str]:
+    def unreachable_nodes(self) -> Mapping[int, str]:
         """Return unreachable brokers: id to address and cause."""
-        self._serve()
-        return self._diagnosis.unreached_nodes()
+        self._poll()
+        return self._diagnosis.unreachable_nodes()
 
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """Return the common cause of problems if known: unreachable addresses or a quota."""
-        self._serve()
+        self._poll()
         return self._diagnosis.explain(problems)
 
-    def unreached_message(self) -> str | None:
+    def unreachable_message(self) -> str | None:
         """Describe unreachable advertised addresses; None if there are none."""
-        self._serve()
-        return self._diagnosis.unreached_message()
+        self._poll()
+        return self._diagnosis.unreachable_message()
 
     def fault(self, error: BaseException) -> CollectError:
         """Turn an exception of the client into the failure of a task."""
         self.admin.poll(0)
-        self._serve()  # the first poll may only have freed space for the errors that explain it
+        self._poll()  # the first poll may only have freed space for the errors that explain it
         return self._diagnosis.fault(error, self._token_fault())
 
-    def unreached(self, problem: Problem) -> CollectError:
+    def unanswered(self, problem: Problem) -> CollectError:
         """Turn the lack of any answer into the failure of a task, and drop the client."""
-        self._serve()
+        self._poll()
         fault = self._diagnosis.unanswered(problem, self._token_fault())
         self.drop()
         return fault
@@ -304,7 +304,7 @@ class KafkaClient:
         """Return why no login token is available; None if there is one or none is needed."""
         return None if self._tokens is None else self._tokens.fault()
 
-    def _serve(self) -> None:
+    def _poll(self) -> None:
         """Run pending callbacks of the client, if there is one."""
         with self._lock:
             admin = self._admin

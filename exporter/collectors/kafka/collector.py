@@ -104,13 +104,13 @@ class KafkaCollector:
         self._described_at = -math.inf
         self._only: frozenset[str] = frozenset()
         self._renewal = Renewal(settings, self._renew_all)
-        around = self._renewal.around
+        wrap = self._renewal.wrap
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
-            "discovery": around(self.discovery),
-            "backlog": around(self.backlog),
-            "latency": around(self.latency),
-            "consumers": around(self.consumers),
-            "probe": around(self.probe),
+            "discovery": wrap(self.discovery),
+            "backlog": wrap(self.backlog),
+            "latency": wrap(self.latency),
+            "consumers": wrap(self.consumers),
+            "probe": wrap(self.probe),
         }
         self.follows = settings.FOLLOWS
 
@@ -129,7 +129,7 @@ class KafkaCollector:
 
     def backlog(self, deadline: Deadline) -> LogBacklog:
         """Read topics, groups, commits, then log ends: in this order no lag can be negative."""
-        self._client.begin()
+        self._client.drop_retired()
         self._renew()
         return self._backlog.read(deadline)
 
@@ -138,7 +138,7 @@ class KafkaCollector:
 
         A run ahead of schedule describes only the groups with a changed state.
         """
-        self._members_client.begin()
+        self._members_client.drop_retired()
         states = dict(self._group_lister.known)
         if not states:
             # Raises with a cause if no broker answers; a group list would just be empty.
@@ -147,7 +147,7 @@ class KafkaCollector:
             listing = self._group_lister.begin(self._members_client, deadline)
             groups = self._group_lister.end(self._members_client, listing, deadline)
             if groups.problems and not groups.states:
-                raise self._members_client.unreached(groups.problems[0])
+                raise self._members_client.unanswered(groups.problems[0])
             states = dict(groups.states)
         only, self._only = self._only, frozenset()
         now = time.monotonic()
@@ -173,7 +173,7 @@ class KafkaCollector:
 
     def discovery(self, deadline: Deadline) -> Discovery:
         """Read topic ids, which reveal recreated topics, and cleanup policies."""
-        self._facts_client.begin()
+        self._facts_client.drop_retired()
         topology = self._backlog.topology
         if topology is None:
             attempt = deadline.remaining() * ATTEMPT_SHARE
@@ -195,7 +195,7 @@ class KafkaCollector:
         snapshot = self._backlog.snapshot
         if isinstance(snapshot, CollectError):
             raise CollectError(snapshot.reason, str(snapshot))
-        self._times_client.begin()
+        self._times_client.drop_retired()
         # There may have been several polls of the backlog since the last poll of the times.
         backlog = replace(snapshot.backlog, recreated=self._backlog.recreated.drain())
         times = self._times.find(replace(snapshot, backlog=backlog), deadline)

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 import structlog
 from confluent_kafka import KafkaError
 
-from exporter.collectors.kafka.complaints import (
-    Complaint,
+from exporter.collectors.kafka.connection_errors import (
+    BrokerError,
     Throttling,
     UnreachableBrokers,
     bootstrap_addresses,
-    parse_complaint,
+    parse_broker_error,
 )
 from exporter.collectors.kafka.errors import (
     RefusedError,
@@ -40,7 +40,7 @@ class Diagnosis:
         self._hint: KafkaError | None = None
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
-        self._unreached = UnreachableBrokers()
+        self._unreachable = UnreachableBrokers()
         self._throttling = Throttling()
         self._log = structlog.get_logger(__name__).bind(source=source)
 
@@ -50,40 +50,43 @@ class Diagnosis:
         """Set the current `bootstrap.servers`: only other addresses count as advertised."""
         self._bootstrap = bootstrap_addresses(servers)
 
-    def hear_line(self, line: str) -> None:
+    def add_log_line(self, line: str) -> None:
         """Parse a line of librdkafka's log: some errors appear only there."""
-        complaint = parse_complaint(line)
-        if complaint is None:
+        broker_error = parse_broker_error(line)
+        if broker_error is None:
             return
-        self._unreached.hear(complaint)
-        if complaint.closed_early():
-            text = f"{complaint.address}: {complaint.text}"
+        self._unreachable.observe(broker_error)
+        if broker_error.closed_early():
+            text = f"{broker_error.address}: {broker_error.text}"
             self._keep_hint(KafkaError(KafkaError._TRANSPORT, text))
 
-    def hear_error(self, error: KafkaError) -> None:
+    def add_error(self, error: KafkaError) -> None:
         """Store a connection error, which belongs to no request."""
-        complaint = parse_complaint(error.str())
-        if complaint is not None:
-            self._unreached.hear(complaint)
-            if self._is_elsewhere(complaint):
+        broker_error = parse_broker_error(error.str())
+        if broker_error is not None:
+            self._unreachable.observe(broker_error)
+            if self._is_elsewhere(broker_error):
                 return
         self._keep_hint(error)
 
-    def hear_throttling(self, seconds: float) -> None:
+    def add_throttling(self, seconds: float) -> None:
         """Store the delay of one response by a quota, in seconds."""
-        self._throttling.hear(seconds)
+        self._throttling.observe(seconds)
 
     def answered(self, brokers: Collection[int]) -> None:
         """Note that these brokers answered, so they are reachable."""
-        self._unreached.answered(brokers)
+        self._unreachable.answered(brokers)
 
     def forget_error(self) -> None:
         """Forget the connection error: the cluster has answered, or the secrets have changed."""
         self._hint = None
 
-    def _is_elsewhere(self, complaint: Complaint) -> bool:
+    def _is_elsewhere(self, broker_error: BrokerError) -> bool:
         """Return whether the error is about an advertised address: that has its own message."""
-        return complaint.unconnected() is not None and complaint.address not in self._bootstrap
+        return (
+            broker_error.connect_failure() is not None
+            and broker_error.address not in self._bootstrap
+        )
 
     def _keep_hint(self, error: KafkaError) -> None:
         reason = reason_of(error)
@@ -96,18 +99,18 @@ class Diagnosis:
 
     # Output
 
-    def unreached_nodes(self) -> Mapping[int, str]:
+    def unreachable_nodes(self) -> Mapping[int, str]:
         """Return unreachable brokers: id to address and cause."""
-        return self._unreached.nodes()
+        return self._unreachable.nodes()
 
-    def unreached_message(self) -> str | None:
+    def unreachable_message(self) -> str | None:
         """Describe unreachable advertised addresses; None if there are none."""
-        return self._unreached.message(self._bootstrap)
+        return self._unreachable.message(self._bootstrap)
 
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """Return the common cause of problems if known: unreachable addresses or a quota."""
         reasons = {problem.reason for problem in problems}
-        message = self.unreached_message()
+        message = self.unreachable_message()
         if reasons and message is not None:
             return (Problem("unreachable", "brokers", message),)
         message = self._throttling.message()
@@ -129,7 +132,7 @@ class Diagnosis:
             return token_fault
         hint = self._recent_hint()
         if is_silent(inner) and (hint is None or reason_of(hint) != "unauthorized"):
-            message = self.unreached_message()
+            message = self.unreachable_message()
             if message is not None:
                 return CollectError("unreachable", message)
             message = self._throttling.message()
@@ -144,7 +147,7 @@ class Diagnosis:
         """
         if token_fault is not None:
             return token_fault
-        message, hint = self.unreached_message(), self._recent_hint()
+        message, hint = self.unreachable_message(), self._recent_hint()
         if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
             return CollectError("unreachable", message)
         message = self._throttling.message()

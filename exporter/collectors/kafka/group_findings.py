@@ -15,7 +15,7 @@ from exporter.collectors.kafka.findings import LARGE_SHARE, NOTHING, finding_of_
 from exporter.collectors.kafka.groups import GroupList, named_groups, parse_group_list
 from exporter.collectors.kafka.offsets import read_commits
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.collectors.kafka.unaskable_names import ADVICE
+from exporter.collectors.kafka.unsupported_group_ids import ADVICE
 from exporter.model import Deadline, Finding, Problem
 
 LISTING_SHARE, COMMITS_SHARE = 0.3, 0.35
@@ -58,7 +58,7 @@ class GroupFindings:
         allowed = self._filters.group if self._named is None else (lambda _: True)
         try:
             future = self._client.admin.list_consumer_groups(
-                request_timeout=self._client.seconds(share)
+                request_timeout=self._client.request_seconds(share)
             )
             return self._client.read(
                 future, share.remaining(), lambda result: parse_group_list(result, allowed)

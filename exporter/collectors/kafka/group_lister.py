@@ -23,7 +23,7 @@ from exporter.collectors.kafka.groups import (
 from exporter.collectors.kafka.other_groups import OtherGroups
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import listing_problem, sees_offsets_topic
-from exporter.collectors.kafka.unaskable_names import NotShown
+from exporter.collectors.kafka.unsupported_group_ids import UnsupportedGroupIds
 from exporter.model import Deadline, GroupState, Problem
 
 CONFIRM_SHARE = 0.2
@@ -51,7 +51,7 @@ class GroupLister:
         self._filters = filters
         self._others = others
         self._name_partitions = name_partitions
-        self._not_shown = NotShown(settings.name)
+        self._not_shown = UnsupportedGroupIds(settings.name)
         self._born = time.monotonic()
         self._unlisted: Problem | None = None
         """Why the last list was incomplete.
@@ -63,7 +63,7 @@ class GroupLister:
         """Request the list; returns None if the groups are named in the config."""
         if self._settings.group_names is not None:
             return None
-        return client.admin.list_consumer_groups(request_timeout=client.seconds(deadline))
+        return client.admin.list_consumer_groups(request_timeout=client.request_seconds(deadline))
 
     def read(
         self,

@@ -10,9 +10,9 @@ from typing import Any
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
-from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
-from exporter.collectors.kafka.unaskable_names import hidden_kind
+from exporter.collectors.kafka.unsupported_group_ids import hidden_kind
 from exporter.model import Deadline, GroupMembers, GroupState, HiddenKind, Memberships, Problem
 
 STATES: Mapping[ConsumerGroupState, GroupState] = {
@@ -121,7 +121,7 @@ def _describe(
 ) -> tuple[dict[str, GroupMembers], list[Problem]]:
     groups: dict[str, GroupMembers] = {}
     problems: list[Problem] = []
-    timeout = deadline.remaining() + OUTLIVES
+    timeout = deadline.remaining() + OUTLIVE_SECONDS
     for name, future in client.ask(
         batch,
         lambda names: client.admin.describe_consumer_groups(names, request_timeout=timeout),

@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec
 
-from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import (
     GONE,
     describe,
@@ -140,7 +140,7 @@ def _in_window(
         partitions = [TopicPartition(*pair) for pair in named] if named is not None else None
         return admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, partitions)],
-            request_timeout=deadline.remaining() + OUTLIVES,
+            request_timeout=deadline.remaining() + OUTLIVE_SECONDS,
         )
 
     answers: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
@@ -219,7 +219,7 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
             else:
                 by_leader[leader].append((topic, partition))
     ends.asked = frozenset(by_leader)
-    timeout = client.seconds(deadline)
+    timeout = client.request_seconds(deadline)
     latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()
     uncommitted, committed = IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED
     calls = [
@@ -254,9 +254,9 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
 def _call(
     client: KafkaClient, spec: OffsetSpec, isolation: IsolationLevel, timeout: float
 ) -> Callable[[list[PartitionKey]], Mapping[TopicPartition, Future[Any]]]:
-    def call(parts: list[PartitionKey]) -> Mapping[TopicPartition, Future[Any]]:
+    def call(keys: list[PartitionKey]) -> Mapping[TopicPartition, Future[Any]]:
         found: Mapping[TopicPartition, Future[Any]] = client.admin.list_offsets(
-            {TopicPartition(*part): spec for part in parts},
+            {TopicPartition(*key): spec for key in keys},
             isolation_level=isolation,
             request_timeout=timeout,
         )
@@ -274,7 +274,7 @@ def _name_silent(
     """Put one problem per silent broker first, instead of one per partition."""
     if not ends.silent:
         return
-    why = client.unreached_nodes()
+    why = client.unreachable_nodes()
     for leader in sorted(ends.silent):
         name = topology.nodes.get(leader, str(leader))
         reason: Reason = "unreachable" if leader in why else "timeout"

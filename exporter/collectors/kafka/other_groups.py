@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import problem
-from exporter.collectors.kafka.group_asker import GroupAsker, ShareOffsets
+from exporter.collectors.kafka.group_protocol_client import GroupProtocolClient, ShareOffsets
 from exporter.collectors.kafka.hidden_groups import HiddenGroups
 from exporter.collectors.kafka.offsets import Commits
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -48,7 +48,7 @@ class OtherGroups:
         self, settings: KafkaSettings, client: KafkaClient, allowed: Callable[[str], bool]
     ) -> None:
         self._client = client
-        self._asker = GroupAsker(settings, client.properties, allowed)
+        self._protocol_client = GroupProtocolClient(settings, client.properties, allowed)
         self._shares = SharePositions()
         self._hidden = HiddenGroups(settings.name)
         self._read: set[str] = set()
@@ -61,27 +61,27 @@ class OtherGroups:
 
         `whole` means that librdkafka's list is complete.
         """
-        return self._asker.find(nodes, Share(deadline, SHARE), whole=whole)
+        return self._protocol_client.find(nodes, Share(deadline, SHARE), whole=whole)
 
     def states(self) -> dict[str, GroupState]:
         """Return the known groups with their states."""
-        return {name: group.state for name, group in self._asker.known.items()}
+        return {name: group.state for name, group in self._protocol_client.known.items()}
 
     def committing(self) -> dict[str, GroupState]:
         """Return the groups whose commits librdkafka reads: streams groups, and possible ones."""
-        known = self._asker.known
-        streams = {name: known[name].state for name in self._asker.of_kind("streams")}
-        return {**dict.fromkeys(self._asker.suspects, "unknown"), **streams}
+        known = self._protocol_client.known
+        streams = {name: known[name].state for name in self._protocol_client.of_kind("streams")}
+        return {**dict.fromkeys(self._protocol_client.suspects, "unknown"), **streams}
 
     def ask(self, deadline: Deadline) -> ShareAnswer:
         """Read the offsets of the share groups."""
-        groups = self._asker.of_kind("share")
+        groups = self._protocol_client.of_kind("share")
         if not groups:
             return ShareAnswer()
         if self._shares.lacks(groups):
-            self._shares.learn(self._asker.offsets(Share(deadline, SHARE)))
+            self._shares.learn(self._protocol_client.offsets(Share(deadline, SHARE)))
         ends = self._shares.ends_before(self._client, Share(deadline, SHARE))
-        return ShareAnswer(ends, self._asker.offsets(Share(deadline, SHARE)))
+        return ShareAnswer(ends, self._protocol_client.offsets(Share(deadline, SHARE)))
 
     def settle(self, asked: ShareAnswer, logs: Mapping[str, Log]) -> Settled:
         """Return the share groups' positions, using the log ends read last."""
@@ -93,16 +93,16 @@ class OtherGroups:
         Count groups not shown.
         """
         hidden: dict[HiddenKind, dict[str, str]] = {"share": {}, "streams": {}, "other": {}}
-        for name in self._asker.suspects:
+        for name in self._protocol_client.suspects:
             found = commits.positions.get(name)
             if found is not None and not found.offsets:
                 # Without a commit it may be a share group, which never commits.
                 del commits.positions[name]
-                hidden["other"][name] = self._asker.obstacle or ""
-        for name in self._asker.of_kind("share"):
+                hidden["other"][name] = self._protocol_client.obstacle or ""
+        for name in self._protocol_client.of_kind("share"):
             commits.positions.pop(name, None)
         why = _refusals(commits.problems)
-        known = self._asker.known
+        known = self._protocol_client.known
         self._read.intersection_update(known)
         self._read.update(name for name in known if name in commits.positions)
         self._read.update(asked.offsets.rows)
@@ -118,7 +118,7 @@ class OtherGroups:
     def suspect(self, client: KafkaClient, deadline: Deadline) -> list[Problem]:
         """Read the names of these groups with librdkafka if brokers cannot be asked."""
         try:
-            self._asker.suspect(client, deadline)
+            self._protocol_client.suspect(client, deadline)
         except KafkaException as error:
             return [problem("names of streams and share groups", error)]
         return []
@@ -131,23 +131,23 @@ class OtherGroups:
         deadline: Deadline,
     ) -> Memberships:
         """Describe groups of all kinds; `others` describes the usual ones."""
-        known = self._asker.known
+        known = self._protocol_client.known
         memberships = others([name for name in names if name not in known])
         chosen = [name for name in names if name in known]
         if not chosen:
             return memberships
-        more = self._asker.describe(chosen, wanted, deadline)
+        more = self._protocol_client.describe(chosen, wanted, deadline)
         return Memberships(
             {**memberships.groups, **more.groups}, (*memberships.problems, *more.problems)
         )
 
     def renew(self) -> None:
         """Ask again where secrets were refused. Any thread may call it."""
-        self._asker.renew()
+        self._protocol_client.renew()
 
     def close(self) -> None:
         """Close the connections."""
-        self._asker.close()
+        self._protocol_client.close()
 
 
 def at_oldest_records(backlog: LogBacklog, settled: Settled) -> LogBacklog:

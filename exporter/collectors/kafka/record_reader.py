@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from exporter.collectors.kafka.client_making import make_client
+from exporter.collectors.kafka.client_factory import make_client
 from exporter.collectors.kafka.errors import is_argument_error, kafka_error
 from exporter.model import CollectError
 

@@ -55,7 +55,7 @@ class Renewal:
                 self._renew()
             return not is_first
 
-    def around(self, task: Task[O]) -> Task[O]:
+    def wrap(self, task: Task[O]) -> Task[O]:
         """Return the task with a check of the files before it.
 
         It is repeated if brokers refused secrets that have been replaced meanwhile.
@@ -66,15 +66,15 @@ class Renewal:
             try:
                 found = task(deadline)
             except CollectError as error:
-                if not self._is_worth_it(error.reason, deadline):
+                if not self._should_retry(error.reason, deadline):
                     raise
                 return task(deadline)
             reasons = [problem.reason for problem in found.problems]
-            if any(self._is_worth_it(reason, deadline) for reason in dict.fromkeys(reasons)):
+            if any(self._should_retry(reason, deadline) for reason in dict.fromkeys(reasons)):
                 return task(deadline)
             return found
 
         return run
 
-    def _is_worth_it(self, reason: Reason, deadline: Deadline) -> bool:
+    def _should_retry(self, reason: Reason, deadline: Deadline) -> bool:
         return reason in REFUSED and deadline.remaining() > LEAST_SECONDS and self.check_files()

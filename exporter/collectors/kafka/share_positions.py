@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.group_asker import ShareOffsets
+from exporter.collectors.kafka.group_protocol_client import ShareOffsets
 from exporter.collectors.kafka.raw.share_offsets import UNKNOWN, SharePartition
 from exporter.model import Deadline, Log, Positions
 

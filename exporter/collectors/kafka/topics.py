@@ -149,7 +149,7 @@ def topic_rights(
     if metadata.topics:
         return ()
     futures = client.admin.describe_topics(
-        TopicCollection([OFFSETS_TOPIC]), request_timeout=client.seconds(deadline)
+        TopicCollection([OFFSETS_TOPIC]), request_timeout=client.request_seconds(deadline)
     )
     try:
         client.wait(futures[OFFSETS_TOPIC], deadline.remaining())
@@ -199,9 +199,9 @@ class TopicFacts:
 
     def pop_recreated(self) -> frozenset[str]:
         """Return, and then forget, the topics whose id has changed."""
-        taken = frozenset(self._recreated)
-        self._recreated -= taken
-        return taken
+        changed = frozenset(self._recreated)
+        self._recreated -= changed
+        return changed
 
     def forget_all_but(self, names: Collection[str]) -> None:
         """Forget topics that are not listed, but keep their ids until `forget`."""
@@ -221,7 +221,7 @@ class TopicFacts:
         """Read the topics' ids, and note which of them changed."""
         problems = []
         for batch in _batches(names):
-            timeout = self._client.seconds(deadline)
+            timeout = self._client.request_seconds(deadline)
             for name, future in self._client.ask(
                 batch,
                 lambda names: self._client.admin.describe_topics(
@@ -253,7 +253,7 @@ class TopicFacts:
         ]
         problems = []
         for batch in _batches(due):
-            timeout = self._client.seconds(deadline)
+            timeout = self._client.request_seconds(deadline)
             for name, future in self._client.ask(
                 batch,
                 lambda names: self._client.admin.describe_configs(

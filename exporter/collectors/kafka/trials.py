@@ -62,11 +62,11 @@ class Trials:
 
     def lookup(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Look up an offset by timestamp."""
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
         ((_, future),) = self._client.ask(
             [partition],
-            lambda parts: self._client.admin.list_offsets(
-                dict.fromkeys(parts, OffsetSpec.for_timestamp(0)), request_timeout=timeout
+            lambda partitions: self._client.admin.list_offsets(
+                dict.fromkeys(partitions, OffsetSpec.for_timestamp(0)), request_timeout=timeout
             ),
         )
         self._client.read(future, timeout, listed_offset)
@@ -74,7 +74,7 @@ class Trials:
 
     def ids(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Read the id of the topic."""
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
         ((_, future),) = self._client.ask(
             [partition.topic],
             lambda names: self._client.admin.describe_topics(
@@ -86,7 +86,7 @@ class Trials:
 
     def policy(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Read the configuration of the topic."""
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
         ((_, future),) = self._client.ask(
             [partition.topic],
             lambda names: self._client.admin.describe_configs(
@@ -102,7 +102,7 @@ class Trials:
         consumer = Consumer({**self._client.properties(), **READER})
         try:
             consumer.assign([TopicPartition(partition.topic, partition.partition, OFFSET_END)])
-            until = time.monotonic() + self._client.seconds(deadline)
+            until = time.monotonic() + self._client.request_seconds(deadline)
             while time.monotonic() < until:
                 message = consumer.poll(0.1)
                 if message is None or message.topic() is None:

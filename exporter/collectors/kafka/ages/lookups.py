@@ -86,7 +86,7 @@ class Lookups:
         self, batch: Sequence[Lookup], deadline: Deadline
     ) -> Sequence[tuple[Lookup, Future[Any]]]:
         self.asked += len(batch)
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
 
         def call(lookups: list[Lookup]) -> Mapping[TopicPartition, Future[Any]]:
             specs = {

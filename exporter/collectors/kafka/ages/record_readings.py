@@ -79,7 +79,7 @@ class RecordReadings:
                     answered = True
                     try:
                         self._store(result, parts, report, committed_only=committed_only)
-                    except Exception as error:  # noqa: BLE001 - whatever a record holds, it is its own failure
+                    except Exception as error:  # noqa: BLE001 - whatever a record contains, only it fails
                         subject = f"record of {result.requested.topic}/{result.requested.partition}"
                         report.problems.append(problem(subject, error))
             except KafkaException as error:

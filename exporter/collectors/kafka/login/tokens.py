@@ -179,7 +179,7 @@ class Tokens:
             learn(token.value)
         except CollectError as error:
             self._fail(attempt, error)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises; its text may hold a secret
+        except Exception as error:  # noqa: BLE001 - a library may raise anything; its text may contain a secret
             self._fail(attempt, CollectError("internal", f"no token: {type(error).__name__}"))
         else:
             issued = _Issued(token, began)

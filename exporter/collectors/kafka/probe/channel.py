@@ -117,8 +117,8 @@ class Arrival(NamedTuple):
 class Faults:
     """Errors reported by the clients."""
 
-    def __init__(self, complain: Callable[[KafkaError], None]) -> None:
-        self._complain = complain
+    def __init__(self, report: Callable[[KafkaError], None]) -> None:
+        self._report = report
         self.is_broken = False
         """Whether the clients must be replaced."""
         self.denied: KafkaError | None = None
@@ -129,7 +129,7 @@ class Faults:
 
         After an authentication error, new clients read the secrets.
         """
-        self._complain(error)
+        self._report(error)
         self.is_broken |= error.fatal() or reason_of(error) == "unauthorized"
 
     def add_topic_error(self, error: KafkaError) -> None:

@@ -14,13 +14,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import GONE, describe, kafka_error, reason_of
 from exporter.collectors.kafka.probe.layout import choose_group
 from exporter.model import Deadline
 
 PATIENCE = 30.0
-"""Seconds to wait for a commit before the group is used again; far less than `OUTLIVES`."""
+"""Seconds to wait for a commit before the group is used again; far less than `OUTLIVE_SECONDS`."""
 DENIED = 600.0
 """Seconds until commits are tried again after they were denied."""
 NOT_ALLOWED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
@@ -85,7 +85,7 @@ class ProbeCommits:
         self._used[group] = False
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(self._topic, *position)])
         future: Answer = self._client.admin.alter_consumer_group_offsets(
-            [request], request_timeout=OUTLIVES
+            [request], request_timeout=OUTLIVE_SECONDS
         )[group]
         self._pending[group] = (future, time.monotonic())
 
@@ -117,7 +117,7 @@ class ProbeCommits:
 
     def _delete(self, names: list[str], deadline: Deadline) -> dict[str, KafkaError]:
         """Delete these groups; return those that are left, with the errors."""
-        futures = self._client.admin.delete_consumer_groups(names, request_timeout=OUTLIVES)
+        futures = self._client.admin.delete_consumer_groups(names, request_timeout=OUTLIVE_SECONDS)
         left: dict[str, KafkaError] = {}
         for name in sorted(names, key=self._used.__getitem__, reverse=True):
             timeout = deadline.remaining() if self._used[name] else min(deadline.remaining(), 0.3)

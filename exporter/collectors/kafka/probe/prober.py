@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.client_making import make_client
+from exporter.collectors.kafka.client_factory import make_client
 from exporter.collectors.kafka.errors import describe
 from exporter.collectors.kafka.login.mechanisms import KafkaLogin
 from exporter.collectors.kafka.probe.channel import Arrival, Channel, ProbeInFlight

@@ -97,7 +97,7 @@ class Decoder:
             if not byte & 0x80:
                 return value
             shift += 7
-            if shift > 28:  # noqa: PLR2004 - five bytes hold 32 bits
+            if shift > 28:  # noqa: PLR2004 - five bytes for 32 bits
                 raise Garbled("a length has more than 32 bits")
 
     def string(self) -> str:

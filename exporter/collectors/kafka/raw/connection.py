@@ -85,10 +85,10 @@ class BrokerConnection:
         found = bytearray()
         while len(found) < size:
             self._socket.settimeout(max(deadline.remaining(), 0.01))
-            part = self._socket.recv(min(size - len(found), 1 << 16))
-            if not part:
+            chunk = self._socket.recv(min(size - len(found), 1 << 16))
+            if not chunk:
                 raise ConnectionResetError("the broker closed the connection")
-            found += part
+            found += chunk
         return bytes(found)
 
     def _decoded(self, parse: Callable[[], T]) -> T:

@@ -49,7 +49,7 @@ def hidden_kind(group: str) -> HiddenKind | None:
     return "unreadable_id" if "\0" in group or len(encoded) > LONGEST else None
 
 
-class NotShown:
+class UnsupportedGroupIds:
     """Counts listed groups that cannot be requested, and logs changes."""
 
     def __init__(self, source: str) -> None:

@@ -28,7 +28,7 @@ _CONNECTING = (
 _CLOSED = re.compile(r"closed by peer.*(\(after \d{1,2}ms in state UP|in state APIVERSION_QUERY)")
 
 
-class Complaint(NamedTuple):
+class BrokerError(NamedTuple):
     """One error of one broker."""
 
     address: str
@@ -37,7 +37,7 @@ class Complaint(NamedTuple):
     """The broker's id; None for a configured address that has not answered yet."""
     text: str
 
-    def unconnected(self) -> str | None:
+    def connect_failure(self) -> str | None:
         """Return why the connection failed; None if the error has another cause."""
         for pattern, meaning in _CONNECTING:
             found = pattern.search(self.text)
@@ -50,13 +50,13 @@ class Complaint(NamedTuple):
         return self.node is None and _CLOSED.search(self.text) is not None
 
 
-def parse_complaint(line: str) -> Complaint | None:
+def parse_broker_error(line: str) -> BrokerError | None:
     """Parse a line of librdkafka's log or an error text; None if it is not about a broker."""
     found = _LINE.search(line)
     if found is None:
         return None
     node = None if found["node"] == "bootstrap" else int(found["node"])
-    return Complaint(found["address"], node, found["text"])
+    return BrokerError(found["address"], node, found["text"])
 
 
 class _ConnectFailure(NamedTuple):
@@ -72,12 +72,12 @@ class UnreachableBrokers:
         self._clock = clock
         self._found: Mapping[int, _ConnectFailure] = {}
 
-    def hear(self, complaint: Complaint) -> None:
+    def observe(self, broker_error: BrokerError) -> None:
         """Store a connection error; others are ignored."""
-        why = complaint.unconnected()
-        if complaint.node is not None and why is not None:
-            noted = _ConnectFailure(complaint.address, why, self._clock())
-            self._found = {**self._found, complaint.node: noted}
+        why = broker_error.connect_failure()
+        if broker_error.node is not None and why is not None:
+            noted = _ConnectFailure(broker_error.address, why, self._clock())
+            self._found = {**self._found, broker_error.node: noted}
 
     def answered(self, nodes: Collection[int]) -> None:
         """Forget the errors of brokers that have answered."""
@@ -117,7 +117,7 @@ class Throttling:
         self._clock = clock
         self._last = (-math.inf, 0.0)
 
-    def hear(self, seconds: float) -> None:
+    def observe(self, seconds: float) -> None:
         """Store the delay of one response, in seconds."""
         if seconds > 0:
             self._last = (self._clock(), seconds)

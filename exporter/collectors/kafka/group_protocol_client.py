@@ -75,7 +75,7 @@ class ShareOffsets:
     problems: Sequence[Problem] = ()
 
 
-class GroupAsker:
+class GroupProtocolClient:
     """The streams and share groups of one cluster.
 
     One thread lists groups and reads offsets; another one may describe groups.

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.group_asker import GroupAsker
+from exporter.collectors.kafka.group_protocol_client import GroupProtocolClient
 from exporter.collectors.kafka.groups import describe_groups
 from exporter.collectors.kafka.hidden_groups import names_of
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -19,7 +19,7 @@ SHARE = 0.3
 """Fraction of the time that a broker which hangs may use."""
 
 
-def other_findings(
+def other_group_findings(
     client: KafkaClient,
     settings: KafkaSettings,
     allowed: Callable[[str], bool],
@@ -27,24 +27,26 @@ def other_findings(
     deadline: Deadline,
 ) -> Sequence[Finding]:
     """Test reading these groups from the brokers at `nodes`."""
-    asker = GroupAsker(settings, client.properties, allowed)
+    protocol_client = GroupProtocolClient(settings, client.properties, allowed)
     try:
-        problems = asker.find(nodes, Share(deadline, SHARE), whole=True)
-        finding = _suspects(client, asker, deadline) if asker.obstacle else None
-        findings = [finding or _found(asker, problems, deadline)]
+        problems = protocol_client.find(nodes, Share(deadline, SHARE), whole=True)
+        finding = _suspects(client, protocol_client, deadline) if protocol_client.obstacle else None
+        findings = [finding or _found(protocol_client, problems, deadline)]
         if settings.group_names is not None:
-            findings += _absent(client, settings.group_names, asker, deadline)
+            findings += _absent(client, settings.group_names, protocol_client, deadline)
     finally:
-        asker.close()
+        protocol_client.close()
     return findings
 
 
-def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -> Finding:
+def _found(
+    protocol_client: GroupProtocolClient, problems: Sequence[Problem], deadline: Deadline
+) -> Finding:
     """Describe which groups exist, and which are unreadable."""
     if problems:
         return Finding(FEATURE, ok=False, detail=f"{problems[0].subject}: {problems[0].message}")
-    share, streams = asker.of_kind("share"), asker.of_kind("streams")
-    offsets = asker.offsets(Share(deadline, SHARE))
+    share, streams = protocol_client.of_kind("share"), protocol_client.of_kind("streams")
+    offsets = protocol_client.offsets(Share(deadline, SHARE))
     unread = {name: offsets.refused.get(name, "") for name in share if name not in offsets.rows}
     if unread:
         why = next(filter(None, unread.values()), None)
@@ -58,14 +60,16 @@ def _found(asker: GroupAsker, problems: Sequence[Problem], deadline: Deadline) -
     )
 
 
-def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Finding:
+def _suspects(
+    client: KafkaClient, protocol_client: GroupProtocolClient, deadline: Deadline
+) -> Finding:
     """Describe the groups by name if brokers cannot be asked."""
     try:
-        asker.suspect(client, deadline)
+        protocol_client.suspect(client, deadline)
     except KafkaException as error:
         return Finding(FEATURE, ok=False, detail=str(client.fault(error)))
-    why = f"librdkafka cannot read them, and {asker.obstacle}"
-    names = dict.fromkeys(asker.suspects, "")
+    why = f"librdkafka cannot read them, and {protocol_client.obstacle}"
+    names = dict.fromkeys(protocol_client.suspects, "")
     if not names:
         return Finding(
             FEATURE, ok=True, detail=f"there are none, or the user cannot see them ({why})"
@@ -79,15 +83,18 @@ def _suspects(client: KafkaClient, asker: GroupAsker, deadline: Deadline) -> Fin
 
 
 def _absent(
-    client: KafkaClient, names: Sequence[str], asker: GroupAsker, deadline: Deadline
+    client: KafkaClient,
+    names: Sequence[str],
+    protocol_client: GroupProtocolClient,
+    deadline: Deadline,
 ) -> list[Finding]:
     """Describe which of the named groups do not exist."""
-    usual = [name for name in names if name not in asker.known]
+    usual = [name for name in names if name not in protocol_client.known]
     memberships = describe_groups(client, usual, lambda _: True, deadline)
     absent = {name: "" for name, found in memberships.groups.items() if found.state == "dead"}
     if not absent:
         return []
-    also = " (or are streams or share groups)" if asker.obstacle else ""
+    also = " (or are streams or share groups)" if protocol_client.obstacle else ""
     one = len(absent) == 1
     detail = (
         f"groups.names contains {len(absent)} group{'' if one else 's'} that "
