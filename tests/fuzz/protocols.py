@@ -81,7 +81,7 @@ def ask_kafka(data: bytes) -> None:
 def ask_all(connection: BrokerConnection) -> None:
     """Send each request, and use its answer."""
     deadline = Until(SECONDS)
-    group_requests.can_have(connection)
+    group_requests.supports_groups(connection)
     group_requests.list_groups(connection, deadline)
     check_coordinators(group_requests.find_coordinators(connection, ["g"], deadline))
     for kind in group_protocol.KINDS:

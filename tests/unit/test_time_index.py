@@ -64,8 +64,8 @@ def poll(
             break
         rounds += 1
         for question in questions:
-            part.answered(question, *broker.lookup(question))
-    for point in part.telling()[:read]:
+            part.add_answer(question, *broker.lookup(question))
+    for point in part.unread_best_first()[:read]:
         read_at(part, broker, point[0])
     return rounds
 
@@ -185,7 +185,7 @@ def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> No
     at_ms = EPOCH + HOUR
     part.observe(broker.start, broker.end, points([30, 70]))
     for question in part.questions(at_ms, TOLERANCE):
-        part.answered(question, *broker.lookup(question))
+        part.add_answer(question, *broker.lookup(question))
     assert part.questions(at_ms, TOLERANCE)
     read_at(part, broker, 70)
     assert (part.trust.disordered, part.trust.everywhere) == (False, False)
@@ -228,7 +228,7 @@ def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
         p[0] for p, e in part.estimates(at_ms, TOLERANCE, proven=True).items() if e.error >= 0
     }
     assert promised == {60, 70, 80, 90}
-    assert part.telling()[0] == (30, False), "the first one would vouch for all"
+    assert part.unread_best_first()[0] == (30, False), "the first one would vouch for all"
     read_kind(part, broker, 30)
     assert part.trust.disordered
 
@@ -326,10 +326,10 @@ def test_each_odd_record_that_lookups_meet_is_told_once() -> None:
     part = PartitionTimes("t", 0)
     part.observe(0, 100, points({50}))
     seconds = in_seconds(EPOCH)
-    assert [part.answered(0, 0, seconds) for _ in range(2)] == [True, False]
+    assert [part.add_answer(0, 0, seconds) for _ in range(2)] == [True, False]
     part.add_read((7, False), ReadRecord(None, 7, 100))
-    assert not part.answered(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
-    assert part.index.has_met(0)
+    assert not part.add_answer(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
+    assert part.index.is_implausible(0)
 
 
 def test_a_topic_that_is_not_in_order_makes_no_promise_of_any_of_its_partitions() -> None:
@@ -541,7 +541,7 @@ def test_where_the_first_records_are_gone_the_first_one_left_counts() -> None:
     for _ in range(3):
         for question in part.questions(EPOCH + DAY, TOLERANCE):
             left = question <= EPOCH + 60_000
-            part.answered(question, 60 if left else -1, EPOCH + 60_000 if left else -1)
+            part.add_answer(question, 60 if left else -1, EPOCH + 60_000 if left else -1)
     assert part.questions(EPOCH + DAY, TOLERANCE) == []
     found = part.estimate((40, False), EPOCH + DAY, TOLERANCE, proven=True)
     assert found is not None
@@ -552,7 +552,7 @@ def test_a_broker_without_lookups_is_asked_once() -> None:
     part = PartitionTimes("t", 0)
     part.observe(0, 100, points([40]))
     for question in part.questions(EPOCH, TOLERANCE):
-        part.answered(question, -1, -1)
+        part.add_answer(question, -1, -1)
     assert part.no_lookups
     assert part.questions(EPOCH, TOLERANCE) == []
     assert part.estimate((40, False), EPOCH, TOLERANCE, proven=True) is None
@@ -565,11 +565,11 @@ def test_a_timestamp_to_come_is_seen_and_worth_reading() -> None:
     at_ms = EPOCH + HOUR
     part, broker = proven(), Broker([EPOCH, at_ms + DAY, at_ms + DAY])
     poll(part, broker, [0, 2], at_ms)
-    assert part.to_come(at_ms + SECOND) == {2}
+    assert part.future_offsets(at_ms + SECOND) == {2}
     assert part.doubtful(at_ms) == [(2, False)]
     read_at(part, broker, 2)
     assert part.doubtful(at_ms) == []
-    assert part.to_come(at_ms + SECOND) == {2}
+    assert part.future_offsets(at_ms + SECOND) == {2}
 
 
 def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
@@ -602,8 +602,8 @@ def test_what_a_lookup_answered_is_no_test_of_it() -> None:
     part = PartitionTimes("t", 0)
     part.observe(0, 100, points([0, 50, 70, 80]))
     for asked, offset in ((0, 0), (EPOCH + 60, 60), (EPOCH + 80, 80)):
-        part.answered(asked, offset, EPOCH + offset)
-    assert {offset for offset, _ in part.telling()[:2]} == {70, 50}
+        part.add_answer(asked, offset, EPOCH + offset)
+    assert {offset for offset, _ in part.unread_best_first()[:2]} == {70, 50}
 
 
 def test_a_reader_at_the_tail_is_checked_too() -> None:
@@ -656,9 +656,9 @@ def indexes(draw: st.DrawFn) -> tuple[TimeIndex, int]:
         for asked in draw(st.lists(near | st.sampled_from(stamps), min_size=1, max_size=4)):
             offset, stamp = broker.lookup(asked)
             if offset >= 0:
-                index.answered(asked, offset, stamp)
+                index.add_answer(asked, offset, stamp)
             else:
-                index.unanswered(asked, end)
+                index.add_no_answer(asked, end)
     return index, len(stamps)
 
 
@@ -678,9 +678,9 @@ def test_dropping_pairs_never_loses_what_brackets_a_wanted_position(
 def test_dropping_pairs_keeps_the_last_record_before_an_old_end() -> None:
     index = TimeIndex()
     for offset in range(10):
-        index.answered(EPOCH + offset * 10, offset, EPOCH + offset * 10)
-    index.unanswered(EPOCH + 95, 10)
-    index.answered(EPOCH + 150, 15, EPOCH + 150)
+        index.add_answer(EPOCH + offset * 10, offset, EPOCH + offset * 10)
+    index.add_no_answer(EPOCH + 95, 10)
+    index.add_answer(EPOCH + 150, 15, EPOCH + 150)
     before = index.bracket(12)
     index.keep([12], 1)
     assert len(index) < 12
@@ -707,10 +707,10 @@ def test_an_index_is_in_order(given_index: tuple[TimeIndex, int]) -> None:
 
 def test_what_lookups_told_of_another_log_gives_way() -> None:
     index = TimeIndex()
-    index.answered(100, 5, 120)
-    index.answered(200, 8, 210)
-    index.unanswered(300, 12)
-    index.answered(50, 9, 400)
+    index.add_answer(100, 5, 120)
+    index.add_answer(200, 8, 210)
+    index.add_no_answer(300, 12)
+    index.add_answer(50, 9, 400)
     assert len(index) == 1
     assert (index.bracket(8).below, index.bracket(9).low, index.bracket(11).below) == (
         50,

@@ -173,7 +173,7 @@ class BacklogReader:
         recreated = self._facts.pop_recreated()
         for topic in recreated:
             self.tails.forget(topic)
-        self.tails.explore(
+        self.tails.check_positions(
             ends.logs, commits.positions.values(), self._filters.reads_committed, deadline
         )
         states = {**groups.states, **self._others.states()}
@@ -259,8 +259,8 @@ class BacklogReader:
     ) -> None:
         """Read topic ids, so that a recreated topic is not mistaken for the deleted one.
 
-        If offsets went back, all ids of these topics are read. For other topics, ids are read only
-        within a share of the time.
+        The ids of topics with offsets that went back are always read. The ids of other topics are
+        read within a share of the remaining time.
         """
         before = self.ends
         suspects = [

@@ -60,9 +60,9 @@ GRACE = 1.0
 MIN_REQUEST_SECONDS = 1.0
 """Minimum seconds that librdkafka gets for a request.
 
-A request that times out during its setup is used after free:
-rd_kafka_topic_partition_list_query_leaders_async in librdkafka 2.16 starts the timer and continues
-the request in another thread. That corrupts the heap ("double free or corruption").
+librdkafka 2.16 uses a request after freeing it if it times out during its setup:
+rd_kafka_topic_partition_list_query_leaders_async starts the timer and continues the request in
+another thread. That corrupts the heap ("double free or corruption").
 """
 
 
@@ -144,9 +144,9 @@ class KafkaClient:
         return self._retired
 
     def renew_if_due(self, names_seen: int) -> bool:
-        """Replace the client if it is old or has seen too many names; return whether it is.
+        """Replace the client if it is old or has seen too many names.
 
-        Pending calls finish on the old client.
+        Return whether it was replaced. Pending calls finish on the old client.
         """
         with self._lock:
             if self._admin is None:

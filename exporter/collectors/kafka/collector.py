@@ -20,7 +20,7 @@ from exporter.collectors.kafka.groups import describe_groups
 from exporter.collectors.kafka.login.mechanisms import KafkaLogin
 from exporter.collectors.kafka.other_groups import (
     OtherGroups,
-    without_strangers,
+    without_nonexistent,
 )
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
@@ -181,7 +181,7 @@ class KafkaCollector:
             topology = read_topology(metadata, self._filters.topics)
         if self._name_partitions:
             return Discovery()
-        problems = self._others.suspect(self._facts_client, deadline)
+        problems = self._others.read_names(self._facts_client, deadline)
         names = list(topology.leaders)
         problems += self._facts.read_ids(names, deadline)
         problems += self._facts.read_policies(names, time.monotonic(), deadline)
@@ -234,7 +234,7 @@ class KafkaCollector:
             return memberships
         snapshot = self._backlog.snapshot
         known = {} if isinstance(snapshot, CollectError) else snapshot.backlog.positions
-        return replace(memberships, groups=without_strangers(memberships.groups, known))
+        return replace(memberships, groups=without_nonexistent(memberships.groups, known))
 
     def _renew_all(self) -> None:
         """Replace all clients, with the current secrets. Any thread may call it."""

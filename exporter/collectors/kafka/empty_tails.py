@@ -100,7 +100,7 @@ class Tails:
         for pair in [p for p in self._last_polls if p[0] not in groups or p[1] not in present]:
             del self._last_polls[pair]
 
-    def explore(
+    def check_positions(
         self,
         logs: Mapping[str, Log],
         positions: Iterable[Positions],

@@ -37,18 +37,18 @@ from exporter.collectors.kafka.raw.group_protocol import (
 )
 from exporter.collectors.kafka.raw.group_requests import (
     Listed,
-    can_have,
     find_coordinators,
     list_groups,
+    supports_groups,
 )
 from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
 from exporter.collectors.kafka.raw.share_offsets import SharePartition, share_offsets
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, Deadline, GroupMembers, GroupState, Memberships, Problem
 
-CAN_NOT_FOR = 600.0
+UNSUPPORTED_SECONDS = 600.0
 """Seconds for which a broker without support for these groups is not asked; it may be upgraded."""
-NOT_THERE = frozenset({GROUP_ID_NOT_FOUND, TOPIC_REFUSED})
+NO_FAILURE = frozenset({GROUP_ID_NOT_FOUND, TOPIC_REFUSED})
 """Errors of descriptions that are no failure.
 
 The group is of another kind, or it reads a topic that the user has no right to see.
@@ -71,7 +71,7 @@ class ShareOffsets:
 
     rows: Mapping[str, Sequence[SharePartition]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Groups that brokers refuse to describe, and why."""
+    """Groups whose offsets the brokers do not return, and why."""
     problems: Sequence[Problem] = ()
 
 
@@ -91,7 +91,7 @@ class GroupProtocolClient:
         self._allowed = allowed
         self._readers = Brokers(properties)
         self._describers = Brokers(properties)
-        self._can_not: dict[str, float] = {}
+        self._unsupported_until: dict[str, float] = {}
         self._known: Mapping[str, OtherGroup] = {}
         self._obstacle = _obstacle(settings)
         self._failing: str | None = None
@@ -141,7 +141,7 @@ class GroupProtocolClient:
         if self._obstacle is not None:
             return []
         now = time.monotonic()
-        able = [each for each in addresses if now >= self._can_not.get(each, 0.0)]
+        able = [each for each in addresses if now >= self._unsupported_until.get(each, 0.0)]
         self._readers.keep(able)
         self._describers.keep(able)
         if self._named is None:
@@ -173,7 +173,7 @@ class GroupProtocolClient:
     ) -> dict[str, list[Listed]]:
         for address, answer in answers.items():
             if answer is None:
-                self._can_not[address] = time.monotonic() + CAN_NOT_FOR
+                self._unsupported_until[address] = time.monotonic() + UNSUPPORTED_SECONDS
         return {each: answer for each, answer in answers.items() if isinstance(answer, list)}
 
     def _ask_named(
@@ -191,7 +191,7 @@ class GroupProtocolClient:
             )
             coordinators = answers[address]
             if coordinators is None:
-                self._can_not[address] = time.monotonic() + CAN_NOT_FOR
+                self._unsupported_until[address] = time.monotonic() + UNSUPPORTED_SECONDS
             elif isinstance(coordinators, CollectError):
                 problems += problems_of("coordinators of groups", answers)
             else:
@@ -206,7 +206,7 @@ class GroupProtocolClient:
                 return found, missing
         return found, problems
 
-    def suspect(self, client: KafkaClient, deadline: Deadline) -> None:
+    def read_names(self, client: KafkaClient, deadline: Deadline) -> None:
         """If brokers cannot be asked, read group names with librdkafka, which gives only the names.
 
         A name is dropped if it is missing twice in a row. Raises `KafkaException` if the list is
@@ -260,7 +260,7 @@ class GroupProtocolClient:
             for name, answer in merged(answers).items():
                 if isinstance(answer, Described):
                     found[name] = (kind, answer)
-                elif answer.error not in NOT_THERE:
+                elif answer.error not in NO_FAILURE:
                     problems.append(refusal(name, answer))
         return found, problems
 
@@ -314,13 +314,13 @@ def _obstacle(settings: KafkaSettings) -> str | None:
 
 
 def _list_if_possible(connection: BrokerConnection, deadline: Deadline) -> list[Listed] | None:
-    return list_groups(connection, deadline) if can_have(connection) else None
+    return list_groups(connection, deadline) if supports_groups(connection) else None
 
 
 def _locate_if_possible(
     connection: BrokerConnection, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, str] | None:
-    return find_coordinators(connection, groups, deadline) if can_have(connection) else None
+    return find_coordinators(connection, groups, deadline) if supports_groups(connection) else None
 
 
 def _described(

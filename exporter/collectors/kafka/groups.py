@@ -23,7 +23,7 @@ STATES: Mapping[ConsumerGroupState, GroupState] = {
     ConsumerGroupState.DEAD: "dead",
     ConsumerGroupState.EMPTY: "empty",
 }
-NOT_THERE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
+NO_FAILURE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
 """Errors of descriptions that are no failure.
 
 A consumer-protocol group may read a topic that the user has no right to see.
@@ -141,7 +141,7 @@ def _describe(
                 # The library raises this for an answer that it cannot parse; the client still
                 # works.
                 problems.append(Problem("invalid", f"group {name}", UNPARSED))
-            elif inner is None or inner.code() not in NOT_THERE:
+            elif inner is None or inner.code() not in NO_FAILURE:
                 problems.append(problem(f"group {name}", error))
     return groups, problems
 

@@ -65,7 +65,7 @@ def _suspects(
 ) -> Finding:
     """Describe the groups by name if brokers cannot be asked."""
     try:
-        protocol_client.suspect(client, deadline)
+        protocol_client.read_names(client, deadline)
     except KafkaException as error:
         return Finding(FEATURE, ok=False, detail=str(client.fault(error)))
     why = f"librdkafka cannot read them, and {protocol_client.obstacle}"

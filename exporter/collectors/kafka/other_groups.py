@@ -90,7 +90,7 @@ class OtherGroups:
     def hide(self, commits: Commits, asked: ShareAnswer) -> Mapping[str, int]:
         """Remove groups from `commits` whose empty commits prove nothing.
 
-        Count groups not shown.
+        Return the number of groups that are not shown, by kind.
         """
         hidden: dict[HiddenKind, dict[str, str]] = {"share": {}, "streams": {}, "other": {}}
         for name in self._protocol_client.suspects:
@@ -115,10 +115,10 @@ class OtherGroups:
 
     # Other tasks
 
-    def suspect(self, client: KafkaClient, deadline: Deadline) -> list[Problem]:
+    def read_names(self, client: KafkaClient, deadline: Deadline) -> list[Problem]:
         """Read the names of these groups with librdkafka if brokers cannot be asked."""
         try:
-            self._protocol_client.suspect(client, deadline)
+            self._protocol_client.read_names(client, deadline)
         except KafkaException as error:
             return [problem("names of streams and share groups", error)]
         return []
@@ -157,7 +157,7 @@ def at_oldest_records(backlog: LogBacklog, settled: Settled) -> LogBacklog:
     return replace(backlog, positions={**backlog.positions, **settled.oldest})
 
 
-def without_strangers(
+def without_nonexistent(
     groups: Mapping[str, GroupMembers], positions: Mapping[str, Positions]
 ) -> dict[str, GroupMembers]:
     """Remove groups that do not exist, except if their commits were read and are empty.

@@ -65,7 +65,7 @@ class RecordReader:
         self._level = "read_committed" if committed_only else "read_uncommitted"
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
-        self._is_leaving = False
+        self._is_closing = False
 
     def read(self, requests: Iterable[TopicPartitionOffset], until: float) -> Iterator[ReadResult]:
         """Yield the results in any order.
@@ -74,13 +74,13 @@ class RecordReader:
         closed. Raises `CollectError` if the client cannot be made, `KafkaException` if it fails.
         """
         with self._lock:
-            if self._is_leaving:
-                self._let_go()
+            if self._is_closing:
+                self._close_consumer()
             try:
                 yield from self._read(requests, until)
             finally:
-                if self._is_leaving:
-                    self._let_go()
+                if self._is_closing:
+                    self._close_consumer()
 
     def _read(self, requests: Iterable[TopicPartitionOffset], until: float) -> Iterator[ReadResult]:
         waiting: dict[tuple[str, int], deque[TopicPartitionOffset]] = {}
@@ -91,7 +91,7 @@ class RecordReader:
         consumer = self._make_client()
         try:
             yield from _assign(consumer, waiting)
-            while waiting and time.monotonic() < until and not self._is_leaving:
+            while waiting and time.monotonic() < until and not self._is_closing:
                 message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
                 result = None if message is None else _matching_result(message, waiting)
                 if result is None:
@@ -114,15 +114,15 @@ class RecordReader:
         librdkafka must not close a consumer that another thread polls, so a read in progress ends
         first.
         """
-        self._is_leaving = True
+        self._is_closing = True
         if self._lock.acquire(timeout=CLOSE_PATIENCE):
             try:
-                self._let_go()
+                self._close_consumer()
             finally:
                 self._lock.release()
 
-    def _let_go(self) -> None:
-        self._is_leaving = False
+    def _close_consumer(self) -> None:
+        self._is_closing = False
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close()

@@ -5,8 +5,9 @@ before which all records are processed, and the number of records from there to 
 are not. The position is the start plus the number of processed records after it. So the log's end
 minus the position is the lag, and the position moves by one for each record.
 
-An acknowledgement is written with the start before it, so the start may be one acknowledgement
-late. If it has not moved during two acknowledgements, it is the first unprocessed record.
+The broker stores an acknowledgement together with the start as it was before it. So the start may
+lag one acknowledgement behind the first unprocessed record. If the start has not moved during two
+acknowledgements, it is the first unprocessed record.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class TimesFinder:
     ) -> None:
         """Narrow the brackets of unread offsets.
 
-        Stop when all are narrow enough or at the budget.
+        Stop when all are narrow enough or the budget is used up.
         """
         lookups = Lookups(self._client, leaders)
         until = Share(deadline, LOOKUP_SHARE)
@@ -154,7 +154,7 @@ class TimesFinder:
             for found in lookups.ask(questions[:room], until):
                 lookup = found.lookup
                 part = self._parts[lookup.topic, lookup.partition]
-                if part.answered(lookup.time, found.offset, found.timestamp):
+                if part.add_answer(lookup.time, found.offset, found.timestamp):
                     report.anomalies["unreadable"] += 1
         report.problems += lookups.problems
 
@@ -193,7 +193,7 @@ class TimesFinder:
     def _count_future(self, at_ms: int, report: PollReport) -> None:
         """Count timestamps in the future that were not in the future in the last poll."""
         for part in self._parts:
-            coming = part.to_come(at_ms + FUTURE_MS)
+            coming = part.future_offsets(at_ms + FUTURE_MS)
             report.anomalies["future"] += len(coming - part.future)
             part.future = coming
 
@@ -208,7 +208,7 @@ class TimesFinder:
             point = (movement.last, False)
             if part is None:
                 continue
-            read = part.reading(point)
+            read = part.valid_read(point)
             if read is not None and read.offset != movement.last:
                 # There is no record at this offset, most likely a transaction marker. Try the
                 # offset before.

@@ -15,7 +15,7 @@ from exporter.collectors.kafka.ages.estimates import (
 from exporter.collectors.kafka.ages.index_trust import IndexTrust
 from exporter.collectors.kafka.ages.narrowing import narrowing_timestamp
 from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
-from exporter.collectors.kafka.ages.reading_order import most_telling_first
+from exporter.collectors.kafka.ages.reading_order import best_checks_first
 from exporter.collectors.kafka.ages.record_times import is_plausible
 from exporter.collectors.kafka.ages.time_index import TimeIndex
 
@@ -114,10 +114,10 @@ class PartitionTimes:
         return [
             point
             for point in self.wanted
-            if self._start <= point[0] < self._end and self.reading(point) is None
+            if self._start <= point[0] < self._end and self.valid_read(point) is None
         ]
 
-    def reading(self, point: ReadPoint) -> ReadRecord | None:
+    def valid_read(self, point: ReadPoint) -> ReadRecord | None:
         """Return the result of a read at this offset if it is still valid."""
         found = self.read.get(point)
         if found is None or (found.time == math.inf and found.end != self._end):
@@ -160,7 +160,7 @@ class PartitionTimes:
         was enqueued later, unless its timestamp is wrong. `proven` is True if no disorder was seen
         in the topic's timestamps.
         """
-        found = self.reading(point)
+        found = self.valid_read(point)
         if found is not None and found.time is not None:
             return Estimate(found.time, 0.0, read=True)
         bracket = self.index.bracket(point[0])
@@ -182,7 +182,7 @@ class PartitionTimes:
                 found[point] = estimate
         return found
 
-    def to_come(self, at_ms: int) -> set[int]:
+    def future_offsets(self, at_ms: int) -> set[int]:
         """Return the wanted offsets with timestamps later than `at_ms`."""
         late = {
             point[0]
@@ -211,9 +211,9 @@ class PartitionTimes:
         low = self.index.bracket(offset).low
         return low is None or low > at_ms or self.index.is_blocked(offset)
 
-    def telling(self) -> list[ReadPoint]:
+    def unread_best_first(self) -> list[ReadPoint]:
         """Return the unread offsets in the order in which their reads best verify the lookups."""
-        found = most_telling_first(self.unread(), self.index, self._end)
+        found = best_checks_first(self.unread(), self.index, self._end)
         if found and self.trust.begins_after(first := min(found)[0]):
             # Only a read of the first offset can verify lookups for all of them.
             found.sort(key=lambda point: point[0] != first)
@@ -232,7 +232,7 @@ class PartitionTimes:
         newest = 0
         lasting = True
         for point in sorted(self.wanted):
-            found = self.reading(point)
+            found = self.valid_read(point)
             if found is not None and found.time is not None:
                 lasting = lasting and found.time != math.inf
                 continue
@@ -269,7 +269,7 @@ class PartitionTimes:
         self.fed = self._end
         return [at_ms - round(tolerance.seconds * 1000)]
 
-    def answered(self, asked: int, offset: int, timestamp: int) -> bool:
+    def add_answer(self, asked: int, offset: int, timestamp: int) -> bool:
         """Store the answer to a lookup; return whether it has a new implausible timestamp.
 
         A negative offset means that no record was found.
@@ -278,10 +278,10 @@ class PartitionTimes:
             if asked == 0:
                 self.no_lookups = self._end > self._start
             else:
-                self.index.unanswered(asked, self._end)
+                self.index.add_no_answer(asked, self._end)
             return False
         if is_plausible(timestamp / 1000):
-            self.index.answered(asked, offset, timestamp)
+            self.index.add_answer(asked, offset, timestamp)
             return False
         was_read = (offset, False) in self.read or (offset, True) in self.read
-        return self.index.met_odd(asked, offset, timestamp) and not was_read
+        return self.index.add_implausible(asked, offset, timestamp) and not was_read

@@ -71,7 +71,7 @@ def _in_turn(
     first: list[tuple[PartitionTimes, ReadPoint]] = []
     others: list[tuple[PartitionTimes, ReadPoint]] = []
     for part in parts:
-        points = [(part, point) for point in part.telling()]
+        points = [(part, point) for point in part.unread_best_first()]
         first += points[:each]
         others += points[each:]
     return first, others

@@ -21,7 +21,7 @@ class _Span(NamedTuple):
     offsets: tuple[int, int]
 
 
-def most_telling_first(points: Iterable[ReadPoint], index: TimeIndex, end: int) -> list[ReadPoint]:
+def best_checks_first(points: Iterable[ReadPoint], index: TimeIndex, end: int) -> list[ReadPoint]:
     """Return offsets of a partition in the order in which their reads best verify its index.
 
     `end` is the partition's end. If old records are replayed after newer ones, lookups see many

@@ -105,7 +105,7 @@ class RecordReadings:
             return
         found_at = record.offset()
         found = record_time(record, self._header)
-        if found.anomaly is not None and not part.index.has_met(offset):
+        if found.anomaly is not None and not part.index.is_implausible(offset):
             report.anomalies[found.anomaly] += 1
         count, total = report.sizes.get(topic, (0, 0))
         report.sizes[topic] = (count + 1, total + size(record))

@@ -39,7 +39,15 @@ class Bracket(NamedTuple):
 class TimeIndex:
     """Pairs of one partition in ascending order of offsets and so of timestamps."""
 
-    __slots__ = ("_blocked_from", "_highs", "_lows", "_odd", "_offsets", "origin", "version")
+    __slots__ = (
+        "_blocked_from",
+        "_highs",
+        "_implausible",
+        "_lows",
+        "_offsets",
+        "origin",
+        "version",
+    )
 
     def __init__(self) -> None:
         self._offsets = array("q")
@@ -51,7 +59,7 @@ class TimeIndex:
         """The earliest timestamp to look up."""
         self._blocked_from: int | None = None
         """Offset of a record with a timestamp so late that it hides later records from lookups."""
-        self._odd = NO_OFFSETS
+        self._implausible = NO_OFFSETS
         """Offsets of records with implausible timestamps that lookups have returned."""
         self.version = 0
         """Incremented at each change."""
@@ -59,24 +67,24 @@ class TimeIndex:
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def answered(self, asked: int, offset: int, timestamp: int) -> None:
+    def add_answer(self, asked: int, offset: int, timestamp: int) -> None:
         """Store that the lookup of `asked` returned the record at `offset`."""
         self._put(offset, asked, timestamp)
 
-    def unanswered(self, asked: int, end: int) -> None:
+    def add_no_answer(self, asked: int, end: int) -> None:
         """Store that no record below `end` has a timestamp of `asked` or more."""
         row = bisect_left(self._offsets, end)
         if row == len(self._offsets) or self._lows[row] > asked:
             self._put(end, asked, UNKNOWN)
 
-    def met_odd(self, asked: int, offset: int, timestamp: int) -> bool:
+    def add_implausible(self, asked: int, offset: int, timestamp: int) -> bool:
         """Store a lookup's answer with an implausible timestamp; return whether it is new.
 
         If the timestamp is too early, the origin moves: lookups from there skip these records. If
         it is too late, lookups cannot find the records after it.
         """
-        is_new = offset not in self._odd
-        self._odd |= {offset}
+        is_new = offset not in self._implausible
+        self._implausible |= {offset}
         if timestamp < PLAUSIBLE_MS:
             self.origin = PLAUSIBLE_MS
         else:
@@ -87,9 +95,9 @@ class TimeIndex:
             self._blocked_from = offset if known is None else min(known, offset)
         return is_new
 
-    def has_met(self, offset: int) -> bool:
+    def is_implausible(self, offset: int) -> bool:
         """Return whether a lookup has returned this record with an implausible timestamp."""
-        return offset in self._odd
+        return offset in self._implausible
 
     def is_blocked(self, offset: int) -> bool:
         """Return whether lookups miss this record because of a too late timestamp before it."""
@@ -146,14 +154,14 @@ class TimeIndex:
         if self._blocked_from is not None and start > self._blocked_from:
             self._blocked_from = None
             self.version += 1
-        if self._odd:
-            self._odd = frozenset(offset for offset in self._odd if offset >= start)
+        if self._implausible:
+            self._implausible = frozenset(offset for offset in self._implausible if offset >= start)
 
     def clear(self) -> None:
         """Drop everything: the topic was recreated or truncated."""
         for column in (self._offsets, self._lows, self._highs):
             del column[:]
-        self.origin, self._blocked_from, self._odd = 0, None, NO_OFFSETS
+        self.origin, self._blocked_from, self._implausible = 0, None, NO_OFFSETS
         self.version += 1
 
     def _put(self, offset: int, asked: int, timestamp: int) -> None:

@@ -156,10 +156,10 @@ class Channel:
         self._consumer = Consumer({**given, **CONSUMER})
         self.mark = secrets.token_bytes(8)
         """The key of its messages, different from those of all other channels."""
-        self._heard: set[int] = set()
+        self._receiving: set[int] = set()
         self._ended = threading.Event()
         threading.Thread(
-            target=_serve,
+            target=_poll_producer,
             args=(self._producer, self._ended),
             name="probe/acknowledgements",
             daemon=True,
@@ -188,17 +188,17 @@ class Channel:
 
     def is_receiving(self, partition: int) -> bool:
         """Return whether messages of the partition are received."""
-        return partition in self._heard
+        return partition in self._receiving
 
     def start_receiving(self, partition: int, offset: int) -> None:
         """Receive the partition's messages from this offset."""
         self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
-        self._heard.add(partition)
+        self._receiving.add(partition)
 
     def stop_receiving(self, partition: int) -> None:
         """Stop receiving messages of the partition."""
-        if partition in self._heard:
-            self._heard.discard(partition)
+        if partition in self._receiving:
+            self._receiving.discard(partition)
             self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
 
     def receive(self, timeout: float) -> Arrival | None:
@@ -231,7 +231,7 @@ class Channel:
         return Arrival(int(value), partition, offset)
 
 
-def _serve(producer: Producer, ended: threading.Event) -> None:
+def _poll_producer(producer: Producer, ended: threading.Event) -> None:
     """Poll for acknowledgements, so that they are timed without delay."""
     while not ended.is_set():
         producer.poll(POLL)

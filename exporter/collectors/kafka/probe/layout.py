@@ -23,7 +23,7 @@ KEPT = 86_400.0
 These probes fail. Brokers known to be removed are not probed.
 """
 GONE_AFTER = 2
-"""Rosters in a row without a broker after which it is no longer probed."""
+"""Rosters with a broker removed from the cluster after which it is no longer probed."""
 NO_LEADER = -1
 
 

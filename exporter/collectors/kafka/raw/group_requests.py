@@ -39,7 +39,7 @@ class Listed(NamedTuple):
     state: str
 
 
-def can_have(connection: BrokerConnection) -> bool:
+def supports_groups(connection: BrokerConnection) -> bool:
     """Return whether a broker supports these groups, and listing them."""
     return connection.knows(LIST_GROUPS, LIST_VERSION) and (
         connection.knows(SHARE_DESCRIBE, SHARE_VERSION)
