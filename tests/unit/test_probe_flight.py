@@ -1,4 +1,4 @@
-"""Which messages count as a probe's receipt: this channel's own, the first time, and in time."""
+"""Which messages count as a probe's receipt: those of this channel, the first time, and in time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG = 3600.0
 
 @pytest.fixture
 def channel() -> Iterator[Channel]:
-    """A channel to nobody."""
+    """A channel without a broker."""
     properties = {"bootstrap.servers": "127.0.0.1:1", "error_cb": lambda _: None, "log_level": 0}
     channel = Channel(properties, "topic", 1.0)
     yield channel
@@ -30,7 +30,7 @@ def test_a_message_with_the_channels_mark_is_its_own(channel: Channel) -> None:
 
 
 @pytest.mark.parametrize("key", [None, b"", b"12345678"])
-def test_a_message_of_another_exporter_is_none(channel: Channel, key: bytes | None) -> None:
+def test_a_message_of_another_exporter_is_ignored(channel: Channel, key: bytes | None) -> None:
     assert channel.arrival(message(key, b"not a number")) is None
 
 
@@ -42,7 +42,7 @@ def test_a_probe_in_time_is_received_once() -> None:
     assert probe.receive == first
 
 
-def test_what_comes_late_does_not_count() -> None:
+def test_late_results_do_not_count() -> None:
     probe = ProbeInFlight(1, -1.0, greets=False)
     assert not probe.received()
     probe.delivered(None, message(b""))
@@ -62,14 +62,14 @@ def test_a_probe_is_over_when_it_is_published_received_and_answered() -> None:
     assert probe.ack is None
 
 
-def test_a_probe_that_can_not_be_published_is_over() -> None:
+def test_a_probe_that_cannot_be_published_is_over() -> None:
     probe = ProbeInFlight(1, LONG, greets=False)
     probe.delivered(KafkaError(KafkaError._MSG_TIMED_OUT), message(b""))
     assert probe.is_over()
     assert probe.publish is None
 
 
-def test_a_greeting_is_followed_once_it_is_back_and_its_commit_answered() -> None:
+def test_a_greeting_is_over_when_it_is_received_and_its_commit_is_answered() -> None:
     probe = ProbeInFlight(1, LONG, greets=True)
     probe.awaits_ack = probe.received()
     assert not probe.has_greeted()
