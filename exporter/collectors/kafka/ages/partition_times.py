@@ -56,12 +56,8 @@ class PartitionTimes:
         self.future: set[int] = set()
         """Wanted offsets whose timestamps are in the future."""
         self.compacted = False
-        """Whether records may be deleted from the middle of the log.
-
-        Earlier reads are invalid then.
-        """
+        """Whether compaction may delete records, so that a read is valid for one poll only."""
         self.polls = 0
-        """Polls so far."""
         self.narrowed = False
         """Whether more lookups would not improve the time of any wanted offset."""
         self.no_lookups = False
@@ -107,10 +103,7 @@ class PartitionTimes:
         self._tries.clear()
 
     def unread(self) -> list[ReadPoint]:
-        """Return the wanted offsets without a valid read.
-
-        If a read found the end of the partition, it is invalid as soon as the end moves.
-        """
+        """Return the wanted offsets without a read, or with one of an end that has moved."""
         return [
             point
             for point in self.wanted
@@ -127,10 +120,7 @@ class PartitionTimes:
         return found
 
     def add_read(self, point: ReadPoint, found: ReadRecord) -> bool:
-        """Store a read and compare it with the index.
-
-        Return whether there is no record at the offset.
-        """
+        """Store a read, compare it with the index; return whether the offset has no record."""
         self.read[point] = found
         offset, _ = point
         if found.offset != offset:
@@ -197,10 +187,7 @@ class PartitionTimes:
         return late
 
     def doubtful(self, at_ms: int) -> list[ReadPoint]:
-        """Return the unread offsets for which lookups are not enough.
-
-        Either lookups found nothing, or they found a time in the future.
-        """
+        """Return the unread offsets for which lookups found nothing or a time in the future."""
         if self._sure and self._settled == self.index.version:
             return []
         found = [point for point in self.unread() if self._is_doubtful(point[0], at_ms)]
