@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LOOKS_PER_CYCLE = 200
-"""Positions that the exporter looks behind in a cycle, until it knows each (`collectors.kafka.tail.LOOKS`)."""
+"""Positions that the exporter looks behind in a cycle, until it knows each (`collectors.kafka.empty_tails.MAX_CHECKS`)."""
 
 
 class Place(NamedTuple):
