@@ -183,11 +183,15 @@ PARTLY_READ = asked(
     ' Unreadable partitions: {{ . | first | value | printf "%.0f" }}; the actual numbers may be higher.',
 )
 
+PLACE = ("cluster", "namespace")
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
-    "subscription": ("mq-subscription", ("system", "source", "vhost", "destination", "group")),
-    "group": ("mq-kafka", ("source", "group")),
-    "node": ("mq-probes", ("system", "source", "node")),
-    "source": ("mq-overview", ("system", "source")),
+    "subscription": (
+        "mq-subscription",
+        (*PLACE, "system", "source", "vhost", "destination", "group"),
+    ),
+    "group": ("mq-kafka", (*PLACE, "source", "group")),
+    "node": ("mq-probes", (*PLACE, "system", "source", "node")),
+    "source": ("mq-overview", (*PLACE, "system", "source")),
     "exporter": ("mq-exporter", ()),
 }
 
