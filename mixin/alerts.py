@@ -183,15 +183,16 @@ PARTLY_READ = asked(
     ' Unreadable partitions: {{ . | first | value | printf "%.0f" }}; the actual numbers may be higher.',
 )
 
-PLACE = ("cluster", "namespace")
+CLUSTER_LINK = "".join(
+    f"{{{{ with $labels.{name} }}}}var-{name}={{{{ . | urlquery }}}}&{{{{ end }}}}"
+    for name in ("cluster", "namespace")
+)
+"""Variables of labels that exist only if Prometheus or the scrape adds them."""
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
-    "subscription": (
-        "mq-subscription",
-        (*PLACE, "system", "source", "vhost", "destination", "group"),
-    ),
-    "group": ("mq-kafka", (*PLACE, "source", "group")),
-    "node": ("mq-probes", (*PLACE, "system", "source", "node")),
-    "source": ("mq-overview", (*PLACE, "system", "source")),
+    "subscription": ("mq-subscription", ("system", "source", "vhost", "destination", "group")),
+    "group": ("mq-kafka", ("source", "group")),
+    "node": ("mq-probes", ("system", "source", "node")),
+    "source": ("mq-overview", ("system", "source")),
     "exporter": ("mq-exporter", ()),
 }
 
@@ -249,7 +250,7 @@ or (
                 "description": self.description
                 + (PARTLY_READ if self.scope == "subscription" else ""),
                 "runbook_url": f"{RUNBOOKS}{self.name}.md",
-                "dashboard_url": f"/d/{uid}" + (f"?{link}" if link else ""),
+                "dashboard_url": f"/d/{uid}" + (f"?{CLUSTER_LINK}{link}" if link else ""),
             },
         }
 
