@@ -1,8 +1,7 @@
-"""The alert and recording rules as data, and the files that are generated from them.
+"""The alert rules as a table.
 
-`alerts/recording.yml` and `alerts/alerts.yml` are Prometheus rule files. `deploy/kubernetes/prometheusrule.yaml`
-contains the same rules for the Prometheus Operator. Each rule states which labels its alert has (`Scope`); the links,
-the name in the summary and the cause lookup follow from that.
+Each rule states which labels its alert has (`Scope`); the links, the name in the summary and the
+cause lookup follow from that.
 """
 
 from __future__ import annotations
@@ -10,233 +9,54 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
+from mixin.recording import (
+    AGE,
+    CONSUMED,
+    CONSUMERS,
+    DRAIN,
+    DRAINING,
+    EXPORTERS,
+    INTERVAL,
+    LAG,
+    LATE,
+    LOSS,
+    MOVED,
+    PROBE,
+    PRODUCED,
+    SILENT,
+    UNREADABLE,
+    UP,
+    last,
+    merged,
+)
+from mixin.texts import (
+    CAUSE,
+    CONSUMERS_IF_KNOWN,
+    CONSUMERS_NOW,
+    COUNT,
+    DURATION,
+    HELD_BACK,
+    NOTHING_SINCE,
+    NUMBER,
+    OLDEST,
+    PARTLY_READ,
+    PERCENT,
+    RATES,
+    SECONDS,
+    SUBSCRIPTION_NAME,
+    VALUE_DURATION,
+    VALUE_NUMBER,
+    WAITING,
+    asked,
+    reason_of,
+)
 
 RUNBOOKS = "https://github.com/mq-lag-exporter/mq-lag-exporter/blob/main/docs/runbooks/"
-HEAD = (
-    "# Generated from mixin/alerts.py by `make generate`. Do not edit. Runbooks: docs/runbooks/.\n"
-)
 
 Scope = Literal["subscription", "group", "node", "source", "exporter"]
 Severity = Literal["critical", "warning", "info"]
 
 SUB: Scope = "subscription"
-LAG = "subscription:mq_lag_messages:sum"
-AGE = "subscription:mq_lag_seconds:max"
-LATE = "subscription:mq_lag_seconds:late"
-DRAIN = "subscription:mq_time_to_drain_seconds:max"
-LOSS = "subscription:mq_time_to_loss_seconds:min"
-CONSUMED = "subscription:mq_consumed_messages:rate5m"
-PRODUCED = "subscription:mq_produced_messages:rate5m"
-CONSUMERS = "subscription:mq_consumers:max"
-DEFERRED = "subscription:mq_deferred_messages:sum"
-MOVED = "subscription:mq_moved:timestamp_seconds"
-MOVES = "subscription:mq_moves:max"
-OK_AT = "subscription:mq_ok:timestamp_seconds"
-UNREADABLE = "subscription:mq_unreadable_partitions:max"
-STATUSES = "source:mq_subscription_status:sum"
-UP = "source:mq_up:max"
-PROBE = "node:mq_probe_success:max"
-
-
-def merged(metric: str) -> str:
-    """Merge the series of exporters that read the same source into one."""
-    return f"max without (instance, pod) ({metric})"
-
-
-def last(metric: str) -> str:
-    """Return the last value of a series, if it is at most an hour old."""
-    return f"last_over_time({metric}[1h])"
-
-
-DRAINING = f"quantile_over_time(0.5, {DRAIN}[10m]) < 900"
-"""Most forecasts of the last ten minutes say that the backlog will be drained within 15 minutes.
-
-It uses history, so that neither a restart (no forecast for some time) nor a single outlier changes the result.
-"""
-EXPORTERS = "cluster, namespace, system, source"
-"""The labels that identify a source. The first two exist if one Prometheus evaluates the rules for several clusters."""
-AWAKE = "subscription:mq_awake:timestamp_seconds"
-SILENT = "subscription:mq_silent:max"
-INTERVAL = "subscription:mq_commit_interval_seconds:max30m"
-"""The maximum of the last 30 minutes, because the exporter has to learn the interval again after a restart."""
-MOVEMENTS = merged(
-    "mq_consumed_messages_total + (mq_offset_rewinds_total or 0 * mq_consumed_messages_total)"
-)
-"""Messages processed plus offset rewinds: a number that grows with each movement of the position."""
-IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
-
-
-def _has_status(matcher: str) -> str:
-    """Return a condition: the subscription has a status that the matcher matches."""
-    return f"max without (instance, pod, status) (mq_subscription_status{{status{matcher}}}) == 1"
-
-
-HAS_KNOWN_STATUS = _has_status('!~"dormant|unknown"')
-IS_ABANDONED = _has_status('="abandoned"')
-IS_DORMANT = _has_status('="dormant"')
-
-RECORDING: tuple[tuple[str, str], ...] = (
-    (LAG, "max without (instance, pod) (sum without (partition) (mq_lag_messages))"),
-    (
-        # Nothing is missing if another exporter reads all partitions.
-        UNREADABLE,
-        f"""\
-{merged("mq_unreadable_partitions")}
-unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_partitions")}""",
-    ),
-    (AGE, "max without (instance, pod, partition) (mq_lag_seconds)"),
-    (INTERVAL, merged("max_over_time(mq_commit_interval_seconds[30m])")),
-    (
-        LATE,
-        f"""\
-{AGE}
-  - (
-    {merged("mq_threshold_lag_seconds")}
-    + ({INTERVAL} or 0 * {merged("mq_threshold_lag_seconds")})
-  )""",
-    ),
-    (CONSUMED, merged("rate(mq_consumed_messages_total[5m])")),
-    (PRODUCED, merged("rate(mq_subscription_produced_messages_total[5m])")),
-    (CONSUMERS, merged("mq_consumers")),
-    (DEFERRED, "max without (instance, pod) (sum without (partition) (mq_deferred_messages))"),
-    (DRAIN, merged("mq_time_to_drain_seconds")),
-    (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
-    (
-        # The last time at which the position moved or no message was waiting. The rule carries its own value forward, so an
-        # exporter restart does not lose it. The position moved if the movements grew since the last evaluation; if the broker
-        # counts nothing, a changed backlog counts as movement. After a gap of more than two minutes the time starts again,
-        # because consumers need time to come back after an outage. While a partition cannot be read, it is unknown whether
-        # the position moves, so that time does not count.
-        MOVED,
-        "\nor ".join(
-            (
-                f"0 * ({MOVEMENTS} > last_over_time({MOVES}[1h])) + time()",
-                f"0 * (changes({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
-                f"0 * ({LAG} == 0 unless {UNREADABLE}) + time()",
-                f"({MOVED} + (time() - timestamp({MOVED})) and {UNREADABLE})",
-                f"(last_over_time({MOVED}[2m]) and {LAG})",
-                f"0 * {LAG} + time()",
-            )
-        ),
-    ),
-    (MOVES, MOVEMENTS),
-    (
-        # The last time at which the status was ok. The rule carries its own value forward.
-        OK_AT,
-        "\nor ".join(
-            (
-                f"0 * ({IS_OK} == 1) + time()",
-                f"(last_over_time({OK_AT}[10m]) and {LAG})",
-                f"0 * {LAG} + time()",
-            )
-        ),
-    ),
-    (
-        # The last time at which the subscription was neither dormant nor unknown. After a restart the exporter does not know
-        # what it saw before, and calls a stopped group dormant. Prometheus knows better.
-        AWAKE,
-        "\nor ".join(
-            (
-                f"0 * ({HAS_KNOWN_STATUS}) + time()",
-                f"(last_over_time({AWAKE}[10m]) and {LAG})",
-            )
-        ),
-    ),
-    (
-        # Subscriptions without alerts: the group reads other topics only, or it was dead before anybody watched it.
-        SILENT,
-        f"""\
-({IS_ABANDONED})
-or (({IS_DORMANT}) unless {AWAKE})""",
-    ),
-    (STATUSES, f"sum without (vhost, destination, group) ({merged('mq_subscription_status')})"),
-    (UP, merged("mq_up")),
-    (PROBE, merged("mq_probe_success")),
-)
-
-SUBSCRIPTION_NAME = (
-    "{{ with $labels.group }}{{ . }} on {{ end }}{{ $labels.destination }}"
-    "{{ with $labels.vhost }} in vhost {{ . }}{{ end }} ({{ $labels.source }})"
-)
-OF_SUBSCRIPTION = (
-    "{cluster=%q,namespace=%q,system=%q,source=%q,vhost=%q,destination=%q,group=%q}",
-    "$labels.cluster $labels.namespace $labels.system $labels.source $labels.vhost $labels.destination $labels.group",
-)
-NOT_MEANT_TO_BE_READ = f"{merged('mq_consumers_expected')} == 0"
-
-
-def reason_of(task: str, window: str) -> str:
-    """Return a template for the most frequent recent failure reason of a task; `task` is a name or a label reference."""
-    of, labels = ("'" + task + "'", "") if task.isalpha() else ("%q", " " + task)
-    return (
-        f'{{{{ with printf "topk(1, increase(mq_collect_failures_total{{cluster=%q,namespace=%q,source=%q,task={of}}}[{window}]) > 0)"'
-        f" $labels.cluster $labels.namespace $labels.source{labels} | query }}}}"
-        ' Reason: {{ . | first | label "reason" }}.{{ end }}'
-    )
-
-
-def _replaced(*pairs: tuple[str, str]) -> str:
-    """Return template functions that apply regular expressions, one after the other."""
-    return "".join(f' | reReplaceAll "{pattern}" "{text}"' for pattern, text in pairs)
-
-
-NUMBER = 'printf "%.0f"' + _replaced(
-    (r"^(\\d+)(\\d{3})$", "$1,$2"),
-    (r"^(\\d+)(\\d{3}),", "$1,$2,"),
-    (r"^(\\d+)(\\d{3}),", "$1,$2,"),
-)
-"""12,866 for 12866.4."""
-DURATION = "humanizeDuration" + _replaced(
-    (r"^(\\d+d \\d+h) .*$", "$1"),
-    (r"^(\\d+h \\d+m) .*$", "$1"),
-    (r"^(\\d+m) .*$", "$1"),
-    (r"^([0-9.]+)(ms|s)$", "$1 $2"),
-    (r"(\\d)m\\b", "$1 min"),
-    (r"(\\d)([dh])\\b", "$1 $2"),
-)
-"""10 s, 13 min, 2 h 5 min, 3 d 4 h: the two largest units, no seconds from a minute on."""
-VALUE_NUMBER = f"{{{{ $value | {NUMBER} }}}}"
-VALUE_DURATION = f"{{{{ $value | {DURATION} }}}}"
-PERCENT = "humanizePercentage" + _replaced(("%$", " %"))
-
-
-def asked(metric: str, text: str, where: str = "") -> str:
-    """Return a template that shows `text` if the alert's subscription has a series of the metric for which `where` holds."""
-    pattern, labels = OF_SUBSCRIPTION
-    return f'{{{{ with printf "{metric}{pattern}{where}" {labels} | query }}}}{text}{{{{ end }}}}'
-
-
-CAUSE = asked(
-    "mq_backlog_cause",
-    ' Likely cause: {{ . | first | label "cause" | reReplaceAll "_" " " }}.',
-)
-SECONDS = f"{{{{ . | first | value | {DURATION} }}}}"
-COUNT = f"{{{{ . | first | value | {NUMBER} }}}}"
-SEEN_FOR_LONG = f" and {LAG} offset 5m"
-"""A five-minute rate is too low until Prometheus has known the series for five minutes."""
-RATES = asked(
-    CONSUMED, ' Consume rate: {{ . | first | value | printf "%.1f" }}/s.', SEEN_FOR_LONG
-) + asked(PRODUCED, ' Produce rate: {{ . | first | value | printf "%.1f" }}/s.', SEEN_FOR_LONG)
-WAITING = asked(LAG, f" Lag: {COUNT} messages.")
-OLDEST = asked(AGE, f" Oldest message: {SECONDS} old.")
-HELD_BACK = asked(
-    DEFERRED,
-    f" Deferred for another delivery: {COUNT} messages.",
-    " > 0",
-)
-CONSUMERS_NOW = asked(CONSUMERS, f" Consumers: {COUNT}.")
-
-CONSUMERS_IF_KNOWN = CONSUMERS_NOW.removesuffix("{{ end }}") + (
-    "{{ else }} The number of consumers is unknown.{{ end }}"
-)
-NOTHING_SINCE = asked("time() - " + MOVED, f" No message was processed for {SECONDS}.")
-
-PARTLY_READ = asked(
-    UNREADABLE,
-    f" Unreadable partitions: {COUNT}; the actual numbers may be higher.",
-)
-
 CLUSTER_LINK = "".join(
     f"{{{{ with $labels.{name} }}}}var-{name}={{{{ . | urlquery }}}}&{{{{ end }}}}"
     for name in ("cluster", "namespace")
@@ -314,6 +134,7 @@ or (
         }
 
 
+NOT_MEANT_TO_BE_READ = f"{merged('mq_consumers_expected')} == 0"
 PAST_LAG = f"""\
 (
   min_over_time({LAG}[5m]) > {merged("mq_threshold_lag_messages")}
@@ -704,70 +525,3 @@ and on ({EXPORTERS}) {UP} == 1
         resolved="{{ $labels.source }} ({{ $labels.system }}): no series are left out",
     ),
 )
-
-
-class _Text(str):
-    """A text that is written as a YAML block."""
-
-    __slots__ = ()
-
-
-def _block(dumper: yaml.SafeDumper, text: _Text) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes PromQL as blocks, and no aliases."""
-
-    def ignore_aliases(self, _: Any) -> bool:
-        """Write everything out."""
-        return True
-
-
-_Dumper.add_representer(_Text, _block)
-
-
-def _written(data: Any) -> str:
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
-    return HEAD + text
-
-
-def _rules(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**rule, "expr": _Text(rule["expr"])} for rule in rules]
-
-
-def recording_groups() -> list[dict[str, Any]]:
-    """Return the recording rules."""
-    rules = [{"record": name, "expr": expr + "\n"} for name, expr in RECORDING]
-    return [{"name": "mq-lag-exporter.recording", "rules": _rules(rules)}]
-
-
-def alert_groups() -> list[dict[str, Any]]:
-    """Return the alert rules, a group a scope."""
-    scopes = list(dict.fromkeys(alert.scope for alert in ALERTS))
-    return [
-        {
-            "name": f"mq-lag-exporter.{scope}",
-            "rules": _rules([alert.rule() for alert in ALERTS if alert.scope == scope]),
-        }
-        for scope in scopes
-    ]
-
-
-def files() -> dict[str, str]:
-    """Return each file's text by its path."""
-    groups = [*recording_groups(), *alert_groups()]
-    resource = {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "PrometheusRule",
-        "metadata": {
-            "name": "mq-lag-exporter",
-            "labels": {"app.kubernetes.io/name": "mq-lag-exporter"},
-        },
-        "spec": {"groups": groups},
-    }
-    return {
-        "alerts/recording.yml": _written({"groups": recording_groups()}),
-        "alerts/alerts.yml": _written({"groups": alert_groups()}),
-        "deploy/kubernetes/prometheusrule.yaml": _written(resource),
-    }

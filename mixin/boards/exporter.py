@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mixin.alerts import UP, merged
 from mixin.boards.model import CHOSEN, IN_CLUSTER, OF_SOURCE, Board, Panel, Query, Row, rate
+from mixin.recording import UP, merged
 
 TASK = "{{source}} {{task}} {{cluster}}"
 INSTANCE = "{{instance}} {{cluster}}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mixin.alerts import AGE, CONSUMED, LAG, LOSS, PRODUCED, UP, merged
 from mixin.boards.model import (
     IN_CLUSTER,
     PLACE,
@@ -18,6 +17,7 @@ from mixin.boards.model import (
     stat,
     worst,
 )
+from mixin.recording import AGE, CONSUMED, LAG, LOSS, PRODUCED, UP, merged
 
 OF = f'{IN_CLUSTER},system="kafka",source=~"$source"'
 TOPIC = f'{OF},destination=~"$destination"'

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixin.alerts import merged
+from mixin.recording import merged
 
 Kind = Literal["line", "stack", "stat", "table", "heat", "states"]
 """Time series, stacked areas, one number, a table, a histogram over time, a state timeline."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mixin.alerts import AGE, CONSUMED, LAG, PRODUCED, UP, merged
 from mixin.boards.model import (
     IN_CLUSTER,
     PLACE,
@@ -17,6 +16,7 @@ from mixin.boards.model import (
     stat,
     worst,
 )
+from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, UP, merged
 
 NODES = f'{IN_CLUSTER},system="nsq",source=~"$source"'
 OF = f'{NODES},destination=~"$destination"'

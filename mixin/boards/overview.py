@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from mixin.alerts import (
-    AGE,
-    CONSUMED,
-    CONSUMERS,
-    DRAIN,
-    EXPORTERS,
-    LAG,
-    LOSS,
-    OK_AT,
-    PRODUCED,
-    STATUSES,
-    UP,
-    merged,
-)
 from mixin.boards.model import (
     CHOSEN,
     OF_SOURCE,
@@ -30,6 +16,20 @@ from mixin.boards.model import (
     placed,
     stat,
     worst,
+)
+from mixin.recording import (
+    AGE,
+    CONSUMED,
+    CONSUMERS,
+    DRAIN,
+    EXPORTERS,
+    LAG,
+    LOSS,
+    OK_AT,
+    PRODUCED,
+    STATUSES,
+    UP,
+    merged,
 )
 
 GOOD = "ok|uncommitted|abandoned|dormant"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mixin.alerts import PROBE, merged
 from mixin.boards.model import (
     CHOSEN,
     OF_SOURCE,
@@ -15,6 +14,7 @@ from mixin.boards.model import (
     rate,
     worst,
 )
+from mixin.recording import PROBE, merged
 
 NAME = "{{node}} · {{source}} {{cluster}}"
 NODE = f'{CHOSEN},node=~"$node"'

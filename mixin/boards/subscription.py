@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from mixin.alerts import (
-    AGE,
-    CONSUMERS,
-    DRAIN,
-    INTERVAL,
-    LAG,
-    LOSS,
-    OK_AT,
-    merged,
-)
 from mixin.boards.model import (
     STATUS_COLOURS,
     Board,
@@ -24,6 +14,16 @@ from mixin.boards.model import (
     rate,
     stat,
     worst,
+)
+from mixin.recording import (
+    AGE,
+    CONSUMERS,
+    DRAIN,
+    INTERVAL,
+    LAG,
+    LOSS,
+    OK_AT,
+    merged,
 )
 
 ONE_CLUSTER = 'cluster="$cluster",namespace="$namespace"'
