@@ -169,7 +169,7 @@ class Judge:
         )
 
     def _settle(self, given: Status, evidence: Evidence, window: float) -> None:
-        """Change the status if the rules did not return it for a while, so that it does not flap."""
+        """Change the status if the rules did not return it for a while, to avoid flapping."""
         if given == self.status and self.since is not None:
             self._given_at, self._given_polls = evidence.at, self._polls
             return

@@ -6,7 +6,7 @@ from exporter.judgement.evidence import Evidence
 
 
 class Progress:
-    """Follows what shows that messages are processed: counters, offsets, or a backlog that changes."""
+    """Follows signs that messages are processed: counters, offsets, a changing backlog."""
 
     __slots__ = (
         "_activity",
