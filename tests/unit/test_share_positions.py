@@ -1,4 +1,4 @@
-"""Positions of share groups: processed records, while more are produced during the requests."""
+"""Positions of share groups: what counts as done with, whatever is produced while the brokers are asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.observations import log
 def settle(
     shares: SharePositions, start: int | None, lag: int | None, before: int | None, after: int
 ) -> Settled:
-    """One poll: start and lag from the broker, and the end before and after that request."""
+    """One look: start and lag as the broker says them, and the end before and after that."""
     offsets = ShareOffsets({"g": [SharePartition("t", 0, start, lag)]})
     ends = {} if before is None else {("t", 0): before}
     return shares.settle(offsets, ends, {"t": log((0, after))})
@@ -55,7 +55,7 @@ def test_an_unknown_start_lag_or_end_is_no_position() -> None:
 
 
 def test_the_oldest_record_is_known_once_the_start_stood_still_over_two_movements() -> None:
-    """The stored start is that before an acknowledgement, so it may be too low after one."""
+    """The start is written as it was before an acknowledgement: after one, it may be behind."""
     shares = SharePositions()
     found = settle(shares, 10, 30, 40, 40)
     assert (oldest(found), found.vague) == (10, frozenset()), "nothing after it is done with"
