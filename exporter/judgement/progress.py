@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.judgement.evidence import Evidence
 
 
-class Progress:
+class ConsumerProgress:
     """Follows signs that messages are processed: counters, offsets, a changing backlog."""
 
     __slots__ = (
