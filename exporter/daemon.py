@@ -24,7 +24,7 @@ from exporter.show.own_metrics import OwnMetrics
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
 from exporter.sources.thresholds import threshold_table
-from exporter.sources.watch import Watch
+from exporter.sources.watchdog import SourceWatchdog
 from exporter.web.routes import routes
 from exporter.web.server import Server
 from exporter.web.webconfig import WebConfig
@@ -79,7 +79,7 @@ class Daemon:
         for source in config.sources:
             self.sources[source.name] = self._new_source(source)
         self.server: Server | None = None
-        self.watch = Watch(self._pulses, lambda: list(self.sources.values()))
+        self.watch = SourceWatchdog(self._pulses, lambda: list(self.sources.values()))
 
     def start(self) -> None:
         """Listen and collect. Raises `ServerError` where the address can't be listened on."""

@@ -1,4 +1,4 @@
-"""Runs one version of a broker, with its source in the exporter's config and its load."""
+"""Starts one version of a broker, with its source in the exporter's config and its load."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.versions.catalogue import Version
 from bench.versions.clients import KafkaMember, RabbitSender, StreamReader, kafka_sender
-from bench.versions.looks import Limits, Names
 from bench.versions.old_kafka import OldKafka
+from bench.versions.samples import Limits, Names
 from testbed import kafka_data, nsq_data, rabbit_data
 from testbed.consuming import PacedConsumer
 from testbed.exporter import kafka_source, nsq_source, rabbit_source
@@ -20,17 +20,18 @@ from testbed.rabbitmq import RabbitCluster, password_of
 from testbed.rabbitmq_config import PLUGINS
 
 RATE = 40.0
-"""Messages a second that the consumers of one destination process together: the mean of the load."""
+"""Messages a second that the consumers of a destination process together: the mean load."""
 AHEAD = 2
-"""Messages that a consumer holds at the most, so that several of them finish nearly in order."""
+"""Maximum prefetch of a consumer, so that several consumers finish nearly in order."""
 GROUP = "readers"
 EARLY = 5
-"""Messages through a stream before the exporter starts: a reader that was sent nothing has no position yet."""
+"""Messages through a stream before the exporter starts: without them a reader has no offset."""
 KAFKA = Limits(lag=0, mean_age=1.0, age=1.0, rate=0.03)
 QUEUE = Limits(lag=0, mean_age=2.0, age=5.0, rate=0.1)
-"""The statistics of RabbitMQ are up to 5 s old, which is a part of the rate's window."""
+"""The statistics of RabbitMQ are up to 5 s old, which is a fraction of the rate window."""
 STREAM = Limits(lag=3, mean_age=2.0, age=5.0, rate=0.1)
-"""RabbitMQ tells what was sent to the reader: the message in work, the next one, and a chunk on its way."""
+"""RabbitMQ reports what was sent to the reader: the present message, the next one, and a chunk in
+transit."""
 CHANNEL = Limits(lag=0, mean_age=1.0, age=3.0, rate=0.03)
 
 
@@ -52,7 +53,7 @@ class Site:
     """A running broker."""
 
     version: str
-    """As it says itself."""
+    """As the broker reports it."""
     source: dict[str, Any]
     load_seconds: float
     lines: list[Line] = field(default_factory=list)

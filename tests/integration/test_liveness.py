@@ -76,7 +76,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(told, "CONFIG", config)
     monkeypatch.setattr("exporter.sources.source.LOCK_SECONDS", 0.3)
     monkeypatch.setattr("exporter.daemon.LOOP_SECONDS", 3.0)
-    monkeypatch.setattr("exporter.sources.watch.LOOP_SECONDS", 3.0)
+    monkeypatch.setattr("exporter.sources.watchdog.LOOP_SECONDS", 3.0)
     world = World()
     with world.told:
         world.wait_shown()

@@ -1,4 +1,4 @@
-"""One row of a reply that is not what it must be takes nothing else with it."""
+"""An invalid row of a response does not affect other rows."""
 
 from __future__ import annotations
 
