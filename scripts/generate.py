@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import generate_schema
 
-from mixin import alerts, boards
+from mixin import boards, rule_files
 
 ROOT = Path(__file__).parent.parent
 HEAD = """\
@@ -62,7 +62,7 @@ def main() -> None:
     """Write every generated file."""
     (ROOT / "docs" / "metrics.md").write_text(metric_docs(), encoding="utf-8")
     (ROOT / "config" / "schema.json").write_text(generate_schema.schema(), encoding="utf-8")
-    for path, text in {**alerts.files(), **boards.files()}.items():
+    for path, text in {**rule_files.files(), **boards.files()}.items():
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -124,8 +124,14 @@ class Receiver:
 class Alerting:
     """Prometheus, Alertmanager and the receiver; a context manager."""
 
-    def __init__(self, folder: Path, *exporters: str, scale: float = SCALE) -> None:
-        """Scrape the exporters, each host:port. A scale of 1 leaves the files as they are."""
+    def __init__(
+        self, folder: Path, *exporters: str, scale: float = SCALE, clusters: Sequence[str] = ()
+    ) -> None:
+        """Scrape the exporters, each host:port. A scale of 1 leaves the files as they are.
+
+        With `clusters`, Prometheus scrapes each exporter once per cluster and adds the label.
+        """
+        self._clusters = clusters
         self._ports = PortBlock()
         self._folder = folder
         self._scale = scale
@@ -219,7 +225,10 @@ class Alerting:
         ]
         address = f"127.0.0.1:{self._alertmanager_port}"
         config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [address]}]}]
-        config["scrape_configs"][0]["static_configs"] = [{"targets": list(self._exporters)}]
+        targets: dict[str, Any] = {"targets": list(self._exporters)}
+        config["scrape_configs"][0]["static_configs"] = [
+            {**targets, "labels": {"cluster": name}} for name in self._clusters
+        ] or [targets]
         path = self._folder / "prometheus.yml"
         path.write_text(yaml.safe_dump(config))
         command = [

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 from exporter.collectors.kafka.raw.codec import (
     NO_TAGS,
-    Reader,
+    Decoder,
     compact_array,
     compact_string,
 )
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_requests import find_coordinators
 from exporter.collectors.kafka.raw.security import Security
 from exporter.model import Until
@@ -110,14 +110,14 @@ class StreamsMember:
 
         assert answer.array(topic) == [[0] * len(offsets)]
 
-    def _find_coordinator(self) -> Connection:
-        with Connection(self._bootstrap, PLAIN, Until(30)) as first:
+    def _find_coordinator(self) -> BrokerConnection:
+        with BrokerConnection(self._bootstrap, PLAIN, Until(30)) as first:
             place = wait_until(
                 lambda: find_coordinators(first, [self._group], Until(30)).get(self._group),
                 "a coordinator",
             )
         assert place is not None
-        return Connection(place, PLAIN, Until(30))
+        return BrokerConnection(place, PLAIN, Until(30))
 
     def _has_tasks(self) -> bool:
         if self._failure is not None:
@@ -164,7 +164,7 @@ class StreamsMember:
         numbers = compact_array(struct.pack(">i", task) for task in self._tasks)
         return compact_array([compact_string(SUBTOPOLOGY) + numbers + NO_TAGS])
 
-    def _take(self, answer: Reader) -> None:
+    def _take(self, answer: Decoder) -> None:
         answer.int32()
         error, message = answer.int16(), answer.nullable_string()
         if error == NOT_COORDINATOR:
@@ -189,13 +189,13 @@ class StreamsMember:
             self._tasks = [number for numbers in tasks for number in numbers]
 
 
-def _skip_status(answer: Reader) -> None:
+def _skip_status(answer: Decoder) -> None:
     answer.int8()
     answer.string()
     answer.tags()
 
 
-def _numbers(answer: Reader) -> list[int]:
+def _numbers(answer: Decoder) -> list[int]:
     """Take the partitions of the one subtopology's tasks."""
     answer.string()
     found = answer.array(answer.int32)
@@ -203,7 +203,7 @@ def _numbers(answer: Reader) -> list[int]:
     return found
 
 
-def _partition_error(answer: Reader) -> int:
+def _partition_error(answer: Decoder) -> int:
     answer.int32()
     error = answer.int16()
     answer.tags()

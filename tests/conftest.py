@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -43,8 +44,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show with a failure what RabbitMQ itself has counted."""
+    """Report the CPU time of each test, and what RabbitMQ has counted if it failed."""
     report = yield
+    if report.when == "teardown":
+        report.user_properties.append(("cpu_seconds", _cpu_since_last_test()))
     cluster = getattr(item, "funcargs", {}).get("rabbitmq")
     if report.failed and report.when == "call" and isinstance(cluster, RabbitCluster):
         try:
@@ -54,6 +57,21 @@ def pytest_runtest_makereport(
             text = repr(error)
         report.sections.append(("RabbitMQ's queues", text))
     return report
+
+
+_cpu_before = 0.0
+
+
+def _cpu_since_last_test() -> str:
+    """Seconds of this process and of the children that ended since the last test.
+
+    Brokers count when they end, so a shared broker counts for the last test.
+    """
+    global _cpu_before
+    usage = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    now = sum(each.ru_utime + each.ru_stime for each in usage)
+    spent, _cpu_before = now - _cpu_before, now
+    return f"{spent:.2f}"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from exporter.judgement.causes import causes_of
 from exporter.judgement.commit_gaps import SLACK
 from exporter.judgement.departures import ConsumerCount
 from exporter.judgement.evidence import Evidence
-from exporter.judgement.progress import Progress
+from exporter.judgement.progress import ConsumerProgress
 from exporter.judgement.recent_events import RecentEvents
 from exporter.judgement.repeats import Repeats, RetryLoop
 from exporter.judgement.status import Situation, status_of
@@ -81,7 +81,7 @@ class Judge:
         self._polls = 0
         self._given_at = 0.0
         self._given_polls = 0
-        self._progress = Progress()
+        self._progress = ConsumerProgress()
         self._floor: int | None = None
         self._trend: Trend | None = None
         self._baseline = Baseline()
@@ -170,7 +170,7 @@ class Judge:
         )
 
     def _settle(self, given: Status, evidence: Evidence, window: float) -> None:
-        """Change the status if the rules did not return it for a while, so that it does not flap."""
+        """Change the status if the rules did not return it for a while, to avoid flapping."""
         if given == self.status and self.since is not None:
             self._given_at, self._given_polls = evidence.at, self._polls
             return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from exporter.judgement.evidence import Evidence
 
 
-class Progress:
-    """Follows what shows that messages are processed: counters, offsets, or a backlog that changes."""
+class ConsumerProgress:
+    """Follows signs that messages are processed: counters, offsets, a changing backlog."""
 
     __slots__ = (
         "_activity",

@@ -1,49 +1,25 @@
-"""Makes Grafana's JSON of a dashboard, by Grafana's own types (the schema of version 11.6, which later ones read)."""
+"""Makes the JSON of a dashboard with Grafana's own types.
+
+It has the schema of version 11.6, which later versions read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import json
+from collections.abc import Iterator
 from typing import Any
 
-from grafana_foundation_sdk.builders import (
-    common,
-    heatmap,
-    prometheus,
-    stat,
-    statetimeline,
-    table,
-    timeseries,
-)
 from grafana_foundation_sdk.builders import dashboard as boards
+from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from mixin.boards.model import LINKS, Board, Kind, Panel, Query, Row, Variable
+from mixin.boards.panels import draw
 
 DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
-OVERRIDES: dict[str, Any] = {
-    "color": {"mode": "fixed", "fixedColor": "red"},
-    "custom.lineStyle": {"fill": "dash", "dash": [8, 6]},
-    "custom.lineWidth": 1,
-    "custom.fillOpacity": 0,
-    "custom.stacking": {"mode": "none"},
-}
-"""What makes a line a threshold."""
-SCRAPING = ("Time", "job", "cluster", "namespace", "container", "endpoint", "service", "__name__")
-"""Labels of the scraping side, which are no columns."""
-NEVER = models.RangeMap(
-    options=models.DashboardRangeMapOptions(
-        from_val=1e12, result=models.ValueMappingResult(text="never")
-    )
-)
-"""What `+Inf` seconds are called."""
-SUBSCRIPTION_LINK = "/d/mq-subscription?${datasource:queryparam}&" + "&".join(
-    f"var-{name}=${{__data.fields.{name}:percentencode}}"
-    for name in ("system", "source", "vhost", "destination", "group")
-)
 
 
 def text_of(board: Board) -> str:
@@ -69,12 +45,41 @@ def text_of(board: Board) -> str:
     for variable in board.variables:
         made.with_variable(_variable(variable))
     made.annotation(_alerts(board))
-    for number, each in enumerate(board.content, 1):
+    numbers = itertools.count(1)
+    for row, panels in _sections(board):
+        drawn = [_panel(panel).id(next(numbers)) for panel in panels]
+        if row is not None:
+            made.with_row(_row(row, drawn).id(next(numbers)))
+        for panel in drawn if row is None or not row.folded else ():
+            made.with_panel(panel)
+    encoded = json.loads(JSONEncoder().encode(made.build()))
+    for annotation in encoded["annotations"]["list"]:
+        # Prometheus' own fields of an annotation, which Grafana's types do not have
+        annotation.update(titleFormat="{{alertname}}", tagKeys="severity", step="60s")
+    return json.dumps(encoded, sort_keys=True, indent=2) + "\n"
+
+
+def _sections(board: Board) -> Iterator[tuple[Row | None, list[Panel]]]:
+    """Yield each row with its panels; the first panels have no row."""
+    row: Row | None = None
+    panels: list[Panel] = []
+    for each in board.content:
         if isinstance(each, Row):
-            made.with_row(boards.Row(each.title).id(number))
+            if row is not None or panels:
+                yield row, panels
+            row, panels = each, []
         else:
-            made.with_panel(_panel(each).id(number))
-    return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
+            panels.append(each)
+    yield row, panels
+
+
+def _row(row: Row, panels: list[Any]) -> boards.Row:
+    made = boards.Row(row.title)
+    if row.folded:
+        made.collapsed(collapsed=True)
+        for panel in panels:
+            made.with_panel(panel)
+    return made
 
 
 def _variable(variable: Variable) -> boards.QueryVariable:
@@ -84,7 +89,7 @@ def _variable(variable: Variable) -> boards.QueryVariable:
     }
     made = (
         boards.QueryVariable(variable.label)
-        .label(variable.label)
+        .label(variable.title or variable.label)
         .datasource(DATASOURCE)
         .query(query)
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -99,7 +104,7 @@ def _variable(variable: Variable) -> boards.QueryVariable:
 
 
 def _alerts(board: Board) -> boards.AnnotationQuery:
-    """Marks where an alert of what is chosen began to fire."""
+    """Return the marks of when an alert began to fire, with its name."""
     chosen = [f'{name}=~"${name}"' for name in (each.label for each in board.variables)]
     if board.system:
         chosen.insert(0, f'system="{board.system}"')
@@ -110,20 +115,15 @@ def _alerts(board: Board) -> boards.AnnotationQuery:
         .datasource(DATASOURCE)
         .enable(True)  # noqa: FBT003
         .icon_color("red")
-        .expr(f"max by (alertname, severity) (ALERTS{{{matchers}}})")
+        .expr(
+            f"max by (alertname, severity) (ALERTS{{{matchers}}}) "
+            f"unless max by (alertname, severity) (ALERTS{{{matchers}}} offset 1m)"
+        )
     )
 
 
 def _panel(panel: Panel) -> Any:
-    make = {
-        "line": _lines,
-        "stack": _lines,
-        "stat": _stat,
-        "table": _table,
-        "heat": _heat,
-        "states": _states,
-    }[panel.kind]
-    made: Any = make(panel)
+    made = draw(panel)
     made.title(panel.title).description(panel.description).datasource(DATASOURCE)
     made.span(panel.width).height(panel.height)
     for index, query in enumerate(panel.queries):
@@ -135,139 +135,10 @@ def _target(query: Query, ref: str, kind: Kind) -> prometheus.Dataquery:
     made = prometheus.Dataquery().expr(query.expr).ref_id(ref).datasource(DATASOURCE)
     if query.legend:
         made.legend_format(query.legend)
-    if kind in ("table", "stat"):
+    if kind == "table":
         made.instant()
     else:
         made.range()
     if kind == "table":
         return made.format(PromQueryFormat.TABLE)
     return made.format(PromQueryFormat.HEATMAP) if kind == "heat" else made
-
-
-def _lines(panel: Panel) -> timeseries.Panel:
-    legend = (
-        common.VizLegendOptions()
-        .display_mode(shapes.LegendDisplayMode.TABLE)
-        .placement(shapes.LegendPlacement.BOTTOM)
-        .show_legend(True)  # noqa: FBT003
-        .calcs(["lastNotNull", "max"])
-    )
-    tooltip = (
-        common.VizTooltipOptions()
-        .mode(shapes.TooltipDisplayMode.MULTI)
-        .sort(shapes.SortOrder.DESCENDING)
-    )
-    made = (
-        timeseries.Panel()
-        .unit(panel.unit)
-        .min(0)
-        .legend(legend)
-        .tooltip(tooltip)
-        .show_points(shapes.VisibilityMode.NEVER)
-        .line_width(1)
-        .fill_opacity(40 if panel.kind == "stack" else 8)
-    )
-    if panel.kind == "stack":
-        made.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
-    for index, query in enumerate(panel.queries):
-        if query.limit:
-            made.override_by_query(chr(ord("A") + index), _values(OVERRIDES))
-    return made
-
-
-def _stat(panel: Panel) -> stat.Panel:
-    steps = [models.Threshold(value=None, color="text" if panel.bad is None else "green")]
-    if panel.bad is not None:
-        steps.append(models.Threshold(value=panel.bad, color="red"))
-    thresholds = boards.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
-    shows = shapes.BigValueTextMode.NAME if panel.words else shapes.BigValueTextMode.VALUE
-    return (
-        stat.Panel()
-        .unit(panel.unit)
-        .mappings([NEVER] if panel.unit == "s" else [])
-        .thresholds(thresholds)
-        .text_mode(shows)
-        .graph_mode(shapes.BigValueGraphMode.NONE)
-        .color_mode(shapes.BigValueColorMode.VALUE)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .no_value("none" if panel.may_be_empty else "no data")
-    )
-
-
-def _table(panel: Panel) -> table.Panel:
-    # Names stay as they are: a topic may be called 2024, and links have what is shown
-    made = table.Panel().unit("string")
-    hidden = (*SCRAPING, *panel.hides)
-    excluded = dict.fromkeys(hidden, True)
-    renamed: dict[str, str] = {}
-    for index, query in enumerate(panel.queries):
-        raw = f"Value #{chr(ord('A') + index)}" if len(panel.queries) > 1 else "Value"
-        if not query.column:
-            excluded[raw] = True
-            continue
-        renamed[raw] = query.column
-        # Where no other query finds a thing, Grafana calls it Value
-        renamed.setdefault("Value", query.column)
-        unit = query.unit or panel.unit
-        never = {"mappings": [NEVER]} if unit == "s" else {}
-        shown = {"unit": unit, "noValue": "-", **never}
-        made.override_by_name(query.column, _values(shown))
-    if len(panel.queries) > 1:
-        # Rows are merged where all that they have in common is equal, and names of metrics are not
-        made.with_transformation(_organize(dict.fromkeys(("Time", "__name__"), True)))
-        made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    made.with_transformation(_organize(excluded, renamed))
-    link = {"title": "This subscription", "url": SUBSCRIPTION_LINK}
-    if any("destination" in query.expr or "subscription:" in query.expr for query in panel.queries):
-        for name in ("destination", "group"):
-            made.override_by_name(name, _values({"links": [link]}))
-    return made
-
-
-def _organize(
-    excluded: Mapping[str, bool], renamed: Mapping[str, str] | None = None
-) -> models.DataTransformerConfig:
-    options = {"excludeByName": excluded, "renameByName": renamed or {}, "indexByName": {}}
-    return models.DataTransformerConfig(id_val="organize", options=options)
-
-
-def _heat(panel: Panel) -> heatmap.Panel:
-    return (
-        heatmap.Panel()
-        .unit("short")
-        .calculate(False)  # noqa: FBT003
-        .y_axis(heatmap.YAxisConfig().unit(panel.unit))
-        .color(
-            # What is not said would be 0 and "", which is no colour at all
-            heatmap.HeatmapColorOptions()
-            .scheme("Blues")
-            .mode(HeatmapColorMode.SCHEME)
-            .steps(64)
-            .exponent(0.5)
-            .fill("blue")
-        )
-    )
-
-
-def _states(panel: Panel) -> statetimeline.Panel:
-    made = (
-        statetimeline.Panel()
-        .unit(panel.unit)
-        .mappings([_stripe("green" if panel.good else "orange")])
-        .show_value(shapes.VisibilityMode.NEVER)
-        .merge_values(True)  # noqa: FBT003
-        .row_height(0.8)
-        .no_value("none")
-    )
-    return made.override_by_name("ok", _values({"mappings": [_stripe("green")]}))
-
-
-def _stripe(colour: str) -> models.ValueMap:
-    """What a 1 looks like: a colour, and no text."""
-    return models.ValueMap(
-        options={"1": models.ValueMappingResult(text=" ", color=colour, index=0)}
-    )
-
-
-def _values(values: dict[str, Any]) -> list[models.DynamicConfigValue]:
-    return [models.DynamicConfigValue(id_val=key, value=value) for key, value in values.items()]

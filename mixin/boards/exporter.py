@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from mixin.alerts import UP, merged
-from mixin.boards.model import CHOSEN, SOURCE, SYSTEM, Board, Panel, Query, Row, rate
+from mixin.boards.model import CHOSEN, IN_CLUSTER, OF_SOURCE, Board, Panel, Query, Row, rate
+from mixin.recording import UP, merged
 
-TASK = "{{source}} {{task}}"
+TASK = "{{source}} {{task}} {{cluster}}"
+INSTANCE = "{{instance}} {{cluster}}"
+OURS = f"and on (job, instance) mq_exporter_build_info{{{IN_CLUSTER}}}"
 
 BOARD = Board(
     uid="mq-exporter",
     title="Message queues / Exporter",
     description="State of the exporter: which sources it can read, how long that takes, and how much CPU and memory it uses.",
-    variables=(SYSTEM, SOURCE),
+    variables=OF_SOURCE,
     content=(
         Panel(
             "stat",
             "Exporters",
             "How many exporters are scraped, and which versions are they?",
-            (Query("count by (version) (mq_exporter_build_info)", "{{version}}"),),
+            (Query(f"count by (version) (mq_exporter_build_info{{{IN_CLUSTER}}})", "{{version}}"),),
             width=5,
             height=4,
+            named=True,
+            decimals=0,
         ),
         Panel(
             "stat",
@@ -56,7 +60,7 @@ BOARD = Board(
             "stat",
             "Rejected config reloads",
             "How many exporters still use the previous config because the new one was rejected?",
-            (Query("count(mq_config_last_reload_successful == 0) or vector(0)"),),
+            (Query(f"count(mq_config_last_reload_successful{{{IN_CLUSTER}}} == 0) or vector(0)"),),
             width=4,
             height=4,
             bad=1,
@@ -65,15 +69,15 @@ BOARD = Board(
             "states",
             "Sources up",
             "When could each source be read?",
-            (Query(f"{UP}{{{CHOSEN}}} == 1", "{{source}} ({{system}})"),),
-            good=True,
+            (Query(f"topk(50, {UP}{{{CHOSEN}}})", "{{source}} ({{system}}) {{cluster}}"),),
         ),
         Panel(
             "states",
             "Failing tasks",
             "Which tasks failed or returned incomplete data, and when?",
-            (Query(f"(1 - {merged(f'mq_collect_success{{{CHOSEN}}}')}) == 1", TASK),),
+            (Query(f"topk(50, (1 - {merged(f'mq_collect_success{{{CHOSEN}}}')}) == 1)", TASK),),
             may_be_empty="a task failed",
+            colours={"/.*/": "red"},
         ),
         Panel(
             "line",
@@ -81,15 +85,16 @@ BOARD = Board(
             "Why do tasks fail?",
             (
                 Query(
-                    rate("mq_collect_failures_total", CHOSEN, "source, task, reason") + " > 0",
-                    "{{source}} {{task}}: {{reason}}",
+                    rate("mq_collect_failures_total", CHOSEN, "cluster, source, task, reason")
+                    + " > 0",
+                    "{{source}} {{task}}: {{reason}} {{cluster}}",
                 ),
                 Query(
-                    rate("mq_rows_unreadable_total", CHOSEN, "source, task") + " > 0",
-                    "{{source}} {{task}}: rows skipped",
+                    rate("mq_rows_unreadable_total", CHOSEN, "cluster, source, task") + " > 0",
+                    "{{source}} {{task}}: rows skipped {{cluster}}",
                 ),
             ),
-            unit="cps",
+            unit="mps",
             may_be_empty="a task failed",
         ),
         Panel(
@@ -98,12 +103,12 @@ BOARD = Board(
             "How many groups are not shown, by kind, and how many subscriptions have a partition that cannot be read?",
             (
                 Query(
-                    f"max by (source, kind) (mq_groups_not_shown{{{CHOSEN}}}) > 0",
-                    "{{source}}: {{kind}} groups",
+                    f"max by (cluster, source, kind) (mq_groups_not_shown{{{CHOSEN}}}) > 0",
+                    "{{source}}: {{kind}} groups {{cluster}}",
                 ),
                 Query(
-                    f"count by (source) (subscription:mq_unreadable_partitions:max{{{CHOSEN}}})",
-                    "{{source}}: partly unreadable subscriptions",
+                    f"count by (cluster, source) (subscription:mq_unreadable_partitions:max{{{CHOSEN}}})",
+                    "{{source}}: partly unreadable subscriptions {{cluster}}",
                 ),
             ),
             may_be_empty="a part of a source cannot be read",
@@ -121,7 +126,8 @@ BOARD = Board(
             "How often was the process that reads a source restarted within an hour, after a crash or a task that did not end?",
             (
                 Query(
-                    merged(f"increase(mq_collector_restarts_total{{{CHOSEN}}}[1h])"), "{{source}}"
+                    merged(f"increase(mq_collector_restarts_total{{{CHOSEN}}}[1h])"),
+                    "{{source}} {{cluster}}",
                 ),
             ),
         ),
@@ -132,8 +138,8 @@ BOARD = Board(
             "How many CPU cores does the daemon use? The processes that read the sources are not included.",
             (
                 Query(
-                    "rate(process_cpu_seconds_total[$__rate_interval]) and on (job, instance) mq_exporter_build_info",
-                    "{{instance}}",
+                    f"rate(process_cpu_seconds_total[$__rate_interval]) {OURS}",
+                    INSTANCE,
                 ),
             ),
             unit="percentunit",
@@ -144,8 +150,8 @@ BOARD = Board(
             "How much resident memory does the daemon use? The processes that read the sources are not included.",
             (
                 Query(
-                    "process_resident_memory_bytes and on (job, instance) mq_exporter_build_info",
-                    "{{instance}}",
+                    f"process_resident_memory_bytes {OURS}",
+                    INSTANCE,
                 ),
             ),
             unit="bytes",
@@ -156,8 +162,8 @@ BOARD = Board(
             "How long does a scrape take?",
             (
                 Query(
-                    "scrape_duration_seconds and on (job, instance) mq_exporter_build_info",
-                    "{{instance}}",
+                    f"scrape_duration_seconds {OURS}",
+                    INSTANCE,
                 ),
             ),
             unit="s",
@@ -168,8 +174,8 @@ BOARD = Board(
             "How many samples does a scrape return?",
             (
                 Query(
-                    "scrape_samples_scraped and on (job, instance) mq_exporter_build_info",
-                    "{{instance}}",
+                    f"scrape_samples_scraped {OURS}",
+                    INSTANCE,
                 ),
             ),
         ),

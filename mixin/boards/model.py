@@ -1,29 +1,29 @@
-"""What a dashboard is made of: panels that answer one question each, queries, variables."""
+"""The parts of a dashboard: variables, rows, panels that answer one question each, and queries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from mixin.alerts import merged
+from mixin.recording import merged
 
 Kind = Literal["line", "stack", "stat", "table", "heat", "states"]
-"""Lines over time, areas on each other, one number, rows, a histogram over time, stripes that are there or not."""
+"""Time series, stacked areas, one number, a table, a histogram over time, a state timeline."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression, and what its series are called."""
+    """A PromQL expression and how its series are named."""
 
     expr: str
     legend: str = ""
     limit: bool = False
-    """Whether it is a threshold, drawn as a dashed line."""
+    """Draw it as a threshold: a dashed red line."""
     column: str = ""
-    """The heading of its values in a table."""
+    """Heading of the value's column in a table. Without it, only the labels are shown."""
     unit: str = ""
-    """Of its column in a table."""
+    """Unit of the column."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +36,49 @@ class Panel:
     queries: tuple[Query, ...]
     unit: str = "short"
     width: int = 12
+    """In units of the grid: 24 is the whole width."""
     height: int = 8
     may_be_empty: str = ""
-    """When there is nothing to show: what has to have happened."""
+    """When there is data to show. Such a panel says "none" instead of "No data"."""
     bad: float | None = None
-    """In a stat: red from this on, green below, where it is given."""
+    """Stat: red from this value on, green below."""
+    bad_below: float | None = None
+    """Stat: red below this value."""
     words: bool = False
-    """Whether a stat shows the series' name instead of its value."""
-    good: bool = False
-    """Whether what a stripe stands for is as it should be: green instead of orange."""
-    hides: tuple[str, ...] = ()
-    """Labels that are no columns of a table, beside the scraping side's."""
+    """Stat: show the series' name instead of its value."""
+    named: bool = False
+    """Stat: show the series' name and its value."""
+    decimals: int | None = None
+    colours: Mapping[str, str] = field(default_factory=dict)
+    """Fixed colours of series, or of a table's words, by name."""
+    columns: tuple[str, ...] = ()
+    """Table: the columns from left to right, labels and headings of queries. Others are hidden."""
+    descending: bool = True
+    """Table: whether the largest value of `sorted_by` comes first."""
+    sorted_by: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A heading, under which panels stand."""
+    """A heading above panels."""
 
     title: str
+    folded: bool = False
+    """Whether the panels up to the next row are hidden until somebody opens it."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What can be chosen at the top, out of the values of a label."""
+    """A choice at the top of a dashboard: the values of a label."""
 
     label: str
     metric: str
     """A selector; it may use the variables before."""
     every: bool = True
-    """Whether all values may be chosen at once, which is what is chosen at first."""
+    """Whether "All" can be chosen, which is the default then."""
     several: bool = False
+    title: str = ""
+    """What it is called on the dashboard, if that is not the label."""
 
 
 @dataclass(frozen=True)
@@ -78,63 +91,122 @@ class Board:
     variables: tuple[Variable, ...]
     content: tuple[Row | Panel, ...]
     system: str = ""
-    """The one that it is about, where it is about one."""
+    """The system, if the dashboard is about one."""
 
 
-SYSTEM = Variable("system", "mq_up", several=True)
-SOURCE = Variable("source", 'mq_up{system=~"$system"}', several=True)
-CHOSEN = 'system=~"$system",source=~"$source"'
-"""Matchers of what is chosen by the two."""
+IN_CLUSTER = 'cluster=~"$cluster",namespace=~"$namespace"'
+"""Labels that Prometheus adds. A source may have the same name in two clusters.
 
-WHO = "{{group}} {{destination}} {{vhost}} ({{source}})"
-"""A subscription in a legend; what it lacks is left out."""
+Grafana's "All" is `.*` here, which also matches series without the label.
+"""
+CLUSTER = Variable("cluster", "mq_up", several=True)
+NAMESPACE = Variable("namespace", 'mq_up{cluster=~"$cluster"}', several=True)
+SYSTEM = Variable("system", f"mq_up{{{IN_CLUSTER}}}", several=True)
+SOURCE = Variable("source", f'mq_up{{{IN_CLUSTER},system=~"$system"}}', several=True)
+OF_SOURCE = (CLUSTER, NAMESPACE, SYSTEM, SOURCE)
+CHOSEN = f'{IN_CLUSTER},system=~"$system",source=~"$source"'
+"""Matchers of the chosen sources."""
+
+WHO = "{{group}} {{destination}} {{vhost}} · {{source}} {{cluster}}"
+"""A subscription in a legend. Labels that it lacks are left out."""
+PLACE = "place"
+"""A label for tables: cluster, source and vhost in one column. See `placed`."""
+
+STATUS_COLOURS = {
+    "ok": "green",
+    "uncommitted": "super-light-green",
+    "abandoned": "blue",
+    "dormant": "blue",
+    "unknown": "#808080",
+    "lagging": "orange",
+    "falling_behind": "yellow",
+    "rewound": "purple",
+    "past_end": "dark-orange",
+    "retry_loop": "semi-dark-orange",
+    "stalled": "red",
+    "stopped": "dark-red",
+}
+"""Green is good, red needs action, blue is known and needs none, grey is unknown."""
+SEVERITY_COLOURS = {"critical": "red", "warning": "orange", "info": "blue"}
+
+
+def stat(
+    title: str,
+    description: str,
+    expr: str,
+    *,
+    unit: str = "short",
+    bad: float | None = None,
+    bad_below: float | None = None,
+    decimals: int | None = None,
+    width: int = 4,
+) -> Panel:
+    """Return a number of the first line of a dashboard."""
+    return Panel(
+        "stat",
+        title,
+        description,
+        (Query(expr),),
+        unit,
+        width=width,
+        height=4,
+        bad=bad,
+        bad_below=bad_below,
+        decimals=decimals,
+    )
+
+
+def placed(expr: str) -> str:
+    """Return the expression with one more label, for tables: where the series comes from."""
+    return f'label_join({expr}, "{PLACE}", " ", "cluster", "source", "vhost")'
 
 
 def worst(
     selector: str, count: int = 10, *, over: str = "max_over_time", pick: str = "topk"
 ) -> str:
-    """Return an expression for the few series that were worst in the last hour of the selected time range.
+    """Return an expression for the series that were worst in the selected time range.
 
-    Chosen once for the whole picture (`@ end()`), so that it never shows more than these, however many there are. Exporters side by
-    side are taken as one; what is recorded already is.
+    They are chosen once for the whole panel (`@ end()`), so it never shows more than `count`
+    series. Exporters that read the same source are merged; recorded series already are.
     """
-    now, hour = selector, f"{over}({selector}[1h] @ end())"
+    now, range_ = selector, f"{over}({selector}[$__range] @ end())"
     if selector.startswith("mq_"):
-        now, hour = merged(now), merged(hour)
-    return f"{now} and {pick}({count}, {hour})"
+        now, range_ = merged(now), merged(range_)
+    return f"{now} and {pick}({count}, {range_})"
 
 
 def rate(metric: str, matchers: str, by: str = "") -> str:
-    """Return a counter's rate, exporters side by side taken as one."""
+    """Return the rate of a counter; exporters that read the same source are merged."""
     text = merged(f"rate({metric}{{{matchers}}}[$__rate_interval])")
     return f"sum by ({by}) ({text})" if by else text
 
 
 def busiest(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
-    """Return the rates of the few series of a counter that moved most within the last hour of what is looked at."""
+    """Return the rates of the series of a counter that grew most in the selected time range."""
     return f"{rate(metric, matchers, by)} and {_most(metric, matchers, by, count)}"
 
 
 def events(metric: str, matchers: str, window: str = "1h") -> str:
-    """Return how many events a counter counted within a window, of the same ten."""
+    """Return how much the ten series that grew most grew within a window."""
     counted = merged(f"increase({metric}{{{matchers}}}[{window}])")
     return f"{counted} and {_most(metric, matchers)}"
 
 
 def _most(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
-    moved = merged(f"increase({metric}{{{matchers}}}[1h] @ end())")
+    moved = merged(f"increase({metric}{{{matchers}}}[$__range] @ end())")
     return f"topk({count}, sum by ({by}) ({moved}))" if by else f"topk({count}, {moved})"
 
 
 def buckets(metric: str, matchers: str) -> str:
-    """Return how many observations a histogram's buckets got, exporters side by side taken as one."""
+    """Return how many observations each bucket of a histogram got."""
     counted = merged(f"increase({metric}{{{matchers}}}[$__rate_interval])")
     return f"sum by (le) ({counted})"
 
 
 def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, ...]:
     """Return the variables of a dashboard of one system."""
-    return (Variable("source", f'mq_up{{system="{system}"}}', several=True), *extra)
+    source = Variable("source", f'mq_up{{{IN_CLUSTER},system="{system}"}}', several=True)
+    return (CLUSTER, NAMESPACE, source, *extra)
 
 
 LINKS: Mapping[str, str] = {

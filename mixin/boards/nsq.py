@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from mixin.alerts import AGE, LAG, merged
-from mixin.boards.model import Board, Panel, Query, Row, Variable, busiest, of_system, worst
+from mixin.boards.model import (
+    IN_CLUSTER,
+    PLACE,
+    Board,
+    Panel,
+    Query,
+    Row,
+    Variable,
+    busiest,
+    of_system,
+    placed,
+    stat,
+    worst,
+)
+from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, UP, merged
 
-OF = 'system="nsq",source=~"$source",destination=~"$destination"'
-CHANNEL = "{{group}} of {{destination}}"
+NODES = f'{IN_CLUSTER},system="nsq",source=~"$source"'
+OF = f'{NODES},destination=~"$destination"'
+CHANNEL = "{{group}} of {{destination}} · {{source}} {{cluster}}"
 AT = "{{group}} of {{destination}} at {{partition}}"
+BY_TOPIC = "cluster, namespace, source, destination"
 
 
 BOARD = Board(
@@ -17,9 +32,42 @@ BOARD = Board(
     system="nsq",
     variables=of_system(
         "nsq",
-        (Variable("destination", LAG + '{system="nsq",source=~"$source"}', several=True),),
+        (Variable("destination", f"{LAG}{{{NODES}}}", several=True, title="topic"),),
     ),
     content=(
+        stat("Lag", "How many messages wait or are in flight?", f"sum({LAG}{{{OF}}})"),
+        stat(
+            "Oldest message",
+            "How old is the oldest message that is not yet processed?",
+            f"max({AGE}{{{OF}}})",
+            unit="s",
+        ),
+        stat(
+            "Published",
+            "How many messages per second are enqueued?",
+            f"sum(max by ({BY_TOPIC}) ({PRODUCED}{{{OF}}}))",
+            unit="mps",
+        ),
+        stat(
+            "Finished",
+            "How many messages per second are processed?",
+            f"sum({CONSUMED}{{{OF}}})",
+            unit="mps",
+        ),
+        stat(
+            "Topics without a channel",
+            "How many topics have messages but no channel to deliver them to?",
+            f'count({LAG}{{{OF},group=""}} > 0) or 0 * count({UP}{{{NODES}}})',
+            bad=1,
+            decimals=0,
+        ),
+        stat(
+            "nsqds down",
+            "How many nsqds do not respond?",
+            f"count({merged(f'mq_node_up{{{NODES}}}')} == 0) or 0 * count({UP}{{{NODES}}})",
+            bad=1,
+            decimals=0,
+        ),
         Panel(
             "line",
             "Lag, top 10 channels",
@@ -41,9 +89,11 @@ BOARD = Board(
         ),
         Panel(
             "table",
-            "Topics without a channel",
+            "Messages without a channel",
             "Which topics have messages but no channel to deliver them to?",
-            (Query(f'topk(50, {LAG}{{{OF},group=""}} > 0)', column="messages"),),
+            (Query(placed(f'topk(50, {LAG}{{{OF},group=""}} > 0)'), column="messages"),),
+            columns=("destination", PLACE, "messages"),
+            sorted_by="messages",
             may_be_empty="a topic has messages and no channel",
         ),
         Row("Deliveries"),
@@ -64,21 +114,21 @@ BOARD = Board(
             "Publish rate, top 10 channels",
             "How many messages per second are enqueued?",
             (Query(busiest("mq_subscription_produced_messages_total", OF), CHANNEL),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "line",
             "Finish rate, top 10 channels",
             "How many messages per second are processed?",
             (Query(busiest("mq_consumed_messages_total", OF), CHANNEL),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "line",
             "Requeue and timeout rate, top 10 channels",
             "Which channels redeliver the most messages per second?",
             (Query(busiest("mq_redelivered_messages_total", OF), CHANNEL),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "states",
@@ -86,11 +136,10 @@ BOARD = Board(
             "When did each nsqd respond?",
             (
                 Query(
-                    merged('mq_node_up{system="nsq",source=~"$source"}') + " == 1",
-                    "{{node}} ({{source}})",
+                    f"topk(50, {merged(f'mq_node_up{{{NODES}}}')})",
+                    "{{node}} · {{source}} {{cluster}}",
                 ),
             ),
-            good=True,
         ),
     ),
 )

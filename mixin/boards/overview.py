@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from mixin.alerts import (
+from mixin.boards.model import (
+    CHOSEN,
+    OF_SOURCE,
+    PLACE,
+    SEVERITY_COLOURS,
+    STATUS_COLOURS,
+    WHO,
+    Board,
+    Panel,
+    Query,
+    Row,
+    placed,
+    stat,
+    worst,
+)
+from mixin.recording import (
     AGE,
     CONSUMED,
     CONSUMERS,
     DRAIN,
+    EXPORTERS,
     LAG,
     LOSS,
     OK_AT,
@@ -15,120 +31,164 @@ from mixin.alerts import (
     UP,
     merged,
 )
-from mixin.boards.model import CHOSEN, SOURCE, SYSTEM, WHO, Board, Panel, Query, Row, worst
 
+GOOD = "ok|uncommitted|abandoned|dormant"
+"""Statuses that need no action."""
+BAD = merged(f'mq_subscription_status{{{CHOSEN},status!~"{GOOD}"}}') + " == 1"
+LAGGING = merged(f'mq_subscription_status{{{CHOSEN},status!~"{GOOD}|unknown"}}') + " == 1"
+OF_DEAD_SOURCES = f"and on ({EXPORTERS}) ({UP}{{{CHOSEN}}} == 0)"
+"""The series of sources that no exporter can read."""
+LAST_LAG = f"({LAG}{{{CHOSEN}}} or (last_over_time({LAG}{{{CHOSEN}}}[1h]) {OF_DEAD_SOURCES}))"
+"""The lag. While a source is down, its last known lag of at most an hour ago."""
 TROUBLED = (
-    merged(f'mq_subscription_status{{{CHOSEN},status!~"ok|unknown|uncommitted|abandoned"}}')
-    + " == 1"
+    f"({BAD} or label_replace(0 * last_over_time({LAG}{{{CHOSEN}}}[1h]) + 1 "
+    f'{OF_DEAD_SOURCES}, "status", "unknown", "", ""))'
 )
-BEHIND = f"topk(50, {LAG}{{{CHOSEN}}} and ignoring (status) ({TROUBLED}))"
-"""The fifty largest backlogs of subscriptions with a bad status."""
+"""Subscriptions whose status is bad or unknown, with the label `status`."""
+LARGEST = f"topk(50, {LAST_LAG} > 0 and ignoring (status) {TROUBLED})"
+"""The fifty largest backlogs of these."""
+FIRING = f'ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}'
 
 
-def behind(metric: str, column: str, unit: str) -> Query:
+def of_largest(metric: str, column: str, unit: str) -> Query:
     """Return a column of the table: a metric of these fifty subscriptions."""
-    return Query(f"{metric}{{{CHOSEN}}} and {BEHIND}", column=column, unit=unit)
+    return Query(placed(f"({metric}{{{CHOSEN}}} and {LARGEST})"), column=column, unit=unit)
 
 
 BOARD = Board(
     uid="mq-overview",
     title="Message queues / Overview",
-    description="Lagging subscriptions of Kafka, RabbitMQ and NSQ: how far they are behind, since when and why.",
-    variables=(SYSTEM, SOURCE),
+    description="Lagging subscriptions of Kafka, RabbitMQ and NSQ: by how much, since when and why.",
+    variables=OF_SOURCE,
     content=(
-        Panel(
-            "stat",
-            "Behind",
+        stat(
+            "Lagging or stopped",
             "How many subscriptions are above a threshold, make no progress, or fall behind?",
-            (Query(f"count({TROUBLED}) or vector(0)"),),
-            width=4,
-            height=4,
+            f"count({LAGGING}) or vector(0)",
             bad=1,
+            decimals=0,
         ),
-        Panel(
-            "stat",
+        stat(
             "Alerts firing",
             "How many alerts of the exporter's rules are firing?",
-            (
-                Query(
-                    'count(ALERTS{alertname=~"Mq.+",alertstate="firing",'
-                    + CHOSEN
-                    + "}) or vector(0)"
-                ),
-            ),
-            width=4,
-            height=4,
+            f"count({FIRING}) or vector(0)",
             bad=1,
+            decimals=0,
         ),
-        Panel(
-            "stat",
+        stat(
             "Sources down",
             "How many sources cannot be read by any exporter?",
-            (Query(f"count({UP}{{{CHOSEN}}} == 0) or vector(0)"),),
-            width=4,
-            height=4,
+            f"count({UP}{{{CHOSEN}}} == 0) or vector(0)",
             bad=1,
+            decimals=0,
         ),
-        Panel(
-            "stat",
+        stat(
             "Total lag",
             "How many messages are not yet processed, counted once per group that reads them?",
-            (Query(f"sum({LAG}{{{CHOSEN}}})"),),
-            width=4,
-            height=4,
+            f"sum({LAG}{{{CHOSEN}}})",
         ),
-        Panel(
-            "stat",
+        stat(
             "Oldest message",
             "How old is the oldest message that is not yet processed?",
-            (Query(f"max({AGE}{{{CHOSEN}}})"),),
+            f"max({AGE}{{{CHOSEN}}})",
             unit="s",
-            width=4,
-            height=4,
         ),
-        Panel(
-            "stat",
+        stat(
             "Lost in the last 24 hours",
             "How many messages were deleted before they were processed?",
-            (
-                Query(
-                    f"sum({merged(f'increase(mq_messages_lost_total{{{CHOSEN}}}[1d])')}) or vector(0)"
-                ),
-            ),
-            width=4,
-            height=4,
+            f"sum({merged(f'increase(mq_messages_lost_total{{{CHOSEN}}}[1d])')}) or vector(0)",
             bad=1,
+            decimals=0,
         ),
         Panel(
             "table",
             "Lagging subscriptions, largest backlog first",
-            "Which subscriptions have a problem, how large is their lag, since when, and what is the most likely cause?",
+            "Which subscriptions have a problem, how large is their lag, since when, and what is the most likely cause? "
+            "While a source is down, its subscriptions are unknown and show their last lag.",
             (
-                Query(BEHIND, column="lag", unit="short"),
-                behind(AGE, "age", "s"),
-                Query(f"time() - {OK_AT}{{{CHOSEN}}} and {BEHIND}", column="not ok for", unit="s"),
-                behind(PRODUCED, "produce rate", "cps"),
-                behind(CONSUMED, "consume rate", "cps"),
-                behind(CONSUMERS, "consumers", "short"),
-                behind(DRAIN, "drained in", "s"),
-                Query(f"{TROUBLED} and ignoring (status) {BEHIND}"),
-                Query(merged(f"mq_backlog_cause{{{CHOSEN}}}") + f" and ignoring (cause) {BEHIND}"),
+                Query(placed(LARGEST), column="lag", unit="short"),
+                of_largest(AGE, "age", "s"),
+                Query(
+                    placed(f"(time() - {OK_AT}{{{CHOSEN}}} and {LARGEST})"), column="for", unit="s"
+                ),
+                of_largest(PRODUCED, "in /s", "short"),
+                of_largest(CONSUMED, "out /s", "short"),
+                of_largest(CONSUMERS, "consumers", "short"),
+                of_largest(DRAIN, "drained in", "s"),
+                Query(placed(f"({TROUBLED} and ignoring (status) {LARGEST})")),
+                Query(
+                    placed(
+                        f"({merged(f'mq_backlog_cause{{{CHOSEN}}}')} and ignoring (cause) {LARGEST})"
+                    )
+                ),
             ),
             width=24,
             height=10,
             may_be_empty="no subscription lags",
+            colours=STATUS_COLOURS,
+            columns=(
+                *("status", "cause", "group", "destination", PLACE),
+                *("lag", "age", "for", "in /s", "out /s", "consumers", "drained in"),
+            ),
+            sorted_by="lag",
+        ),
+        Panel(
+            "table",
+            "Firing alerts",
+            "Which alerts are firing, what are they about, and for how long?",
+            (
+                Query(
+                    placed(
+                        "label_join(topk(100, max by (cluster, namespace, severity, alertname, "
+                        "system, source, vhost, destination, group, node, task) (time() - "
+                        f'ALERTS_FOR_STATE{{alertname=~"Mq.+",{CHOSEN}}} and ignoring (alertstate) '
+                        f'{FIRING})), "subject", " ", "group", "destination", "node", "task")'
+                    ),
+                    column="for",
+                    unit="s",
+                ),
+            ),
+            may_be_empty="an alert fires",
+            colours=SEVERITY_COLOURS,
+            columns=("severity", "alertname", "subject", PLACE, "for"),
+            sorted_by="severity",
+            descending=False,
+            width=14,
+        ),
+        Panel(
+            "table",
+            "Sources",
+            "Which sources can be read, and how many of their brokers or nodes respond?",
+            (
+                Query(placed(f"topk(50, 1 - {UP}{{{CHOSEN}}})"), column="down", unit="bool_yes_no"),
+                Query(
+                    placed(f"sum by ({EXPORTERS}) ({merged(f'mq_node_up{{{CHOSEN}}}')})"),
+                    column="nodes up",
+                ),
+                Query(
+                    placed(
+                        "(time() - max by (" + EXPORTERS + ") "
+                        f"({merged(f'mq_collect_last_success_timestamp_seconds{{{CHOSEN}}}')}))"
+                    ),
+                    column="last data",
+                    unit="s",
+                ),
+            ),
+            columns=(PLACE, "system", "down", "nodes up", "last data"),
+            sorted_by="down",
+            width=10,
         ),
         Row("Over time"),
         Panel(
             "line",
             "Lag, top 10",
-            "How large is the lag of the subscriptions with the largest lag in the last hour?",
+            "Which subscriptions had the largest lag in the selected time range?",
             (Query(worst(f"{LAG}{{{CHOSEN}}}"), WHO),),
         ),
         Panel(
             "line",
             "Age of the oldest message, top 10",
-            "How old is the oldest message of the subscriptions with the highest age in the last hour?",
+            "Which subscriptions had the oldest messages in the selected time range?",
             (Query(worst(f"{AGE}{{{CHOSEN}}}"), WHO),),
             unit="s",
         ),
@@ -140,34 +200,31 @@ BOARD = Board(
                 Query(f"sum by (system) ({PRODUCED}{{{CHOSEN}}})", "produced, {{system}}"),
                 Query(f"sum by (system) ({CONSUMED}{{{CHOSEN}}})", "consumed, {{system}}"),
             ),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "stack",
             "Subscriptions by status",
             "How many subscriptions have each status?",
             (Query(f"sum by (status) ({STATUSES}{{{CHOSEN}}})", "{{status}}"),),
-        ),
-        Panel(
-            "states",
-            "Alerts",
-            "Which alerts fired, and when?",
-            (
-                Query(
-                    f'max by (alertname, source, destination, group) (ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}) '
-                    "and topk(30, count by (alertname, source, destination, group) "
-                    f'(last_over_time(ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}[1h] @ end())))',
-                    "{{alertname}} {{group}} {{destination}} ({{source}})",
-                ),
-            ),
-            may_be_empty="an alert fired",
+            colours=STATUS_COLOURS,
+            decimals=0,
         ),
         Panel(
             "table",
             "Will be deleted before they are read",
             "Which subscriptions will lose unread messages to retention within a day?",
-            (Query(f"bottomk(20, {LOSS}{{{CHOSEN}}} < 86400)", column="deleted in", unit="s"),),
+            (
+                Query(
+                    placed(f"bottomk(20, {LOSS}{{{CHOSEN}}} < 86400)"),
+                    column="deleted in",
+                    unit="s",
+                ),
+            ),
             may_be_empty="retention is near",
+            columns=("group", "destination", PLACE, "deleted in"),
+            sorted_by="deleted in",
+            descending=False,
         ),
         Panel(
             "table",
@@ -175,16 +232,29 @@ BOARD = Board(
             "How many subscriptions disappeared within the last day while they had lag, by reason?",
             (
                 Query(
-                    f"sum by (system, source, reason) ({merged(f'increase(mq_subscriptions_lost_total{{{CHOSEN}}}[1d])')})",
+                    placed(
+                        f"(sum by ({EXPORTERS}, reason) "
+                        f"({merged(f'increase(mq_subscriptions_lost_total{{{CHOSEN}}}[1d])')}) > 0.5)"
+                    ),
                     column="subscriptions",
                 ),
             ),
+            may_be_empty="a subscription was removed",
+            columns=(PLACE, "system", "reason", "subscriptions"),
+            decimals=0,
         ),
         Panel(
             "line",
             "Nodes up",
             "How many brokers or nodes of each source respond?",
-            (Query(f"sum by (source) ({merged(f'mq_node_up{{{CHOSEN}}}')})", "{{source}}"),),
+            (
+                Query(
+                    f"sum by (cluster, source) ({merged(f'mq_node_up{{{CHOSEN}}}')})",
+                    "{{source}} {{cluster}}",
+                ),
+            ),
+            decimals=0,
+            width=24,
         ),
     ),
 )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from mixin.alerts import PROBE, merged
 from mixin.boards.model import (
     CHOSEN,
-    SOURCE,
-    SYSTEM,
+    OF_SOURCE,
     Board,
     Panel,
     Query,
@@ -16,17 +14,19 @@ from mixin.boards.model import (
     rate,
     worst,
 )
+from mixin.recording import PROBE, merged
 
+NAME = "{{node}} · {{source}} {{cluster}}"
 NODE = f'{CHOSEN},node=~"$node"'
 LIMIT = Query(f"max({merged(f'mq_threshold_probe_seconds{{{CHOSEN}}}')})", "threshold", limit=True)
 
 
-def quantile(part: float, stage: str) -> str:
-    """Return a quantile of the probes' time to a stage, of the twenty slowest nodes."""
+def quantile(part: float, stage: str, window: str = "$__rate_interval") -> str:
+    """Return a quantile of the time to a stage, of the twenty slowest nodes."""
     counted = f'mq_probe_latency_seconds_bucket{{{NODE},stage="{stage}"}}'
-    by = "sum by (le, system, source, node)"
-    now = f"histogram_quantile({part}, {by} (rate({counted}[$__rate_interval])))"
-    hour = f"histogram_quantile({part}, {by} (rate({counted}[1h] @ end())))"
+    by = "sum by (le, cluster, namespace, system, source, node)"
+    now = f"histogram_quantile({part}, {by} (rate({counted}[{window}])))"
+    hour = f"histogram_quantile({part}, {by} (rate({counted}[$__range] @ end())))"
     return f"{now} and topk(20, {hour})"
 
 
@@ -34,7 +34,7 @@ BOARD = Board(
     uid="mq-probes",
     title="Message queues / Probes",
     description="Probe messages that the exporter sends to each node and reads back.",
-    variables=(SYSTEM, SOURCE, Variable("node", f"mq_probe_success{{{CHOSEN}}}", several=True)),
+    variables=(*OF_SOURCE, Variable("node", f"mq_probe_success{{{CHOSEN}}}", several=True)),
     content=(
         Panel(
             "stat",
@@ -42,34 +42,32 @@ BOARD = Board(
             "From how many nodes did the last probe message not come back in time?",
             (Query(f"count({PROBE}{{{NODE}}} == 0) or vector(0)"),),
             width=6,
-            height=4,
             bad=1,
         ),
         Panel(
             "states",
             "Successful probes",
-            "When did probe messages come back from each node? Shows the 50 nodes with the most failures; a gap is a failure.",
+            "When did probe messages come back from each node? Shows the 50 nodes with the most failures. Red is a failure; a gap is unknown.",
             (
                 Query(
-                    f"{PROBE}{{{NODE}}} == 1 and bottomk(50, avg_over_time({PROBE}{{{NODE}}}[1h] @ end()))",
-                    "{{node}} ({{source}})",
+                    f"{PROBE}{{{NODE}}} and bottomk(50, avg_over_time({PROBE}{{{NODE}}}[$__range] @ end()))",
+                    NAME,
                 ),
             ),
-            good=True,
             width=18,
         ),
         Panel(
             "line",
             "End-to-end time, median",
             "How long does a probe message take from send to receive (median)?",
-            (Query(quantile(0.5, "receive"), "{{node}} ({{source}})"), LIMIT),
+            (Query(quantile(0.5, "receive"), NAME), LIMIT),
             unit="s",
         ),
         Panel(
             "line",
-            "End-to-end time, 99th percentile",
-            "How long do the slowest 1% of probe messages take from send to receive?",
-            (Query(quantile(0.99, "receive"), "{{node}} ({{source}})"), LIMIT),
+            "End-to-end time, 99th percentile of the last hour",
+            "How long do the slowest 1% of the probe messages of the last hour take? A shorter window has too few of them.",
+            (Query(quantile(0.99, "receive", "1h"), NAME), LIMIT),
             unit="s",
         ),
         Row("Stages"),
@@ -77,14 +75,14 @@ BOARD = Board(
             "line",
             "Publish time, median",
             "How long does the broker take to acknowledge a published message?",
-            (Query(quantile(0.5, "publish"), "{{node}} ({{source}})"),),
+            (Query(quantile(0.5, "publish"), NAME),),
             unit="s",
         ),
         Panel(
             "line",
             "Ack time, median",
             "How long does it take from sending a message until its offset is committed or the message is acknowledged?",
-            (Query(quantile(0.5, "ack"), "{{node}} ({{source}})"),),
+            (Query(quantile(0.5, "ack"), NAME),),
             unit="s",
         ),
         Panel(
@@ -104,16 +102,16 @@ BOARD = Board(
             "Probes by result",
             "How many probe messages per second were sent, received in time, lost, or not published?",
             (Query(rate("mq_probe_messages_total", NODE, "result"), "{{result}}"),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "line",
             "Nodes up",
-            "Which nodes respond? Shows the 50 nodes that were down longest in the last hour.",
+            "Which nodes respond? Shows the 50 nodes that were down longest in the selected time range.",
             (
                 Query(
                     worst(f"mq_node_up{{{NODE}}}", 50, over="avg_over_time", pick="bottomk"),
-                    "{{node}} ({{source}})",
+                    NAME,
                 ),
             ),
             width=24,

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from mixin.alerts import AGE, CONSUMERS, LAG, merged
-from mixin.boards.model import Board, Panel, Query, Row, Variable, busiest, of_system, worst
+from mixin.boards.model import (
+    IN_CLUSTER,
+    PLACE,
+    Board,
+    Panel,
+    Query,
+    Row,
+    Variable,
+    busiest,
+    of_system,
+    placed,
+    stat,
+    worst,
+)
+from mixin.recording import AGE, CONSUMED, CONSUMERS, LAG, PRODUCED, UP, merged
 
-OF = 'system="rabbitmq",source=~"$source",vhost=~"$vhost"'
-QUEUE = "{{destination}} {{group}} in {{vhost}}"
+OF = f'{IN_CLUSTER},system="rabbitmq",source=~"$source",vhost=~"$vhost"'
+NODES = f'{IN_CLUSTER},system="rabbitmq",source=~"$source"'
+QUEUE = "{{destination}} {{group}} {{vhost}} · {{source}} {{cluster}}"
+BY_QUEUE = "cluster, namespace, source, vhost, destination"
 
 
 BOARD = Board(
@@ -16,9 +31,46 @@ BOARD = Board(
     system="rabbitmq",
     variables=of_system(
         "rabbitmq",
-        (Variable("vhost", LAG + '{system="rabbitmq",source=~"$source"}', several=True),),
+        (Variable("vhost", f"{LAG}{{{NODES}}}", several=True),),
     ),
     content=(
+        stat(
+            "Lag",
+            "How many messages are ready or unacknowledged, in queues and streams?",
+            f"sum({LAG}{{{OF}}})",
+        ),
+        stat(
+            "Oldest message",
+            "How old is the oldest message that is not yet processed?",
+            f"max({AGE}{{{OF}}})",
+            unit="s",
+        ),
+        stat(
+            "Published",
+            "How many messages per second are enqueued?",
+            f"sum(max by ({BY_QUEUE}) ({PRODUCED}{{{OF}}}))",
+            unit="mps",
+        ),
+        stat(
+            "Consumed",
+            "How many messages per second are processed?",
+            f"sum({CONSUMED}{{{OF}}})",
+            unit="mps",
+        ),
+        stat(
+            "Queues without consumers",
+            "How many queues have messages but no consumer?",
+            f"count({LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0) or 0 * count({UP}{{{NODES}}})",
+            bad=1,
+            decimals=0,
+        ),
+        stat(
+            "Nodes down",
+            "How many nodes do not run?",
+            f"count({merged(f'mq_node_up{{{NODES}}}')} == 0) or 0 * count({UP}{{{NODES}}})",
+            bad=1,
+            decimals=0,
+        ),
         Panel(
             "line",
             "Lag, top 10 queues",
@@ -40,13 +92,16 @@ BOARD = Board(
         ),
         Panel(
             "table",
-            "Queues without consumers",
+            "Messages without a consumer",
             "Which queues have messages but no consumer?",
             (
                 Query(
-                    f"topk(50, {LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0)", column="messages"
+                    placed(f"topk(50, {LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0)"),
+                    column="messages",
                 ),
             ),
+            columns=("destination", "group", PLACE, "messages"),
+            sorted_by="messages",
             may_be_empty="a queue with messages has no consumer",
         ),
         Row("Deliveries"),
@@ -55,27 +110,32 @@ BOARD = Board(
             "Publish rate, top 10 queues",
             "How many messages per second are enqueued?",
             (Query(busiest("mq_subscription_produced_messages_total", OF), QUEUE),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "line",
             "Consume rate, top 10 queues",
             "How many messages per second are processed?",
             (Query(busiest("mq_consumed_messages_total", OF), QUEUE),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "line",
             "Redelivery rate, top 10 queues",
             "Which queues redeliver the most messages per second?",
             (Query(busiest("mq_redelivered_messages_total", OF), QUEUE),),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "line",
             "Mean message size, top 10 queues",
             "Which queues have the largest messages on average?",
-            (Query(worst(f"mq_message_size_bytes{{{OF}}}"), "{{destination}} in {{vhost}}"),),
+            (
+                Query(
+                    worst(f"mq_message_size_bytes{{{OF}}}"),
+                    "{{destination}} {{vhost}} · {{source}} {{cluster}}",
+                ),
+            ),
             unit="bytes",
         ),
         Row("Cluster"),
@@ -85,17 +145,21 @@ BOARD = Board(
             "When was each node running?",
             (
                 Query(
-                    merged('mq_node_up{system="rabbitmq",source=~"$source"}') + " == 1",
-                    "{{node}} ({{source}})",
+                    f"topk(50, {merged(f'mq_node_up{{{NODES}}}')})",
+                    "{{node}} · {{source}} {{cluster}}",
                 ),
             ),
-            good=True,
         ),
         Panel(
             "line",
-            "Lag by vhost",
+            "Lag by vhost, top 20",
             "How large is the lag of all queues in each vhost?",
-            (Query(f"sum by (source, vhost) ({LAG}{{{OF}}})", "{{vhost}} ({{source}})"),),
+            (
+                Query(
+                    f"topk(20, sum by (cluster, source, vhost) ({LAG}{{{OF}}}))",
+                    "{{vhost}} · {{source}} {{cluster}}",
+                ),
+            ),
         ),
     ),
 )

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from mixin.alerts import (
+from mixin.boards.model import (
+    STATUS_COLOURS,
+    Board,
+    Panel,
+    Query,
+    Row,
+    Variable,
+    buckets,
+    busiest,
+    rate,
+    stat,
+    worst,
+)
+from mixin.recording import (
     AGE,
     CONSUMERS,
     DRAIN,
@@ -12,11 +25,13 @@ from mixin.alerts import (
     OK_AT,
     merged,
 )
-from mixin.boards.model import Board, Panel, Query, Row, Variable, buckets, busiest, rate, worst
 
-OF = 'system="$system",source="$source",destination="$destination"'
-SUB = f'{OF},vhost=~"$vhost",group=~"$group"'
-KNOWN = f'{LAG}{{system="$system",source="$source"'
+ONE_CLUSTER = 'cluster="$cluster",namespace="$namespace"'
+"""A label that does not exist is an empty choice, which matches series without it."""
+IN_SOURCE = f'{ONE_CLUSTER},system="$system",source="$source"'
+OF = f'{IN_SOURCE},vhost="$vhost",destination="$destination"'
+SUB = f'{OF},group="$group"'
+KNOWN = f"{LAG}{{{IN_SOURCE}"
 
 
 def largest(metric: str, matchers: str = SUB) -> str:
@@ -43,11 +58,13 @@ BOARD = Board(
     title="Message queues / Subscription",
     description="One subscription: a consumer group on a topic, a queue, or a channel.",
     variables=(
-        Variable("system", "mq_up", every=False),
-        Variable("source", 'mq_up{system="$system"}', every=False),
-        Variable("vhost", KNOWN + "}"),
-        Variable("destination", KNOWN + ',vhost=~"$vhost"}', every=False),
-        Variable("group", KNOWN + ',vhost=~"$vhost",destination="$destination"}'),
+        Variable("cluster", "mq_up", every=False),
+        Variable("namespace", 'mq_up{cluster="$cluster"}', every=False),
+        Variable("system", f"mq_up{{{ONE_CLUSTER}}}", every=False),
+        Variable("source", f'mq_up{{{ONE_CLUSTER},system="$system"}}', every=False),
+        Variable("vhost", KNOWN + "}", every=False),
+        Variable("destination", KNOWN + ',vhost="$vhost"}', every=False),
+        Variable("group", KNOWN + ',vhost="$vhost",destination="$destination"}', every=False),
     ),
     content=(
         Panel(
@@ -58,12 +75,13 @@ BOARD = Board(
             width=4,
             height=4,
             words=True,
+            colours=STATUS_COLOURS,
         ),
         Panel(
             "stat",
             "Likely cause",
             "Why is there a backlog, according to the evidence that the exporter has?",
-            (Query(largest("mq_backlog_cause"), "{{cause}}"),),
+            (Query(f"{largest('mq_backlog_cause')} == 1", "{{cause}}"),),
             width=4,
             height=4,
             words=True,
@@ -80,42 +98,42 @@ BOARD = Board(
                 ),
             ),
             unit="s",
-            width=4,
+            width=3,
             height=4,
             may_be_empty="its status is not ok",
         ),
-        Panel(
-            "stat",
-            "Lag",
-            "How many messages are not yet processed?",
-            (Query(f"{LAG}{{{SUB}}}"),),
-            width=4,
-            height=4,
-        ),
-        Panel(
-            "stat",
+        stat("Lag", "How many messages are not yet processed?", f"{LAG}{{{SUB}}}", width=3),
+        stat(
             "Oldest message",
             "How old is the oldest message that is not yet processed?",
-            (Query(f"{AGE}{{{SUB}}}"),),
+            f"{AGE}{{{SUB}}}",
             unit="s",
-            width=4,
-            height=4,
+            width=3,
+        ),
+        stat(
+            "Drained in",
+            "How long will it take to process the backlog at the current rates?",
+            f"{DRAIN}{{{SUB}}}",
+            unit="s",
+            width=3,
         ),
         Panel(
             "stat",
-            "Drained in",
-            "How long will it take to process the backlog at the current rates?",
-            (Query(f"{DRAIN}{{{SUB}}}"),),
+            "Deleted unread in",
+            "How soon will retention delete the first unread message?",
+            (Query(f"{LOSS}{{{SUB}}}"),),
             unit="s",
             width=4,
             height=4,
+            bad_below=3600,
+            may_be_empty="it is a log, and the forecast is known",
         ),
         Panel(
             "line",
             "Lag",
             "How many messages are not yet processed, and is that above the threshold?",
             (
-                Query(f"{LAG}{{{SUB}}}", "lag {{group}}"),
+                Query(f"{LAG}{{{SUB}}}", "lag"),
                 Query(
                     f"sum without (partition) ({largest('mq_unacknowledged_messages')})",
                     "delivered, not acknowledged (part of the lag)",
@@ -132,10 +150,10 @@ BOARD = Board(
             "Age of the oldest message",
             "How old is the oldest unprocessed message, how accurate is that, and is it above the threshold plus the commit interval?",
             (
-                Query(f"{AGE}{{{SUB}}}", "age {{group}}"),
+                Query(f"{AGE}{{{SUB}}}", "age"),
                 Query(largest("mq_lag_seconds_uncertainty"), "maximum error"),
                 Query(
-                    f"max({largest('mq_threshold_lag_seconds')} + ({INTERVAL} or 0 * {largest('mq_threshold_lag_seconds')}))",
+                    f"max({largest('mq_threshold_lag_seconds')} + ({INTERVAL}{{{SUB}}} or 0 * {largest('mq_threshold_lag_seconds')}))",
                     "threshold plus commit interval",
                     limit=True,
                 ),
@@ -151,7 +169,7 @@ BOARD = Board(
                 Query(rate("mq_consumed_messages_total", SUB), "consumed"),
                 Query(rate("mq_redelivered_messages_total", SUB), "redelivered"),
             ),
-            unit="cps",
+            unit="mps",
         ),
         Panel(
             "heat",
@@ -171,6 +189,7 @@ BOARD = Board(
             "Which status did the subscription have, and when?",
             (Query(f"{largest('mq_subscription_status')} == 1", "{{status}}"),),
             height=6,
+            colours=STATUS_COLOURS,
         ),
         Panel(
             "states",
@@ -185,8 +204,9 @@ BOARD = Board(
             ),
             height=6,
             may_be_empty="there was a backlog",
+            colours={"/^alert/": "red", "/^cause/": "orange"},
         ),
-        Row("Forecast"),
+        Row("Forecast", folded=True),
         Panel(
             "line",
             "Drained in",
@@ -202,7 +222,7 @@ BOARD = Board(
             unit="s",
             may_be_empty="retention will reach unread messages",
         ),
-        Row("Consumers"),
+        Row("Consumers", folded=True),
         Panel(
             "line",
             "Consumers",
@@ -210,10 +230,8 @@ BOARD = Board(
             (
                 Query(f"{CONSUMERS}{{{SUB}}}", "consumers"),
                 Query(
-                    largest(
-                        "mq_group_members", 'system="$system",source="$source",group=~"$group"'
-                    ),
-                    "members of {{group}}",
+                    largest("mq_group_members", f'{IN_SOURCE},group="$group"'),
+                    "members of the group",
                 ),
             ),
         ),
@@ -232,7 +250,7 @@ BOARD = Board(
             (
                 Query(
                     worst(f"mq_lag_messages{{{SUB}}}", 20),
-                    "{{destination}} {{partition}} {{group}}",
+                    "{{partition}}",
                 ),
             ),
         ),
@@ -240,11 +258,7 @@ BOARD = Board(
             "line",
             "Age of the oldest message, top 20 partitions",
             "Which partitions (NSQ: nsqds) have the oldest waiting messages?",
-            (
-                Query(
-                    worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{destination}} {{partition}} {{group}}"
-                ),
-            ),
+            (Query(worst(f"mq_lag_seconds{{{SUB}}}", 20), "{{partition}}"),),
             unit="s",
         ),
         Panel(
@@ -253,17 +267,24 @@ BOARD = Board(
             "Is the load evenly distributed over the partitions?",
             (
                 Query(
-                    busiest("mq_produced_messages_total", f'{OF},vhost=~"$vhost"', count=20),
-                    "{{destination}} {{partition}}",
+                    busiest("mq_produced_messages_total", OF, count=20),
+                    "{{partition}}",
                 ),
             ),
-            unit="cps",
+            unit="mps",
+            width=24,
         ),
         Panel(
             "table",
-            "Offsets",
-            "Which log start, log end and committed offset does each partition have (Kafka, RabbitMQ streams)?",
+            "Partitions with the most lag",
+            "How far is each partition, and which log start, log end and committed offset does it have?",
             (
+                Query(MOST, column="lag"),
+                Query(
+                    f"{positions('mq_lag_seconds', SUB)} and {MOST}",
+                    column="age",
+                    unit="s",
+                ),
                 Query(
                     f"{positions('mq_committed_offset', SUB)} and {MOST}",
                     column="committed",
@@ -280,9 +301,12 @@ BOARD = Board(
                     unit="none",
                 ),
             ),
-            may_be_empty="it is a log: a Kafka topic or a stream",
+            may_be_empty="it has partitions",
+            columns=("partition", "lag", "age", "log start", "committed", "log end"),
+            sorted_by="lag",
+            width=24,
         ),
-        Row("Problems"),
+        Row("Problems and accuracy", folded=True),
         Panel(
             "line",
             "Lost messages, rewinds, invalid positions",
@@ -314,24 +338,28 @@ BOARD = Board(
             may_be_empty="it is a Kafka group",
         ),
         Panel(
+            "line",
+            "Mean message size",
+            "How large are messages on average?",
+            (Query(largest("mq_message_size_bytes", OF), "mean size"),),
+            unit="bytes",
+            may_be_empty="messages were read, or the broker counts bytes",
+        ),
+        Panel(
             "table",
             "Accuracy",
             "Which method found the age, and is the lag exact, an upper bound or a lower bound?",
             (
-                Query(largest("mq_lag_seconds_method"), column="in use"),
+                Query(largest("mq_lag_seconds_method")),
                 Query(largest("mq_lag_upper_bound"), column="lag is an upper bound"),
                 Query(largest("mq_unreadable_partitions"), column="unreadable partitions"),
                 Query(largest("mq_past_end_messages"), column="messages past the log end"),
             ),
-            hides=("system", "source", "vhost", "destination"),
-        ),
-        Panel(
-            "line",
-            "Mean message size",
-            "How large are messages on average?",
-            (Query(largest("mq_message_size_bytes", f'{OF},vhost=~"$vhost"'), "mean size"),),
-            unit="bytes",
-            may_be_empty="messages were read, or the broker counts bytes",
+            width=24,
+            columns=(
+                *("method", "lag is an upper bound"),
+                *("unreadable partitions", "messages past the log end"),
+            ),
         ),
     ),
 )

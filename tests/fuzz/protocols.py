@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from exporter.collectors.kafka.ages import record_times
 from exporter.collectors.kafka.group_answers import group_members
-from exporter.collectors.kafka.group_asker import ShareOffsets
+from exporter.collectors.kafka.group_protocol_client import ShareOffsets
 from exporter.collectors.kafka.raw import (
     group_descriptions,
     group_protocol,
     group_requests,
     share_offsets,
 )
-from exporter.collectors.kafka.raw.codec import Reader, compact_array, compact_string, varint
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.codec import Decoder, compact_array, compact_string, varint
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_descriptions import Described
 from exporter.collectors.kafka.raw.group_protocol import Refused
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
@@ -68,20 +68,20 @@ def ask_kafka(data: bytes) -> None:
     )
     with (
         other_side(data[1:]) as sock,
-        mock.patch.object(Connection, "_connect", return_value=sock),
+        mock.patch.object(BrokerConnection, "_connect", return_value=sock),
     ):
         try:
-            with Connection("kafka:9092", security, Until(SECONDS)) as connection:
+            with BrokerConnection("kafka:9092", security, Until(SECONDS)) as connection:
                 ask_all(connection)
         except CollectError as error:
             assert error.reason in ("invalid", "unreachable", "unauthorized")  # noqa: PT017
             assert "word" not in str(error).split()  # noqa: PT017
 
 
-def ask_all(connection: Connection) -> None:
+def ask_all(connection: BrokerConnection) -> None:
     """Send each request, and use its answer."""
     deadline = Until(SECONDS)
-    group_requests.can_have(connection)
+    group_requests.supports_groups(connection)
     group_requests.list_groups(connection, deadline)
     check_coordinators(group_requests.find_coordinators(connection, ["g"], deadline))
     for kind in group_protocol.KINDS:
@@ -125,12 +125,12 @@ def check_offsets(found: Mapping[str, Sequence[share_offsets.SharePartition] | R
 # Kafka: single answers
 
 
-DECODERS: tuple[Callable[[Reader], Any], ...] = (
-    group_requests._take_listing,
-    group_requests._take_coordinators,
-    lambda reader: group_descriptions._take_described(reader, group_descriptions._take_share),
-    lambda reader: group_descriptions._take_described(reader, group_descriptions._take_streams),
-    share_offsets._take_offsets,
+DECODERS: tuple[Callable[[Decoder], Any], ...] = (
+    group_requests._parse_listing,
+    group_requests._parse_coordinators,
+    lambda decoder: group_descriptions._parse_described(decoder, group_descriptions._parse_share),
+    lambda decoder: group_descriptions._parse_described(decoder, group_descriptions._parse_streams),
+    share_offsets._parse_offsets,
 )
 CHECKS: tuple[Callable[[Any], None], ...] = (
     lambda _: None,
@@ -145,7 +145,7 @@ def read_answer(data: bytes) -> None:
     """Decode one answer; the first byte chooses which."""
     which = (data[0] if data else 0) % len(DECODERS)
     try:
-        found = group_protocol.read_answer(Reader(data[1:]), DECODERS[which])
+        found = group_protocol.read_answer(Decoder(data[1:]), DECODERS[which])
     except CollectError as error:
         assert error.reason in ("invalid", "unauthorized", "unreachable")  # noqa: PT017
         return

@@ -514,6 +514,37 @@ SILENT: dict[str, Page] = {
 }
 
 
+def dormant(minute: float, labels: str = SUBSCRIPTION) -> dict[str, Values]:
+    """Statuses of a subscription that is dormant from a minute on."""
+    return {
+        f'mq_subscription_status{{{labels},status="ok"}}': before(minute, 1, 0),
+        f'mq_subscription_status{{{labels},status="dormant"}}': before(minute, 0, 1),
+    }
+
+
+DEAD = HEALTHY.but(
+    {
+        **{
+            name: values(30.0) for name, values in from_minute(20, LAGS).items() if callable(values)
+        },
+        "mq_lag_seconds": lambda m: 86_400 + 60 * m,
+        "mq_time_to_drain_seconds": INF,
+        "mq_time_to_loss_seconds": 600,
+        "mq_consumers": 0,
+        "mq_consumed_messages_total": 0,
+        "mq_messages_lost_total": rising(1),
+    }
+)
+"""A group that nobody has read with for long, and whose messages retention deletes."""
+FOUND_DEAD = DEAD.but(dormant(0))
+SILENT |= {
+    "groups that were dead before anybody watched": FOUND_DEAD,
+    "groups that were dead before, and a restart of the exporter": FOUND_DEAD.each(
+        lambda values: gap(30, 30.5, values)
+    ),
+}
+
+
 def page_of_two(other: Page) -> Page:
     """Two exporters of the same sources; the second one sees `other`."""
     return HEALTHY.beside(other.of_instance("b:9877"))
@@ -538,7 +569,8 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def test_every_alert_has_a_case() -> None:
-    assert {name.partition(",")[0] for name in CASES} == {rule["alert"] for rule in alerts()}
+    named = {name.partition(",")[0] for name in CASES} | {"MqManyLagging"}
+    assert named == {rule["alert"] for rule in alerts()}
 
 
 # Recovery, blips, exporters side by side
@@ -682,6 +714,126 @@ def test_who_died_is_told_of_before_the_symptoms_are(tmp_path: Path) -> None:
     assert run(page, 37, {"promql_expr_test": [moved]}, tmp_path) is None
 
 
+def test_what_prometheus_saw_alive_is_not_called_dead_by_a_restart(tmp_path: Path) -> None:
+    """The exporter starts again at minute 40, and sees a group without consumers that does not move."""
+    page = (
+        HEALTHY.but(STOPPED)
+        .but({"mq_consumers": before(20, 2, 0), **dormant(40)})
+        .each(lambda values: gap(40, 40.5, values))
+    )
+    moments = [29 + step for step in range(40)]
+    expect(page, {minute: ["MqNoConsumers"] for minute in moments}, tmp_path)
+
+
+def test_a_group_that_moved_again_and_stops_again_is_news(tmp_path: Path) -> None:
+    page = HEALTHY.but(STOPPED).but(
+        {
+            "mq_consumers": before(10, 0, before(20, 2, 0)),
+            "mq_lag_messages": before(10, 2_500, before(20, 8, 50)),
+            "mq_consumed_messages_total": before(10, 0, before(20, rising(10), 12_000)),
+            f'mq_subscription_status{{{SUBSCRIPTION},status="ok"}}': before(10, 0, 1),
+            f'mq_subscription_status{{{SUBSCRIPTION},status="dormant"}}': before(10, 1, 0),
+        }
+    )
+    expect(page, {9: [], 15: [], 24: [], 27: ["MqNoConsumers"]}, tmp_path)
+
+
+OFF = {
+    "lag_messages: off": ("mq_threshold_lag_messages", "stale"),
+    "lag_messages: 6000": ("mq_threshold_lag_messages", 6_000),
+    "lag_seconds: off": ("mq_threshold_lag_seconds", "stale"),
+    "lag_seconds: 1h": ("mq_threshold_lag_seconds", 3_600),
+    "stop_seconds: off": ("mq_threshold_stop_seconds", "stale"),
+    "stop_seconds: 2h": ("mq_threshold_stop_seconds", 7_200),
+    "consume_ratio: off": ("mq_threshold_consume_ratio", "stale"),
+    "consumers_expected: false": ("mq_consumers_expected", 0),
+    "exclude": ("", "stale"),
+}
+"""A change of the config, and what it does: of a metric, or of all of the subscription."""
+OF = {
+    "lag_messages: off": ("MqLagHigh", "MqConsumeRateLow"),
+    "lag_messages: 6000": ("MqLagHigh", "MqConsumeRateLow"),
+    "lag_seconds: off": ("MqResidenceTimeHigh",),
+    "lag_seconds: 1h": ("MqResidenceTimeHigh",),
+    "stop_seconds: off": ("MqStalled", "MqNoConsumers"),
+    "stop_seconds: 2h": ("MqStalled", "MqNoConsumers"),
+    "consume_ratio: off": ("MqConsumeRateLow",),
+    "consumers_expected: false": ("MqNoConsumers", "MqMessagesLost"),
+    "exclude": (
+        *("MqLagHigh", "MqResidenceTimeHigh", "MqConsumeRateLow", "MqNoConsumers", "MqStalled"),
+        *("MqMessagesLost", "MqRetentionNear", "MqOffsetsRewound", "MqRedeliveryLoop"),
+    ),
+}
+KEEPS = 5.5
+"""Minutes for which an alert fires on after what it is about has ended."""
+
+
+def switched(page: Page, change: str, minute: float) -> Page:
+    metric, value = OFF[change]
+    mine = SUBSCRIPTION.split(",", 2)[2]
+    return page.but(
+        {
+            name: before(minute, values, value)
+            for name, values in page.series.items()
+            if name.startswith(metric + "{") or (not metric and mine in name)
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [(change, name) for change, names in OF.items() for name in names]
+)
+def test_what_is_switched_off_neither_begins_nor_goes_on(
+    change: str, name: str, tmp_path: Path
+) -> None:
+    page, expected = CASES[name]
+    fires = min(minute for minute, names in expected.items() if name in names)
+    quiet = max([minute for minute in expected if minute < fires], default=fires - 1)
+    count = f'count(ALERTS{{alertname="{name}",alertstate="firing"}})'
+    for minute, first in ((quiet, quiet), (fires + 1, fires + 1 + KEEPS)):
+        tests = [
+            {"expr": count, "eval_time": f"{int((first + step) * 60)}s", "exp_samples": []}
+            for step in (0, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12)
+        ]
+        off = switched(page, change, minute)
+        assert run(off, first + 12, {"promql_expr_test": tests}, tmp_path) is None, minute
+
+
+def test_many_lagging_subscriptions_are_one_more_alert(tmp_path: Path) -> None:
+    page = Page(exporter())
+    for index in range(12):
+        labels = f'{SOURCE},destination="orders-{index}",group="billing"'
+        lags = {
+            "mq_lag_messages": before(20, 8, 1_000 * (index + 1)),
+            "mq_time_to_drain_seconds": INF,
+        }
+        page = page.beside(Page(healthy(labels)).but(lags))
+    tests = [
+        {
+            "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
+            "eval_time": f"{minute}m",
+            "exp_samples": [
+                {"labels": f'{{alertname="{name}"}}', "value": value}
+                for name, value in expected.items()
+            ],
+        }
+        for minute, expected in {
+            24: {},
+            27: {"MqLagHigh": 12, "MqManyLagging": 1},
+        }.items()
+    ]
+    assert run(page, 28, {"promql_expr_test": tests}, tmp_path) is None
+    texts = {
+        "summary": ["shop (kafka): 12 subscriptions"],
+        "description": [
+            *("billing on orders-11: 24,000", "billing on orders-10: 22,000"),
+            "billing on orders-9: 20,000 messages.",
+        ],
+    }
+    who = {"system": "kafka", "source": "shop"}
+    said("MqManyLagging", page, 27, who, texts, tmp_path)
+
+
 # What an alert says
 
 
@@ -745,9 +897,9 @@ CAUSE = f'mq_backlog_cause{{{SUBSCRIPTION},cause="slow_consumers"}}'
 def test_a_lag_says_numbers_and_cause(tmp_path: Path) -> None:
     page = Page({**CASES["MqLagHigh"][0].series, CAUSE: always(1)})
     texts = {
-        "summary": ["billing on orders (shop): ", "5000 messages"],
+        "summary": ["billing on orders (shop): ", "5,000 messages"],
         "description": [
-            *("threshold of 1000 messages", "5 minutes", "5000 messages", "500ms old"),
+            *("threshold of 1,000", "5 minutes", "5,000 messages", "500 ms old"),
             *("Consume rate: 10.0/s", "Produce rate: 10.0/s", "Consumers: 2."),
             "Likely cause: slow consumers.",
         ],
@@ -762,7 +914,7 @@ def test_a_standstill_does_not_say_that_consumers_are_there_where_that_is_not_kn
     page = CASES["MqStalled, where nobody can say how many consumers there are"][0]
     texts = {
         "summary": ["billing on orders (shop): stalled", "100 messages"],
-        "description": ["100 messages", "500ms old", "10m 0s", "number of consumers is unknown."],
+        "description": ["100 messages", "500 ms old", "10 min", "number of consumers is unknown."],
         "dashboard_url": LINK,
     }
     said("MqStalled", page, 30, WHO, texts, tmp_path)
@@ -771,9 +923,9 @@ def test_a_standstill_does_not_say_that_consumers_are_there_where_that_is_not_kn
 def test_an_age_says_numbers_and_cause(tmp_path: Path) -> None:
     page = Page({**CASES["MqResidenceTimeHigh"][0].series, CAUSE: always(1)})
     texts = {
-        "summary": ["billing on orders (shop): ", "40s old"],
+        "summary": ["billing on orders (shop): ", "40 s old"],
         "description": [
-            *("threshold of 5s", "commit interval of 5s", "5 minutes", "12 messages", "40s old"),
+            *("threshold of 5 s", "commit interval of 5 s", "5 minutes", "12 messages", "40 s old"),
             *("Consume rate: 10.0/s", "Produce rate: 10.0/s", "Consumers: 2."),
             "Likely cause: slow consumers.",
         ],
@@ -790,8 +942,8 @@ def test_a_queue_is_called_by_its_vhost(tmp_path: Path) -> None:
     )
     name = hostile.replace("\\\\", "\\")
     texts = {
-        "summary": [f"{name} in vhost / (jobs): ", "5000 messages"],
-        "description": ["5000 messages", "500ms old", "Consumers: 2."],
+        "summary": [f"{name} in vhost / (jobs): ", "5,000 messages"],
+        "description": ["5,000 messages", "500 ms old", "Consumers: 2."],
         "dashboard_url": "/d/mq-subscription?var-system=rabbitmq&var-source=jobs&var-vhost=%2F"
         "&var-destination=a+%22b%22+%5C+%7B%7B+.+%7D%7D+%C3%A9%2F%C3%BC&var-group=",
     }
@@ -834,7 +986,9 @@ def test_every_alert_has_what_a_person_needs() -> None:
             "description",
             "runbook_url",
             "dashboard_url",
+            "resolved",
         }
+        assert "value" not in rule["annotations"]["resolved"]
 
 
 def test_every_alert_has_a_page_that_says_what_to_do() -> None:

@@ -32,18 +32,27 @@ BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob
 MOST_SERIES = 200
 MANY = 230
 """Groups, more than a picture may have."""
-EVERYTHING = dict.fromkeys(("system", "source", "vhost", "destination", "group", "node"), ".*")
+CLUSTERS = ("east", "west")
+"""Prometheus scrapes the exporter once for each, as if both had sources of the same names."""
+EVERYTHING = dict.fromkeys(
+    ("cluster", "namespace", "system", "source", "vhost", "destination", "group", "node"), ".*"
+)
+ONE = {"cluster": CLUSTERS[0], "namespace": "", "vhost": "", "group": ""}
 ONE_BY_ONE = (
-    {"system": "kafka", "source": "shop", "destination": "orders", "group": "billing"},
-    {"system": "rabbitmq", "source": "jobs", "vhost": "/", "destination": "mails", "group": ""},
-    {"system": "nsq", "source": "events", "destination": "clicks", "group": "archive"},
+    {**ONE, "system": "kafka", "source": "shop", "destination": "orders", "group": "billing"},
+    {**ONE, "system": "rabbitmq", "source": "jobs", "vhost": "/", "destination": "mails"},
+    {**ONE, "system": "nsq", "source": "events", "destination": "clicks", "group": "archive"},
 )
 """What the dashboard of one subscription is looked at with: each query has to show something of one of them."""
 NEEDS_MORE = {
     "Partitions without a committed offset",
+    "Nearest to deletion of unread messages",
+    "First unread deletion in",
     "Open transactions",
     "Invalid positions",
     "Deleted before it is read in",
+    "Deleted unread in",
+    "Removed while lagging",
     "Will be deleted before they are read",
     "Failing tasks",
     "Failures by reason",
@@ -65,12 +74,21 @@ class Asked:
     panel: str
     expr: str
     instant: bool
+    legend: str
+    columns: Sequence[str]
+    """What of a series a table shows."""
     variables: Sequence[Mapping[str, str]]
 
     def texts(self) -> Iterator[str]:
         for chosen in self.variables:
-            text = self.expr.replace("$__rate_interval", "15s")
+            text = self.expr.replace("$__rate_interval", "15s").replace("$__range", "10m")
             yield re.sub(r"\$(\w+)", lambda match: chosen.get(match[1], ".*"), text)  # noqa: B023 - used at once
+
+
+def columns_of(panel: Mapping[str, Any]) -> Sequence[str]:
+    if panel["type"] != "table":
+        return ()
+    return list(panel["transformations"][-1]["options"]["indexByName"])
 
 
 def queries() -> list[Asked]:
@@ -80,8 +98,17 @@ def queries() -> list[Asked]:
             ONE_BY_ONE if uid == "mq-subscription" else (EVERYTHING,)
         )
         found += [
-            Asked(uid, panel["title"], target["expr"], bool(target.get("instant")), chosen)
-            for panel in board["panels"]
+            Asked(
+                uid,
+                panel["title"],
+                target["expr"],
+                bool(target.get("instant")),
+                target.get("legendFormat", ""),
+                columns_of(panel),
+                chosen,
+            )
+            for top in board["panels"]
+            for panel in (top, *top.get("panels", ()))
             for target in panel.get("targets", ())
         ]
     return found
@@ -151,7 +178,7 @@ def prometheus(
             nsq_source(nsq, "events"),
         ]
         exporter = stack.enter_context(alerting_exporter(folder, sources))
-        yield stack.enter_context(Alerting(folder, f"127.0.0.1:{exporter.port}"))
+        yield stack.enter_context(Alerting(folder, f"127.0.0.1:{exporter.port}", clusters=CLUSTERS))
 
 
 def shown(prometheus: Alerting, asked: Asked, text: str) -> list[Any]:
@@ -167,6 +194,13 @@ def shown(prometheus: Alerting, asked: Asked, text: str) -> list[Any]:
     return found
 
 
+def name_of(asked: Asked, labels: Mapping[str, str]) -> str:
+    """What tells a series from the others of its panel: its legend, or the columns of its row."""
+    if asked.columns:
+        return str([labels.get(name, "") for name in asked.columns])
+    return re.sub(r"{{(\w+)}}", lambda match: labels.get(match[1], ""), asked.legend)
+
+
 def test_every_query_shows_something_and_none_too_much(prometheus: Alerting) -> None:
     missing = dict(enumerate(queries()))
 
@@ -174,6 +208,9 @@ def test_every_query_shows_something_and_none_too_much(prometheus: Alerting) -> 
         for index, asked in list(missing.items()):
             series = [shown(prometheus, asked, text) for text in asked.texts()]
             assert max(map(len, series)) <= MOST_SERIES, (asked.board, asked.panel)
+            for found in series:
+                names = [name_of(asked, each["metric"]) for each in found]
+                assert len(set(names)) == len(names), (asked.board, asked.panel, names)
             if any(series) or asked.panel in NEEDS_MORE or SPARSE.search(asked.expr):
                 del missing[index]
         return not missing
@@ -187,12 +224,12 @@ def test_every_query_shows_something_and_none_too_much(prometheus: Alerting) -> 
 def test_every_variable_has_something_to_choose(prometheus: Alerting) -> None:
     for uid, board in BOARDS.items():
         for variable in board["templating"]["list"]:
-            if variable["type"] != "query":
+            if variable["type"] != "query" or variable["name"] == "namespace":
                 continue
             query = variable["query"]["query"]
             found = re.fullmatch(r"label_values\((.*),(\w+)\)", query)
             assert found is not None, query
-            chosen = ONE_BY_ONE[1] if variable["name"] == "vhost" else ONE_BY_ONE[0]
+            chosen = dict(ONE_BY_ONE[1] if variable["name"] == "vhost" else ONE_BY_ONE[0])
             chosen = {**EVERYTHING, **chosen} if uid == "mq-subscription" else EVERYTHING
             selector = re.sub(r"\$(\w+)", lambda match: chosen[match[1]], found[1])  # noqa: B023 - used at once
 

@@ -78,7 +78,7 @@ def test_what_is_gone_is_forgotten(kafka: Kafka) -> None:
     backlog(collector)
     collector.discovery(Until(SECONDS))
     assert not set(names) & {tail[0] for tail in tails._known}
-    assert not set(names) & {topic for _, topic in tails._stood}
+    assert not set(names) & {topic for _, topic in tails._last_polls}
     assert not any(map(collector._facts.known, names))
     assert not set(names) & set(collector._backlog.ends)
     collector.close()

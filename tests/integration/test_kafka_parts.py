@@ -18,7 +18,7 @@ from exporter.collectors.kafka.ages.record_times import RecordTime, record_time,
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.groups import describe_groups
 from exporter.collectors.kafka.offsets import read_commits, read_ends
-from exporter.collectors.kafka.record_reader import Place, RecordReader
+from exporter.collectors.kafka.record_reader import RecordReader, TopicPartitionOffset
 from exporter.collectors.kafka.topics import TopicFacts, read_topology
 from exporter.model import Problem, Until
 from testbed.exporter import Exporter, Scrape, kafka_source
@@ -245,13 +245,22 @@ def test_the_other_times_are_looked_up(client: KafkaClient) -> None:
 
 def test_the_other_records_are_read(client: KafkaClient) -> None:
     reader = RecordReader(client.properties, committed_only=False)
-    places = [Place(CUT, 0, 0), Place("orders", 0, 3), Place("orders", 1, 1 << 70)]
-    found = list(reader.read([*places, Place("orders", 0, 5)], time.monotonic() + 30))
+    requests = [
+        TopicPartitionOffset(CUT, 0, 0),
+        TopicPartitionOffset("orders", 0, 3),
+        TopicPartitionOffset("orders", 1, 1 << 70),
+    ]
+    found = list(
+        reader.read([*requests, TopicPartitionOffset("orders", 0, 5)], time.monotonic() + 30)
+    )
     reader.close()
-    read = {each.place: each.record.offset() for each in found if each.record is not None}
-    assert read == {Place("orders", 0, 3): 3, Place("orders", 0, 5): 5}
-    refused = {each.place for each in found if each.fault is not None}
-    assert refused == {places[0], places[2]}
+    read = {each.requested: each.record.offset() for each in found if each.record is not None}
+    assert read == {
+        TopicPartitionOffset("orders", 0, 3): 3,
+        TopicPartitionOffset("orders", 0, 5): 5,
+    }
+    refused = {each.requested for each in found if each.fault is not None}
+    assert refused == {requests[0], requests[2]}
 
 
 def test_a_header_whose_name_is_no_utf_8_is_one_record_that_cannot_be_read(
@@ -262,10 +271,10 @@ def test_a_header_whose_name_is_no_utf_8_is_one_record_that_cannot_be_read(
     produce_with_header(cluster.bootstrap, "headers", b"\xff\xfe", b"1700000000")
     produce(cluster.bootstrap, "headers", 0, 1, headers=[("sent", b"1700000000")])
     reader = RecordReader(client.properties, committed_only=False)
-    places = [Place("headers", 0, offset) for offset in (0, 1)]
+    requests = [TopicPartitionOffset("headers", 0, offset) for offset in (0, 1)]
     records = {
-        each.place.offset: each.record
-        for each in reader.read(places, time.monotonic() + 30)
+        each.requested.offset: each.record
+        for each in reader.read(requests, time.monotonic() + 30)
         if each.record is not None
     }
     reader.close()

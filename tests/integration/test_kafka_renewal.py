@@ -131,7 +131,7 @@ def test_every_client_is_replaced_once_the_first_is_old(
     monkeypatch.setattr(client, "MAX_AGE", 0.0)
     now = time.monotonic()
     # The others are younger, as they are made at their first use.
-    monkeypatch.setattr(collector._client, "_made", now - 1.0)
+    monkeypatch.setattr(collector._client, "_made_at", now - 1.0)
     collector.backlog(Until(60))
     monkeypatch.setattr(client, "MAX_AGE", 3600.0)
     assert all(each.is_closed for each in before)

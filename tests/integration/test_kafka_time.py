@@ -756,7 +756,7 @@ def test_an_age_of_a_topic_that_was_switched_is_true_or_no_promise(
     """Also at the first look, whatever was read by then; in the end every record was, and all are exact."""
     topic = "time-switched"
     collector = collector_of(local_kafka, topic, method=method)
-    collector._selection._groups.update(dict.fromkeys((k[0] for k in world.data.of(topic)), True))
+    collector._filters._groups.update(dict.fromkeys((k[0] for k in world.data.of(topic)), True))
     collector.discovery(Until(60))
     for number in range(4):
         collector.backlog(Until(60))

@@ -1,4 +1,4 @@
-"""What the client library refuses is one part's failure, and what it complains of is understood."""
+"""Requests that the client library refuses fail alone; its connection errors are understood."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from exporter.collectors.kafka.client import SHORTEST, KafkaClient
-from exporter.collectors.kafka.complaints import (
+from exporter.collectors.kafka.client import MIN_REQUEST_SECONDS, KafkaClient
+from exporter.collectors.kafka.connection_errors import (
     VALID,
     Throttling,
-    Unreached,
+    UnreachableBrokers,
     bootstrap_addresses,
-    parse_complaint,
+    parse_broker_error,
 )
 from exporter.collectors.kafka.errors import RefusedError, describe, describe_right, problem
-from exporter.collectors.kafka.unaskable_names import SURE_AFTER, NotShown, hidden_kind
+from exporter.collectors.kafka.unsupported_group_ids import (
+    SURE_AFTER,
+    UnsupportedGroupIds,
+    hidden_kind,
+)
 from exporter.model import Until
 
 
@@ -27,7 +31,7 @@ def client() -> KafkaClient:
 
 
 def refusing(calls: list[list[str]], *bad: str, error: Exception | None = None) -> Any:
-    """A call that the library refuses where one of these parts is in it."""
+    """A call that the library refuses if it contains one of the `bad` items."""
 
     def call(parts: list[str]) -> Mapping[str, Future[str]]:
         calls.append(parts)
@@ -53,27 +57,27 @@ def outcomes(found: list[tuple[str, Future[str]]]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 500])
-def test_a_part_that_is_refused_is_found_and_the_others_are_asked_for(size: int) -> None:
-    parts = [f"p{number}" for number in range(size)]
+def test_a_refused_item_is_isolated_and_the_others_are_requested(size: int) -> None:
+    items = [f"p{number}" for number in range(size)]
     calls: list[list[str]] = []
-    found = client().ask(parts, refusing(calls, "p0"))
-    assert [part for part, _ in found] == parts, "in their order"
+    found = client().ask(items, refusing(calls, "p0"))
+    assert [item for item, _ in found] == items, "in their order"
     told = outcomes(found)
     assert told.pop("p0") == "invalid"
-    assert told == {part: part.upper() for part in parts[1:]}
+    assert told == {item: item.upper() for item in items[1:]}
     assert len(calls) <= 2 * size.bit_length() + 1, "by halves, not one by one"
 
 
-def test_a_library_that_refuses_to_be_asked_at_all_is_not_asked_again_and_again() -> None:
+def test_a_call_that_is_refused_as_such_is_not_repeated() -> None:
     calls: list[list[str]] = []
     fault = KafkaException(KafkaError(KafkaError._QUEUE_FULL))
     found = client().ask(["a", "b", "c"], refusing(calls, "a", error=fault))
     assert len(calls) == 1
-    assert [part for part, _ in found] == ["a", "b", "c"]
+    assert [item for item, _ in found] == ["a", "b", "c"]
     assert set(outcomes(found)) == {"a", "b", "c"}
 
 
-def test_nothing_is_asked_for_nothing() -> None:
+def test_no_items_are_no_call() -> None:
     assert client().ask([], refusing([])) == []
 
 
@@ -87,32 +91,38 @@ def test_whatever_an_answer_raises_is_one_kind_of_error(error: Exception) -> Non
     assert (found.reason, found.subject) == ("invalid", "group g")
 
 
-def test_an_answer_that_cannot_be_taken_is_the_parts_own_failure() -> None:
+def test_an_answer_that_cannot_be_converted_is_one_failure() -> None:
     future: Future[Any] = Future()
     future.set_result(None)
     with pytest.raises(RefusedError):
         client().read(future, 0.0, lambda result: result.members)
 
 
-def test_a_request_never_has_less_time_than_the_library_can_bear() -> None:
-    assert client().seconds(Until(-5)) == SHORTEST
-    assert 59 < client().seconds(Until(60)) <= 60
+def test_a_request_has_a_minimum_timeout() -> None:
+    assert client().request_seconds(Until(-5)) == MIN_REQUEST_SECONDS
+    assert 59 < client().request_seconds(Until(60)) <= 60
 
 
 RESOLVE = (
     "sasl_ssl://kafka-3.invalid:9092/2: Failed to resolve 'kafka-3.invalid:9092': "
     "Name or service not known (after 1ms in state CONNECT)"
 )
-REFUSED = "127.0.0.1:54297/1: Connect to ipv4#127.0.0.1:54297 failed: Connection refused (after 0ms in state CONNECT)"
-SILENT = (
-    "[thrd:ssl://10.0.0.1:9092/7]: ssl://10.0.0.1:9092/7: Connection setup timed out in state CONNECT "
-    "(after 5021ms in state CONNECT)"
+REFUSED = (
+    "127.0.0.1:54297/1: Connect to ipv4#127.0.0.1:54297 failed: Connection refused (after 0ms in "
+    "state CONNECT)"
 )
-UP = "kafka-1:9092/0: Disconnected: connection closed by peer: receive 0 after POLLIN (after 3ms in state UP)"
+SILENT = (
+    "[thrd:ssl://10.0.0.1:9092/7]: ssl://10.0.0.1:9092/7: Connection setup timed out in state "
+    "CONNECT (after 5021ms in state CONNECT)"
+)
+UP = (
+    "kafka-1:9092/0: Disconnected: connection closed by peer: receive 0 after POLLIN (after 3ms in "
+    "state UP)"
+)
 
 
 class Clock:
-    """A clock that stands still."""
+    """A clock that does not advance."""
 
     now = 100.0
 
@@ -120,18 +130,18 @@ class Clock:
         return self.now
 
 
-def unreached(*lines: str) -> tuple[Unreached, Clock]:
+def unreachable(*lines: str) -> tuple[UnreachableBrokers, Clock]:
     clock = Clock()
-    found = Unreached(clock)
+    found = UnreachableBrokers(clock)
     for line in lines:
-        complaint = parse_complaint(line)
-        assert complaint is not None
-        found.hear(complaint)
+        broker_error = parse_broker_error(line)
+        assert broker_error is not None
+        found.observe(broker_error)
     return found, clock
 
 
-def test_why_a_broker_cannot_be_connected_to() -> None:
-    found, _ = unreached(RESOLVE, REFUSED, SILENT, UP)
+def test_the_cause_of_a_failed_connection() -> None:
+    found, _ = unreachable(RESOLVE, REFUSED, SILENT, UP)
     assert found.nodes() == {
         1: "127.0.0.1:54297 (connection refused)",
         2: "kafka-3.invalid:9092 (the name does not resolve)",
@@ -143,15 +153,15 @@ def test_why_a_broker_cannot_be_connected_to() -> None:
     assert "advertised.listeners" in message
 
 
-def test_a_configured_address_that_is_down_is_no_wrong_advertisement() -> None:
-    found, _ = unreached(REFUSED)
+def test_a_configured_address_that_is_down_is_not_reported_as_advertised() -> None:
+    found, _ = unreachable(REFUSED)
     configured = bootstrap_addresses("PLAINTEXT://127.0.0.1:54297, kafka-1")
     assert configured == {"127.0.0.1:54297", "kafka-1:9092"}
     assert found.message(configured) is None
 
 
-def test_a_broker_that_answers_is_complained_of_no_more() -> None:
-    found, clock = unreached(RESOLVE, REFUSED)
+def test_a_broker_that_answers_is_no_longer_reported() -> None:
+    found, clock = unreachable(RESOLVE, REFUSED)
     found.answered([1])
     assert list(found.nodes()) == [2]
     clock.now += VALID + 1
@@ -159,13 +169,13 @@ def test_a_broker_that_answers_is_complained_of_no_more() -> None:
     assert found.message(()) is None
 
 
-def test_a_quota_is_told_while_it_holds() -> None:
+def test_a_quota_is_reported_while_it_delays_requests() -> None:
     clock = Clock()
     throttling = Throttling(clock)
     assert throttling.message() is None
-    throttling.hear(0.0)
+    throttling.observe(0.0)
     assert throttling.message() is None
-    throttling.hear(1.0)
+    throttling.observe(1.0)
     message = throttling.message()
     assert message is not None
     assert "delays the exporter's requests, the last one by 1 s" in message
@@ -174,24 +184,33 @@ def test_a_quota_is_told_while_it_holds() -> None:
     assert throttling.message() is None
 
 
-def test_lines_that_are_of_no_broker() -> None:
-    assert parse_complaint("3/3 brokers are down") is None
-    assert parse_complaint("[thrd:main]: Topic orders [2]: leader is down") is None
+def test_lines_that_are_not_about_a_broker() -> None:
+    assert parse_broker_error("3/3 brokers are down") is None
+    assert parse_broker_error("[thrd:main]: Topic orders [2]: leader is down") is None
 
 
 @pytest.mark.parametrize(
     ("text", "closes"),
     [
         (
-            "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 5ms in state APIVERSION_QUERY)",
+            (
+                "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 5ms in "
+                "state APIVERSION_QUERY)"
+            ),
             True,
         ),
         (
-            "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 0ms in state UP)",
+            (
+                "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 0ms in "
+                "state UP)"
+            ),
             True,
         ),
         (
-            "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 5310ms in state UP)",
+            (
+                "h:1/bootstrap: Disconnected: connection closed by peer: receive 0 (after 5310ms "
+                "in state UP)"
+            ),
             False,
         ),
         (
@@ -201,15 +220,15 @@ def test_lines_that_are_of_no_broker() -> None:
         ("h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused", False),
     ],
 )
-def test_a_listener_that_closes_at_once_is_told_from_a_broker_that_ends(
+def test_a_listener_that_closes_at_once_differs_from_a_broker_that_stops(
     text: str, closes: bool
 ) -> None:
-    complaint = parse_complaint(text)
-    assert complaint is not None
-    assert complaint.closed_early() is closes
+    broker_error = parse_broker_error(text)
+    assert broker_error is not None
+    assert broker_error.closed_early() is closes
 
 
-def test_rights_are_advised_where_rights_are_missing_and_nowhere_else() -> None:
+def test_rights_are_advised_only_if_rights_are_missing() -> None:
     denied = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
     late = KafkaError(KafkaError._TIMED_OUT)
     right = "give the user Describe on the groups"
@@ -232,12 +251,12 @@ def test_rights_are_advised_where_rights_are_missing_and_nowhere_else() -> None:
         ("ü" * 16_384, "unreadable_id"),
     ],
 )
-def test_names_that_the_library_cannot_be_asked_about(name: str, kind: str | None) -> None:
+def test_group_ids_that_the_library_does_not_support(name: str, kind: str | None) -> None:
     assert hidden_kind(name) == kind
 
 
-def test_a_name_that_stays_listed_twice_is_two_groups() -> None:
-    shown = NotShown("s")
+def test_an_id_that_is_listed_twice_repeatedly_is_two_groups() -> None:
+    shown = UnsupportedGroupIds("s")
     for _ in range(SURE_AFTER - 1):
         assert shown.count({}, ["ab"]) == {}
     assert shown.count({"empty_id": 2}, ["ab"]) == {"empty_id": 2, "unreadable_id": 1}

@@ -1,4 +1,7 @@
-"""Tokens for Amazon MSK with IAM: a URL that is signed as AWS's Signature Version 4 has it. Nothing is asked of AWS."""
+"""Tokens for Amazon MSK with IAM: a URL signed with AWS Signature Version 4.
+
+Nothing is sent to AWS.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from confluent_kafka.admin import AdminClient
 
 from exporter.collectors.kafka.login import msk_iam
-from exporter.collectors.kafka.login.mechanisms import CALLBACK, Login
+from exporter.collectors.kafka.login.mechanisms import CALLBACK, KafkaLogin
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError
 
@@ -29,7 +32,7 @@ PROPERTIES = {"bootstrap.servers": BROKERS, "sasl.mechanism": "AWS_MSK_IAM"}
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Fixed ones in the environment, and none from anywhere else."""
+    """Fixed credentials in the environment, and no others."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
@@ -40,12 +43,12 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def url_of(token: str) -> str:
-    """The signed URL that a token is."""
+    """The signed URL in a token."""
     return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
 
 
 def signature(query: dict[str, str], host: str, region: str, secret: str) -> str:
-    """What the signature of these values has to be, by the published steps of Signature Version 4."""
+    """The expected signature, computed by the published steps of Signature Version 4."""
 
     def mac(key: bytes, text: str) -> bytes:
         return hmac.new(key, text.encode(), hashlib.sha256).digest()
@@ -63,7 +66,7 @@ def signature(query: dict[str, str], host: str, region: str, secret: str) -> str
     return mac(key, text).hex()
 
 
-def test_a_token_is_a_url_that_the_credentials_have_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_a_url_signed_with_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session/hunter2")
     began = time.time()
     token = msk_iam.fetch(PROPERTIES)
@@ -91,7 +94,7 @@ def test_a_token_is_a_url_that_the_credentials_have_signed(monkeypatch: pytest.M
     assert signed == signature(query, parts.netloc, "eu-west-1", SECRET)
 
 
-def test_a_profile_is_used_where_it_is_named(tmp_path: Path) -> None:
+def test_a_configured_profile_is_used(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(
         "[profile lag]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = hunter2\n"
     )
@@ -102,7 +105,7 @@ def test_a_profile_is_used_where_it_is_named(tmp_path: Path) -> None:
 
 
 class Sts:
-    """Stands for AWS's service that lends roles."""
+    """A fake of the AWS service that lends roles."""
 
     def __init__(self, fault: Exception | None = None) -> None:
         self.asked: list[dict[str, str]] = []
@@ -124,7 +127,7 @@ class Sts:
 ROLE = {**PROPERTIES, msk_iam.CONFIG: "role_arn=arn:aws:iam::1:role/lag, role_session_name=a"}
 
 
-def test_a_role_is_assumed_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configured_role_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
     sts = Sts()
     monkeypatch.setattr("boto3.session.Session.client", lambda *_, **__: sts)
     query = dict(parse_qsl(urlsplit(url_of(msk_iam.fetch(ROLE).value)).query))
@@ -148,7 +151,7 @@ def test_a_role_is_assumed_where_it_is_named(monkeypatch: pytest.MonkeyPatch) ->
         ),
     ],
 )
-def test_why_a_role_can_not_be_had(
+def test_the_error_if_a_role_cannot_be_assumed(
     monkeypatch: pytest.MonkeyPatch, fault: Exception, reason: str, words: str
 ) -> None:
     monkeypatch.setattr("boto3.session.Session.client", lambda *_, **__: Sts(fault))
@@ -167,7 +170,9 @@ def test_why_a_role_can_not_be_had(
         ("kafka-1:9098", {"AWS_DEFAULT_REGION": "us-east-2"}, "us-east-2"),
     ],
 )
-def test_the_region_is_the_brokers(servers: str, environ: dict[str, str], region: str) -> None:
+def test_the_region_is_that_of_the_brokers(
+    servers: str, environ: dict[str, str], region: str
+) -> None:
     assert msk_iam.region_of({"bootstrap.servers": servers}, environ) == region
 
 
@@ -181,7 +186,7 @@ def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_it_is(_: pytest.MonkeyPatch) -> None:
-    """Nothing is wrong with the environment."""
+    """The unchanged environment."""
 
 
 @pytest.mark.parametrize(
@@ -194,7 +199,7 @@ def as_it_is(_: pytest.MonkeyPatch) -> None:
         (as_it_is, {"bootstrap.servers": "kafka-1:9098"}, "invalid", "region"),
     ],
 )
-def test_what_is_missing_is_said_with_what_to_do(
+def test_missing_settings_are_reported_with_advice(
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[pytest.MonkeyPatch], None],
     more: dict[str, str],
@@ -208,8 +213,8 @@ def test_what_is_missing_is_said_with_what_to_do(
     assert "hunter2" not in str(raised.value)
 
 
-def test_librdkafka_takes_what_the_config_becomes() -> None:
-    given = Login(KafkaSettings("s", PROPERTIES)).properties()
+def test_librdkafka_accepts_the_resulting_properties() -> None:
+    given = KafkaLogin(KafkaSettings("s", PROPERTIES)).properties()
     tokens = given[CALLBACK]
     assert {name: value for name, value in given.items() if name != CALLBACK} == {
         "bootstrap.servers": BROKERS,
@@ -219,6 +224,6 @@ def test_librdkafka_takes_what_the_config_becomes() -> None:
     value, expiry, principal, extensions = tokens("")
     assert (expiry > time.time() + 800, principal, extensions) == (True, "", {})
     quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None}
-    # The constructor fails where librdkafka does not take the token.
+    # The constructor fails if librdkafka does not accept the token.
     AdminClient({**given, **quiet, "bootstrap.servers": "127.0.0.1:1"})
     assert url_of(value).startswith("https://kafka.eu-west-1.amazonaws.com/")

@@ -1,4 +1,4 @@
-"""Tokens by OIDC's client credentials: what is asked, what is taken as an answer, and what is said of the others."""
+"""Tokens by OIDC client credentials: the request, valid answers, and errors for all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exporter.collectors.kafka.login import oidc
-from exporter.collectors.kafka.login.mechanisms import CALLBACK, Login, fetcher, shape
+from exporter.collectors.kafka.login.mechanisms import CALLBACK, KafkaLogin, fetcher, shape
 from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError
@@ -40,7 +40,7 @@ def properties(issuer: Issuer, **more: str) -> dict[str, str]:
     }
 
 
-def test_a_token_is_asked_for_as_the_client(issuer: Issuer) -> None:
+def test_the_request_for_a_token(issuer: Issuer) -> None:
     given = properties(
         issuer,
         sasl_oauthbearer_scope="kafka read",
@@ -67,7 +67,7 @@ def jwt(**claims: object) -> str:
         ({"access_token": jwt(sub=7, exp=1060, iat=1000), "expires_in": 30}, 30.0, ""),
     ],
 )
-def test_a_lifetime_is_read_where_it_stands(
+def test_a_lifetime_is_read_from_the_answer_or_the_token(
     issuer: Issuer, answer: dict[str, Any], lifetime: float, principal: str
 ) -> None:
     issuer.answer = lambda: (200, answer)
@@ -75,7 +75,7 @@ def test_a_lifetime_is_read_where_it_stands(
     assert (token.lifetime, token.principal) == (lifetime, principal)
 
 
-def test_a_lifetime_by_the_clock_where_the_token_does_not_say_when_it_was_issued(
+def test_a_lifetime_uses_the_clock_if_the_token_has_no_issue_time(
     issuer: Issuer,
 ) -> None:
     issuer.answer = lambda: (200, {"access_token": jwt(exp=time.time() + 60)})
@@ -128,13 +128,13 @@ def test_any_other_answer_is_an_error_without_a_secret(
         ("", "invalid"),
     ],
 )
-def test_what_is_no_address_is_refused(issuer: Issuer, url: str, reason: str) -> None:
+def test_an_invalid_url_is_refused(issuer: Issuer, url: str, reason: str) -> None:
     with pytest.raises(CollectError, match=r"token\.endpoint\.url") as raised:
         oidc.fetch(properties(issuer, sasl_oauthbearer_token_endpoint_url=url))
     assert raised.value.reason == reason
 
 
-def test_a_password_in_the_address_is_neither_used_nor_shown(issuer: Issuer) -> None:
+def test_a_password_in_the_url_is_neither_used_nor_shown(issuer: Issuer) -> None:
     url = issuer.token_url.replace("http://", f"http://u:{SECRET}@") + f"?key={SECRET}"
     given = properties(issuer, sasl_oauthbearer_token_endpoint_url=url)
     issuer.stop()
@@ -155,19 +155,19 @@ def test_a_password_in_the_address_is_neither_used_nor_shown(issuer: Issuer) -> 
         ("sasl.mechanism", "PLAIN"),
     ],
 )
-def test_what_the_exporter_does_not_know_is_left_to_librdkafka(
+def test_unknown_properties_leave_tokens_to_librdkafka(
     issuer: Issuer, name: str, value: str
 ) -> None:
     assert fetcher(properties(issuer)) is not None
     given = {**properties(issuer), name: value}
     assert fetcher(given) is None
     settings = KafkaSettings("s", given)
-    assert Login(settings).properties() == given
+    assert KafkaLogin(settings).properties() == given
     assert shape(settings) == given
 
 
 def test_librdkafka_gets_a_callback_and_no_secret(issuer: Issuer) -> None:
-    given = Login(KafkaSettings("s", properties(issuer))).properties()
+    given = KafkaLogin(KafkaSettings("s", properties(issuer))).properties()
     assert isinstance(given.pop(CALLBACK), Tokens)
     assert given == {
         "bootstrap.servers": "kafka-1:9092",
@@ -181,12 +181,14 @@ def test_a_secret_in_a_file_is_read_for_each_token(issuer: Issuer, tmp_path: Any
     file.write_text("wrong\n")
     given = properties(issuer)
     del given["sasl.oauthbearer.client.secret"]
-    login = Login(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
+    login = KafkaLogin(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
     with pytest.raises(CollectError, match="invalid_client"):
         login.properties()
     file.write_text(f"{SECRET}\n")
-    again = Login(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
+    again = KafkaLogin(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))
     assert CALLBACK in again.properties()
     file.unlink()
     with pytest.raises(CollectError, match=r"client_files.sasl.oauthbearer.client.secret"):
-        Login(KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file}))._tokens.get()  # type: ignore[union-attr]
+        KafkaLogin(
+            KafkaSettings("s", given, {"sasl.oauthbearer.client.secret": file})
+        )._tokens.get()  # type: ignore[union-attr]

@@ -1,4 +1,7 @@
-"""Tokens of a Kafka source over hours of made-up time: renewed, kept in an outage, refused, and by whom they are used."""
+"""Tokens of a Kafka source over simulated hours.
+
+Renewal, outages of the issuer, refused tokens and concurrent callers.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ DOWN = CollectError("unreachable", "token endpoint https://login.example/token: 
 
 @dataclass
 class Issuer:
-    """Makes tokens, or fails; time is made up."""
+    """Issues tokens or fails, in simulated time."""
 
     now: float = 0.0
     count: int = 0
@@ -43,15 +46,15 @@ class Issuer:
 
 
 def librdkafka_asks(tokens: Tokens, issuer: Issuer) -> float:
-    """Do what librdkafka does at a refresh; return when it asks next, or fail as it would."""
+    """Refresh as librdkafka does; return the time of its next refresh, or raise as it would."""
     value, expiry, _, _ = tokens("")
     assert value == f"token-{issuer.count}", "the newest"
     assert expiry > EPOCH + issuer.now, "librdkafka refuses a token that has expired"
     return issuer.now + 0.8 * (expiry - EPOCH - issuer.now)
 
 
-def test_an_hour_and_more_of_tokens_that_live_for_five_minutes() -> None:
-    """One client that began with the source and one that began in between; and a task each ten seconds."""
+def test_more_than_an_hour_of_tokens_valid_for_five_minutes() -> None:
+    """Two clients that started at different times, and a task every ten seconds."""
     issuer = Issuer()
     tokens = issuer.tokens()
     asks = {"admin": 0.0, "reader": 137.0}
@@ -62,11 +65,11 @@ def test_an_hour_and_more_of_tokens_that_live_for_five_minutes() -> None:
         assert tokens.get().value.startswith("token-")
         assert tokens.fault() is None
         issuer.now += 10
-    # A token serves both, so there is one each 225 to 250 s.
+    # Both use the same token, so there is one every 225 to 250 s.
     assert 7200 / 250 - 1 <= issuer.count <= 7200 / 225 + 1
 
 
-def test_an_outage_of_the_issuer_is_not_seen_while_the_token_is_valid() -> None:
+def test_an_outage_of_the_issuer_has_no_effect_while_the_token_is_valid() -> None:
     issuer = Issuer()
     tokens = issuer.tokens()
     assert tokens("") == ("token-1", EPOCH + LIFETIME, "lag", {"logicalCluster": "lkc-1"})
@@ -89,7 +92,7 @@ def test_an_outage_of_the_issuer_is_not_seen_while_the_token_is_valid() -> None:
     assert tokens.fault() is None
 
 
-def test_librdkafka_asks_again_soon_where_a_token_could_not_be_renewed() -> None:
+def test_librdkafka_asks_again_soon_if_a_token_was_not_renewed() -> None:
     issuer = Issuer()
     tokens = issuer.tokens()
     at = librdkafka_asks(tokens, issuer)
@@ -105,7 +108,7 @@ def test_librdkafka_asks_again_soon_where_a_token_could_not_be_renewed() -> None
     assert issuer.count == 2
 
 
-def test_an_issuer_that_is_down_is_not_asked_by_everyone_all_the_time() -> None:
+def test_an_issuer_that_is_down_is_asked_with_pauses() -> None:
     issuer = Issuer(fault=DOWN)
     tokens = issuer.tokens()
     for _ in range(100):
@@ -115,7 +118,7 @@ def test_an_issuer_that_is_down_is_not_asked_by_everyone_all_the_time() -> None:
     assert issuer.tried == 2
 
 
-def test_tasks_do_not_wait_for_an_issuer_that_hangs_while_the_token_is_valid() -> None:
+def test_tasks_with_a_valid_token_do_not_wait_for_an_issuer_that_hangs() -> None:
     issuer = Issuer()
     tokens = issuer.tokens()
     tokens.get()
@@ -128,7 +131,7 @@ def test_tasks_do_not_wait_for_an_issuer_that_hangs_while_the_token_is_valid() -
     wait_until(lambda: tokens.get().value == "token-2", "the new token")
 
 
-def test_all_that_wait_for_the_first_token_get_the_same() -> None:
+def test_all_callers_that_wait_for_the_first_token_get_the_same() -> None:
     issuer = Issuer()
     tokens = issuer.tokens()
     issuer.gate.clear()
@@ -155,7 +158,7 @@ def test_a_token_that_a_broker_refuses_is_replaced() -> None:
     assert tokens("")[0] == "token-2"
 
 
-def test_what_a_library_raises_is_not_shown_since_it_may_hold_a_secret() -> None:
+def test_errors_of_libraries_are_not_shown_because_they_may_contain_a_secret() -> None:
     issuer = Issuer(fault=RuntimeError("hunter2"))
     tokens = issuer.tokens()
     with pytest.raises(CollectError) as raised:
@@ -163,5 +166,5 @@ def test_what_a_library_raises_is_not_shown_since_it_may_hold_a_secret() -> None
     assert (raised.value.reason, str(raised.value)) == ("internal", "no token: RuntimeError")
 
 
-def test_a_token_is_in_no_text() -> None:
+def test_no_text_contains_a_token() -> None:
     assert "hunter2" not in repr(Token("hunter2", 1.0))

@@ -1,4 +1,4 @@
-"""What a cluster's metadata tells of listings that can't be whole."""
+"""How a cluster's metadata shows that lists of groups and topics are incomplete."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exporter.collectors.kafka.topics import (
     NO_LEADER,
     NO_LISTENER,
     OFFSETS_TOPIC,
-    Vacancy,
+    EmptyClusterCheck,
     listing_problem,
     read_topology,
     sees_offsets_topic,
@@ -18,7 +18,7 @@ from exporter.collectors.kafka.topics import (
 
 
 def metadata(**leaders: list[int]) -> ClusterMetadata:
-    """A cluster of topics whose partitions have these leaders."""
+    """A cluster of topics with these partition leaders."""
     cluster = ClusterMetadata()
     for name, row in leaders.items():
         topic = cluster.topics[name] = TopicMetadata()
@@ -28,25 +28,25 @@ def metadata(**leaders: list[int]) -> ClusterMetadata:
     return cluster
 
 
-def test_groups_are_all_listed_while_their_offsets_have_leaders() -> None:
+def test_the_list_of_groups_is_complete_while_offset_partitions_have_leaders() -> None:
     assert listing_problem(metadata(**{OFFSETS_TOPIC: [0, 1], "orders": [-1]})) is None
 
 
-def test_groups_of_a_partition_without_a_leader_are_left_out_of_a_listing() -> None:
+def test_the_list_of_groups_is_incomplete_if_an_offset_partition_has_no_leader() -> None:
     found = listing_problem(metadata(**{OFFSETS_TOPIC: [0, -1], "orders": [0]}))
     assert found is not None
     assert found.reason == "unreachable"
 
 
-def test_a_leaderless_topic_elsewhere_says_nothing_of_the_listing_of_groups() -> None:
+def test_other_topics_without_leaders_do_not_affect_the_list_of_groups() -> None:
     hidden = metadata(orders=[0, -1])
     assert listing_problem(hidden) is None
     assert not sees_offsets_topic(hidden)
     assert sees_offsets_topic(metadata(**{OFFSETS_TOPIC: [0]}))
 
 
-def test_a_cluster_that_lists_no_topic_any_more_is_believed_after_a_while() -> None:
-    vacancy, known, empty = Vacancy(), {"orders"}, metadata()
+def test_an_empty_list_of_topics_is_believed_after_a_while() -> None:
+    vacancy, known, empty = EmptyClusterCheck(), {"orders"}, metadata()
     assert vacancy.problem(empty, (), 0.0) is None, "it never had one"
     assert vacancy.problem(empty, known, 10.0) is not None
     assert vacancy.problem(empty, known, 10.0 + BELIEVED_AFTER - 1) is not None
@@ -55,7 +55,7 @@ def test_a_cluster_that_lists_no_topic_any_more_is_believed_after_a_while() -> N
     assert vacancy.problem(empty, known, 81.0) is not None, "begins again"
 
 
-def test_a_leader_that_has_no_listener_for_us_is_not_the_same_as_none() -> None:
+def test_a_leader_without_a_matching_listener_differs_from_no_leader() -> None:
     cluster = metadata(orders=[0, -1, -1])
     cluster.topics["orders"].partitions[2].error = KafkaError(72)
     assert read_topology(cluster, {"orders": True}).leaders == {
@@ -63,12 +63,12 @@ def test_a_leader_that_has_no_listener_for_us_is_not_the_same_as_none() -> None:
     }
 
 
-def test_a_topic_that_is_just_gone_leaves_the_listing_complete() -> None:
+def test_the_list_of_topics_is_complete_without_a_deleted_topic() -> None:
     cluster = metadata(orders=[0], gone=[])
     cluster.topics["gone"].error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
     found = read_topology(cluster, {"orders": True, "gone": True})
     assert (list(found.leaders), found.complete, found.problems) == (["orders"], True, ())
 
 
-def test_a_cluster_without_topics_has_no_groups_to_leave_out() -> None:
+def test_the_list_of_groups_is_complete_in_a_cluster_without_topics() -> None:
     assert listing_problem(metadata()) is None

@@ -1,4 +1,4 @@
-"""Which partition probes which broker, and which group is committed to."""
+"""Which partition probes which broker, and which group gets the commit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import pytest
 
 from exporter.collectors.kafka.probe.layout import (
     KEPT,
-    Departures,
     Layout,
     Partition,
-    Place,
+    ProbeTarget,
+    RemovedBrokers,
+    assign_targets,
     assignment,
     choose_group,
     homeless,
     java_hash,
     orphans,
-    place,
     probe_group,
 )
 from exporter.model import Roster
@@ -24,16 +24,16 @@ NODES = {0: "a:1", 1: "b:1", 2: "c:1"}
 
 
 def layout(*leaders: int, nodes: dict[int, str] | None = None) -> Layout:
-    """A topic without copies: partition n is on broker n, led by who is given."""
+    """A topic without replicas: partition n is on broker n, and led by the given broker."""
     partitions = tuple(Partition(leader, (n,)) for n, leader in enumerate(leaders))
     return Layout(NODES if nodes is None else nodes, partitions or None, ())
 
 
-def places(before: dict[str, int | None], now: Layout) -> dict[str, int | None]:
-    """Where brokers are probed that were probed there before."""
+def targets(before: dict[str, int | None], now: Layout) -> dict[str, int | None]:
+    """Broker to partition, with the targets of the last round in `before`."""
     brokers = {name: broker for broker, name in NODES.items()}
-    old = [Place(brokers[name], name, partition, 0.0) for name, partition in before.items()]
-    return {found.node: found.partition for found in place(old, now, 1.0)}
+    old = [ProbeTarget(brokers[name], name, partition, 0.0) for name, partition in before.items()]
+    return {found.node: found.partition for found in assign_targets(old, now, 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_group_is_chosen_whose_coordinator_is_the_broker() -> None:
         assert leaders[abs(java_hash(group)) % 8] == broker
 
 
-def test_the_group_stays_while_the_broker_or_nobody_coordinates_it() -> None:
+def test_the_group_is_kept_while_no_other_broker_coordinates_it() -> None:
     first = choose_group("t", 1, [0, 1, 2, 0, 1, 2, 0, 1], None)
     assert first is not None
     assert choose_group("t", 1, [1] * 8, first) == first
@@ -67,7 +67,7 @@ def test_the_group_stays_while_the_broker_or_nobody_coordinates_it() -> None:
     assert choose_group("t", 1, [0] * 8, first) is None
 
 
-def test_where_coordinators_are_not_known_each_broker_has_a_group() -> None:
+def test_each_broker_has_a_group_if_coordinators_are_unknown() -> None:
     assert [choose_group("t", broker, (), None) for broker in (0, 1, 65)] == ["t-0", "t-1", "t-1"]
 
 
@@ -78,41 +78,41 @@ def test_only_the_groups_of_the_probes_are_internal() -> None:
 
 
 def test_each_broker_is_probed_on_the_lowest_partition_that_it_leads() -> None:
-    assert places({}, layout(2, 0, 0, 1, 2)) == {"a:1": 1, "b:1": 3, "c:1": 0}
+    assert targets({}, layout(2, 0, 0, 1, 2)) == {"a:1": 1, "b:1": 3, "c:1": 0}
 
 
 def test_a_broker_keeps_its_partition_while_it_leads_it() -> None:
-    assert places({"a:1": 2}, layout(0, 1, 0)) == {"a:1": 2, "b:1": 1}
+    assert targets({"a:1": 2}, layout(0, 1, 0)) == {"a:1": 2, "b:1": 1}
 
 
-def test_a_broker_keeps_its_partition_while_nobody_leads_it() -> None:
+def test_a_broker_keeps_its_partition_while_it_has_no_leader() -> None:
     gone = {broker: name for broker, name in NODES.items() if broker != 1}
-    assert places({"b:1": 1}, layout(0, -1, 2, nodes=gone))["b:1"] == 1
-    assert places({"b:1": 1}, layout(0, 1, 2, nodes=gone))["b:1"] == 1, "its leader is not listed"
-    assert places({"b:1": 1}, layout(0, -1, 2))["b:1"] == 1, "it is back and does not lead yet"
-    assert places({}, layout(0, -1, 2))["b:1"] == 1, "nor is it known from before"
+    assert targets({"b:1": 1}, layout(0, -1, 2, nodes=gone))["b:1"] == 1
+    assert targets({"b:1": 1}, layout(0, 1, 2, nodes=gone))["b:1"] == 1, "its leader is not listed"
+    assert targets({"b:1": 1}, layout(0, -1, 2))["b:1"] == 1, "it is back and does not lead yet"
+    assert targets({}, layout(0, -1, 2))["b:1"] == 1, "nor is it known from before"
 
 
-def test_a_dead_broker_whose_partition_another_one_leads_is_probed_in_vain() -> None:
+def test_probes_fail_for_a_dead_broker_with_its_partition_led_by_another() -> None:
     gone = {broker: name for broker, name in NODES.items() if broker != 1}
-    assert places({"b:1": 1}, layout(0, 0, 2, nodes=gone))["b:1"] is None
+    assert targets({"b:1": 1}, layout(0, 0, 2, nodes=gone))["b:1"] is None
 
 
 def test_a_listed_broker_that_leads_nothing_is_not_probed() -> None:
-    assert places({"b:1": 1}, layout(0, 0, 2)) == {"a:1": 0, "c:1": 2}
+    assert targets({"b:1": 1}, layout(0, 0, 2)) == {"a:1": 0, "c:1": 2}
 
 
-def test_a_dead_broker_is_forgotten_after_a_day_and_where_it_comes_back_by_another_name() -> None:
+def test_a_dead_broker_is_forgotten_after_a_day_or_if_it_returns_with_another_name() -> None:
     gone = {broker: name for broker, name in NODES.items() if broker != 1}
-    old = place((), layout(0, 1, 2), 0.0)
+    old = assign_targets((), layout(0, 1, 2), 0.0)
     dead = layout(0, -1, 2, nodes=gone)
-    assert {each.node for each in place(old, dead, KEPT - 1)} == {"a:1", "b:1", "c:1"}
-    assert {each.node for each in place(old, dead, KEPT + 1)} == {"a:1", "c:1"}
+    assert {each.node for each in assign_targets(old, dead, KEPT - 1)} == {"a:1", "b:1", "c:1"}
+    assert {each.node for each in assign_targets(old, dead, KEPT + 1)} == {"a:1", "c:1"}
     moved = layout(0, 1, 2, nodes={**NODES, 1: "d:1"})
-    assert {each.node for each in place(old, moved, 1.0)} == {"a:1", "d:1", "c:1"}
+    assert {each.node for each in assign_targets(old, moved, 1.0)} == {"a:1", "d:1", "c:1"}
 
 
-def test_brokers_without_a_partition_are_found_and_get_one_that_they_lead() -> None:
+def test_brokers_without_a_partition_get_one_to_lead() -> None:
     assert homeless(layout(0, -1)) == [2], "the partition that nobody leads is broker 1's"
     assert assignment(layout(0, -1), [2]) == [[2]]
     copied = Layout(NODES, (Partition(0, (0, 1)),), ())
@@ -120,19 +120,19 @@ def test_brokers_without_a_partition_are_found_and_get_one_that_they_lead() -> N
     assert assignment(copied, [1, 2]) == [[1, 2], [2, 0]]
 
 
-def test_a_removed_broker_is_probed_no_more_after_two_answers() -> None:
+def test_a_removed_broker_is_no_longer_probed_after_two_rosters() -> None:
     gone = {broker: name for broker, name in NODES.items() if broker != 1}
     now = layout(0, -1, 2, nodes=gone)
-    departures = Departures()
-    old = place((), layout(0, 1, 2), 0.0)
+    removed = RemovedBrokers()
+    old = assign_targets((), layout(0, 1, 2), 0.0)
     names = {name: str(broker) for broker, name in gone.items()}
     down = Roster(0.5, names, frozenset({"1"}))
-    assert departures.after(down, old) == frozenset()
+    assert removed.update(down, old) == frozenset()
     for at in (1.0, 1.0):
-        assert departures.after(Roster(at, names, frozenset()), old) == frozenset()
-    found = departures.after(Roster(2.0, names, frozenset()), old)
+        assert removed.update(Roster(at, names, frozenset()), old) == frozenset()
+    found = removed.update(Roster(2.0, names, frozenset()), old)
     assert found == {1}
-    assert {each.node for each in place(old, now, 2.0, found)} == {"a:1", "c:1"}
+    assert {each.node for each in assign_targets(old, now, 2.0, found)} == {"a:1", "c:1"}
     assert orphans(now, down) == []
     assert orphans(now, Roster(2.0, names, frozenset())) == [1]
     assert orphans(now, None) == []

@@ -1,4 +1,4 @@
-"""Kafka's protocol by hand: bytes, SCRAM, and which of librdkafka's properties can be used."""
+"""Kafka's protocol: encoding, SCRAM, and which of librdkafka's properties are supported."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pytest
 
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Token, Tokens
-from exporter.collectors.kafka.raw.codec import Garbled, Reader, compact_string, varint
+from exporter.collectors.kafka.raw.codec import Decoder, Garbled, compact_string, varint
 from exporter.collectors.kafka.raw.connection import (
     API_VERSIONS,
     SASL_AUTHENTICATE,
     SASL_HANDSHAKE,
-    Connection,
+    BrokerConnection,
 )
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import LibrdkafkaOnlyError, security_of
@@ -29,13 +29,13 @@ SALT = b"salt"
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**31 - 1])
-def test_numbers_of_seven_bits_a_byte(value: int) -> None:
-    assert Reader(varint(value)).varint() == value
+def test_numbers_with_seven_bits_per_byte(value: int) -> None:
+    assert Decoder(varint(value)).varint() == value
 
 
 @pytest.mark.parametrize("text", ["", "a", "🙂" * 100])
 def test_compact_strings(text: str) -> None:
-    assert Reader(compact_string(text)).string() == text
+    assert Decoder(compact_string(text)).string() == text
 
 
 @pytest.mark.parametrize(
@@ -48,19 +48,19 @@ def test_compact_strings(text: str) -> None:
         b"\x03\xff\xfe",  # no UTF-8
     ],
 )
-def test_what_can_not_be_read_is_said_so(data: bytes) -> None:
+def test_invalid_data_is_garbled(data: bytes) -> None:
     with pytest.raises(Garbled):
-        Reader(data).string()
+        Decoder(data).string()
 
 
-def test_an_array_can_not_have_more_items_than_bytes() -> None:
-    answer = Reader(varint(1_000_000) + b"\0" * 10)
+def test_an_array_cannot_have_more_items_than_bytes() -> None:
+    answer = Decoder(varint(1_000_000) + b"\0" * 10)
     with pytest.raises(Garbled):
         answer.array(answer.int8)
 
 
 def server_side(mechanism: str, password: str, iterations: int = 4_096) -> tuple[Scram, str, str]:
-    """A client that has sent its first message, the server's answer, and what both sign."""
+    """A client that has sent its first message, the server's answer, and the signed text."""
     client = Scram(mechanism, "us=er,", password)
     first = client.first().decode().removeprefix("n,,")
     nonce = first.rpartition("r=")[2] + "server"
@@ -87,7 +87,7 @@ def test_scram_proves_the_password_and_has_the_server_prove_it(mechanism: str, n
             client.verify(wrong)
 
 
-def test_scram_refuses_a_server_that_answers_another_client_or_makes_it_work_too_much() -> None:
+def test_scram_refuses_a_server_that_answers_another_client_or_demands_too_much_work() -> None:
     client, answer, _ = server_side("SCRAM-SHA-256", "p")
     with pytest.raises(ScramError, match="another client"):
         client.final(answer.replace("r=", "r=x").encode())
@@ -108,7 +108,7 @@ def test_scram_refuses_a_server_that_answers_another_client_or_makes_it_work_too
         ({"security.protocol": "ssl", "ssl.key.pem": "hunter2"}, "ssl.key.pem"),
     ],
 )
-def test_what_only_librdkafka_can_use_is_named_without_its_value(
+def test_properties_for_librdkafka_only_are_named_without_values(
     properties: dict[str, str], named: str
 ) -> None:
     with pytest.raises(LibrdkafkaOnlyError, match=named) as raised:
@@ -116,12 +116,12 @@ def test_what_only_librdkafka_can_use_is_named_without_its_value(
     assert "hunter2" not in str(raised.value)
 
 
-def test_properties_of_tls_don_t_matter_without_tls() -> None:
+def test_tls_properties_are_ignored_without_tls() -> None:
     found = security_of({"ssl.key.pem": "x", "sasl.mechanism": "OAUTHBEARER"})
     assert (found.tls, found.mechanism) == (None, None)
 
 
-def test_a_password_is_in_no_text_of_what_was_read() -> None:
+def test_no_text_of_the_security_settings_contains_a_password() -> None:
     found = security_of(
         {
             "security.protocol": "SASL_SSL",
@@ -136,7 +136,7 @@ def test_a_password_is_in_no_text_of_what_was_read() -> None:
 
 
 class Broker:
-    """Takes one connection and one login by OAUTHBEARER, and answers as `answer` says."""
+    """Accepts one connection with an OAUTHBEARER login, and answers with `answer`."""
 
     def __init__(self, answer: bytes, refuses: bool) -> None:
         self.words: list[bytes] = []
@@ -175,13 +175,13 @@ class Broker:
         return struct.pack(">hhi", refused, -1, len(said)) + said
 
 
-def log_in(broker: Broker, tokens: Tokens) -> Connection:
+def log_in(broker: Broker, tokens: Tokens) -> BrokerConnection:
     properties = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}
     security = security_of({**properties, CALLBACK: tokens})
-    return Connection(broker.address, security, Until(30))
+    return BrokerConnection(broker.address, security, Until(30))
 
 
-def test_a_token_is_presented_as_rfc_7628_has_it() -> None:
+def test_a_token_is_sent_as_in_rfc_7628() -> None:
     tokens = Tokens("s", lambda: Token("hunter2", 60, "lag", {"logicalCluster": "lkc-1"}))
     broker = Broker(b"", refuses=False)
     with log_in(broker, tokens) as connection:
@@ -191,7 +191,7 @@ def test_a_token_is_presented_as_rfc_7628_has_it() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b'{"status":"invalid_token"}'])
-def test_a_token_that_is_refused_is_replaced_and_in_no_text(answer: bytes) -> None:
+def test_a_refused_token_is_replaced_and_in_no_text(answer: bytes) -> None:
     made: list[str] = []
 
     def fetch() -> Token:

@@ -1,4 +1,4 @@
-"""The time at which a record was enqueued, in every form in which producers write it."""
+"""The time at which a record was enqueued, in every format that producers use."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def message(headers: Headers | None = None, timestamp: tuple[int, int] = OWN) ->
 # The record
 
 
-def test_a_records_own_timestamp_counts_where_no_header_is_named() -> None:
+def test_the_records_own_timestamp_counts_if_no_header_is_configured() -> None:
     assert record_time(message([("time", b"1")]), None) == RecordTime(1_600_000_000.0)
 
 
 @pytest.mark.parametrize("timestamp", [(TIMESTAMP_NOT_AVAILABLE, 0), (TIMESTAMP_CREATE_TIME, -1)])
-def test_a_record_without_a_timestamp_lacks_it(timestamp: tuple[int, int]) -> None:
+def test_a_record_without_a_timestamp_has_the_anomaly_missing(timestamp: tuple[int, int]) -> None:
     assert record_time(message(timestamp=timestamp), None) == RecordTime(None, "missing")
     assert record_time(message(timestamp=timestamp), "time") == RecordTime(None, "missing")
     found = record_time(message([("time", b"1700000000")], timestamp), "time")
@@ -59,13 +59,13 @@ def test_a_record_without_a_timestamp_lacks_it(timestamp: tuple[int, int]) -> No
         ([("time", b"1700000000"), ("time", b"soon")], "unreadable"),
     ],
 )
-def test_the_records_own_timestamp_stands_in_for_a_header(
+def test_the_records_own_timestamp_replaces_a_missing_header(
     headers: Headers | None, anomaly: TimestampAnomaly
 ) -> None:
     assert record_time(message(headers), "time") == RecordTime(1_600_000_000.0, anomaly)
 
 
-def test_a_record_says_who_stamped_it() -> None:
+def test_a_record_tells_who_stamped_it() -> None:
     stamped = message(timestamp=(TIMESTAMP_LOG_APPEND_TIME, 1_600_000_000_000))
     assert record_time(stamped, None) == RecordTime(1_600_000_000.0, stamped=True)
 
@@ -91,19 +91,19 @@ def test_a_timestamp_in_another_unit_is_unreadable(milliseconds: int) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [946_684_800_000, 32_503_679_999_999])
-def test_from_2000_to_2999_a_timestamp_is_taken_as_it_is(milliseconds: int) -> None:
+def test_a_timestamp_from_2000_to_2999_is_used_unchanged(milliseconds: int) -> None:
     found = record_time(message(timestamp=(TIMESTAMP_CREATE_TIME, milliseconds)), None)
     assert found == RecordTime(milliseconds / 1000)
 
 
 @pytest.mark.parametrize("value", [b"1", b"20261101", b"1999-12-31T23:59:59Z"])
-def test_a_header_of_before_2000_is_unreadable(value: bytes) -> None:
+def test_a_header_with_a_time_before_2000_is_unreadable(value: bytes) -> None:
     found = record_time(message([("time", value)]), "time")
     assert found == RecordTime(1_600_000_000.0, "unreadable")
 
 
 def test_the_last_header_of_the_name_counts() -> None:
-    """A later hop adds its own."""
+    """A later hop adds another one."""
     headers: Headers = [("time", b"soon"), ("other", b"5"), ("time", b"1700000000.123"), ("z", b"")]
     assert record_time(message(headers), "time") == RecordTime(TIME)
 
@@ -141,7 +141,7 @@ def test_the_size_is_that_of_key_value_and_headers() -> None:
         b"2023-11-14T22:13:20.123000999Z",
     ],
 )
-def test_forms_of_one_time(value: bytes) -> None:
+def test_formats_of_one_time(value: bytes) -> None:
     assert parse_time(value) == pytest.approx(TIME, abs=0.001)
 
 
@@ -196,17 +196,17 @@ def test_whole_seconds_and_the_ends_of_each_unit(value: bytes, seconds: float) -
         b"null",
     ],
 )
-def test_what_is_no_time(value: bytes) -> None:
+def test_values_that_are_not_times(value: bytes) -> None:
     assert parse_time(value) is None
 
 
 @given(st.binary(max_size=40))
-def test_no_value_does_harm(value: bytes) -> None:
+def test_any_value_is_parsed_without_an_error(value: bytes) -> None:
     found = parse_time(value)
     assert found is None or 1.0 <= found < 32_503_680_000.0
 
 
 @given(st.text(max_size=30))
-def test_no_text_does_harm(value: str) -> None:
+def test_any_text_is_parsed_without_an_error(value: str) -> None:
     found = parse_time(value.encode(errors="surrogatepass"))
     assert found is None or 1.0 <= found < 32_503_680_000.0

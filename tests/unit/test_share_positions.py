@@ -1,8 +1,8 @@
-"""Positions of share groups: processed records, while more are produced during the requests."""
+"""Positions of share groups: which records count as processed while others are produced."""
 
 from __future__ import annotations
 
-from exporter.collectors.kafka.group_asker import ShareOffsets
+from exporter.collectors.kafka.group_protocol_client import ShareOffsets
 from exporter.collectors.kafka.raw.share_offsets import UNKNOWN, SharePartition
 from exporter.collectors.kafka.share_positions import Settled, SharePositions
 from tests.support.observations import log
@@ -11,7 +11,7 @@ from tests.support.observations import log
 def settle(
     shares: SharePositions, start: int | None, lag: int | None, before: int | None, after: int
 ) -> Settled:
-    """One poll: start and lag from the broker, and the end before and after that request."""
+    """One poll: start and lag as the broker returns them, and the log end before and after."""
     offsets = ShareOffsets({"g": [SharePartition("t", 0, start, lag)]})
     ends = {} if before is None else {("t", 0): before}
     return shares.settle(offsets, ends, {"t": log((0, after))})
@@ -25,37 +25,37 @@ def oldest(found: Settled) -> int | None:
     return found.oldest["g"].offsets["t"][0]
 
 
-def test_records_after_the_start_that_are_done_with_count() -> None:
+def test_processed_records_after_the_start_count() -> None:
     found = settle(SharePositions(), 10, 20, 40, 40)
     assert position(found) == 20
 
 
-def test_what_is_produced_meanwhile_is_not_done_with() -> None:
-    """The broker counted 35 of 50; ten came before that, ten after it."""
+def test_records_produced_meanwhile_are_not_processed() -> None:
+    """The broker counted 35 of 50 records; ten arrived before that, ten after it."""
     assert position(settle(SharePositions(), 10, 35, 40, 60)) == 10
 
 
-def test_the_position_does_not_go_back_for_what_is_produced_meanwhile() -> None:
+def test_records_produced_meanwhile_do_not_move_the_position_back() -> None:
     shares = SharePositions()
     assert position(settle(shares, 10, 20, 40, 40)) == 20
     assert position(settle(shares, 10, 25, 40, 50)) == 20
 
 
-def test_offsets_that_were_reset_go_back() -> None:
+def test_the_position_goes_back_after_an_offset_reset() -> None:
     shares = SharePositions()
     assert position(settle(shares, 30, 5, 40, 40)) == 35
     assert position(settle(shares, 0, 40, 40, 40)) == 0
 
 
-def test_an_unknown_start_lag_or_end_is_no_position() -> None:
+def test_an_unknown_start_lag_or_end_gives_no_position() -> None:
     assert position(settle(SharePositions(), None, None, 40, 40)) is None
     assert position(settle(SharePositions(), 10, None, 40, 40)) is None
     assert position(settle(SharePositions(), 10, 20, None, 40)) is None
     assert settle(SharePositions(), UNKNOWN, None, 40, 40).done["g"].offsets == {}
 
 
-def test_the_oldest_record_is_known_once_the_start_stood_still_over_two_movements() -> None:
-    """The stored start is that before an acknowledgement, so it may be too low after one."""
+def test_the_oldest_record_is_known_if_the_start_did_not_move_in_two_movements() -> None:
+    """The start is stored as it was before an acknowledgement, so it may lag one behind."""
     shares = SharePositions()
     found = settle(shares, 10, 30, 40, 40)
     assert (oldest(found), found.vague) == (10, frozenset()), "nothing after it is done with"

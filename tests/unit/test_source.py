@@ -114,7 +114,7 @@ class World:
         self.source.expire()
 
     def shown(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """Return the exposed series of a metric, by their labels except system and source."""
+        """The series of a metric that are on the page, by their labels but system and source."""
         page = b"".join(self.exposition.page("", "").chunks).decode()
         return {
             tuple(

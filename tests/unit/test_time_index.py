@@ -1,4 +1,4 @@
-"""The index of lookups by timestamp, against a broker whose log is a list of timestamps."""
+"""The index of timestamp lookups, tested against a broker whose log is a list of timestamps."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from exporter.collectors.kafka.ages.estimates import DISORDER_MS, Tolerance
+from exporter.collectors.kafka.ages.estimates import DISORDER_MS, AgeTolerance
 from exporter.collectors.kafka.ages.partition_times import ENTRIES, PartitionTimes
-from exporter.collectors.kafka.ages.places import Place, ReadRecord
+from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
 from exporter.collectors.kafka.ages.time_index import TimeIndex
 
-TOLERANCE = Tolerance(1.0, 0.01)
+TOLERANCE = AgeTolerance(1.0, 0.01)
 EPOCH = 1_700_000_000_000
 """Timestamp of the first record, in milliseconds."""
 ROUNDS = 24
-"""Rounds of questions and answers at a look, as `times` has them."""
+"""Rounds of lookups in a poll, as in `finder`."""
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
 
 class Broker:
-    """One partition: what it holds, and what it answers."""
+    """One partition: its records, and its answers."""
 
     def __init__(self, timestamps: Iterable[int], start: int = 0) -> None:
         self.log = list(timestamps)
@@ -38,7 +38,7 @@ class Broker:
         return len(self.log)
 
     def lookup(self, asked: int) -> tuple[int, int]:
-        """The first record whose timestamp is at least that, and its timestamp."""
+        """The first record with at least this timestamp, and its timestamp."""
         self.asked += 1
         for offset in range(self.start, self.end):
             if self.log[offset] >= asked:
@@ -46,15 +46,15 @@ class Broker:
         return -1, -1
 
 
-def places(offsets: Iterable[int]) -> set[Place]:
+def points(offsets: Iterable[int]) -> set[ReadPoint]:
     return {(offset, False) for offset in offsets}
 
 
-def look(
+def poll(
     part: PartitionTimes, broker: Broker, offsets: Iterable[int], at_ms: int, *, read: int = 0
 ) -> int:
-    """One look as `times` does it, with no more than `read` records read; returns the rounds of lookups."""
-    part.look(broker.start, broker.end, places(offsets))
+    """One poll as in `finder`, with at most `read` records read; returns the rounds of lookups."""
+    part.observe(broker.start, broker.end, points(offsets))
     rounds = 0
     while rounds < ROUNDS:
         questions = part.questions(at_ms, TOLERANCE)
@@ -64,32 +64,32 @@ def look(
             break
         rounds += 1
         for question in questions:
-            part.answered(question, *broker.lookup(question))
-    for place in part.telling()[:read]:
-        read_at(part, broker, place[0])
+            part.add_answer(question, *broker.lookup(question))
+    for point in part.unread_best_first()[:read]:
+        read_at(part, broker, point[0])
     return rounds
 
 
 def read_at(part: PartitionTimes, broker: Broker, offset: int) -> None:
-    part.take((offset, False), ReadRecord(broker.log[offset] / 1000, offset, broker.end))
+    part.add_read((offset, False), ReadRecord(broker.log[offset] / 1000, offset, broker.end))
 
 
-def hold_promises(part: PartitionTimes, broker: Broker, at_ms: int, *, proven: bool) -> None:
-    """Whatever is claimed of a place is true."""
-    for place in part.wanted:
-        found = part.estimate(place, at_ms, TOLERANCE, proven=proven)
+def assert_within_bounds(part: PartitionTimes, broker: Broker, at_ms: int, *, proven: bool) -> None:
+    """All returned times are within their error bounds."""
+    for point in part.wanted:
+        found = part.estimate(point, at_ms, TOLERANCE, proven=proven)
         if found is not None and found.error >= 0:
-            off = abs(age(at_ms, found.time) - age(at_ms, broker.log[place[0]] / 1000))
-            assert off <= found.error + 1e-6, (place, found, broker.log[place[0]])
+            off = abs(age(at_ms, found.time) - age(at_ms, broker.log[point[0]] / 1000))
+            assert off <= found.error + 1e-6, (point, found, broker.log[point[0]])
 
 
-def hold_converged(part: PartitionTimes, at_ms: int) -> None:
-    """The time of every place is known as exactly as is wanted."""
-    for place in part.wanted:
-        found = part.estimate(place, at_ms, TOLERANCE, proven=True)
-        assert found is not None, place
+def assert_within_tolerance(part: PartitionTimes, at_ms: int) -> None:
+    """The time of every offset is within the tolerance."""
+    for point in part.wanted:
+        found = part.estimate(point, at_ms, TOLERANCE, proven=True)
+        assert found is not None, point
         enough = max(TOLERANCE.seconds, TOLERANCE.ratio * age(at_ms, found.time))
-        assert 0.0 <= found.error <= enough + 1e-6, place
+        assert 0.0 <= found.error <= enough + 1e-6, point
 
 
 def age(at_ms: int, time: float) -> float:
@@ -97,7 +97,7 @@ def age(at_ms: int, time: float) -> float:
 
 
 def proven() -> PartitionTimes:
-    """A partition of which a record was read that agreed with the index."""
+    """A partition with enough records read that agreed with the index."""
     part = PartitionTimes("t", 0)
     part.trust.everywhere = True
     return part
@@ -118,12 +118,15 @@ ordered = gaps.map(lambda found: [EPOCH + sum_ for sum_ in accumulate(found)])
 since = st.one_of(
     st.just(0), st.integers(-2 * HOUR, 3 * SECOND), st.integers(-5, 5), st.integers(0, 8 * DAY)
 )
-"""Milliseconds from the last record to the look; it may have come since, or its producer's clock be fast."""
+"""Milliseconds from the last record to the poll.
+
+A negative number is a later record or a clock that is fast.
+"""
 
 
 @st.composite
 def ordered_logs(draw: st.DrawFn, most_back: int = 0) -> tuple[list[int], set[int], int]:
-    """Timestamps that run backwards by no more than that, some offsets, and the time of the look."""
+    """Timestamps that decrease by at most `most_back`, some offsets, and the time of the poll."""
     stamps = draw(ordered)
     if most_back:
         back = st.lists(st.integers(0, most_back), min_size=len(stamps), max_size=len(stamps))
@@ -136,30 +139,30 @@ def ordered_logs(draw: st.DrawFn, most_back: int = 0) -> tuple[list[int], set[in
 
 
 @given(ordered_logs())
-def test_an_ordered_log_is_known_well_enough_after_one_look(
+def test_one_poll_is_enough_for_an_ordered_log(
     given_log: tuple[list[int], set[int], int],
 ) -> None:
     stamps, offsets, at_ms = given_log
     part, broker = proven(), Broker(stamps)
-    assert look(part, broker, offsets, at_ms) < ROUNDS
-    hold_converged(part, at_ms)
-    hold_promises(part, broker, at_ms, proven=True)
+    assert poll(part, broker, offsets, at_ms) < ROUNDS
+    assert_within_tolerance(part, at_ms)
+    assert_within_bounds(part, broker, at_ms, proven=True)
 
 
 @given(ordered_logs(most_back=DISORDER_MS))
-def test_timestamps_a_little_out_of_order_do_no_harm(
+def test_timestamps_slightly_out_of_order_stay_within_the_bounds(
     given_log: tuple[list[int], set[int], int],
 ) -> None:
     stamps, offsets, at_ms = given_log
     part, broker = proven(), Broker(stamps)
-    look(part, broker, offsets, at_ms)
-    hold_converged(part, at_ms)
-    hold_promises(part, broker, at_ms, proven=True)
+    poll(part, broker, offsets, at_ms)
+    assert_within_tolerance(part, at_ms)
+    assert_within_bounds(part, broker, at_ms, proven=True)
 
 
-def test_what_was_not_checked_by_a_record_is_no_promise() -> None:
+def test_times_without_a_read_record_have_no_error_bound() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
-    look(part, broker, [50], EPOCH + HOUR)
+    poll(part, broker, [50], EPOCH + HOUR)
     found = part.estimate((50, False), EPOCH + HOUR, TOLERANCE, proven=True)
     assert found is not None
     assert found.error < 0
@@ -170,31 +173,37 @@ def test_two_records_that_agree_are_enough() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * SECOND for i in range(100))
     checked = []
     for _ in range(2):
-        look(part, broker, [30, 50, 70], EPOCH + HOUR, read=1)
+        poll(part, broker, [30, 50, 70], EPOCH + HOUR, read=1)
         checked.append(part.trust.everywhere)
     assert checked == [False, True]
-    hold_converged(part, EPOCH + HOUR)
-    hold_promises(part, broker, EPOCH + HOUR, proven=True)
+    assert_within_tolerance(part, EPOCH + HOUR)
+    assert_within_bounds(part, broker, EPOCH + HOUR, proven=True)
 
 
-def test_a_record_that_was_read_before_the_lookups_were_done_is_no_check() -> None:
-    """Old records were replayed between newer ones; inside a wide bracket, one of the newer ones agrees."""
+def test_a_record_read_before_the_lookups_are_done_proves_nothing() -> None:
+    """Old records were replayed between newer ones.
+
+    A newer one inside a wide bracket agrees with it.
+    """
     newer = [EPOCH + i * MINUTE for i in range(40)]
     older = [EPOCH - DAY + i * MINUTE for i in range(40)]
     part, broker = PartitionTimes("t", 0), Broker([*newer[:20], *older, *newer[20:]])
     at_ms = EPOCH + HOUR
-    part.look(broker.start, broker.end, places([30, 70]))
+    part.observe(broker.start, broker.end, points([30, 70]))
     for question in part.questions(at_ms, TOLERANCE):
-        part.answered(question, *broker.lookup(question))
+        part.add_answer(question, *broker.lookup(question))
     assert part.questions(at_ms, TOLERANCE)
     read_at(part, broker, 70)
     assert (part.trust.disordered, part.trust.everywhere) == (False, False)
-    look(part, broker, [30, 70], at_ms, read=1)
+    poll(part, broker, [30, 70], at_ms, read=1)
     assert part.trust.disordered
 
 
 class Switched(Broker):
-    """A partition of a topic whose message.timestamp.type was another one before an offset, or between two."""
+    """A partition with records stamped by the broker in the range `stamped` of offsets.
+
+    The topic's message.timestamp.type was changed at both ends of the range.
+    """
 
     def __init__(self, timestamps: Iterable[int], stamped: range) -> None:
         super().__init__(timestamps)
@@ -202,43 +211,46 @@ class Switched(Broker):
 
 
 def read_kind(part: PartitionTimes, broker: Switched, offset: int) -> None:
-    """Read a record, and see who stamped it."""
+    """Read a record, and note who stamped it."""
     found = ReadRecord(
         broker.log[offset] / 1000, offset, broker.end, stamped=offset in broker.stamped
     )
-    part.take((offset, False), found)
+    part.add_read((offset, False), found)
 
 
 OLD = [EPOCH + i * SECOND for i in range(20)] + [EPOCH - HOUR + i * SECOND for i in range(20)]
 NEW = [EPOCH + MINUTE + i * SECOND for i in range(60)]
 
 
-def test_records_that_the_broker_stamped_vouch_for_none_before_them() -> None:
-    """The topic's timestamps are LogAppendTime since offset 40; before, producers wrote them, and not in order."""
+def test_records_stamped_by_the_broker_prove_nothing_for_earlier_ones() -> None:
+    """Timestamps are LogAppendTime from offset 40 on.
+
+    Before that, producers wrote them out of order.
+    """
     part, broker = PartitionTimes("t", 0), Switched([*OLD, *NEW], range(40, 100))
     at_ms = NEW[-1] + SECOND
     offsets = {30, 55, 60, 70, 80, 90}
-    look(part, broker, offsets, at_ms)
+    poll(part, broker, offsets, at_ms)
     for offset in (60, 70):
         read_kind(part, broker, offset)
     assert part.trust.anywhere
     assert [part.trust.covers(offset) for offset in (30, 55, 60, 80)] == [False, False, True, True]
-    hold_promises(part, broker, at_ms, proven=True)
+    assert_within_bounds(part, broker, at_ms, proven=True)
     promised = {
         p[0] for p, e in part.estimates(at_ms, TOLERANCE, proven=True).items() if e.error >= 0
     }
     assert promised == {60, 70, 80, 90}
-    assert part.telling()[0] == (30, False), "the first one would vouch for all"
+    assert part.unread_best_first()[0] == (30, False), "the first one would vouch for all"
     read_kind(part, broker, 30)
     assert part.trust.disordered
 
 
-def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() -> None:
-    """LogAppendTime until offset 60, CreateTime since: old records are replayed behind it."""
+def test_a_producer_timestamp_after_broker_timestamps_ends_the_trust() -> None:
+    """LogAppendTime until offset 60, then CreateTime: old records are replayed after it."""
     stamps = [*NEW, *(EPOCH - HOUR + i * SECOND for i in range(40))]
     part, broker = PartitionTimes("t", 0), Switched(stamps, range(60))
     at_ms = NEW[-1] + MINUTE
-    look(part, broker, {10, 20, 30, 80}, at_ms)
+    poll(part, broker, {10, 20, 30, 80}, at_ms)
     for offset in (10, 20):
         read_kind(part, broker, offset)
     assert part.trust.covers(30)
@@ -249,16 +261,16 @@ def test_a_producers_timestamp_behind_the_brokers_ends_what_these_vouch_for() ->
     assert not part.trust.covers(30), "what is in front of a producer's timestamp does not count"
 
 
-def test_where_the_broker_stamps_two_records_vouch_for_those_behind_the_first() -> None:
+def test_two_records_stamped_by_the_broker_confirm_all_after_the_first() -> None:
     part, broker = PartitionTimes("t", 0), Switched(NEW, range(len(NEW)))
     at_ms = NEW[-1] + HOUR
-    look(part, broker, {5, 20, 40}, at_ms)
+    poll(part, broker, {5, 20, 40}, at_ms)
     read_kind(part, broker, 5)
     assert not part.trust.covers(20)
     read_kind(part, broker, 40)
     assert part.trust.covers(20)
-    hold_converged(part, at_ms)
-    hold_promises(part, broker, at_ms, proven=True)
+    assert_within_tolerance(part, at_ms)
+    assert_within_bounds(part, broker, at_ms, proven=True)
 
 
 # Timestamps in another unit
@@ -273,38 +285,36 @@ def in_nanoseconds(stamp: int) -> int:
 
 
 @pytest.mark.parametrize("unit", [in_seconds, in_nanoseconds])
-def test_a_log_of_another_unit_has_no_ages(unit: Callable[[int], int]) -> None:
+def test_a_log_with_another_unit_has_no_ages(unit: Callable[[int], int]) -> None:
     part, broker = proven(), Broker(unit(EPOCH + i * SECOND) for i in range(100))
     for _ in range(3):
-        assert look(part, broker, {0, 50, 99}, EPOCH + HOUR) < ROUNDS
+        assert poll(part, broker, {0, 50, 99}, EPOCH + HOUR) < ROUNDS
     assert broker.asked <= 6
     assert part.estimates(EPOCH + HOUR, TOLERANCE, proven=True) == {}
 
 
 @pytest.mark.parametrize("unit", [in_seconds, in_nanoseconds])
 @given(given_log=ordered_logs(), data=st.data())
-def test_records_of_another_unit_make_no_promise_about_the_others_wrong(
+def test_records_with_another_unit_do_not_break_the_bounds_of_others(
     unit: Callable[[int], int], given_log: tuple[list[int], set[int], int], data: st.DataObject
 ) -> None:
     stamps, offsets, at_ms = given_log
     odd = data.draw(st.sets(st.integers(0, len(stamps) - 1), max_size=5))
     part = proven()
     broker = Broker(unit(stamp) if at in odd else stamp for at, stamp in enumerate(stamps))
-    assert look(part, broker, offsets, at_ms) < ROUNDS
-    part.wanted -= places(odd)
-    hold_promises(part, broker, at_ms, proven=True)
+    assert poll(part, broker, offsets, at_ms) < ROUNDS
+    part.wanted -= points(odd)
+    assert_within_bounds(part, broker, at_ms, proven=True)
 
 
-def test_a_record_of_another_unit_that_was_read_has_the_age_of_close_neighbours_and_no_bound() -> (
-    None
-):
+def test_a_read_record_with_another_unit_has_the_age_of_close_neighbours_and_no_bound() -> None:
     stamps = [EPOCH + i * SECOND for i in range(100)]
     stamps[60] = in_seconds(stamps[60])
     part, broker = proven(), Broker(stamps)
     at_ms = EPOCH + HOUR
-    part.look(0, 100, places({50, 60}))
-    part.take((60, False), ReadRecord(None, 60, 100))
-    look(part, broker, {50, 60}, at_ms)
+    part.observe(0, 100, points({50, 60}))
+    part.add_read((60, False), ReadRecord(None, 60, 100))
+    poll(part, broker, {50, 60}, at_ms)
     found = part.estimate((60, False), at_ms, TOLERANCE, proven=True)
     assert found is not None
     assert found.error < 0
@@ -312,48 +322,48 @@ def test_a_record_of_another_unit_that_was_read_has_the_age_of_close_neighbours_
     assert part.trust.disordered, "others like it are not seen by lookups"
 
 
-def test_a_record_of_another_unit_whose_neighbours_are_far_apart_has_no_age() -> None:
+def test_a_record_with_another_unit_and_distant_neighbours_has_no_age() -> None:
     stamps = [EPOCH, in_seconds(EPOCH), EPOCH + 12 * HOUR]
     part, broker = proven(), Broker(stamps)
     at_ms = EPOCH + 13 * HOUR
-    part.look(0, 3, places({1}))
-    part.take((1, False), ReadRecord(None, 1, 3))
-    look(part, broker, {1}, at_ms)
+    part.observe(0, 3, points({1}))
+    part.add_read((1, False), ReadRecord(None, 1, 3))
+    poll(part, broker, {1}, at_ms)
     assert part.estimate((1, False), at_ms, TOLERANCE, proven=True) is None
 
 
-def test_each_odd_record_that_lookups_meet_is_told_once() -> None:
+def test_each_implausible_timestamp_of_a_lookup_is_reported_once() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 100, places({50}))
+    part.observe(0, 100, points({50}))
     seconds = in_seconds(EPOCH)
-    assert [part.answered(0, 0, seconds) for _ in range(2)] == [True, False]
-    part.take((7, False), ReadRecord(None, 7, 100))
-    assert not part.answered(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
-    assert part.index.has_met(0)
+    assert [part.add_answer(0, 0, seconds) for _ in range(2)] == [True, False]
+    part.add_read((7, False), ReadRecord(None, 7, 100))
+    assert not part.add_answer(EPOCH, 7, in_nanoseconds(EPOCH)), "it was told when it was read"
+    assert part.index.is_implausible(0)
 
 
-def test_a_topic_that_is_not_in_order_makes_no_promise_of_any_of_its_partitions() -> None:
+def test_a_topic_out_of_order_has_no_error_bounds_in_any_partition() -> None:
     part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(100))
-    look(part, broker, [50], EPOCH + HOUR)
+    poll(part, broker, [50], EPOCH + HOUR)
     found = part.estimate((50, False), EPOCH + HOUR, TOLERANCE, proven=False)
     assert found is not None
     assert found.error < 0
 
 
-# Any log at all
+# Any log
 
 
 @given(
     st.lists(st.integers(EPOCH, EPOCH + 10 * DAY), min_size=1, max_size=60),
     st.data(),
 )
-def test_the_upper_bound_holds_in_whatever_order_the_timestamps_are(
+def test_the_upper_bound_is_true_in_any_order_of_timestamps(
     stamps: list[int], data: st.DataObject
 ) -> None:
     offsets = data.draw(st.sets(st.integers(0, len(stamps) - 1), min_size=1, max_size=20))
     at_ms = max(stamps) + data.draw(since)
     part, broker = PartitionTimes("t", 0), Broker(stamps)
-    look(part, broker, offsets, at_ms)
+    poll(part, broker, offsets, at_ms)
     for offset in range(len(stamps)):
         bracket = part.index.bracket(offset)
         assert bracket.below is None or stamps[offset] < bracket.below
@@ -365,15 +375,17 @@ def test_the_upper_bound_holds_in_whatever_order_the_timestamps_are(
     st.lists(st.integers(EPOCH, EPOCH + 10 * DAY), min_size=2, max_size=60),
     st.data(),
 )
-def test_a_record_that_contradicts_ends_the_promise(stamps: list[int], data: st.DataObject) -> None:
+def test_a_record_that_contradicts_the_index_ends_the_trust(
+    stamps: list[int], data: st.DataObject
+) -> None:
     running = list(accumulate(stamps, max))
     late = [o for o, stamp in enumerate(stamps) if stamp < running[o] - DISORDER_MS]
     assume(late)
     offset = data.draw(st.sampled_from(late))
     at_ms = max(stamps) + HOUR
     part, broker = proven(), Broker(stamps)
-    # The neighbours that are in order bracket it: the running maximum stands before it.
-    look(part, broker, {*range(len(stamps))}, at_ms)
+    # The neighbours in order bracket it: the running maximum is before it.
+    poll(part, broker, {*range(len(stamps))}, at_ms)
     low = part.index.bracket(offset).low
     assume(low is not None and stamps[offset] < low - DISORDER_MS)
     known_before = part.trust.disordered
@@ -384,25 +396,25 @@ def test_a_record_that_contradicts_ends_the_promise(stamps: list[int], data: st.
     assert (found.time, found.error) == (stamps[offset] / 1000, 0.0)
 
 
-def test_disorder_is_over_once_its_records_are_deleted() -> None:
+def test_disorder_ends_when_its_records_are_deleted() -> None:
     stamps = [EPOCH + i * SECOND for i in range(100)]
     stamps[40] -= HOUR
     stamps[60] -= HOUR
     part, broker = proven(), Broker(stamps)
     for start, disordered in ((0, True), (41, True), (60, True), (61, False)):
         broker.start = start
-        look(part, broker, [max(60, start), max(40, start), 80], EPOCH + HOUR)
+        poll(part, broker, [max(60, start), max(40, start), 80], EPOCH + HOUR)
         if start == 0:
             read_at(part, broker, 60)
             read_at(part, broker, 40)
         assert part.trust.disordered is disordered, start
 
 
-def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> None:
+def test_records_out_of_order_within_the_tolerated_disorder_count_as_ordered() -> None:
     stamps = [EPOCH + i * 10 for i in range(100)]
     stamps[50] -= DISORDER_MS
     part, broker = PartitionTimes("t", 0), Broker(stamps)
-    look(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
+    poll(part, broker, [50, 70], EPOCH + 5 * SECOND, read=2)
     assert (part.trust.disordered, part.trust.everywhere) == (False, True)
 
 
@@ -411,12 +423,12 @@ def test_records_out_of_order_by_less_than_producers_are_count_as_ordered() -> N
 
 def most_lookups(stamps: Sequence[int], offsets: Sequence[int], at_ms: int) -> float:
     part, broker = proven(), Broker(stamps)
-    look(part, broker, offsets, at_ms)
-    hold_converged(part, at_ms)
+    poll(part, broker, offsets, at_ms)
+    assert_within_tolerance(part, at_ms)
     return broker.asked / len(offsets)
 
 
-def test_a_steady_producer_costs_a_few_lookups_a_position() -> None:
+def test_a_steady_producer_costs_a_few_lookups_per_position() -> None:
     hour = [EPOCH + i * SECOND for i in range(3600)]
     at_ms = hour[-1]
     assert most_lookups(hour, [1800], at_ms) <= 4
@@ -424,124 +436,124 @@ def test_a_steady_producer_costs_a_few_lookups_a_position() -> None:
     assert most_lookups(hour, range(0, 3600, 3), at_ms) <= 0.5
 
 
-def test_a_replay_of_a_week_costs_some_more() -> None:
+def test_a_replay_of_a_week_costs_a_few_more_lookups() -> None:
     week = [EPOCH + i * 7 * DAY // 5000 for i in range(5000)]
     assert most_lookups(week, range(0, 5000, 250), week[-1] + DAY) <= 3
 
 
 @given(gaps, st.integers(0, 59))
-def test_no_log_costs_many_lookups_for_a_position(found: list[int], offset: int) -> None:
+def test_no_log_costs_many_lookups_per_position(found: list[int], offset: int) -> None:
     stamps = [EPOCH + sum_ for sum_ in accumulate(found)]
     part, broker = proven(), Broker(stamps)
-    look(part, broker, [min(offset, len(stamps) - 1)], stamps[-1] + DAY)
+    poll(part, broker, [min(offset, len(stamps) - 1)], stamps[-1] + DAY)
     assert broker.asked <= 20
 
 
-def test_what_is_known_is_not_asked_again() -> None:
+def test_known_times_are_not_looked_up_again() -> None:
     part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(3600))
     at_ms = EPOCH + 2 * HOUR
-    look(part, broker, [7, 1000, 3599], at_ms)
-    look(part, broker, [7, 1000, 3599], at_ms)  # feeds the tail
+    poll(part, broker, [7, 1000, 3599], at_ms)
+    poll(part, broker, [7, 1000, 3599], at_ms)  # adds the tail to the index
     known = broker.asked
     for later in range(10):
-        assert look(part, broker, [7, 1000, 3599], at_ms + later * 10 * SECOND) == 0
+        assert poll(part, broker, [7, 1000, 3599], at_ms + later * 10 * SECOND) == 0
     assert broker.asked == known
 
 
 @pytest.mark.parametrize("lag", [1, 5, 300, 2000])
-def test_a_reader_that_moves_along_costs_about_two_lookups_a_look(lag: int) -> None:
-    """Ten records a second; from a tenth of a second behind to some minutes."""
+def test_a_moving_reader_costs_about_two_lookups_per_poll(lag: int) -> None:
+    """Ten records a second, at a distance of 0.1 s to some minutes from the end."""
     part, broker = proven(), Broker(EPOCH + i * 100 for i in range(6000))
-    look(part, broker, [broker.end - lag], broker.log[-1] + 50)
+    poll(part, broker, [broker.end - lag], broker.log[-1] + 50)
     before = broker.asked
     for _ in range(20):
         broker.log += [broker.log[-1] + (i + 1) * 100 for i in range(100)]
         at_ms = broker.log[-1] + 50
-        look(part, broker, [broker.end - lag, broker.end - lag - 1], at_ms)
-        hold_converged(part, at_ms)
-        hold_promises(part, broker, at_ms, proven=True)
+        poll(part, broker, [broker.end - lag, broker.end - lag - 1], at_ms)
+        assert_within_tolerance(part, at_ms)
+        assert_within_bounds(part, broker, at_ms, proven=True)
     assert broker.asked - before <= 3 * 20
 
 
-def test_the_tail_is_known_before_anybody_falls_behind() -> None:
-    """Each look asks for the last second once, if anything came."""
+def test_the_end_of_the_log_is_known_before_a_reader_falls_behind() -> None:
+    """Each poll looks up the last second once, if there are new records."""
     part, broker = proven(), Broker([EPOCH])
     for second in range(1, 120):
         broker.log += [EPOCH + second * SECOND + i * 10 for i in range(100)]
-        look(part, broker, [broker.end - 1], broker.log[-1] + 5)
+        poll(part, broker, [broker.end - 1], broker.log[-1] + 5)
     before = broker.asked
-    look(part, broker, range(0, broker.end, 100), broker.log[-1] + 5)
+    poll(part, broker, range(0, broker.end, 100), broker.log[-1] + 5)
     assert broker.asked - before <= 3
-    hold_converged(part, broker.log[-1] + 5)
+    assert_within_tolerance(part, broker.log[-1] + 5)
 
 
-def test_an_idle_log_is_fed_nothing() -> None:
+def test_the_end_of_an_idle_log_is_not_looked_up() -> None:
     part, broker = proven(), Broker([EPOCH, EPOCH + HOUR])
     for _ in range(2):
-        look(part, broker, [0], EPOCH + 2 * HOUR)
-    part.look(0, 2, places([0]))
+        poll(part, broker, [0], EPOCH + 2 * HOUR)
+    part.observe(0, 2, points([0]))
     assert part.feed(EPOCH + 3 * HOUR, TOLERANCE) == []
 
 
-def test_what_was_deleted_still_tells_of_what_is_left() -> None:
+def test_pairs_of_deleted_records_still_bound_the_remaining_ones() -> None:
     part, broker = proven(), Broker(EPOCH + i * SECOND for i in range(3600))
     offsets = [2000, 3000]
     for _ in range(2):
-        look(part, broker, offsets, EPOCH + 2 * HOUR)
+        poll(part, broker, offsets, EPOCH + 2 * HOUR)
     before = broker.asked
     broker.start = 1999
-    look(part, broker, offsets, EPOCH + 2 * HOUR)
-    hold_converged(part, EPOCH + 2 * HOUR)
+    poll(part, broker, offsets, EPOCH + 2 * HOUR)
+    assert_within_tolerance(part, EPOCH + 2 * HOUR)
     assert broker.asked == before
 
 
-def test_what_comes_behind_an_old_end_was_not_known_then() -> None:
+def test_records_after_an_old_end_were_not_known_then() -> None:
     part, broker = proven(), Broker([EPOCH])
-    look(part, broker, [0], EPOCH + 2 * SECOND)
-    look(part, broker, [0], EPOCH + 2 * SECOND)
+    poll(part, broker, [0], EPOCH + 2 * SECOND)
+    poll(part, broker, [0], EPOCH + 2 * SECOND)
     broker.log.append(EPOCH + HOUR)
     at_ms = EPOCH + HOUR + 10 * SECOND
-    look(part, broker, [1], at_ms)
-    hold_converged(part, at_ms)
-    hold_promises(part, broker, at_ms, proven=True)
+    poll(part, broker, [1], at_ms)
+    assert_within_tolerance(part, at_ms)
+    assert_within_bounds(part, broker, at_ms, proven=True)
 
 
-def test_a_log_that_was_cut_and_has_grown_again_is_another() -> None:
+def test_a_truncated_log_is_a_new_one_even_if_it_has_grown_again() -> None:
     old = [EPOCH + i * SECOND for i in range(10)]
     part, broker = proven(), Broker(old)
-    look(part, broker, [2, 9], EPOCH + HOUR, read=2)
+    poll(part, broker, [2, 9], EPOCH + HOUR, read=2)
     broker.log = old[:8]
-    look(part, broker, [2], EPOCH + HOUR)
+    poll(part, broker, [2], EPOCH + HOUR)
     assert not part.trust.everywhere
     broker.log += [EPOCH + 2 * HOUR] * 5
-    look(part, broker, [9], EPOCH + 3 * HOUR)
+    poll(part, broker, [9], EPOCH + 3 * HOUR)
     part.trust.everywhere = True
-    hold_promises(part, broker, EPOCH + 3 * HOUR, proven=True)
+    assert_within_bounds(part, broker, EPOCH + 3 * HOUR, proven=True)
 
 
-# Places of which nothing can be known
+# Offsets whose times cannot be known
 
 
 @pytest.mark.parametrize("offset", [3, 9, 200])
-def test_a_place_that_is_not_in_the_log_is_not_asked_for(offset: int) -> None:
-    """Deleted already, or past the end: a movement's last message may be."""
+def test_offsets_outside_the_log_are_not_looked_up(offset: int) -> None:
+    """Already deleted, or past the end: both happen to the last message of a movement."""
     part, broker = proven(), Broker((EPOCH + i * HOUR for i in range(100)), start=10)
     for _ in range(2):
-        look(part, broker, [offset, 50], EPOCH + 10 * DAY)
+        poll(part, broker, [offset, 50], EPOCH + 10 * DAY)
     assert part.unread() == [(50, False)]
     assert broker.asked <= 6
-    assert look(part, broker, [offset, 50], EPOCH + 10 * DAY) == 0
+    assert poll(part, broker, [offset, 50], EPOCH + 10 * DAY) == 0
     assert part.estimate((3, False), EPOCH + 10 * DAY, TOLERANCE, proven=True) is None
 
 
-def test_where_the_first_records_are_gone_the_first_one_left_counts() -> None:
-    """As in a compacted log, whose start stays where it was."""
+def test_the_first_remaining_record_counts_if_earlier_ones_are_gone() -> None:
+    """As in a compacted log, whose start does not move."""
     part = proven()
-    part.look(0, 100, places([40]))
+    part.observe(0, 100, points([40]))
     for _ in range(3):
         for question in part.questions(EPOCH + DAY, TOLERANCE):
             left = question <= EPOCH + 60_000
-            part.answered(question, 60 if left else -1, EPOCH + 60_000 if left else -1)
+            part.add_answer(question, 60 if left else -1, EPOCH + 60_000 if left else -1)
     assert part.questions(EPOCH + DAY, TOLERANCE) == []
     found = part.estimate((40, False), EPOCH + DAY, TOLERANCE, proven=True)
     assert found is not None
@@ -550,30 +562,30 @@ def test_where_the_first_records_are_gone_the_first_one_left_counts() -> None:
 
 def test_a_broker_without_lookups_is_asked_once() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 100, places([40]))
+    part.observe(0, 100, points([40]))
     for question in part.questions(EPOCH, TOLERANCE):
-        part.answered(question, -1, -1)
+        part.add_answer(question, -1, -1)
     assert part.no_lookups
     assert part.questions(EPOCH, TOLERANCE) == []
     assert part.estimate((40, False), EPOCH, TOLERANCE, proven=True) is None
 
 
-# What reading can tell and lookups can't
+# What only reads can show
 
 
-def test_a_timestamp_to_come_is_seen_and_worth_reading() -> None:
+def test_a_timestamp_in_the_future_is_counted_and_read() -> None:
     at_ms = EPOCH + HOUR
     part, broker = proven(), Broker([EPOCH, at_ms + DAY, at_ms + DAY])
-    look(part, broker, [0, 2], at_ms)
-    assert part.to_come(at_ms + SECOND) == {2}
+    poll(part, broker, [0, 2], at_ms)
+    assert part.future_offsets(at_ms + SECOND) == {2}
     assert part.doubtful(at_ms) == [(2, False)]
     read_at(part, broker, 2)
     assert part.doubtful(at_ms) == []
-    assert part.to_come(at_ms + SECOND) == {2}
+    assert part.future_offsets(at_ms + SECOND) == {2}
 
 
-def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
-    """So it is where old records are replayed behind newer ones, at the end or in the middle."""
+def test_many_offsets_in_almost_no_time_are_read_first() -> None:
+    """That is where old records are replayed after newer ones, at the end or in the middle."""
     ordered = [EPOCH + i * 18 * SECOND for i in range(400)]
     replayed = [EPOCH - DAY + i * SECOND for i in range(100)]
     for stamps in (
@@ -581,7 +593,7 @@ def test_where_lookups_see_many_offsets_in_no_time_is_read_first() -> None:
         [*ordered[:200], *replayed],
     ):
         part, broker = PartitionTimes("t", 0), Broker(stamps)
-        look(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
+        poll(part, broker, range(0, len(stamps), 7), ordered[-1] + HOUR, read=1)
         assert part.trust.disordered
 
 
@@ -594,58 +606,58 @@ def test_a_burst_does_not_hide_a_replay() -> None:
         PartitionTimes("t", 0),
         Broker([*ordered[:200], *replayed, *ordered[200:], *burst]),
     )
-    look(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
+    poll(part, broker, range(0, broker.end, 7), burst[-1] + HOUR, read=2)
     assert part.trust.disordered
 
 
-def test_what_a_lookup_answered_is_no_test_of_it() -> None:
+def test_the_record_returned_by_a_lookup_does_not_verify_it() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 100, places([0, 50, 70, 80]))
+    part.observe(0, 100, points([0, 50, 70, 80]))
     for asked, offset in ((0, 0), (EPOCH + 60, 60), (EPOCH + 80, 80)):
-        part.answered(asked, offset, EPOCH + offset)
-    assert {offset for offset, _ in part.telling()[:2]} == {70, 50}
+        part.add_answer(asked, offset, EPOCH + offset)
+    assert {offset for offset, _ in part.unread_best_first()[:2]} == {70, 50}
 
 
-def test_a_reader_at_the_tail_is_checked_too() -> None:
+def test_lookups_for_a_reader_at_the_end_are_verified_too() -> None:
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * 100 for i in range(600))
-    look(part, broker, [596, 597], broker.log[-1] + 50, read=2)
+    poll(part, broker, [596, 597], broker.log[-1] + 50, read=2)
     assert part.trust.everywhere
 
 
-def test_the_end_of_the_partition_holds_until_it_moves() -> None:
+def test_a_read_of_the_end_is_valid_until_the_end_moves() -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 10, places([9]))
-    part.take((9, False), ReadRecord(math.inf, 10, 10))
+    part.observe(0, 10, points([9]))
+    part.add_read((9, False), ReadRecord(math.inf, 10, 10))
     found = part.estimate((9, False), EPOCH, TOLERANCE, proven=True)
     assert found is not None
     assert (found.time, found.error) == (math.inf, 0.0)
     assert part.unread() == []
-    part.look(0, 12, places([9]))
+    part.observe(0, 12, points([9]))
     assert part.unread() == [(9, False)]
     assert part.estimate((9, False), EPOCH, TOLERANCE, proven=True) is None
 
 
 @pytest.mark.parametrize("time", [EPOCH / 1000, None])
-def test_a_record_further_on_than_asked_for_tells_of_a_gap(time: float | None) -> None:
+def test_a_record_after_the_requested_offset_shows_a_gap(time: float | None) -> None:
     part = PartitionTimes("t", 0)
-    part.look(0, 10, places([4]))
-    assert part.take((4, False), ReadRecord(time, 6, 10))
-    assert not part.take((4, False), ReadRecord(time, 4, 10))
+    part.observe(0, 10, points([4]))
+    assert part.add_read((4, False), ReadRecord(time, 6, 10))
+    assert not part.add_read((4, False), ReadRecord(time, 4, 10))
 
 
-def test_no_record_before_the_end_tells_of_a_gap() -> None:
+def test_no_record_before_the_end_shows_a_gap() -> None:
     """A marker, or records of an aborted transaction."""
     part = PartitionTimes("t", 0)
-    part.look(0, 10, places([9]))
-    assert part.take((9, False), ReadRecord(math.inf, 10, 10))
+    part.observe(0, 10, points([9]))
+    assert part.add_read((9, False), ReadRecord(math.inf, 10, 10))
 
 
-# The index by itself
+# The index alone
 
 
 @st.composite
 def indexes(draw: st.DrawFn) -> tuple[TimeIndex, int]:
-    """What lookups told of a growing log, and its end."""
+    """The answers of lookups in a growing log, and its end."""
     stamps = draw(ordered)
     index = TimeIndex()
     end = 1
@@ -656,14 +668,14 @@ def indexes(draw: st.DrawFn) -> tuple[TimeIndex, int]:
         for asked in draw(st.lists(near | st.sampled_from(stamps), min_size=1, max_size=4)):
             offset, stamp = broker.lookup(asked)
             if offset >= 0:
-                index.answered(asked, offset, stamp)
+                index.add_answer(asked, offset, stamp)
             else:
-                index.unanswered(asked, end)
+                index.add_no_answer(asked, end)
     return index, len(stamps)
 
 
 @given(indexes(), st.data())
-def test_dropping_pairs_never_loses_what_brackets_a_wanted_position(
+def test_pairs_that_bracket_a_wanted_position_are_never_dropped(
     given_index: tuple[TimeIndex, int], data: st.DataObject
 ) -> None:
     index, end = given_index
@@ -678,9 +690,9 @@ def test_dropping_pairs_never_loses_what_brackets_a_wanted_position(
 def test_dropping_pairs_keeps_the_last_record_before_an_old_end() -> None:
     index = TimeIndex()
     for offset in range(10):
-        index.answered(EPOCH + offset * 10, offset, EPOCH + offset * 10)
-    index.unanswered(EPOCH + 95, 10)
-    index.answered(EPOCH + 150, 15, EPOCH + 150)
+        index.add_answer(EPOCH + offset * 10, offset, EPOCH + offset * 10)
+    index.add_no_answer(EPOCH + 95, 10)
+    index.add_answer(EPOCH + 150, 15, EPOCH + 150)
     before = index.bracket(12)
     index.keep([12], 1)
     assert len(index) < 12
@@ -688,11 +700,11 @@ def test_dropping_pairs_keeps_the_last_record_before_an_old_end() -> None:
     assert (before.low, before.below) == (EPOCH + 90, EPOCH + 150)
 
 
-def test_an_index_does_not_grow_without_end() -> None:
+def test_the_size_of_an_index_is_limited() -> None:
     part, broker = proven(), Broker([EPOCH])
     for second in range(1, 3 * ENTRIES):
         broker.log.append(EPOCH + second * 10 * SECOND)
-        look(part, broker, [broker.end - 1], broker.log[-1] + 5)
+        poll(part, broker, [broker.end - 1], broker.log[-1] + 5)
     assert len(part.index) <= ENTRIES + 4
 
 
@@ -705,12 +717,12 @@ def test_an_index_is_in_order(given_index: tuple[TimeIndex, int]) -> None:
     assert all(a <= b for a, b in pairwise(lows))
 
 
-def test_what_lookups_told_of_another_log_gives_way() -> None:
+def test_new_answers_replace_contradicting_old_ones() -> None:
     index = TimeIndex()
-    index.answered(100, 5, 120)
-    index.answered(200, 8, 210)
-    index.unanswered(300, 12)
-    index.answered(50, 9, 400)
+    index.add_answer(100, 5, 120)
+    index.add_answer(200, 8, 210)
+    index.add_no_answer(300, 12)
+    index.add_answer(50, 9, 400)
     assert len(index) == 1
     assert (index.bracket(8).below, index.bracket(9).low, index.bracket(11).below) == (
         50,
@@ -719,11 +731,11 @@ def test_what_lookups_told_of_another_log_gives_way() -> None:
     )
 
 
-# Looks without end
+# Sequences of polls
 
 
-class Looks(RuleBasedStateMachine):
-    """Records come and go, groups move, logs are truncated; what is claimed is always true."""
+class Polls(RuleBasedStateMachine):
+    """Records come and go, groups move, logs are truncated: all returned times are true."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -744,7 +756,7 @@ class Looks(RuleBasedStateMachine):
 
     @rule(found=gaps)
     def produce_together(self, found: list[int]) -> None:
-        """All at one time, as a burst does."""
+        """All with the same timestamp, as in a burst."""
         self.broker.log += [self.now] * len(found)
 
     @rule(seconds=st.integers(1, 100_000))
@@ -758,10 +770,10 @@ class Looks(RuleBasedStateMachine):
 
     @rule(part=st.floats(0, 0.9))
     def truncate(self, part: float) -> None:
-        """By an unclean election; the look sees it, as the log is shorter than before."""
+        """By an unclean election; the poll notices it, because the log is shorter than before."""
         broker = self.broker
         broker.log = broker.log[: max(int(broker.end * part), broker.start)]
-        self.look()
+        self.poll()
 
     @rule(parts=st.lists(st.floats(0, 0.999), max_size=6))
     def move(self, parts: list[float]) -> None:
@@ -770,40 +782,40 @@ class Looks(RuleBasedStateMachine):
         self.offsets = {broker.start + int(size * part) for part in parts} if size else set()
 
     @rule()
-    def stand_at_the_end_of_the_look_before(self) -> None:
-        """As a reader does that had nothing left to read."""
+    def move_to_the_end_of_the_last_poll(self) -> None:
+        """Like a reader that had nothing left to read."""
         if self.part.end < self.broker.end:
             self.offsets = {self.part.end}
 
     @rule(read=st.integers(0, 3))
-    def look(self, read: int = 0) -> None:
+    def poll(self, read: int = 0) -> None:
         broker = self.broker
         self.offsets = {max(offset, broker.start) for offset in self.offsets}
         self.offsets = {offset for offset in self.offsets if offset < broker.end}
-        rounds = look(self.part, broker, self.offsets, self.now, read=read)
+        rounds = poll(self.part, broker, self.offsets, self.now, read=read)
         assert rounds < ROUNDS
         self.part.trust.everywhere = True
-        hold_converged(self.part, self.now)
+        assert_within_tolerance(self.part, self.now)
 
     @invariant()
     def everything_claimed_is_true(self) -> None:
         if self.part.end == self.broker.end:
             known = {p for p in self.part.wanted if p[0] >= self.broker.start}
             self.part.wanted = known
-            hold_promises(self.part, self.broker, self.now, proven=True)
+            assert_within_bounds(self.part, self.broker, self.now, proven=True)
 
 
-TestLooks = Looks.TestCase
-TestLooks.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestPolls = Polls.TestCase
+TestPolls.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
-def test_what_was_read_in_a_compacted_topic_holds_for_one_look() -> None:
-    """Compaction may take the record away, and then a younger one is the oldest."""
+def test_a_read_in_a_compacted_topic_is_valid_for_one_poll() -> None:
+    """Compaction may delete the record; then a newer one is the oldest."""
     part, broker = PartitionTimes("t", 0), Broker(EPOCH + i * MINUTE for i in range(10))
     part.compacted = True
-    part.look(broker.start, broker.end, places([3]))
-    part.take((3, False), ReadRecord(EPOCH / 1000, 3, broker.end, part.looks))
+    part.observe(broker.start, broker.end, points([3]))
+    part.add_read((3, False), ReadRecord(EPOCH / 1000, 3, broker.end, part.polls))
     assert part.unread() == []
-    part.look(broker.start, broker.end, places([3]))
+    part.observe(broker.start, broker.end, points([3]))
     assert part.unread() == [(3, False)]
     assert part.estimate((3, False), EPOCH + HOUR, TOLERANCE, proven=False) is None

@@ -1,4 +1,7 @@
-"""Reads the backlog of a Kafka cluster: topics, groups, commits and ends, in the order in which no lag is negative."""
+"""Reads the backlog of a Kafka cluster.
+
+The order is topics, groups, commits, then log ends: in this order no lag can be negative.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from dataclasses import replace
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.heads import Positions as SeenPositions
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.empty_tails import Tails
-from exporter.collectors.kafka.group_listing import GroupListing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.group_lister import GroupLister
 from exporter.collectors.kafka.log_offsets import (
     below_start,
     not_past,
@@ -24,12 +28,11 @@ from exporter.collectors.kafka.offsets import Commits, Ends, read_commits, read_
 from exporter.collectors.kafka.other_groups import OtherGroups, at_oldest_records
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.roster import read_roster
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import (
+    EmptyClusterCheck,
     TopicFacts,
     Topology,
-    Vacancy,
     coordinators,
     read_topology,
     topic_rights,
@@ -47,68 +50,68 @@ from exporter.model import (
 ATTEMPT_SHARE = 0.25
 LISTING_SHARE = 0.3
 COMMITS_SHARE = 0.65
-"""Parts of a run's time by which the metadata's first attempt, the listing and the commits must be done.
+"""Fractions of a run's time: deadlines of metadata's first attempt, group list and commits.
 
-One broker that hangs costs each step its whole share, and must leave time for the next.
+A broker that hangs costs each step its whole share, and must leave time for the next step.
 """
 IDS_SHARE = 0.2
-"""Part of what is left of a run's time for the ids of topics that are most likely the same."""
+"""Fraction of a run's remaining time for the ids of topics that have most likely not changed."""
 
 
-class Unseen:
-    """Names that one thread finds and another one has to hear of, once."""
+class NameHandover:
+    """Passes names from one thread to another, each of them once."""
 
     def __init__(self) -> None:
         self._names: deque[str] = deque()
 
     def add(self, names: Iterable[str]) -> None:
-        """Leave them for the other thread."""
+        """Add names for the other thread."""
         self._names.extend(names)
 
-    def take(self) -> frozenset[str]:
-        """Return what was left since the last time."""
+    def drain(self) -> frozenset[str]:
+        """Return and remove the names added since the last call."""
         return frozenset(self._names.popleft() for _ in range(len(self._names)))
 
 
-class Backlog:
-    """Reads the backlog run after run, and leaves for the other tasks what they need of it."""
+class BacklogReader:
+    """Reads the backlog in each run, and keeps the data that other tasks need."""
 
     def __init__(
         self,
         settings: KafkaSettings,
         client: KafkaClient,
-        selection: Selection,
+        filters: KafkaFilters,
         facts: TopicFacts,
-        listing: GroupListing,
+        group_lister: GroupLister,
         others: OtherGroups,
         prober: Prober,
         *,
         name_partitions: bool,
     ) -> None:
-        self.seen: SeenPositions | CollectError = CollectError(
+        self.snapshot: BacklogSnapshot | CollectError = CollectError(
             "unreachable", "the backlog was not read yet"
         )
-        """What the last run read, or why it read nothing."""
-        self.recreated = Unseen()
-        """Topics that were deleted, whether made again or not."""
+        """The result of the last run, or why it failed."""
+        self.recreated = NameHandover()
+        """Deleted topics, whether recreated or not."""
         self.topology: Topology | None = None
         self.described: Mapping[str, GroupState] = {}
-        """States of the groups when they were last described."""
+        """Group states when the groups were last described."""
         self.changed: frozenset[str] = frozenset()
-        """Groups that should be described before their time."""
+        """Groups that should be described ahead of schedule."""
         self.new_topics = False
-        """Whether there are topics of which nothing else is known."""
+        """Whether there are topics that the discovery task has not read yet."""
         self.tails = Tails(client.properties, settings.name)
         self.ends: Mapping[str, Log] = {}
         self._settings = settings
         self._client = client
-        self._selection = selection
+        self._filters = filters
         self._facts = facts
-        self._listing = listing
+        self._group_lister = group_lister
         self._others = others
         self._prober = prober
         self._name_partitions = name_partitions
-        self._vacancy = Vacancy()
+        self._empty_cluster = EmptyClusterCheck()
         self._present: frozenset[str] = frozenset()
         self._absent: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
@@ -116,29 +119,29 @@ class Backlog:
         self._coordinators: Mapping[int, int] = {}
 
     def read(self, deadline: Deadline) -> LogBacklog:
-        """Read topics, groups, then their commits, then the logs' ends. Raises `CollectError`."""
+        """Read topics, groups, commits, then log ends. Raises `CollectError`."""
         try:
             return self._read(deadline)
         except CollectError as error:
-            self.seen = error
-            self._prober.miss(error)
+            self.snapshot = error
+            self._prober.observe_failure(error)
             raise
 
     def _read(self, deadline: Deadline) -> LogBacklog:
-        listing = self._listing.begin(self._client, Share(deadline, LISTING_SHARE))
+        listing = self._group_lister.begin(self._client, Share(deadline, LISTING_SHARE))
         attempt = deadline.remaining() * ATTEMPT_SHARE
         metadata = self._client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
-        topology = read_topology(metadata, self._selection.topics)
-        missing = self._vacancy.problem(metadata, self._present, time.monotonic())
+        topology = read_topology(metadata, self._filters.topics)
+        missing = self._empty_cluster.problem(metadata, self._present, time.monotonic())
         if missing is not None:
             topology = replace(topology, complete=False, problems=(missing,))
         self.topology = topology
         roster = read_roster(metadata, self._settings.probe_topic, time.monotonic())
-        self._prober.see(metadata, roster)
+        self._prober.observe(metadata, roster)
         unseen: tuple[Problem, ...] = ()
         if not self._name_partitions:
             unseen = topic_rights(self._client, metadata, Share(deadline, COMMITS_SHARE))
-        groups = self._listing.read(self._client, metadata, topology.nodes, listing, deadline)
+        groups = self._group_lister.read(self._client, metadata, topology.nodes, listing, deadline)
         self._follow_coordinators(metadata)
         unlisted_others: Sequence[Problem] = ()
         if not self._name_partitions:
@@ -150,7 +153,7 @@ class Backlog:
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
         if ends.nobody_answered:
-            raise self._client.unreached(_as_unreachable(ends.problems[0]))
+            raise self._client.unanswered(_as_unreachable(ends.problems[0]))
         self._reread_overtaken(commits, ends, topology, deadline)
         problems = [
             *unseen,
@@ -163,52 +166,52 @@ class Backlog:
         ]
         not_shown = self._others.hide(commits, shares)
         settled = self._others.settle(shares, ends.logs)
-        self._suspect(topology, ends, deadline, problems)
+        self._check_recreated(topology, ends, deadline, problems)
         problems[:0] = self._client.explain(problems)
         complete = topology.complete and not unseen
         newly_absent = self._note_absent(ends.logs, complete=complete)
-        recreated = self._facts.take_recreated()
+        recreated = self._facts.pop_recreated()
         for topic in recreated:
             self.tails.forget(topic)
-        self.tails.explore(
-            ends.logs, commits.positions.values(), self._selection.reads_committed, deadline
+        self.tails.check_positions(
+            ends.logs, commits.positions.values(), self._filters.reads_committed, deadline
         )
         states = {**groups.states, **self._others.states()}
         self._note_changes(states, topology)
-        unreached = self._client.unreached_nodes()
+        unreachable = self._client.unreachable_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
-        look = LogBacklog(
+        backlog = LogBacklog(
             logs=ends.logs,
             positions={**commits.positions, **settled.done},
             states=states if self._settings.group_names is None else {},
             logs_complete=complete,
             groups_complete=groups.complete and self._settings.group_names is None,
-            read_committed=frozenset(filter(self._selection.reads_committed, commits.positions)),
+            read_committed=frozenset(filter(self._filters.reads_committed, commits.positions)),
             drained=self.tails.drained(),
             gaps=self._facts.compacted() | self.tails.gaps | open_transactions(ends.logs),
             recreated=recreated,
             roster=roster,
             nodes={
-                name: broker not in ends.silent and broker not in unreached
+                name: broker not in ends.silent and broker not in unreachable
                 for broker, name in topology.nodes.items()
             },
             shared=frozenset(settled.done),
             subscribing=groups.subscribing,
             vague=settled.vague,
-            groups_not_shown={**self._listing.hidden, **not_shown},
+            groups_not_shown={**self._group_lister.hidden, **not_shown},
             problems=problems,
         )
-        self.seen = SeenPositions(
-            at_oldest_records(look, settled), topology.leaders, at, self._facts.compacted()
+        self.snapshot = BacklogSnapshot(
+            at_oldest_records(backlog, settled), topology.leaders, at, self._facts.compacted()
         )
         self.recreated.add([*recreated, *newly_absent])
-        return look
+        return backlog
 
     def _follow_coordinators(self, metadata: ClusterMetadata) -> None:
-        """Have the commits asked of the coordinators of now, where some have moved.
+        """Replace the client if coordinators have moved.
 
-        The client would ask the old ones, and its process crashes when one of these answers that it is not the
-        coordinator (librdkafka#5040).
+        The client would ask the old coordinators. The process crashes if one of these answers that
+        it is not the coordinator (librdkafka#5040).
         """
         now = coordinators(metadata)
         if any(
@@ -223,18 +226,20 @@ class Backlog:
         named = None
         if self._name_partitions:
             named = [(t, p) for t, leaders in topology.leaders.items() for p in range(len(leaders))]
-        # What was not read last time comes last: a coordinator that hangs must not use up the window.
+        # Groups without an answer last time go last: a coordinator that hangs must not fill the
+        # window.
         order = sorted(groups, key=self._unread.__contains__)
-        commits = read_commits(self._client, order, self._selection.topics, deadline, named=named)
+        commits = read_commits(self._client, order, self._filters.topics, deadline, named=named)
         self._unread = frozenset(groups).difference(commits.positions)
         return commits
 
     def _reread_overtaken(
         self, commits: Commits, ends: Ends, topology: Topology, deadline: Deadline
     ) -> None:
-        """Read again the commits that newly stand below the log start.
+        """Read commits again that are newly below the log start.
 
-        A group that deletes what it has read may have committed and deleted after its commit was read; that is no loss.
+        A group that deletes records after reading them may have committed and deleted after its
+        commit was read. That is no loss.
         """
         below = below_start(commits.positions, ends.logs)
         overtaken = {
@@ -249,12 +254,13 @@ class Backlog:
             below = below_start(commits.positions, ends.logs)
         self._below = below
 
-    def _suspect(
+    def _check_recreated(
         self, topology: Topology, ends: Ends, deadline: Deadline, problems: list[Problem]
     ) -> None:
-        """Read the ids of the topics: a recreated topic must not be mistaken for the deleted one.
+        """Read topic ids, so that a recreated topic is not mistaken for the deleted one.
 
-        Where its offsets went back that has to be known; elsewhere it is looked for in the time that it takes as a rule.
+        The ids of topics with offsets that went back are always read. The ids of other topics are
+        read within a share of the remaining time.
         """
         before = self.ends
         suspects = [
@@ -266,7 +272,7 @@ class Backlog:
             problems += self._facts.read_ids(suspects, deadline)
         others = [t for t in ends.logs if self._facts.known(t) and t not in suspects]
         if others:
-            # What fails here, the discovery tells of.
+            # Failures here are reported by the discovery task.
             self._facts.read_ids(others, Share(deadline, IDS_SHARE))
         self.ends = {
             **{topic: log for topic, log in before.items() if topic in topology.leaders},
@@ -274,7 +280,7 @@ class Backlog:
         }
 
     def _note_absent(self, present: Iterable[str], *, complete: bool) -> frozenset[str]:
-        """Return the topics that this listing lacks and the one before had; those that two lack are forgotten."""
+        """Return the topics that are newly missing, and forget those missing twice in a row."""
         if not complete:
             return frozenset()
         self._facts.forget(self._absent.difference(present))
@@ -282,7 +288,7 @@ class Backlog:
         return self._absent
 
     def _note_changes(self, states: Mapping[str, GroupState], topology: Topology) -> None:
-        """Remember what the other tasks should see to before their time, and drop what is gone."""
+        """Store early work for other tasks, and drop data of deleted topics and groups."""
         described = self.described
         self.changed = frozenset(
             name
@@ -293,13 +299,16 @@ class Backlog:
         self.new_topics = not self._name_partitions and not all(
             map(self._facts.known, topology.leaders)
         )
-        self._listing.known = states
+        self._group_lister.known = states
         if topology.complete:
             self.tails.forget_all_but(topology.leaders, states)
 
 
 def _as_unreachable(problem: Problem) -> Problem:
-    """Return the problem of a look in which nothing could be read; the library has many words for no connection."""
+    """Return the problem as `unreachable`, unless it is a missing right or a timeout.
+
+    librdkafka reports a missing connection with many different error codes.
+    """
     if problem.reason in ("unauthorized", "timeout"):
         return problem
     return replace(problem, reason="unreachable")

@@ -1,4 +1,4 @@
-"""The connection to one cluster: an admin client that is replaced now and then, and the errors that it reported."""
+"""The connection to one cluster: an admin client, replaced from time to time, and its errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ClusterMetadata
 
-from exporter.collectors.kafka.client_making import configuration_fault, made
+from exporter.collectors.kafka.client_factory import configuration_fault, make_client
 from exporter.collectors.kafka.diagnosis import Diagnosis
-from exporter.collectors.kafka.errors import RefusedError, is_part
+from exporter.collectors.kafka.errors import RefusedError, is_argument_error
 from exporter.collectors.kafka.librdkafka_log import librdkafka_logger
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
 from exporter.collectors.kafka.login.tokens import Tokens
@@ -29,7 +29,8 @@ U = TypeVar("U")
 
 DEFAULTS: Mapping[str, str] = {
     "client.id": "mq-lag-exporter",
-    # A broker that accepts and never answers must be given up within a cycle, not after librdkafka's minute.
+    # A broker that accepts and never answers must fail within a cycle, not after the default
+    # minute.
     "socket.timeout.ms": "10000",
     "socket.connection.setup.timeout.ms": "5000",
     # A broker that is back must be found within an interval.
@@ -38,32 +39,35 @@ DEFAULTS: Mapping[str, str] = {
     "retry.backoff.ms": "100",
     "allow.auto.create.topics": "false",
     "enable.metrics.push": "false",
-    # A listener that speaks another protocol closes connections, and only the log says so.
+    # A listener with another protocol closes connections, which is only visible in the log.
     "log.connection.close": "true",
 }
 MAX_AGE = 6 * 3600.0
-"""Seconds after which the client is replaced: librdkafka keeps a handle for every topic that it ever saw."""
-MAX_NAMES_SEEN = 10_000
-"""Distinct topics and groups, beyond those that exist, after which it is replaced sooner."""
-OUTLIVES = 60.0
-"""Seconds by which a request to a group's coordinator outlives the task's own deadline.
+"""Seconds after which the client is replaced.
 
-One whose time is up inside librdkafka can abort the process when its coordinator answers after all (librdkafka#4605);
-so the task stops waiting first, and the client is let go of with the request.
+librdkafka keeps a handle for every topic that it has ever seen.
+"""
+MAX_NAMES_SEEN = 10_000
+"""Distinct topics and groups, besides the existing ones, after which it is replaced earlier."""
+OUTLIVE_SECONDS = 60.0
+"""Seconds by which a request to a group coordinator outlives the task's deadline.
+
+A request that times out inside librdkafka can abort the process when its coordinator answers later
+(librdkafka#4605). So the task stops waiting first, and drops the client together with the request.
 """
 GRACE = 1.0
-"""Seconds that librdkafka may be late with the failure of a request whose time is up."""
-SHORTEST = 1.0
-"""Seconds that a request has inside librdkafka at the least.
+"""Seconds that librdkafka may be late in reporting a timeout."""
+MIN_REQUEST_SECONDS = 1.0
+"""Minimum seconds that librdkafka gets for a request.
 
-One whose time is up while it is still being set up is used after it was freed: librdkafka 2.16's
-rd_kafka_topic_partition_list_query_leaders_async starts the timer and goes on with the request in another thread. That
-corrupts the heap ("double free or corruption").
+librdkafka 2.16 uses a request after freeing it if it times out during its setup:
+rd_kafka_topic_partition_list_query_leaders_async starts the timer and continues the request in
+another thread. That corrupts the heap ("double free or corruption").
 """
 
 
 class KafkaClient:
-    """Makes calls of one cluster's admin client, with deadlines and with errors that say what holds."""
+    """Calls one cluster's admin client with deadlines, and turns its errors into clear ones."""
 
     def __init__(
         self,
@@ -72,25 +76,25 @@ class KafkaClient:
         hazards: Hazards | None = None,
     ) -> None:
         self.hazards = hazards or Hazards()
-        """What the library may crash on when it is asked for it."""
+        """Requests that may crash the library."""
         self._source = source
         self._properties = properties
         self._lock = threading.Lock()
         self._admin: AdminClient | None = None
         self._retired: AdminClient | None = None
-        """The client before: it answers what was asked of it, and would not if it were garbage."""
-        self._made = 0.0
+        """The previous client, kept because garbage collection would cancel its pending calls."""
+        self._made_at = 0.0
         self._generation = object()
-        """Another one for each generation of secrets: complaints of older clients say nothing of the newer ones."""
+        """A new object for each generation of secrets. Errors of older clients are ignored."""
         self._generation_before = self._generation
         self._tokens: Tokens | None = None
         self._diagnosis = Diagnosis(source)
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def properties(self) -> dict[str, Any]:
-        """Return the librdkafka properties in force, secrets read anew.
+        """Return the current librdkafka properties; secrets are read again.
 
-        Raises `CollectError` where a secret's file can't be read, or no token can be had.
+        Raises `CollectError` if a secret file is unreadable or no token is available.
         """
         try:
             given = self._properties()
@@ -103,34 +107,34 @@ class KafkaClient:
 
         def on_error(error: KafkaError) -> None:
             if generation is self._generation:
-                self._diagnosis.hear_error(error)
+                self._diagnosis.add_error(error)
 
         return {
             **DEFAULTS,
             **given,
             "error_cb": on_error,
-            "throttle_cb": lambda event: self._diagnosis.hear_throttling(event.throttle_time),
-            "logger": librdkafka_logger(self._source, self._diagnosis.hear_line),
+            "throttle_cb": lambda event: self._diagnosis.add_throttling(event.throttle_time),
+            "logger": librdkafka_logger(self._source, self._diagnosis.add_log_line),
         }
 
     @property
     def admin(self) -> AdminClient:
-        """The admin client; made at the first use."""
+        """The admin client, made at first use."""
         with self._lock:
             if self._admin is None:
                 self._admin = self._new_admin()
-                self._made = time.monotonic()
+                self._made_at = time.monotonic()
             admin = self._admin
-        # Serves what it has to say: complaints, and tokens that are to be renewed.
+        # Runs pending callbacks: errors and token refreshes.
         admin.poll(0)
         return admin
 
     def _new_admin(self) -> AdminClient:
-        """Return a client with the secrets of now; the one before, where no client can be made with them."""
+        """Return a client with the current secrets; the previous client if that fails."""
         try:
-            return made(AdminClient, self.properties)
+            return make_client(AdminClient, self.properties)
         except KafkaException as error:
-            fault = self._lack() or CollectError("invalid", configuration_fault(error))
+            fault = self._token_fault() or CollectError("invalid", configuration_fault(error))
         except CollectError as error:
             fault = error
         if self._retired is None:
@@ -140,11 +144,14 @@ class KafkaClient:
         return self._retired
 
     def renew_if_due(self, names_seen: int) -> bool:
-        """Replace the client where it is old or has seen too many names; calls under way end with the old one."""
+        """Replace the client if it is old or has seen too many names.
+
+        Return whether it was replaced. Pending calls finish on the old client.
+        """
         with self._lock:
             if self._admin is None:
                 return False
-            age = time.monotonic() - self._made
+            age = time.monotonic() - self._made_at
             if age < MAX_AGE and names_seen < MAX_NAMES_SEEN:
                 return False
             self._retire()
@@ -152,48 +159,52 @@ class KafkaClient:
         return True
 
     def renew(self) -> None:
-        """Replace the client at its next use; calls under way end with the old one."""
+        """Replace the client at its next use; pending calls finish on the old one."""
         with self._lock:
             self._generation, self._generation_before = object(), self._generation
             self._diagnosis.forget_error()
             self._retire()
 
     def forget_coordinators(self) -> None:
-        """Replace the client at its next use, since it remembers where the coordinators of groups were."""
+        """Replace the client at its next use, because it caches group coordinators."""
         with self._lock:
             self._retire()
 
     def _retire(self) -> None:
-        """Let calls under way end with the client, and the next use make another one. Holds the lock."""
+        """Let pending calls finish, and make a new client at the next use.
+
+        The lock must be held.
+        """
         if self._admin is not None:
             self._retired, self._admin = self._admin, None
 
-    def begin(self) -> None:
-        """Let go of the client before: no call is under way. It would go on to connect with old secrets."""
+    def drop_retired(self) -> None:
+        """Drop the previous client: no call is pending. It would reconnect with old secrets."""
         with self._lock:
             if self._admin is not None:
                 self._retired = None
 
     def drop_after(self, problems: Iterable[Problem]) -> None:
-        """Let go of the client where an answer did not come in time.
+        """Drop the client if an answer did not arrive in time.
 
-        librdkafka goes on asking a group's coordinator where it last was, even when that is another broker by now
-        (librdkafka#3847), and a request whose time was up can abort the process when its coordinator comes
-        back (librdkafka#4605). A new client knows of neither.
+        librdkafka keeps asking a group's previous coordinator after the group has moved
+        (librdkafka#3847). A request that timed out can abort the process when its coordinator is
+        back (librdkafka#4605). A new client has neither problem.
         """
         if any(problem.reason in ("timeout", "unreachable") for problem in problems):
             self.drop()
 
     def drop(self) -> None:
-        """Let go of the client; the next call connects anew, with secrets read anew."""
+        """Drop the client; the next call connects again and reads the secrets again."""
         with self._lock:
             self._admin = self._retired = None
 
     def metadata(self, deadline: Deadline, attempt: float) -> ClusterMetadata:
-        """Return brokers and topics. Tries again while time is left, since one attempt asks one broker only.
+        """Return brokers and topics.
 
-        Raises `CollectError` where no broker answers; then the client is let go of, so that the next one takes
-        secrets and certificates as they are by then.
+        Retries while time is left, because one attempt asks one broker only. Raises `CollectError`
+        if no broker answers. The client is dropped then, so that the next one reads the current
+        secrets and certificates.
         """
         while True:
             try:
@@ -210,42 +221,46 @@ class KafkaClient:
                 self._diagnosis.forget_error()
                 return found
 
-    def seconds(self, deadline: Deadline) -> float:
-        """Return the time to give to a request: what is left, and never less than librdkafka can bear."""
-        return max(deadline.remaining(), SHORTEST)
+    def request_seconds(self, deadline: Deadline) -> float:
+        """Return a request's timeout: the remaining time, but at least `MIN_REQUEST_SECONDS`."""
+        return max(deadline.remaining(), MIN_REQUEST_SECONDS)
 
     def ask(
-        self, parts: Sequence[K], call: Callable[[list[K]], Mapping[Any, Future[T]]]
+        self, items: Sequence[K], call: Callable[[list[K]], Mapping[Any, Future[T]]]
     ) -> list[tuple[K, Future[T]]]:
-        """Make one call for all parts, and return the future of each.
+        """Make one call for all items, and return the future of each.
 
-        Where the library refuses the call, it is made for fewer parts at a time, until the part that it refuses is alone:
-        that one's future has failed, and the others are asked for. `call` returns futures in the order of its parts.
+        If the library refuses the call, it is repeated with halves of the items until the refused
+        item is alone. Its future fails; the other items are requested. `call` returns futures in
+        the order of its items.
         """
-        if not parts:
+        if not items:
             return []
         try:
-            return list(zip(parts, call(list(parts)).values(), strict=True))
+            return list(zip(items, call(list(items)).values(), strict=True))
         except CollectError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the library raises, it is these parts' alone
-            if len(parts) == 1 or not is_part(error):
+        except Exception as error:  # noqa: BLE001 - whatever the library raises concerns these items only
+            if len(items) == 1 or not is_argument_error(error):
                 failed: Future[T] = Future()
                 failed.set_exception(error)
-                return [(part, failed) for part in parts]
-        half = len(parts) // 2
-        return [*self.ask(parts[:half], call), *self.ask(parts[half:], call)]
+                return [(item, failed) for item in items]
+        half = len(items) // 2
+        return [*self.ask(items[:half], call), *self.ask(items[half:], call)]
 
     def wait(self, future: Future[T], timeout: float, grace: float = GRACE) -> T:
-        """Return the future's result. Raises `KafkaException` for whatever went wrong, and when time is up."""
+        """Return the future's result. Raises `KafkaException` on failure and on timeout."""
         return self.read(future, timeout, _itself, grace)
 
     def read(
-        self, future: Future[T], timeout: float, take: Callable[[T], U], grace: float = GRACE
+        self, future: Future[T], timeout: float, convert: Callable[[T], U], grace: float = GRACE
     ) -> U:
-        """Return what `take` makes of the future's result. Raises as `wait` does, also for what `take` raises."""
+        """Return the future's result after `convert`.
+
+        Raises as `wait` does, also if `convert` fails.
+        """
         try:
-            return take(future.result(timeout + grace))
+            return convert(future.result(timeout + grace))
         except FutureTimeoutError:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
         except KafkaException:
@@ -254,43 +269,43 @@ class KafkaClient:
             raise RefusedError(error) from error
 
     def answered(self, brokers: Collection[int]) -> None:
-        """Note which brokers have answered: they can be reached."""
+        """Note that these brokers answered, so they are reachable."""
         self._diagnosis.answered(brokers)
 
-    def unreached_nodes(self) -> Mapping[int, str]:
-        """Return the ids of brokers that cannot be connected to, and where and why."""
-        self._serve()
-        return self._diagnosis.unreached_nodes()
+    def unreachable_nodes(self) -> Mapping[int, str]:
+        """Return unreachable brokers: id to address and cause."""
+        self._poll()
+        return self._diagnosis.unreachable_nodes()
 
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return the cause of problems, where it is known: addresses that lead nowhere, or a quota."""
-        self._serve()
+        """Return the common cause of problems if known: unreachable addresses or a quota."""
+        self._poll()
         return self._diagnosis.explain(problems)
 
-    def unreached_message(self) -> str | None:
-        """Say which advertised addresses cannot be reached; None where that is not what is wrong."""
-        self._serve()
-        return self._diagnosis.unreached_message()
+    def unreachable_message(self) -> str | None:
+        """Describe unreachable advertised addresses; None if there are none."""
+        self._poll()
+        return self._diagnosis.unreachable_message()
 
     def fault(self, error: BaseException) -> CollectError:
         """Turn an exception of the client into the failure of a task."""
         self.admin.poll(0)
-        self._serve()  # the first may only have made room for what explains it
-        return self._diagnosis.fault(error, self._lack())
+        self._poll()  # the first poll may only have freed space for the errors that explain it
+        return self._diagnosis.fault(error, self._token_fault())
 
-    def unreached(self, problem: Problem) -> CollectError:
-        """Turn what no broker answered into the failure of a task, and let go of the client."""
-        self._serve()
-        fault = self._diagnosis.unanswered(problem, self._lack())
+    def unanswered(self, problem: Problem) -> CollectError:
+        """Turn the lack of any answer into the failure of a task, and drop the client."""
+        self._poll()
+        fault = self._diagnosis.unanswered(problem, self._token_fault())
         self.drop()
         return fault
 
-    def _lack(self) -> CollectError | None:
-        """Return why there is no token to log in with; None where there is one, or none is needed."""
+    def _token_fault(self) -> CollectError | None:
+        """Return why no login token is available; None if there is one or none is needed."""
         return None if self._tokens is None else self._tokens.fault()
 
-    def _serve(self) -> None:
-        """Let the client say what it has to say, if there is one."""
+    def _poll(self) -> None:
+        """Run pending callbacks of the client, if there is one."""
         with self._lock:
             admin = self._admin
         if admin is not None:

@@ -1,4 +1,4 @@
-"""Reads one Kafka cluster: which tasks there are, and in what order each asks."""
+"""The tasks of one Kafka cluster, and the order of requests in each."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import replace
 import structlog
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.finder import Times
-from exporter.collectors.kafka.backlog import ATTEMPT_SHARE, LISTING_SHARE, Backlog
+from exporter.collectors.kafka.ages.finder import TimesFinder
+from exporter.collectors.kafka.backlog import ATTEMPT_SHARE, LISTING_SHARE, BacklogReader
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.group_listing import GroupListing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.group_lister import GroupLister
 from exporter.collectors.kafka.groups import describe_groups
-from exporter.collectors.kafka.login.mechanisms import Login
+from exporter.collectors.kafka.login.mechanisms import KafkaLogin
 from exporter.collectors.kafka.other_groups import (
     OtherGroups,
-    without_strangers,
+    without_nonexistent,
 )
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import (
     TopicFacts,
@@ -44,14 +44,15 @@ from exporter.model import (
 )
 
 WHOLE_AGAIN = 0.9
-"""Part of the interval after which all groups are described, and not only those that changed."""
+"""Fraction of the interval after which all groups are described, and not only changed ones."""
 
 
 class KafkaCollector:
     """The tasks of one Kafka source.
 
-    `backlog` reads topics, groups, commits and ends. `consumers` describes groups with members. `discovery` reads
-    topic ids and clean-up policies. Each runs in a thread of its own; what one leaves for another is replaced whole.
+    `backlog` reads topics, groups, commits and ends. `consumers` describes groups with members.
+    `discovery` reads topic ids and cleanup policies. Each task runs in its own thread. Data passed
+    between tasks is replaced as a whole, never changed in place.
     """
 
     system = "kafka"
@@ -63,22 +64,22 @@ class KafkaCollector:
         name_partitions: bool = False,
         hazards: Hazards | None = None,
     ) -> None:
-        """`name_partitions` asks for the offsets of each partition by name, for clusters that need that."""
+        """`name_partitions` requests offsets of named partitions, for clusters that require it."""
         self._settings = settings
         self._name_partitions = name_partitions
-        login = Login(settings)
-        # A client a task, so that each can replace its own without taking another's answers away.
+        login = KafkaLogin(settings)
+        # One client per task: a task that replaces its client does not cancel requests of others.
         self._client = KafkaClient(settings.name, login.properties, hazards)
         self._members_client = KafkaClient(settings.name, login.properties, hazards)
         self._facts_client = KafkaClient(settings.name, login.properties)
-        self._selection = Selection(settings)
+        self._filters = KafkaFilters(settings)
         self._facts = TopicFacts(self._facts_client)
         self._prober = Prober(settings, login, administers=not name_partitions)
         if name_partitions:
-            # Such a cluster knows no lookup by timestamp either.
+            # These clusters do not support timestamp lookups either.
             settings = replace(settings, method="record")
         self._times_client = KafkaClient(settings.name, login.properties)
-        self._times = Times(settings, self._times_client)
+        self._times = TimesFinder(settings, self._times_client)
         self._clients = (
             self._client,
             self._members_client,
@@ -86,16 +87,16 @@ class KafkaCollector:
             self._times_client,
         )
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
-        self._others = OtherGroups(settings, self._client, self._selection.group)
-        self._listing = GroupListing(
-            settings, self._selection, self._others, name_partitions=name_partitions
+        self._others = OtherGroups(settings, self._client, self._filters.group)
+        self._group_lister = GroupLister(
+            settings, self._filters, self._others, name_partitions=name_partitions
         )
-        self._backlog = Backlog(
+        self._backlog = BacklogReader(
             settings,
             self._client,
-            self._selection,
+            self._filters,
             self._facts,
-            self._listing,
+            self._group_lister,
             self._others,
             self._prober,
             name_partitions=name_partitions,
@@ -103,18 +104,18 @@ class KafkaCollector:
         self._described_at = -math.inf
         self._only: frozenset[str] = frozenset()
         self._renewal = Renewal(settings, self._renew_all)
-        around = self._renewal.around
+        wrap = self._renewal.wrap
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
-            "discovery": around(self.discovery),
-            "backlog": around(self.backlog),
-            "latency": around(self.latency),
-            "consumers": around(self.consumers),
-            "probe": around(self.probe),
+            "discovery": wrap(self.discovery),
+            "backlog": wrap(self.backlog),
+            "latency": wrap(self.latency),
+            "consumers": wrap(self.consumers),
+            "probe": wrap(self.probe),
         }
         self.follows = settings.FOLLOWS
 
     def due_early(self, task: str) -> bool:
-        """Whether the last look at the backlog found something that the task should see to."""
+        """Return whether the last poll of the backlog found work for this task."""
         backlog = self._backlog
         if task == "consumers" and backlog.changed:
             self._only, backlog.changed = backlog.changed, frozenset()
@@ -127,26 +128,26 @@ class KafkaCollector:
     # Tasks
 
     def backlog(self, deadline: Deadline) -> LogBacklog:
-        """Read topics, groups, then their commits, then the logs' ends: in this order no lag can be negative."""
-        self._client.begin()
+        """Read topics, groups, commits, then log ends: in this order no lag can be negative."""
+        self._client.drop_retired()
         self._renew()
         return self._backlog.read(deadline)
 
     def consumers(self, deadline: Deadline) -> Memberships:
-        """Describe the groups that may have members; the others are known to be empty from their listing.
+        """Describe the groups that may have members; the others are listed as empty.
 
-        A run before its time describes only the groups whose state changed.
+        A run ahead of schedule describes only the groups with a changed state.
         """
-        self._members_client.begin()
-        states = dict(self._listing.known)
+        self._members_client.drop_retired()
+        states = dict(self._group_lister.known)
         if not states:
-            # It says why, where no broker answers; a listing would be empty.
+            # Raises with a cause if no broker answers; a group list would just be empty.
             attempt = deadline.remaining() * ATTEMPT_SHARE
             self._members_client.metadata(Share(deadline, 2 * LISTING_SHARE), attempt)
-            listing = self._listing.begin(self._members_client, deadline)
-            groups = self._listing.end(self._members_client, listing, deadline)
+            listing = self._group_lister.begin(self._members_client, deadline)
+            groups = self._group_lister.end(self._members_client, listing, deadline)
             if groups.problems and not groups.states:
-                raise self._members_client.unreached(groups.problems[0])
+                raise self._members_client.unanswered(groups.problems[0])
             states = dict(groups.states)
         only, self._only = self._only, frozenset()
         now = time.monotonic()
@@ -157,30 +158,30 @@ class KafkaCollector:
             for name, state in states.items()
             if state not in MEMBERLESS and (not only or name in only)
         ]
-        look = self._others.describe(
+        memberships = self._others.describe(
             names,
             lambda usual: self._describe_usual(usual, deadline),
-            self._selection.topic,
+            self._filters.topic,
             deadline,
         )
-        self._members_client.drop_after(look.problems)
+        self._members_client.drop_after(memberships.problems)
         tried = {name: states[name] for name in names}
-        found = {name: group.state for name, group in look.groups.items()}
+        found = {name: group.state for name, group in memberships.groups.items()}
         before = self._backlog.described if only else {}
         self._backlog.described = {**before, **tried, **found}
-        return look
+        return memberships
 
     def discovery(self, deadline: Deadline) -> Discovery:
-        """Read topic ids, which reveal recreated topics, and clean-up policies."""
-        self._facts_client.begin()
+        """Read topic ids, which reveal recreated topics, and cleanup policies."""
+        self._facts_client.drop_retired()
         topology = self._backlog.topology
         if topology is None:
             attempt = deadline.remaining() * ATTEMPT_SHARE
             metadata = self._facts_client.metadata(deadline, attempt)
-            topology = read_topology(metadata, self._selection.topics)
+            topology = read_topology(metadata, self._filters.topics)
         if self._name_partitions:
             return Discovery()
-        problems = self._others.suspect(self._facts_client, deadline)
+        problems = self._others.read_names(self._facts_client, deadline)
         names = list(topology.leaders)
         problems += self._facts.read_ids(names, deadline)
         problems += self._facts.read_policies(names, time.monotonic(), deadline)
@@ -190,34 +191,34 @@ class KafkaCollector:
         return Discovery(self._facts.retention(), problems)
 
     def latency(self, deadline: Deadline) -> LogTimes:
-        """Find the times of the positions that the last look at the backlog saw."""
-        seen = self._backlog.seen
-        if isinstance(seen, CollectError):
-            raise CollectError(seen.reason, str(seen))
-        self._times_client.begin()
-        # Looks at the backlog may have come and gone since the last one at the time.
-        backlog = replace(seen.backlog, recreated=self._backlog.recreated.take())
-        look = self._times.look(replace(seen, backlog=backlog), deadline)
-        self._times_client.drop_after(look.problems)
-        return look
+        """Find the times of the positions read by the last poll of the backlog."""
+        snapshot = self._backlog.snapshot
+        if isinstance(snapshot, CollectError):
+            raise CollectError(snapshot.reason, str(snapshot))
+        self._times_client.drop_retired()
+        # There may have been several polls of the backlog since the last poll of the times.
+        backlog = replace(snapshot.backlog, recreated=self._backlog.recreated.drain())
+        times = self._times.find(replace(snapshot, backlog=backlog), deadline)
+        self._times_client.drop_after(times.problems)
+        return times
 
     def probe(self, deadline: Deadline) -> Probes:
         """Send a message to each broker, and receive it."""
         return self._prober.run(deadline)
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
-        """Try each feature once."""
-        self._renewal.look()
+        """Test each feature once."""
+        self._renewal.check_files()
         findings = check_source(self._client, self._settings, deadline)
         connected = all(finding.ok for finding in findings if finding.feature == "connection")
-        if not connected and deadline.remaining() > LEAST_SECONDS and self._renewal.look():
+        if not connected and deadline.remaining() > LEAST_SECONDS and self._renewal.check_files():
             findings = check_source(self._client, self._settings, deadline)
         return findings
 
     def close(self) -> None:
-        """Leave nothing behind, within about a second, and let go of the connections.
+        """Delete the probes' groups, and close or drop all clients, within about a second.
 
-        They end when no task uses them any more.
+        Dropped clients end when no task uses them any more.
         """
         self._prober.close()
         self._times.close()
@@ -227,16 +228,16 @@ class KafkaCollector:
             client.drop()
 
     def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
-        """Describe groups that are neither streams nor share groups, as far as that is known."""
-        look = describe_groups(self._members_client, names, self._selection.topic, deadline)
+        """Describe groups that are not known to be streams or share groups."""
+        memberships = describe_groups(self._members_client, names, self._filters.topic, deadline)
         if self._settings.group_names is None:
-            return look
-        seen = self._backlog.seen
-        known = {} if isinstance(seen, CollectError) else seen.backlog.positions
-        return replace(look, groups=without_strangers(look.groups, known))
+            return memberships
+        snapshot = self._backlog.snapshot
+        known = {} if isinstance(snapshot, CollectError) else snapshot.backlog.positions
+        return replace(memberships, groups=without_nonexistent(memberships.groups, known))
 
     def _renew_all(self) -> None:
-        """Have all clients made again, with the secrets of now. Any thread may call it."""
+        """Replace all clients, with the current secrets. Any thread may call it."""
         for client in self._clients:
             client.renew()
         self._backlog.tails.close()
@@ -248,13 +249,13 @@ class KafkaCollector:
     def _renew(self) -> None:
         topology = self._backlog.topology
         present = len(topology.leaders) if topology is not None else 0
-        stray = self._selection.seen() - present - len(self._listing.known)
+        stray = self._filters.decided() - present - len(self._group_lister.known)
         if self._client.renew_if_due(stray):
             for client in self._clients[1:]:
                 client.renew()
             self._backlog.tails.close()
             self._times.close()
-            self._selection.forget()
+            self._filters.forget()
 
 
 def kafka_collector(settings: KafkaSettings, hazards: Hazards) -> KafkaCollector:

@@ -1,4 +1,4 @@
-"""Why requests of a client fail: what the connection complains of explains those that only got no answer."""
+"""Explains failed requests by connection errors, if the request itself only got no answer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 import structlog
 from confluent_kafka import KafkaError
 
-from exporter.collectors.kafka.complaints import (
-    Complaint,
+from exporter.collectors.kafka.connection_errors import (
+    BrokerError,
     Throttling,
-    Unreached,
+    UnreachableBrokers,
     bootstrap_addresses,
-    parse_complaint,
+    parse_broker_error,
 )
 from exporter.collectors.kafka.errors import (
     RefusedError,
@@ -28,64 +28,67 @@ from exporter.collectors.kafka.errors import (
 from exporter.model import CollectError, Problem
 
 HINT_VALID = 12.0
-"""Seconds for which a complaint of the connection explains a time-out."""
+"""Seconds for which a connection error explains a timeout."""
 HINT_WEIGHS = 5.0
-"""Seconds for which a weighty complaint is not replaced by a lesser one."""
+"""Seconds for which an error is not replaced by one that explains less."""
 
 
 class Diagnosis:
-    """What the connection of one client has complained of, and the failures that it explains. Any thread may call it."""
+    """The connection errors of one client, and the failures they explain. Thread-safe."""
 
     def __init__(self, source: str) -> None:
         self._hint: KafkaError | None = None
         self._hinted = 0.0
         self._bootstrap: frozenset[str] = frozenset()
-        self._unreached = Unreached()
+        self._unreachable = UnreachableBrokers()
         self._throttling = Throttling()
         self._log = structlog.get_logger(__name__).bind(source=source)
 
-    # What is heard
+    # Input
 
     def configured(self, servers: str) -> None:
-        """Take the `bootstrap.servers` in force: only other addresses count as advertised by a broker."""
+        """Set the current `bootstrap.servers`: only other addresses count as advertised."""
         self._bootstrap = bootstrap_addresses(servers)
 
-    def hear_line(self, line: str) -> None:
-        """Take a line of librdkafka's log: some complaints are made nowhere else."""
-        complaint = parse_complaint(line)
-        if complaint is None:
+    def add_log_line(self, line: str) -> None:
+        """Parse a line of librdkafka's log: some errors appear only there."""
+        broker_error = parse_broker_error(line)
+        if broker_error is None:
             return
-        self._unreached.hear(complaint)
-        if complaint.closed_early():
-            text = f"{complaint.address}: {complaint.text}"
-            self._take_hint(KafkaError(KafkaError._TRANSPORT, text))
+        self._unreachable.observe(broker_error)
+        if broker_error.closed_early():
+            text = f"{broker_error.address}: {broker_error.text}"
+            self._keep_hint(KafkaError(KafkaError._TRANSPORT, text))
 
-    def hear_error(self, error: KafkaError) -> None:
-        """Take an error of the connection, which belongs to no request."""
-        complaint = parse_complaint(error.str())
-        if complaint is not None:
-            self._unreached.hear(complaint)
-            if self._is_elsewhere(complaint):
+    def add_error(self, error: KafkaError) -> None:
+        """Store a connection error, which belongs to no request."""
+        broker_error = parse_broker_error(error.str())
+        if broker_error is not None:
+            self._unreachable.observe(broker_error)
+            if self._is_elsewhere(broker_error):
                 return
-        self._take_hint(error)
+        self._keep_hint(error)
 
-    def hear_throttling(self, seconds: float) -> None:
-        """Take the delay of one answer, because of a quota."""
-        self._throttling.hear(seconds)
+    def add_throttling(self, seconds: float) -> None:
+        """Store the delay of one response by a quota, in seconds."""
+        self._throttling.observe(seconds)
 
     def answered(self, brokers: Collection[int]) -> None:
-        """Note which brokers have answered: they can be reached."""
-        self._unreached.answered(brokers)
+        """Note that these brokers answered, so they are reachable."""
+        self._unreachable.answered(brokers)
 
     def forget_error(self) -> None:
-        """Forget the error of the connection: the cluster has answered, or the secrets are other ones now."""
+        """Forget the connection error: the cluster has answered, or the secrets have changed."""
         self._hint = None
 
-    def _is_elsewhere(self, complaint: Complaint) -> bool:
-        """Whether it is of the connection to an address that is none of the config's: that has its own message."""
-        return complaint.unconnected() is not None and complaint.address not in self._bootstrap
+    def _is_elsewhere(self, broker_error: BrokerError) -> bool:
+        """Return whether the error is about an advertised address: that has its own message."""
+        return (
+            broker_error.connect_failure() is not None
+            and broker_error.address not in self._bootstrap
+        )
 
-    def _take_hint(self, error: KafkaError) -> None:
+    def _keep_hint(self, error: KafkaError) -> None:
         reason = reason_of(error)
         if reason not in ("unauthorized", "unreachable"):
             return
@@ -94,20 +97,20 @@ class Diagnosis:
             self._hint, self._hinted = error, now
         self._log.debug("connection.error", reason=reason, error=harmless(error.str()))
 
-    # What it explains
+    # Output
 
-    def unreached_nodes(self) -> Mapping[int, str]:
-        """Return the ids of brokers that cannot be connected to, and where and why."""
-        return self._unreached.nodes()
+    def unreachable_nodes(self) -> Mapping[int, str]:
+        """Return unreachable brokers: id to address and cause."""
+        return self._unreachable.nodes()
 
-    def unreached_message(self) -> str | None:
-        """Say which advertised addresses cannot be reached; None where that is not what is wrong."""
-        return self._unreached.message(self._bootstrap)
+    def unreachable_message(self) -> str | None:
+        """Describe unreachable advertised addresses; None if there are none."""
+        return self._unreachable.message(self._bootstrap)
 
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """Return the cause of problems, where it is known: addresses that lead nowhere, or a quota."""
+        """Return the common cause of problems if known: unreachable addresses or a quota."""
         reasons = {problem.reason for problem in problems}
-        message = self.unreached_message()
+        message = self.unreachable_message()
         if reasons and message is not None:
             return (Problem("unreachable", "brokers", message),)
         message = self._throttling.message()
@@ -115,18 +118,21 @@ class Diagnosis:
             return (Problem("timeout", "brokers", message),)
         return ()
 
-    def fault(self, error: BaseException, lack: CollectError | None) -> CollectError:
-        """Turn an exception of the client into the failure of a task; `lack` says why there is no token to log in."""
+    def fault(self, error: BaseException, token_fault: CollectError | None) -> CollectError:
+        """Turn an exception of the client into the failure of a task.
+
+        `token_fault` says why there is no login token; None if there is one.
+        """
         inner = kafka_error(error)
         if isinstance(error, RefusedError):
             return CollectError("invalid", str(error))
         if inner is None:
             return CollectError("internal", f"{type(error).__name__}: {error}")
-        if lack is not None and (is_silent(inner) or reason_of(inner) == "unauthorized"):
-            return lack
+        if token_fault is not None and (is_silent(inner) or reason_of(inner) == "unauthorized"):
+            return token_fault
         hint = self._recent_hint()
         if is_silent(inner) and (hint is None or reason_of(hint) != "unauthorized"):
-            message = self.unreached_message()
+            message = self.unreachable_message()
             if message is not None:
                 return CollectError("unreachable", message)
             message = self._throttling.message()
@@ -134,11 +140,14 @@ class Diagnosis:
                 return CollectError("timeout", message)
         return collect_error(inner, hint)
 
-    def unanswered(self, problem: Problem, lack: CollectError | None) -> CollectError:
-        """Turn what no broker answered into the failure of a task; `lack` says why there is no token to log in."""
-        if lack is not None:
-            return lack
-        message, hint = self.unreached_message(), self._recent_hint()
+    def unanswered(self, problem: Problem, token_fault: CollectError | None) -> CollectError:
+        """Turn the lack of any answer into the failure of a task.
+
+        `token_fault` says why there is no login token; None if there is one.
+        """
+        if token_fault is not None:
+            return token_fault
+        message, hint = self.unreachable_message(), self._recent_hint()
         if message is not None and (hint is None or reason_of(hint) != "unauthorized"):
             return CollectError("unreachable", message)
         message = self._throttling.message()
@@ -149,12 +158,12 @@ class Diagnosis:
         return CollectError(reason_of(hint), describe(hint))
 
     def _recent_hint(self) -> KafkaError | None:
-        """Return what the connection complained of, while that can explain a failure."""
+        """Return the last connection error if it can still explain a failure."""
         return self._hint if time.monotonic() - self._hinted < HINT_VALID else None
 
 
 def _weight(error: KafkaError) -> int:
-    """Order errors by how much they explain: rights before TLS before names before a closed port."""
+    """Rank errors by how much they explain: rights, TLS, host names, then closed ports."""
     code = error.code()
     if reason_of(error) == "unauthorized":
         return 0

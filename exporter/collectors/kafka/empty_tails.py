@@ -1,8 +1,9 @@
-"""Whether there is anything to read behind a position.
+"""Finds out whether any readable record follows a position.
 
-A transaction's marker takes an offset, and so do its records when it is aborted; a consumer that has read everything
-stands in front of them, and its offset difference is no backlog. Only reading tells: a consumer that is assigned the
-position gets a record, or the end of the partition. It never joins a group and never commits.
+A transaction marker takes an offset, and so do the records of an aborted transaction. A consumer
+that has read everything stops before them, so its difference to the end is no backlog. Only reading
+can show this: a consumer assigned to the position gets a record or the end of the partition. It
+never joins a group and never commits.
 """
 
 from __future__ import annotations
@@ -16,41 +17,44 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from exporter.collectors.kafka.errors import describe, reason_of
-from exporter.collectors.kafka.record_reader import Place, RecordReader
+from exporter.collectors.kafka.record_reader import RecordReader, TopicPartitionOffset
 from exporter.model import CollectError, Deadline, Log, Positions
 
 SMALL_LAG = 1_000
-"""Offsets behind a position up to which it is worth a look."""
-LOOKS = 200
-"""Partitions looked at in a cycle."""
+"""Maximum distance in offsets from a position to the end for a check."""
+MAX_CHECKS = 200
+"""Maximum number of partitions to check in a cycle."""
 SECONDS = 1.5
-"""Time given to the looks of a cycle."""
+"""Seconds for the checks of a cycle."""
 DENIED = 600.0
-"""Seconds for which a topic that may not be read is not tried again."""
+"""Seconds to wait before a topic is read again after the broker denied it."""
 
 Tail = tuple[str, int, bool]
 """Destination, partition, and whether only committed records count."""
 
 
-class Look(NamedTuple):
-    """A position to look behind, up to the log's end."""
+class TailCheck(NamedTuple):
+    """A check for records from a position to the log's end."""
 
     tail: Tail
     position: int
     end: int
 
 
-class _Stand(NamedTuple):
-    """Where a group stood in a topic at the last look, and whether nothing was left to ask about that."""
+class _LastPoll(NamedTuple):
+    """Positions and ends in the last poll, and whether they left nothing to check."""
 
     offsets: Mapping[int, int | None]
     ends: Sequence[int | None]
-    settled: bool
+    is_settled: bool
 
 
 @dataclass(slots=True)
-class _Known:
-    """What was found in one partition: nothing in [empty_from, empty_to), a record at or behind `record`."""
+class _TailContent:
+    """Read results of one partition.
+
+    There is no record in [empty_from, empty_to), and one at or after `record`.
+    """
 
     empty_from: int = 0
     empty_to: int = 0
@@ -58,23 +62,23 @@ class _Known:
 
 
 class Tails:
-    """Remembers where there is nothing to read, and looks where that is not known."""
+    """Caches empty ends of partitions, and checks the unknown ones."""
 
     def __init__(self, properties: Callable[[], dict[str, Any]], source: str) -> None:
         self._readers = {
             isolated: RecordReader(properties, committed_only=isolated)
             for isolated in (False, True)
         }
-        self._known: dict[Tail, _Known] = {}
-        self._stood: dict[tuple[str, str], _Stand] = {}
+        self._known: dict[Tail, _TailContent] = {}
+        self._last_polls: dict[tuple[str, str], _LastPoll] = {}
         self._denied: dict[str, float] = {}
         self._log = structlog.get_logger(__name__).bind(source=source)
         self.gaps: set[str] = set()
-        """Topics in which offsets without a record were found."""
+        """Topics with offsets that have no record."""
         self.denied_reason: str | None = None
 
     def drained(self) -> dict[Tail, tuple[int, int]]:
-        """Return the stretches at the logs' ends that hold nothing to read: from and to."""
+        """Return the ranges without readable records at the logs' ends: first offset and end."""
         return {
             tail: (known.empty_from, known.empty_to)
             for tail, known in self._known.items()
@@ -82,40 +86,40 @@ class Tails:
         }
 
     def forget(self, topic: str) -> None:
-        """Drop what is known of a topic that was deleted."""
+        """Forget a deleted topic."""
         for tail in [tail for tail in self._known if tail[0] == topic]:
             del self._known[tail]
         self.gaps.discard(topic)
         self._denied.pop(topic, None)
 
     def forget_all_but(self, topics: Iterable[str], groups: Iterable[str]) -> None:
-        """Drop what is known of topics and groups that are gone."""
+        """Forget deleted topics and groups."""
         present, groups = set(topics), set(groups)
         for topic in ({tail[0] for tail in self._known} | self._denied.keys()) - present:
             self.forget(topic)
-        for pair in [p for p in self._stood if p[0] not in groups or p[1] not in present]:
-            del self._stood[pair]
+        for pair in [p for p in self._last_polls if p[0] not in groups or p[1] not in present]:
+            del self._last_polls[pair]
 
-    def explore(
+    def check_positions(
         self,
         logs: Mapping[str, Log],
         positions: Iterable[Positions],
         read_committed: Callable[[str], bool],
         deadline: Deadline,
     ) -> None:
-        """Look behind the positions that stand still a little before the end, within the budget of a cycle."""
+        """Check positions that did not move and are close to the end, within the budget."""
         wanted = self._candidates(logs, positions, read_committed)
         if not wanted:
             return
         until = time.monotonic() + min(SECONDS, deadline.remaining())
-        closest = sorted(wanted.values(), key=lambda look: look.end - look.position)[:LOOKS]
+        closest = sorted(wanted.values(), key=lambda check: check.end - check.position)[:MAX_CHECKS]
         for isolated in (False, True):
-            looks = {look.tail[:2]: look for look in closest if look.tail[2] is isolated}
-            if looks:
-                self._read(isolated, looks, until)
+            checks = {check.tail[:2]: check for check in closest if check.tail[2] is isolated}
+            if checks:
+                self._read(isolated, checks, until)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the consumers."""
         for reader in self._readers.values():
             reader.close()
 
@@ -124,9 +128,9 @@ class Tails:
         logs: Mapping[str, Log],
         positions: Iterable[Positions],
         read_committed: Callable[[str], bool],
-    ) -> dict[Tail, Look]:
-        """Choose at most one position a partition: the furthest, since what is behind it is behind the others too."""
-        wanted: dict[Tail, Look] = {}
+    ) -> dict[Tail, TailCheck]:
+        """Choose the highest position of each partition at most: it covers the others as well."""
+        wanted: dict[Tail, TailCheck] = {}
         for group, by_topic in positions:
             isolated = read_committed(group)
             for topic, offsets in by_topic.items():
@@ -134,52 +138,56 @@ class Tails:
                 if log is None or time.monotonic() < self._denied.get(topic, 0.0):
                     continue
                 ends = log.stable if isolated else log.end
-                before = self._stood.get((group, topic))
+                before = self._last_polls.get((group, topic))
                 if before is not None and before == (offsets, ends, True):
                     continue
                 asked = False
-                stood = offsets if before is None else before.offsets
-                for look in _standing(topic, log, offsets, stood, isolated=isolated):
-                    known = self._known.get(look.tail)
-                    if known is not None and _answered(known, look):
+                last_offsets = offsets if before is None else before.offsets
+                for check in _unmoved(topic, log, offsets, last_offsets, isolated=isolated):
+                    known = self._known.get(check.tail)
+                    if known is not None and _is_answered(known, check):
                         continue
                     asked = True
-                    chosen = wanted.get(look.tail)
-                    if chosen is None or chosen.position < look.position:
-                        wanted[look.tail] = look
-                self._stood[group, topic] = _Stand(offsets, ends, not asked and stood == offsets)
+                    chosen = wanted.get(check.tail)
+                    if chosen is None or chosen.position < check.position:
+                        wanted[check.tail] = check
+                self._last_polls[group, topic] = _LastPoll(
+                    offsets, ends, not asked and last_offsets == offsets
+                )
         return wanted
 
-    def _read(self, isolated: bool, looks: dict[tuple[str, int], Look], until: float) -> None:
-        places = [Place(*partition, look.position) for partition, look in looks.items()]
+    def _read(self, isolated: bool, checks: dict[tuple[str, int], TailCheck], until: float) -> None:
+        requests = [
+            TopicPartitionOffset(*partition, check.position) for partition, check in checks.items()
+        ]
         try:
-            for reading in self._readers[isolated].read(places, until):
-                look = looks[reading.place[:2]]
-                if reading.fault is not None:
-                    self._refused(look, reading.fault)
-                elif reading.record is None:
-                    self._found(look, look.end)
+            for result in self._readers[isolated].read(requests, until):
+                check = checks[result.requested[:2]]
+                if result.fault is not None:
+                    self._note_refusal(check, result.fault)
+                elif result.record is None:
+                    self._store(check, check.end)
                 else:
-                    self._found(look, reading.record.offset())
+                    self._store(check, result.record.offset())
         except (KafkaException, CollectError) as error:
             self._log.warning("tail.look_failed", error=str(error))
 
-    def _found(self, look: Look, offset: int | None) -> None:
-        """Note the first thing behind a position: a record's offset, or the end."""
+    def _store(self, check: TailCheck, offset: int | None) -> None:
+        """Store the first result of a read after a position: a record's offset, or the end."""
         if offset is None:
             return
-        known = self._known.setdefault(look.tail, _Known())
-        if offset > look.position:
-            self.gaps.add(look.tail[0])
-        if offset < look.end:
+        known = self._known.setdefault(check.tail, _TailContent())
+        if offset > check.position:
+            self.gaps.add(check.tail[0])
+        if offset < check.end:
             known.record = max(known.record, offset)
             return
-        if not known.empty_from <= look.position <= known.empty_to:
-            known.empty_from = look.position
-        known.empty_to = look.end
+        if not known.empty_from <= check.position <= known.empty_to:
+            known.empty_from = check.position
+        known.empty_to = check.end
 
-    def _refused(self, look: Look, error: KafkaError) -> None:
-        topic = look.tail[0]
+    def _note_refusal(self, check: TailCheck, error: KafkaError) -> None:
+        topic = check.tail[0]
         if reason_of(error) == "unauthorized":
             self._denied[topic] = time.monotonic() + DENIED
             text = describe(error, "give the user Read on the topic")
@@ -190,21 +198,21 @@ class Tails:
             self._log.debug("tail.look_failed", topic=topic, error=describe(error))
 
 
-def _answered(known: _Known, look: Look) -> bool:
-    if known.empty_from <= look.position and look.end <= known.empty_to:
+def _is_answered(known: _TailContent, check: TailCheck) -> bool:
+    if known.empty_from <= check.position and check.end <= known.empty_to:
         return True
-    return look.position <= known.record < look.end
+    return check.position <= known.record < check.end
 
 
-def _standing(
+def _unmoved(
     topic: str,
     log: Log,
     offsets: Mapping[int, int | None],
     before: Mapping[int, int | None],
     *,
     isolated: bool,
-) -> Iterator[Look]:
-    """Yield the positions that did not move and are a little before the end."""
+) -> Iterator[TailCheck]:
+    """Yield positions that did not move and are close to the end."""
     ends = log.stable if isolated else log.end
     count = len(ends)
     for partition, position in offsets.items():
@@ -214,4 +222,4 @@ def _standing(
         if end is None or start is None or start >= end:
             continue
         if before.get(partition) == position and 0 < end - max(position, start) <= SMALL_LAG:
-            yield Look((topic, partition, isolated), max(position, start), end)
+            yield TailCheck((topic, partition, isolated), max(position, start), end)

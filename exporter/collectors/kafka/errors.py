@@ -1,4 +1,4 @@
-"""What librdkafka's error codes mean to a user of the exporter."""
+"""The meaning of librdkafka's error codes for users of the exporter."""
 
 from __future__ import annotations
 
@@ -46,19 +46,28 @@ GONE = frozenset(
     }
 )
 UNSUPPORTED = frozenset({KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION})
-"""The cluster has no such feature: nothing is wrong, and asking again is of no use."""
+"""The cluster does not support the feature: no error, and retries are pointless."""
 
 _SILENT = _TIMEOUT | {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
-"""Codes of requests that got no answer, and don't know why."""
+"""Codes of requests without an answer, which do not tell the cause."""
 
 _TLS_ADVICE = "check security.protocol and the ssl.* files under `client`"
-_CONTROLLER = "this seems to be a controller, which does not serve clients; bootstrap_servers must list brokers"
+_CONTROLLER = (
+    "this seems to be a controller, which does not serve clients; bootstrap_servers must list "
+    "brokers"
+)
 _ADVICE = {
-    KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password under `client`",
+    KafkaError._AUTHENTICATION: (
+        "check sasl.mechanism, sasl.username and sasl.password under `client`"
+    ),
     KafkaError._SSL: _TLS_ADVICE,
     KafkaError._RESOLVE: "check the host names in bootstrap_servers",
-    KafkaError._TRANSPORT: "check bootstrap_servers, security.protocol and that a broker listens there",
-    KafkaError._ALL_BROKERS_DOWN: "check bootstrap_servers, security.protocol and that a broker listens there",
+    KafkaError._TRANSPORT: (
+        "check bootstrap_servers, security.protocol and that a broker listens there"
+    ),
+    KafkaError._ALL_BROKERS_DOWN: (
+        "check bootstrap_servers, security.protocol and that a broker listens there"
+    ),
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "give the user Describe on the cluster",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "give the user Describe on the group",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "give the user Describe on the topic",
@@ -67,36 +76,49 @@ _ADVICE = {
 _MISMATCHES = (
     (
         "closed by peer.*in state APIVERSION_QUERY",
-        "the listener there most likely expects TLS: set security.protocol to SSL or SASL_SSL under `client`",
+        (
+            "the listener there most likely expects TLS: set security.protocol to SSL or SASL_SSL "
+            "under `client`"
+        ),
     ),
     (
         r"closed by peer.*\(after \d{1,2}ms in state UP",
-        "the listener there most likely expects a login: set security.protocol and sasl.* under `client`",
+        (
+            "the listener there most likely expects a login: set security.protocol and sasl.* "
+            "under `client`"
+        ),
     ),
     (
         "connecting to a PLAINTEXT broker listener",
-        "the listener there has no TLS: set security.protocol to PLAINTEXT or SASL_PLAINTEXT under `client`",
+        (
+            "the listener there has no TLS: set security.protocol to PLAINTEXT or SASL_PLAINTEXT "
+            "under `client`"
+        ),
     ),
     (
         r"supported mechanisms:\s*(\(after|$)",
-        "the listener there does not use a login: set security.protocol to PLAINTEXT or SSL under `client`",
+        (
+            "the listener there does not use a login: set security.protocol to PLAINTEXT or SSL "
+            "under `client`"
+        ),
     ),
     (
         r'"status":\s*"invalid_token"',
         (
-            "the broker does not accept the token: compare its issuer, audience, scope and lifetime with the broker's "
-            "sasl.oauthbearer.* settings, and the clocks"
+            "the broker does not accept the token: compare its issuer, audience, scope and "
+            "lifetime with the broker's sasl.oauthbearer.* settings, and the clocks"
         ),
     ),
     (
         "GSSAPI Error",
         (
-            "check sasl.kerberos.principal, sasl.kerberos.keytab and sasl.kerberos.service.name under `client`, that "
-            "kinit is installed, and that the KDC can be reached; kinit says more on standard error"
+            "check sasl.kerberos.principal, sasl.kerberos.keytab and sasl.kerberos.service.name "
+            "under `client`, that kinit is installed, and that the KDC can be reached; kinit says "
+            "more on standard error"
         ),
     ),
 )
-"""What the library's text gives away of a listener that speaks another protocol than the config says, or of a login."""
+"""Error texts that reveal a listener with another protocol than configured, or a login problem."""
 
 
 _VALUES = [
@@ -115,7 +137,7 @@ _VALUES = [
 
 
 def reason_of(error: KafkaError) -> Reason:
-    """Sort an error into the reasons that `mq_collect_failures_total` knows."""
+    """Map an error to a `reason` of `mq_collect_failures_total`."""
     code = error.code()
     if code in _UNAUTHORIZED:
         return "unauthorized"
@@ -127,32 +149,32 @@ def reason_of(error: KafkaError) -> Reason:
 
 
 def is_tls(error: KafkaError) -> bool:
-    """Tell whether TLS was not agreed upon: librdkafka calls that a transport's failure, too."""
+    """Return whether TLS failed; librdkafka may report that as a transport failure."""
     code = error.code()
     return code == KafkaError._SSL or (code == KafkaError._TRANSPORT and "SSL" in error.str())
 
 
 def is_silent(error: KafkaError) -> bool:
-    """Tell whether a request got no answer, and does not know why."""
+    """Return whether a request got no answer, so that its error does not tell the cause."""
     return error.code() in _SILENT
 
 
 def explains(hint: KafkaError, error: KafkaError) -> bool:
-    """Tell whether what the connection complained of says more than the request's own failure."""
+    """Return whether a connection error explains more than the request's own error."""
     return error.code() in _SILENT and (
         hint.code() != KafkaError._ALL_BROKERS_DOWN or error.code() in _TIMEOUT
     )
 
 
 def harmless(text: str) -> str:
-    """Return librdkafka's message without the property's value that it quotes."""
+    """Return librdkafka's message without quoted property values."""
     for pattern, instead in _VALUES:
         text = pattern.sub(instead, text)
     return text.strip()
 
 
 def describe(error: KafkaError, advice: str | None = None) -> str:
-    """Say what happened and what to do about it: `advice`, or what is known to help."""
+    """Describe the error and what to do: `advice`, or the default advice for the error."""
     text = harmless(error.str()).removesuffix(".")
     if advice is None:
         advice = _mismatch(text) or (_TLS_ADVICE if is_tls(error) else _ADVICE.get(error.code()))
@@ -164,12 +186,12 @@ def _mismatch(text: str) -> str | None:
 
 
 def describe_right(error: KafkaError, right: str) -> str:
-    """Say what happened, and which right to give where it is a right that is missing."""
+    """Describe the error; if a right is missing, name the `right` to grant."""
     return describe(error, right if reason_of(error) == "unauthorized" else None)
 
 
 def kafka_error(error: object) -> KafkaError | None:
-    """Return the KafkaError that an exception of the client has, or that it is: a listing's faults are bare ones."""
+    """Return the KafkaError of an exception, or the argument if it is one (as in group lists)."""
     if isinstance(error, KafkaError):
         return error
     if isinstance(error, KafkaException) and error.args:
@@ -180,7 +202,7 @@ def kafka_error(error: object) -> KafkaError | None:
 
 
 class RefusedError(KafkaException):
-    """The client library refused something by itself: no broker was asked, or its answer could not be taken."""
+    """The client library refused a request before sending it, or failed to parse the answer."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(cause)
@@ -190,16 +212,17 @@ class RefusedError(KafkaException):
         return f"refused by the client library: {type(cause).__name__}: {cause}"
 
 
-def is_part(error: BaseException) -> bool:
-    """Tell whether the client library refuses what it was asked, and not to be asked at all."""
+def is_argument_error(error: BaseException) -> bool:
+    """Return whether the library refuses the argument of a call, and not the call as such."""
     inner = kafka_error(error)
     return inner is None or inner.code() == KafkaError._INVALID_ARG
 
 
 def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
-    """Turn an error into the task's failure; `hint` is what the connection last complained of.
+    """Turn an error into the failure of a task; `hint` is the last connection error.
 
-    A request without an answer does not know that no broker could be reached, or that the password is wrong.
+    A request without an answer does not tell that no broker was reachable, or that the password is
+    wrong.
     """
     if hint is not None and explains(hint, error):
         error = hint
@@ -209,7 +232,7 @@ def collect_error(error: KafkaError, hint: KafkaError | None) -> CollectError:
 
 
 def problem(subject: str, error: object) -> Problem:
-    """Say which part of an answer is missing, and why."""
+    """Return a problem: the missing `subject`, and why it is missing."""
     inner = kafka_error(error)
     if isinstance(error, RefusedError):
         return Problem("invalid", subject, str(error))

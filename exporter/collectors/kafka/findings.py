@@ -1,4 +1,4 @@
-"""How `check` reports what it tried on many things, such as all groups or all partitions."""
+"""How `check` reports tests of many items, for example all groups or all partitions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from exporter.model import Finding, Problem
 
-LARGE_PART = 0.5
-"""Part of the groups or partitions that, where it cannot be read, makes the check fail."""
+LARGE_SHARE = 0.5
+"""Fraction of unreadable groups or partitions at which the check fails."""
 NOTHING = "not tested, there is nothing to test it on"
 
 
 def is_large(missing: Iterable[Any], every: Iterable[Any]) -> bool:
-    """Whether so much is missing that the check fails."""
+    """Return whether so many are missing that the check fails."""
     total = len(list(every))
-    return total > 0 and len(list(missing)) >= LARGE_PART * total
+    return total > 0 and len(list(missing)) >= LARGE_SHARE * total
 
 
 def finding_of_many(
@@ -26,9 +26,12 @@ def finding_of_many(
     good: str,
     problems: Sequence[Problem],
 ) -> Finding:
-    """Return a finding of what was tried on many: it fails the check where a large part cannot be read."""
+    """Return the finding of a test of many items.
+
+    It fails the check if a large share is unreadable.
+    """
     if not failed and not problems:
         return Finding(feature, ok=True, detail=good, required=True)
     why = f", for example {problems[0].subject}: {problems[0].message}" if problems else ""
     detail = f"{failed} of {total} {things} cannot be read{why}"
-    return Finding(feature, ok=False, detail=detail, required=failed >= LARGE_PART * total)
+    return Finding(feature, ok=False, detail=detail, required=failed >= LARGE_SHARE * total)

@@ -1,4 +1,4 @@
-"""What the config says about a Kafka source, as settings of its collector."""
+"""Converts the config of a Kafka source into settings of its collector."""
 
 from __future__ import annotations
 

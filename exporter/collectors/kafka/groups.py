@@ -1,4 +1,4 @@
-"""Which groups there are, in what state, and who is in them."""
+"""Consumer groups, their states and their members."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
 
-from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
-from exporter.collectors.kafka.unaskable_names import hidden_kind
+from exporter.collectors.kafka.unsupported_group_ids import hidden_kind
 from exporter.model import Deadline, GroupMembers, GroupState, HiddenKind, Memberships, Problem
 
 STATES: Mapping[ConsumerGroupState, GroupState] = {
@@ -23,36 +23,38 @@ STATES: Mapping[ConsumerGroupState, GroupState] = {
     ConsumerGroupState.DEAD: "dead",
     ConsumerGroupState.EMPTY: "empty",
 }
-NOT_THERE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
-"""Descriptions that can't be had, and that is no failure: a group of the consumer protocol which reads a topic that may
-not be seen is a right not given."""
+NO_FAILURE = UNSUPPORTED | {KafkaError.TOPIC_AUTHORIZATION_FAILED}
+"""Errors of descriptions that are no failure.
+
+A consumer-protocol group may read a topic that the user has no right to see.
+"""
 UNPARSED = "the client library cannot parse what its members say of their assignment"
 LEFT_OUT = (
-    "the client library crashes when it parses what the group's members say of their assignment; the members are "
-    "asked for again after an hour"
+    "the client library crashes when it parses what the group's members say of their assignment; "
+    "the members are asked for again after an hour"
 )
 BATCH = 200
-"""Groups a describing call."""
+"""Groups per describe call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """Groups that the brokers list, by name; one that two brokers list appears once."""
+class GroupList:
+    """Groups that brokers list, by name; a group listed by two brokers appears once."""
 
     states: Mapping[str, GroupState]
     problems: tuple[Problem, ...]
     hidden: Mapping[HiddenKind, int] = field(default_factory=dict)
-    """How many groups are listed that cannot be asked for."""
+    """Number of listed groups that cannot be requested."""
     twice: frozenset[str] = frozenset()
-    """Names that were listed more than once."""
+    """Names listed more than once."""
     complete: bool = True
-    """Whether a group's absence means that it does not exist."""
+    """Whether a group that is not listed does not exist."""
     subscribing: frozenset[str] = frozenset()
-    """Groups without members whose last members subscribed to topics."""
+    """Groups without members whose last members were subscribed to topics."""
 
 
-def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
-    """Take the groups for which `allowed` holds from the answer of `list_consumer_groups`."""
+def parse_group_list(result: Any, allowed: Callable[[str], bool]) -> GroupList:
+    """Parse the answer of `list_consumer_groups`; keep the groups for which `allowed` is True."""
     states: dict[str, GroupState] = {}
     hidden: Counter[HiddenKind] = Counter()
     twice: set[str] = set()
@@ -68,13 +70,13 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
         if name in states:
             twice.add(name)
         state = STATES.get(group.state, "unknown")
-        # While a coordinator moves, two brokers may list a group; the one that still knows members is right.
+        # While a coordinator moves, two brokers may list a group; the one with members is right.
         if states.get(name, "dead") in ("dead", "empty", "unknown"):
             states[name] = state
         if state == "empty" and not group.is_simple_consumer_group:
             subscribing.add(name)
     problems = tuple(problem("list of groups of a broker", error) for error in result.errors or ())
-    return Listing(
+    return GroupList(
         states,
         problems,
         hidden,
@@ -84,20 +86,20 @@ def read_listing(result: Any, allowed: Callable[[str], bool]) -> Listing:
     )
 
 
-def named_listing(names: Iterable[str]) -> Listing:
-    """Return the groups that the config names, as if they were listed."""
+def named_groups(names: Iterable[str]) -> GroupList:
+    """Return the groups named in the config, as if they were listed."""
     kinds = {name: hidden_kind(name) for name in names}
     hidden = Counter(kind for kind in kinds.values() if kind is not None)
     states: dict[str, GroupState] = {
         name: "unknown" for name, kind in kinds.items() if kind is None
     }
-    return Listing(states, (), hidden)
+    return GroupList(states, (), hidden)
 
 
 def describe_groups(
     client: KafkaClient, names: Iterable[str], wanted: Callable[[str], bool], deadline: Deadline
 ) -> Memberships:
-    """Describe groups, in batches, as far as the deadline allows; `wanted` chooses the topics."""
+    """Describe groups in batches until the deadline; `wanted` selects the topics."""
     groups: dict[str, GroupMembers] = {}
     problems: list[Problem] = []
     plan = client.hazards.plan(names, BATCH, time.monotonic())
@@ -119,7 +121,7 @@ def _describe(
 ) -> tuple[dict[str, GroupMembers], list[Problem]]:
     groups: dict[str, GroupMembers] = {}
     problems: list[Problem] = []
-    timeout = deadline.remaining() + OUTLIVES
+    timeout = deadline.remaining() + OUTLIVE_SECONDS
     for name, future in client.ask(
         batch,
         lambda names: client.admin.describe_consumer_groups(names, request_timeout=timeout),
@@ -136,9 +138,10 @@ def _describe(
             if inner is not None and inner.code() in GONE:
                 groups[name] = GroupMembers("dead", frozenset(), {}, {}, 0)
             elif inner is not None and inner.code() == KafkaError._DESTROY:
-                # What the library says of an answer that it cannot parse; the client itself is alive.
+                # The library raises this for an answer that it cannot parse; the client still
+                # works.
                 problems.append(Problem("invalid", f"group {name}", UNPARSED))
-            elif inner is None or inner.code() not in NOT_THERE:
+            elif inner is None or inner.code() not in NO_FAILURE:
                 problems.append(problem(f"group {name}", error))
     return groups, problems
 

@@ -1,4 +1,4 @@
-"""Groups that exist and are not shown: how many of which kind, said once in the log with their names."""
+"""Counts existing groups that are not shown, by kind, and logs them once with their names."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import structlog
 from exporter.model import HiddenKind
 
 NAMED = 10
-"""Names in a line of the log."""
+"""Maximum number of names in a log line."""
 
 Hidden = Mapping[HiddenKind, Mapping[str, str]]
-"""Kind to the names of groups, and why each is not shown."""
+"""Kind to group names and why each group is not shown."""
 
 
 def names_of(groups: Mapping[str, str]) -> str:
-    """Return the first names in words."""
+    """Return the first names as text."""
     names = sorted(groups)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
 class HiddenGroups:
-    """Counts them from look to look."""
+    """Counts hidden groups across polls."""
 
     def __init__(self, source: str) -> None:
         self._log = structlog.get_logger(__name__).bind(source=source)
-        self._said: dict[HiddenKind, frozenset[str]] = {}
+        self._logged: dict[HiddenKind, frozenset[str]] = {}
 
     def count(self, hidden: Hidden) -> dict[str, int]:
-        """Return how many there are of each kind, and log what is new."""
-        for kind in {*hidden, *self._said}:
+        """Return the number of groups of each kind, and log changes."""
+        for kind in {*hidden, *self._logged}:
             groups = hidden.get(kind, {})
-            before = self._said.get(kind, frozenset())
+            before = self._logged.get(kind, frozenset())
             if groups and not before.issuperset(groups):
                 self._log.warning(
                     "groups.not_shown",
@@ -44,5 +44,5 @@ class HiddenGroups:
                 )
             elif before and not groups:
                 self._log.info("groups.all_shown", kind=kind)
-            self._said[kind] = frozenset(groups)
+            self._logged[kind] = frozenset(groups)
         return {kind: len(groups) for kind, groups in hidden.items() if groups}

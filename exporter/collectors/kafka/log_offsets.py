@@ -1,4 +1,4 @@
-"""What offsets of logs and of groups say together: went back, below the start, past the end."""
+"""Compares offsets: logs that went back, commits below the log start or past the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from exporter.model import Log, Positions
 
 
 def open_transactions(logs: Mapping[str, Log]) -> set[str]:
-    """Topics with an open transaction: their offsets will hold markers."""
+    """Return topics with an open transaction: it will end with a marker, which takes an offset."""
     return {
         topic
         for topic, log in logs.items()
@@ -20,7 +20,7 @@ def open_transactions(logs: Mapping[str, Log]) -> set[str]:
 
 
 def went_back(before: Log, now: Log) -> bool:
-    """Tell whether an end or a start is smaller than before, or partitions are missing."""
+    """Return whether an end or start has decreased, or partitions are missing."""
     return len(now.end) < len(before.end) or any(
         old is not None and new is not None and new < old
         for olds, news in ((before.end, now.end), (before.start, now.start))
@@ -31,7 +31,7 @@ def went_back(before: Log, now: Log) -> bool:
 def below_start(
     positions: Mapping[str, Positions], logs: Mapping[str, Log]
 ) -> dict[tuple[str, str], int]:
-    """Count, by group and topic, the committed offsets that the log no longer has."""
+    """Count, by group and topic, the partitions with a committed offset below the log start."""
     below = {}
     for group, (_, by_topic) in positions.items():
         for topic, offsets in by_topic.items():
@@ -54,7 +54,7 @@ def below_start(
 
 
 def not_past(again: Positions, first: Positions, logs: Mapping[str, Log]) -> Positions:
-    """Take the later commits, but none that is past an end which was read before it."""
+    """Return the later commits, but at most the log end that was read before them."""
     merged: dict[str, dict[int, int | None]] = {
         topic: dict(offsets) for topic, offsets in first.offsets.items()
     }

@@ -1,4 +1,4 @@
-"""Committed offsets of many groups, and the ends of many logs, read with bounded numbers of requests in flight."""
+"""Reads committed offsets of many groups and ends of many logs, with few requests in flight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec
 
-from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import (
     GONE,
     describe,
@@ -31,16 +31,16 @@ from exporter.collectors.kafka.topics import LEADERLESS, Topology
 from exporter.model import Deadline, Log, Positions, Problem, Reason
 
 WINDOW = 100
-"""Groups whose offsets are asked for at once; thousands at once make every one of them time out."""
-Part = tuple[str, int]
+"""Groups requested at the same time; with thousands, every request would time out."""
+PartitionKey = tuple[str, int]
 """Topic and partition."""
 UNKNOWN = -1001
-"""The offset that librdkafka fills in where no answer came: it calls that a success."""
+"""The offset that librdkafka returns as a success if there was no answer."""
 
 
 @dataclass(slots=True)
 class Commits:
-    """Committed offsets by group, and what could not be read."""
+    """Committed offsets by group, and the problems."""
 
     positions: dict[str, Positions] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -54,9 +54,9 @@ def read_commits(
     *,
     named: Sequence[tuple[str, int]] | None = None,
 ) -> Commits:
-    """Read the committed offsets of `groups` for the topics for which `allowed` holds.
+    """Read the committed offsets of `groups` for the topics with `allowed[topic]`.
 
-    `named` are the partitions to ask for, where a broker can't be asked for all that there are.
+    `named` are the partitions to request, for brokers that cannot return all offsets of a group.
     """
     commits = Commits()
     if named is not None and not named:
@@ -130,9 +130,9 @@ def _in_window(
     deadline: Deadline,
     named: Sequence[tuple[str, int]] | None,
 ) -> Iterator[tuple[str, Future[Any] | None]]:
-    """Ask for each group's offsets, `WINDOW` at a time, and yield the answers as they come.
+    """Request the groups' offsets, `WINDOW` groups at a time, and yield the answers as they come.
 
-    None stands for an answer that did not come in time.
+    None means that there was no answer in time.
     """
     admin = client.admin
 
@@ -140,7 +140,7 @@ def _in_window(
         partitions = [TopicPartition(*pair) for pair in named] if named is not None else None
         return admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, partitions)],
-            request_timeout=deadline.remaining() + OUTLIVES,
+            request_timeout=deadline.remaining() + OUTLIVE_SECONDS,
         )
 
     answers: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
@@ -175,20 +175,20 @@ def _in_window(
 
 @dataclass(slots=True)
 class Ends:
-    """Start and end of each log, and what could not be read."""
+    """Start and end of each log, and the problems."""
 
     logs: dict[str, Log] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     silent: set[int] = field(default_factory=set)
-    """Brokers of which no answer came."""
+    """Brokers that did not answer."""
     asked: frozenset[int] = frozenset()
     """Brokers that were asked."""
     nothing_read: bool = False
-    """Whether every answer was a failure, whatever the library calls it."""
+    """Whether all requests failed, whatever the error code."""
 
     @property
     def nobody_answered(self) -> bool:
-        """Whether brokers were asked, and no end of any partition was read."""
+        """Whether brokers were asked, and no partition's end was read."""
         return bool(self.asked) and (self.silent >= self.asked or self.nothing_read)
 
 
@@ -200,15 +200,15 @@ class _Columns:
 
 
 def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> Ends:
-    """Read the first, the last and the last stable offset of every partition.
+    """Read the start, the end and the last stable offset of every partition.
 
-    Each broker is asked in a call of its own, so that one which hangs does not keep back the answers of the others.
+    Each broker is asked in a separate call, so that one that hangs does not delay the others.
     """
     columns = {
         topic: _Columns([None] * len(leaders), [None] * len(leaders), [None] * len(leaders))
         for topic, leaders in topology.leaders.items()
     }
-    by_leader: dict[int, list[Part]] = defaultdict(list)
+    by_leader: dict[int, list[PartitionKey]] = defaultdict(list)
     ends = Ends()
     for topic, leaders in topology.leaders.items():
         for partition, leader in enumerate(leaders):
@@ -219,7 +219,7 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
             else:
                 by_leader[leader].append((topic, partition))
     ends.asked = frozenset(by_leader)
-    timeout = client.seconds(deadline)
+    timeout = client.request_seconds(deadline)
     latest, earliest = OffsetSpec.latest(), OffsetSpec.earliest()
     uncommitted, committed = IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED
     calls = [
@@ -230,8 +230,8 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
         )
         for leader, partitions in by_leader.items()
         for column, spec, isolation in (
-            # In this order: a start read after its end could be past it, and a last stable offset
-            # read before its end would be below it on any topic that is written to.
+            # The order matters: a start read after its end could be past it, and a last stable
+            # offset read before its end would be below it on any topic with writes.
             ("start", earliest, uncommitted),
             ("end", latest, uncommitted),
             ("stable", latest, committed),
@@ -253,10 +253,10 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
 
 def _call(
     client: KafkaClient, spec: OffsetSpec, isolation: IsolationLevel, timeout: float
-) -> Callable[[list[Part]], Mapping[TopicPartition, Future[Any]]]:
-    def call(parts: list[Part]) -> Mapping[TopicPartition, Future[Any]]:
+) -> Callable[[list[PartitionKey]], Mapping[TopicPartition, Future[Any]]]:
+    def call(keys: list[PartitionKey]) -> Mapping[TopicPartition, Future[Any]]:
         found: Mapping[TopicPartition, Future[Any]] = client.admin.list_offsets(
-            {TopicPartition(*part): spec for part in parts},
+            {TopicPartition(*key): spec for key in keys},
             isolation_level=isolation,
             request_timeout=timeout,
         )
@@ -268,13 +268,13 @@ def _call(
 def _name_silent(
     client: KafkaClient,
     ends: Ends,
-    by_leader: Mapping[int, Sequence[Part]],
+    by_leader: Mapping[int, Sequence[PartitionKey]],
     topology: Topology,
 ) -> None:
-    """Put first what holds for brokers that did not answer, instead of the same for each of their partitions."""
+    """Put one problem per silent broker first, instead of one per partition."""
     if not ends.silent:
         return
-    why = client.unreached_nodes()
+    why = client.unreachable_nodes()
     for leader in sorted(ends.silent):
         name = topology.nodes.get(leader, str(leader))
         reason: Reason = "unreachable" if leader in why else "timeout"
@@ -285,7 +285,10 @@ def _name_silent(
 
 
 def listed_offset(found: Any) -> int:
-    """Return the offset of an answer to `list_offsets`. Raises `KafkaException` where no answer came after all."""
+    """Return the offset in an answer of `list_offsets`.
+
+    Raises `KafkaException` if there was no answer.
+    """
     offset: int = found.offset
     if offset == UNKNOWN:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -294,7 +297,7 @@ def listed_offset(found: Any) -> int:
 
 def _collect(
     client: KafkaClient,
-    futures: Sequence[tuple[Part, Future[Any]]],
+    futures: Sequence[tuple[PartitionKey, Future[Any]]],
     column: str,
     columns: Mapping[str, _Columns],
     ends: Ends,

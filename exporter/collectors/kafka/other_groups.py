@@ -1,4 +1,4 @@
-"""What a look at the backlog needs of streams and share groups, in the order in which it asks."""
+"""The steps of a backlog poll for streams and share groups, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import problem
-from exporter.collectors.kafka.group_asker import GroupAsker, ShareOffsets
+from exporter.collectors.kafka.group_protocol_client import GroupProtocolClient, ShareOffsets
 from exporter.collectors.kafka.hidden_groups import HiddenGroups
 from exporter.collectors.kafka.offsets import Commits
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -28,75 +28,81 @@ from exporter.model import (
 )
 
 COMMITS_OF = "offsets of group "
-"""How the subject of a problem with a group's commits begins."""
-PART = 0.15
-"""Part of the time that is left for each of the requests: they have connections of their own, which may hang."""
+"""Prefix of the subject of a problem with a group's commits."""
+SHARE = 0.15
+"""Fraction of the remaining time for each request: these connections are separate and may hang."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the brokers said of share groups, and the ends that were read before."""
+class ShareAnswer:
+    """The brokers' answers about share groups, and the log ends read before."""
 
     ends: Ends = field(default_factory=dict)
     offsets: ShareOffsets = field(default_factory=ShareOffsets)
 
 
 class OtherGroups:
-    """The streams and share groups of one cluster, from look to look."""
+    """The streams and share groups of one cluster, across polls."""
 
     def __init__(
         self, settings: KafkaSettings, client: KafkaClient, allowed: Callable[[str], bool]
     ) -> None:
         self._client = client
-        self._asker = GroupAsker(settings, client.properties, allowed)
+        self._protocol_client = GroupProtocolClient(settings, client.properties, allowed)
         self._shares = SharePositions()
         self._hidden = HiddenGroups(settings.name)
         self._read: set[str] = set()
-        """Groups of these kinds whose positions were read at some time."""
+        """Streams and share groups whose positions have been read before."""
 
-    # In this order, in a look at the backlog
+    # Steps of a backlog poll, in this order
 
     def find(self, nodes: Iterable[str], deadline: Deadline, *, whole: bool) -> Sequence[Problem]:
-        """Ask the brokers at `nodes` which groups there are. `whole`: librdkafka's list is complete."""
-        return self._asker.find(nodes, Share(deadline, PART), whole=whole)
+        """Ask the brokers at `nodes` for groups.
+
+        `whole` means that librdkafka's list is complete.
+        """
+        return self._protocol_client.find(nodes, Share(deadline, SHARE), whole=whole)
 
     def states(self) -> dict[str, GroupState]:
-        """Return the groups that are known, with their states."""
-        return {name: group.state for name, group in self._asker.known.items()}
+        """Return the known groups with their states."""
+        return {name: group.state for name, group in self._protocol_client.known.items()}
 
     def committing(self) -> dict[str, GroupState]:
-        """Return the groups whose commits librdkafka has to read: streams groups, and those that may be."""
-        known = self._asker.known
-        streams = {name: known[name].state for name in self._asker.of_kind("streams")}
-        return {**dict.fromkeys(self._asker.suspects, "unknown"), **streams}
+        """Return the groups whose commits librdkafka reads: streams groups, and possible ones."""
+        known = self._protocol_client.known
+        streams = {name: known[name].state for name in self._protocol_client.of_kind("streams")}
+        return {**dict.fromkeys(self._protocol_client.suspects, "unknown"), **streams}
 
-    def ask(self, deadline: Deadline) -> Asked:
-        """Ask where the share groups stand."""
-        groups = self._asker.of_kind("share")
+    def ask(self, deadline: Deadline) -> ShareAnswer:
+        """Read the offsets of the share groups."""
+        groups = self._protocol_client.of_kind("share")
         if not groups:
-            return Asked()
+            return ShareAnswer()
         if self._shares.lacks(groups):
-            self._shares.learn(self._asker.offsets(Share(deadline, PART)))
-        ends = self._shares.ends_before(self._client, Share(deadline, PART))
-        return Asked(ends, self._asker.offsets(Share(deadline, PART)))
+            self._shares.learn(self._protocol_client.offsets(Share(deadline, SHARE)))
+        ends = self._shares.ends_before(self._client, Share(deadline, SHARE))
+        return ShareAnswer(ends, self._protocol_client.offsets(Share(deadline, SHARE)))
 
-    def settle(self, asked: Asked, logs: Mapping[str, Log]) -> Settled:
-        """Return the share groups' positions, by the ends of the logs that were read last."""
+    def settle(self, asked: ShareAnswer, logs: Mapping[str, Log]) -> Settled:
+        """Return the share groups' positions, using the log ends read last."""
         return self._shares.settle(asked.offsets, asked.ends, logs)
 
-    def hide(self, commits: Commits, asked: Asked) -> Mapping[str, int]:
-        """Take out of `commits` what was not read but looks like no commits, and count groups that are not shown."""
+    def hide(self, commits: Commits, asked: ShareAnswer) -> Mapping[str, int]:
+        """Remove groups from `commits` whose empty commits prove nothing.
+
+        Return the number of groups that are not shown, by kind.
+        """
         hidden: dict[HiddenKind, dict[str, str]] = {"share": {}, "streams": {}, "other": {}}
-        for name in self._asker.suspects:
+        for name in self._protocol_client.suspects:
             found = commits.positions.get(name)
             if found is not None and not found.offsets:
-                # Without a commit it may be a share group, which never has one.
+                # Without a commit it may be a share group, which never commits.
                 del commits.positions[name]
-                hidden["other"][name] = self._asker.obstacle or ""
-        for name in self._asker.of_kind("share"):
+                hidden["other"][name] = self._protocol_client.obstacle or ""
+        for name in self._protocol_client.of_kind("share"):
             commits.positions.pop(name, None)
         why = _refusals(commits.problems)
-        known = self._asker.known
+        known = self._protocol_client.known
         self._read.intersection_update(known)
         self._read.update(name for name in known if name in commits.positions)
         self._read.update(asked.offsets.rows)
@@ -109,10 +115,10 @@ class OtherGroups:
 
     # Other tasks
 
-    def suspect(self, client: KafkaClient, deadline: Deadline) -> list[Problem]:
-        """Read the names of these groups by librdkafka, where the brokers can't be asked otherwise."""
+    def read_names(self, client: KafkaClient, deadline: Deadline) -> list[Problem]:
+        """Read the names of these groups with librdkafka if brokers cannot be asked."""
         try:
-            self._asker.suspect(client, deadline)
+            self._protocol_client.read_names(client, deadline)
         except KafkaException as error:
             return [problem("names of streams and share groups", error)]
         return []
@@ -124,47 +130,49 @@ class OtherGroups:
         wanted: Callable[[str], bool],
         deadline: Deadline,
     ) -> Memberships:
-        """Describe groups of all kinds; `others` describes those of the usual ones."""
-        known = self._asker.known
-        look = others([name for name in names if name not in known])
+        """Describe groups of all kinds; `others` describes the usual ones."""
+        known = self._protocol_client.known
+        memberships = others([name for name in names if name not in known])
         chosen = [name for name in names if name in known]
         if not chosen:
-            return look
-        more = self._asker.describe(chosen, wanted, deadline)
-        return Memberships({**look.groups, **more.groups}, (*look.problems, *more.problems))
+            return memberships
+        more = self._protocol_client.describe(chosen, wanted, deadline)
+        return Memberships(
+            {**memberships.groups, **more.groups}, (*memberships.problems, *more.problems)
+        )
 
     def renew(self) -> None:
-        """Ask again where the secrets were refused. Any thread may call it."""
-        self._asker.renew()
+        """Ask again where secrets were refused. Any thread may call it."""
+        self._protocol_client.renew()
 
     def close(self) -> None:
-        """End the connections."""
-        self._asker.close()
+        """Close the connections."""
+        self._protocol_client.close()
 
 
-def at_oldest_records(look: LogBacklog, settled: Settled) -> LogBacklog:
-    """Return the look with the share groups at the oldest records that they are not done with."""
+def at_oldest_records(backlog: LogBacklog, settled: Settled) -> LogBacklog:
+    """Return the backlog with share groups at their oldest unprocessed records."""
     if not settled.oldest:
-        return look
-    return replace(look, positions={**look.positions, **settled.oldest})
+        return backlog
+    return replace(backlog, positions={**backlog.positions, **settled.oldest})
 
 
-def without_strangers(
+def without_nonexistent(
     groups: Mapping[str, GroupMembers], positions: Mapping[str, Positions]
 ) -> dict[str, GroupMembers]:
-    """Leave out groups that don't exist for the usual request, unless their commits are known and there are none.
+    """Remove groups that do not exist, except if their commits were read and are empty.
 
-    A group that has commits exists, as one of another kind: who is in it is not known.
+    A group with commits exists as a group of another kind; its members are unknown.
     """
     return {
-        name: look
-        for name, look in groups.items()
-        if look.state != "dead" or (name in positions and not positions[name].offsets)
+        name: members
+        for name, members in groups.items()
+        if members.state != "dead" or (name in positions and not positions[name].offsets)
     }
 
 
 def _refusals(problems: Iterable[Problem]) -> dict[str, str]:
-    """Return why commits of groups may not be read, by the name in which a problem's subject ends."""
+    """Return group name to error for commits that the user may not read."""
     return {
         problem.subject.removeprefix(COMMITS_OF): problem.message
         for problem in problems

@@ -1,6 +1,6 @@
-"""Reads single records at given positions, with a consumer that is assigned them.
+"""Reads single records at given offsets with an assigned consumer.
 
-It never joins a group, never commits, and moves nobody's position.
+It never joins a group, never commits, and changes no group's position.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from exporter.collectors.kafka.client_making import made
-from exporter.collectors.kafka.errors import is_part, kafka_error
+from exporter.collectors.kafka.client_factory import make_client
+from exporter.collectors.kafka.errors import is_argument_error, kafka_error
 from exporter.model import CollectError
 
 POLL = 0.1
@@ -32,10 +32,10 @@ READER: Mapping[str, Any] = {
     "queued.min.messages": 1,
     "queued.max.messages.kbytes": 1024,
 }
-"""Properties of a consumer that reads single records soon, and leaves nothing behind."""
+"""Properties of a consumer that reads single records quickly and leaves no state on the broker."""
 
 
-class Place(NamedTuple):
+class TopicPartitionOffset(NamedTuple):
     """An offset to read at."""
 
     topic: str
@@ -43,61 +43,61 @@ class Place(NamedTuple):
     offset: int
 
 
-class Reading(NamedTuple):
-    """What is at a place: a record there or behind it, the end of the partition, or a fault."""
+class ReadResult(NamedTuple):
+    """The result of a read: the first record at or after the offset, the end, or an error."""
 
-    place: Place
+    requested: TopicPartitionOffset
     record: Message | None
-    """None at the partition's end, and where there is a fault."""
+    """None at the partition's end, and on an error."""
     fault: KafkaError | None = None
 
 
 CLOSE_PATIENCE = 0.2
-"""Seconds that `close` waits for a reading under way before it leaves the closing to that one."""
+"""Seconds that `close` waits for a read in progress; after that the read closes the consumer."""
 
 
 class RecordReader:
-    """One consumer; made at the first use. One thread reads at a time; any thread may close it."""
+    """One consumer, made at first use. One thread reads at a time; any thread may close it."""
 
     def __init__(self, properties: Callable[[], dict[str, Any]], *, committed_only: bool) -> None:
-        """`committed_only` skips the records of transactions that are open or were aborted."""
+        """`committed_only` skips records of open and aborted transactions."""
         self._properties = properties
         self._level = "read_committed" if committed_only else "read_uncommitted"
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
-        self._is_leaving = False
+        self._is_closing = False
 
-    def read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
-        """Yield what is at each place, in any order, until all is read or the monotonic clock shows `until`.
+    def read(self, requests: Iterable[TopicPartitionOffset], until: float) -> Iterator[ReadResult]:
+        """Yield the results in any order.
 
-        Ends early when the reader is closed. Raises `CollectError` where the client can't be made, `KafkaException`
-        where it can't be used.
+        Stops when all are read, when the monotonic clock reaches `until`, or when the reader is
+        closed. Raises `CollectError` if the client cannot be made, `KafkaException` if it fails.
         """
         with self._lock:
-            if self._is_leaving:
-                self._let_go()
+            if self._is_closing:
+                self._close_consumer()
             try:
-                yield from self._read(places, until)
+                yield from self._read(requests, until)
             finally:
-                if self._is_leaving:
-                    self._let_go()
+                if self._is_closing:
+                    self._close_consumer()
 
-    def _read(self, places: Iterable[Place], until: float) -> Iterator[Reading]:
-        waiting: dict[tuple[str, int], deque[Place]] = {}
-        for place in places:
-            waiting.setdefault(place[:2], deque()).append(place)
+    def _read(self, requests: Iterable[TopicPartitionOffset], until: float) -> Iterator[ReadResult]:
+        waiting: dict[tuple[str, int], deque[TopicPartitionOffset]] = {}
+        for requested in requests:
+            waiting.setdefault(requested[:2], deque()).append(requested)
         if not waiting:
             return
-        consumer = self._made()
+        consumer = self._make_client()
         try:
             yield from _assign(consumer, waiting)
-            while waiting and time.monotonic() < until and not self._is_leaving:
+            while waiting and time.monotonic() < until and not self._is_closing:
                 message = consumer.poll(min(POLL, max(until - time.monotonic(), 0.0)))
-                reading = None if message is None else _reading(message, waiting)
-                if reading is None:
+                result = None if message is None else _matching_result(message, waiting)
+                if result is None:
                     continue
-                yield reading
-                key = reading.place[:2]
+                yield result
+                key = result.requested[:2]
                 queue = waiting[key]
                 queue.popleft()
                 consumer.incremental_unassign([TopicPartition(*key)])
@@ -109,27 +109,28 @@ class RecordReader:
             consumer.unassign()
 
     def close(self) -> None:
-        """Let go of the consumer; the next reading makes another one.
+        """Close the consumer; the next read makes a new one.
 
-        librdkafka must not close a consumer that another thread polls, so a reading under way ends first.
+        librdkafka must not close a consumer that another thread polls, so a read in progress ends
+        first.
         """
-        self._is_leaving = True
+        self._is_closing = True
         if self._lock.acquire(timeout=CLOSE_PATIENCE):
             try:
-                self._let_go()
+                self._close_consumer()
             finally:
                 self._lock.release()
 
-    def _let_go(self) -> None:
-        self._is_leaving = False
+    def _close_consumer(self) -> None:
+        self._is_closing = False
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.close()
 
-    def _made(self) -> Consumer:
+    def _make_client(self) -> Consumer:
         if self._consumer is None:
             try:
-                self._consumer = made(
+                self._consumer = make_client(
                     lambda given: Consumer({**given, **READER, "isolation.level": self._level}),
                     self._properties,
                 )
@@ -139,43 +140,54 @@ class RecordReader:
         return self._consumer
 
 
-def _assign(consumer: Consumer, waiting: dict[tuple[str, int], deque[Place]]) -> Iterator[Reading]:
-    """Assign the first place of each partition; yield those that the library refuses, and wait for them no more."""
+def _assign(
+    consumer: Consumer, waiting: dict[tuple[str, int], deque[TopicPartitionOffset]]
+) -> Iterator[ReadResult]:
+    """Assign the first offset of each partition.
+
+    Yield and drop the ones that the library rejects.
+    """
     try:
         consumer.assign([TopicPartition(*queue[0]) for queue in waiting.values()])
     except Exception as error:
-        if not is_part(error):
+        if not is_argument_error(error):
             raise
         for key in list(waiting):
             yield from _assign_more(consumer, key, waiting)
 
 
 def _assign_more(
-    consumer: Consumer, key: tuple[str, int], waiting: dict[tuple[str, int], deque[Place]]
-) -> Iterator[Reading]:
-    """Assign the next place of one partition."""
-    place = waiting[key][0]
+    consumer: Consumer,
+    key: tuple[str, int],
+    waiting: dict[tuple[str, int], deque[TopicPartitionOffset]],
+) -> Iterator[ReadResult]:
+    """Assign the next offset of one partition."""
+    requested = waiting[key][0]
     try:
-        consumer.incremental_assign([TopicPartition(*place)])
+        consumer.incremental_assign([TopicPartition(*requested)])
     except Exception as error:
-        if not is_part(error):
+        if not is_argument_error(error):
             raise
         del waiting[key]
         inner = kafka_error(error) or KafkaError(KafkaError._INVALID_ARG, str(error))
-        yield Reading(place, None, inner)
+        yield ReadResult(requested, None, inner)
 
 
-def _reading(message: Message, waiting: Mapping[tuple[str, int], deque[Place]]) -> Reading | None:
+def _matching_result(
+    message: Message, waiting: Mapping[tuple[str, int], deque[TopicPartitionOffset]]
+) -> ReadResult | None:
     topic, partition, fault = message.topic(), message.partition(), message.error()
     if topic is None or partition is None:
         return None
     queue = waiting.get((topic, partition))
     if queue is None:
         return None
-    place = queue[0]
+    requested = queue[0]
     if fault is None:
         offset = message.offset()
-        return None if offset is None or offset < place.offset else Reading(place, message)
+        return (
+            None if offset is None or offset < requested.offset else ReadResult(requested, message)
+        )
     if fault.code() == KafkaError._PARTITION_EOF:
-        return Reading(place, None)
-    return Reading(place, None, fault)
+        return ReadResult(requested, None)
+    return ReadResult(requested, None, fault)

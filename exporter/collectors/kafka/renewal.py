@@ -1,7 +1,7 @@
-"""Notices when the files with a source's passwords and certificates are replaced.
+"""Detects that a source's password or certificate files were replaced.
 
-librdkafka reads them when a client is made. A client that is made again before the old secrets end never has to be
-refused with them.
+librdkafka reads them when a client is made. A client that is replaced before the old secrets expire
+is never refused because of them.
 """
 
 from __future__ import annotations
@@ -18,26 +18,30 @@ O = TypeVar("O", bound=Observation)  # noqa: E741 - an observation
 Task = Callable[[Deadline], O]
 
 REFUSED: frozenset[Reason] = frozenset({"unauthorized", "unreachable", "timeout", "invalid"})
-"""Failures that a secret which is not valid any more may cause: a TLS handshake fails as an unreachable broker does."""
+"""Failures that an outdated secret may cause.
+
+A failed TLS handshake looks like an unreachable broker.
+"""
 LEAST_SECONDS = 1.0
-"""Time that has to be left for a second try."""
+"""Minimum remaining time for a second attempt."""
 
 
 class Renewal:
-    """Has the clients made again once the files have changed. Safe to use from the threads of all tasks."""
+    """Replaces the clients when the files have changed. Thread-safe, all tasks may use it."""
 
     def __init__(self, settings: KafkaSettings, renew: Callable[[], None]) -> None:
-        """`renew` lets all tasks make new clients at their next use."""
+        """`renew` makes all tasks use new clients from their next call."""
         self._paths = settings.secret_paths()
         self._renew = renew
         self._lock = threading.Lock()
         self._mark: bytes | None = None
         self._is_first = True
 
-    def look(self) -> bool:
-        """Have the clients made again if a file has changed since the last look; tell whether one had.
+    def check_files(self) -> bool:
+        """Replace the clients if a file has changed since the last call; return whether one has.
 
-        Files that can't be read now are being replaced: what is in force stays until they can.
+        Unreadable files are being replaced: the current clients are kept until the files are
+        readable.
         """
         if not self._paths:
             return False
@@ -51,23 +55,26 @@ class Renewal:
                 self._renew()
             return not is_first
 
-    def around(self, task: Task[O]) -> Task[O]:
-        """Return the task with a look before it, and another try where its secrets were replaced while they were refused."""
+    def wrap(self, task: Task[O]) -> Task[O]:
+        """Return the task with a check of the files before it.
+
+        It is repeated if brokers refused secrets that have been replaced meanwhile.
+        """
 
         def run(deadline: Deadline) -> O:
-            self.look()
+            self.check_files()
             try:
                 found = task(deadline)
             except CollectError as error:
-                if not self._is_worth_it(error.reason, deadline):
+                if not self._should_retry(error.reason, deadline):
                     raise
                 return task(deadline)
             reasons = [problem.reason for problem in found.problems]
-            if any(self._is_worth_it(reason, deadline) for reason in dict.fromkeys(reasons)):
+            if any(self._should_retry(reason, deadline) for reason in dict.fromkeys(reasons)):
                 return task(deadline)
             return found
 
         return run
 
-    def _is_worth_it(self, reason: Reason, deadline: Deadline) -> bool:
-        return reason in REFUSED and deadline.remaining() > LEAST_SECONDS and self.look()
+    def _should_retry(self, reason: Reason, deadline: Deadline) -> bool:
+        return reason in REFUSED and deadline.remaining() > LEAST_SECONDS and self.check_files()

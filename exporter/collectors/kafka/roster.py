@@ -1,4 +1,4 @@
-"""Which brokers belong to a cluster, by its metadata."""
+"""Which brokers belong to a cluster, according to its metadata."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from exporter.model import Roster
 
 
 def read_roster(metadata: ClusterMetadata, probe_topic: str, at: float) -> Roster:
-    """Return the brokers that are listed, and the ids of those that are down.
+    """Return the listed brokers, and the ids of brokers that are down.
 
-    Metadata lists only brokers that are up. One that is down still has replicas: their lists name it. One that was
-    decommissioned has none, except for the probes' partition, which nobody moves. To a user who may not see every topic that
-    proves nothing: whoever sees Kafka's topic of offsets is taken to see them all.
+    Metadata lists only brokers that are up. A broker that is down still appears in replica lists. A
+    decommissioned broker does not, except for the probes' partition, which is never moved. If the
+    user may not see all topics, missing replicas prove nothing. Whoever sees `__consumer_offsets`
+    is assumed to see all topics.
     """
     topics = metadata.topics
     listed = {broker.id: f"{broker.host}:{broker.port}" for broker in metadata.brokers.values()}

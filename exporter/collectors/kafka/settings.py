@@ -1,4 +1,7 @@
-"""What a Kafka collector is told: plain data, so that its process needs no library of the config file's."""
+"""The settings of a Kafka collector.
+
+Plain data, so that the collector's process does not load the libraries of the config.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,25 @@ from exporter.scrub import learn_client
 from exporter.secret_files import with_secrets
 
 FILE_PROPERTIES = (".location", ".keytab", ".key.file")
-"""How the names of librdkafka's properties end whose values are paths."""
+"""Suffixes of librdkafka properties whose values are paths."""
 NO_FILES = frozenset({"", "probe"})
-"""Values of `ssl.ca.location` that stand for what the system has."""
+"""Values of `ssl.ca.location` that mean the system's certificates."""
 
 
 @dataclass(frozen=True)
 class KafkaSettings(Settings):
-    """One cluster, and what of it is wanted."""
+    """One cluster, and which data to collect from it."""
 
     TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
     FOLLOWS: ClassVar[Mapping[str, str]] = {"latency": "backlog"}
 
     properties: Mapping[str, str] = field(repr=False)
-    """librdkafka's, `bootstrap.servers` among them."""
+    """librdkafka's properties, including `bootstrap.servers`."""
     property_files: Mapping[str, Path] = field(default_factory=dict)
     destinations: NameMatcher = EVERYTHING
     groups: NameMatcher = EVERYTHING
     group_names: tuple[str, ...] | None = None
-    """The groups to read, where they can't be listed."""
+    """The groups to read if they cannot be listed."""
     internals: bool = False
     read_committed: bool = False
     """Whether every group reads committed records only."""
@@ -40,32 +43,38 @@ class KafkaSettings(Settings):
     consumers_interval: float = 30.0
     """Seconds between two descriptions of all groups."""
     method: Literal["auto", "time_index", "record"] = "auto"
-    """How ages are found."""
+    """How ages are determined."""
     header: str | None = None
-    """Header with the producer's timestamp; records are read then."""
+    """Header with the producer's timestamp; if set, records are read."""
     tolerance_seconds: float = 1.0
     tolerance_ratio: float = 0.01
-    """How exact an age has to be: within the larger of the two, the second as a part of the age."""
+    """The required accuracy of an age: the larger limit applies.
+
+    The ratio is a fraction of the age.
+    """
     latency_limit: int = 1_000
-    """The first so many subscriptions have a histogram of latencies."""
+    """Number of subscriptions with a latency histogram."""
     latency_groups: NameMatcher = NOTHING
-    """Groups that have one in any case."""
+    """Groups that always have one."""
     probe: bool | None = None
-    """Whether to send probes; None is where the rights are there."""
+    """Whether to send probes; None means if the rights allow it."""
     probe_topic: str = "mq-lag-exporter-probe"
     probe_deadline: float = 5.0
-    """Seconds after which a probe is lost."""
+    """Seconds after which a probe counts as lost."""
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that the login of this source needs."""
+        """Return the environment variables that this source's login needs."""
         return of_source(self.properties, environ)
 
     def learn_secrets(self) -> None:
-        """Let the secrets among the client's properties be masked."""
+        """Register the secrets in the client's properties, so that logs mask them."""
         learn_client(self.properties)
 
     def secret_paths(self) -> tuple[Path, ...]:
-        """Return the files with passwords, keys and certificates: those that are read here, and those that librdkafka reads."""
+        """Return the files with passwords, keys and certificates, whoever reads them.
+
+        The exporter reads some of them, librdkafka the others.
+        """
         read_by_it = [
             Path(value)
             for name, value in sorted(self.properties.items())
@@ -74,5 +83,5 @@ class KafkaSettings(Settings):
         return (*self.property_files.values(), *read_by_it)
 
     def client_properties(self) -> dict[str, str]:
-        """Return librdkafka's properties, secrets read now. Raises `SecretFileError`."""
+        """Return librdkafka's properties with current secrets. Raises `SecretFileError`."""
         return with_secrets(self.name, self.properties, self.property_files)

@@ -1,4 +1,4 @@
-"""Which topics exist: from the metadata of each cycle, and, more seldom, their ids and configuration."""
+"""Existing topics: from the metadata in each cycle; ids and configuration are read less often."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from exporter.model import Deadline, Problem, Retention
 
 OFFSETS_TOPIC = "__consumer_offsets"
 NO_LEADER, NO_LISTENER = -1, -2
-"""What stands for a leader where there is none, and where there is one that clients of this listener cannot know."""
+"""Leader ids for no leader, and for a leader without a listener that this client can use."""
 LEADERLESS: Mapping[int, str] = {
     NO_LEADER: "the partition has no leader",
     NO_LISTENER: "the leader has no listener that matches the one the exporter connects to; "
     "see listeners and advertised.listeners of the brokers, which must all have the same names",
 }
-"""Why a partition cannot be asked for, by what stands for its leader."""
+"""Why a partition cannot be read, by leader id."""
 _LISTENER_NOT_FOUND = 72
-"""The protocol's code, for which the library has no name."""
+"""Protocol error code for which the library has no name."""
 NO_TOPIC = "no topics are visible; give the user Describe on the topics"
 BATCH = 500
-"""Topics a request."""
+"""Topics per request."""
 BELIEVED_AFTER = 60.0
-"""Seconds for which a cluster lists no topic before that is taken as true."""
+"""Seconds for which a cluster lists no topics before that is believed."""
 POLICY_KEPT = 600.0
-"""Seconds for which a topic's configuration is taken as known."""
+"""Seconds for which a topic's configuration is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,19 @@ class Topology:
     """Topics and brokers at one moment."""
 
     leaders: Mapping[str, tuple[int, ...]]
-    """Topic to the leader of each partition, negative where it has none (`NO_LEADER`, `NO_LISTENER`)."""
+    """Topic to the leader of each partition.
+
+    Negative if it has none (`NO_LEADER`, `NO_LISTENER`).
+    """
     nodes: Mapping[int, str]
     """Broker id to host:port."""
     complete: bool
-    """Whether a topic's absence means that it does not exist (or may not be seen)."""
+    """Whether a topic that is not listed does not exist (or may not be seen)."""
     problems: tuple[Problem, ...] = ()
 
 
 def read_topology(metadata: ClusterMetadata, allowed: Mapping[str, bool]) -> Topology:
-    """Take from the cluster's metadata the topics for which `allowed` holds."""
+    """Extract the topics with `allowed[topic]` from the cluster's metadata."""
     leaders: dict[str, tuple[int, ...]] = {}
     problems: list[Problem] = []
     complete = True
@@ -79,10 +82,11 @@ def _leader(partition: Any) -> int:
 
 
 def listing_problem(metadata: ClusterMetadata) -> Problem | None:
-    """Say so where the brokers cannot list all groups: those of a partition without a leader are left out without an error.
+    """Return a problem if brokers cannot list all groups.
 
-    That is so for a while after all brokers were down. None also where the offsets' topic cannot be seen: then it has to be
-    asked otherwise (`sees_offsets_topic`).
+    Groups in a partition of `__consumer_offsets` without a leader are missing from the list without
+    an error. This happens for a while after all brokers were down. If the topic is not visible, the
+    result is None, and completeness must be tested in another way (`sees_offsets_topic`).
     """
     offsets = metadata.topics.get(OFFSETS_TOPIC)
     missing = {_leader(each) for each in offsets.partitions.values()} if offsets else set()
@@ -94,23 +98,24 @@ def listing_problem(metadata: ClusterMetadata) -> Problem | None:
 
 
 def sees_offsets_topic(metadata: ClusterMetadata) -> bool:
-    """Whether the state of the offsets' topic tells if a listing of groups is complete."""
+    """Return whether the offsets topic is visible, and so shows if a group list is complete."""
     return OFFSETS_TOPIC in metadata.topics
 
 
 def coordinators(metadata: ClusterMetadata) -> dict[int, int]:
-    """Return the broker that coordinates the groups of each partition of the offsets' topic; -1 is none.
+    """Return the coordinator broker of each partition of `__consumer_offsets`; -1 is none.
 
-    Empty where the user may not see the topic.
+    Empty if the user may not see the topic.
     """
     topic = metadata.topics.get(OFFSETS_TOPIC)
     return {} if topic is None else {p.id: p.leader for p in topic.partitions.values()}
 
 
-class Vacancy:
-    """Decides when to believe a cluster that lists no topic, after it had some.
+class EmptyClusterCheck:
+    """Decides when to believe a cluster that lists no topics although it had some.
 
-    A broker that has just started knows of none yet, and of no error; but the last topic may have been deleted, too.
+    A broker that has just started lists none, without an error. But the last topic may also have
+    been deleted.
     """
 
     def __init__(self) -> None:
@@ -119,7 +124,10 @@ class Vacancy:
     def problem(
         self, metadata: ClusterMetadata, known: Collection[str], now: float
     ) -> Problem | None:
-        """Return why the listing of topics is not complete; `known` are the topics of the last complete one."""
+        """Return why the topic list is incomplete.
+
+        `known` are the topics of the last complete list.
+        """
         if metadata.topics or not known:
             self._since = None
             return None
@@ -133,14 +141,15 @@ class Vacancy:
 def topic_rights(
     client: KafkaClient, metadata: ClusterMetadata, deadline: Deadline
 ) -> tuple[Problem, ...]:
-    """Say so where no topic is listed for lack of rights; a broker lists what may be seen, and calls that all.
+    """Return a problem if no topic is listed because of missing rights.
 
-    Asked for a name, it tells: to who may not see the topic it refuses it, whether it exists or not.
+    A broker lists only what the user may see. If asked for a topic by name, it refuses users who
+    may not see it, whether the topic exists or not.
     """
     if metadata.topics:
         return ()
     futures = client.admin.describe_topics(
-        TopicCollection([OFFSETS_TOPIC]), request_timeout=client.seconds(deadline)
+        TopicCollection([OFFSETS_TOPIC]), request_timeout=client.request_seconds(deadline)
     )
     try:
         client.wait(futures[OFFSETS_TOPIC], deadline.remaining())
@@ -153,56 +162,56 @@ def topic_rights(
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a topic's configuration says of what the exporter has to know; None is a right not given."""
+    """The relevant configuration of a topic; None if the user has no right to read it."""
 
     compacted: bool = False
     retention: Retention | None = None
 
 
 class TopicFacts:
-    """What is learnt of topics now and then: their ids, and what their configuration says."""
+    """Facts on topics that are read from time to time: ids and configuration."""
 
     def __init__(self, client: KafkaClient) -> None:
         self._client = client
         self._ids: dict[str, str] = {}
         self._former: dict[str, str] = {}
-        """Ids of topics that were not listed the last time: they may be back by the next."""
+        """Ids of topics that were missing from the last list: they may be back in the next one."""
         self._policies: dict[str, tuple[float, Policy]] = {}
         self._recreated: set[str] = set()
 
     def known(self, name: str) -> bool:
-        """Whether the topic's id has been read."""
+        """Return whether the topic's id has been read."""
         return name in self._ids
 
     def compacted(self) -> frozenset[str]:
-        """Topics whose clean-up policy includes compaction."""
+        """Return topics with a cleanup policy that includes compaction."""
         return frozenset(
             name for name, (_, found) in list(self._policies.items()) if found.compacted
         )
 
     def retention(self) -> dict[str, Retention]:
-        """When topics' records are deleted, where that is known."""
+        """Return the retention of topics, if known."""
         return {
             name: found.retention
             for name, (_, found) in list(self._policies.items())
             if found.retention is not None
         }
 
-    def take_recreated(self) -> frozenset[str]:
-        """Return the topics that were found to have another id than before, once."""
-        taken = frozenset(self._recreated)
-        self._recreated -= taken
-        return taken
+    def pop_recreated(self) -> frozenset[str]:
+        """Return, and then forget, the topics whose id has changed."""
+        changed = frozenset(self._recreated)
+        self._recreated -= changed
+        return changed
 
     def forget_all_but(self, names: Collection[str]) -> None:
-        """Drop what is known of topics that are not listed, but for the ids of which `forget` is not told yet."""
+        """Forget topics that are not listed, but keep their ids until `forget`."""
         for name in [name for name in list(self._policies) if name not in names]:
             self._policies.pop(name, None)
         for name in [name for name in list(self._ids) if name not in names]:
             self._former[name] = self._ids.pop(name)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Drop all that is known of topics that are gone: what comes back is a new one."""
+        """Forget deleted topics: a topic with the same name is a new one."""
         tables: tuple[dict[str, Any], ...] = (self._ids, self._former, self._policies)
         for name in names:
             for table in tables:
@@ -212,7 +221,7 @@ class TopicFacts:
         """Read the topics' ids, and note which of them changed."""
         problems = []
         for batch in _batches(names):
-            timeout = self._client.seconds(deadline)
+            timeout = self._client.request_seconds(deadline)
             for name, future in self._client.ask(
                 batch,
                 lambda names: self._client.admin.describe_topics(
@@ -236,7 +245,7 @@ class TopicFacts:
         return problems
 
     def read_policies(self, names: Iterable[str], now: float, deadline: Deadline) -> list[Problem]:
-        """Read the configuration of topics for which it is not known, or not lately."""
+        """Read the configuration of topics if it is unknown or older than `POLICY_KEPT`."""
         due = [
             name
             for name in names
@@ -244,7 +253,7 @@ class TopicFacts:
         ]
         problems = []
         for batch in _batches(due):
-            timeout = self._client.seconds(deadline)
+            timeout = self._client.request_seconds(deadline)
             for name, future in self._client.ask(
                 batch,
                 lambda names: self._client.admin.describe_configs(
@@ -257,7 +266,7 @@ class TopicFacts:
                 except KafkaException as error:
                     missing = _unless_gone(f"configuration of topic {name}", error)
                     if missing is not None and missing.reason == "unauthorized":
-                        # A right not given is a feature that is not there, not a failure of each cycle.
+                        # A missing right disables a feature; it is not a failure in each cycle.
                         self._policies[name] = (now, Policy())
                     elif missing is not None:
                         problems.append(missing)
@@ -267,7 +276,7 @@ class TopicFacts:
 
 
 def _policy(config: Mapping[str, Any]) -> Policy:
-    """Take what matters from a topic's configuration (Kafka's documentation, 3.2 Topic Configs)."""
+    """Extract the relevant configuration (Kafka's documentation, 3.2 Topic Configs)."""
 
     def value(key: str) -> str:
         entry = config.get(key)
@@ -291,7 +300,7 @@ def _retention(clean_up: list[str], milliseconds: str, size: str) -> Retention |
 
 
 def _unless_gone(subject: str, error: KafkaException) -> Problem | None:
-    """Say what could not be read; None for a topic that is simply gone."""
+    """Return the problem; None if the topic no longer exists."""
     inner = kafka_error(error)
     return None if inner is not None and inner.code() in GONE else problem(subject, error)
 

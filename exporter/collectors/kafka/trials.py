@@ -1,4 +1,4 @@
-"""Findings of `check` about features that are tried on one partition, which stands for all."""
+"""Findings of `check` about features that are tested on one partition."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from exporter.collectors.kafka.record_reader import READER
 from exporter.model import CollectError, Deadline, Finding
 
 TRY_SHARE = 0.4
-"""Part of the time that is left which each trial may take: a broker that hangs uses all of it."""
+"""Fraction of the remaining time that each test may take; a broker that hangs uses all of it."""
 
 
 class Trials:
-    """Tries features on one partition that answers."""
+    """Tests features on one partition that answers."""
 
     def __init__(self, client: KafkaClient, ends: Ends, deadline: Deadline) -> None:
         self._client = client
@@ -47,26 +47,26 @@ class Trials:
     def tried(
         self, feature: str, attempt: Callable[[TopicPartition, Deadline], str], right: str
     ) -> Finding:
-        """Run the attempt, which returns what was seen; `right` is what to give the user where that is refused."""
+        """Run `attempt`, which returns the detail; `right` is what to grant if it is denied."""
         if self._partition is None:
             return Finding(feature, ok=True, detail=NOTHING)
         try:
-            seen = attempt(self._partition, Share(self._deadline, TRY_SHARE))
+            detail = attempt(self._partition, Share(self._deadline, TRY_SHARE))
         except CollectError as error:
             return Finding(feature, ok=False, detail=str(error))
         except KafkaException as error:
             inner = kafka_error(error)
             text = describe_right(inner, right) if inner is not None else str(error)
             return Finding(feature, ok=False, detail=text)
-        return Finding(feature, ok=True, detail=seen)
+        return Finding(feature, ok=True, detail=detail)
 
     def lookup(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Look up an offset by timestamp."""
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
         ((_, future),) = self._client.ask(
             [partition],
-            lambda parts: self._client.admin.list_offsets(
-                dict.fromkeys(parts, OffsetSpec.for_timestamp(0)), request_timeout=timeout
+            lambda partitions: self._client.admin.list_offsets(
+                dict.fromkeys(partitions, OffsetSpec.for_timestamp(0)), request_timeout=timeout
             ),
         )
         self._client.read(future, timeout, listed_offset)
@@ -74,7 +74,7 @@ class Trials:
 
     def ids(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Read the id of the topic."""
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
         ((_, future),) = self._client.ask(
             [partition.topic],
             lambda names: self._client.admin.describe_topics(
@@ -86,7 +86,7 @@ class Trials:
 
     def policy(self, partition: TopicPartition, deadline: Deadline) -> str:
         """Read the configuration of the topic."""
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
         ((_, future),) = self._client.ask(
             [partition.topic],
             lambda names: self._client.admin.describe_configs(
@@ -102,7 +102,7 @@ class Trials:
         consumer = Consumer({**self._client.properties(), **READER})
         try:
             consumer.assign([TopicPartition(partition.topic, partition.partition, OFFSET_END)])
-            until = time.monotonic() + self._client.seconds(deadline)
+            until = time.monotonic() + self._client.request_seconds(deadline)
             while time.monotonic() < until:
                 message = consumer.poll(0.1)
                 if message is None or message.topic() is None:

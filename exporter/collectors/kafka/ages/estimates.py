@@ -1,4 +1,4 @@
-"""How exact a time has to be, and the time of a record by the bracket of lookups around it."""
+"""The required accuracy of an age, and estimates of a record's time from the lookups around it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import NamedTuple
 from exporter.collectors.kafka.ages.time_index import Bracket
 
 DISORDER_MS = 200
-"""Milliseconds by which timestamps of one partition may run backwards and still count as ordered.
+"""Milliseconds by which timestamps of one partition may decrease and still count as ordered.
 
-Producers stamp a record before they send its batch, so those of several producers are never quite in order.
+Producers stamp a record before they send its batch, so the records of several producers are never
+exactly in order.
 """
 SHOWN = 4.0
-"""An age is shown once its error is at most so many times what is wanted."""
+"""An age is shown if its error is at most this many times the tolerance."""
 
 
-class Tolerance(NamedTuple):
-    """How exact an age has to be: within the larger of the two."""
+class AgeTolerance(NamedTuple):
+    """The required accuracy of an age: the larger of the two limits applies."""
 
     seconds: float
     ratio: float
-    """Part of the age."""
+    """Fraction of the age."""
 
     def milliseconds(self, age_ms: float) -> float:
-        """Return the error that is good enough at an age."""
+        """Return the tolerated error in milliseconds for an age in milliseconds."""
         return max(self.seconds * 1000, self.ratio * age_ms)
 
 
@@ -39,11 +40,11 @@ class Estimate(NamedTuple):
 
 
 def estimate_inside(
-    bracket: Bracket, at_ms: int, tolerance: Tolerance, *, proven: bool
+    bracket: Bracket, at_ms: int, tolerance: AgeTolerance, *, proven: bool
 ) -> Estimate | None:
-    """Return the time of the record that a bracket surrounds; None where the bracket is too wide.
+    """Return the time of the record inside a bracket; None if the bracket is too wide.
 
-    `proven` tells whether the timestamps there are known to be in order; otherwise the error is not known.
+    `proven` is True if timestamps there are known to be in order. Otherwise the error is unknown.
     """
     low = bracket.low
     if low is None:
@@ -59,8 +60,11 @@ def estimate_inside(
     return Estimate(middle / 1000, error / 1000 if proven else -1.0, read=False)
 
 
-def estimate_between(bracket: Bracket, at_ms: int, tolerance: Tolerance) -> Estimate | None:
-    """Return the time of a record without a timestamp of its own, by its neighbours'; None where they are far apart."""
+def estimate_between(bracket: Bracket, at_ms: int, tolerance: AgeTolerance) -> Estimate | None:
+    """Return the time of a record without a timestamp, estimated from its neighbours.
+
+    None if the neighbours' timestamps are too far apart.
+    """
     low = bracket.low
     if low is None:
         return None

@@ -1,7 +1,9 @@
-"""Ages and latencies of one cluster's subscriptions: which lookups and readings a look at the time is worth.
+"""Finds ages and latencies of one cluster's subscriptions with a limited budget for each poll.
 
-Where few places are new, their records are read, which is exact. Otherwise lookups by timestamp bracket them, shared by
-all groups of a partition, and single records are read where lookups can't tell, and to check that they tell the truth.
+Decides which timestamp lookups and record reads a poll spends its budget on. If only a few offsets
+are new, it reads their records: that is exact. Otherwise timestamp lookups bracket the offsets; all
+groups of a partition share them. Single records are read where lookups cannot give a time, and to
+verify the lookups.
 """
 
 from __future__ import annotations
@@ -12,71 +14,74 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.estimates import Estimate, Tolerance
-from exporter.collectors.kafka.ages.heads import Heads, Positions, find_heads, wanted_places
+from exporter.collectors.kafka.ages.estimates import AgeTolerance, Estimate
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot, Heads, find_heads, wanted_points
 from exporter.collectors.kafka.ages.lookups import Lookup, Lookups
 from exporter.collectors.kafka.ages.movements import Followed, Key, Movement
 from exporter.collectors.kafka.ages.partition_table import PartitionTable
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.poll_report import PollReport
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.collectors.kafka.ages.reading_choice import (
     READS,
     RECORD_READS,
     rotated,
-    unread_places,
+    unread_points,
     worth_reading,
 )
 from exporter.collectors.kafka.ages.record_readings import RecordReadings
-from exporter.collectors.kafka.ages.tally import Tally
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import Deadline, LogTimes, Method, Stamps
 
 LOOKUPS = 40_000
-"""Lookups at a look; on a large cluster a first start takes several looks."""
+"""Lookups per poll. On a large cluster the first result takes several polls."""
 ROUNDS = 24
 LOOKUP_SHARE = 0.7
-"""Part of a look's time by which the lookups must be done."""
+"""Fraction of a poll's time after which lookups stop."""
 FUTURE_MS = 1_000
-"""Milliseconds by which clocks may differ before a timestamp to come is an anomaly."""
+"""Clock difference in milliseconds above which a future timestamp counts as an anomaly."""
 NO_RECORD_STEPS = 3
-"""Offsets before a position at which its last record is looked for: a transaction's marker takes one."""
+"""How many offsets to step back to find the last record before a position.
+
+A transaction marker takes one offset.
+"""
 
 
-class Times:
-    """Remembers what is known of time, and asks for what is not."""
+class TimesFinder:
+    """Caches times of offsets, and requests the missing ones."""
 
     def __init__(self, settings: KafkaSettings, client: KafkaClient) -> None:
         self._settings = settings
         self._client = client
-        self._tolerance = Tolerance(settings.tolerance_seconds, settings.tolerance_ratio)
+        self._tolerance = AgeTolerance(settings.tolerance_seconds, settings.tolerance_ratio)
         self._only_records = settings.header is not None or settings.method == "record"
         self._parts = PartitionTable()
         self._followed = Followed(settings.latency_limit, settings.latency_groups)
         self._records = RecordReadings(settings, client)
         self._turn = 0
-        """Grows by what is read at a look, so that each that waits has its turn."""
+        """Grows by `READS` in each poll, so that waiting partitions are read in turn."""
 
-    def look(self, seen: Positions, deadline: Deadline) -> LogTimes:
-        """Find the times of the positions that a look at the backlog saw."""
+    def find(self, snapshot: BacklogSnapshot, deadline: Deadline) -> LogTimes:
+        """Find the times of the positions in a snapshot of the backlog."""
         self._turn += READS
-        tally = Tally()
-        at_ms = round(seen.at * 1000)
-        heads = find_heads(seen.backlog)
-        movements = self._followed.look(seen.backlog, seen.at)
-        self._records.begin(seen.backlog)
-        self._parts.look(seen, wanted_places(heads.values(), movements))
-        unread = unread_places(self._readable())
+        report = PollReport()
+        at_ms = round(snapshot.at * 1000)
+        heads = find_heads(snapshot.backlog)
+        movements = self._followed.observe(snapshot.backlog, snapshot.at)
+        self._records.begin(snapshot.backlog)
+        self._parts.observe(snapshot, wanted_points(heads.values(), movements))
+        unread = unread_points(self._readable())
         if self._only_records:
-            self._read(rotated(unread, self._turn)[:RECORD_READS], tally, deadline)
+            self._read(rotated(unread, self._turn)[:RECORD_READS], report, deadline)
         else:
             few = len(unread) <= READS and self._settings.method == "auto"
             if few:
-                self._read(unread, tally, deadline)
-            self._look_up(seen.leaders, at_ms, tally, deadline)
+                self._read(unread, report, deadline)
+            self._look_up(snapshot.leaders, at_ms, report, deadline)
             if not few:
                 found = worth_reading(self._readable(), self._untrusted(), at_ms, self._turn)
-                self._read(found, tally, deadline)
+                self._read(found, report, deadline)
         untrusted = self._untrusted()
         estimates = {
             (part.topic, part.partition): part.estimates(
@@ -84,43 +89,52 @@ class Times:
             )
             for part in self._parts
         }
-        self._count_future(at_ms, tally)
+        self._count_future(at_ms, report)
         return LogTimes(
-            at=seen.at,
+            at=snapshot.at,
             stamps={key: self._stamps(found, estimates) for key, found in heads.items()},
             latencies=self._latencies(movements, at_ms),
-            sizes=dict(tally.sizes),
-            anomalies=dict(tally.anomalies),
-            problems=tuple(tally.problems),
+            sizes=dict(report.sizes),
+            anomalies=dict(report.anomalies),
+            problems=tuple(report.problems),
         )
 
     def close(self) -> None:
-        """Let go of the consumers that read records; the next reading makes others. Any thread may call it."""
+        """Close the consumers that read records; the next read makes new ones.
+
+        Any thread may call it.
+        """
         self._records.close()
 
-    # What is asked
+    # Requests
 
     def _readable(self) -> list[PartitionTimes]:
-        """Return the partitions of which times are wanted, and whose records may be read."""
+        """Return the partitions with wanted offsets whose records may be read."""
         return [part for part in self._parts if part.wanted and self._records.may_read(part.topic)]
 
     def _untrusted(self) -> set[str]:
-        """Return the topics whose lookups can't be trusted."""
+        """Return the topics whose lookups are not trusted."""
         return self._records.gaps | self._parts.disordered()
 
     def _read(
-        self, wanted: Iterable[tuple[PartitionTimes, Place]], tally: Tally, deadline: Deadline
+        self,
+        wanted: Iterable[tuple[PartitionTimes, ReadPoint]],
+        report: PollReport,
+        deadline: Deadline,
     ) -> None:
-        self._records.read(wanted, self._parts, tally, deadline)
+        self._records.read(wanted, self._parts, report, deadline)
 
     def _look_up(
         self,
         leaders: Mapping[str, Sequence[int]],
         at_ms: int,
-        tally: Tally,
+        report: PollReport,
         deadline: Deadline,
     ) -> None:
-        """Narrow the brackets of what was not read, until they are narrow enough or the budget is used up."""
+        """Narrow the brackets of unread offsets.
+
+        Stop when all are narrow enough or the budget is used up.
+        """
         lookups = Lookups(self._client, leaders)
         until = Share(deadline, LOOKUP_SHARE)
         feed = True
@@ -140,16 +154,16 @@ class Times:
             for found in lookups.ask(questions[:room], until):
                 lookup = found.lookup
                 part = self._parts[lookup.topic, lookup.partition]
-                if part.answered(lookup.time, found.offset, found.timestamp):
-                    tally.anomalies["unreadable"] += 1
-        tally.problems += lookups.problems
+                if part.add_answer(lookup.time, found.offset, found.timestamp):
+                    report.anomalies["unreadable"] += 1
+        report.problems += lookups.problems
 
     # Results
 
     def _stamps(
         self,
         heads: Heads,
-        estimates: Mapping[tuple[str, int], Mapping[Place, Estimate]],
+        estimates: Mapping[tuple[str, int], Mapping[ReadPoint, Estimate]],
     ) -> Stamps:
         topic, committed_only, partitions, offsets = heads
         known: list[int] = []
@@ -176,27 +190,31 @@ class Times:
             return "record"
         return "record" if read and self._settings.method == "auto" else "time_index"
 
-    def _count_future(self, at_ms: int, tally: Tally) -> None:
-        """Count the timestamps that are newly found to lie in the future."""
+    def _count_future(self, at_ms: int, report: PollReport) -> None:
+        """Count timestamps in the future that were not in the future in the last poll."""
         for part in self._parts:
-            coming = part.to_come(at_ms + FUTURE_MS)
-            tally.anomalies["future"] += len(coming - part.future)
+            coming = part.future_offsets(at_ms + FUTURE_MS)
+            report.anomalies["future"] += len(coming - part.future)
             part.future = coming
 
     def _latencies(self, movements: Iterable[Movement], at_ms: int) -> dict[Key, list[float]]:
-        """Return how long the last consumed message of each movement had waited when it was seen to be consumed."""
+        """Return, by subscription, the seconds that consumed messages had waited until consumed.
+
+        Only the last message of each movement of a position is measured.
+        """
         latencies: dict[Key, list[float]] = {key: [] for key in self._followed.keys}
         for movement in movements:
             part = self._parts.get((movement.topic, movement.partition))
-            place = (movement.last, False)
+            point = (movement.last, False)
             if part is None:
                 continue
-            read = part.reading(place)
+            read = part.valid_read(point)
             if read is not None and read.offset != movement.last:
-                # No record is there: a marker, most likely. The one before it was the last to be consumed.
+                # There is no record at this offset, most likely a transaction marker. Try the
+                # offset before.
                 self._followed.retry(movement, movement.last - 1, NO_RECORD_STEPS)
                 continue
-            found = part.estimate(place, at_ms, self._tolerance, proven=False)
+            found = part.estimate(point, at_ms, self._tolerance, proven=False)
             if found is None or (not found.read and self._may_be_marker(part, movement)):
                 self._followed.retry(movement, movement.last, NO_RECORD_STEPS)
             elif movement.key in latencies:
@@ -204,9 +222,9 @@ class Times:
         return latencies
 
     def _may_be_marker(self, part: PartitionTimes, movement: Movement) -> bool:
-        """Whether a lookup's answer may be a marker's timestamp, and there is still time to read what it is."""
+        """Return whether a lookup may have found a marker, and retries are left to check that."""
         checked = part.trust.anywhere or not self._records.may_read(part.topic)
         return not checked and movement.tries + 1 < NO_RECORD_STEPS
 
 
-NOTHING: Mapping[Place, Estimate] = {}
+NOTHING: Mapping[ReadPoint, Estimate] = {}

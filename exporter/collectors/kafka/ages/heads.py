@@ -1,4 +1,4 @@
-"""Where the unread messages of each subscription begin."""
+"""The first unread offset of each subscription in each partition."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from exporter.collectors.kafka.ages.movements import Key, Movement
-from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.model import Log, LogBacklog
 
 
 @dataclass(frozen=True, slots=True)
-class Positions:
-    """What one look at the backlog saw."""
+class BacklogSnapshot:
+    """The result of one poll of the backlog."""
 
     backlog: LogBacklog
     leaders: Mapping[str, tuple[int, ...]]
     at: float
-    """When the positions were read, in Unix time."""
+    """Unix time at which the positions were read."""
     compacted: frozenset[str] = frozenset()
-    """Topics whose records may go from the midst of the log."""
+    """Topics with compaction: records may be deleted from the middle of the log."""
 
 
 class Heads(NamedTuple):
-    """Of one subscription: two columns; an offset of -1 is a partition without lag."""
+    """First unread offsets of one subscription, as two columns; -1 is a partition without lag."""
 
     topic: str
     committed_only: bool
@@ -34,7 +34,7 @@ class Heads(NamedTuple):
 
 
 def find_heads(backlog: LogBacklog) -> dict[Key, Heads]:
-    """Return where each subscription's unread messages begin, for the partitions that could be read."""
+    """Return the first unread offsets of each subscription. Unreadable partitions are left out."""
     heads = {}
     for group, (_, by_topic) in backlog.positions.items():
         committed_only = group in backlog.read_committed
@@ -45,11 +45,11 @@ def find_heads(backlog: LogBacklog) -> dict[Key, Heads]:
     return heads
 
 
-def wanted_places(
+def wanted_points(
     heads: Iterable[Heads], movements: Iterable[Movement]
-) -> dict[tuple[str, int], set[Place]]:
-    """Return, by partition, the offsets whose times are asked for."""
-    wanted: dict[tuple[str, int], set[Place]] = defaultdict(set)
+) -> dict[tuple[str, int], set[ReadPoint]]:
+    """Return, by partition, the offsets whose times are needed."""
+    wanted: dict[tuple[str, int], set[ReadPoint]] = defaultdict(set)
     for topic, committed_only, partitions, offsets in heads:
         for partition, offset in zip(partitions, offsets, strict=True):
             if offset >= 0:

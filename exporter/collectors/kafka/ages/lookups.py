@@ -1,4 +1,4 @@
-"""Lookups by timestamp, many partitions in a request and a bounded number of requests in flight."""
+"""Timestamp lookups: many partitions in a request, and a bounded number of requests in flight."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from exporter.collectors.kafka.offsets import listed_offset
 from exporter.model import Deadline, Problem
 
 IN_FLIGHT = 4
-"""Requests that one broker has to work at."""
+"""Requests in flight per broker."""
 
 
 class Lookup(NamedTuple):
-    """Asks for the first record of a partition whose timestamp is at least `time` (ms)."""
+    """A request for the first record of a partition whose timestamp is at least `time` (ms)."""
 
     topic: str
     partition: int
     time: int
 
 
-class Found(NamedTuple):
-    """The record's offset and timestamp (ms), both -1 where there is none."""
+class LookupAnswer(NamedTuple):
+    """Offset and timestamp (ms) of the record; both are -1 if there is none."""
 
     lookup: Lookup
     offset: int
@@ -36,18 +36,18 @@ class Found(NamedTuple):
 
 
 class Lookups:
-    """Asks the brokers; a broker that did not answer in time is not asked again by the same object."""
+    """Sends lookups to brokers. A broker that timed out is not asked again by the same object."""
 
     def __init__(self, client: KafkaClient, leaders: Mapping[str, Sequence[int]]) -> None:
-        """`leaders` is topic to the leader of each partition; negative where it has none."""
+        """`leaders` maps a topic to the leader of each partition; negative if it has none."""
         self._client = client
         self._leaders = leaders
         self._silent: set[int] = set()
         self.problems: list[Problem] = []
         self.asked = 0
 
-    def ask(self, lookups: Iterable[Lookup], deadline: Deadline) -> Iterator[Found]:
-        """Yield the answers in any order; what was not answered is missing."""
+    def ask(self, lookups: Iterable[Lookup], deadline: Deadline) -> Iterator[LookupAnswer]:
+        """Yield the answers in any order; lookups without an answer are left out."""
         calls = self._calls(lookups)
         under_way: list[tuple[int, Sequence[tuple[Lookup, Future[Any]]]]] = []
         flying: dict[int, int] = defaultdict(int)
@@ -66,7 +66,7 @@ class Lookups:
             flying[leader] -= 1
 
     def _calls(self, lookups: Iterable[Lookup]) -> dict[int, list[list[Lookup]]]:
-        """Sort lookups by leader, and into requests in which no partition comes twice."""
+        """Group lookups by leader, into requests that contain each partition at most once."""
         calls: dict[int, list[list[Lookup]]] = defaultdict(list)
         depth: dict[tuple[str, int], int] = defaultdict(int)
         for lookup in lookups:
@@ -86,7 +86,7 @@ class Lookups:
         self, batch: Sequence[Lookup], deadline: Deadline
     ) -> Sequence[tuple[Lookup, Future[Any]]]:
         self.asked += len(batch)
-        timeout = self._client.seconds(deadline)
+        timeout = self._client.request_seconds(deadline)
 
         def call(lookups: list[Lookup]) -> Mapping[TopicPartition, Future[Any]]:
             specs = {
@@ -105,14 +105,14 @@ class Lookups:
         leader: int,
         futures: Sequence[tuple[Lookup, Future[Any]]],
         deadline: Deadline,
-    ) -> Iterator[Found]:
+    ) -> Iterator[LookupAnswer]:
         failed: list[tuple[str, KafkaException]] = []
         for lookup, future in futures:
             try:
                 found = self._client.read(
                     future,
                     deadline.remaining(),
-                    lambda found: Found(
+                    lambda found: LookupAnswer(
                         lookup,  # noqa: B023 - called at once
                         listed_offset(found),
                         found.timestamp,

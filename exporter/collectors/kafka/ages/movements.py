@@ -1,4 +1,4 @@
-"""Which subscriptions' latencies are followed, and which of their positions have moved."""
+"""Which subscriptions are measured for latency, and which of their positions have moved."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Key = tuple[str, str]
 
 
 class Movement(NamedTuple):
-    """A position that was seen to have moved on."""
+    """A position that has moved forward."""
 
     key: Key
     topic: str
     partition: int
     last: int
-    """Offset of the last message that was consumed."""
+    """Offset of the last consumed message."""
     at: float
-    """When the movement was seen, in Unix time."""
+    """Unix time at which the movement was seen."""
     tries: int = 0
 
 
 class Followed:
-    """Chooses subscriptions and watches their positions."""
+    """Selects subscriptions and tracks their positions."""
 
     def __init__(self, limit: int, always: NameMatcher) -> None:
-        """The first `limit` subscriptions are followed, and those whose group `always` names."""
+        """Follow the first `limit` subscriptions, and all whose group matches `always`."""
         self._limit = limit
         self._always = always
         self._positions: dict[Key, Mapping[int, int | None]] = {}
@@ -37,11 +37,11 @@ class Followed:
 
     @property
     def keys(self) -> Iterable[Key]:
-        """Return the subscriptions that are followed."""
+        """The followed subscriptions."""
         return self._positions.keys()
 
-    def look(self, backlog: LogBacklog, at: float) -> list[Movement]:
-        """Return what has moved since the look before, and what that one left over."""
+    def observe(self, backlog: LogBacklog, at: float) -> list[Movement]:
+        """Return the movements since the last poll, and those that were given back with `retry`."""
         self._choose(backlog)
         movements, self._again = self._again, []
         for key, before in self._positions.items():
@@ -61,7 +61,10 @@ class Followed:
         return movements
 
     def retry(self, movement: Movement, last: int, most: int) -> None:
-        """Give a movement back whose time is not known yet; `last` is where to look for it."""
+        """Queue a movement for the next poll because its time is unknown.
+
+        `last` is the offset to try.
+        """
         if movement.tries + 1 < most and last >= 0:
             self._again.append(movement._replace(last=last, tries=movement.tries + 1))
 

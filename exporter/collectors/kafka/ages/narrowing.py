@@ -1,25 +1,25 @@
-"""Which timestamp to look up next, so that few lookups narrow a bracket enough."""
+"""Chooses the next timestamp to look up, so that few lookups narrow a bracket enough."""
 
 from __future__ import annotations
 
-from exporter.collectors.kafka.ages.estimates import DISORDER_MS, Tolerance
+from exporter.collectors.kafka.ages.estimates import DISORDER_MS, AgeTolerance
 from exporter.collectors.kafka.ages.time_index import Bracket
 
 PATIENCE = 4
-"""Lookups for a position by interpolation, after which the bracket is halved instead."""
+"""Lookups by interpolation for one position; after these every second lookup halves the bracket."""
 ENOUGH = 0.97
-"""Part of the tolerance that is aimed at: the age by which it is measured is itself off by a little."""
+"""Fraction of the tolerance to aim for, because the age it is computed from is itself inexact."""
 NEAR = 0.9
-"""Part of the wanted width within which a guess is taken for near to a side of its bracket."""
+"""Fraction of the wanted width within which a guess counts as close to an end of its bracket."""
 
 
 def narrowing_timestamp(
-    offset: int, bracket: Bracket, tries: int, at_ms: int, tolerance: Tolerance
+    offset: int, bracket: Bracket, tries: int, at_ms: int, tolerance: AgeTolerance
 ) -> int | None:
-    """Return a timestamp inside the bracket of an offset; None where the bracket is narrow enough or has an open side.
+    """Return a timestamp inside the bracket of an offset.
 
-    It is chosen so that two or three lookups narrow the bracket enough. `tries` counts those for the offset, this one
-    among them.
+    None if the bracket is narrow enough or has an open end. The timestamp is chosen so that two or
+    three lookups are enough. `tries` counts the lookups for the offset, this one included.
     """
     low, below = bracket.low, bracket.below
     if low is None or below is None or below - low <= 1:

@@ -1,17 +1,17 @@
-"""The partitions whose times are asked for, as long as they exist."""
+"""The partitions whose times are requested, for as long as they exist."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from exporter.collectors.kafka.ages.heads import Positions
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.places import Place
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.model import LogBacklog
 
 
 class PartitionTable:
-    """Keeps what is known of each partition from look to look."""
+    """Keeps the `PartitionTimes` of each partition across polls."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[str, int], PartitionTimes] = {}
@@ -20,32 +20,34 @@ class PartitionTable:
         return self._parts[key]
 
     def get(self, key: tuple[str, int]) -> PartitionTimes | None:
-        """Return the partition, if anything is asked of it."""
+        """Return the partition; None if no time of it was ever requested."""
         return self._parts.get(key)
 
     def __iter__(self) -> Iterator[PartitionTimes]:
         return iter(self._parts.values())
 
-    def look(self, seen: Positions, wanted: Mapping[tuple[str, int], set[Place]]) -> None:
-        """Begin a look: tell each partition what is asked of it, and forget those that are gone."""
-        backlog = seen.backlog
+    def observe(
+        self, snapshot: BacklogSnapshot, wanted: Mapping[tuple[str, int], set[ReadPoint]]
+    ) -> None:
+        """Give each partition its wanted offsets for this poll; remove partitions that are gone."""
+        backlog = snapshot.backlog
         for key in [key for key in self._parts if _is_gone(key, backlog)]:
             del self._parts[key]
         for key in wanted.keys() - self._parts.keys():
             self._parts[key] = PartitionTimes(*key)
         for key, part in self._parts.items():
             topic, partition = key
-            part.compacted = topic in seen.compacted
+            part.compacted = topic in snapshot.compacted
             log = backlog.logs.get(topic)
             start = log.start[partition] if log is not None else None
             end = log.end[partition] if log is not None else None
             if start is None or end is None:
                 part.wanted = set()
             else:
-                part.look(start, end, wanted.get(key, set()))
+                part.observe(start, end, wanted.get(key, set()))
 
     def disordered(self) -> set[str]:
-        """Return the topics in which timestamps were seen to run backwards."""
+        """Return the topics with timestamps that are out of order."""
         return {part.topic for part in self if part.trust.disordered}
 
 

@@ -1,4 +1,4 @@
-"""What is known of time in one partition: its index of lookups, the records that were read, and whether they agree."""
+"""All known times of one partition: the lookup index, the records read, and whether they agree."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 
 from exporter.collectors.kafka.ages.estimates import (
     DISORDER_MS,
+    AgeTolerance,
     Estimate,
-    Tolerance,
     estimate_between,
     estimate_inside,
 )
+from exporter.collectors.kafka.ages.index_trust import IndexTrust
 from exporter.collectors.kafka.ages.narrowing import narrowing_timestamp
-from exporter.collectors.kafka.ages.places import Place, ReadRecord
-from exporter.collectors.kafka.ages.reading_order import most_telling_first
+from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
+from exporter.collectors.kafka.ages.reading_order import best_checks_first
 from exporter.collectors.kafka.ages.record_times import is_plausible
 from exporter.collectors.kafka.ages.time_index import TimeIndex
-from exporter.collectors.kafka.ages.trust import Trust
 
 ENTRIES = 512
-"""Pairs that an index keeps, or twice as many as there are positions to bracket."""
+"""Minimum size limit of an index, in pairs. The limit is at least twice the number of positions."""
 
 
 class PartitionTimes:
-    """One partition. `wanted` are the places whose times the present look asks for."""
+    """One partition. `wanted` are the offsets whose times the current poll needs."""
 
     __slots__ = (
         "_end",
@@ -36,10 +36,10 @@ class PartitionTimes:
         "fed",
         "future",
         "index",
-        "looks",
         "narrowed",
         "no_lookups",
         "partition",
+        "polls",
         "read",
         "topic",
         "trust",
@@ -50,37 +50,36 @@ class PartitionTimes:
         self.topic = topic
         self.partition = partition
         self.index = TimeIndex()
-        self.trust = Trust()
-        self.read: dict[Place, ReadRecord] = {}
-        self.wanted: set[Place] = set()
+        self.trust = IndexTrust()
+        self.read: dict[ReadPoint, ReadRecord] = {}
+        self.wanted: set[ReadPoint] = set()
         self.future: set[int] = set()
-        """Wanted offsets whose timestamps are to come."""
+        """Wanted offsets whose timestamps are in the future."""
         self.compacted = False
-        """Whether records may go from the midst of the log, so that what was read does not last."""
-        self.looks = 0
-        """Looks so far."""
+        """Whether compaction may delete records, so that a read is valid for one poll only."""
+        self.polls = 0
         self.narrowed = False
-        """Whether lookups have told of every wanted place what they can."""
+        """Whether more lookups would not improve the time of any wanted offset."""
         self.no_lookups = False
         """Whether the broker has no timestamps to look up."""
         self.fed = 0
-        """End of the partition when its tail was last looked up."""
+        """End of the partition when its newest records were last looked up."""
         self._tries: dict[int, int] = {}
         self._settled: int | None = None
-        """Version of the index at which nothing was left to ask for the wanted places."""
+        """Index version at which no lookup was left for the wanted offsets."""
         self._sure = False
-        """Whether lookups could tell all that was wanted when it was settled."""
+        """Whether at `_settled` no wanted offset needed a read."""
         self._start = 0
         self._end = 0
 
     @property
     def end(self) -> int:
-        """The partition's end at this look."""
+        """The partition's end in this poll."""
         return self._end
 
-    def look(self, start: int, end: int, wanted: set[Place]) -> None:
-        """Begin a look: forget what is of no use any more."""
-        self.looks += 1
+    def observe(self, start: int, end: int, wanted: set[ReadPoint]) -> None:
+        """Start a poll: drop data that is no longer needed."""
+        self.polls += 1
         if end < self._end:
             self.forget()
         self._start, self._end = start, end
@@ -89,7 +88,7 @@ class PartitionTimes:
             self.narrowed = False
             self._settled = None
             offsets = {offset for offset, _ in wanted}
-            self.read = {place: found for place, found in self.read.items() if place in wanted}
+            self.read = {point: found for point, found in self.read.items() if point in wanted}
             self.future &= offsets
             self._tries = {o: tries for o, tries in self._tries.items() if o in offsets}
             self.index.keep(offsets, max(ENTRIES, 2 * len(offsets)))
@@ -97,37 +96,37 @@ class PartitionTimes:
         self.trust.forget_below(start)
 
     def forget(self) -> None:
-        """The log is another than before."""
+        """Drop everything: the topic was recreated or truncated."""
         self.index.clear()
         self.trust.clear()
         self.read.clear()
         self._tries.clear()
 
-    def unread(self) -> list[Place]:
-        """Return the wanted places at which nothing was read, or the end, which has moved since."""
+    def unread(self) -> list[ReadPoint]:
+        """Return the wanted offsets without a read, or with one of an end that has moved."""
         return [
-            place
-            for place in self.wanted
-            if self._start <= place[0] < self._end and self.reading(place) is None
+            point
+            for point in self.wanted
+            if self._start <= point[0] < self._end and self.valid_read(point) is None
         ]
 
-    def reading(self, place: Place) -> ReadRecord | None:
-        """Return what was found by reading there, while it holds."""
-        found = self.read.get(place)
+    def valid_read(self, point: ReadPoint) -> ReadRecord | None:
+        """Return the result of a read at this offset if it is still valid."""
+        found = self.read.get(point)
         if found is None or (found.time == math.inf and found.end != self._end):
             return None
-        if self.compacted and found.look != self.looks:
+        if self.compacted and found.poll != self.polls:
             return None
         return found
 
-    def take(self, place: Place, found: ReadRecord) -> bool:
-        """Note what was read, and hold it against the index; tell whether the offset holds no record."""
-        self.read[place] = found
-        offset, _ = place
+    def add_read(self, point: ReadPoint, found: ReadRecord) -> bool:
+        """Store a read, compare it with the index; return whether the offset has no record."""
+        self.read[point] = found
+        offset, _ = point
         if found.offset != offset:
             return True
         if found.time is None:
-            # Lookups do not see it, nor others like it.
+            # Lookups do not find this record, and possibly others without a timestamp.
             self.trust.note_disorder(offset)
             return False
         self.trust.note_read(offset, stamped=found.stamped)
@@ -136,61 +135,62 @@ class PartitionTimes:
         if bracket.low is not None and milliseconds < bracket.low - DISORDER_MS:
             self.trust.note_disorder(offset)
         elif bracket.low is not None and len(self.index) > 1 and self.narrowed:
-            # A record is inside a wide bracket whatever the order: that is no test.
+            # Any record is inside a wide bracket, in order or not: a wide bracket proves nothing.
             self.trust.note_agreed(stamped=found.stamped)
         return False
 
     # Estimates
 
     def estimate(
-        self, place: Place, at_ms: int, tolerance: Tolerance, *, proven: bool
+        self, point: ReadPoint, at_ms: int, tolerance: AgeTolerance, *, proven: bool
     ) -> Estimate | None:
-        """Return the time of the first record at or behind a place; None where it is not known well enough.
+        """Return the time of the first record at or after an offset.
 
-        `at_ms` is when the position was read; no record there was enqueued later, or its timestamp is wrong. `proven`
-        tells whether the topic's timestamps are in order as far as is known.
+        None if it is not known well enough. `at_ms` is when the position was read: no record there
+        was enqueued later, unless its timestamp is wrong. `proven` is True if no disorder was seen
+        in the topic's timestamps.
         """
-        found = self.reading(place)
+        found = self.valid_read(point)
         if found is not None and found.time is not None:
             return Estimate(found.time, 0.0, read=True)
-        bracket = self.index.bracket(place[0])
-        if bracket.low is None or place[0] < self._start:
+        bracket = self.index.bracket(point[0])
+        if bracket.low is None or point[0] < self._start:
             return None
         if found is not None:
             return estimate_between(bracket, at_ms, tolerance)
-        proven = proven and self.trust.covers(place[0])
+        proven = proven and self.trust.covers(point[0])
         return estimate_inside(bracket, at_ms, tolerance, proven=proven)
 
     def estimates(
-        self, at_ms: int, tolerance: Tolerance, *, proven: bool
-    ) -> Mapping[Place, Estimate]:
-        """Return the times of the wanted places, as far as they are known well enough."""
+        self, at_ms: int, tolerance: AgeTolerance, *, proven: bool
+    ) -> Mapping[ReadPoint, Estimate]:
+        """Return the times of the wanted offsets that are known well enough."""
         found = {}
-        for place in self.wanted:
-            estimate = self.estimate(place, at_ms, tolerance, proven=proven)
+        for point in self.wanted:
+            estimate = self.estimate(point, at_ms, tolerance, proven=proven)
             if estimate is not None:
-                found[place] = estimate
+                found[point] = estimate
         return found
 
-    def to_come(self, at_ms: int) -> set[int]:
-        """Return the wanted offsets whose timestamps are later than `at_ms`."""
+    def future_offsets(self, at_ms: int) -> set[int]:
+        """Return the wanted offsets with timestamps later than `at_ms`."""
         late = {
-            place[0]
-            for place, found in self.read.items()
+            point[0]
+            for point, found in self.read.items()
             if found.time is not None and at_ms / 1000 < found.time < math.inf
         }
         if self.index.newest > at_ms:
-            for place in self.unread():
-                low = self.index.bracket(place[0]).low
+            for point in self.unread():
+                low = self.index.bracket(point[0]).low
                 if low is not None and low > at_ms:
-                    late.add(place[0])
+                    late.add(point[0])
         return late
 
-    def doubtful(self, at_ms: int) -> list[Place]:
-        """Return the unread places where reading tells more than lookups: nothing is known, or a time to come."""
+    def doubtful(self, at_ms: int) -> list[ReadPoint]:
+        """Return the unread offsets for which lookups found nothing or a time in the future."""
         if self._sure and self._settled == self.index.version:
             return []
-        found = [place for place in self.unread() if self._is_doubtful(place[0], at_ms)]
+        found = [point for point in self.unread() if self._is_doubtful(point[0], at_ms)]
         self._sure = not found
         return found
 
@@ -198,18 +198,18 @@ class PartitionTimes:
         low = self.index.bracket(offset).low
         return low is None or low > at_ms or self.index.is_blocked(offset)
 
-    def telling(self) -> list[Place]:
-        """Return the unread places in the order in which reading tells most of whether lookups can be trusted."""
-        found = most_telling_first(self.unread(), self.index, self._end)
+    def unread_best_first(self) -> list[ReadPoint]:
+        """Return the unread offsets in the order in which their reads best verify the lookups."""
+        found = best_checks_first(self.unread(), self.index, self._end)
         if found and self.trust.begins_after(first := min(found)[0]):
-            # Only the first one can vouch for all of them.
-            found.sort(key=lambda place: place[0] != first)
+            # Only a read of the first offset can verify lookups for all of them.
+            found.sort(key=lambda point: point[0] != first)
         return found
 
     # Lookups
 
-    def questions(self, at_ms: int, tolerance: Tolerance) -> list[int]:
-        """Return the timestamps to look up next, so that the wanted places' times become known."""
+    def questions(self, at_ms: int, tolerance: AgeTolerance) -> list[int]:
+        """Return the timestamps to look up next for the wanted offsets."""
         index = self.index
         if self.no_lookups or self._settled == index.version:
             self.narrowed = not self.no_lookups
@@ -218,12 +218,12 @@ class PartitionTimes:
         recent = at_ms - round(tolerance.seconds * 1000)
         newest = 0
         lasting = True
-        for place in sorted(self.wanted):
-            found = self.reading(place)
+        for point in sorted(self.wanted):
+            found = self.valid_read(point)
             if found is not None and found.time is not None:
                 lasting = lasting and found.time != math.inf
                 continue
-            offset = place[0]
+            offset = point[0]
             if not self._start <= offset < self._end:
                 continue
             bracket = index.bracket(offset)
@@ -241,7 +241,7 @@ class PartitionTimes:
                 continue
             self._tries[offset] = tries
             if question > newest:
-                # Those of one bracket that lie close together are answered by one of them.
+                # One lookup is enough for positions of one bracket that are close together.
                 asked.add(question)
                 newest = question + round(tolerance.milliseconds(at_ms - question) / 2)
         self.narrowed = not asked
@@ -249,23 +249,26 @@ class PartitionTimes:
         self._sure = False
         return sorted(asked)
 
-    def feed(self, at_ms: int, tolerance: Tolerance) -> list[int]:
-        """Return the timestamp to look up so that the tail of a log that grows is known once it is a backlog."""
+    def feed(self, at_ms: int, tolerance: AgeTolerance) -> list[int]:
+        """Return the timestamp to look up for the newest records, before they become lag."""
         if self.no_lookups or self.fed == self._end or not self.wanted or not len(self.index):
             return []
         self.fed = self._end
         return [at_ms - round(tolerance.seconds * 1000)]
 
-    def answered(self, asked: int, offset: int, timestamp: int) -> bool:
-        """Take the answer to a lookup, a negative offset is no record; tell whether its timestamp is newly found odd."""
+    def add_answer(self, asked: int, offset: int, timestamp: int) -> bool:
+        """Store the answer to a lookup; return whether it has a new implausible timestamp.
+
+        A negative offset means that no record was found.
+        """
         if offset < 0 or timestamp < 0:
             if asked == 0:
                 self.no_lookups = self._end > self._start
             else:
-                self.index.unanswered(asked, self._end)
+                self.index.add_no_answer(asked, self._end)
             return False
         if is_plausible(timestamp / 1000):
-            self.index.answered(asked, offset, timestamp)
+            self.index.add_answer(asked, offset, timestamp)
             return False
         was_read = (offset, False) in self.read or (offset, True) in self.read
-        return self.index.met_odd(asked, offset, timestamp) and not was_read
+        return self.index.add_implausible(asked, offset, timestamp) and not was_read

@@ -1,4 +1,4 @@
-"""Which records a poll of the times reads, so that it takes no more than it may and each partition has its turn."""
+"""Chooses the records to read in a poll: within a budget, and each partition in turn."""
 
 from __future__ import annotations
 
@@ -6,44 +6,46 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
+from exporter.collectors.kafka.ages.index_trust import CHECKS
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.places import Place
-from exporter.collectors.kafka.ages.trust import CHECKS
+from exporter.collectors.kafka.ages.read_points import ReadPoint
 
 READS = 200
-"""Records read at a look: where no more places are new, all of them are read."""
+"""Records read in a poll. If no more offsets than this are new, all of them are read."""
 FIRST_READS = 1_000
-"""The same while there are partitions whose lookups were not checked yet."""
+"""Records read in a poll while there are partitions with unverified lookups."""
 RECORD_READS = 1_500
-"""The same where ages come from records only."""
+"""Records read in a poll if ages come from records only."""
 
 T = TypeVar("T")
 
 
-def unread_places(parts: Iterable[PartitionTimes]) -> list[tuple[PartitionTimes, Place]]:
-    """Return all wanted places of the partitions at which nothing was read."""
-    return [(part, place) for part in parts for place in part.unread()]
+def unread_points(parts: Iterable[PartitionTimes]) -> list[tuple[PartitionTimes, ReadPoint]]:
+    """Return all wanted offsets without a valid read."""
+    return [(part, point) for part in parts for point in part.unread()]
 
 
 def worth_reading(
     parts: Iterable[PartitionTimes], untrusted: AbstractSet[str], at_ms: int, turn: int
-) -> list[tuple[PartitionTimes, Place]]:
-    """Choose what to read beside the lookups: samples of what they told, and what they can't tell.
+) -> list[tuple[PartitionTimes, ReadPoint]]:
+    """Choose records to read besides the lookups: samples, and offsets that lookups cannot resolve.
 
-    Partitions that were not checked yet come first, once their lookups are done, then each in turn, and where
-    there is room, all of their places. One topic of which lookups can't tell much must not keep others waiting.
-    `untrusted` are the topics whose lookups can't be trusted, `at_ms` is when the positions were read, and `turn`
-    grows with each poll.
+    Partitions with unverified lookups come first, once their lookups are done. Then each partition
+    gets a turn. If budget is left, their other offsets follow. One topic with poor lookups must not
+    block the others.
+
+    `untrusted` are topics whose lookups are not trusted. `at_ms` is when the positions were read.
+    `turn` grows with each poll.
     """
-    doubtful: list[tuple[PartitionTimes, Place]] = []
+    doubtful: list[tuple[PartitionTimes, ReadPoint]] = []
     checks: list[PartitionTimes] = []
     others: list[PartitionTimes] = []
     for part in parts:
         unread = part.unread()
         if part.topic in untrusted or part.no_lookups:
-            doubtful += [(part, place) for place in unread]
+            doubtful += [(part, point) for point in unread]
             continue
-        doubtful += [(part, place) for place in part.doubtful(at_ms)]
+        doubtful += [(part, point) for point in part.doubtful(at_ms)]
         if unread:
             waits = part.narrowed and not part.trust.covers(min(unread)[0])
             (checks if waits else others).append(part)
@@ -57,19 +59,19 @@ def worth_reading(
 
 
 def rotated(items: list[T], turn: int) -> list[T]:
-    """Return the list with another one of its items first."""
+    """Return the list rotated by `turn`."""
     first = turn % len(items) if items else 0
     return items[first:] + items[:first]
 
 
 def _in_turn(
     parts: Iterable[PartitionTimes], each: int
-) -> tuple[list[tuple[PartitionTimes, Place]], list[tuple[PartitionTimes, Place]]]:
-    """Return so many places of each partition, those that tell most when they are read, and all the others."""
-    first: list[tuple[PartitionTimes, Place]] = []
-    others: list[tuple[PartitionTimes, Place]] = []
+) -> tuple[list[tuple[PartitionTimes, ReadPoint]], list[tuple[PartitionTimes, ReadPoint]]]:
+    """Return the `each` most useful offsets of each partition, and all the others."""
+    first: list[tuple[PartitionTimes, ReadPoint]] = []
+    others: list[tuple[PartitionTimes, ReadPoint]] = []
     for part in parts:
-        places = [(part, place) for place in part.telling()]
-        first += places[:each]
-        others += places[each:]
+        points = [(part, point) for point in part.unread_best_first()]
+        first += points[:each]
+        others += points[each:]
     return first, others

@@ -1,4 +1,4 @@
-"""Reads the records of one cluster at chosen places, and hands their times to the partitions."""
+"""Reads records of one cluster at chosen offsets, and passes their times to the partitions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from confluent_kafka import KafkaError, KafkaException
 
 from exporter.collectors.kafka.ages.partition_table import PartitionTable
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.places import Place, ReadRecord
+from exporter.collectors.kafka.ages.poll_report import PollReport
+from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
 from exporter.collectors.kafka.ages.record_times import record_time, size
-from exporter.collectors.kafka.ages.tally import Tally
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.errors import describe, problem, reason_of
-from exporter.collectors.kafka.record_reader import Place as ReadPlace
-from exporter.collectors.kafka.record_reader import Reading, RecordReader
+from exporter.collectors.kafka.record_reader import ReadResult, RecordReader, TopicPartitionOffset
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CollectError, Deadline, LogBacklog, Problem
 
 READ_SECONDS = 2.0
 DENIED = 600.0
-"""Seconds for which a topic that may not be read is not tried again."""
+"""Seconds to wait before a topic is read again after the broker denied it."""
 
 
 class RecordReadings:
-    """Two consumers, and what reading has told of whole topics: which may not be read, and which have gaps."""
+    """Two consumers, and facts on whole topics: which ones are denied, and which ones have gaps."""
 
     def __init__(self, settings: KafkaSettings, client: KafkaClient) -> None:
         self._header = settings.header
@@ -37,13 +36,13 @@ class RecordReadings:
             for committed_only in (False, True)
         }
         self.gaps: set[str] = set()
-        """Topics with offsets that hold no record."""
+        """Topics with offsets that have no record."""
         self._denied: dict[str, float] = {}
-        """Topic to when it may be tried again, by the monotonic clock."""
+        """Topic to the monotonic time at which reading it may be tried again."""
         self._log = structlog.get_logger(__name__).bind(source=settings.name)
 
     def begin(self, backlog: LogBacklog) -> None:
-        """Take the gaps that the backlog saw, and forget the topics that are gone."""
+        """Add the gaps found by the backlog task, and remove deleted topics."""
         self.gaps -= backlog.recreated
         self.gaps |= backlog.gaps
         if backlog.logs_complete:
@@ -52,76 +51,78 @@ class RecordReadings:
                 del self._denied[topic]
 
     def may_read(self, topic: str) -> bool:
-        """Whether to try to read a topic's records; False for a while after the broker has refused it."""
+        """Return whether to try to read a topic; False for a while after the broker denied it."""
         return not self._denied or time.monotonic() >= self._denied.get(topic, 0.0)
 
     def read(
         self,
-        wanted: Iterable[tuple[PartitionTimes, Place]],
+        wanted: Iterable[tuple[PartitionTimes, ReadPoint]],
         parts: PartitionTable,
-        tally: Tally,
+        report: PollReport,
         deadline: Deadline,
     ) -> None:
-        """Read at places of `parts`, which take what is found, until all is read or `READ_SECONDS` are over.
+        """Read at offsets of `parts` until all are read or `READ_SECONDS` are over.
 
-        Failures, sizes and anomalies go to the tally.
+        The results go to the partitions. Failures, sizes and anomalies go to the report.
         """
         until = time.monotonic() + min(READ_SECONDS, deadline.remaining())
-        by_reader: dict[bool, list[ReadPlace]] = defaultdict(list)
+        by_reader: dict[bool, list[TopicPartitionOffset]] = defaultdict(list)
         for part, (offset, committed_only) in wanted:
-            by_reader[committed_only].append(ReadPlace(part.topic, part.partition, offset))
-        for committed_only, places in by_reader.items():
+            by_reader[committed_only].append(
+                TopicPartitionOffset(part.topic, part.partition, offset)
+            )
+        for committed_only, requests in by_reader.items():
             reader = self._readers[committed_only]
             answered = False
             try:
-                for reading in reader.read(sorted(set(places)), until):
+                for result in reader.read(sorted(set(requests)), until):
                     answered = True
                     try:
-                        self._take(reading, parts, tally, committed_only=committed_only)
-                    except Exception as error:  # noqa: BLE001 - whatever a record holds, it is its own failure
-                        subject = f"record of {reading.place.topic}/{reading.place.partition}"
-                        tally.problems.append(problem(subject, error))
+                        self._store(result, parts, report, committed_only=committed_only)
+                    except Exception as error:  # noqa: BLE001 - whatever a record contains, only it fails
+                        subject = f"record of {result.requested.topic}/{result.requested.partition}"
+                        report.problems.append(problem(subject, error))
             except KafkaException as error:
-                tally.problems.append(problem("reading of records", error))
+                report.problems.append(problem("reading of records", error))
             except CollectError as error:
-                tally.problems.append(Problem(error.reason, "reading of records", str(error)))
+                report.problems.append(Problem(error.reason, "reading of records", str(error)))
             if not answered:
-                # The next one connects again, with secrets that are read again.
+                # The next read makes a new consumer, which reads the secrets again.
                 reader.close()
 
-    def _take(
-        self, reading: Reading, parts: PartitionTable, tally: Tally, *, committed_only: bool
+    def _store(
+        self, result: ReadResult, parts: PartitionTable, report: PollReport, *, committed_only: bool
     ) -> None:
-        topic, partition, offset = reading.place
+        topic, partition, offset = result.requested
         part = parts[topic, partition]
-        place = (offset, committed_only)
-        if reading.fault is not None:
-            self._refused(topic, reading.fault)
+        point = (offset, committed_only)
+        if result.fault is not None:
+            self._note_refusal(topic, result.fault)
             return
-        record = reading.record
+        record = result.record
         if record is None:
-            part.take(place, ReadRecord(math.inf, part.end, part.end, part.looks))
+            part.add_read(point, ReadRecord(math.inf, part.end, part.end, part.polls))
             return
         found_at = record.offset()
         found = record_time(record, self._header)
-        if found.anomaly is not None and not part.index.has_met(offset):
-            tally.anomalies[found.anomaly] += 1
-        count, total = tally.sizes.get(topic, (0, 0))
-        tally.sizes[topic] = (count + 1, total + size(record))
+        if found.anomaly is not None and not part.index.is_implausible(offset):
+            report.anomalies[found.anomaly] += 1
+        count, total = report.sizes.get(topic, (0, 0))
+        report.sizes[topic] = (count + 1, total + size(record))
         read = ReadRecord(
             found.seconds,
             offset if found_at is None else found_at,
             part.end,
-            part.looks,
+            part.polls,
             stamped=found.stamped,
         )
-        if part.take(place, read):
+        if part.add_read(point, read):
             self.gaps.add(topic)
 
-    def _refused(self, topic: str, error: KafkaError) -> None:
+    def _note_refusal(self, topic: str, error: KafkaError) -> None:
         if reason_of(error) == "unauthorized":
             if not self._denied:
-                # Of many topics, the first stands for all.
+                # One log line is enough for all topics.
                 self._log.info(
                     "times.not_allowed",
                     topic=topic,
@@ -132,6 +133,6 @@ class RecordReadings:
             self._log.debug("times.read_failed", topic=topic, error=describe(error))
 
     def close(self) -> None:
-        """Let go of the consumers; the next reading makes others. Any thread may call it."""
+        """Close the consumers; the next read makes new ones. Any thread may call it."""
         for reader in self._readers.values():
             reader.close()

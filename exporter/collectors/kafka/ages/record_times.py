@@ -1,4 +1,4 @@
-"""When a record was enqueued, by its own timestamp or by a header that its producer wrote."""
+"""The time at which a record was enqueued: its own timestamp, or a header set by its producer."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, 
 from exporter.model import TimestampAnomaly
 
 LATEST = 32_503_680_000.0
-"""The year 3000 in Unix time; a larger number counts smaller units than seconds."""
+"""The year 3000 in Unix time; a larger number is in a smaller unit than seconds."""
 EARLIEST = 1.0
 PLAUSIBLE = 946_684_800.0
-"""The year 2000 in Unix time: an earlier timestamp is one in another unit than its reader takes it for, or none at all."""
+"""The year 2000 in Unix time. An earlier timestamp is in the wrong unit or was never set."""
 LONG = 8
-"""Bytes of a number as Kafka's LongSerializer writes it."""
+"""Bytes of a number written by Kafka's LongSerializer."""
 
 
 _ask_for_headers = methodcaller("headers")
-"""A plain call of the method would be specialized once it has run often (Python 3.11 and later).
+"""A call through `methodcaller`, because a normal method call would crash (Python 3.11 and later).
 
-The interpreter then no longer checks that the library has not returned a result together with an exception.
+The interpreter specializes a method call that runs often. Then it no longer checks whether the
+library returned a result together with an exception.
 """
 
 
 class RecordTime(NamedTuple):
-    """Unix time in seconds, None where the record has none, and what is wrong with it."""
+    """Unix time in seconds, None if the record has none, and the anomaly if there is one."""
 
     seconds: float | None
     anomaly: TimestampAnomaly | None = None
     stamped: bool = False
-    """Whether the broker gave it when it appended the record."""
+    """Whether the broker set the timestamp when it appended the record."""
 
 
 def is_plausible(seconds: float) -> bool:
-    """Whether a message can have been enqueued then: between the years 2000 and 3000.
+    """Return whether the time is between the years 2000 and 3000.
 
-    A producer that writes seconds, micro- or nanoseconds where Kafka takes milliseconds is outside.
+    It is not if a producer wrote seconds, microseconds or nanoseconds instead of milliseconds.
     """
     return PLAUSIBLE <= seconds < LATEST
 
@@ -48,8 +49,8 @@ def is_plausible(seconds: float) -> bool:
 def record_time(message: Message, header: str | None) -> RecordTime:
     """Return when the record was enqueued.
 
-    A header that is missing or can't be read is an anomaly, and the record's own timestamp stands in for it. A
-    timestamp that is not plausible is unreadable.
+    If the header is missing or unreadable, that is an anomaly, and the record's own timestamp is
+    used. An implausible timestamp counts as unreadable.
     """
     own = _own_time(message)
     if header is None:
@@ -76,10 +77,11 @@ def _own_time(message: Message) -> RecordTime:
 
 
 def parse_time(value: bytes) -> float | None:
-    """Return the Unix time in seconds that a header's value means, None where it means none.
+    """Return the Unix time in seconds of a header's value; None if it is not a time.
 
-    Decimal text in seconds or milliseconds (smaller units too, told by their size), eight bytes of a big-endian number
-    of the same, or ISO 8601, which without an offset is UTC. A time before 1970 is none: it stands for one not set.
+    Accepted are decimal text in seconds, milliseconds, microseconds or nanoseconds (the size of the
+    number decides), the same as a big-endian number of eight bytes, and ISO 8601 (UTC if it has no
+    offset). A time before 1970 means "not set" and gives None.
     """
     text = _text(value)
     if text is None:
@@ -98,15 +100,16 @@ def parse_time(value: bytes) -> float | None:
 
 
 def size(message: Message) -> int:
-    """Return the bytes of key, value and headers, as far as these can be read."""
+    """Return the total bytes of key, value and headers. Unreadable headers are left out."""
     headers = sum(len(name) + len(value or b"") for name, value in _headers(message) or ())
     return len(message.key() or b"") + len(message.value() or b"") + headers
 
 
 def _headers(message: Message) -> Iterable[tuple[str, bytes | str | None]] | None:
-    """Return the record's headers; None, once, where the name of one is no UTF-8.
+    """Return the record's headers; None on the first call if a header name is not UTF-8.
 
-    The library raises then, and hands out a list with holes, which ends the process, when it is asked again.
+    In that case the library raises. If asked again, it would return a list with null pointers,
+    which crashes the process; so the headers are cleared.
     """
     try:
         found = _ask_for_headers(message)
@@ -117,7 +120,7 @@ def _headers(message: Message) -> Iterable[tuple[str, bytes | str | None]] | Non
 
 
 def _header(headers: Iterable[tuple[str, bytes | str | None]], name: str) -> bytes | None:
-    """Return the last value under the name: a later hop's word counts."""
+    """Return the last value with this name: the latest hop wins."""
     found = None
     for key, value in headers:
         if key == name:
@@ -126,7 +129,7 @@ def _header(headers: Iterable[tuple[str, bytes | str | None]], name: str) -> byt
 
 
 def _text(value: bytes) -> str | None:
-    """Return the value as text; None where it can't be read as such."""
+    """Return the value as text; None if it is not printable UTF-8."""
     try:
         text = value.decode().strip()
     except UnicodeDecodeError:

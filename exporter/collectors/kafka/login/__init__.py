@@ -1,1 +1,1 @@
-"""How the clients of one Kafka source log in where librdkafka needs help: tokens, and mechanisms of a cloud."""
+"""Logins for which librdkafka needs help: tokens, and mechanisms of cloud providers."""

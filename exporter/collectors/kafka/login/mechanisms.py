@@ -1,4 +1,7 @@
-"""The properties that librdkafka is given: those of the config, with a callback where it can not get tokens by itself."""
+"""The properties given to librdkafka.
+
+They are the configured properties, and a token callback if librdkafka cannot get the tokens.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ MSK_IAM = "AWS_MSK_IAM"
 Fetch = Callable[[Mapping[str, str]], Token]
 
 
-class Login:
-    """The login of one source. All its clients share the token, where there is one."""
+class KafkaLogin:
+    """The login of one source; all its clients share the token, if one is needed."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -24,9 +27,9 @@ class Login:
         self._tokens = None if found is None else Tokens(settings.name, self._renewed_by(found))
 
     def properties(self) -> dict[str, Any]:
-        """Return what to make a client with; secrets are read now, and there is a valid token.
+        """Return the properties for a new client, with current secrets and a valid token.
 
-        Raises `SecretFileError`, and `CollectError` where no token can be had.
+        Raises `SecretFileError`, and `CollectError` if no token is available.
         """
         given = self._settings.client_properties()
         if self._tokens is None:
@@ -46,7 +49,7 @@ class Login:
 
 
 def fetcher(properties: Mapping[str, str]) -> Fetch | None:
-    """Return what gets tokens for these properties; None where librdkafka needs no help."""
+    """Return the function that fetches tokens; None if librdkafka needs no help."""
     mechanism = mechanism_of(properties)
     if mechanism == MSK_IAM:
         from exporter.collectors.kafka.login import msk_iam  # noqa: PLC0415 - few need it
@@ -60,22 +63,22 @@ def fetcher(properties: Mapping[str, str]) -> Fetch | None:
 
 
 def shape(settings: KafkaSettings) -> Mapping[str, object]:
-    """Return the properties as clients are given them, without what stands in files, and without a token."""
+    """Return the properties as given to clients, without values from files and without a token."""
     names = _names(settings)
     return names if fetcher(names) is None else with_tokens(names, shape)
 
 
 def with_tokens(properties: Mapping[str, str], tokens: Callable[..., object]) -> dict[str, Any]:
-    """Return librdkafka's properties of a source whose tokens come from a callback."""
+    """Return librdkafka's properties for a source with tokens from a callback."""
     kept = {name: value for name, value in properties.items() if not _is_of_tokens(name)}
     if mechanism_of(properties) == MSK_IAM:
-        # Without TLS librdkafka would connect without a login; Amazon's listeners all have TLS.
+        # Without TLS librdkafka would connect without a login. All listeners of Amazon have TLS.
         kept = {"security.protocol": "SASL_SSL", **kept}
     return {**kept, "sasl.mechanism": "OAUTHBEARER", CALLBACK: tokens}
 
 
 def mechanism_of(properties: Mapping[str, object]) -> str:
-    """Return SASL's mechanism in capitals, which librdkafka wants too; an empty one where none is given."""
+    """Return the SASL mechanism in upper case, as librdkafka expects it; empty if none is given."""
     return str(properties.get("sasl.mechanism") or properties.get("sasl.mechanisms") or "").upper()
 
 

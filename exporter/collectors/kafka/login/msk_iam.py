@@ -1,4 +1,4 @@
-"""Tokens for Amazon MSK with IAM: a signed URL, made from AWS credentials by Amazon's library."""
+"""Tokens for Amazon MSK with IAM: a URL signed with AWS credentials by Amazon's library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS = ("region", "profile", "role_arn", "role_session_name")
 SESSION_NAME = "mq-lag-exporter"
 REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 SECONDS = 3.0
-"""Time for each request to AWS."""
+"""Timeout of each request to AWS."""
 _HOST = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.(?:amazonaws|vpce\.amazonaws)\.")
 _MISSING = (
     f"sasl.mechanism {MECHANISM} needs the package aws-msk-iam-sasl-signer-python: "
@@ -27,7 +27,10 @@ _MISSING = (
 
 
 def fetch(properties: Mapping[str, str]) -> Token:
-    """Sign a token. Credentials are those of AWS's default chain, of a profile, or of a role. Raises `CollectError`."""
+    """Sign a token. Raises `CollectError`.
+
+    The credentials come from the default chain of AWS, from a profile, or from a role.
+    """
     try:
         from aws_msk_iam_sasl_signer import MSKAuthTokenProvider  # noqa: PLC0415
         from botocore import exceptions  # noqa: PLC0415
@@ -46,7 +49,7 @@ def fetch(properties: Mapping[str, str]) -> Token:
 
 
 def _provider(options: Mapping[str, str], region: str) -> Any:
-    """Return what gives the signer the source's credentials, as they are now."""
+    """Return a provider of the source's current credentials for the signer."""
     from botocore.credentials import CredentialProvider  # noqa: PLC0415
 
     class Provider(CredentialProvider):  # type: ignore[misc] # the library has no types
@@ -79,17 +82,26 @@ def _credentials(options: Mapping[str, str], region: str) -> Any:
 
 
 def parse_options(text: str) -> dict[str, str]:
-    """Return the options in `sasl.oauthbearer.config`, such as `region=eu-west-1 profile=lag`. Raises `CollectError`."""
+    """Parse `sasl.oauthbearer.config`, such as `region=eu-west-1 profile=lag`.
+
+    Raises `CollectError`.
+    """
     pairs = [each.partition("=") for each in re.split(r"[\s,]+", text) if each]
     for name, equals, value in pairs:
         if name not in KEYS or not equals or not value:
-            text = f"{CONFIG} under `client` must be of the form region=… and may have {', '.join(KEYS[1:])}"
+            text = (
+                f"{CONFIG} under `client` must be of the form region=… and may have "
+                f"{', '.join(KEYS[1:])}"
+            )
             raise CollectError("invalid", text)
     return {name: value for name, _, value in pairs}
 
 
 def region_of(properties: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Return the region of the environment, or of the brokers' names. Raises `CollectError` where neither has one."""
+    """Return the region in the brokers' names, or else in the environment.
+
+    Raises `CollectError` if there is none.
+    """
     found = _HOST.search(properties.get("bootstrap.servers", ""))
     if found is not None:
         return found[1]

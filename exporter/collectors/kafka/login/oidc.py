@@ -1,4 +1,4 @@
-"""Tokens by OIDC's client credentials (RFC 6749, 4.4), from the properties that librdkafka has for it."""
+"""Tokens by OIDC client credentials (RFC 6749, 4.4), configured by librdkafka's properties."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ ALIASES = {
     "sasl.oauthbearer.client.credentials.client.id": CLIENT_ID,
     "sasl.oauthbearer.client.credentials.client.secret": CLIENT_SECRET,
 }
-"""Other names of the same properties."""
+"""Aliases of property names."""
 UNDERSTOOD = frozenset(
     {URL, CLIENT_ID, CLIENT_SECRET, SCOPE, EXTENSIONS, SUBJECT, METHOD, GRANT, *ALIASES}
 )
-"""With any other property that begins with `sasl.oauthbearer.`, librdkafka gets the tokens."""
+"""If any other property begins with `sasl.oauthbearer.`, librdkafka fetches the tokens."""
 NEEDED = (URL, CLIENT_ID, CLIENT_SECRET)
 
 MOST_BYTES = 1 << 20
 PIECE = 1 << 14
 FORM = re.compile(r"[-._~+/0-9A-Za-z]+=*")
-"""A token as RFC 6750 allows it."""
+"""The token format of RFC 6750."""
 KNOWN_ERRORS = frozenset(
     {
         *("invalid_request", "invalid_client", "invalid_grant", "invalid_scope", "access_denied"),
@@ -55,12 +55,12 @@ KNOWN_ERRORS = frozenset(
         "temporarily_unavailable",
     }
 )
-"""Errors that are shown. Other words of the issuer may hold what was sent to it."""
+"""Error codes that are shown. Other text of the issuer may contain secrets sent to it."""
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, SERVER_ERROR = 400, 401, 403, 500
 
 
 def is_ours(properties: Mapping[str, str]) -> bool:
-    """Tell whether the properties ask for client credentials, and for nothing that only librdkafka knows."""
+    """Return whether the properties ask for client credentials, with supported options only."""
     if properties.get(METHOD, "").lower() != "oidc":
         return False
     if properties.get(GRANT, "client_credentials").lower() != "client_credentials":
@@ -70,7 +70,7 @@ def is_ours(properties: Mapping[str, str]) -> bool:
 
 
 def fetch(properties: Mapping[str, str]) -> Token:
-    """Ask the token endpoint. Raises `CollectError`, which holds no secret."""
+    """Request a token from the endpoint. Raises `CollectError` without secrets in its text."""
     given = {ALIASES.get(name, name): value for name, value in properties.items()}
     missing = [name for name in NEEDED if not given.get(name)]
     if missing:
@@ -82,7 +82,7 @@ def fetch(properties: Mapping[str, str]) -> Token:
 
 
 def _address(url: str) -> str:
-    """Return the URL without what may be a secret in it: user and password."""
+    """Return the URL without user and password."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -100,14 +100,14 @@ def _shown(where: str) -> str:
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """The client's secret goes to the configured address, and nowhere else."""
+    """Refuses redirects: the client's secret is sent to the configured address only."""
 
     def redirect_request(self, *_: object, **__: object) -> None:
         return None
 
 
 def _ask(where: str, given: Mapping[str, str]) -> bytes:
-    """Return the answer's body."""
+    """Request a token and return the response body."""
     form = {"grant_type": "client_credentials"}
     if given.get(SCOPE):
         form["scope"] = given[SCOPE]
@@ -154,7 +154,7 @@ def _context(given: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _load(context: ssl.SSLContext, location: str) -> None:
-    """Trust the authorities of a file, or of a folder that `openssl rehash` made."""
+    """Load certificate authorities from a file, or from a folder made by `openssl rehash`."""
     try:
         context.load_verify_locations(cafile=location)
     except IsADirectoryError:
@@ -174,7 +174,7 @@ def _body(where: str, answer: HTTPResponse, until: float) -> bytes:
 
 
 def _refusal(where: str, error: HTTPError) -> CollectError:
-    """Say what the endpoint answered, in words that are known to be none of ours."""
+    """Describe the endpoint's answer, with no text that may contain a secret."""
     try:
         said = json.loads(error.read1(PIECE))["error"]
     except (ValueError, RecursionError, KeyError, TypeError, OSError, HTTPException):
@@ -211,7 +211,7 @@ def _token(where: str, body: bytes, given: Mapping[str, str]) -> Token:
 
 
 def _claims(token: str) -> Mapping[str, Any]:
-    """Return the claims of a JWT; none of another token."""
+    """Return the claims of a JWT; empty for other tokens."""
     parts = token.split(".")
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
@@ -221,7 +221,10 @@ def _claims(token: str) -> Mapping[str, Any]:
 
 
 def _lifetime(expires_in: object, claims: Mapping[str, Any]) -> float | None:
-    """Return the seconds for which a token is valid. Differences do not depend on this machine's clock."""
+    """Return the seconds for which a token is valid.
+
+    Differences of the issuer's times are used, which do not depend on the local clock.
+    """
     stated = _seconds(expires_in)
     if stated is not None:
         return stated
@@ -232,7 +235,7 @@ def _lifetime(expires_in: object, claims: Mapping[str, Any]) -> float | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number, also one that stands in a text, as some issuers write it."""
+    """Return a number; some issuers write it as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

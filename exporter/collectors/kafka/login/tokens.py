@@ -1,4 +1,8 @@
-"""The OAUTHBEARER token of one source: fetched once for all its clients, renewed before it expires, kept in an outage."""
+"""The OAUTHBEARER token of one source.
+
+It is fetched once for all clients, renewed before it expires, and kept during an outage of the
+issuer.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +19,41 @@ from exporter.model import CollectError
 from exporter.scrub import learn
 
 RENEW_AT = 0.75
-"""Part of a token's lifetime after which a new one is fetched. librdkafka asks at 0.8, and must get the new one."""
+"""Fraction of a token's lifetime after which a new one is fetched.
+
+librdkafka asks at 0.8, and must get the new one.
+"""
 MARGIN = 2.0
 MARGIN_RATIO = 0.05
-"""A token counts as expired so many seconds before it is, or this part of its lifetime where that is shorter."""
+"""A token counts as expired this early; the smaller value applies.
+
+`MARGIN` is in seconds, `MARGIN_RATIO` a fraction of the lifetime.
+"""
 PAUSE = 5.0
 PAUSE_RATIO = 0.05
-"""Seconds between two attempts after a failure, or this part of a token's lifetime where that is shorter."""
+"""Pause between attempts after a failure; the smaller value applies.
+
+`PAUSE` is in seconds, `PAUSE_RATIO` a fraction of the token's lifetime.
+"""
 PATIENCE = 5.0
 """Seconds that a caller waits for a token."""
 GIVEN_UP = 30.0
-"""Seconds after which an attempt that does not end is left to itself and another one is made."""
+"""Seconds after which an attempt that hangs is ignored and another one is started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as its issuer gave it."""
+    """A token as returned by its issuer."""
 
     value: str = field(repr=False)
     lifetime: float
-    """Seconds from now."""
+    """Seconds from when it was issued."""
     principal: str = ""
     extensions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _Issued:
     token: Token
     since: float
 
@@ -59,9 +72,10 @@ class _Held:
 
 
 class Tokens:
-    """Keeps a valid token. Safe to use from many threads; an object of it is librdkafka's `oauth_cb`.
+    """Keeps a valid token. Thread-safe; an instance is librdkafka's `oauth_cb`.
 
-    `fetch` runs in a thread of its own, one at a time. It raises `CollectError` without a secret in its text.
+    `fetch` runs in a separate thread, one at a time. It raises `CollectError` without a secret in
+    its text.
     """
 
     def __init__(
@@ -75,46 +89,47 @@ class Tokens:
         self._clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
-        self._held: _Held | None = None
+        self._issued: _Issued | None = None
         self._is_refused = False
-        self._flight: Future[_Held] | None = None
-        self._flight_began = 0.0
+        self._current_attempt: Future[_Issued] | None = None
+        self._attempt_began = 0.0
         self._failure: CollectError | None = None
         """Why the last attempt failed; None after a success."""
         self._failed_at = 0.0
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def __call__(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
-        """Return token, expiry in seconds since the epoch, principal and extensions. Raises `CollectError`."""
-        held = self._current(fresh=True)
-        now, token = self._clock(), held.token
-        left = held.left(now)
-        if held.is_due(now):
-            # It could not be renewed. librdkafka asks again when 0.8 of the time is over, and that has to be soon.
-            left = min(left, held.pause() / 0.8)
+        """Return token, expiry as Unix time, principal and extensions. Raises `CollectError`."""
+        issued = self._current(fresh=True)
+        now, token = self._clock(), issued.token
+        left = issued.left(now)
+        if issued.is_due(now):
+            # The renewal failed. librdkafka asks again after 0.8 of the time, and that has to be
+            # soon.
+            left = min(left, issued.pause() / 0.8)
         return token.value, self._wall_clock() + left, token.principal, dict(token.extensions)
 
     def get(self) -> Token:
-        """Return a token that is valid now. Raises `CollectError` where there is none.
+        """Return a valid token. Raises `CollectError` if there is none.
 
-        One that should be renewed, and still is valid, is returned without waiting for the new one.
+        A token that is due for renewal but valid is returned at once.
         """
         return self._current(fresh=False).token
 
-    def _current(self, *, fresh: bool) -> _Held:
-        """Return what is valid now; `fresh` waits for what is being fetched, as long as the issuer answers."""
+    def _current(self, *, fresh: bool) -> _Issued:
+        """Return a valid token; with `fresh`, wait for a renewal that is due."""
         with self._lock:
             now = self._clock()
-            held = self._held
-            valid = held if held is not None and held.is_valid(now) else None
-            due = held is None or self._is_refused or held.is_due(now)
-            flight = self._attempt(now) if due or valid is None else None
-        if flight is None or (valid is not None and not fresh):
+            issued = self._issued
+            valid = issued if issued is not None and issued.is_valid(now) else None
+            due = issued is None or self._is_refused or issued.is_due(now)
+            attempt = self._attempt_if_due(now) if due or valid is None else None
+        if attempt is None or (valid is not None and not fresh):
             if valid is None:
-                raise self._lack()
+                raise self._missing_token()
             return valid
         try:
-            return flight.result(PATIENCE)
+            return attempt.result(PATIENCE)
         except FutureTimeoutError:
             fault = CollectError("timeout", "the token issuer does not respond in time")
         except CollectError as error:
@@ -124,61 +139,66 @@ class Tokens:
         return valid
 
     def refused(self) -> None:
-        """Take note that a broker refused the token: the next one that asks gets a new one, if there is one."""
+        """Note that a broker refused the token: the next caller gets a new one, if possible."""
         with self._lock:
             self._is_refused = True
 
     def fault(self) -> CollectError | None:
-        """Return why there is no valid token now; None where there is one, or where nobody has asked yet."""
+        """Return why there is no valid token.
+
+        None if there is one, or if none was requested yet.
+        """
         with self._lock:
-            held = self._held
-            if held is not None and held.is_valid(self._clock()):
+            issued = self._issued
+            if issued is not None and issued.is_valid(self._clock()):
                 return None
             failure = self._failure
-        # A copy: an error that is raised again and again would keep the frames of each time.
+        # A copy: raising the same error object repeatedly would keep all frames alive.
         return None if failure is None else CollectError(failure.reason, str(failure))
 
-    def _lack(self) -> CollectError:
+    def _missing_token(self) -> CollectError:
         return self.fault() or CollectError("timeout", "there is no token yet")
 
-    def _attempt(self, now: float) -> Future[_Held] | None:
-        """Return the attempt that is under way, or a new one; None in the pause after a failure."""
-        if self._flight is not None and now - self._flight_began < GIVEN_UP:
-            return self._flight
-        pause = PAUSE if self._held is None else self._held.pause()
+    def _attempt_if_due(self, now: float) -> Future[_Issued] | None:
+        """Return the current attempt or a new one; None during the pause after a failure."""
+        if self._current_attempt is not None and now - self._attempt_began < GIVEN_UP:
+            return self._current_attempt
+        pause = PAUSE if self._issued is None else self._issued.pause()
         if self._failure is not None and 0 <= now - self._failed_at < pause:
             return None
-        flight: Future[_Held] = Future()
-        self._flight, self._flight_began = flight, now
-        threading.Thread(target=self._fly, args=(flight, now), name="token", daemon=True).start()
-        return flight
+        attempt: Future[_Issued] = Future()
+        self._current_attempt, self._attempt_began = attempt, now
+        threading.Thread(
+            target=self._run_attempt, args=(attempt, now), name="token", daemon=True
+        ).start()
+        return attempt
 
-    def _fly(self, flight: Future[_Held], began: float) -> None:
+    def _run_attempt(self, attempt: Future[_Issued], began: float) -> None:
         try:
             token = self._fetch()
             learn(token.value)
         except CollectError as error:
-            self._fail(flight, error)
-        except Exception as error:  # noqa: BLE001 - whatever a library raises; its text may hold a secret
-            self._fail(flight, CollectError("internal", f"no token: {type(error).__name__}"))
+            self._fail(attempt, error)
+        except Exception as error:  # noqa: BLE001 - a library may raise anything; its text may contain a secret
+            self._fail(attempt, CollectError("internal", f"no token: {type(error).__name__}"))
         else:
-            held = _Held(token, began)
+            issued = _Issued(token, began)
             with self._lock:
-                self._held = held
+                self._issued = issued
                 self._is_refused = False
                 failure, self._failure = self._failure, None
-                self._land(flight)
+                self._finish_attempt(attempt)
             if failure is not None:
                 self._log.info("token.renewed", lifetime_seconds=round(token.lifetime))
-            flight.set_result(held)
+            attempt.set_result(issued)
 
-    def _fail(self, flight: Future[_Held], error: CollectError) -> None:
+    def _fail(self, attempt: Future[_Issued], error: CollectError) -> None:
         with self._lock:
             now = self._clock()
             is_first = self._failure is None
             self._failure, self._failed_at = error, now
-            left = 0.0 if self._held is None else max(self._held.left(now), 0.0)
-            self._land(flight)
+            left = 0.0 if self._issued is None else max(self._issued.left(now), 0.0)
+            self._finish_attempt(attempt)
         if is_first:
             self._log.warning(
                 "token.not_renewed",
@@ -186,8 +206,8 @@ class Tokens:
                 error=str(error),
                 valid_seconds=round(left),
             )
-        flight.set_exception(error)
+        attempt.set_exception(error)
 
-    def _land(self, flight: Future[_Held]) -> None:
-        if self._flight is flight:
-            self._flight = None
+    def _finish_attempt(self, attempt: Future[_Issued]) -> None:
+        if self._current_attempt is attempt:
+            self._current_attempt = None

@@ -1,1 +1,1 @@
-"""Messages of the exporter's own, which time each broker of a Kafka cluster end to end."""
+"""Messages that the exporter sends to time each broker of a Kafka cluster end to end."""

@@ -1,4 +1,4 @@
-"""A producer and a consumer for all probes of one cluster, and the messages on their way between them."""
+"""The producer and consumer for all probes of one cluster, and the probes in flight."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from exporter.collectors.kafka.errors import GONE, kafka_error, reason_of
 from exporter.collectors.kafka.record_reader import READER
 
 POLL = 0.5
-"""Seconds after which the producer's thread looks whether it is to end."""
+"""Seconds between checks of the producer's thread for its end."""
 GREETING_PATIENCE = 1.0
-"""Seconds for which a greeting's commit is waited for."""
+"""Seconds to wait for the commit of a greeting."""
 MISSING = GONE | {KafkaError.UNKNOWN_TOPIC_ID}
 PRODUCER: Mapping[str, Any] = {"acks": "all", "enable.idempotence": False, "linger.ms": 0}
 CONSUMER: Mapping[str, Any] = {
     **READER,
     "enable.partition.eof": False,
-    # The broker answers at once where there is something, and else waits: few requests, and no delay.
+    # The broker answers at once if there is a message, or else waits: few requests, and no delay.
     "fetch.wait.max.ms": 500,
     "max.partition.fetch.bytes": 65_536,
-    # What comes between two rounds must not stop the fetching.
+    # Messages between two rounds must not stop fetching.
     "queued.min.messages": 10_000,
     "max.poll.interval.ms": 86_400_000,
     "isolation.level": "read_uncommitted",
 }
 
 
-class Flight:
-    """One message on its way, timed from its sending on. Times are in seconds, None until they are known."""
+class ProbeInFlight:
+    """One message in flight. Times are seconds since it was sent, None until known."""
 
     __slots__ = (
         "ack",
@@ -49,7 +49,7 @@ class Flight:
     )
 
     def __init__(self, sequence: int, limit: float, *, greets: bool) -> None:
-        """`limit` is the time after which nothing counts; a message that `greets` opens the connections."""
+        """After `limit` seconds no result counts; a message that `greets` opens the connections."""
         self.sequence = sequence
         self.limit = limit
         self.greets = greets
@@ -59,16 +59,16 @@ class Flight:
         self.ack: float | None = None
         self.awaits_ack = False
         self.error: KafkaError | None = None
-        """Why it could not be published."""
+        """Why publishing failed."""
         self.offset: int | None = None
 
     def elapsed(self) -> float | None:
-        """Return the time since the sending, None where it is too long."""
+        """Return the seconds since the message was sent; None after the limit."""
         seconds = time.perf_counter() - self.began
         return seconds if seconds <= self.limit else None
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
-        """Take the broker's acknowledgement, or why there is none."""
+        """Store the broker's acknowledgement or error."""
         seconds = self.elapsed()
         if error is not None:
             self.error = error
@@ -77,34 +77,37 @@ class Flight:
             self.publish = seconds
 
     def received(self) -> bool:
-        """Take the receipt; tell whether it was the first and in time."""
+        """Store the receipt; return whether it is the first one and in time."""
         if self.receive is None:
             self.receive = self.elapsed()
             return self.receive is not None
         return False
 
     def acked(self, good: bool) -> None:
-        """Take the answer to the commit."""
+        """Store the result of the commit."""
         if good:
             self.ack = self.elapsed()
         self.awaits_ack = False
 
     def has_greeted(self) -> bool:
-        """Whether the connections are open: it came back, and its commit was answered or takes too long."""
+        """Return whether the connections are open.
+
+        That is when the message was received, and its commit was answered or takes too long.
+        """
         if not self.greets or self.receive is None or self.publish is None:
             return False
         waited = time.perf_counter() - self.began - self.receive
         return not self.awaits_ack or waited > GREETING_PATIENCE
 
     def is_over(self) -> bool:
-        """Whether nothing more is to come, or nothing in time."""
+        """Return whether no further result can arrive in time."""
         if self.error is not None or self.elapsed() is None:
             return True
         return self.publish is not None and self.receive is not None and not self.awaits_ack
 
 
 class Arrival(NamedTuple):
-    """A message of this process that came back."""
+    """A received message of this process."""
 
     sequence: int
     partition: int
@@ -112,22 +115,25 @@ class Arrival(NamedTuple):
 
 
 class Faults:
-    """What the clients complained of."""
+    """Errors reported by the clients."""
 
-    def __init__(self, complain: Callable[[KafkaError], None]) -> None:
-        self._complain = complain
+    def __init__(self, report: Callable[[KafkaError], None]) -> None:
+        self._report = report
         self.is_broken = False
         """Whether the clients must be replaced."""
         self.denied: KafkaError | None = None
-        """A right on the topic that is missing."""
+        """The missing right on the topic."""
 
-    def of_connection(self, error: KafkaError) -> None:
-        """Take what is said of a connection; where it is the password, new clients read it anew."""
-        self._complain(error)
+    def add_connection_error(self, error: KafkaError) -> None:
+        """Store an error of a connection.
+
+        After an authentication error, new clients read the secrets.
+        """
+        self._report(error)
         self.is_broken |= error.fatal() or reason_of(error) == "unauthorized"
 
-    def of_topic(self, error: KafkaError) -> None:
-        """Take what is said of the topic; clients remember for long that there is none."""
+    def add_topic_error(self, error: KafkaError) -> None:
+        """Store an error of the topic; clients cache for long that a topic does not exist."""
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             self.denied = error
         elif error.code() in MISSING or error.fatal():
@@ -135,89 +141,89 @@ class Faults:
 
 
 class Channel:
-    """The two clients of one topic. Used by one thread; another one serves the acknowledgements.
+    """The two clients of one topic. Used by one thread; another one polls for acknowledgements.
 
-    The constructor raises `KafkaException` where librdkafka refuses the properties.
+    The constructor raises `KafkaException` if librdkafka rejects the properties.
     """
 
     def __init__(self, properties: Mapping[str, Any], topic: str, deadline: float) -> None:
-        """`deadline` is the time in seconds after which a message is not sent any more."""
+        """`deadline` is the time in seconds after which a message is no longer sent."""
         self._topic = topic
         self.faults = Faults(properties["error_cb"])
-        given = {**properties, "error_cb": self.faults.of_connection}
+        given = {**properties, "error_cb": self.faults.add_connection_error}
         producer = {**PRODUCER, "message.timeout.ms": max(int(deadline * 1000), 1)}
         self._producer = Producer({**given, **producer})
         self._consumer = Consumer({**given, **CONSUMER})
         self.mark = secrets.token_bytes(8)
-        """The key of its messages, which no other channel's have."""
-        self._heard: set[int] = set()
+        """The key of its messages, different from those of all other channels."""
+        self._receiving: set[int] = set()
         self._ended = threading.Event()
         threading.Thread(
-            target=_serve,
+            target=_poll_producer,
             args=(self._producer, self._ended),
             name="probe/acknowledgements",
             daemon=True,
         ).start()
 
-    def send(self, flight: Flight, partition: int) -> None:
-        """Send a message that carries the flight's number, and this channel's mark."""
+    def send(self, probe: ProbeInFlight, partition: int) -> None:
+        """Send a message with the probe's number as value and this channel's mark as key."""
         faults = self.faults
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            flight.delivered(error, message)
+            probe.delivered(error, message)
             if error is not None:
-                faults.of_topic(error)
+                faults.add_topic_error(error)
 
         try:
             self._producer.produce(
                 self._topic,
-                value=str(flight.sequence).encode(),
+                value=str(probe.sequence).encode(),
                 key=self.mark,
                 partition=partition,
                 on_delivery=delivered,
             )
         except (KafkaException, BufferError) as error:
-            flight.error = kafka_error(error) or KafkaError(KafkaError._QUEUE_FULL)
-            faults.of_topic(flight.error)
+            probe.error = kafka_error(error) or KafkaError(KafkaError._QUEUE_FULL)
+            faults.add_topic_error(probe.error)
 
-    def hears(self, partition: int) -> bool:
-        """Whether what is sent to the partition is received."""
-        return partition in self._heard
+    def is_receiving(self, partition: int) -> bool:
+        """Return whether messages of the partition are received."""
+        return partition in self._receiving
 
-    def hear(self, partition: int, offset: int) -> None:
-        """Receive what the partition holds from the offset on."""
+    def start_receiving(self, partition: int, offset: int) -> None:
+        """Receive the partition's messages from this offset."""
         self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
-        self._heard.add(partition)
+        self._receiving.add(partition)
 
-    def leave(self, partition: int) -> None:
-        """Receive no more of the partition."""
-        if partition in self._heard:
-            self._heard.discard(partition)
+    def stop_receiving(self, partition: int) -> None:
+        """Stop receiving messages of the partition."""
+        if partition in self._receiving:
+            self._receiving.discard(partition)
             self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
 
     def receive(self, timeout: float) -> Arrival | None:
-        """Return the next message of this channel; None where there is none in time, or another one came."""
+        """Return the next message of this channel; None on timeout or for another message."""
         message = self._consumer.poll(timeout)
         return None if message is None else self.arrival(message)
 
     def drain(self) -> None:
-        """Drop what came since the last round: messages of others, and late ones."""
+        """Drop messages received since the last round: late ones, and those of others."""
         while (message := self._consumer.poll(0)) is not None:
             self.arrival(message)
 
     def close(self) -> None:
-        """End both clients without waiting for a broker."""
+        """Close both clients without waiting for a broker."""
         self._ended.set()
         self._producer.purge()
         self._consumer.close()
 
     def arrival(self, message: Message) -> Arrival | None:
-        """Return what it is of this channel's messages; None where it is another's, or an error."""
+        """Return the message if it is this channel's; None for other messages and errors."""
         error, partition, offset = message.error(), message.partition(), message.offset()
         if error is not None:
-            self.faults.of_topic(error)
+            self.faults.add_topic_error(error)
             if partition is not None and message.topic() == self._topic:
-                self.leave(partition)
+                self.stop_receiving(partition)
             return None
         value = message.value()
         if message.key() != self.mark or value is None or partition is None or offset is None:
@@ -225,7 +231,7 @@ class Channel:
         return Arrival(int(value), partition, offset)
 
 
-def _serve(producer: Producer, ended: threading.Event) -> None:
-    """Take acknowledgements the moment they come."""
+def _poll_producer(producer: Producer, ended: threading.Event) -> None:
+    """Poll for acknowledgements, so that they are timed without delay."""
     while not ended.is_set():
         producer.poll(POLL)

@@ -1,4 +1,4 @@
-"""Commits behind received probes: to a group that the probed broker coordinates, so that no other one is timed."""
+"""Commits received probes to a group that the probed broker coordinates: only it is timed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from exporter.collectors.kafka.client import OUTLIVES, KafkaClient
+from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import GONE, describe, kafka_error, reason_of
 from exporter.collectors.kafka.probe.layout import choose_group
 from exporter.model import Deadline
 
 PATIENCE = 30.0
-"""Seconds that a commit is waited for, without another to its group; far less than `OUTLIVES`."""
+"""Seconds to wait for a commit before the group is used again; far less than `OUTLIVE_SECONDS`."""
 DENIED = 600.0
-"""Seconds until commits that were refused are tried again."""
+"""Seconds until commits are tried again after they were denied."""
 NOT_ALLOWED = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 Answer = Future[ConsumerGroupTopicPartitions]
 
 
-class Commits:
-    """Commits by one admin client, and the groups that it left. Used by one thread at a time."""
+class ProbeCommits:
+    """Commits by one admin client, and the groups it used. Used by one thread at a time."""
 
     def __init__(self, client: KafkaClient, topic: str, source: str, *, deletes: bool) -> None:
         """`deletes` is whether the cluster can delete groups."""
@@ -38,22 +38,22 @@ class Commits:
         self._groups: dict[int, str] = {}
         self._pending: dict[str, tuple[Answer, float]] = {}
         self._used: dict[str, bool] = {}
-        """Groups that were committed to, and whether the last commit was answered."""
+        """Groups with commits, and whether the last commit was answered."""
         self._denied_until = 0.0
         self._is_stale = False
         self._is_new = True
-        self._told = ""
+        self._logged = ""
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def renew(self) -> None:
-        """Use another client from the next round on. Any thread may call it."""
+        """Use a new client from the next round. Any thread may call it."""
         self._is_stale = True
 
     def begin(self) -> bool:
-        """Get ready for a round: let go of the client where it does not get answers. Tell whether it is a new one.
+        """Prepare a round: drop a client that gets no answers; return whether the client is new.
 
-        A request whose time is up inside librdkafka can abort the process (librdkafka#4605), and a client asks
-        a group's coordinator where it last was (librdkafka#3847).
+        A request that times out inside librdkafka can abort the process (librdkafka#4605). A client
+        keeps asking a group's previous coordinator (librdkafka#3847).
         """
         now = time.monotonic()
         self._pending = {g: p for g, p in self._pending.items() if not p[0].done()}
@@ -72,9 +72,9 @@ class Commits:
         position: tuple[int, int],
         answered: Callable[[bool], None],
     ) -> bool:
-        """Commit a position (partition, offset) at the broker; tell whether there will be an answer.
+        """Commit a position (partition, offset) at the broker; return whether an answer will come.
 
-        `answered` is called by librdkafka's thread, with whether the commit was taken.
+        A thread of librdkafka calls `answered` with whether the commit succeeded.
         """
         if time.monotonic() < self._denied_until:
             return False
@@ -85,7 +85,7 @@ class Commits:
         self._used[group] = False
         request = ConsumerGroupTopicPartitions(group, [TopicPartition(self._topic, *position)])
         future: Answer = self._client.admin.alter_consumer_group_offsets(
-            [request], request_timeout=OUTLIVES
+            [request], request_timeout=OUTLIVE_SECONDS
         )[group]
         self._pending[group] = (future, time.monotonic())
 
@@ -99,12 +99,15 @@ class Commits:
         return True
 
     def delete(self, deadline: Deadline) -> None:
-        """Delete the groups, as far as their coordinators answer; it is not waited for those that last did not."""
+        """Delete the groups if their coordinators answer.
+
+        Groups whose last commit was not answered get little time.
+        """
         if not self._used or not self._deletes:
             return
         left = self._delete(list(self._used), deadline)
         if any(reason_of(error) == "unreachable" for error in left.values()):
-            # Their coordinator is another broker by now, which a new client finds.
+            # Their coordinator has moved; a new client finds it.
             self._client.drop()
             left = self._delete(list(left), deadline)
         self._used.clear()
@@ -113,8 +116,8 @@ class Commits:
             self._log.info("probe.groups_left", groups=groups, error=errors[0])
 
     def _delete(self, names: list[str], deadline: Deadline) -> dict[str, KafkaError]:
-        """Return those that are left."""
-        futures = self._client.admin.delete_consumer_groups(names, request_timeout=OUTLIVES)
+        """Delete these groups; return those that are left, with the errors."""
+        futures = self._client.admin.delete_consumer_groups(names, request_timeout=OUTLIVE_SECONDS)
         left: dict[str, KafkaError] = {}
         for name in sorted(names, key=self._used.__getitem__, reverse=True):
             timeout = deadline.remaining() if self._used[name] else min(deadline.remaining(), 0.3)
@@ -127,17 +130,17 @@ class Commits:
         return left
 
     def _note(self, error: KafkaError | None) -> None:
-        """Say once that there are no commits."""
+        """Log once that commits fail."""
         if error is None:
-            self._told = ""
+            self._logged = ""
             return
         reason = reason_of(error)
         if error.code() in NOT_ALLOWED:
             self._denied_until = time.monotonic() + DENIED
         else:
             self._is_stale |= reason != "invalid"
-        if reason != self._told:
-            self._told = reason
+        if reason != self._logged:
+            self._logged = reason
             self._log.info("probe.not_committed", error=describe(error, self._right(error)))
 
     def _right(self, error: KafkaError) -> str | None:

@@ -1,4 +1,7 @@
-"""Which partition probes which broker, and which group is committed to there. Pure functions of the metadata."""
+"""Which partition probes which broker, and which group gets the commit.
+
+Pure functions of the metadata.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,22 @@ from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 from exporter.model import Roster
 
 GROUPS = 64
-"""Names of groups to choose from."""
+"""Number of group names to choose from."""
 KEPT = 86_400.0
-"""Seconds for which a broker that leads nothing any more is probed, in vain, where it is not known to be removed."""
+"""Seconds for which a broker that leads no partition any more is still probed.
+
+These probes fail. Brokers known to be removed are not probed.
+"""
 GONE_AFTER = 2
-"""Answers in a row by which a broker does not belong to the cluster any more, before it is probed no more."""
+"""Rosters with a broker removed from the cluster after which it is no longer probed."""
 NO_LEADER = -1
 
 
 class Partition(NamedTuple):
-    """Who has one partition, by broker ids; the first replica is to lead it."""
+    """Leader and replicas of one partition, as broker ids.
+
+    The first replica is the preferred leader.
+    """
 
     leader: int
     replicas: tuple[int, ...]
@@ -30,31 +39,31 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What of the cluster's metadata the probes go by."""
+    """The cluster metadata that probes need."""
 
     nodes: Mapping[int, str]
     """Broker id to host:port."""
     partitions: tuple[Partition, ...] | None
-    """Of the probe's topic; None where it can't be seen."""
+    """Partitions of the probe topic; None if it is not visible."""
     coordinators: tuple[int, ...]
-    """Leaders of the partitions of Kafka's topic of offsets; empty where it can't be seen."""
+    """Leaders of the partitions of `__consumer_offsets`; empty if it is not visible."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One broker, and where it is probed."""
+class ProbeTarget:
+    """One broker, and the partition that probes it."""
 
     broker: int
     node: str
     """host:port."""
     partition: int | None
-    """None where it leads no partition any more."""
+    """None if it no longer leads a partition."""
     led: float
-    """When it was last seen to lead the partition, in monotonic seconds."""
+    """Monotonic time at which it last led the partition."""
 
 
 def read_layout(metadata: ClusterMetadata, topic: str) -> Layout:
-    """Take from the cluster's metadata what the probes go by."""
+    """Extract from the cluster's metadata what probes need."""
     partitions = _partitions(metadata, topic)
     return Layout(
         nodes={b.id: f"{b.host}:{b.port}" for b in metadata.brokers.values()},
@@ -71,34 +80,35 @@ def _partitions(metadata: ClusterMetadata, topic: str) -> tuple[Partition, ...]:
     return tuple(known.get(n, Partition(NO_LEADER, ())) for n in range(max(known, default=-1) + 1))
 
 
-class Departures:
-    """Which of the brokers that were probed do not belong to the cluster any more."""
+class RemovedBrokers:
+    """The probed brokers that were removed from the cluster."""
 
     def __init__(self) -> None:
         self._answered: float | None = None
         self._lacking: dict[int, int] = {}
 
-    def after(self, roster: Roster | None, places: Iterable[Place]) -> frozenset[int]:
-        """Take an answer, and return the ids of the brokers that are gone. One that is given again counts once."""
+    def update(self, roster: Roster | None, targets: Iterable[ProbeTarget]) -> frozenset[int]:
+        """Count a roster, and return the ids of removed brokers. The same roster counts once."""
         if roster is not None and roster.at != self._answered:
             self._answered = roster.at
             self._lacking = {
-                place.broker: self._lacking.get(place.broker, 0) + 1
-                for place in places
-                if roster.is_removed(str(place.broker))
+                target.broker: self._lacking.get(target.broker, 0) + 1
+                for target in targets
+                if roster.is_removed(str(target.broker))
             }
         return frozenset(broker for broker, n in self._lacking.items() if n >= GONE_AFTER)
 
 
-def place(
-    before: Iterable[Place], layout: Layout, now: float, gone: frozenset[int] = frozenset()
-) -> tuple[Place, ...]:
-    """Return where each broker is probed, `now` in monotonic seconds; `gone` are removed brokers.
+def assign_targets(
+    before: Iterable[ProbeTarget], layout: Layout, now: float, gone: frozenset[int] = frozenset()
+) -> tuple[ProbeTarget, ...]:
+    """Return the partition to probe each broker with, at monotonic time `now`.
 
-    A broker keeps its partition while it leads it and while nobody does, so that a dead broker's probes fail instead
-    of being left out. A listed broker that leads none has no place.
+    `gone` are removed brokers. A broker keeps its partition while it leads it, and while the
+    partition has no leader, so that probes of a dead broker fail instead of disappearing. A listed
+    broker that leads no partition has no target.
     """
-    known = {place.broker: place for place in before if place.broker not in gone}
+    known = {target.broker: target for target in before if target.broker not in gone}
     partitions = layout.partitions or ()
     led: dict[int, int] = {}
     waiting: dict[int, int] = {}
@@ -112,14 +122,14 @@ def place(
         old = known.get(broker)
         kept = _kept(old, layout)
         if kept is not None and _leader(layout, kept) == broker:
-            found.append(Place(broker, node, kept, now))
+            found.append(ProbeTarget(broker, node, kept, now))
         elif broker in led:
-            found.append(Place(broker, node, led[broker], now))
+            found.append(ProbeTarget(broker, node, led[broker], now))
         elif kept is not None or broker in waiting:
             number = waiting[broker] if kept is None else kept
-            found.append(Place(broker, node, number, old.led if old is not None else now))
+            found.append(ProbeTarget(broker, node, number, old.led if old is not None else now))
     found += [
-        Place(old.broker, old.node, _kept(old, layout), old.led)
+        ProbeTarget(old.broker, old.node, _kept(old, layout), old.led)
         for old in known.values()
         if old.broker not in layout.nodes and now - old.led <= KEPT
     ]
@@ -127,28 +137,28 @@ def place(
 
 
 def _leader(layout: Layout, partition: int) -> int:
-    """Return the partition's leader where it is a listed broker."""
+    """Return the partition's leader if it is a listed broker."""
     partitions = layout.partitions or ()
     leader = partitions[partition].leader if partition < len(partitions) else NO_LEADER
     return leader if leader in layout.nodes else NO_LEADER
 
 
-def _kept(old: Place | None, layout: Layout) -> int | None:
-    """Return the partition that the broker had, unless it is gone or another broker leads it."""
+def _kept(old: ProbeTarget | None, layout: Layout) -> int | None:
+    """Return the broker's previous partition, unless it is gone or another broker leads it."""
     if old is None or old.partition is None or old.partition >= len(layout.partitions or ()):
         return None
     return old.partition if _leader(layout, old.partition) in (old.broker, NO_LEADER) else None
 
 
 def homeless(layout: Layout) -> list[int]:
-    """Return the brokers that lead no partition of the topic and are not to lead one either."""
+    """Return the brokers that neither lead a partition of the topic nor should lead one."""
     partitions = layout.partitions or ()
     homes = {p.leader for p in partitions} | {p.replicas[0] for p in partitions if p.replicas}
     return sorted(broker for broker in layout.nodes if broker not in homes)
 
 
 def orphans(layout: Layout, roster: Roster | None) -> list[int]:
-    """Return the partitions whose replicas are all on brokers that do not belong to the cluster any more."""
+    """Return the partitions with replicas on removed brokers only."""
     if roster is None:
         return []
     return [
@@ -160,7 +170,10 @@ def orphans(layout: Layout, roster: Roster | None) -> list[int]:
 
 
 def assignment(layout: Layout, brokers: Sequence[int]) -> list[list[int]]:
-    """Return replicas of a new partition for each of `brokers`, which is to lead it; as many as the others have."""
+    """Return replicas of a new partition for each of `brokers`, which is the preferred leader.
+
+    The replication factor is that of the existing partitions.
+    """
     factor = len(layout.partitions[0].replicas) if layout.partitions else 1
     ring = sorted(layout.nodes)
     rows = []
@@ -171,17 +184,18 @@ def assignment(layout: Layout, brokers: Sequence[int]) -> list[list[int]]:
 
 
 def probe_group(topic: str) -> re.Pattern[str]:
-    """Return what the names of the probes' groups match."""
+    """Return a pattern for the names of the probes' groups."""
     return re.compile(re.escape(topic) + r"-[0-9]+")
 
 
 def choose_group(
     topic: str, broker: int, coordinators: Sequence[int], before: str | None
 ) -> str | None:
-    """Return the group to commit to: its coordinator is the broker, so that no other one is timed.
+    """Return the group to commit to, with the probed broker as coordinator: only it is timed.
 
-    `before` stays while that holds or nobody leads its partition. None where the broker coordinates no group. Where
-    it can't be told who does (`coordinators` is empty), it is one group a broker.
+    `before` is kept while that is true or its partition has no leader. None if the broker
+    coordinates no group. If coordinators are unknown (`coordinators` is empty), each broker has one
+    group.
     """
     if not coordinators:
         return f"{topic}-{broker % GROUPS}"
@@ -192,12 +206,12 @@ def choose_group(
 
 
 def _coordinator(group: str, leaders: Sequence[int]) -> int:
-    """Return the group's coordinator, as Kafka chooses it (GroupCoordinatorService.partitionFor)."""
+    """Return the group's coordinator, as in Kafka's GroupCoordinatorService.partitionFor."""
     return leaders[(abs(java_hash(group)) & 0x7FFFFFFF) % len(leaders)]
 
 
 def java_hash(text: str) -> int:
-    """Return what Java's String.hashCode gives: a signed number of 32 bits, made of UTF-16 units."""
+    """Return Java's String.hashCode: a signed 32-bit number computed from UTF-16 units."""
     units = text.encode("utf-16-be", "surrogatepass")
     value = 0
     for first in range(0, len(units), 2):

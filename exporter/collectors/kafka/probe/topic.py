@@ -1,4 +1,4 @@
-"""The probe's topic: made where that is allowed, with a partition on every broker, and used as it is elsewhere."""
+"""The probe topic: created if allowed, with a partition on every broker, or used as it is."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ CONFIG = {
     "retention.ms": "600000",
     "retention.bytes": "1048576",
     "segment.ms": "600000",
-    "segment.bytes": "1048576",  # the least that Kafka 4 takes
+    "segment.bytes": "1048576",  # the minimum of Kafka 4
     "min.insync.replicas": "1",
 }
-"""Nothing is kept for long."""
+"""Messages are deleted soon."""
 SECONDS = 3.0
-"""Time given to making the topic or a partition."""
+"""Timeout for creating the topic or partitions."""
 PROPAGATION = 15.0
-"""Seconds for which what was made is known better here than by the brokers."""
+"""Seconds for which created partitions are known here although metadata may not show them yet."""
 DENIED = 600.0
 DENIED_IF_REQUIRED = 60.0
-"""Seconds until what was refused is tried again, the second where the config wants probes."""
+"""Seconds until a denied request is tried again; the second value if the config requires probes."""
 FAILED = 10.0
-"""Seconds until what failed otherwise is tried again."""
+"""Seconds until a request that failed otherwise is tried again."""
 RIGHTS = {AclOperation.READ: "Read", AclOperation.WRITE: "Write"}
 
 
-class Lack(NamedTuple):
+class ProbeObstacle(NamedTuple):
     """Why there are no probes, and what to do."""
 
     reason: Reason
@@ -47,7 +47,7 @@ class Lack(NamedTuple):
 
 
 class ProbeTopic:
-    """Sees to it that there is a topic, and that each broker leads a partition of it."""
+    """Creates the topic, and adds partitions so that each broker leads one."""
 
     def __init__(self, client: KafkaClient, settings: KafkaSettings) -> None:
         self._client = client
@@ -60,32 +60,38 @@ class ProbeTopic:
         self._next_extension = 0.0
         self._orphans: list[int] = []
         self.generation = 0
-        """How often the topic was made."""
-        self.lack: Lack | None = None
+        """How often the topic was created."""
+        self.obstacle: ProbeObstacle | None = None
         """Why there is no topic."""
         self.refusal: str | None = None
         """Why there are brokers without a partition."""
 
     def ensure(self, layout: Layout, deadline: Deadline) -> Layout:
-        """Return the layout with what had to be made and could be."""
+        """Return the layout after creating missing partitions, if possible."""
         now = time.monotonic()
         seen = layout.partitions or ()
         if len(self._made) > len(seen) and now - self._made_at < PROPAGATION:
             layout = replace(layout, partitions=self._made)
         if layout.partitions is None:
             return self._make(layout, now, deadline)
-        self.lack = None
+        self.obstacle = None
         self._next_try = 0.0
         return self._extend(layout, now, deadline)
 
-    def tell_orphans(self, layout: Layout, roster: Roster | None) -> None:
-        """Log once which partitions only removed brokers have: no client can use or move them by itself."""
+    def log_orphans(self, layout: Layout, roster: Roster | None) -> None:
+        """Log once which partitions have replicas on removed brokers only.
+
+        No client can use them, and Kafka does not move them.
+        """
         found = orphans(layout, roster)
         if found and found != self._orphans:
             self._log.info(
                 "probe.partitions_orphaned",
                 partitions=found,
-                advice="move them to an existing broker (kafka-reassign-partitions), or delete the topic; the exporter creates it again",
+                advice=(
+                    "move them to an existing broker (kafka-reassign-partitions), or delete the "
+                    "topic; the exporter creates it again"
+                ),
             )
         self._orphans = found
 
@@ -99,12 +105,12 @@ class ProbeTopic:
             deadline,
         )
         if error is None:
-            self.lack = None
+            self.obstacle = None
             self.generation += 1
             self._log.info("probe.topic_made", nodes=sorted(layout.nodes.values()))
             return self._keep(layout, [[broker] for broker in sorted(layout.nodes)], now)
         self._next_try = now + self._pause(error)
-        self.lack = _creation_lack(self._name, error)
+        self.obstacle = _creation_obstacle(self._name, error)
         return layout
 
     def _extend(self, layout: Layout, now: float, deadline: Deadline) -> Layout:
@@ -145,16 +151,17 @@ class ProbeTopic:
         except KafkaException as error:
             inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
             if reason_of(inner) != "invalid":
-                # Another client connects anew, with secrets read anew.
+                # The next client connects again and reads the secrets again.
                 self._client.drop()
             return inner
         return None
 
 
 def new_topic(name: str, layout: Layout) -> NewTopic:
-    """Return the topic to make: a partition on each broker, without a copy.
+    """Return the topic to create: one partition on each broker, without replicas.
 
-    A copy's broker would hold up the acknowledgements of another one, and take over the lead from one that hangs.
+    A replica's broker would delay acknowledgements of another broker, and would become leader for a
+    broker that hangs.
     """
     rows = [[broker] for broker in sorted(layout.nodes)]
     return NewTopic(name, num_partitions=len(rows), replica_assignment=rows, config=CONFIG)
@@ -164,20 +171,20 @@ def _seconds(deadline: Deadline) -> float:
     return max(min(SECONDS, deadline.remaining() / 2), 0.1)
 
 
-def _creation_lack(name: str, error: KafkaError) -> Lack | None:
-    """Say why the topic could not be made; None where it is there, and will be seen."""
+def _creation_obstacle(name: str, error: KafkaError) -> ProbeObstacle | None:
+    """Describe why creating the topic failed; None if it exists and will be visible soon."""
     if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
         return None
     advice = f"create the topic {name} so that each broker leads a partition"
     if reason_of(error) == "unauthorized":
         advice = f"give the user Create, Read and Write on the topic {name}"
-    return Lack(reason_of(error), describe(error, advice))
+    return ProbeObstacle(reason_of(error), describe(error, advice))
 
 
 def probe_findings(
     client: KafkaClient, settings: KafkaSettings, layout: Layout, deadline: Deadline
 ) -> Sequence[Finding]:
-    """Return what `check` says of the probes. Nothing is sent, committed or made."""
+    """Return the findings of `check` on probes. Nothing is sent, committed or created."""
     probe = _probe_finding(client, settings, layout, deadline)
     if settings.probe is False or not probe.ok:
         return [probe]
@@ -187,7 +194,10 @@ def probe_findings(
 def _group_findings(
     client: KafkaClient, settings: KafkaSettings, deadline: Deadline
 ) -> Sequence[Finding]:
-    """Return what the rights on the probes' groups allow; nothing where the cluster does not tell them."""
+    """Return findings on the rights on the probes' groups.
+
+    Nothing if the cluster does not tell them.
+    """
     timeout = _seconds(deadline)
     group = f"{settings.probe_topic}-0"
     futures = client.admin.describe_consumer_groups(
@@ -227,11 +237,13 @@ def _probe_finding(
     if settings.probe is False:
         return Finding("probe", ok=True, detail="disabled by probe.enabled")
     if layout.partitions is None:
-        lack = _may_make(client, name, layout, deadline)
+        obstacle = _may_make(client, name, layout, deadline)
         detail = (
             f"topic {name} can be created, with a partition on each of {len(layout.nodes)} brokers"
         )
-        return Finding("probe", lack is None, lack.message if lack else detail, required)
+        return Finding(
+            "probe", obstacle is None, obstacle.message if obstacle else detail, required
+        )
     missing = _missing_rights(client, name, deadline)
     if missing:
         return Finding("probe", ok=False, detail=missing, required=required)
@@ -244,7 +256,9 @@ def _probe_finding(
     return Finding("probe", not (left_out and required), detail, required)
 
 
-def _may_make(client: KafkaClient, name: str, layout: Layout, deadline: Deadline) -> Lack | None:
+def _may_make(
+    client: KafkaClient, name: str, layout: Layout, deadline: Deadline
+) -> ProbeObstacle | None:
     timeout = _seconds(deadline)
     futures = client.admin.create_topics(
         [new_topic(name, layout)], validate_only=True, request_timeout=timeout
@@ -254,13 +268,15 @@ def _may_make(client: KafkaClient, name: str, layout: Layout, deadline: Deadline
     except KafkaException as error:
         inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
         if inner.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            return _creation_lack(name, inner)
-        return Lack("unauthorized", f"give the user Describe, Read and Write on the topic {name}")
+            return _creation_obstacle(name, inner)
+        return ProbeObstacle(
+            "unauthorized", f"give the user Describe, Read and Write on the topic {name}"
+        )
     return None
 
 
 def _missing_rights(client: KafkaClient, name: str, deadline: Deadline) -> str:
-    """Say what to give the user, or what went wrong; empty where nothing is missing."""
+    """Describe the missing rights or the error; empty if no right is missing."""
     timeout = _seconds(deadline)
     futures = client.admin.describe_topics(
         TopicCollection([name]), include_authorized_operations=True, request_timeout=timeout

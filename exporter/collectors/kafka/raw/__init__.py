@@ -1,1 +1,1 @@
-"""Kafka's protocol itself, for the few requests that librdkafka does not have."""
+"""Kafka's protocol, for the few requests that librdkafka does not support."""

@@ -1,4 +1,4 @@
-"""Connections to all brokers of a cluster, which are asked at the same time."""
+"""Connections to all brokers of a cluster, which are asked in parallel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.security import Security, security_of
 from exporter.collectors.parallel import Pool
 from exporter.model import CollectError, Deadline
@@ -15,24 +15,27 @@ from exporter.model import CollectError, Deadline
 T = TypeVar("T")
 
 REST = 30.0
-"""Seconds for which a broker that did not answer is not asked again: each time costs the task what it waits."""
+"""Seconds for which a broker without an answer is not asked again, because waiting costs time."""
 
 
 class Brokers:
-    """Keeps a connection a broker, made at the first request and again after a failure."""
+    """Keeps one connection per broker, made at the first request and again after a failure."""
 
     def __init__(self, properties: Callable[[], Mapping[str, object]]) -> None:
-        """`properties` are librdkafka's, read again for each connection; may raise `CollectError`."""
+        """`properties` are librdkafka's, read for each new connection.
+
+        It may raise `CollectError`.
+        """
         self._properties = properties
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, BrokerConnection] = {}
         self._resting: dict[str, tuple[float, CollectError]] = {}
         self._lock = threading.Lock()
         self._pool = Pool()
 
     def ask(
-        self, questions: Mapping[str, Callable[[Connection], T]], deadline: Deadline
+        self, questions: Mapping[str, Callable[[BrokerConnection], T]], deadline: Deadline
     ) -> dict[str, T | CollectError]:
-        """Ask brokers, by their addresses; returns each one's answer, or why there is none."""
+        """Ask brokers by address; return each broker's answer or error."""
         now = time.monotonic()
         resting = {
             address: error
@@ -57,22 +60,22 @@ class Brokers:
         return answers
 
     def keep(self, addresses: Iterable[str]) -> None:
-        """End the connections to brokers that are no part of the cluster any more."""
+        """Close connections to brokers that no longer belong to the cluster."""
         known = set(addresses)
         for address in [address for address in self._connections if address not in known]:
             self._drop(address)
 
     def renew(self) -> None:
-        """Ask all brokers again, with the secrets of now. Connections that work are kept."""
+        """Ask all brokers again, with the current secrets. Working connections are kept."""
         self._resting.clear()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self._pool.close()
         self.keep(())
 
     def _call(
-        self, address: str, question: Callable[[Connection], T], deadline: Deadline
+        self, address: str, question: Callable[[BrokerConnection], T], deadline: Deadline
     ) -> Callable[[], T]:
         def call() -> T:
             kept = self._connections.get(address)
@@ -81,10 +84,11 @@ class Brokers:
                     return question(kept)
                 except CollectError as error:
                     self._drop(address)
-                    # The broker may have ended an idle connection, or restarted: that is no failure yet.
+                    # The broker may have closed an idle connection, or restarted: that is no
+                    # failure yet.
                     if error.reason != "unreachable":
                         raise
-            connection = Connection(address, self._security(), deadline)
+            connection = BrokerConnection(address, self._security(), deadline)
             with self._lock:
                 self._connections[address] = connection
             try:

@@ -1,4 +1,4 @@
-"""Bytes of Kafka's protocol, in its flexible versions: compact strings and arrays, tagged fields.
+"""Encodes and decodes Kafka's flexible versions: compact strings and arrays, tagged fields.
 
 https://kafka.apache.org/protocol.html
 """
@@ -13,15 +13,15 @@ from uuid import UUID
 T = TypeVar("T")
 
 MOST_ITEMS = 10_000_000
-"""An array that claims more is no answer of a broker's."""
+"""Maximum length of an array; a longer one is not valid."""
 
 
 class Garbled(Exception):  # noqa: N818 - the name says what the bytes are
-    """An answer that can't be read."""
+    """An answer that cannot be decoded."""
 
 
 def varint(value: int) -> bytes:
-    """Encode an unsigned number, seven bits a byte."""
+    """Encode an unsigned number, seven bits per byte."""
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits
         out.append(value & 0x7F | 0x80)
@@ -46,14 +46,14 @@ NO_TAGS = b"\0"
 NULL_ARRAY = b"\0"
 
 
-class Reader:
-    """Takes values from an answer, one after the other. Raises `Garbled` where the answer ends too early."""
+class Decoder:
+    """Decodes values of an answer one by one. Raises `Garbled` if the answer is too short."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
-    def _take(self, size: int) -> bytes:
+    def _bytes(self, size: int) -> bytes:
         if size < 0 or self._at + size > len(self._data):
             raise Garbled("the answer ends too early")
         found = self._data[self._at : self._at + size]
@@ -61,72 +61,72 @@ class Reader:
         return found
 
     def _number(self, form: str, size: int) -> int:
-        value: int = struct.unpack(form, self._take(size))[0]
+        value: int = struct.unpack(form, self._bytes(size))[0]
         return value
 
     def int8(self) -> int:
-        """Return a number of one byte."""
+        """Decode a signed number of one byte."""
         return self._number(">b", 1)
 
     def int16(self) -> int:
-        """Return a number of two bytes."""
+        """Decode a signed number of two bytes."""
         return self._number(">h", 2)
 
     def int32(self) -> int:
-        """Return a number of four bytes."""
+        """Decode a signed number of four bytes."""
         return self._number(">i", 4)
 
     def int64(self) -> int:
-        """Return a number of eight bytes."""
+        """Decode a signed number of eight bytes."""
         return self._number(">q", 8)
 
     def boolean(self) -> bool:
-        """Return a truth value."""
+        """Decode a boolean."""
         return self.int8() != 0
 
     def uuid(self) -> UUID:
-        """Return a UUID."""
-        return UUID(bytes=self._take(16))
+        """Decode a UUID."""
+        return UUID(bytes=self._bytes(16))
 
     def varint(self) -> int:
-        """Return an unsigned number of seven bits a byte."""
+        """Decode an unsigned number with seven bits per byte."""
         value = shift = 0
         while True:
-            byte = self._take(1)[0]
+            byte = self._bytes(1)[0]
             value |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 return value
             shift += 7
-            if shift > 28:  # noqa: PLR2004 - five bytes hold 32 bits
+            if shift > 28:  # noqa: PLR2004 - five bytes for 32 bits
                 raise Garbled("a length has more than 32 bits")
 
     def string(self) -> str:
-        """Return a compact string that is not null."""
+        """Decode a compact string that must not be null."""
         text = self.nullable_string()
         if text is None:
             raise Garbled("a string is null that must not be")
         return text
 
     def nullable_string(self) -> str | None:
-        """Return a compact string, or None."""
+        """Decode a compact string, or None."""
         size = self.varint()
-        return None if size == 0 else _text(self._take(size - 1))
+        return None if size == 0 else _text(self._bytes(size - 1))
 
     def old_string(self) -> str | None:
-        """Return a string of a version that is not flexible, or None."""
+        """Decode a string of a version that is not flexible, or None."""
         size = self.int16()
-        return None if size < 0 else _text(self._take(size))
+        return None if size < 0 else _text(self._bytes(size))
 
     def old_bytes(self) -> bytes:
-        """Return bytes of a version that is not flexible."""
-        return self._take(max(self.int32(), 0))
+        """Decode bytes of a version that is not flexible."""
+        return self._bytes(max(self.int32(), 0))
 
     def array(self, item: Callable[[], T]) -> list[T]:
-        """Return what `item` takes for each item of a compact array; null counts as empty."""
+        """Decode a compact array with `item` for each item; null counts as empty."""
         return [item() for _ in range(self._count(self.varint() - 1))]
 
     def old_array(self, item: Callable[[], T]) -> list[T]:
-        """Return the same of an array in a version that is not flexible."""
+        """Decode an array of a version that is not flexible."""
         return [item() for _ in range(self._count(self.int32()))]
 
     def _count(self, count: int) -> int:
@@ -138,7 +138,7 @@ class Reader:
         """Skip tagged fields."""
         for _ in range(self._count(self.varint())):
             self.varint()
-            self._take(self.varint())
+            self._bytes(self.varint())
 
 
 def _text(data: bytes) -> str:

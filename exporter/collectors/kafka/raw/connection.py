@@ -1,4 +1,4 @@
-"""One connection to one broker: TLS, SASL, and requests one after the other."""
+"""A connection to one broker: TLS, SASL, and one request at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 from exporter.collectors.access import reason_of
 from exporter.collectors.kafka.login.tokens import Tokens
-from exporter.collectors.kafka.raw.codec import NO_TAGS, Garbled, Reader
+from exporter.collectors.kafka.raw.codec import NO_TAGS, Decoder, Garbled
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import Security
 from exporter.model import CollectError, Deadline, Reason
@@ -22,11 +22,14 @@ API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE = 18, 17, 36
 CONNECT_SECONDS = 3.0
 
 
-class Connection:
-    """Asks one broker. Every failure is a `CollectError`, after which it is of no more use."""
+class BrokerConnection:
+    """A connection to one broker.
+
+    It raises `CollectError` on failure, and is unusable after that.
+    """
 
     def __init__(self, address: str, security: Security, deadline: Deadline) -> None:
-        """Connect, log in, and ask which requests the broker knows."""
+        """Connect, log in, and read the API versions of the broker."""
         self._address = address
         self._number = 0
         self._socket = self._connect(security, deadline)
@@ -45,21 +48,21 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End it."""
+        """Close the socket."""
         self._socket.close()
 
     def knows(self, api: int, version: int) -> bool:
-        """Tell whether the broker takes this version of the request."""
+        """Return whether the broker supports this version of the request."""
         least, most = self.versions.get(api, (0, -1))
         return least <= version <= most
 
-    def request(self, api: int, version: int, body: bytes, deadline: Deadline) -> Reader:
-        """Send a request in a flexible version and return the answer's body."""
+    def request(self, api: int, version: int, body: bytes, deadline: Deadline) -> Decoder:
+        """Send a request of a flexible version, and return a decoder of the answer's body."""
         answer = self._exchange(api, version, NO_TAGS + body, deadline)
-        self._guarded(answer.tags)
+        self._decoded(answer.tags)
         return answer
 
-    def _exchange(self, api: int, version: int, rest: bytes, deadline: Deadline) -> Reader:
+    def _exchange(self, api: int, version: int, rest: bytes, deadline: Deadline) -> Decoder:
         self._number += 1
         header = struct.pack(">hhih", api, version, self._number, len(CLIENT_ID)) + CLIENT_ID
         message = header + rest
@@ -69,12 +72,12 @@ class Connection:
             (size,) = struct.unpack(">i", self._receive(4, deadline))
             if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the number of the request is in it
                 raise self._fault("invalid", "does not respond like a Kafka broker")
-            answer = Reader(self._receive(size, deadline))
+            answer = Decoder(self._receive(size, deadline))
         except TimeoutError:
             raise self._fault("timeout", "no response in time") from None
         except OSError as error:
             raise self._fault("unreachable", reason_of(error)) from None
-        if self._guarded(answer.int32) != self._number:
+        if self._decoded(answer.int32) != self._number:
             raise self._fault("invalid", "responded to a different request")
         return answer
 
@@ -82,22 +85,22 @@ class Connection:
         found = bytearray()
         while len(found) < size:
             self._socket.settimeout(max(deadline.remaining(), 0.01))
-            part = self._socket.recv(min(size - len(found), 1 << 16))
-            if not part:
+            chunk = self._socket.recv(min(size - len(found), 1 << 16))
+            if not chunk:
                 raise ConnectionResetError("the broker closed the connection")
-            found += part
+            found += chunk
         return bytes(found)
 
-    def _guarded(self, take: Callable[[], T]) -> T:
+    def _decoded(self, parse: Callable[[], T]) -> T:
         try:
-            return take()
+            return parse()
         except Garbled as error:
             raise self._fault("invalid", str(error)) from None
 
     def _fault(self, reason: Reason, text: str) -> CollectError:
         return CollectError(reason, f"broker {self._address}: {text}")
 
-    # The beginning
+    # Setup
 
     def _connect(self, security: Security, deadline: Deadline) -> socket.socket:
         host, _, port = self._address.rpartition(":")
@@ -122,18 +125,18 @@ class Connection:
     def _ask_versions(self, deadline: Deadline) -> dict[int, tuple[int, int]]:
         answer = self._exchange(API_VERSIONS, 0, b"", deadline)
 
-        def take() -> dict[int, tuple[int, int]]:
+        def parse() -> dict[int, tuple[int, int]]:
             if answer.int16():
                 return {}
             rows = answer.old_array(lambda: (answer.int16(), answer.int16(), answer.int16()))
             return {api: (least, most) for api, least, most in rows}
 
-        return self._guarded(take)
+        return self._decoded(parse)
 
     def _log_in(self, security: Security, mechanism: str, deadline: Deadline) -> None:
         name = mechanism.encode()
         body = struct.pack(">h", len(name)) + name
-        if self._guarded(self._exchange(SASL_HANDSHAKE, 1, body, deadline).int16):
+        if self._decoded(self._exchange(SASL_HANDSHAKE, 1, body, deadline).int16):
             raise self._fault("unauthorized", f"does not support sasl.mechanism {mechanism}")
         if mechanism == "PLAIN":
             words = f"\0{security.username}\0{security.password}".encode()
@@ -150,7 +153,7 @@ class Connection:
             raise self._fault("unauthorized", str(error)) from None
 
     def _present_token(self, tokens: Tokens | None, deadline: Deadline) -> None:
-        """Log in as RFC 7628 has it: an answer that is not empty says why the token is refused."""
+        """Log in as in RFC 7628: an answer that is not empty says why the token is refused."""
         if tokens is None:
             raise self._fault("internal", "no token source is available")
         token = tokens.get()
@@ -164,19 +167,22 @@ class Connection:
             if error.reason != "unauthorized":
                 raise
         tokens.refused()
-        text = "rejects the token; check its audience, scope and subject against the brokers' sasl.oauthbearer.*"
+        text = (
+            "rejects the token; check its audience, scope and subject against the brokers' "
+            "sasl.oauthbearer.*"
+        )
         raise self._fault("unauthorized", text) from None
 
     def _authenticate(self, words: bytes, deadline: Deadline) -> bytes:
         body = struct.pack(">i", len(words)) + words
         answer = self._exchange(SASL_AUTHENTICATE, 0, body, deadline)
 
-        def take() -> bytes | None:
+        def parse() -> bytes | None:
             refused = answer.int16()
             answer.old_string()
             return None if refused else answer.old_bytes()
 
-        found = self._guarded(take)
+        found = self._decoded(parse)
         if found is None:
             text = "rejects the login; check sasl.username and sasl.password under `client`"
             raise self._fault("unauthorized", text)

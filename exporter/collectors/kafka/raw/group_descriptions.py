@@ -1,12 +1,12 @@
-"""Requests for the members of streams and share groups and the partitions that they read."""
+"""Requests for members of streams and share groups, and the partitions they read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.collectors.kafka.raw.codec import NO_TAGS, Reader, compact_array, compact_string
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.codec import NO_TAGS, Decoder, compact_array, compact_string
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_protocol import (
     GROUP_ID_NOT_FOUND,
     SHARE_DESCRIBE,
@@ -22,34 +22,34 @@ from exporter.collectors.kafka.raw.group_protocol import (
 from exporter.model import Deadline
 
 ABSENT = -1
-"""The first byte of a structure that is not there."""
+"""The first byte of a structure that is absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A group's description: member id to the partitions that it reads."""
+    """A group's description. `members` maps a member id to its partitions."""
 
     state: str
     members: Mapping[str, Sequence[tuple[str, int]]]
 
 
 def describe(
-    connection: Connection, kind: Kind, groups: Sequence[str], deadline: Deadline
+    connection: BrokerConnection, kind: Kind, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, Described | Refused]:
-    """Return the description of each group, or why there is none."""
-    api, version, take = DESCRIBING[kind]
+    """Return the description of each group, or the broker's refusal."""
+    api, version, parse = DESCRIBING[kind]
     if not connection.knows(api, version):
         return dict.fromkeys(groups, Refused(GROUP_ID_NOT_FOUND, "the broker has no such groups"))
     found: dict[str, Described | Refused] = {}
     for batch in batches(groups):
         body = compact_array(map(compact_string, batch)) + b"\0" + NO_TAGS
         answer = connection.request(api, version, body, deadline)
-        found.update(read_answer(answer, lambda answer: _take_described(answer, take)))
+        found.update(read_answer(answer, lambda answer: _parse_described(answer, parse)))
     return found
 
 
-def _take_described(
-    answer: Reader, take: Callable[[Reader, str], Described]
+def _parse_described(
+    answer: Decoder, parse: Callable[[Decoder, str], Described]
 ) -> dict[str, Described | Refused]:
     found: dict[str, Described | Refused] = {}
 
@@ -58,7 +58,7 @@ def _take_described(
         state = answer.string()
         answer.int32()
         answer.int32()
-        described = take(answer, state)
+        described = parse(answer, state)
         answer.int32()
         answer.tags()
         found[name] = Refused(error, message or "") if error else described
@@ -68,7 +68,7 @@ def _take_described(
     return found
 
 
-def _take_share(answer: Reader, state: str) -> Described:
+def _parse_share(answer: Decoder, state: str) -> Described:
     answer.string()
     members: dict[str, list[tuple[str, int]]] = {}
 
@@ -93,8 +93,8 @@ def _take_share(answer: Reader, state: str) -> Described:
     return Described(state, members)
 
 
-def _take_streams(answer: Reader, state: str) -> Described:
-    sources = _take_topology(answer) if answer.int8() != ABSENT else {}
+def _parse_streams(answer: Decoder, state: str) -> Described:
+    sources = _parse_topology(answer) if answer.int8() != ABSENT else {}
     members: dict[str, list[tuple[str, int]]] = {}
 
     def member() -> None:
@@ -111,8 +111,8 @@ def _take_streams(answer: Reader, state: str) -> Described:
         answer.array(lambda: _skip_pair(answer))
         for _ in range(2):
             answer.array(lambda: _skip_task_offset(answer))
-        active = _take_tasks(answer)
-        _take_tasks(answer)
+        active = _parse_tasks(answer)
+        _parse_tasks(answer)
         answer.boolean()
         answer.tags()
         members[name] = [
@@ -126,8 +126,8 @@ def _take_streams(answer: Reader, state: str) -> Described:
     return Described(state, members)
 
 
-def _take_topology(answer: Reader) -> dict[str, list[str]]:
-    """Return the topics that each subtopology reads, those between subtopologies included."""
+def _parse_topology(answer: Decoder) -> dict[str, list[str]]:
+    """Return the topics that each subtopology reads, including topics between subtopologies."""
     sources: dict[str, list[str]] = {}
 
     def internal() -> str:
@@ -152,7 +152,7 @@ def _take_topology(answer: Reader) -> dict[str, list[str]]:
     return sources
 
 
-def _take_tasks(answer: Reader) -> list[tuple[str, list[int]]]:
+def _parse_tasks(answer: Decoder) -> list[tuple[str, list[int]]]:
     """Return the active tasks of an assignment: subtopology and partitions."""
 
     def tasks() -> tuple[str, list[int]]:
@@ -167,26 +167,26 @@ def _take_tasks(answer: Reader) -> list[tuple[str, list[int]]]:
     return active
 
 
-def _skip_endpoint(answer: Reader) -> None:
+def _skip_endpoint(answer: Decoder) -> None:
     answer.string()
     answer.int16()
     answer.tags()
 
 
-def _skip_pair(answer: Reader) -> None:
+def _skip_pair(answer: Decoder) -> None:
     answer.string()
     answer.string()
     answer.tags()
 
 
-def _skip_task_offset(answer: Reader) -> None:
+def _skip_task_offset(answer: Decoder) -> None:
     answer.string()
     answer.int32()
     answer.int64()
     answer.tags()
 
 
-DESCRIBING: Mapping[Kind, tuple[int, int, Callable[[Reader, str], Described]]] = {
-    "share": (SHARE_DESCRIBE, SHARE_VERSION, _take_share),
-    "streams": (STREAMS_DESCRIBE, STREAMS_VERSION, _take_streams),
+DESCRIBING: Mapping[Kind, tuple[int, int, Callable[[Decoder, str], Described]]] = {
+    "share": (SHARE_DESCRIBE, SHARE_VERSION, _parse_share),
+    "streams": (STREAMS_DESCRIBE, STREAMS_VERSION, _parse_streams),
 }

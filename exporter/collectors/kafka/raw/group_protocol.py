@@ -1,11 +1,11 @@
-"""The protocol of streams groups (KIP-1071) and share groups (KIP-932): what several requests have in common."""
+"""Common definitions for requests about streams groups (KIP-1071) and share groups (KIP-932)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeVar
 
-from exporter.collectors.kafka.raw.codec import Garbled, Reader
+from exporter.collectors.kafka.raw.codec import Decoder, Garbled
 from exporter.model import CollectError
 
 T = TypeVar("T")
@@ -17,33 +17,33 @@ FIND_VERSION, LIST_VERSION, SHARE_VERSION, STREAMS_VERSION, OFFSETS_VERSION = 4,
 GROUP_ID_NOT_FOUND = 69
 TOPIC_REFUSED = 29
 REFUSED = frozenset({TOPIC_REFUSED, 30, 31})
-"""Codes of TOPIC_, GROUP_ and CLUSTER_AUTHORIZATION_FAILED."""
+"""TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, CLUSTER_AUTHORIZATION_FAILED."""
 BATCH = 100
-"""Groups a request."""
+"""Groups per request."""
 
 
 class Refused(NamedTuple):
-    """Why a broker does not tell of a group: Kafka's error code, and its words."""
+    """A broker's refusal to answer about a group: Kafka's error code and message."""
 
     error: int
     message: str
 
 
 def batches(groups: Sequence[str]) -> list[Sequence[str]]:
-    """Return the groups in parts, each of which fits into a request."""
+    """Split the groups into batches that fit into a request."""
     return [groups[first : first + BATCH] for first in range(0, len(groups), BATCH)]
 
 
-def read_answer(answer: Reader, take: Callable[[Reader], T]) -> T:
-    """Return what `take` reads from an answer. Raises `CollectError` where the answer is not valid."""
+def read_answer(answer: Decoder, parse: Callable[[Decoder], T]) -> T:
+    """Return the result of `parse`. Raises `CollectError` if the answer is not valid."""
     try:
-        return take(answer)
+        return parse(answer)
     except Garbled as error:
         raise CollectError("invalid", f"cannot read a broker's response: {error}") from None
 
 
-def partition_number(answer: Reader) -> int:
-    """Read the number of a partition. Raises `Garbled` where it is negative."""
+def partition_number(answer: Decoder) -> int:
+    """Decode a partition number. Raises `Garbled` if it is negative."""
     number = answer.int32()
     if number < 0:
         raise Garbled("a partition has a negative number")

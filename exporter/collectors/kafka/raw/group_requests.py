@@ -1,4 +1,4 @@
-"""Requests for the list of streams and share groups, and for the brokers that coordinate groups."""
+"""Requests for the list of streams and share groups, and for group coordinators."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from exporter.collectors.kafka.raw.codec import (
     NO_TAGS,
+    Decoder,
     Garbled,
-    Reader,
     compact_array,
     compact_string,
 )
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_protocol import (
     FIND_COORDINATOR,
     FIND_VERSION,
@@ -32,29 +32,29 @@ from exporter.model import CollectError, Deadline
 
 
 class Listed(NamedTuple):
-    """A group as a broker lists it."""
+    """A group in a broker's list."""
 
     name: str
     kind: Kind
     state: str
 
 
-def can_have(connection: Connection) -> bool:
-    """Tell whether a broker can have such groups, and list them."""
+def supports_groups(connection: BrokerConnection) -> bool:
+    """Return whether a broker supports these groups, and listing them."""
     return connection.knows(LIST_GROUPS, LIST_VERSION) and (
         connection.knows(SHARE_DESCRIBE, SHARE_VERSION)
         or connection.knows(STREAMS_DESCRIBE, STREAMS_VERSION)
     )
 
 
-def list_groups(connection: Connection, deadline: Deadline) -> list[Listed]:
+def list_groups(connection: BrokerConnection, deadline: Deadline) -> list[Listed]:
     """Return the groups of both kinds that the broker coordinates and the user may see."""
     body = compact_array([]) + compact_array(map(compact_string, KINDS)) + NO_TAGS
     answer = connection.request(LIST_GROUPS, LIST_VERSION, body, deadline)
-    return read_answer(answer, _take_listing)
+    return read_answer(answer, _parse_listing)
 
 
-def _take_listing(answer: Reader) -> list[Listed]:
+def _parse_listing(answer: Decoder) -> list[Listed]:
     answer.int32()
     error = answer.int16()
     if error:
@@ -71,15 +71,15 @@ def _take_listing(answer: Reader) -> list[Listed]:
 
 
 def find_coordinators(
-    connection: Connection, groups: Iterable[str], deadline: Deadline
+    connection: BrokerConnection, groups: Iterable[str], deadline: Deadline
 ) -> dict[str, str]:
-    """Return the address of the coordinator of each group that has one."""
+    """Return the address of each group's coordinator; groups without one are left out."""
     body = b"\0" + compact_array(map(compact_string, groups)) + NO_TAGS
     answer = connection.request(FIND_COORDINATOR, FIND_VERSION, body, deadline)
-    return read_answer(answer, _take_coordinators)
+    return read_answer(answer, _parse_coordinators)
 
 
-def _take_coordinators(answer: Reader) -> dict[str, str]:
+def _parse_coordinators(answer: Decoder) -> dict[str, str]:
     answer.int32()
     found = {}
 

@@ -1,4 +1,4 @@
-"""The client's side of SCRAM (RFC 5802, RFC 7677)."""
+"""The client side of SCRAM (RFC 5802, RFC 7677)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ import secrets
 HASHES = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 LEAST_ITERATIONS = 4_096
 MOST_ITERATIONS = 1_000_000
-"""Brokers allow 16,384. These take half a second; a server that asks for more wants to keep us busy."""
+"""Maximum number of iterations: half a second of work.
+
+Brokers allow 16,384. A server that demands more tries to keep the client busy.
+"""
 
 
 class ScramError(Exception):
-    """The server's message does not fit."""
+    """The server's message is not valid."""
 
 
 class Scram:
-    """One exchange: `first`, then `final` of the server's answer, then `verify` of its last one."""
+    """One SCRAM exchange.
+
+    Call `first`, then `final` with the server's first message, then `verify` with its last one.
+    """
 
     def __init__(self, mechanism: str, username: str, password: str) -> None:
         self._hash = HASHES[mechanism]
@@ -33,7 +39,7 @@ class Scram:
         return f"n,,{self._first}".encode()
 
     def final(self, answer: bytes) -> bytes:
-        """Return the proof. Raises `ScramError`."""
+        """Return the message with the proof. Raises `ScramError`."""
         text = answer.decode("utf-8", "replace")
         fields = _fields(text)
         try:
@@ -55,7 +61,7 @@ class Scram:
         return f"{bare},p={base64.b64encode(proof).decode()}".encode()
 
     def verify(self, answer: bytes) -> None:
-        """Make sure that the server knows the password too. Raises `ScramError`."""
+        """Check that the server knows the password, too. Raises `ScramError`."""
         fields = _fields(answer.decode("utf-8", "replace"))
         expected = base64.b64encode(self._server_signature).decode()
         if not hmac.compare_digest(fields.get("v", "").encode(), expected.encode()):

@@ -1,4 +1,4 @@
-"""How to connect, taken from librdkafka's properties; some of them can only be used by librdkafka."""
+"""Connection security from librdkafka's properties; some of them only librdkafka supports."""
 
 from __future__ import annotations
 
@@ -26,28 +26,31 @@ TLS_PROPERTIES = frozenset(
         "ssl.key.password",
     }
 )
-"""What is understood of the properties that begin with `ssl.`"""
+"""Supported properties that begin with `ssl.`"""
 
 
 class LibrdkafkaOnlyError(Exception):
-    """A property has a value that only librdkafka can use; says which, without a secret."""
+    """A property has a value that only librdkafka supports; names it, without a secret."""
 
 
 @dataclass(frozen=True)
 class Security:
-    """One way to connect."""
+    """How to connect to brokers."""
 
     tls: Mapping[str, str] | None = field(repr=False)
-    """The properties of TLS; None for a plain connection."""
+    """TLS properties; None for a plain connection."""
     mechanism: str | None
-    """SASL's; None without SASL."""
+    """SASL mechanism; None without SASL."""
     username: str = ""
     password: str = field(default="", repr=False)
     tokens: Tokens | None = field(default=None, repr=False)
     """The tokens of OAUTHBEARER."""
 
     def context(self) -> ssl.SSLContext | None:
-        """Return a context with what the files hold now; None for a plain connection. Raises `CollectError`."""
+        """Return a context with the current files; None for a plain connection.
+
+        Raises `CollectError`.
+        """
         tls = self.tls
         if tls is None:
             return None
@@ -59,7 +62,7 @@ class Security:
 
 
 def security_of(properties: Mapping[str, object]) -> Security:
-    """Return the way to connect. Raises `LibrdkafkaOnlyError` where there is none but librdkafka's."""
+    """Return how to connect. Raises `LibrdkafkaOnlyError` if only librdkafka can."""
     given = {name: str(value) for name, value in properties.items()}
     protocol = given.get("security.protocol", "plaintext").lower()
     if protocol not in PROTOCOLS:

@@ -1,4 +1,4 @@
-"""The request for where share groups stand: they commit nothing, so the brokers are asked."""
+"""The request for offsets of share groups, which do not commit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from exporter.collectors.kafka.raw.codec import (
     NO_TAGS,
     NULL_ARRAY,
-    Reader,
+    Decoder,
     compact_array,
     compact_string,
 )
-from exporter.collectors.kafka.raw.connection import Connection
+from exporter.collectors.kafka.raw.connection import BrokerConnection
 from exporter.collectors.kafka.raw.group_protocol import (
     OFFSETS_VERSION,
     SHARE_OFFSETS,
@@ -24,24 +24,27 @@ from exporter.collectors.kafka.raw.group_protocol import (
 from exporter.model import Deadline
 
 UNKNOWN = -1
-"""An offset or a lag that a broker does not know."""
+"""An offset or lag that a broker does not know."""
 
 
 class SharePartition(NamedTuple):
-    """Where a share group stands in a partition."""
+    """The state of a share group in a partition."""
 
     topic: str
     partition: int
     start: int | None
-    """Offset before which all records are done with; `UNKNOWN` where there is none yet, None if it can't be read."""
+    """Offset before which all records are processed.
+
+    `UNKNOWN` if there is none yet, None if it is unreadable.
+    """
     lag: int | None
-    """Records that are not done with; None where the broker does not know."""
+    """Number of records that are not processed; None if the broker does not know."""
 
 
 def share_offsets(
-    connection: Connection, groups: Sequence[str], deadline: Deadline
+    connection: BrokerConnection, groups: Sequence[str], deadline: Deadline
 ) -> dict[str, list[SharePartition] | Refused]:
-    """Return where each share group stands in each of its partitions, or why that is not said."""
+    """Return the state of each share group in each partition, or the broker's refusal."""
     if not connection.knows(SHARE_OFFSETS, OFFSETS_VERSION):
         refused = Refused(
             0, "only brokers of Kafka 4.2 and later tell how far share groups have got"
@@ -52,11 +55,11 @@ def share_offsets(
         items = (compact_string(group) + NULL_ARRAY + NO_TAGS for group in batch)
         body = compact_array(items) + NO_TAGS
         answer = connection.request(SHARE_OFFSETS, OFFSETS_VERSION, body, deadline)
-        found.update(read_answer(answer, _take_offsets))
+        found.update(read_answer(answer, _parse_offsets))
     return found
 
 
-def _take_offsets(answer: Reader) -> dict[str, list[SharePartition] | Refused]:
+def _parse_offsets(answer: Decoder) -> dict[str, list[SharePartition] | Refused]:
     found: dict[str, list[SharePartition] | Refused] = {}
 
     def partition(topic: str) -> SharePartition:

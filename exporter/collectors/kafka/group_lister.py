@@ -1,4 +1,4 @@
-"""The listing of a cluster's groups, made whole by what else tells of them."""
+"""Lists a cluster's groups, and completes the list from other sources."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
-from exporter.collectors.kafka.groups import Listing, describe_groups, named_listing, read_listing
+from exporter.collectors.kafka.filters import KafkaFilters
+from exporter.collectors.kafka.groups import (
+    GroupList,
+    describe_groups,
+    named_groups,
+    parse_group_list,
+)
 from exporter.collectors.kafka.other_groups import OtherGroups
-from exporter.collectors.kafka.selection import Selection
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import listing_problem, sees_offsets_topic
-from exporter.collectors.kafka.unaskable_names import NotShown
+from exporter.collectors.kafka.unsupported_group_ids import UnsupportedGroupIds
 from exporter.model import Deadline, GroupState, Problem
 
 CONFIRM_SHARE = 0.2
-"""Part of what is left of a run's time for groups that are not listed any more."""
-FIRST_LOOKS = 30.0
-"""Seconds after the start in which a listing is not taken as complete where its completeness cannot be seen."""
+"""Fraction of a run's remaining time for groups that are no longer listed."""
+UNSURE_SECONDS = 30.0
+"""Seconds after the start in which a list counts as incomplete if its completeness is unknown."""
 
 
-class GroupListing:
-    """Lists the groups, and knows which ones the listing before had."""
+class GroupLister:
+    """Lists groups, and remembers the groups of the last list."""
 
     def __init__(
         self,
         settings: KafkaSettings,
-        selection: Selection,
+        filters: KafkaFilters,
         others: OtherGroups,
         *,
         name_partitions: bool,
@@ -41,21 +46,24 @@ class GroupListing:
         self.known: Mapping[str, GroupState] = {}
         """Groups of the last backlog, with their states."""
         self.hidden: Mapping[str, int] = {}
-        """Kind to how many groups exist that cannot be asked about."""
+        """Number of groups that cannot be requested, by kind."""
         self._settings = settings
-        self._selection = selection
+        self._filters = filters
         self._others = others
         self._name_partitions = name_partitions
-        self._not_shown = NotShown(settings.name)
+        self._not_shown = UnsupportedGroupIds(settings.name)
         self._born = time.monotonic()
         self._unlisted: Problem | None = None
-        """Why the listing before could not be whole: it is asked for before the metadata."""
+        """Why the last list was incomplete.
+
+        Metadata tells this, and is read after the list.
+        """
 
     def begin(self, client: KafkaClient, deadline: Deadline) -> Future[Any] | None:
-        """Ask for the listing; None where the groups are named in the config."""
+        """Request the list; returns None if the groups are named in the config."""
         if self._settings.group_names is not None:
             return None
-        return client.admin.list_consumer_groups(request_timeout=client.seconds(deadline))
+        return client.admin.list_consumer_groups(request_timeout=client.request_seconds(deadline))
 
     def read(
         self,
@@ -64,8 +72,8 @@ class GroupListing:
         nodes: Mapping[int, str],
         listing: Future[Any] | None,
         deadline: Deadline,
-    ) -> Listing:
-        """Return the groups that there are, by the listing and what else tells."""
+    ) -> GroupList:
+        """Return the existing groups, from the list and other sources."""
         unlisted = None if self._name_partitions else listing_problem(metadata)
         groups = self.end(client, listing, deadline, unlisted or self._unlisted)
         self._unlisted = unlisted
@@ -83,24 +91,25 @@ class GroupListing:
         listing: Future[Any] | None,
         deadline: Deadline,
         unlisted: Problem | None = None,
-    ) -> Listing:
-        """Wait for the listing; `unlisted` says why the listing can't be whole, where that is known."""
+    ) -> GroupList:
+        """Wait for the list; `unlisted` is why the list is known to be incomplete."""
         if listing is None:
-            return named_listing(self._settings.group_names or ())
+            return named_groups(self._settings.group_names or ())
         try:
             result = client.wait(listing, deadline.remaining())
         except KafkaException as error:
             raise client.fault(error) from None
-        groups = read_listing(result, self._selection.group)
+        groups = parse_group_list(result, self._filters.group)
         if unlisted is not None:
             groups = replace(groups, problems=(*groups.problems, unlisted), complete=False)
         if not groups.complete:
-            # What a silent broker does not list is read all the same: its groups may have moved.
+            # Groups of a broker without an answer are still read: they may have moved to another
+            # broker.
             groups = replace(groups, states={**self._missing(groups), **groups.states})
         return groups
 
-    def _missing(self, groups: Listing) -> dict[str, GroupState]:
-        """Return the groups of the look before that are not listed now."""
+    def _missing(self, groups: GroupList) -> dict[str, GroupState]:
+        """Return the groups of the previous poll that are not listed now."""
         others = self._others.states()
         return {
             name: state
@@ -108,24 +117,27 @@ class GroupListing:
             if name not in groups.states and name not in others
         }
 
-    def _ask_for_missing(self, client: KafkaClient, groups: Listing, deadline: Deadline) -> Listing:
-        """Ask by name for groups that are not listed any more, where nothing else tells whether all are listed.
+    def _ask_for_missing(
+        self, client: KafkaClient, groups: GroupList, deadline: Deadline
+    ) -> GroupList:
+        """Ask by name for groups that are no longer listed, if the list may be incomplete.
 
-        A coordinator says of a deleted group that it does not exist. It says nothing while its partition has no leader,
-        which is when a listing lacks groups without an error. A collector that has just started does not know which groups
-        to ask for, so that its listings are not complete for a while.
+        A coordinator answers that a deleted group does not exist. While the group's partition has
+        no leader, it does not answer: that is when a list lacks groups without an error. A new
+        collector does not know which groups to ask for, so its lists count as incomplete for a
+        while.
         """
-        young = time.monotonic() - self._born < FIRST_LOOKS
+        young = time.monotonic() - self._born < UNSURE_SECONDS
         missing = self._missing(groups)
-        look = describe_groups(client, missing, lambda _: False, deadline)
-        refused = {each.subject for each in look.problems if each.reason == "unauthorized"}
+        memberships = describe_groups(client, missing, lambda _: False, deadline)
+        refused = {each.subject for each in memberships.problems if each.reason == "unauthorized"}
         kept = {
             name: state
             for name, state in missing.items()
             if f"group {name}" not in refused
-            and (name not in look.groups or look.groups[name].state != "dead")
+            and (name not in memberships.groups or memberships.groups[name].state != "dead")
         }
-        unsure = [each for each in look.problems if each.reason != "unauthorized"]
+        unsure = [each for each in memberships.problems if each.reason != "unauthorized"]
         problems = groups.problems
         if unsure:
             message = (

@@ -1,4 +1,4 @@
-"""Whose latencies are followed, and what counts as a movement."""
+"""Which subscriptions are followed for latencies, and which changes count as movements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def backlog(
     topics: tuple[str, ...] = ("t", "u"),
     **groups: Mapping[str, Offsets],
 ) -> LogBacklog:
-    """What each group has committed, by topic; topics of three partitions."""
+    """The committed offsets of each group by topic; topics have three partitions."""
     return LogBacklog(
         logs={topic: Log([0] * 3, [100] * 3, [100] * 3) for topic in topics},
         positions={group: Positions(group, offsets) for group, offsets in groups.items()},
@@ -31,18 +31,20 @@ def backlog(
     )
 
 
-def moved(followed: Followed, look: LogBacklog, at: float = 0.0) -> list[tuple[str, str, int, int]]:
+def moved(
+    followed: Followed, observed: LogBacklog, at: float = 0.0
+) -> list[tuple[str, str, int, int]]:
     """Group, topic, partition and last offset of each movement."""
-    return [(*m.key, m.partition, m.last) for m in followed.look(look, at)]
+    return [(*m.key, m.partition, m.last) for m in followed.observe(observed, at)]
 
 
-def test_where_a_group_stands_at_first_sight_is_no_movement() -> None:
+def test_the_first_known_position_is_no_movement() -> None:
     followed = Followed(10, NOBODY)
     assert moved(followed, backlog(g={"t": {0: 5, 1: 7}})) == []
     assert moved(followed, backlog(g={"t": {0: 5, 1: 7}})) == []
 
 
-def test_each_partition_that_moved_on_is_one_movement() -> None:
+def test_each_partition_that_moved_is_one_movement() -> None:
     """Up to the message before the position."""
     followed = Followed(10, NOBODY)
     moved(followed, backlog(g={"t": {0: 5, 1: 7, 2: 0}}))
@@ -55,13 +57,13 @@ def test_each_partition_that_moved_on_is_one_movement() -> None:
 
 def test_a_movement_has_the_time_at_which_it_was_seen() -> None:
     followed = Followed(10, NOBODY)
-    followed.look(backlog(g={"t": {0: 5}}), 100.0)
-    assert followed.look(backlog(g={"t": {0: 6}}), 110.0) == [
+    followed.observe(backlog(g={"t": {0: 5}}), 100.0)
+    assert followed.observe(backlog(g={"t": {0: 6}}), 110.0) == [
         Movement(("g", "t"), "t", 0, 5, 110.0)
     ]
 
 
-def test_a_position_that_went_back_moves_from_there_on() -> None:
+def test_a_position_that_went_back_moves_from_its_new_offset() -> None:
     followed = Followed(10, NOBODY)
     moved(followed, backlog(g={"t": {0: 50}}))
     assert moved(followed, backlog(g={"t": {0: 10}})) == []
@@ -75,14 +77,14 @@ def test_the_first_commit_in_a_partition_is_no_movement() -> None:
     assert moved(followed, backlog(g={"t": {0: 5, 1: 31}})) == [("g", "t", 1, 30)]
 
 
-def test_a_group_whose_positions_expired_begins_anew() -> None:
+def test_a_group_with_expired_positions_starts_again() -> None:
     followed = Followed(10, NOBODY)
     for offsets in ({"t": {0: 5}}, {}, {"t": {0: 8}}):
         assert moved(followed, backlog(g=offsets)) == []
     assert moved(followed, backlog(g={"t": {0: 9}})) == [("g", "t", 0, 8)]
 
 
-def test_a_partition_that_could_not_be_read_is_one_movement_in_the_end() -> None:
+def test_an_unreadable_partition_is_one_movement_once_it_is_read() -> None:
     followed = Followed(10, NOBODY)
     moved(followed, backlog(g={"t": {0: 5, 1: 5}}))
     for offsets in ({0: None, 1: 5}, {1: 5}):
@@ -91,7 +93,7 @@ def test_a_partition_that_could_not_be_read_is_one_movement_in_the_end() -> None
     assert moved(followed, backlog(g={"t": {0: 8, 1: 5}})) == [("g", "t", 0, 7)]
 
 
-def test_a_topic_made_anew_begins_anew() -> None:
+def test_a_recreated_topic_starts_again() -> None:
     followed = Followed(10, NOBODY)
     moved(followed, backlog(g={"t": {0: 5}, "u": {0: 5}}))
     made_anew = backlog(g={"t": {0: 9}, "u": {0: 6}}, recreated=frozenset({"t"}))
@@ -99,7 +101,7 @@ def test_a_topic_made_anew_begins_anew() -> None:
     assert moved(followed, backlog(g={"t": {0: 10}, "u": {0: 6}})) == [("g", "t", 0, 9)]
 
 
-def test_so_many_are_followed_and_the_next_when_one_goes() -> None:
+def test_a_limited_number_is_followed_and_the_next_one_if_one_is_deleted() -> None:
     followed = Followed(2, NOBODY)
     three = backlog(a={"t": {0: 1}}, b={"t": {0: 1}}, c={"t": {0: 1}})
     moved(followed, three)
@@ -108,21 +110,21 @@ def test_so_many_are_followed_and_the_next_when_one_goes() -> None:
     assert sorted(followed.keys) == [("b", "t"), ("c", "t")]
 
 
-def test_the_first_ones_stay_when_others_come() -> None:
+def test_new_groups_do_not_replace_followed_ones() -> None:
     followed = Followed(1, NOBODY)
     moved(followed, backlog(z={"t": {0: 1}}))
     moved(followed, backlog(a={"t": {0: 1}}, z={"t": {0: 1}}))
     assert list(followed.keys) == [("z", "t")]
 
 
-def test_a_group_that_is_named_is_followed_past_the_limit() -> None:
+def test_a_configured_group_is_followed_beyond_the_limit() -> None:
     followed = Followed(0, NameMatcher(("pay_.*",)))
-    look = backlog(pay_1={"t": {0: 1}}, other={"t": {0: 1}})
-    moved(followed, look)
+    observed = backlog(pay_1={"t": {0: 1}}, other={"t": {0: 1}})
+    moved(followed, observed)
     assert list(followed.keys) == [("pay_1", "t")]
 
 
-def test_a_group_that_was_not_listed_in_full_stays_followed() -> None:
+def test_groups_stay_followed_after_an_incomplete_list() -> None:
     for incomplete in ({"groups_complete": False}, {"logs_complete": False}):
         followed = Followed(1, NOBODY)
         moved(followed, backlog(g={"t": {0: 1}}))
@@ -130,21 +132,21 @@ def test_a_group_that_was_not_listed_in_full_stays_followed() -> None:
         assert list(followed.keys) == [("g", "t")]
 
 
-def test_a_topic_that_is_gone_is_followed_no_more() -> None:
+def test_a_deleted_topic_is_no_longer_followed() -> None:
     followed = Followed(10, NOBODY)
     moved(followed, backlog(g={"t": {0: 1}, "u": {0: 1}}))
     moved(followed, backlog(g={"t": {0: 1}, "u": {0: 1}}, topics=("t",)))
     assert list(followed.keys) == [("g", "t")]
 
 
-def test_a_movement_that_is_given_back_comes_again_as_often_as_is_said() -> None:
+def test_a_movement_is_retried_up_to_the_limit() -> None:
     followed = Followed(10, NOBODY)
-    followed.look(backlog(g={"t": {0: 5}}), 0.0)
-    (movement,) = followed.look(backlog(g={"t": {0: 9}}), 10.0)
+    followed.observe(backlog(g={"t": {0: 5}}), 0.0)
+    (movement,) = followed.observe(backlog(g={"t": {0: 9}}), 10.0)
     seen = []
-    for look in range(4):
+    for poll in range(4):
         followed.retry(movement, movement.last - 1, 3)
-        again = followed.look(backlog(g={"t": {0: 9}}), 20.0 + look)
+        again = followed.observe(backlog(g={"t": {0: 9}}), 20.0 + poll)
         if not again:
             break
         (movement,) = again
@@ -152,7 +154,7 @@ def test_a_movement_that_is_given_back_comes_again_as_often_as_is_said() -> None
     assert seen == [(7, 10.0), (6, 10.0)]
 
 
-def test_before_the_first_message_there_is_none_to_look_for() -> None:
+def test_offsets_before_the_first_message_are_not_retried() -> None:
     followed = Followed(10, NOBODY)
     followed.retry(Movement(("g", "t"), "t", 0, 0, 1.0), -1, 3)
-    assert followed.look(backlog(g={"t": {0: 1}}), 2.0) == []
+    assert followed.observe(backlog(g={"t": {0: 1}}), 2.0) == []

@@ -1,4 +1,4 @@
-"""What one poll of the times has found beside the times."""
+"""The results of one poll of the times, apart from the times."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter
 from exporter.model import Problem, TimestampAnomaly
 
 
-class Tally:
-    """Problems, anomalies of timestamps, and the records that were read of each topic with their bytes."""
+class PollReport:
+    """Problems, timestamp anomalies, and the count and size of the records read, by topic."""
 
     __slots__ = ("anomalies", "problems", "sizes")
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.sizes: dict[str, tuple[int, int]] = {}
-        """Topic to the number of records and their bytes in total."""
+        """Topic to the number of records and their total bytes."""
         self.anomalies: Counter[TimestampAnomaly] = Counter()

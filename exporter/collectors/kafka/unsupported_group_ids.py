@@ -1,4 +1,4 @@
-"""Names that the client library cannot be asked about, and the groups that therefore are not shown."""
+"""Group ids that the client library does not support, and the groups hidden because of them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,35 @@ import structlog
 from exporter.model import HiddenKind
 
 LONGEST = 32_767
-"""Bytes of a string in Kafka's protocol; the broker closes the connection over a longer one."""
-SURE_AFTER = 3
-"""Listings in a row that have a name twice before two groups are taken to have it.
+"""Maximum bytes of a string in Kafka's protocol.
 
-While a coordinator moves, two brokers may list one and the same group for a moment.
+The broker closes the connection on longer ones.
+"""
+SURE_AFTER = 3
+"""Group lists in a row with a duplicate id before it counts as two groups.
+
+While a coordinator moves, two brokers may briefly list the same group.
 """
 ADVICE: Mapping[HiddenKind, str] = {
-    "empty_id": "the group id is empty or begins with a NUL character, which the client library does not support; "
-    "set a group.id in the consumers, delete the group, or exclude it with groups.exclude: ['']",
-    "unreadable_id": "the group id contains a NUL character, is not valid UTF-8 or is too long, which the client library "
-    "does not support; set another group.id in the consumers, or exclude the group with groups.exclude",
+    "empty_id": (
+        "the group id is empty or begins with a NUL character, which the client library does not "
+        "support; set a group.id in the consumers, delete the group, or exclude it with "
+        "groups.exclude: ['']"
+    ),
+    "unreadable_id": (
+        "the group id contains a NUL character, is not valid UTF-8 or is too long, which the "
+        "client library does not support; set another group.id in the consumers, or exclude the "
+        "group with groups.exclude"
+    ),
 }
-"""What to do about groups that cannot be asked for."""
+"""What to do about groups that cannot be requested."""
 
 
 def hidden_kind(group: str) -> HiddenKind | None:
-    """Return why the library cannot be asked for a group of this id; None where it can.
+    """Return why the library does not support this group id; None if it does.
 
-    It raises for some of these, answers for another group where there is a NUL, and dies of a lone surrogate.
+    For some ids it raises. For an id with a NUL it answers for another group. A lone surrogate
+    crashes it.
     """
     if not group or group.startswith("\0"):
         return "empty_id"
@@ -39,8 +49,8 @@ def hidden_kind(group: str) -> HiddenKind | None:
     return "unreadable_id" if "\0" in group or len(encoded) > LONGEST else None
 
 
-class NotShown:
-    """Counts the groups that are listed and cannot be asked for, and logs when that changes."""
+class UnsupportedGroupIds:
+    """Counts listed groups that cannot be requested, and logs changes."""
 
     def __init__(self, source: str) -> None:
         self._twice: Counter[str] = Counter()
@@ -48,10 +58,10 @@ class NotShown:
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def count(self, hidden: Mapping[HiddenKind, int], twice: Iterable[str]) -> dict[str, int]:
-        """Return how many groups of each kind are not shown.
+        """Return the number of groups of each kind that are not shown.
 
-        `hidden` are those whose ids cannot be asked for, `twice` the ids that one listing has more than once: the library
-        cuts an id at its first NUL, so that another group seems to have the id of this one.
+        `hidden` counts ids that cannot be requested. `twice` are ids that are listed more than
+        once: the library cuts an id at its first NUL, so that another group seems to have this id.
         """
         self._twice = Counter({name: self._twice[name] + 1 for name in twice})
         cut = [name for name, times in self._twice.items() if times >= SURE_AFTER]
@@ -59,10 +69,10 @@ class NotShown:
         found["unreadable_id"] += len(cut)
         counts = {kind: count for kind, count in found.items() if count}
         if counts != self._logged:
-            self._tell(counts, cut)
+            self._log_change(counts, cut)
         return counts
 
-    def _tell(self, counts: dict[str, int], cut: list[str]) -> None:
+    def _log_change(self, counts: dict[str, int], cut: list[str]) -> None:
         self._logged = counts
         if not counts:
             self._log.info("groups.all_shown")

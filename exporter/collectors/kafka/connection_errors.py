@@ -1,4 +1,7 @@
-"""What librdkafka complains of about each broker: the only word on why a request got no answer."""
+"""Connection errors by broker, parsed from librdkafka's log.
+
+They are the only explanation of requests that got no answer.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 VALID = 30.0
-"""Seconds for which a complaint about an address stands; librdkafka repeats it at each try."""
+"""Seconds for which an error of an address is valid; librdkafka repeats it at each retry."""
 SHOWN = 5
-"""Addresses that a message names."""
+"""Maximum number of addresses in a message."""
 
 _LINE = re.compile(
     r"(?:\[thrd:[^\]]*\]: )?(?:\w+://)?(?P<address>\S+:\d+)/(?P<node>\d+|bootstrap): (?P<text>.*)",
@@ -25,17 +28,17 @@ _CONNECTING = (
 _CLOSED = re.compile(r"closed by peer.*(\(after \d{1,2}ms in state UP|in state APIVERSION_QUERY)")
 
 
-class Complaint(NamedTuple):
-    """One line about one broker."""
+class BrokerError(NamedTuple):
+    """One error of one broker."""
 
     address: str
     """host:port."""
     node: int | None
-    """The broker's id; None for an address of the config that nobody has answered at yet."""
+    """The broker's id; None for a configured address that has not answered yet."""
     text: str
 
-    def unconnected(self) -> str | None:
-        """Return why no connection came about; None where the complaint is of something else."""
+    def connect_failure(self) -> str | None:
+        """Return why the connection failed; None if the error has another cause."""
         for pattern, meaning in _CONNECTING:
             found = pattern.search(self.text)
             if found is not None:
@@ -43,46 +46,46 @@ class Complaint(NamedTuple):
         return None
 
     def closed_early(self) -> bool:
-        """Whether a configured address closed the connection without an answer."""
+        """Return whether a configured address closed the connection without an answer."""
         return self.node is None and _CLOSED.search(self.text) is not None
 
 
-def parse_complaint(line: str) -> Complaint | None:
-    """Return what a line of librdkafka's log, or the text of an error, says of a broker; None for other lines."""
+def parse_broker_error(line: str) -> BrokerError | None:
+    """Parse a line of librdkafka's log or an error text; None if it is not about a broker."""
     found = _LINE.search(line)
     if found is None:
         return None
     node = None if found["node"] == "bootstrap" else int(found["node"])
-    return Complaint(found["address"], node, found["text"])
+    return BrokerError(found["address"], node, found["text"])
 
 
-class _Unreached(NamedTuple):
+class _ConnectFailure(NamedTuple):
     address: str
     why: str
     at: float
 
 
-class Unreached:
-    """The brokers that cannot be connected to at the address that they advertise. Safe to use from any thread."""
+class UnreachableBrokers:
+    """Brokers that cannot be reached at their advertised address. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: Mapping[int, _Unreached] = {}
+        self._found: Mapping[int, _ConnectFailure] = {}
 
-    def hear(self, complaint: Complaint) -> None:
-        """Take a complaint; those that are not of a broker's connection are passed over."""
-        why = complaint.unconnected()
-        if complaint.node is not None and why is not None:
-            noted = _Unreached(complaint.address, why, self._clock())
-            self._found = {**self._found, complaint.node: noted}
+    def observe(self, broker_error: BrokerError) -> None:
+        """Store a connection error; others are ignored."""
+        why = broker_error.connect_failure()
+        if broker_error.node is not None and why is not None:
+            noted = _ConnectFailure(broker_error.address, why, self._clock())
+            self._found = {**self._found, broker_error.node: noted}
 
     def answered(self, nodes: Collection[int]) -> None:
-        """Forget what was said of brokers that have answered."""
+        """Forget the errors of brokers that have answered."""
         if not self._found.keys().isdisjoint(nodes):
             self._found = {node: each for node, each in self._found.items() if node not in nodes}
 
     def nodes(self) -> Mapping[int, str]:
-        """Return broker id to why it cannot be reached, such as `kafka-2:9092 (connection refused)`."""
+        """Return broker id to address and cause, such as `kafka-2:9092 (connection refused)`."""
         since = self._clock() - VALID
         return {
             node: f"{each.address} ({each.why})"
@@ -91,38 +94,43 @@ class Unreached:
         }
 
     def message(self, configured: Collection[str]) -> str | None:
-        """Say which addresses cannot be reached; None where all that failed are `configured` ones, or none did."""
+        """Describe unreachable advertised addresses.
+
+        None if there are none besides `configured` ones.
+        """
         known, since = self._found, self._clock() - VALID
         if all(each.address in configured or each.at < since for each in known.values()):
             return None
         names = list(self.nodes().values())
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         return (
-            f"the brokers advertise addresses that cannot be reached: {', '.join(names[:SHOWN])}{more}; "
-            "see advertised.listeners of these brokers, and whether they run"
+            "the brokers advertise addresses that cannot be reached: "
+            f"{', '.join(names[:SHOWN])}{more}; see advertised.listeners of these brokers, and "
+            "whether they run"
         )
 
 
 class Throttling:
-    """How long the brokers have held back our requests lately, because of a quota. Safe to use from any thread."""
+    """The last delay of the exporter's requests by a broker quota. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last = (-math.inf, 0.0)
 
-    def hear(self, seconds: float) -> None:
-        """Take the delay of one answer."""
+    def observe(self, seconds: float) -> None:
+        """Store the delay of one response, in seconds."""
         if seconds > 0:
             self._last = (self._clock(), seconds)
 
     def message(self) -> str | None:
-        """Say how long an answer was delayed; None where none was lately."""
+        """Describe the last delay; None if there was none in the last `VALID` seconds."""
         at, seconds = self._last
         if self._clock() - at > VALID:
             return None
         return (
-            f"a quota of the brokers delays the exporter's requests, the last one by {seconds:.3g} s; "
-            "raise request_percentage for its user or client id, or set a longer schedule.backlog and deadline"
+            f"a quota of the brokers delays the exporter's requests, the last one by {seconds:.3g} "
+            "s; raise request_percentage for its user or client id, or set a longer "
+            "schedule.backlog and deadline"
         )
 
 

@@ -1,4 +1,4 @@
-"""Makes clients of librdkafka while their files may be in the middle of a replacement."""
+"""Makes librdkafka clients, even while their certificate files are being replaced."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ T = TypeVar("T")
 
 NO_KERBEROS = "No provider for SASL mechanism GSSAPI:"
 KERBEROS_ADVICE = (
-    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos support, which the "
-    "confluent-kafka wheel does not include: install librdkafka, its headers and SASL's GSSAPI module, then "
-    "pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` in docs/kafka.md. To use another login, "
-    "set sasl.mechanism under `client`"
+    "sasl.mechanism GSSAPI (the default of librdkafka) needs a librdkafka with Kerberos support, "
+    "which the confluent-kafka wheel does not include: install librdkafka, its headers and SASL's "
+    "GSSAPI module, then pip install --no-binary confluent-kafka confluent-kafka; see `Kerberos` "
+    "in docs/kafka.md. To use another login, set sasl.mechanism under `client`"
 )
 
 
 class _FilesError(Exception):
-    """A client can't be made with the certificates and keys of now."""
+    """The current certificates and keys do not fit together."""
 
     def __init__(self, cause: KafkaException) -> None:
         super().__init__()
         self.cause = cause
 
 
-def made(make: Callable[[dict[str, Any]], T], properties: Callable[[], dict[str, Any]]) -> T:
-    """Return what `make` makes of the properties. Raises `KafkaException`, and what `properties` raises.
+def make_client(make: Callable[[dict[str, Any]], T], properties: Callable[[], dict[str, Any]]) -> T:
+    """Return `make` applied to the properties.
 
-    A key that does not go with its certificate is read again for a moment: one of them may have been replaced before
-    the other.
+    Raises `KafkaException`, and all that `properties` raises. If a key does not match its
+    certificate, both are read again for a moment: maybe only one of them was replaced yet.
     """
 
     def once() -> T:
@@ -52,12 +52,12 @@ def made(make: Callable[[dict[str, Any]], T], properties: Callable[[], dict[str,
 
 
 def _is_of_files(text: str) -> bool:
-    """Tell whether librdkafka complains of a certificate or a key."""
+    """Return whether librdkafka reports a certificate or key."""
     return "ssl." in text or "rivate key" in text
 
 
 def configuration_fault(error: KafkaException) -> str:
-    """Say which property librdkafka refuses, and never the value, which may be a secret."""
+    """Describe the property that librdkafka rejects, without its value, which may be a secret."""
     inner = kafka_error(error)
     if inner is not None and NO_KERBEROS in inner.str():
         return KERBEROS_ADVICE

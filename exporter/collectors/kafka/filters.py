@@ -1,4 +1,4 @@
-"""Which topics and groups a source is to show, decided once a name."""
+"""Which topics and groups of a source are shown, decided once per name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from exporter.collectors.kafka.probe.layout import probe_group
 from exporter.collectors.kafka.settings import KafkaSettings
 
 INTERNAL_TOPIC = re.compile(r"__.*|mq-lag-exporter-.*", re.DOTALL)
-"""Kafka's own topics, and this exporter's."""
+"""Internal topics of Kafka and of this exporter."""
 
 
 class Decisions(dict[str, bool]):
-    """A mapping that decides about a name when it is first asked for."""
+    """A mapping that decides on a name at its first lookup."""
 
     def __init__(self, decide: Callable[[str], bool]) -> None:
         super().__init__()
@@ -24,8 +24,8 @@ class Decisions(dict[str, bool]):
         return decision
 
 
-class Selection:
-    """The filters of one source. Regular expressions run once a name, not once a cycle."""
+class KafkaFilters:
+    """The filters of one source. Regular expressions run once per name, not once per cycle."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -35,23 +35,23 @@ class Selection:
         self._committed = Decisions(self._is_committed)
 
     def topic(self, name: str) -> bool:
-        """Whether the topic is to be shown."""
+        """Return whether the topic is shown."""
         return self.topics[name]
 
     def group(self, name: str) -> bool:
-        """Whether the group is to be shown."""
+        """Return whether the group is shown."""
         return self._groups[name]
 
     def reads_committed(self, group: str) -> bool:
-        """Whether the group's lag ends at the last stable offset."""
+        """Return whether the group's lag ends at the last stable offset."""
         return self._committed[group]
 
-    def seen(self) -> int:
-        """How many names were decided about."""
+    def decided(self) -> int:
+        """Return the number of names with a decision."""
         return len(self.topics) + len(self._groups)
 
     def forget(self) -> None:
-        """Drop the decisions, so that names which are gone are not kept for ever."""
+        """Drop all decisions, so that deleted names do not accumulate."""
         for decisions in (self.topics, self._groups, self._committed):
             decisions.clear()
 

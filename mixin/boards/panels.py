@@ -1,0 +1,307 @@
+"""Draws panels with Grafana's own types: time series, stats, tables, heat maps, state timelines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from grafana_foundation_sdk.builders import (
+    common,
+    heatmap,
+    stat,
+    statetimeline,
+    table,
+    timeseries,
+)
+from grafana_foundation_sdk.builders import dashboard as boards
+from grafana_foundation_sdk.models import common as shapes
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+
+from mixin.alerts import RUNBOOKS
+from mixin.boards.model import PLACE, Panel
+
+OVERRIDES: dict[str, Any] = {
+    "color": {"mode": "fixed", "fixedColor": "red"},
+    "custom.lineStyle": {"fill": "dash", "dash": [8, 6]},
+    "custom.lineWidth": 1,
+    "custom.fillOpacity": 0,
+    "custom.stacking": {"mode": "none"},
+}
+"""How a threshold is drawn."""
+SCRAPING = ("Time", "job", "container", "endpoint", "service", "__name__")
+"""Labels of the scrape, and others that are never a column."""
+SUBSCRIPTION = ("cluster", "namespace", "system", "source", "vhost", "destination", "group")
+"""Labels that a link to a subscription needs, and variables of its dashboard."""
+HIDEABLE = (*SUBSCRIPTION, "status", "cause", "kind", "reason", "method", "state", "alertname")
+WIDTHS: Mapping[str, int] = {
+    "status": 90,
+    "cause": 110,
+    "group": 90,
+    "destination": 100,
+    PLACE: 80,
+    "severity": 75,
+    "alertname": 165,
+    "subject": 130,
+    "kind": 90,
+    "partition": 80,
+    "reason": 110,
+    "method": 110,
+    "lag": 60,
+    "age": 72,
+    "for": 72,
+    "in /s": 56,
+    "out /s": 58,
+    "consumers": 82,
+    "drained in": 80,
+    "deleted in": 82,
+    "partitions": 80,
+    "messages": 80,
+    "subscriptions": 110,
+    "log start": 110,
+    "log end": 110,
+    "committed": 110,
+    "last data": 80,
+    "lag is an upper bound": 150,
+    "unreadable partitions": 150,
+    "messages past the log end": 180,
+}
+"""Pixels of columns. Grafana gives each other column 150."""
+PLACE_HEADING = "where"
+LEGEND_WIDTH = 290
+NARROW = 68
+"""Pixels of a column with a number."""
+GROWS = frozenset({"group", "destination", PLACE, "subject"})
+"""Columns that take what is left of the width."""
+NEVER = models.ValueMap(options={"Infinity": models.ValueMappingResult(text="never", index=0)})
+"""The text for `+Inf` seconds. A range without an end matches nothing in Grafana."""
+SUBSCRIPTION_LINK = "/d/mq-subscription?${__url_time_range}&${datasource:queryparam}&" + "&".join(
+    f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in SUBSCRIPTION
+)
+
+
+def draw(panel: Panel) -> Any:
+    """Return the builder of a panel, without title, place and queries."""
+    make = {
+        "line": _lines,
+        "stack": _lines,
+        "stat": _stat,
+        "table": _table,
+        "heat": _heat,
+        "states": _states,
+    }[panel.kind]
+    made: Any = make(panel)
+    return made
+
+
+def _lines(panel: Panel) -> timeseries.Panel:
+    # A list of many names needs the height of the panel
+    many = "topk(" in panel.queries[0].expr or "bottomk(" in panel.queries[0].expr
+    legend = (
+        common.VizLegendOptions()
+        .display_mode(shapes.LegendDisplayMode.TABLE)
+        .placement(shapes.LegendPlacement.RIGHT if many else shapes.LegendPlacement.BOTTOM)
+        .show_legend(True)  # noqa: FBT003
+        .calcs(["lastNotNull", "max"])
+        .sort_by("Last *")
+        .sort_desc(True)  # noqa: FBT003
+    )
+    if many:
+        legend.width(LEGEND_WIDTH)
+    tooltip = (
+        common.VizTooltipOptions()
+        .mode(shapes.TooltipDisplayMode.MULTI)
+        .sort(shapes.SortOrder.DESCENDING)
+    )
+    made = (
+        timeseries.Panel()
+        .unit(panel.unit)
+        .min(0)
+        .legend(legend)
+        .tooltip(tooltip)
+        .show_points(shapes.VisibilityMode.NEVER)
+        .line_width(1)
+        .fill_opacity(40 if panel.kind == "stack" else 8)
+    )
+    if panel.decimals is not None:
+        made.decimals(panel.decimals).axis_soft_max(1)
+    if panel.may_be_empty:
+        made.no_value("none")
+    if panel.kind == "stack":
+        made.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
+    for name, colour in panel.colours.items():
+        made.override_by_name(name, _values(_fixed(colour)))
+    for index, query in enumerate(panel.queries):
+        if query.limit:
+            made.override_by_query(chr(ord("A") + index), _values(OVERRIDES))
+    return made
+
+
+def _fixed(colour: str) -> dict[str, Any]:
+    return {"color": {"mode": "fixed", "fixedColor": colour}}
+
+
+def _stat(panel: Panel) -> stat.Panel:
+    steps = [models.Threshold(value=None, color="text")]
+    if panel.bad is not None:
+        steps = [
+            models.Threshold(value=None, color="green"),
+            models.Threshold(value=panel.bad, color="red"),
+        ]
+    elif panel.bad_below is not None:
+        steps = [
+            models.Threshold(value=None, color="red"),
+            models.Threshold(value=panel.bad_below, color="text"),
+        ]
+    thresholds = boards.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
+    shows = shapes.BigValueTextMode.VALUE
+    if panel.words:
+        shows = shapes.BigValueTextMode.NAME
+    elif panel.named:
+        shows = shapes.BigValueTextMode.VALUE_AND_NAME
+    graph = shapes.BigValueGraphMode.NONE if panel.words else shapes.BigValueGraphMode.AREA
+    made = (
+        stat.Panel()
+        .unit(panel.unit)
+        .mappings([NEVER] if panel.unit == "s" else [])
+        .thresholds(thresholds)
+        .text_mode(shows)
+        .graph_mode(graph)
+        .color_mode(shapes.BigValueColorMode.VALUE)
+        .reduce_options(common.ReduceDataOptions().calcs(["last"]))
+        .no_value("none" if panel.may_be_empty else "no data")
+    )
+    if panel.decimals is not None:
+        made.decimals(panel.decimals)
+    for name, colour in panel.colours.items():
+        made.override_by_name(name, _values(_fixed(colour)))
+    return made
+
+
+def _table(panel: Panel) -> table.Panel:
+    # Names stay as they are: a topic may be called 2024, and links have what is shown
+    made = table.Panel().unit("string").min_width(50).no_value("none")
+    excluded = dict.fromkeys(SCRAPING, True)
+    renamed: dict[str, str] = {"alertname": "alert", PLACE: PLACE_HEADING}
+    raw_names: dict[str, str] = {}
+    for index, query in enumerate(panel.queries):
+        raw = f"Value #{chr(ord('A') + index)}" if len(panel.queries) > 1 else "Value"
+        if not query.column:
+            excluded[raw] = True
+            continue
+        renamed[raw] = query.column
+        raw_names[query.column] = raw
+        # If the other queries found nothing, Grafana calls the column Value
+        renamed.setdefault("Value", query.column)
+        unit = query.unit or panel.unit
+        shown: dict[str, Any] = {"unit": unit, "noValue": "-", "custom.align": "right"}
+        if unit == "s":
+            shown["mappings"] = [NEVER]
+        if panel.decimals is not None:
+            shown["decimals"] = panel.decimals
+        made.override_by_name(query.column, _values(shown))
+    if len(panel.queries) > 1:
+        # Rows are merged if all their common labels are equal, and names of metrics are not
+        made.with_transformation(_organize(dict.fromkeys(("Time", "__name__"), True)))
+        made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
+    order = [raw_names.get(name, name) for name in panel.columns]
+    made.with_transformation(_organize(excluded, renamed, order))
+    for name in HIDEABLE:
+        if name not in panel.columns:
+            # Hidden, not excluded: links use their values
+            made.override_by_name(renamed.get(name, name), _values({"custom.hidden": True}))
+    for name in panel.columns:
+        made.override_by_name(renamed.get(name, name), _values(_column(name, panel)))
+    if panel.sorted_by:
+        by = common.TableSortByFieldState().display_name(panel.sorted_by).desc(panel.descending)
+        made.sort_by([by])
+    return made
+
+
+def _column(name: str, panel: Panel) -> dict[str, Any]:
+    """Return how a column looks: its width, the colours of its words, its links."""
+    size = "custom.minWidth" if name in GROWS else "custom.width"
+    shown: dict[str, Any] = {size: WIDTHS.get(name, NARROW)}
+    if name in ("status", "severity"):
+        shown["mappings"] = [_words(panel.colours)]
+        shown["custom.cellOptions"] = {"type": "color-text"}
+    if name == "alertname":
+        shown["links"] = [{"title": "Runbook", "url": RUNBOOKS + "${__value.raw}.md"}]
+    if name in ("destination", "group") and "group" in panel.columns:
+        shown["links"] = [{"title": "This subscription", "url": SUBSCRIPTION_LINK}]
+    return shown
+
+
+def _words(colours: Mapping[str, str]) -> models.ValueMap:
+    """Return the colours of words in a table."""
+    return models.ValueMap(
+        options={
+            name: models.ValueMappingResult(color=colour, index=index)
+            for index, (name, colour) in enumerate(colours.items())
+        }
+    )
+
+
+def _organize(
+    excluded: Mapping[str, bool],
+    renamed: Mapping[str, str] | None = None,
+    order: Sequence[str] = (),
+) -> models.DataTransformerConfig:
+    options = {
+        "excludeByName": excluded,
+        "renameByName": renamed or {},
+        "indexByName": {name: index for index, name in enumerate(order)},
+    }
+    return models.DataTransformerConfig(id_val="organize", options=options)
+
+
+def _heat(panel: Panel) -> heatmap.Panel:
+    return (
+        heatmap.Panel()
+        .unit("short")
+        .calculate(False)  # noqa: FBT003
+        .y_axis(heatmap.YAxisConfig().unit(panel.unit))
+        .color(
+            # What is not said would be 0 and "", which is no colour at all
+            heatmap.HeatmapColorOptions()
+            .scheme("Blues")
+            .mode(HeatmapColorMode.SCHEME)
+            .steps(64)
+            .exponent(0.5)
+            .fill("blue")
+        )
+    )
+
+
+def _states(panel: Panel) -> statetimeline.Panel:
+    """A stripe is green at 1 and red at 0; a series with a colour of its own has it at 1."""
+    made = (
+        statetimeline.Panel()
+        .unit(panel.unit)
+        .mappings([_stripe("green")])
+        .show_value(shapes.VisibilityMode.NEVER)
+        .merge_values(True)  # noqa: FBT003
+        .row_height(0.8)
+        .no_value("none")
+    )
+    for name, colour in panel.colours.items():
+        stripe = _values({"mappings": [_stripe(colour)]})
+        if name.startswith("/"):
+            made.override_by_regexp(name, stripe)
+        else:
+            made.override_by_name(name, stripe)
+    return made
+
+
+def _stripe(colour: str) -> models.ValueMap:
+    """Return what 0 and 1 look like: a colour, and no text."""
+    return models.ValueMap(
+        options={
+            "1": models.ValueMappingResult(text=" ", color=colour, index=0),
+            "0": models.ValueMappingResult(text=" ", color="red", index=1),
+        }
+    )
+
+
+def _values(values: dict[str, Any]) -> list[models.DynamicConfigValue]:
+    return [models.DynamicConfigValue(id_val=key, value=value) for key, value in values.items()]
