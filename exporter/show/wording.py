@@ -9,7 +9,7 @@ from exporter.model import STATUSES
 
 Standing = Literal["good", "unsure", "bad"]
 
-NO_FAULT = frozenset({"ok", "uncommitted"})
+NO_FAULT = frozenset({"ok", "uncommitted", "dormant"})
 ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled", "retry_loop"})
 BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0

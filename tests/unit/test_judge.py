@@ -165,7 +165,8 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
             produced_rate=0.0,
             **facts,  # type: ignore[arg-type]
         )
-        judge.observe(evidence, DEFAULTS, 120.0)
+        consumers = 1 if at == 0 else 0
+        judge.observe(evidence._replace(consumers=consumers), DEFAULTS, 120.0)
         assert judge.status in ("ok", "unknown")
 
 
@@ -284,3 +285,54 @@ def test_the_time_to_drain_is_what_it_takes(
         if 300 < each.at < true - 240:
             assert each.drain is not None
             assert each.drain == pytest.approx(true - each.at, rel=0.2, abs=90)
+
+
+# Dormant
+
+
+def test_who_was_dead_before_the_exporter_saw_it_is_dormant_until_it_moves() -> None:
+    """Consumers come back after ten minutes, and leave again after ten more."""
+    play = Play(
+        steady(1),
+        between(600, 1_200, 2, 0),
+        consumers=lambda at: 1 if 600 <= at < 1_200 else 0,
+        starts_with=5_000,
+    )
+    said = play.run(3_000)
+    order = [status for _, status in changes(said)]
+    assert order[:2] == ["unknown", "dormant"]
+    assert "dormant" not in order[2:]
+    assert order[-1] == "stopped"
+    assert statuses([each for each in said if 60 <= each.at < 600]) == {"dormant"}
+
+
+def test_who_was_empty_at_first_sight_and_then_fills_is_news() -> None:
+    play = Play(between(60, 9_999, 1, 0), steady(0), consumers=lambda _: 0)
+    said = play.run(1_200)
+    assert first(said, "dormant") is None
+    assert said[-1].status == "stopped"
+
+
+def test_a_queue_that_is_created_while_the_exporter_runs_is_news() -> None:
+    play = Play(
+        steady(1),
+        steady(0),
+        consumers=lambda _: 0,
+        starts_with=5_000,
+        more=lambda _: {"is_new": True},
+    )
+    assert first(play.run(1_200), "dormant") is None
+
+
+def test_nobody_knows_whether_it_is_dormant_without_the_number_of_consumers() -> None:
+    play = Play(steady(1), steady(0), consumers=lambda _: None, starts_with=5_000)
+    assert first(play.run(1_200), "dormant") is None
+
+
+def test_dead_letters_are_never_dormant() -> None:
+    """Nobody is meant to read them, so a threshold on their number has to work."""
+    thresholds = replace(DEFAULTS, consumers_expected=False, lag_messages=100, lag_seconds=None)
+    play = Play(steady(1), steady(0), consumers=lambda _: 0, starts_with=50, thresholds=thresholds)
+    said = play.run(1_200)
+    assert first(said, "dormant") is None
+    assert said[-1].status == "lagging"

@@ -586,3 +586,18 @@ def test_a_depth_that_is_older_than_the_counts_makes_no_messages_come() -> None:
         world.count(counts(0, 50, 0))
     assert world.value("mq_produced_messages_total") == 50
     assert world.value("mq_consumed_messages_total") == 50
+
+
+def test_only_what_came_after_a_complete_poll_is_new() -> None:
+    """A queue that a first, incomplete poll missed may be old; so may one that a reload selected."""
+    first, missed, created = (Place("/", name, None, None) for name in ("q", "missed", "created"))
+    world = World()
+    world.poll(Depth(first, 5), whole=frozenset())
+    world.poll(Depth(first, 5), Depth(missed, 5))
+    world.poll(Depth(first, 5), Depth(missed, 5), Depth(created, 5))
+    new = {key[1]: sub.is_new for key, sub in world.state.state.subscriptions.items()}
+    assert new == {"q": False, "missed": False, "created": True}
+    world.state.state.reselect()
+    chosen = Place("/", "chosen", None, None)
+    world.poll(Depth(chosen, 5))
+    assert not world.state.state.subscriptions["/", "chosen", None].is_new
