@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from exporter.judgement import texts
 from exporter.judgement.evidence import Evidence
 from exporter.model import Status
@@ -11,17 +13,10 @@ def status_reason(status: Status, evidence: Evidence, polls: int) -> str | None:
     """Return a sentence that explains the status; None if the status and the causes are enough."""
     if status == "unknown" and (evidence.unreadable or polls < 2 or not evidence.uncounted):  # noqa: PLR2004
         return _unknown(evidence, polls)
-    if status == "dormant":
-        return _dormant(evidence)
-    if evidence.uncounted:
+    if status != "dormant" and evidence.uncounted:
         return _uncounted(status, evidence)
-    if status == "uncommitted":
-        return _uncommitted(evidence)
-    if status == "past_end":
-        return past_end(evidence)
-    if status == "stalled" and evidence.consumers is None:
-        return "the number of consumers is unknown"
-    return None
+    explain = EXPLAINED.get(status)
+    return None if explain is None else explain(evidence)
 
 
 def _uncommitted(evidence: Evidence) -> str:
@@ -73,3 +68,15 @@ def _unknown(evidence: Evidence, polls: int) -> str | None:
     if polls < 2:  # noqa: PLR2004 - one poll says nothing about movement
         return "only one poll so far"
     return "the lag could not be read"
+
+
+def _stalled(evidence: Evidence) -> str | None:
+    return "the number of consumers is unknown" if evidence.consumers is None else None
+
+
+EXPLAINED: Mapping[Status, Callable[[Evidence], str | None]] = {
+    "uncommitted": _uncommitted,
+    "past_end": past_end,
+    "dormant": _dormant,
+    "stalled": _stalled,
+}

@@ -595,9 +595,9 @@ def test_only_what_came_after_a_complete_poll_is_new() -> None:
     world.poll(Depth(first, 5), whole=frozenset())
     world.poll(Depth(first, 5), Depth(missed, 5))
     world.poll(Depth(first, 5), Depth(missed, 5), Depth(created, 5))
-    new = {key[1]: sub.is_new for key, sub in world.state.state.subscriptions.items()}
+    new = {key[1]: sub.is_new for key, sub in world.state.subscriptions.items()}
     assert new == {"q": False, "missed": False, "created": True}
-    world.state.state.reselect()
+    world.state.reselect()
     chosen = Place("/", "chosen", None, None)
     world.poll(Depth(chosen, 5))
-    assert not world.state.state.subscriptions["/", "chosen", None].is_new
+    assert not world.state.subscriptions["/", "chosen", None].is_new
