@@ -46,12 +46,12 @@ def run(options: argparse.Namespace) -> int:
 def once(options: argparse.Namespace) -> int:
     """Print one page of metrics."""
     from exporter import logging_setup
-    from exporter.config import Log
+    from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import Daemon
 
     # Failures are printed once, below, and not logged as well.
-    quiet = Log(format="console", level="error")
+    quiet = LogConfig(format="console", level="error")
     logging_setup.configure(quiet.format, quiet.level)
     daemon = Daemon(load_config(options.config).model_copy(update={"log": quiet}))
     options.signals.deliver(stop=daemon.end)
@@ -79,7 +79,7 @@ def check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from exporter import logging_setup
-    from exporter.config import Log
+    from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import collectors
     from exporter.model import CollectError, Finding, Until
@@ -93,7 +93,7 @@ def check(options: argparse.Namespace) -> int:
     for note in idle_thresholds(config):
         console.print(f"  note    {printable(note)}", markup=False)
     good = True
-    make = collectors(Log(format="console", level="error"))
+    make = collectors(LogConfig(format="console", level="error"))
     for source in config.sources:
         console.print(f"\n{printable(source.name)} ({source.system})", markup=False)
         collector = make(source)
@@ -217,7 +217,7 @@ def top(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from exporter import logging_setup
-    from exporter.config import Log
+    from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import Daemon
     from exporter.scrub import learn_url, scrub
@@ -232,7 +232,9 @@ def top(options: argparse.Namespace) -> int:
     else:
         config = load_config(options.config)
         logging_setup.configure("console", "error")
-        daemon = Daemon(config.model_copy(update={"log": Log(format="console", level="error")}))
+        daemon = Daemon(
+            config.model_copy(update={"log": LogConfig(format="console", level="error")})
+        )
         daemon.collect()
         fetch, title = daemon.overview, str(options.config)
     code = watch(

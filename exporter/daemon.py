@@ -14,7 +14,7 @@ import structlog
 from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
 from exporter.collectors.making import make_collector
-from exporter.config import Config, ConfigError, Log, SourceConfig, load
+from exporter.config import Config, ConfigError, LogConfig, SourceConfig, load
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
 from exporter.scrub import scrub
@@ -42,7 +42,7 @@ SWITCH_OFF = "set probe.enabled: false for a source, and nothing is written to i
 MakeCollector = Callable[[SourceConfig], Collector]
 
 
-def collectors(log: Log) -> MakeCollector:
+def collectors(log: LogConfig) -> MakeCollector:
     """Return a maker of the collector of a source's system; it logs as `log` says."""
     return lambda config: make_collector(config, log.format, log.level)
 

@@ -68,7 +68,7 @@ class Seldom:
 
 
 @dataclass(slots=True)
-class _Known:
+class _LoggedProblem:
     """A problem that stands, or that ended not long ago."""
 
     problem: Problem
@@ -89,7 +89,7 @@ class TaskLog:
     def __init__(self, log: Any) -> None:
         """`log` is a structlog logger that knows the source and the task."""
         self._log = log
-        self._known: dict[_Key, _Known] = {}
+        self._known: dict[_Key, _LoggedProblem] = {}
         self._lines: deque[float] = deque()
         self._faulty_since: float | None = None
         self._told = False
@@ -126,7 +126,7 @@ class TaskLog:
             present.add(key)
             known = self._known.get(key)
             if known is None:
-                self._known[key] = _Known(problem, now)
+                self._known[key] = _LoggedProblem(problem, now)
             elif not known.stands:
                 known.since, known.stands, known.logged = now, True, False
                 known.times += 1
@@ -155,7 +155,7 @@ class TaskLog:
             self._lines.extend([now] * min(len(kinds), room))
             self._told = self._told or bool(due)
 
-    def _log_begin(self, group: Sequence[_Known], crash: BaseException | None) -> None:
+    def _log_begin(self, group: Sequence[_LoggedProblem], crash: BaseException | None) -> None:
         first = group[0].problem
         fields = _fields(group)
         times = max(known.times for known in group)
@@ -168,7 +168,7 @@ class TaskLog:
         else:
             self._log.warning("task.partial", **fields)
 
-    def _log_ends(self, ended: Sequence[_Known], now: float) -> None:
+    def _log_ends(self, ended: Sequence[_LoggedProblem], now: float) -> None:
         kinds = _by_kind(ended)
         for group in kinds[:RUN_LINES]:
             seconds = round(now - min(known.since for known in group))
@@ -191,13 +191,13 @@ class TaskLog:
                 del self._known[key]
 
 
-def _is_due(known: _Known, now: float) -> bool:
+def _is_due(known: _LoggedProblem, now: float) -> bool:
     return known.logged_at is None or now - known.logged_at >= REPEAT_SECONDS
 
 
-def _by_kind(known: Iterable[_Known]) -> list[list[_Known]]:
+def _by_kind(known: Iterable[_LoggedProblem]) -> list[list[_LoggedProblem]]:
     """Return the problems with the same reason and gist together: one line names them all."""
-    kinds: dict[tuple[bool, Reason, str], list[_Known]] = {}
+    kinds: dict[tuple[bool, Reason, str], list[_LoggedProblem]] = {}
     for each in known:
         problem = each.problem
         kind = (not problem.subject, problem.reason, gist(problem.message))
@@ -205,7 +205,7 @@ def _by_kind(known: Iterable[_Known]) -> list[list[_Known]]:
     return list(kinds.values())
 
 
-def _fields(group: Sequence[_Known]) -> dict[str, Any]:
+def _fields(group: Sequence[_LoggedProblem]) -> dict[str, Any]:
     """Return what a line says of problems of one kind; the failure of a whole run has no subject."""
     first = group[0].problem
     fields: dict[str, Any] = {"reason": first.reason, "error": first.message}

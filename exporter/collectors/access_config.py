@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from exporter.collectors.access import Login, Tls
-from exporter.config.access import Login as LoginConfig
-from exporter.config.access import Tls as TlsConfig
+from exporter.config.access import LoginConfig, TlsConfig
 
 
 def tls_of(config: TlsConfig) -> Tls:

@@ -26,7 +26,7 @@ LEAST_SECONDS = 0.05
 """Given to each part of a request, even at its deadline."""
 
 
-class Watch:
+class RequestWatch:
     """One request under way, in the thread that made it."""
 
     def __init__(self, deadline: Deadline) -> None:
@@ -69,15 +69,15 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._due: dict[Watch, float] = {}
+        self._due: dict[RequestWatch, float] = {}
         self._next = 0.0
         """When the thread looks next; 0 while it is not there."""
         self._current = threading.local()
 
     @contextmanager
-    def watch(self, deadline: Deadline) -> Iterator[Watch]:
+    def watch(self, deadline: Deadline) -> Iterator[RequestWatch]:
         """Watch the request that this thread makes meanwhile."""
-        watch = self._current.watch = Watch(deadline)
+        watch = self._current.watch = RequestWatch(deadline)
         self._add(watch, time.monotonic() + max(deadline.remaining(), LEAST_SECONDS))
         try:
             yield watch
@@ -88,12 +88,12 @@ class Watchdog:
             watch.close()
 
     @property
-    def current(self) -> Watch | None:
+    def current(self) -> RequestWatch | None:
         """The request of this thread."""
-        found: Watch | None = getattr(self._current, "watch", None)
+        found: RequestWatch | None = getattr(self._current, "watch", None)
         return found
 
-    def _add(self, watch: Watch, due: float) -> None:
+    def _add(self, watch: RequestWatch, due: float) -> None:
         with self._changed:
             self._due[watch] = due
             if not self._next:
@@ -179,7 +179,7 @@ class _WatchedTls(_Watched, HTTPSConnection):
     """The same by TLS."""
 
 
-class _Pool(HTTPConnectionPool):
+class _WatchedPool(HTTPConnectionPool):
     ConnectionCls = _Watched
 
 
@@ -189,7 +189,7 @@ class _TlsPool(HTTPSConnectionPool):
 
 def watched(manager: PoolManager) -> None:
     """Let the manager make connections that end with the watch of their request."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _TlsPool}
 
 
 def _shut(connection: socket.socket) -> None:

@@ -24,7 +24,7 @@ from exporter.config.types import (
 from exporter.secret_files import with_secrets
 
 
-class Tolerance(Model):
+class ToleranceConfig(Model):
     """How exact an age must be: the larger of the two limits applies."""
 
     seconds: Positive = duration("1s")
@@ -40,7 +40,7 @@ class Timestamps(Model):
     """time_index: timestamp lookups. record: reads the records. auto: chooses the better one."""
     header: Name | None = None
     """Record header with the producer's timestamp. If it is set, records are read."""
-    tolerance: Tolerance = Tolerance()
+    tolerance: ToleranceConfig = ToleranceConfig()
     """How exact an age must be."""
 
     @field_validator("header")

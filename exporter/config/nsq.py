@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from exporter.config.access import Login, Password, Tls, beside_the_config
+from exporter.config.access import LoginConfig, Password, TlsConfig, beside_the_config
 from exporter.config.properties import SecretPath
 from exporter.config.shared import Latency, Model, NameFilter, SourceConfig
 from exporter.config.types import HttpUrls, Positive, Switch, TopicName, duration, fault
@@ -45,7 +45,7 @@ class NsqProbe(Model):
         return beside_the_config(given, info)
 
 
-class NsqSource(SourceConfig, Login):
+class NsqSource(SourceConfig, LoginConfig):
     """One NSQ installation."""
 
     system: Literal["nsq"]
@@ -59,7 +59,7 @@ class NsqSource(SourceConfig, Login):
 
     Hosts in `nsqlookupd` and `nsqd` always get them.
     """
-    tls: Tls = Tls()
+    tls: TlsConfig = TlsConfig()
     """TLS files for HTTPS and TLS connections."""
     destinations: NameFilter = NameFilter()
     """Which topics are shown."""

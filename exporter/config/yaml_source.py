@@ -109,7 +109,7 @@ def document_of(
     node = read_nodes(text, name)
     if node is None:
         return None
-    reader = _Reader(environ, verbatim)
+    reader = _NodeConverter(environ, verbatim)
     try:
         reader.document.data = reader.value(node, ())
     except _TooMuchError as error:
@@ -125,7 +125,7 @@ class _TooMuchError(Exception):
         self.fault = fault
 
 
-class _Reader:
+class _NodeConverter:
     """Turns YAML nodes into data."""
 
     def __init__(self, environ: Mapping[str, str] | None, verbatim: Callable[[Path], bool]) -> None:

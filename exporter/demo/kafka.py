@@ -18,7 +18,7 @@ STEP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class GroupScript:
     """A simulated consumer group with one member."""
 
     group: str
@@ -36,12 +36,12 @@ class Reader:
 TOPICS: dict[str, float] = {"orders": 120.0, "payments": 40.0, "emails": 60.0, "audit": 15.0}
 """Topic to messages produced a second."""
 
-READERS: tuple[Reader, ...] = (
-    Reader("order-processing", "orders", 400.0, story="keeps up"),
-    Reader("billing", "orders", 90.0, story="is too slow"),
-    Reader("settlement", "payments", 200.0, story="keeps up"),
-    Reader("mailer", "emails", 300.0, stops_after=15.0, story="stops after 15 s"),
-    Reader("archive", "audit", 150.0, works=10.0, rests=20.0, story="reads in bursts"),
+READERS: tuple[GroupScript, ...] = (
+    GroupScript("order-processing", "orders", 400.0, story="keeps up"),
+    GroupScript("billing", "orders", 90.0, story="is too slow"),
+    GroupScript("settlement", "payments", 200.0, story="keeps up"),
+    GroupScript("mailer", "emails", 300.0, stops_after=15.0, story="stops after 15 s"),
+    GroupScript("archive", "audit", 150.0, works=10.0, rests=20.0, story="reads in bursts"),
 )
 
 
@@ -61,11 +61,11 @@ class EmbeddedKafka:
         self._host.flush(MAKE_SECONDS)
 
 
-class Workload:
+class DemoWorkload:
     """Producers and consumers, each in a thread, until `stop`."""
 
     def __init__(
-        self, bootstrap_servers: str, topics: dict[str, float], readers: tuple[Reader, ...]
+        self, bootstrap_servers: str, topics: dict[str, float], readers: tuple[GroupScript, ...]
     ) -> None:
         self._bootstrap = bootstrap_servers
         self._stop = threading.Event()
@@ -114,7 +114,7 @@ class Workload:
             producer.poll(0)
         producer.purge()
 
-    def _consume(self, reader: Reader) -> None:
+    def _consume(self, reader: GroupScript) -> None:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
@@ -142,7 +142,7 @@ class Workload:
             owed -= int(owed)
         consumer.close()
 
-    def _take(self, consumer: Consumer, reader: Reader, count: int) -> None:
+    def _take(self, consumer: Consumer, reader: GroupScript, count: int) -> None:
         """Process up to `count` messages and commit behind them; with nothing to do, keep in touch with the group."""
         if count == 0:
             consumer.pause(consumer.assignment())

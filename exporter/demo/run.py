@@ -20,7 +20,7 @@ from exporter.collectors.making import make_collector
 from exporter.config import SourceConfig, parse
 from exporter.config.kafka import KafkaSource
 from exporter.daemon import Daemon
-from exporter.demo.kafka import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.demo.kafka import READERS, TOPICS, DemoWorkload, EmbeddedKafka
 from exporter.demo.nsq import EmbeddedNsq
 from exporter.demo.rabbitmq import EmbeddedRabbit
 from exporter.model import Collector
@@ -61,7 +61,7 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
     text += "".join(other.source() for other in others)
     config = parse(text, "demo", os.environ)
     cluster.make_topic(config.sources[0].probe.destination)
-    workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
+    workload = DemoWorkload(cluster.bootstrap_servers, TOPICS, READERS)
     daemon = Daemon(config, make=demo_collector)
     workload.start()
     daemon.start()

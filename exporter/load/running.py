@@ -12,7 +12,7 @@ from itertools import cycle
 
 from exporter.load.clients import Sender, Taker, Workload
 from exporter.load.steps import Step
-from exporter.load.tally import Result, Tally
+from exporter.load.tally import Result, StepTally
 
 TICK = 0.05
 MOST_AT_ONCE = 5_000
@@ -28,7 +28,7 @@ class Load:
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
         self._step = Step()
-        self._tally = Tally()
+        self._tally = StepTally()
         self._turn = threading.Lock()
         """Held where something is counted, so that nothing is counted in a step that is over."""
         self._began = 0.0
@@ -70,7 +70,7 @@ class Load:
         with self._turn:
             now = time.monotonic()
             result = self._tally.result(self._step, now - self._began)
-            self._step, self._tally, self._began = step, Tally(), now
+            self._step, self._tally, self._began = step, StepTally(), now
         return result
 
     def _count(self, **more: int) -> None:

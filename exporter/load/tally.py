@@ -39,7 +39,7 @@ class Result:
 
 
 @dataclass
-class Tally:
+class StepTally:
     """Counts; whoever uses it from several threads sees to it that one at a time does."""
 
     sent: int = 0

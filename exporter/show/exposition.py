@@ -21,7 +21,7 @@ from typing import Literal, Protocol, TypeVar
 import structlog
 
 from exporter.catalogue import CATALOGUE, Metric
-from exporter.show.gzip_parts import Part, Stream, part, stream
+from exporter.show.gzip_parts import CompressedPart, GzipStream, part, stream
 from exporter.show.presentable import presentable
 from exporter.task_log import Seldom
 
@@ -112,7 +112,7 @@ def header(metric: Metric, fmt: Format) -> bytes:
 
 NOTHING = part(())
 
-HEADERS: Mapping[Format, Mapping[str, Part]] = {
+HEADERS: Mapping[Format, Mapping[str, CompressedPart]] = {
     "text": {metric.name: part([header(metric, "text")]) for metric in CATALOGUE},
     "openmetrics": {metric.name: part([header(metric, "openmetrics")]) for metric in CATALOGUE},
 }
@@ -138,14 +138,14 @@ class Exposition:
         self._log = structlog.get_logger(__name__)
         self._logged = Seldom()
         self._lock = threading.Lock()
-        self._blocks: dict[str, dict[str, Part]] = {}
+        self._blocks: dict[str, dict[str, CompressedPart]] = {}
         """By source and metric. What is in here is replaced, never changed."""
         self._generation = 0
         """Grows with each change."""
         self._assembly = threading.Lock()
         """Of two scrapes after a change, one puts the blocks in order and the other takes what it made."""
         self._plain: dict[Format, tuple[int, tuple[bytes, ...]]] = {}
-        self._zipped: dict[Format, tuple[int, Stream]] = {}
+        self._zipped: dict[Format, tuple[int, GzipStream]] = {}
         """What was served last, and of which generation it is."""
 
     def update(
@@ -159,7 +159,7 @@ class Exposition:
         `wanted` is asked at the last moment, when no `remove` can come between.
         """
         before = self._blocks.get(source, {})
-        after: dict[str, Part] = {}
+        after: dict[str, CompressedPart] = {}
         for family in families:
             known = before.get(family.name, NOTHING)
             rendered = render(family, partial(self._leave_out, family.name))
@@ -205,7 +205,7 @@ class Exposition:
         self,
         made: dict[Format, tuple[int, Whole]],
         fmt: Format,
-        make: Callable[[Iterable[Part]], Whole],
+        make: Callable[[Iterable[CompressedPart]], Whole],
     ) -> Whole:
         """Return what `make` makes of all blocks in order; it is made once for all scrapes until the next change."""
         with self._assembly:
@@ -220,9 +220,11 @@ class Exposition:
             return whole
 
 
-def _in_order(sources: Iterable[Mapping[str, Part]], headers: Mapping[str, Part]) -> Iterator[Part]:
+def _in_order(
+    sources: Iterable[Mapping[str, CompressedPart]], headers: Mapping[str, CompressedPart]
+) -> Iterator[CompressedPart]:
     """Yield each metric's header and the blocks of all sources that have it, as the catalogue orders them."""
-    by_metric: dict[str, list[Part]] = {}
+    by_metric: dict[str, list[CompressedPart]] = {}
     for blocks in sources:
         for name, each in blocks.items():
             by_metric.setdefault(name, []).append(each)
@@ -233,7 +235,7 @@ def _in_order(sources: Iterable[Mapping[str, Part]], headers: Mapping[str, Part]
             yield from found
 
 
-def _pieces(parts: Iterable[Part]) -> tuple[bytes, ...]:
+def _pieces(parts: Iterable[CompressedPart]) -> tuple[bytes, ...]:
     """Return the lines of the parts, uncompressed."""
     return tuple(piece for each in parts for piece in each.plain)
 

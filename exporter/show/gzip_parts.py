@@ -27,7 +27,7 @@ SMALL = 8_192
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CompressedPart:
     """Compressed bytes that another part may follow, and what the check needs to know of them."""
 
     plain: tuple[bytes, ...]
@@ -40,7 +40,7 @@ class Part:
     """What a check value is multiplied with to move it before this part. Both are 0 for a small part: nobody asks."""
 
 
-def part(pieces: Iterable[bytes]) -> Part:
+def part(pieces: Iterable[bytes]) -> CompressedPart:
     """Compress the pieces to one part."""
     plain = tuple(pieces)
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -48,12 +48,12 @@ def part(pieces: Iterable[bytes]) -> Part:
     out.append(compressor.flush(zlib.Z_FULL_FLUSH))
     deflated, length = b"".join(out), sum(map(len, plain))
     if length <= SMALL:
-        return Part(plain, deflated, length, 0, 0)
-    return Part(plain, deflated, length, _checked(plain, 0), _shift(length))
+        return CompressedPart(plain, deflated, length, 0, 0)
+    return CompressedPart(plain, deflated, length, _checked(plain, 0), _shift(length))
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class GzipStream:
     """The beginning of a gzip stream."""
 
     head: bytes
@@ -68,7 +68,7 @@ class Stream:
         return self.head, tail + struct.pack("<II", zlib.crc32(data, self.crc), length)
 
 
-def stream(parts: Iterable[Part]) -> Stream:
+def stream(parts: Iterable[CompressedPart]) -> GzipStream:
     """Put the parts one after the other."""
     crc = length = 0
     out = [_HEADER]
@@ -79,7 +79,7 @@ def stream(parts: Iterable[Part]) -> Stream:
             crc = _times(each.shift, crc) ^ each.crc
         length += each.length
         out.append(each.deflated)
-    return Stream(b"".join(out), crc, length)
+    return GzipStream(b"".join(out), crc, length)
 
 
 def _checked(pieces: Iterable[bytes], crc: int) -> int:

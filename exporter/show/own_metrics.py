@@ -23,7 +23,7 @@ from exporter.catalogue import BY_NAME
 from exporter.show.exposition import Format
 
 
-class _Counts(Collector):
+class _CountersKeptElsewhere(Collector):
     """What is counted elsewhere: lines that the log lacks, values that the page lacks."""
 
     def __init__(self, left_out: Callable[[], int]) -> None:
@@ -47,7 +47,7 @@ class OwnMetrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        registry.register(_Counts(left_out))
+        registry.register(_CountersKeptElsewhere(left_out))
         info = Gauge(
             "mq_exporter_build_info",
             "Always 1; the labels are the versions of the exporter, Python and confluent-kafka.",

@@ -61,7 +61,7 @@ def from_url(url: str, context: ssl.SSLContext | None = None) -> Fetch:
     return fetch
 
 
-class View:
+class TableView:
     """Turns overviews into tables, and remembers enough of them to show a trend."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ def watch(
 
     Without a terminal, each look is printed below the one before.
     """
-    view = View()
+    view = TableView()
     shown = 0
     answered = True
     live = Live(console=console, auto_refresh=False, screen=False) if console.is_terminal else None

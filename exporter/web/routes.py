@@ -19,7 +19,7 @@ PACKED_FROM = 4_096
 """Bytes of an answer that are worth compressing."""
 
 
-class Daemon(Protocol):
+class RoutedDaemon(Protocol):
     """What the routes need of the daemon."""
 
     exposition: Exposition
@@ -42,7 +42,7 @@ class Daemon(Protocol):
         ...
 
 
-def routes(daemon: Daemon, *, reload_endpoint: bool) -> list[Route]:
+def routes(daemon: RoutedDaemon, *, reload_endpoint: bool) -> list[Route]:
     """Return all routes of a daemon."""
     found = [
         *page_routes(),
@@ -57,7 +57,7 @@ def routes(daemon: Daemon, *, reload_endpoint: bool) -> list[Route]:
     return found
 
 
-async def _metrics(daemon: Daemon, request: Request) -> Response:
+async def _metrics(daemon: RoutedDaemon, request: Request) -> Response:
     headers = request.headers
     page = daemon.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
     extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
@@ -66,7 +66,7 @@ async def _metrics(daemon: Daemon, request: Request) -> Response:
     return Response(200, page.content_type, page.chunks, extra)
 
 
-async def _healthy(daemon: Daemon, _: Request) -> Response:
+async def _healthy(daemon: RoutedDaemon, _: Request) -> Response:
     faults = await daemon.unhealthy()
     if faults:
         lines = "".join(f"{name}: {fault}\n" for name, fault in sorted(faults.items()))
@@ -74,13 +74,13 @@ async def _healthy(daemon: Daemon, _: Request) -> Response:
     return Response(200, TEXT, [b"healthy\n"])
 
 
-async def _ready(daemon: Daemon, _: Request) -> Response:
+async def _ready(daemon: RoutedDaemon, _: Request) -> Response:
     if daemon.unread:
         return Response(503, TEXT, [f"{daemon.unread} sources not read yet\n".encode()])
     return Response(200, TEXT, [b"ready\n"])
 
 
-def _subscriptions(daemon: Daemon, request: Request) -> Response:
+def _subscriptions(daemon: RoutedDaemon, request: Request) -> Response:
     try:
         query = query_of(request.query)
     except BadQueryError as error:
@@ -97,7 +97,7 @@ def _subscriptions(daemon: Daemon, request: Request) -> Response:
     return Response(200, "application/json", [body], headers)
 
 
-def _reload(daemon: Daemon, _: Request) -> Response:
+def _reload(daemon: RoutedDaemon, _: Request) -> Response:
     refused = daemon.reload()
     if refused is not None:
         return Response(500, TEXT, [f"{refused}\n".encode()])

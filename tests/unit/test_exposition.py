@@ -21,7 +21,7 @@ from exporter.analysis.families import INFINITY, Family
 from exporter.catalogue import CATALOGUE
 from exporter.show.exposition import Exposition, Format, accepts_gzip, labeler
 from exporter.show.exposition import render as render_pieces
-from exporter.show.gzip_parts import Part, Stream, stream
+from exporter.show.gzip_parts import CompressedPart, GzipStream, stream
 from exporter.show.own_metrics import OwnMetrics
 
 PROMETHEUS = (
@@ -316,7 +316,7 @@ def test_a_page_is_put_in_order_once_for_all_scrapes_until_the_next_change(
 ) -> None:
     made = []
 
-    def counted(parts: Iterable[Part]) -> Stream:
+    def counted(parts: Iterable[CompressedPart]) -> GzipStream:
         made.append(1)
         return stream(parts)
 

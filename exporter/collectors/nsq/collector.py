@@ -15,16 +15,16 @@ from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import (
     ANSWER_SHARE,
     MOST_NODES,
-    Known,
+    KnownNodes,
     Nsqd,
     discover,
     roster,
 )
 from exporter.collectors.nsq.probe import NsqProber
-from exporter.collectors.nsq.selection import Selection
+from exporter.collectors.nsq.selection import TopicSelection
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.nsq.stats import Finished, Reading, read_stats
-from exporter.collectors.nsq.trust import Trust, host_of
+from exporter.collectors.nsq.stats import Finished, NodeStats, read_stats
+from exporter.collectors.nsq.trust import NodeTrust, host_of
 from exporter.collectors.parallel import FairPool, Pool
 from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
@@ -60,14 +60,14 @@ class NsqCollector:
         self._settings = settings
         self._http = HttpClient(settings.name, settings.tls, settings.login)
         self._anonymous = HttpClient(settings.name, settings.tls, Login())
-        self._trust = Trust(settings)
+        self._trust = NodeTrust(settings)
         self._pool = Pool()
         self._nodes = FairPool()
         """Anybody who reaches an nsqlookupd can register nodes that never answer."""
-        self._selection = Selection(settings)
+        self._selection = TopicSelection(settings)
         self._finished = Finished()
         self._lock = threading.Lock()
-        self._known = Known()
+        self._known = KnownNodes()
         self._discovered = False
         self._again_soon = False
         self._silent: frozenset[str] = frozenset()
@@ -104,7 +104,7 @@ class NsqCollector:
             },
             Share(deadline, ANSWER_SHARE),
         )
-        readings = {n: a for n, a in found.items() if isinstance(a, Reading)}
+        readings = {n: a for n, a in found.items() if isinstance(a, NodeStats)}
         faults = {n: a for n, a in found.items() if isinstance(a, CollectError)}
         self._silent = frozenset(faults)
         with self._lock:
@@ -171,7 +171,7 @@ class NsqCollector:
         """Sort those last that only an nsqlookupd names."""
         return not self._is_trusted(named[1])
 
-    def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
+    def _read(self, node: Nsqd, deadline: Deadline) -> NodeStats:
         params = {"format": "json", "include_mem": "false"}
         if not self._settings.internals:
             params["include_clients"] = (
@@ -196,7 +196,7 @@ def _too_many(left_out: int) -> list[Problem]:
 
 def _look(
     at: float,
-    readings: Mapping[str, Reading],
+    readings: Mapping[str, NodeStats],
     faults: Mapping[str, CollectError],
     vanished: frozenset[str],
 ) -> QueueBacklog:
@@ -218,7 +218,7 @@ def _look(
     )
 
 
-def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
+def _findings(name: str, answer: NodeStats | CollectError) -> list[Finding]:
     if isinstance(answer, CollectError):
         return [Finding(f"lag, rates, ages ({name})", ok=False, detail=str(answer), required=True)]
     percentiles = any(counts.wait is not None for counts in answer.counts)

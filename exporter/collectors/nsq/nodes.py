@@ -40,7 +40,7 @@ class Nsqd:
     """Whether the config names it, so that it gets the login."""
 
 
-class Listing(NamedTuple):
+class NodeListing(NamedTuple):
     """What one discovery found."""
 
     nodes: Mapping[str, Nsqd]
@@ -51,7 +51,7 @@ class Listing(NamedTuple):
 
 
 @dataclass
-class Known:
+class KnownNodes:
     """The nodes that are asked for their statistics: those of the last discoveries."""
 
     nodes: dict[str, Nsqd] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Known:
     answering: frozenset[str] = frozenset()
     """Those of them that answered the last time."""
 
-    def take(self, listing: Listing) -> int:
+    def take(self, listing: NodeListing) -> int:
         """Take a discovery: what an incomplete one lacks stays. Return how many nodes are left out, since there are too many."""
         names = {node.url: name for name, node in self.nodes.items()}
         found: dict[str, Nsqd] = {}
@@ -121,7 +121,9 @@ def roster(nodes: Iterable[Nsqd], settings: NsqSettings, at: float) -> Roster:
     return Roster(at, {node.name: node.url for node in nodes}, absent)
 
 
-def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Deadline) -> Listing:
+def discover(
+    settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Deadline
+) -> NodeListing:
     """Ask all nsqlookupds, and each nsqd of the config, at the same time. Raises `CollectError` where none answers."""
     lookupds = [each for url in settings.lookupds for each in addresses(url)]
     nsqds = [each for url in settings.nsqds for each in addresses(url)]
@@ -159,7 +161,7 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
     if failures and len(failures) == len(asked):
         raise CollectError(failures[0].reason, failures[0].message)
     merged = {name: _merged(nodes) for name, nodes in found.items()}
-    return Listing(merged, complete, [*failures, *unreadable], left_out)
+    return NodeListing(merged, complete, [*failures, *unreadable], left_out)
 
 
 def addresses(url: str) -> list[str]:

@@ -13,7 +13,7 @@ from exporter.collectors.nsq.nodes import Nsqd
 from exporter.collectors.nsq.protocol import ERROR, MESSAGE, MESSAGE_HEAD, NsqConnection, refusal
 from exporter.collectors.nsq.selection import EPHEMERAL
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.nsq.trust import Trust
+from exporter.collectors.nsq.trust import NodeTrust
 from exporter.collectors.parallel import FairPool
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
 from exporter.scrub import learn, scrub
@@ -24,18 +24,18 @@ MARGIN = 0.5
 CHANNEL = f"probe{EPHEMERAL}"
 
 
-class _Outcome(NamedTuple):
+class _NodeOutcome(NamedTuple):
     """What became of one probe."""
 
     probe: NodeProbe
     problem: Problem | None = None
 
 
-def _unsent(name: str, problem: Problem) -> _Outcome:
-    return _Outcome(NodeProbe(name, sent=False, publish=None, receive=None, ack=None), problem)
+def _unsent(name: str, problem: Problem) -> _NodeOutcome:
+    return _NodeOutcome(NodeProbe(name, sent=False, publish=None, receive=None, ack=None), problem)
 
 
-def _outcome(name: str, answer: _Outcome | CollectError) -> _Outcome:
+def _outcome(name: str, answer: _NodeOutcome | CollectError) -> _NodeOutcome:
     """Return what became of a probe, also of one that was given up."""
     if isinstance(answer, CollectError):
         return _unsent(name, Problem(answer.reason, name, str(answer)))
@@ -49,7 +49,7 @@ class NsqProber:
         self._settings = settings
         self._topic = f"{settings.probe_topic}-{os.urandom(4).hex()}{EPHEMERAL}"
         """Each exporter has a topic of its own, so that two don't take each other's messages."""
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _NodeConnection] = {}
         self._pool = FairPool()
 
     def run(self, nodes: Sequence[Nsqd], deadline: Deadline) -> Probes:
@@ -58,7 +58,7 @@ class NsqProber:
         for name in [name for name in self._lines if name not in names]:
             self._lines.pop(name).close()
         for node in nodes:
-            self._lines.setdefault(node.name, _Line(self._settings, self._topic))
+            self._lines.setdefault(node.name, _NodeConnection(self._settings, self._topic))
         if not nodes:
             return Probes(())
         seconds = min(self._settings.probe_deadline, max(deadline.remaining() - MARGIN, 0.1))
@@ -101,12 +101,12 @@ class NsqProber:
         self._lines.clear()
 
 
-class _Line:
+class _NodeConnection:
     """The way to one nsqd and back. Used by one thread at a time."""
 
     def __init__(self, settings: NsqSettings, topic: str) -> None:
         self._settings = settings
-        self._trust = Trust(settings)
+        self._trust = NodeTrust(settings)
         self._topic = topic
         self._connection: NsqConnection | None = None
         self._address: tuple[str, int] | None = None
@@ -114,19 +114,21 @@ class _Line:
         self._given: tuple[str | None, bytes | None] = (None, None)
         """The secret, and what tells one content of the certificate files from another, as they were used last."""
 
-    def probe(self, node: Nsqd, deadline: Deadline) -> _Outcome:
+    def probe(self, node: Nsqd, deadline: Deadline) -> _NodeOutcome:
         """Send one message and wait for it until the deadline. Never raises."""
         try:
             reused = self._connection is not None
             try:
-                return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
+                return _NodeOutcome(
+                    self._exchange(self._ready(node, deadline), node.name, deadline)
+                )
             except (OSError, CollectError) as error:
                 # nsqd was restarted since, or has left us: that says nothing of how it is now. The same holds for a
                 # refusal of secrets that have been replaced meanwhile.
                 if not (reused and isinstance(error, OSError)) and not self._is_renewed():
                     raise
                 self.close()
-            return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
+            return _NodeOutcome(self._exchange(self._ready(node, deadline), node.name, deadline))
         except CollectError as error:
             fault = error
             if node.tcp is not None and not node.configured:

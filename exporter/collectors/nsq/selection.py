@@ -7,7 +7,7 @@ from exporter.collectors.nsq.settings import NsqSettings
 EPHEMERAL = "#ephemeral"
 
 
-class Selection:
+class TopicSelection:
     """The filters of one source."""
 
     def __init__(self, settings: NsqSettings) -> None:

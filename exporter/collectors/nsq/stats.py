@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from exporter.collectors.nsq.selection import EPHEMERAL, Selection
+from exporter.collectors.nsq.selection import EPHEMERAL, TopicSelection
 from exporter.collectors.reply_rows import (
     RowError,
     Rows,
@@ -22,7 +22,7 @@ NANO = 1e9
 
 
 @dataclass
-class Reading:
+class NodeStats:
     """What waits at one nsqd, and what it has counted."""
 
     depths: list[Depth] = field(default_factory=list)
@@ -36,15 +36,15 @@ class Reading:
 def read_stats(
     answer: Any,
     node: str,
-    selection: Selection,
+    selection: TopicSelection,
     dead: frozenset[str],
     finished: Finished,
-) -> Reading:
+) -> NodeStats:
     """Return what the answer of the nsqd `node` says of the selected topics. Raises `CollectError`.
 
     `dead` are topics that are not to be read here any more.
     """
-    reading = Reading()
+    reading = NodeStats()
     try:
         data = answer.get("data", answer)  # nsq before 1.0 wraps it
         epoch = number_or_none(data, "start_time") or 0
@@ -66,11 +66,11 @@ def read_stats(
 
 
 def _topic(
-    reading: Reading,
+    reading: NodeStats,
     topic: Mapping[str, Any],
     node: str,
     epoch: int,
-    selection: Selection,
+    selection: TopicSelection,
     finished: Finished,
 ) -> None:
     name = text(topic, "topic_name")
@@ -151,7 +151,7 @@ def _slowest(latency: Any) -> float | None:
     return max(values) / NANO if values else None
 
 
-class _Seen(NamedTuple):
+class _ChannelCounts(NamedTuple):
     """An ephemeral channel at one look."""
 
     epoch: int
@@ -169,7 +169,7 @@ class Finished:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Place, _Seen] = {}
+        self._seen: dict[Place, _ChannelCounts] = {}
 
     def corrected(self, counts: Counts, channel: Mapping[str, Any]) -> Counts:
         """Return the counts with what clients processed and what was dropped, each since the first look."""
@@ -182,14 +182,14 @@ class Finished:
         left = (counts.enqueued or 0) - counts.outstanding
         before = self._seen.get(counts.place)
         if before is None or before.epoch != counts.epoch:
-            now = _Seen(counts.epoch, left, clients, left, 0)
+            now = _ChannelCounts(counts.epoch, left, clients, left, 0)
         else:
             moved = max(left - before.left, 0)
             done = moved
             if before.clients.keys() <= clients.keys():
                 done = sum(count - before.clients.get(who, 0) for who, count in clients.items())
                 done = min(max(done, 0), moved)
-            now = _Seen(
+            now = _ChannelCounts(
                 counts.epoch,
                 left,
                 clients,

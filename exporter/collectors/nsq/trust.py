@@ -13,7 +13,7 @@ ADVICE = (
 )
 
 
-class Trust:
+class NodeTrust:
     """Decides by a node's host. Safe to use from any thread."""
 
     def __init__(self, settings: NsqSettings) -> None:

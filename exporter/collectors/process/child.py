@@ -15,7 +15,7 @@ import structlog
 
 from exporter import logging_setup
 from exporter.collectors.process.hazards import Attempt, Hazards
-from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
+from exporter.collectors.process.messages import CLOSE, NOTE, READY, Setup, TaskAnswer, TaskRequest
 from exporter.model import CollectError, Collector, Observation, QueueBacklog, Until
 from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
 from exporter.systems import resolve
@@ -36,9 +36,9 @@ def serve(connection: Connection) -> NoReturn:
         logging_setup.configure(setup.log_format, setup.log_level)
         answers = _Answers(connection)
         collector = _collector(setup, answers)
-        answers.send(Answer(READY))
+        answers.send(TaskAnswer(READY))
         while True:
-            request: Request = connection.recv()
+            request: TaskRequest = connection.recv()
             threading.Thread(target=_serve, args=(collector, request, answers), daemon=True).start()
     except (EOFError, OSError):
         # The daemon is gone or has closed this source. Nothing here needs to be put in order, and a broker that
@@ -77,7 +77,7 @@ class _Answers:
         """Lines missing in the log that the daemon knows of."""
         self._crashes = Seldom()
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: TaskAnswer) -> None:
         """Send the answer; without a daemon the process ends."""
         with self._lock:
             dropped = logging_setup.dropped()
@@ -89,7 +89,7 @@ class _Answers:
 
     def note(self, attempt: Attempt) -> None:
         """Tell the daemon what may end this process now."""
-        self.send(Answer(NOTE, attempt))
+        self.send(TaskAnswer(NOTE, attempt))
 
     def log_crash(self, task: str, error: Exception) -> None:
         """Log where a task has a bug, not in every run."""
@@ -99,14 +99,14 @@ class _Answers:
             structlog.get_logger(__name__).error("task.crashed", task=task, exc_info=error)
 
 
-def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
+def _serve(collector: Collector, request: TaskRequest, answers: _Answers) -> None:
     """Do what is asked and answer; a bug in one task must not end the others, nor keep the daemon waiting."""
     try:
         answers.send(_answer(collector, request))
     except Exception as error:  # noqa: BLE001
         if not is_exhaustion(error):
             answers.log_crash(request.task, error)
-        answers.send(Answer(request.number, failure=("internal", scrub(said(error)))))
+        answers.send(TaskAnswer(request.number, failure=("internal", scrub(said(error)))))
 
 
 def _without_secrets(observation: Observation) -> Observation:
@@ -126,7 +126,7 @@ def _without_secrets(observation: Observation) -> Observation:
     return observation
 
 
-def _answer(collector: Collector, request: Request) -> Answer:
+def _answer(collector: Collector, request: TaskRequest) -> TaskAnswer:
     deadline = Until(request.until - time.monotonic())
     try:
         if request.task == "check":
@@ -134,12 +134,12 @@ def _answer(collector: Collector, request: Request) -> Answer:
                 replace(finding, feature=scrub(finding.feature), detail=scrub(finding.detail))
                 for finding in collector.check(deadline)
             ]
-            return Answer(request.number, findings)
+            return TaskAnswer(request.number, findings)
         if request.task == CLOSE:
             collector.close()
-            return Answer(request.number)
+            return TaskAnswer(request.number)
         observation = _without_secrets(collector.tasks[request.task](deadline))
     except CollectError as error:
-        return Answer(request.number, failure=(error.reason, scrub(str(error))))
+        return TaskAnswer(request.number, failure=(error.reason, scrub(str(error))))
     early = frozenset(task for task in collector.tasks if collector.due_early(task))
-    return Answer(request.number, observation, early=early)
+    return TaskAnswer(request.number, observation, early=early)

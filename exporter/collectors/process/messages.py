@@ -34,7 +34,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TaskRequest:
     """Run a task, `check` or `CLOSE`, until then."""
 
     number: int
@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TaskAnswer:
     """What came of a request: an observation or findings, or the reason and message of a failure."""
 
     number: int

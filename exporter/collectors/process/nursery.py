@@ -39,10 +39,10 @@ def main() -> None:
     signals.ignore()
     # What is imported stays: a collection would only write on the pages that the children share.
     gc.disable()
-    _Nursery(socket.socket(fileno=int(sys.argv[1]))).run()
+    _NurseryProcess(socket.socket(fileno=int(sys.argv[1]))).run()
 
 
-class _Nursery:
+class _NurseryProcess:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: dict[int, int] = {}

@@ -24,7 +24,7 @@ import structlog
 from exporter import logging_setup
 from exporter.collectors.process.forking import EXHAUSTED, NURSERY, Child, not_started
 from exporter.collectors.process.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
-from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
+from exporter.collectors.process.messages import CLOSE, NOTE, READY, Setup, TaskAnswer, TaskRequest
 from exporter.model import CollectError, Deadline, Finding, Observation
 from exporter.systems import module_of
 from exporter.task_log import EXHAUSTION
@@ -119,7 +119,7 @@ class IsolatedCollector:
         observation: Observation = answer.value
         return observation
 
-    def _ask_again(self, task: str, deadline: Deadline) -> Answer:
+    def _ask_again(self, task: str, deadline: Deadline) -> TaskAnswer:
         """Ask; if the process dies, ask the next one, as often as something is learned from the death.
 
         Raises `CollectError`.
@@ -143,7 +143,7 @@ class IsolatedCollector:
         for part in self._suspects.learn(attempts, time.monotonic()):
             self._log.warning("worker.part_left_out", part=part, seconds=LEFT_OUT_SECONDS)
 
-    def _ask(self, task: str, deadline: Deadline) -> Answer:
+    def _ask(self, task: str, deadline: Deadline) -> TaskAnswer:
         seconds = deadline.remaining()
         worker = self._alive()
         # Many that start at once on a small machine take their time; that is none of a task's.
@@ -197,7 +197,7 @@ class _Worker:
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()
-        self._pending: dict[int, Future[Answer]] = {}
+        self._pending: dict[int, Future[TaskAnswer]] = {}
         self._numbers = itertools.count()
         self.ready = threading.Event()
         """Set when the process has started, and when it is gone."""
@@ -216,16 +216,16 @@ class _Worker:
             self._connection.close()
             raise
 
-    def ask(self, task: str, seconds: float) -> Future[Answer]:
+    def ask(self, task: str, seconds: float) -> Future[TaskAnswer]:
         """Ask for a run; the future fails with `WorkerDiedError` where the process ends first."""
-        future: Future[Answer] = Future()
+        future: Future[TaskAnswer] = Future()
         with self._lock:
             if self.is_over:
                 future.set_exception(WorkerDiedError(self.death))
                 return future
             number = next(self._numbers)
             self._pending[number] = future
-        self._send(Request(number, task, time.monotonic() + seconds))
+        self._send(TaskRequest(number, task, time.monotonic() + seconds))
         return future
 
     def clean_up(self, seconds: float) -> None:
@@ -239,7 +239,7 @@ class _Worker:
         self._child.kill()
         self._child.wait(CLOSE_SECONDS)
 
-    def _send(self, message: Setup | Request) -> None:
+    def _send(self, message: Setup | TaskRequest) -> None:
         with self._send_lock, contextlib.suppress(OSError):
             # Where the process is gone, the receiving thread says so to all that wait.
             self._connection.send(message)
@@ -247,7 +247,7 @@ class _Worker:
     def _receive(self) -> None:
         try:
             while True:
-                answer: Answer = self._connection.recv()
+                answer: TaskAnswer = self._connection.recv()
                 if answer.number == READY:
                     self.has_started = True
                     self.ready.set()

@@ -15,14 +15,14 @@ from exporter.collectors.rabbitmq.counting import (
     never_counted,
     uncounted,
 )
-from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
+from exporter.collectors.rabbitmq.detailed import FAMILY, QueueDepth, read_detailed, texts
 from exporter.collectors.rabbitmq.pages import missing_of, not_covered
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
     TOTALS,
+    ListedQueue,
     Name,
-    Queue,
-    Selection,
+    QueueSelection,
     counts_of,
     listed,
 )
@@ -44,7 +44,7 @@ def check_source(
         rows = api.rows("queues", deadline, **TOTALS)
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
-    selection, reader = Selection(settings), Rows()
+    selection, reader = QueueSelection(settings), Rows()
     queues = listed(rows, selection, reader)
     try:
         api.recognize("queues", rows, reader)
@@ -98,11 +98,11 @@ def check_source(
 
 
 def _pages(
-    settings: RabbitSettings, http: HttpClient, queues: list[Queue], deadline: Deadline
+    settings: RabbitSettings, http: HttpClient, queues: list[ListedQueue], deadline: Deadline
 ) -> list[Finding]:
     """Try each page of the Prometheus plugin, and whether they have all the queues together."""
     known = texts(queue.name for queue in queues)
-    found: dict[Name, Waiting] = {}
+    found: dict[Name, QueueDepth] = {}
     findings = []
     for url in settings.prometheus:
 
@@ -132,7 +132,9 @@ def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
     return "the user can access every vhost"
 
 
-def _counted(api: ManagementApi, overview: Any, selection: Selection, deadline: Deadline) -> str:
+def _counted(
+    api: ManagementApi, overview: Any, selection: QueueSelection, deadline: Deadline
+) -> str:
     found, reader = api.rows("queues", deadline, columns=COLUMNS), Rows()
     rows = list(reader.each(found, lambda row: row if selection.queue(row) else None))
     counted = list(reader.each(rows, lambda row: counts_of(row, 0.0)))

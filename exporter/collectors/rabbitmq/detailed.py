@@ -15,7 +15,7 @@ UNACKED = b"rabbitmq_detailed_queue_messages_unacked{"
 MESSAGES = b"rabbitmq_detailed_queue_messages{"
 
 
-class Waiting(NamedTuple):
+class QueueDepth(NamedTuple):
     """What one queue holds."""
 
     ready: int
@@ -23,10 +23,10 @@ class Waiting(NamedTuple):
     messages: int | None
     """All of them; None where the page does not say."""
 
-    def or_more(self, other: Waiting) -> Waiting:
+    def or_more(self, other: QueueDepth) -> QueueDepth:
         """Return the larger numbers of two pages: only one node has the queue."""
         known = [number for number in (self.messages, other.messages) if number is not None]
-        return Waiting(
+        return QueueDepth(
             max(self.ready, other.ready),
             max(self.unacked, other.unacked),
             max(known, default=None),
@@ -43,7 +43,7 @@ class Waiting(NamedTuple):
 
 def read_detailed(
     url: str, page: bytes, known: Mapping[bytes, Name], reader: Rows | None = None
-) -> dict[Name, Waiting]:
+) -> dict[Name, QueueDepth]:
     """Return what waits by queue, of those that are known. Raises `CollectError`.
 
     A label's text is looked up in `known` (`texts`) instead of being parsed: RabbitMQ before 3.11 writes quotes in names as
@@ -68,7 +68,7 @@ def read_detailed(
             f"{url}: the response is not from RabbitMQ's Prometheus plugin; is this the right address?",
         )
     return {
-        name: Waiting(ready[name], unacked[name], messages.get(name))
+        name: QueueDepth(ready[name], unacked[name], messages.get(name))
         for name in ready.keys() & unacked.keys()
     }
 

@@ -8,8 +8,8 @@ from functools import partial
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.counting import listed_names
-from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed
-from exporter.collectors.rabbitmq.queues import Name, Queue
+from exporter.collectors.rabbitmq.detailed import FAMILY, QueueDepth, read_detailed
+from exporter.collectors.rabbitmq.queues import ListedQueue, Name
 from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Deadline, Depth, Problem
 
@@ -33,12 +33,12 @@ class Pages:
         deadline: Deadline,
         problems: list[Problem],
         reader: Rows,
-    ) -> dict[Name, Waiting] | None:
+    ) -> dict[Name, QueueDepth] | None:
         """Return what waits by queue; None, with a problem for each, where a page cannot be read."""
         answers = self._pool.all_at_once(
             {url: partial(self._page, url, known, deadline, reader) for url in self._urls}, deadline
         )
-        found: dict[Name, Waiting] = {}
+        found: dict[Name, QueueDepth] = {}
         failed = False
         for url, answer in answers.items():
             if isinstance(answer, CollectError):
@@ -51,14 +51,16 @@ class Pages:
                 found[name] = waiting if before is None else waiting.or_more(before)
         return None if failed else found
 
-    def missing(self, queues: Iterable[Queue], found: Mapping[Name, Waiting]) -> frozenset[Name]:
+    def missing(
+        self, queues: Iterable[ListedQueue], found: Mapping[Name, QueueDepth]
+    ) -> frozenset[Name]:
         """Return the queues that should be on a page and are on none."""
         lacking = missing_of(queues, found)
         if not lacking:
             self._missing = frozenset()
         return lacking
 
-    def told(self, missing: frozenset[Name], queues: Iterable[Queue]) -> Problem | None:
+    def told(self, missing: frozenset[Name], queues: Iterable[ListedQueue]) -> Problem | None:
         """Return what to say of queues that are `missing` and still listed; a new queue has time to the next look."""
         still = missing & missing_of(queues, {})
         lasting, self._missing = still & self._missing, still
@@ -68,12 +70,12 @@ class Pages:
 
     def _page(
         self, url: str, known: Mapping[bytes, Name], deadline: Deadline, reader: Rows
-    ) -> dict[Name, Waiting]:
+    ) -> dict[Name, QueueDepth]:
         page = self._http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
         return read_detailed(url, page, known, reader)
 
 
-def missing_of(queues: Iterable[Queue], found: Mapping[Name, Waiting]) -> frozenset[Name]:
+def missing_of(queues: Iterable[ListedQueue], found: Mapping[Name, QueueDepth]) -> frozenset[Name]:
     """Return the queues that have a number of messages and are on no page."""
     return frozenset(
         queue.name
@@ -92,7 +94,7 @@ def not_covered(names: Sequence[Name]) -> str:
 
 
 def merged(
-    queues: Iterable[Queue], found: Mapping[Name, Waiting], asked: Mapping[Name, Depth]
+    queues: Iterable[ListedQueue], found: Mapping[Name, QueueDepth], asked: Mapping[Name, Depth]
 ) -> list[Depth]:
     """Return each queue's depth: by a page, or else by the list of queues."""
     return [

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from exporter.collectors.rabbitmq.maintenance import ADVICE, Address, Maintenance
-from exporter.collectors.rabbitmq.probe_connection import Line, Outcome
+from exporter.collectors.rabbitmq.probe_connection import ProbeConnection, ProbeOutcome
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import Deadline, Finding, Probes, Roster
 
@@ -21,7 +21,7 @@ class RabbitProber:
 
     def __init__(self, settings: RabbitSettings) -> None:
         self._settings = settings
-        self._lines = [Line(settings, url) for url in settings.amqp]
+        self._lines = [ProbeConnection(settings, url) for url in settings.amqp]
 
     def run(self, deadline: Deadline) -> Probes:
         """Probe all addresses at the same time."""
@@ -61,7 +61,7 @@ class RabbitProber:
         for line in self._lines:
             line.close()
 
-    def _outcomes(self, deadline: Deadline) -> Sequence[Outcome]:
+    def _outcomes(self, deadline: Deadline) -> Sequence[ProbeOutcome]:
         if not self._lines:
             return []
         seconds = min(self._settings.probe_deadline, max(deadline.remaining() - MARGIN, 0.1))

@@ -26,14 +26,14 @@ def _never() -> bool:
     return False
 
 
-class Outcome(NamedTuple):
+class ProbeOutcome(NamedTuple):
     """What became of one probe."""
 
     probe: NodeProbe
     problem: Problem | None = None
 
 
-class _Flight:
+class _ProbeMessage:
     """One message under way; times are on the monotonic clock."""
 
     def __init__(self, number: int) -> None:
@@ -59,7 +59,7 @@ class _Flight:
         return NodeProbe(node, sent=True, publish=publish, receive=receive, ack=ack)
 
 
-class Line:
+class ProbeConnection:
     """Keeps the connection from probe to probe; it is looked at only during these. Used by one thread at a time."""
 
     def __init__(self, settings: RabbitSettings, url: str) -> None:
@@ -75,7 +75,7 @@ class Line:
         self._ready = False
         self._blocked = False
         self._fault: CollectError | None = None
-        self._flight: _Flight | None = None
+        self._flight: _ProbeMessage | None = None
         self._done: Callable[[], bool] = _never
 
     @property
@@ -83,7 +83,7 @@ class Line:
         """Name of the probe's queue; empty without a connection."""
         return self._queue if self._ready else ""
 
-    def probe(self, seconds: float) -> Outcome:
+    def probe(self, seconds: float) -> ProbeOutcome:
         """Send one message and wait for it, `seconds` at the most. Never raises."""
         until = Until(seconds)
         flight = self._new_flight()
@@ -106,8 +106,8 @@ class Line:
         if fault is not None:
             self.close()
             problem = Problem(fault.reason, self.node, str(fault))
-            return Outcome(probe, None if probe.receive is not None else problem)
-        return Outcome(probe)
+            return ProbeOutcome(probe, None if probe.receive is not None else problem)
+        return ProbeOutcome(probe)
 
     def close(self) -> None:
         """Close the connection, at once and without a word where the node does not take one."""
@@ -135,11 +135,11 @@ class Line:
 
     # One probe
 
-    def _new_flight(self) -> _Flight:
+    def _new_flight(self) -> _ProbeMessage:
         self._number += 1
-        return _Flight(self._number)
+        return _ProbeMessage(self._number)
 
-    def _try(self, flight: _Flight, until: Until) -> None:
+    def _try(self, flight: _ProbeMessage, until: Until) -> None:
         self._flight = flight
         try:
             if not self._ready:
@@ -259,7 +259,7 @@ class Line:
         # An ack is not answered; what is asked behind it on the same channel is, once the ack was dealt with.
         channel.basic_qos(prefetch_count=PREFETCH, callback=lambda _: self._on_acknowledged(flight))
 
-    def _on_acknowledged(self, flight: _Flight) -> None:
+    def _on_acknowledged(self, flight: _ProbeMessage) -> None:
         flight.acknowledged = time.monotonic()
         self._step()
 

@@ -14,9 +14,9 @@ from exporter.collectors.rabbitmq.pages import Pages, merged
 from exporter.collectors.rabbitmq.queues import (
     NAMES,
     TOTALS,
+    ListedQueue,
     Name,
-    Queue,
-    Selection,
+    QueueSelection,
     called,
     left_out,
     listed,
@@ -41,9 +41,9 @@ class QueueList:
         self._api = api
         self._pool = pool
         self._pages = Pages(http, pool, settings.prometheus) if settings.prometheus else None
-        self.selection = Selection(settings)
+        self.selection = QueueSelection(settings)
         self.super_streams = SuperStreams()
-        self.queues: Sequence[Queue] = ()
+        self.queues: Sequence[ListedQueue] = ()
         """Those that are shown. Replaced by each list, never changed."""
         self.length = 0
         """How many queues the last list had, those included that are not shown."""

@@ -48,7 +48,7 @@ Name = tuple[str, str]
 """vhost and queue."""
 
 
-class Queue(NamedTuple):
+class ListedQueue(NamedTuple):
     """A queue in the list of all."""
 
     name: Name
@@ -58,7 +58,7 @@ class Queue(NamedTuple):
     """Whether its row could not be read."""
 
 
-class Selection:
+class QueueSelection:
     """The filters of one source, decided once a name. Safe to use from the threads of all tasks."""
 
     def __init__(self, settings: RabbitSettings) -> None:
@@ -120,8 +120,8 @@ def stream_of(row: Mapping[str, Any]) -> Name | None:
 
 
 def listed(
-    rows: Iterable[Mapping[str, Any]], selection: Selection, reader: Rows | None = None
-) -> list[Queue]:
+    rows: Iterable[Mapping[str, Any]], selection: QueueSelection, reader: Rows | None = None
+) -> list[ListedQueue]:
     """Return the selected queues of a list with totals.
 
     One that is down, that its node does not answer for, or whose row cannot be read, has a depth of None. `reader` counts
@@ -129,12 +129,12 @@ def listed(
     """
     reader = reader or Rows()
 
-    def queue(row: Mapping[str, Any]) -> Queue | None:
+    def queue(row: Mapping[str, Any]) -> ListedQueue | None:
         if not selection.queue(row):
             return None
         name, before = name_of(row), reader.unreadable
         depth = _depth(row, name, reader)
-        return Queue(name, row.get("type") == "stream", depth, reader.unreadable > before)
+        return ListedQueue(name, row.get("type") == "stream", depth, reader.unreadable > before)
 
     return list(reader.each(rows, queue, "a row of the list of queues"))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path
-from exporter.collectors.rabbitmq.queues import Queue, Selection
+from exporter.collectors.rabbitmq.queues import ListedQueue, QueueSelection
 from exporter.collectors.reply_rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
@@ -19,8 +19,8 @@ MOST = 50
 def hidden_vhosts(
     api: ManagementApi,
     overview: Any,
-    selection: Selection,
-    queues: Sequence[Queue],
+    selection: QueueSelection,
+    queues: Sequence[ListedQueue],
     listed: int,
     deadline: Deadline,
     *,

@@ -14,9 +14,9 @@ from exporter.collectors.rabbitmq.features import Feature
 from exporter.collectors.rabbitmq.queues import Name, called
 from exporter.collectors.rabbitmq.stream_log import Holds, StreamLog
 from exporter.collectors.rabbitmq.streams import (
-    Part,
     Report,
     StreamConsumer,
+    StreamLabels,
     Streams,
     read_consumers,
     tail_of,
@@ -42,7 +42,7 @@ NO_END = (
 )
 
 
-class _Answer(NamedTuple):
+class _StreamReplies(NamedTuple):
     """What the broker says of one stream; None is what it does not say."""
 
     holds: Holds | None
@@ -68,7 +68,7 @@ class StreamReader:
         self,
         api: ManagementApi,
         at: float,
-        parts: Mapping[Name, Part],
+        parts: Mapping[Name, StreamLabels],
         deadline: Deadline,
         reader: Rows,
     ) -> tuple[Streams, list[Problem]]:
@@ -102,9 +102,9 @@ class StreamReader:
         self,
         report: Report,
         name: Name,
-        part: Part,
+        part: StreamLabels,
         consumers: Sequence[StreamConsumer],
-        answer: _Answer | None,
+        answer: _StreamReplies | None,
         at: float,
     ) -> None:
         log = self._logs[name]
@@ -122,7 +122,7 @@ class StreamReader:
 
     def _ask(
         self, api: ManagementApi, at: float, deadline: Deadline, reader: Rows
-    ) -> tuple[Mapping[Name, _Answer], list[Problem]]:
+    ) -> tuple[Mapping[Name, _StreamReplies], list[Problem]]:
         """Read what was stored, and how much is held, of as many streams as may be asked for in one look."""
         names, with_stored = self._next(), at >= self._ask_at
         share = Share(deadline, PART_OF_TIME)
@@ -133,7 +133,7 @@ class StreamReader:
             lambda name: _read(api, name, share, reader, with_stored=with_stored),
             share,
         )
-        answers: dict[Name, _Answer] = {}
+        answers: dict[Name, _StreamReplies] = {}
         problems: list[Problem] = []
         for name, answer in found.items():
             if not isinstance(answer, CollectError):
@@ -158,20 +158,20 @@ class StreamReader:
 
 def _read(
     api: ManagementApi, name: Name, deadline: Deadline, reader: Rows, *, with_stored: bool
-) -> _Answer:
+) -> _StreamReplies:
     """Return what is known of one stream. Raises `CollectError`, of a status 404 where it does not exist."""
     queue = f"{in_path(name[0])}/{in_path(name[1])}"
     row = api.get(f"queues/{queue}", deadline, columns=HOLDS)
     if not with_stored:
-        return _Answer(_holds(name, row, reader), None)
+        return _StreamReplies(_holds(name, row, reader), None)
     try:
         tracking = api.get(f"stream/{queue}/tracking", deadline, type="offset")
     except StatusError as error:
         # Before 4.0 there is no such path.
         if error.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
             raise
-        return _Answer(_holds(name, row, reader), None)
-    return _Answer(_holds(name, row, reader), _stored(name, tracking, reader))
+        return _StreamReplies(_holds(name, row, reader), None)
+    return _StreamReplies(_holds(name, row, reader), _stored(name, tracking, reader))
 
 
 def _holds(name: Name, row: Any, reader: Rows) -> Holds | None:

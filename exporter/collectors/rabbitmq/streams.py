@@ -33,7 +33,7 @@ class Streams:
     produced: list[Produced] = field(default_factory=list)
 
 
-class Part(NamedTuple):
+class StreamLabels(NamedTuple):
     """What a stream is shown as: a destination of its own, or a partition of a super stream."""
 
     destination: str
@@ -153,7 +153,7 @@ class Report:
     def add(
         self,
         name: Name,
-        part: Part,
+        part: StreamLabels,
         consumers: Sequence[StreamConsumer],
         log: StreamLog,
         tail: Tail | None,

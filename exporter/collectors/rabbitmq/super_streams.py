@@ -9,7 +9,7 @@ from typing import Any
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.queues import Name, name_of
-from exporter.collectors.rabbitmq.streams import Part
+from exporter.collectors.rabbitmq.streams import StreamLabels
 from exporter.collectors.reply_rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
@@ -22,7 +22,7 @@ class SuperStreams:
     """Which stream is which partition of a super stream."""
 
     def __init__(self) -> None:
-        self.parts: Mapping[Name, Part] = {}
+        self.parts: Mapping[Name, StreamLabels] = {}
         """Streams that are partitions of a super stream."""
         self.labels: set[str] = set()
         """All partitions that there were so far."""
@@ -33,9 +33,9 @@ class SuperStreams:
         """Whether they were read when the streams were the same as now, and nothing was missing."""
         self._read_at = 0.0
 
-    def part(self, name: Name) -> Part:
+    def part(self, name: Name) -> StreamLabels:
         """Return what a stream is shown as."""
-        return self.parts.get(name) or Part(name[1], None)
+        return self.parts.get(name) or StreamLabels(name[1], None)
 
     def refresh(
         self,
@@ -63,7 +63,7 @@ class SuperStreams:
         answers = ask_each(
             pool, "exchange ", names, lambda name: _bindings(api, name, deadline), deadline
         )
-        parts: dict[Name, Part] = {}
+        parts: dict[Name, StreamLabels] = {}
         problems: list[Problem] = []
         for (vhost, name), answer in answers.items():
             if isinstance(answer, CollectError):
@@ -77,7 +77,7 @@ class SuperStreams:
         self._is_settled = self._is_settled and not problems
         self._read_at, self.problems = at, problems
 
-    def _known(self, vhost: str, name: str) -> dict[Name, Part]:
+    def _known(self, vhost: str, name: str) -> dict[Name, StreamLabels]:
         return {
             stream: part
             for stream, part in self.parts.items()
@@ -108,7 +108,7 @@ def _parts(
     rows: Sequence[Mapping[str, Any]],
     streams: frozenset[Name],
     reader: Rows,
-) -> dict[Name, Part]:
+) -> dict[Name, StreamLabels]:
     """Return the partitions of one super stream: by number, or by routing key where a number is missing."""
     numbers: dict[Name, int | None] = {}
     keys: dict[Name, str] = {}
@@ -124,6 +124,6 @@ def _parts(
             reader.refuse(f"a binding of super stream {name!r} in vhost {vhost!r}", error)
     numbered = None not in numbers.values() and len(set(numbers.values())) == len(numbers)
     return {
-        stream: Part(name, str(order) if numbered else keys[stream])
+        stream: StreamLabels(name, str(order) if numbered else keys[stream])
         for stream, order in numbers.items()
     }

@@ -23,7 +23,7 @@ from exporter.web.server.connection import Connection
 from exporter.web.server.limits import Limits
 from exporter.web.server.messages import Request, Response, head, pieces
 from exporter.web.server.stream import Stream
-from exporter.web.webconfig import Settings
+from exporter.web.webconfig import WebSettings
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class Site(Protocol):
         """Whether every connection is to end with its response."""
         ...
 
-    async def respond(self, request: Request, client: str) -> tuple[Response, Settings | None]:
+    async def respond(self, request: Request, client: str) -> tuple[Response, WebSettings | None]:
         """Return the response, and the settings in force."""
         ...
 
@@ -120,7 +120,7 @@ class Exchange(HTTPMessageDelegate):
             log.exception("http.connection_failed", client=connection.client)
             connection.cut()
 
-    async def _send(self, stream: Stream, response: Response, settings: Settings | None) -> None:
+    async def _send(self, stream: Stream, response: Response, settings: WebSettings | None) -> None:
         connection, limits = self._connection, self._site.limits
         keep = self._keep and not self._site.stopping
         first = head(response, settings.headers if settings else (), keep=keep)

@@ -17,7 +17,7 @@ from exporter.web.server.routing import Router
 from exporter.web.server.sparing import SparingLog
 from exporter.web.server.stream import Stream, secured
 from exporter.web.server.webfile import WebFile
-from exporter.web.webconfig import Settings
+from exporter.web.webconfig import WebSettings
 
 log = structlog.get_logger(__name__)
 
@@ -160,7 +160,7 @@ class Listener:
         self._connections.pop(connection, None)
         self._changed.set()
 
-    async def respond(self, request: Request, client: str) -> tuple[Response, Settings | None]:
+    async def respond(self, request: Request, client: str) -> tuple[Response, WebSettings | None]:
         """Return the response, and the settings in force."""
         settings = None
         if self._web is not None:

@@ -11,7 +11,7 @@ from exporter.web.server.lanes import BusyError, Lane
 from exporter.web.server.messages import Request, Response, plain
 from exporter.web.server.origins import cross_site, host_allowed
 from exporter.web.server.sparing import SparingLog
-from exporter.web.webconfig import Settings
+from exporter.web.webconfig import WebSettings
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,9 @@ class Router:
         route = self._routes.get(path)
         return route is not None and route.public
 
-    async def respond(self, request: Request, settings: Settings | None, client: str) -> Response:
+    async def respond(
+        self, request: Request, settings: WebSettings | None, client: str
+    ) -> Response:
         """Return the handler's response, or the refusal that is due instead."""
         route = self._routes.get(request.path)
         try:
@@ -103,7 +105,7 @@ class Router:
             return plain(500, "internal error; see the log of the exporter")
 
     async def _refusal(
-        self, request: Request, settings: Settings | None, client: str
+        self, request: Request, settings: WebSettings | None, client: str
     ) -> Response | None:
         hosts = self._hosts()
         if hosts and not host_allowed(request.headers.get("host", ""), hosts):

@@ -43,7 +43,7 @@ class Server:
         """Only keep what is given; `start` binds. `hosts` returns the allowed values of Host."""
         self._listen, self._routes, self._web, self._limits = listen, routes, web, limits
         self._hosts = hosts
-        self._loop: _Loop | None = None
+        self._loop: _ServerThread | None = None
         self.pulse = Pulse("the HTTP server")
 
     @property
@@ -60,7 +60,7 @@ class Server:
         router = Router(self._routes, self._hosts)
         web = WebFile(self._web) if self._web is not None else None
         try:
-            self._loop = _Loop(sock, router, web, self._limits, self.pulse)
+            self._loop = _ServerThread(sock, router, web, self._limits, self.pulse)
         except (OSError, RuntimeError) as error:
             sock.close()
             message = f"the server cannot start: {error}; raise the limits of the process"
@@ -79,7 +79,7 @@ class Server:
             self._loop = None
 
 
-class _Loop:
+class _ServerThread:
     """An event loop in a thread of its own."""
 
     def __init__(

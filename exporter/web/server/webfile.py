@@ -3,7 +3,7 @@
 import asyncio
 
 from exporter.web.server.lanes import BusyError, Lane
-from exporter.web.webconfig import Settings, WebConfig
+from exporter.web.webconfig import WebConfig, WebSettings
 
 READ_SECONDS = 5.0
 """What takes longer to read goes on in its thread; until then, what was in force stays."""
@@ -24,11 +24,11 @@ class WebFile:
         return self._config.tls
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> WebSettings:
         """What is in force, without a look at the files."""
         return self._config.in_force
 
-    async def refreshed(self) -> Settings:
+    async def refreshed(self) -> WebSettings:
         """Return what the files say now, or what is in force where reading them takes too long."""
         if self._config.changed():
             if self._reading is None or self._reading.done():

@@ -18,7 +18,7 @@ exporter of a user. Where Python's TLS differs from Go's:
 from exporter.web.webconfig.errors import WebConfigError
 from exporter.web.webconfig.loading import WebConfig, load
 from exporter.web.webconfig.rate_limit import RateLimit
-from exporter.web.webconfig.settings import Settings
+from exporter.web.webconfig.settings import WebSettings
 from exporter.web.webconfig.users import Users
 
-__all__ = ["RateLimit", "Settings", "Users", "WebConfig", "WebConfigError", "load"]
+__all__ = ["RateLimit", "Users", "WebConfig", "WebConfigError", "WebSettings", "load"]

@@ -9,7 +9,7 @@ from exporter.config.errors import on_one_line
 from exporter.web.webconfig.errors import WebConfigError
 from exporter.web.webconfig.parsing import parse
 from exporter.web.webconfig.rate_limit import RateLimit
-from exporter.web.webconfig.settings import Settings, comparable_san
+from exporter.web.webconfig.settings import WebSettings, comparable_san
 from exporter.web.webconfig.tls import tls_context
 from exporter.web.webconfig.users import Users
 
@@ -38,11 +38,11 @@ class WebConfig:
         return self._settings.context is not None
 
     @property
-    def in_force(self) -> Settings:
+    def in_force(self) -> WebSettings:
         """What the files said when they were read last and could be used."""
         return self._settings
 
-    def current(self) -> Settings:
+    def current(self) -> WebSettings:
         """Return what the files say now: a `stat` of each, and a reading where one has changed."""
         if self.changed():
             with self._lock:
@@ -69,13 +69,13 @@ class WebConfig:
             self._settings = settings
             log.info("web_config.reloaded", path=str(self._path))
 
-    def _read(self, *, again: bool) -> Settings:
+    def _read(self, *, again: bool) -> WebSettings:
         try:
             return self._read_files(again=again)
         except WebConfigError as error:
             raise WebConfigError(on_one_line(f"{self._path}: {error}")) from error.__cause__
 
-    def _read_files(self, *, again: bool) -> Settings:
+    def _read_files(self, *, again: bool) -> WebSettings:
         # Signatures are taken before the reading, so that a change meanwhile is seen next time; and
         # kept when the reading fails, so that the same fault is found and logged once.
         self._seen = {path: _signature(path) for path in (self._path, *self._seen)}
@@ -89,7 +89,7 @@ class WebConfig:
         named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
         self._seen = {folder / name: _signature(folder / name) for name in named}
         self._seen[self._path] = own
-        return Settings(
+        return WebSettings(
             context=tls_context(tls, folder) if tls.enabled else None,
             client_sans=None
             if sans is None

@@ -107,7 +107,9 @@ def _path(value: str) -> str:
 _Path = Annotated[str, AfterValidator(_path)]
 
 
-class _Tls(_Section):
+class TlsServerConfig(_Section):
+    """The section `tls_server_config`."""
+
     cert: str = ""
     key: str = ""
     client_ca: str = ""
@@ -136,15 +138,12 @@ class _Tls(_Section):
         return any(given) or bool(self.client_auth_type)
 
 
-Tls = _Tls  # the class keeps its name: messages quote it
-
-
 class _Http(_Section):
     http2: _Switch = True
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
 
 
-class _RateLimit(_Section):
+class _RateLimitConfig(_Section):
     interval: Annotated[float, BeforeValidator(_go_seconds)] = 0.0
     burst: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0  # as large as Go's
 
@@ -162,7 +161,7 @@ class _RateLimit(_Section):
 class File(_Section):
     """The whole file."""
 
-    tls_server_config: _Tls = _Tls()
+    tls_server_config: TlsServerConfig = TlsServerConfig()
     http_server_config: _Http = _Http()
     basic_auth_users: dict[str, Annotated[str, AfterValidator(_bcrypt_hash)]] = {}
-    rate_limit: _RateLimit = _RateLimit()
+    rate_limit: _RateLimitConfig = _RateLimitConfig()

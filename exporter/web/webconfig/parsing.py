@@ -76,6 +76,8 @@ def _first_fault(error: ValidationError) -> str:
         return f"{where}: unknown key; " + (
             f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
         )
+    if fault["type"] == "model_type":
+        return f"{where}: expected keys: {', '.join(_keys_under([*parents, key]))}"
     if fault["loc"][-2:-1] == ("tls_server_config",) and key == "curve_preferences":
         return f"{where}: expected only one of {', '.join(get_args(Curve))}"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}"

@@ -10,7 +10,7 @@ from exporter.web.webconfig.users import Users
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class WebSettings:
     """What the file says at one moment."""
 
     context: ssl.SSLContext | None

@@ -11,10 +11,10 @@ from pathlib import Path
 from exporter.config.files import MAX_BYTES
 from exporter.web.webconfig.ciphers import CURVES, TLS12_SUITES
 from exporter.web.webconfig.errors import WebConfigError
-from exporter.web.webconfig.models import Tls
+from exporter.web.webconfig.models import TlsServerConfig
 
 
-def tls_context(tls: Tls, folder: Path) -> ssl.SSLContext:
+def tls_context(tls: TlsServerConfig, folder: Path) -> ssl.SSLContext:
     """Return the context for `tls`; paths in it are relative to `folder`.
 
     Raises `WebConfigError`.
@@ -29,7 +29,7 @@ def tls_context(tls: Tls, folder: Path) -> ssl.SSLContext:
     return context
 
 
-def _set_versions_and_ciphers(context: ssl.SSLContext, tls: Tls) -> None:
+def _set_versions_and_ciphers(context: ssl.SSLContext, tls: TlsServerConfig) -> None:
     suites = [TLS12_SUITES[name] for name in tls.cipher_suites if name in TLS12_SUITES]
     only_tls13 = tls.min_version == "TLS13" or (tls.cipher_suites and not suites)
     if only_tls13 and tls.max_version == "TLS12":
@@ -46,7 +46,7 @@ def _set_versions_and_ciphers(context: ssl.SSLContext, tls: Tls) -> None:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
 
 
-def _load_own_certificate(context: ssl.SSLContext, tls: Tls, folder: Path) -> None:
+def _load_own_certificate(context: ssl.SSLContext, tls: TlsServerConfig, folder: Path) -> None:
     with (
         _pem(folder, "cert", tls.cert_file, tls.cert) as certificate,
         _pem(folder, "key", tls.key_file, tls.key) as key,
@@ -93,7 +93,7 @@ def _readable(path: Path, key: str) -> None:
         raise WebConfigError(f"tls_server_config.{key}: {path}: {expected}")
 
 
-def _set_client_authentication(context: ssl.SSLContext, tls: Tls, folder: Path) -> None:
+def _set_client_authentication(context: ssl.SSLContext, tls: TlsServerConfig, folder: Path) -> None:
     verified = tls.client_auth_type in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
     required = tls.client_auth_type == "RequireAndVerifyClientCert"
     if tls.client_allowed_sans is not None and not required:
