@@ -163,23 +163,23 @@ def test_a_node_keeps_its_name_while_it_does_not_answer() -> None:
     named = Nsqd(url, "10.0.0.1:4151", tcp)
     silent = Nsqd(url, "localhost:4151")
     known = KnownNodes()
-    known.take(NodeListing({silent.name: silent}, True, ()))
+    known.update(NodeListing({silent.name: silent}, True, ()))
     assert set(known.nodes) == {"localhost:4151"}
-    known.take(NodeListing({named.name: named}, True, ()))
+    known.update(NodeListing({named.name: named}, True, ()))
     assert set(known.nodes) == {"10.0.0.1:4151"}
-    known.take(NodeListing({silent.name: silent}, True, ()))
+    known.update(NodeListing({silent.name: silent}, True, ()))
     assert known.nodes == {"10.0.0.1:4151": named}
 
 
 def test_only_what_is_neither_listed_nor_answers_is_gone() -> None:
     node = Nsqd("http://a:1", "a:1", ("a", 2))
     known = KnownNodes()
-    known.take(NodeListing({"a:1": node}, True, ()))
+    known.update(NodeListing({"a:1": node}, True, ()))
     for _ in range(3):
-        known.take(NodeListing({}, False, ()))
+        known.update(NodeListing({}, False, ()))
     assert known.drop_silent(()) == frozenset(), "those were incomplete"
     for _ in range(2):
-        known.take(NodeListing({}, True, ()))
+        known.update(NodeListing({}, True, ()))
     assert known.drop_silent({"a:1"}) == frozenset(), "it answers"
     assert known.drop_silent(()) == {"a:1"}
     assert known.nodes == {}
@@ -191,12 +191,12 @@ def nodes_called(names: Iterable[str]) -> dict[str, Nsqd]:
 
 def test_nodes_that_are_registered_all_the_time_do_not_pile_up() -> None:
     known = KnownNodes()
-    assert known.take(NodeListing(nodes_called(["good:1"]), True, ())) == 0
+    assert known.update(NodeListing(nodes_called(["good:1"]), True, ())) == 0
     known.drop_silent(["good:1"])
     for turn in range(4):
         made = nodes_called(f"{turn}.{number}:1" for number in range(MOST_NODES))
         # What cannot be read makes each discovery incomplete, so that none forgets a node.
-        left_out = known.take(NodeListing(made, False, (), 1))
+        left_out = known.update(NodeListing(made, False, (), 1))
         assert left_out == (1 if turn == 0 else MOST_NODES)
         assert len(known.nodes) == MOST_NODES
         assert "good:1" in known.nodes
@@ -209,7 +209,7 @@ def test_each_of_too_many_nodes_gets_its_turn() -> None:
     made = nodes_called(f"{number}:1" for number in range(MOST_NODES + 200))
     seen: set[str] = set()
     for _ in range(30):
-        assert known.take(NodeListing(made, True, ())) > 0
+        assert known.update(NodeListing(made, True, ())) > 0
         known.drop_silent(())
         seen |= known.nodes.keys()
     assert seen == made.keys()

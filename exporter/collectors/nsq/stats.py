@@ -1,4 +1,4 @@
-"""What an nsqd's `/stats` says, as observations."""
+"""Turns the response of an nsqd's `/stats` into observations."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ NANO = 1e9
 
 @dataclass
 class NodeStats:
-    """What waits at one nsqd, and what it has counted."""
+    """Backlog and counters of one nsqd."""
 
     depths: list[Depth] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
     produced: list[Produced] = field(default_factory=list)
     destinations: set[tuple[str | None, str, str | None]] = field(default_factory=set)
     rows: Rows = field(default_factory=Rows)
-    """Counts the topics and channels that cannot be read."""
+    """Counts topics and channels that cannot be read."""
 
 
 def read_stats(
@@ -40,13 +40,13 @@ def read_stats(
     dead: frozenset[str],
     finished: Finished,
 ) -> NodeStats:
-    """Return what the answer of the nsqd `node` says of the selected topics. Raises `CollectError`.
+    """Return the stats of the selected topics of the nsqd `node`. Raises `CollectError`.
 
-    `dead` are topics that are not to be read here any more.
+    `dead` are topics with a tombstone, which are not read from this node.
     """
-    reading = NodeStats()
+    stats = NodeStats()
     try:
-        data = answer.get("data", answer)  # nsq before 1.0 wraps it
+        data = answer.get("data", answer)  # NSQ before 1.0 wraps it
         epoch = number_or_none(data, "start_time") or 0
         topics = list(data["topics"] or ())
     except (AttributeError, KeyError, TypeError, RowError):
@@ -57,16 +57,16 @@ def read_stats(
     def read(topic: Any) -> None:
         name = text(topic, "topic_name")
         if name not in dead and selection.topic(name):
-            _topic(reading, topic, node, epoch, selection, finished)
+            _topic(stats, topic, node, epoch, selection, finished)
 
-    list(reading.rows.each(topics, read, f"a topic of {node}"))
-    if topics and reading.rows.nameless == len(topics):
+    list(stats.rows.each(topics, read, f"a topic of {node}"))
+    if topics and stats.rows.nameless == len(topics):
         raise CollectError("invalid", f"{node}: unexpected response from /stats; is this an nsqd?")
-    return reading
+    return stats
 
 
 def _topic(
-    reading: NodeStats,
+    stats: NodeStats,
     topic: Mapping[str, Any],
     node: str,
     epoch: int,
@@ -75,21 +75,21 @@ def _topic(
 ) -> None:
     name = text(topic, "topic_name")
     channels = rows_of(topic, "channels")
-    reading.destinations.add((None, name, node))
+    stats.destinations.add((None, name, node))
     total = depth = None
     try:
         total, depth = number(topic, "message_count"), number(topic, "depth")
         size = number_or_none(topic, "message_bytes")
-        reading.produced.append(Produced(None, name, node, total, size, epoch))
+        stats.produced.append(Produced(None, name, node, total, size, epoch))
     except RowError as error:
-        reading.rows.refuse(f"topic {name!r} of {node}", error)
+        stats.rows.refuse(f"topic {name!r} of {node}", error)
     if not channels and (total is None or depth is None):
-        reading.depths.append(Depth(Place(None, name, None, node), None))
+        stats.depths.append(Depth(Place(None, name, None, node), None))
     elif not channels and total is not None and depth is not None:
         place = Place(None, name, None, node)
         paused = bool(topic.get("paused"))
-        reading.depths.append(Depth(place, depth, paused=paused))
-        reading.counts.append(Counts(place, depth, total, None, None, 0, epoch=epoch))
+        stats.depths.append(Depth(place, depth, paused=paused))
+        stats.counts.append(Counts(place, depth, total, None, None, 0, epoch=epoch))
     kept = depth if topic.get("paused") else 0
 
     def read(channel: Any) -> None:
@@ -102,21 +102,21 @@ def _topic(
             if name.endswith(EPHEMERAL) or group.endswith(EPHEMERAL):
                 counts = finished.corrected(counts, channel)
         except RowError as error:
-            reading.rows.refuse(f"channel {group!r} of topic {name!r} of {node}", error)
-            reading.depths.append(Depth(place, None))
+            stats.rows.refuse(f"channel {group!r} of topic {name!r} of {node}", error)
+            stats.depths.append(Depth(place, None))
         else:
-            reading.depths.append(depth)
-            reading.counts.append(counts)
+            stats.depths.append(depth)
+            stats.counts.append(counts)
 
-    list(reading.rows.each(channels, read, f"a channel of topic {name!r} of {node}"))
+    list(stats.rows.each(channels, read, f"a channel of topic {name!r} of {node}"))
 
 
 def _channel(
     channel: Mapping[str, Any], place: Place, kept: int | None, epoch: int
 ) -> tuple[Depth, Counts]:
-    """Return what waits in one channel, and its counts.
+    """Return the backlog and the counters of one channel. Raises `RowError`.
 
-    `kept` waits in the topic for it, as long as that is paused; None where that cannot be read. Raises `RowError`.
+    `kept` is the number of messages that wait in the topic while it is paused; None if unreadable.
     """
     if kept is None:
         raise RowError("depth", None, "a number, though the topic is paused")
@@ -144,7 +144,7 @@ def _clients(channel: Mapping[str, Any]) -> int | None:
 
 
 def _slowest(latency: Any) -> float | None:
-    """Return the largest of nsqd's percentiles in seconds; a count of 0 means idle, not fast."""
+    """Return the largest of nsqd's percentiles in seconds. A count of 0 means idle, not fast."""
     if not isinstance(latency, dict) or not latency.get("count"):
         return None
     values = [amount(each, "value") for each in rows_of(latency, "percentiles")]
@@ -152,7 +152,7 @@ def _slowest(latency: Any) -> float | None:
 
 
 class _ChannelCounts(NamedTuple):
-    """An ephemeral channel at one look."""
+    """The counters of an ephemeral channel in one run."""
 
     epoch: int
     left: int
@@ -162,17 +162,18 @@ class _ChannelCounts(NamedTuple):
 
 
 class Finished:
-    """Tells what ephemeral channels dropped: what left them and was finished by none of their clients.
+    """Finds out how many messages ephemeral channels dropped.
 
-    An ephemeral channel that is full lets messages go without a word. nsqd counts what each client finished, as long as it
-    is connected: between two looks at which the same clients were there, the difference was dropped.
+    A full ephemeral channel drops messages silently. nsqd counts what each connected client
+    finished. If the same clients were connected in two runs, messages that left the channel between
+    them and that no client finished were dropped.
     """
 
     def __init__(self) -> None:
         self._seen: dict[Place, _ChannelCounts] = {}
 
     def corrected(self, counts: Counts, channel: Mapping[str, Any]) -> Counts:
-        """Return the counts with what clients processed and what was dropped, each since the first look."""
+        """Return the counts with processed and dropped messages, both since the first run."""
         clients = {
             (text(client, "remote_address"), number(client, "connect_ts")): number(
                 client, "finish_count"
@@ -200,6 +201,6 @@ class Finished:
         return counts._replace(processed=now.finished, dropped=now.dropped)
 
     def keep(self, places: Iterator[Place]) -> None:
-        """Forget all other channels."""
+        """Forget all channels but these."""
         kept = set(places)
         self._seen = {place: seen for place, seen in self._seen.items() if place in kept}
