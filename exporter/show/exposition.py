@@ -23,7 +23,7 @@ import structlog
 from exporter.catalogue import CATALOGUE, Metric
 from exporter.show.gzip_parts import CompressedPart, GzipStream, part, stream
 from exporter.show.presentable import presentable
-from exporter.task_log import Seldom
+from exporter.task_log import LogLimiter
 
 Format = Literal["text", "openmetrics"]
 Number = int | float
@@ -136,7 +136,7 @@ class Exposition:
         self.left_out = 0
         """Values that Prometheus could not take; each counts at every update."""
         self._log = structlog.get_logger(__name__)
-        self._logged = Seldom()
+        self._logged = LogLimiter()
         self._lock = threading.Lock()
         self._blocks: dict[str, dict[str, CompressedPart]] = {}
         """By source and metric. What is in here is replaced, never changed."""
