@@ -58,7 +58,7 @@ class Cluster:
 
     def look(self, rows: Rows | None = None) -> tuple[Streams, list[Problem]]:
         self.at += LOOK_SECONDS
-        return self.reader.look(self, self.at, self.parts, Until(10), rows or Rows())  # type: ignore[arg-type]
+        return self.reader.read(self, self.at, self.parts, Until(10), rows or Rows())  # type: ignore[arg-type]
 
     def lags(self) -> dict[str | None, int | None]:
         return {depth.place.group: depth.lag for depth in self.look()[0].depths}
