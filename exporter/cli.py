@@ -116,7 +116,9 @@ def _code(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mq-lag-exporter",
-        description="Consumer lag, latency and rates of Kafka, RabbitMQ and NSQ as Prometheus metrics.",
+        description=(
+            "Consumer lag, latency and rates of Kafka, RabbitMQ and NSQ as Prometheus metrics."
+        ),
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -132,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
         dest="web",
         type=Path,
         metavar="FILE",
-        help="web config file (TLS, basic authentication) in the format of the Prometheus exporters",
+        help=(
+            "web config file (TLS, basic authentication) in the format of the Prometheus exporters"
+        ),
     )
     run.set_defaults(command=commands.run, terminal=False, signals="reload")
 
@@ -157,7 +161,10 @@ def _parser() -> argparse.ArgumentParser:
         "load",
         help="generate load on a broker in steps and report latencies",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Sends messages to one destination and consumes them. Each step sets the rate, size, consumers and failures.",
+        description=(
+            "Sends messages to one destination and consumes them. Each step sets the rate, size, "
+            "consumers and failures."
+        ),
         epilog=LOAD_EXAMPLES,
     )
     load.add_argument("system", choices=with_workload())
@@ -178,7 +185,10 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--steps",
         default="rate=100 for=30s",
-        help="steps separated by ';', or @FILE with one step per line; a key that is not set keeps the value of the previous step",
+        help=(
+            "steps separated by ';', or @FILE with one step per line; a key that is not set keeps "
+            "the value of the previous step"
+        ),
     )
     load.add_argument("--repeat", action="store_true", help="repeat the steps until Ctrl-C")
     load.add_argument(

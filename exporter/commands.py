@@ -60,7 +60,7 @@ def once(options: argparse.Namespace) -> int:
         daemon.stop()
         print("interrupted: no metrics were printed", file=sys.stderr)
         return INTERRUPTED + int(options.signals.received)
-    for chunk in daemon.exposition.page("", "").chunks:
+    for chunk in daemon.exposition.response("", "").chunks:
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
     daemon.stop()
@@ -243,7 +243,7 @@ def top(options: argparse.Namespace) -> int:
         interval=options.interval,
         stop=stop,
         console=Console(),
-        looks=options.looks,
+        polls=options.looks,
     )
     if daemon is not None:
         daemon.stop()

@@ -40,7 +40,7 @@ def main() -> None:
     view = TableView()
     for _ in range(SECONDS):
         time.sleep(1)
-        view.take(daemon.overview())
+        view.remember(daemon.overview())
     _terminal(view, daemon)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

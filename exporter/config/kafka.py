@@ -80,11 +80,15 @@ class KafkaSource(SourceConfig):
     internals: Switch = False
     """Whether to show internal topics of Kafka and of the exporter."""
     isolation: Literal["read_uncommitted", "read_committed"] = "read_uncommitted"
-    """read_uncommitted: lag counts up to the high watermark. read_committed: up to the last stable offset."""
+    """read_uncommitted: lag counts up to the high watermark. read_committed: up to the last stable
+    offset.
+    """
     read_committed_groups: tuple[Pattern, ...] = ()
     """Regular expressions of groups whose lag counts up to the last stable offset."""
     granularity: Literal["partition", "subscription"] = "partition"
-    """partition: one series per partition. subscription: sums over the partitions (seconds: the maximum)."""
+    """partition: one series per partition. subscription: sums over the partitions (seconds: the
+    maximum).
+    """
 
     timestamps: Timestamps = Timestamps()
     """How the exporter finds ages."""

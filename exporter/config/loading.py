@@ -77,7 +77,7 @@ def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     try:
         Collection.model_validate(defaults)
     except ValidationError:
-        return data  # reported where it stands, not again at each source
+        return data  # reported once under `defaults`, not again at each source
     return {
         **data,
         "sources": [

@@ -52,7 +52,9 @@ class Config(Model):
     reload_endpoint: Switch = False
     """Whether POST /-/reload reloads the config."""
     allowed_hosts: Hosts = ()
-    """Allowed values of the Host header, with or without a port. Empty allows any. Health checks are always allowed."""
+    """Allowed values of the Host header, with or without a port. Empty allows any. Health checks
+    are always allowed.
+    """
     log: LogConfig = LogConfig()
     """Logging."""
     defaults: Collection = Collection()

@@ -18,7 +18,9 @@ class NsqTimestamps(Model):
     """How the exporter finds ages."""
 
     method: Literal["auto", "estimate", "percentile"] = "auto"
-    """estimate: from the message counters. percentile: from nsqd's percentiles. auto: what is available."""
+    """estimate: from the message counters. percentile: from nsqd's percentiles. auto: what is
+    available.
+    """
 
 
 class NsqProbe(Model):
@@ -27,7 +29,9 @@ class NsqProbe(Model):
     enabled: Switch = True
     """Whether to send probes."""
     destination: TopicName = "mq-lag-exporter-probe"
-    """Prefix of the names of the ephemeral probe topics. They are deleted with the exporter's connections."""
+    """Prefix of the names of the ephemeral probe topics. They are deleted with the exporter's
+    connections.
+    """
     deadline: Positive = duration("5s")
     """A probe that takes longer counts as lost."""
     auth_secret: Password | None = None
@@ -55,7 +59,8 @@ class NsqSource(SourceConfig, LoginConfig):
     nsqd: HttpUrls = ()
     """HTTP addresses of nsqds to read in addition."""
     nodes: NameFilter | None = None
-    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them. Default: none.
+    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them.
+    Default: none.
 
     Hosts in `nsqlookupd` and `nsqd` always get them.
     """

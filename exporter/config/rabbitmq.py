@@ -55,7 +55,9 @@ class RabbitSource(SourceConfig, LoginConfig):
     destinations: NameFilter = NameFilter()
     """Which queues are shown."""
     internals: Switch = False
-    """Whether to show exclusive and auto-delete queues, `amq.*` queues and those of the exporter."""
+    """Whether to show exclusive and auto-delete queues, `amq.*` queues and those of the
+    exporter.
+    """
     latency: LatencyLimit = LatencyLimit()
     """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: RabbitProbe = RabbitProbe()

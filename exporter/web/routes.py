@@ -16,29 +16,29 @@ from exporter.web.server import Request, Response, Route
 TEXT = "text/plain; charset=utf-8"
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 PACKED_FROM = 4_096
-"""Bytes of an answer that are worth compressing."""
+"""Responses of at least this many bytes are compressed."""
 
 
 class RoutedDaemon(Protocol):
-    """What the routes need of the daemon."""
+    """The part of the daemon that the routes use."""
 
     exposition: Exposition
 
     @property
     def unread(self) -> int:
-        """How many sources have not been read yet."""
+        """Number of sources that have not been read yet."""
         ...
 
     async def unhealthy(self) -> Mapping[str, str]:
-        """Return the loops that are stuck, and what is wrong with them."""
+        """Return the loops that are stuck, and what is wrong with each."""
         ...
 
     def overview(self, query: Query) -> dict[str, Any]:
-        """Return sources and the wanted subscriptions, JSON-ready."""
+        """Return the sources and the selected subscriptions as JSON data."""
         ...
 
     def reload(self) -> str | None:
-        """Read the config again; return why it is refused, if it is."""
+        """Reload the config; return the error if it was rejected."""
         ...
 
 
@@ -48,7 +48,7 @@ def routes(daemon: RoutedDaemon, *, reload_endpoint: bool) -> list[Route]:
         *page_routes(),
         Route("/metrics", GET, partial(_metrics, daemon)),
         Route("/api/v1/subscriptions", GET, partial(_subscriptions, daemon)),
-        # Public: whoever starts the process must see whether it lives, without its passwords.
+        # Public, so that whoever starts the process can check it without a password.
         Route("/-/healthy", GET, partial(_healthy, daemon), public=True),
         Route("/-/ready", GET, partial(_ready, daemon), public=True),
     ]
@@ -59,7 +59,7 @@ def routes(daemon: RoutedDaemon, *, reload_endpoint: bool) -> list[Route]:
 
 async def _metrics(daemon: RoutedDaemon, request: Request) -> Response:
     headers = request.headers
-    page = daemon.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
+    page = daemon.exposition.response(headers.get("accept", ""), headers.get("accept-encoding", ""))
     extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
     if page.encoding is not None:
         extra += (("Content-Encoding", page.encoding),)

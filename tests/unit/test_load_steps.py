@@ -57,7 +57,7 @@ def test_figures_are_those_of_the_latencies() -> None:
     tally = StepTally()
     for number in range(1, 1_001):
         tally.done(number / 1_000)
-    tally.count(sent=1_100, refused=50, given_back=200)
+    tally.count(sent=1_100, refused=50, rejected=200)
     result = tally.result(Step(), 10.0)
     assert result.mean == pytest.approx(0.5005)
     assert result.p50 == pytest.approx(0.5, abs=0.002)

@@ -67,7 +67,7 @@ def shown(
     """The screen after these looks."""
     view, there, screen = TableView(), console(terminal=terminal, width=width), None
     for look in looks:
-        view.take(look)
+        view.remember(look)
         screen = view.screen(look, rows, "here", width)
     there.print(screen)
     return written(there)
@@ -357,7 +357,7 @@ def test_sparkline(values: Iterable[int], bars: str) -> None:
 def watched(
     fetch: Callable[[], dict[str, Any]], there: Console, looks: int, stop: threading.Event
 ) -> str:
-    watch(fetch, title="here", interval=0.01, stop=stop, console=there, looks=looks)
+    watch(fetch, title="here", interval=0.01, stop=stop, console=there, polls=looks)
     return written(there)
 
 

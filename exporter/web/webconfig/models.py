@@ -1,4 +1,4 @@
-"""The file's keys as typed models; an error names the key and what was expected."""
+"""The keys of the file as typed models. An error names the key and what was expected."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -26,7 +26,7 @@ _ClientAuth = Literal[
     "", "NoClientCert", "RequestClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"
 ]
 _Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
-# The headers that can be set, and their values where these are an enumeration.
+# The headers that can be set, and their allowed values if these are an enumeration.
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
@@ -86,7 +86,7 @@ def _go_seconds(value: object) -> object:
 
 
 def _switch(value: object) -> object:
-    """Take YAML 1.1's words for a truth too, as Go's YAML does."""
+    """Accept YAML 1.1's words for booleans, as Go's YAML does."""
     return _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -126,7 +126,7 @@ class TlsServerConfig(_Section):
 
     @property
     def enabled(self) -> bool:
-        """Whether TLS is asked for, by the same keys as in exporter-toolkit."""
+        """Return whether TLS is configured, by the same keys as in exporter-toolkit."""
         given = (
             self.cert,
             self.key,
@@ -149,8 +149,8 @@ class _RateLimitConfig(_Section):
 
     @model_validator(mode="after")
     def _burst_lets_some_pass(self) -> Self:
-        # A burst of 0 that is written lets nothing pass, as in exporter-toolkit; one that is missing
-        # is more likely forgotten.
+        # An explicit burst of 0 lets nothing pass, as in exporter-toolkit. A missing one was
+        # probably forgotten.
         meant = self.burst == 0 and "burst" in self.model_fields_set
         if self.interval and self.burst < 1 and not meant:
             message = "burst: expected at least 1 if interval is set"

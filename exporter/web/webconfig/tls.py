@@ -1,4 +1,4 @@
-"""The TLS context that the file asks for."""
+"""The TLS context for the settings of the file."""
 
 import os
 import ssl
@@ -15,7 +15,7 @@ from exporter.web.webconfig.models import TlsServerConfig
 
 
 def tls_context(tls: TlsServerConfig, folder: Path) -> ssl.SSLContext:
-    """Return the context for `tls`; paths in it are relative to `folder`.
+    """Return the context for `tls`; relative paths in it start at `folder`.
 
     Raises `WebConfigError`.
     """
@@ -62,7 +62,10 @@ def _load_own_certificate(context: ssl.SSLContext, tls: TlsServerConfig, folder:
 
 @contextmanager
 def _pem(folder: Path, key: str, name: str, inline: str) -> Iterator[str]:
-    """Give OpenSSL, which reads only files, the file named or the text in the file's place."""
+    """Yield the path of the named file, or of a file with the inline text.
+
+    OpenSSL reads only files.
+    """
     if name:
         _readable(folder / name, f"{key}_file")
         yield str(folder / name)
@@ -80,7 +83,7 @@ def _pem(folder: Path, key: str, name: str, inline: str) -> Iterator[str]:
 
 
 def _readable(path: Path, key: str) -> None:
-    """Refuse what OpenSSL could not read, or would read without end."""
+    """Reject a file that OpenSSL could not read, or would read without end."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
