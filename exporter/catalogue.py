@@ -1,6 +1,6 @@
-"""Every metric: name, type, unit, labels, help, in one table.
+"""Every metric in one table: name, type, unit, labels, help.
 
-`docs/metrics.md` is generated from it, and the page is rendered in its order.
+`docs/metrics.md` is generated from it, and it sets the order of the exposition.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 class Metric:
     """One row of the catalogue.
 
-    Rows with `per_partition` carry the label `partition` too, unless the source's granularity is `subscription`.
+    If `per_partition` is set, the metric also has the label `partition`, unless the source's
+    granularity is `subscription`.
     """
 
     name: str

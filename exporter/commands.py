@@ -1,6 +1,7 @@
-"""What each command does; returns its exit code.
+"""The commands. Each returns its exit code.
 
-Each imports what it needs when it runs: a daemon should not carry the libraries of a terminal.
+Each imports what it needs when it runs, so that the daemon does not load the libraries for the
+terminal.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from exporter.model import Finding
 
 WIDE = 120
-"""Characters of a table that has to be wide."""
+"""Characters per line of a wide table."""
 FAILED, MISUSED = 1, 2
-"""Exit codes: a source or the address could not be used; the command or the config is wrong."""
+"""Exit codes: a source or the address could not be used; the command or the config is invalid."""
 INTERRUPTED = 128
-"""Exit code of a command that a signal cut short, without the signal's number."""
+"""Exit code of a command that was ended by a signal, minus the signal's number."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,13 +45,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def once(options: argparse.Namespace) -> int:
-    """Print one page of metrics."""
+    """Collect once and print the exposition."""
     from exporter import logging_setup
     from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import Daemon
 
-    # Failures are printed once, below, and not logged as well.
+    # Failures are printed below, so do not log them.
     quiet = LogConfig(format="console", level="error")
     logging_setup.configure(quiet.format, quiet.level)
     daemon = Daemon(load_config(options.config).model_copy(update={"log": quiet}))
@@ -75,7 +76,7 @@ def once(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Validate a config and try each source once."""
+    """Validate a config and try the features of each source once."""
     from rich.console import Console
 
     from exporter import logging_setup
@@ -124,14 +125,14 @@ def _line(finding: Finding) -> Text:
 
 
 def health(options: argparse.Namespace) -> int:
-    """Ask a daemon whether it is healthy."""
+    """Check whether a daemon is healthy."""
     import ssl
     import urllib.error
     import urllib.request
 
     from exporter.scrub import learn_url, scrub
 
-    # It asks the daemon beside it, whose certificate is made out to another name.
+    # The daemon is on this machine, so its certificate need not match the name.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -141,7 +142,7 @@ def health(options: argparse.Namespace) -> int:
         with urllib.request.urlopen(address, timeout=3.0, context=context) as answer:  # noqa: S310
             print(answer.read().decode().strip())
     except urllib.error.HTTPError as error:
-        # The answer says what is wrong.
+        # The response says what is wrong.
         print(scrub(f"{address}: {error}\n{error.read().decode().strip()}"), file=sys.stderr)
         return FAILED
     except (OSError, ValueError) as error:
@@ -162,7 +163,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def load(options: argparse.Namespace) -> int:
-    """Put a workload on a broker."""
+    """Run a workload on a broker."""
     import json
     from dataclasses import asdict
 

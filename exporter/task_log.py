@@ -57,7 +57,7 @@ class LogLimiter:
         self._last: dict[Hashable, float] = {}
 
     def allows(self, what: Hashable, now: float) -> bool:
-        """Return whether `what` may be logged now: not if it was logged within the last `seconds`."""
+        """Return whether `what` may be logged now: it was not logged within `seconds` before."""
         last = self._last.get(what)
         if last is not None and now - last < self._seconds:
             return False

@@ -52,7 +52,7 @@ def _data(text: str, path: Path) -> dict[str, Any]:
 
 
 def _is_header(path: tuple[str | int, ...]) -> bool:
-    """Return whether the path is that of a header, whose value is text even if it looks like `1`."""
+    """Return whether the path is that of a header. Its value is text even if it looks like `1`."""
     return path[:2] == ("http_server_config", "headers")
 
 
