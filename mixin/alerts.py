@@ -1,8 +1,9 @@
 """The alert and recording rules as data, and the files that are generated from them.
 
-`alerts/recording.yml` and `alerts/alerts.yml` are Prometheus rule files. `deploy/kubernetes/prometheusrule.yaml`
-contains the same rules for the Prometheus Operator. Each rule states which labels its alert has (`Scope`); the links,
-the name in the summary and the cause lookup follow from that.
+`alerts/recording.yml` and `alerts/alerts.yml` are Prometheus rule files.
+`deploy/kubernetes/prometheusrule.yaml` contains the same rules for the Prometheus Operator. Each
+rule states which labels its alert has (`Scope`); the links, the name in the summary and the cause
+lookup follow from that.
 """
 
 from __future__ import annotations
@@ -52,18 +53,24 @@ def last(metric: str) -> str:
 DRAINING = f"quantile_over_time(0.5, {DRAIN}[10m]) < 900"
 """Most forecasts of the last ten minutes say that the backlog will be drained within 15 minutes.
 
-It uses history, so that neither a restart (no forecast for some time) nor a single outlier changes the result.
+It uses history, so that neither a restart (no forecast for some time) nor a single outlier changes
+the result.
 """
 EXPORTERS = "cluster, namespace, system, source"
-"""The labels that identify a source. The first two exist if one Prometheus evaluates the rules for several clusters."""
+"""The labels that identify a source. The first two exist if one Prometheus evaluates the rules for
+several clusters.
+"""
 ABANDONED = merged('mq_subscription_status{status="abandoned"}') + " == 1"
 """It has the label `status`, which the `unless` clauses ignore."""
 INTERVAL = "subscription:mq_commit_interval_seconds:max30m"
-"""The maximum of the last 30 minutes, because the exporter has to learn the interval again after a restart."""
+"""The maximum of the last 30 minutes, because the exporter has to learn the interval again after a
+restart.
+"""
 MOVEMENTS = merged(
     "mq_consumed_messages_total + (mq_offset_rewinds_total or 0 * mq_consumed_messages_total)"
 )
-"""Messages processed plus offset rewinds: a number that grows with each movement of the position."""
+"""Messages processed plus offset rewinds: a number that grows with each movement of the position.
+"""
 IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
 
 RECORDING: tuple[tuple[str, str], ...] = (
@@ -93,16 +100,20 @@ unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_p
     (DRAIN, merged("mq_time_to_drain_seconds")),
     (LOSS, "min without (instance, pod) (mq_time_to_loss_seconds)"),
     (
-        # The last time at which the position moved or no message was waiting. The rule carries its own value forward, so an
-        # exporter restart does not lose it. The position moved if the movements grew since the last evaluation; if the broker
-        # counts nothing, a changed backlog counts as movement. After a gap of more than two minutes the time starts again,
-        # because consumers need time to come back after an outage. While a partition cannot be read, it is unknown whether
-        # the position moves, so that time does not count.
+        # The last time at which the position moved or no message was waiting. The rule carries its
+        # own value forward, so an exporter restart does not lose it. The position moved if the
+        # movements grew since the last evaluation; if the broker counts nothing, a changed backlog
+        # counts as movement. After a gap of more than two minutes the time starts again, because
+        # consumers need time to come back after an outage. While a partition cannot be read, it is
+        # unknown whether the position moves, so that time does not count.
         MOVED,
         "\nor ".join(
             (
                 f"0 * ({MOVEMENTS} > last_over_time({MOVES}[1h])) + time()",
-                f"0 * (changes({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + time()",
+                (
+                    f"0 * (changes({LAG}[2m]) > 0 unless {merged('mq_consumed_messages_total')}) + "
+                    "time()"
+                ),
                 f"0 * ({LAG} == 0 unless {UNREADABLE}) + time()",
                 f"({MOVED} + (time() - timestamp({MOVED})) and {UNREADABLE})",
                 f"(last_over_time({MOVED}[2m]) and {LAG})",
@@ -133,23 +144,34 @@ SUBSCRIPTION_NAME = (
 )
 OF_SUBSCRIPTION = (
     "{cluster=%q,namespace=%q,system=%q,source=%q,vhost=%q,destination=%q,group=%q}",
-    "$labels.cluster $labels.namespace $labels.system $labels.source $labels.vhost $labels.destination $labels.group",
+    (
+        "$labels.cluster $labels.namespace $labels.system $labels.source $labels.vhost "
+        "$labels.destination $labels.group"
+    ),
 )
 NOT_MEANT_TO_BE_READ = f"{merged('mq_consumers_expected')} == 0"
 
 
 def reason_of(task: str, window: str) -> str:
-    """Return a template for the most frequent recent failure reason of a task; `task` is a name or a label reference."""
+    """Return a template for the most frequent recent failure reason of a task.
+
+    `task` is a name or a label reference.
+    """
     of, labels = ("'" + task + "'", "") if task.isalpha() else ("%q", " " + task)
     return (
-        f'{{{{ with printf "topk(1, increase(mq_collect_failures_total{{cluster=%q,namespace=%q,source=%q,task={of}}}[{window}]) > 0)"'
+        '{{ with printf "topk(1, increase(mq_collect_failures_total'
+        f"{{cluster=%q,namespace=%q,source=%q,task={of}}}[{window}]) > 0)"
+        '"'
         f" $labels.cluster $labels.namespace $labels.source{labels} | query }}}}"
         ' Reason: {{ . | first | label "reason" }}.{{ end }}'
     )
 
 
 def asked(metric: str, text: str, where: str = "") -> str:
-    """Return a template that shows `text` if the alert's subscription has a series of the metric for which `where` holds."""
+    """Return a template that shows `text` if the alert's subscription has a series of the metric.
+
+    `where` is a condition on the series.
+    """
     pattern, labels = OF_SUBSCRIPTION
     return f'{{{{ with printf "{metric}{pattern}{where}" {labels} | query }}}}{text}{{{{ end }}}}'
 
@@ -180,7 +202,8 @@ NOTHING_SINCE = asked("time() - " + MOVED, f" No message was processed for {SECO
 
 PARTLY_READ = asked(
     UNREADABLE,
-    ' Unreadable partitions: {{ . | first | value | printf "%.0f" }}; the actual numbers may be higher.',
+    ' Unreadable partitions: {{ . | first | value | printf "%.0f" }}; '
+    "the actual numbers may be higher.",
 )
 
 DASHBOARDS: dict[Scope, tuple[str, tuple[str, ...]]] = {
@@ -205,9 +228,11 @@ class Alert:
     waits: str | None = None
     keeps: str | None = "5m"
     last: str | None = None
-    """The last value of the alert's number, if that number is unknown while a partition cannot be read.
+    """The last value of the alert's number, if that number is unknown while a partition cannot be
+    read.
 
-    During that time the alert does not start; if it was firing, it keeps firing with the last value.
+    During that time the alert does not start; if it was firing, it keeps firing with the last
+    value.
     """
     sound: bool = False
     """Whether the alert may start anyway, because the expression is valid for lower bounds too."""
@@ -259,7 +284,9 @@ unless (
   {INTERVAL} > 300
   and min_over_time({LAG}[1h]) <= {merged("mq_threshold_lag_messages")}
 )"""
-"""Above the threshold for five minutes, all of them observed; for an hour if the position moves less often than that."""
+"""Above the threshold for five minutes, all of them observed; for an hour if the position moves
+less often than that.
+"""
 LEFT_ALONE = f"unless ({DRAINING})\nunless ignoring (status) ({ABANDONED})"
 STANDS = f"""\
 (
@@ -269,8 +296,15 @@ STANDS = f"""\
 )"""
 
 
+REDELIVERING = merged("rate(mq_redelivered_messages_total[10m])")
+CONSUMING = merged("rate(mq_consumed_messages_total[10m])")
+
+
 def repeated(minutes: int) -> str:
-    """Return a condition: redeliveries in each of three successive spans, and more of them than messages processed."""
+    """Return a condition: redeliveries in each of three successive spans.
+
+    There must be more of them than messages processed.
+    """
     redelivered = "mq_redelivered_messages_total"
     span = f"{redelivered}[{minutes}m]"
     spans = [span, *(f"{span} offset {turn * minutes}m" for turn in (1, 2))]
@@ -333,7 +367,8 @@ and (
 """,
         "warning",
         SUB,
-        f"{SUBSCRIPTION_NAME}: consume rate is {{{{ $value | humanizePercentage }}}} of the produce rate",
+        f"{SUBSCRIPTION_NAME}: consume rate is {{{{ $value | humanizePercentage }}}} of the "
+        f"produce rate",
         "The lag is above its threshold and growing."
         + WAITING
         + OLDEST
@@ -398,8 +433,10 @@ unless ignoring (status) ({ABANDONED})
         merged("mq_past_end_messages") + " > 0",
         "warning",
         SUB,
-        f'{SUBSCRIPTION_NAME}: committed offset is {{{{ $value | printf "%.0f" }}}} messages past the log end',
-        "The topic was truncated or recreated, or the offsets were copied from another cluster. Unless the offsets "
+        f'{SUBSCRIPTION_NAME}: committed offset is {{{{ $value | printf "%.0f" }}}} messages '
+        "past the log end",
+        "The topic was truncated or recreated, or the offsets were copied from another cluster. "
+        "Unless the offsets "
         'are reset, the next {{ $value | printf "%.0f" }} messages will be skipped.'
         + CONSUMERS_NOW,
         waits="5m",
@@ -413,7 +450,8 @@ unless ignoring (status) ({ABANDONED})
 """,
         "critical",
         SUB,
-        f'{SUBSCRIPTION_NAME}: about {{{{ $value | printf "%.0f" }}}} messages lost before they were processed',
+        f'{SUBSCRIPTION_NAME}: about {{{{ $value | printf "%.0f" }}}} messages lost '
+        "before they were processed",
         "Within the last 10 minutes, messages were deleted or dropped before they were processed."
         + WAITING
         + OLDEST
@@ -431,7 +469,8 @@ unless {NOT_MEANT_TO_BE_READ}
 """,
         "critical",
         SUB,
-        f"{SUBSCRIPTION_NAME}: unread messages will be deleted in {{{{ $value | humanizeDuration }}}}",
+        f"{SUBSCRIPTION_NAME}: unread messages will be deleted in {{{{ $value | humanizeDuration "
+        f"}}}}",
         "At the current rates, retention will reach the first unread message within an hour."
         + WAITING
         + OLDEST
@@ -450,7 +489,8 @@ unless {NOT_MEANT_TO_BE_READ}
 """,
         "warning",
         SUB,
-        f"{SUBSCRIPTION_NAME}: retention will delete unread messages, starting in {{{{ $value | humanizeDuration }}}}",
+        f"{SUBSCRIPTION_NAME}: retention will delete unread messages, starting in {{{{ $value | "
+        f"humanizeDuration }}}}",
         "At the current rates, retention will reach the first unread message within a day, "
         "before the backlog is drained." + WAITING + OLDEST + RATES + CONSUMERS_NOW + CAUSE,
         waits="5m",
@@ -471,7 +511,8 @@ unless {NOT_MEANT_TO_BE_READ}
 """,
         "warning",
         SUB,
-        f'{SUBSCRIPTION_NAME}: the backlog of {{{{ $value | printf "%.0f" }}}} messages will not drain',
+        f'{SUBSCRIPTION_NAME}: the backlog of {{{{ $value | printf "%.0f" }}}} messages '
+        "will not drain",
         "At the rate of the last 30 minutes, the backlog will not drain within a day."
         + WAITING
         + OLDEST
@@ -485,7 +526,7 @@ unless {NOT_MEANT_TO_BE_READ}
         f"""\
 {merged("increase(mq_redelivered_messages_total[1h])")} and (
   (
-  {merged("rate(mq_redelivered_messages_total[10m])")} > {merged("rate(mq_consumed_messages_total[10m])")}
+  {REDELIVERING} > {CONSUMING}
   and {merged("rate(mq_redelivered_messages_total[5m])")} > 0.05
   and {merged("mq_redelivered_messages_total offset 5m")}
   )
@@ -517,7 +558,8 @@ and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1.5
         "warning",
         "group",
         "{{ $labels.group }} ({{ $labels.source }}): the group keeps rebalancing",
-        'At least {{ $value | printf "%.0f" }} rebalances in the last 15 minutes, several in each 5 minutes. '
+        'At least {{ $value | printf "%.0f" }} rebalances in the last 15 minutes, '
+        "several in each 5 minutes. "
         "Consumers stop processing during each rebalance.",
     ),
     Alert(
@@ -527,7 +569,8 @@ and {merged("increase(mq_group_rebalances_total[5m] offset 10m)")} > 1.5
         "critical",
         "node",
         "{{ $labels.node }} ({{ $labels.source }}): probe messages do not come back",
-        "For 2 minutes, no probe message came back from this node in time. Producers and consumers that use this node "
+        "For 2 minutes, no probe message came back from this node in time. Producers and consumers "
+        "that use this node "
         "are probably affected too.",
     ),
     Alert(
@@ -541,8 +584,10 @@ histogram_quantile(
 """,
         "warning",
         "node",
-        "{{ $labels.node }} ({{ $labels.source }}): probe messages take {{ $value | humanizeDuration }} end to end",
-        "Half of the probe messages of the last 5 minutes took {{ $value | humanizeDuration }} or longer from send to receive.",
+        "{{ $labels.node }} ({{ $labels.source }}): probe messages take {{ $value | "
+        "humanizeDuration }} end to end",
+        "Half of the probe messages of the last 5 minutes took {{ $value | humanizeDuration }} or "
+        "longer from send to receive.",
         waits="2m",
     ),
     Alert(
@@ -551,7 +596,8 @@ histogram_quantile(
         "critical",
         "source",
         "{{ $labels.source }} ({{ $labels.system }}): cannot be read",
-        "No exporter has reached the source for 2 minutes. Its last values are shown for a limited time, then they are "
+        "No exporter has reached the source for 2 minutes. Its last values are shown for a limited "
+        "time, then they are "
         "absent. Until the source is reached again, its subscriptions have no reliable alerts."
         + reason_of("backlog", "5m"),
     ),
@@ -564,7 +610,8 @@ unless on ({EXPORTERS}) max_over_time({UP}[5m])
         "critical",
         "source",
         "{{ $labels.source }} ({{ $labels.system }}): its exporter cannot be scraped",
-        "For 5 minutes, Prometheus could not scrape the exporter that monitors this source, and no other exporter "
+        "For 5 minutes, Prometheus could not scrape the exporter that monitors this source, and no "
+        "other exporter "
         "monitors it. Its queues are not monitored. Other sources may still be monitored.",
         keeps=None,
     ),
@@ -585,8 +632,10 @@ and on ({EXPORTERS}) {UP} == 1
 """,
         "warning",
         "source",
-        "{{ $labels.source }} ({{ $labels.system }}): task {{ $labels.task }} has returned incomplete data for {{ $value | humanizeDuration }}",
-        "The source responds, but a part of it cannot be read. The last values of that part are shown for a limited time, "
+        "{{ $labels.source }} ({{ $labels.system }}): task {{ $labels.task }} has returned "
+        "incomplete data for {{ $value | humanizeDuration }}",
+        "The source responds, but a part of it cannot be read. The last values of that part are "
+        "shown for a limited time, "
         "then they are absent." + reason_of("$labels.task", "15m"),
     ),
     Alert(
@@ -595,7 +644,8 @@ and on ({EXPORTERS}) {UP} == 1
         "warning",
         "exporter",
         "{{ $labels.instance }}: config reload was rejected",
-        "A config reload was rejected; the previous config is still in use. If the exporter restarts before the file is "
+        "A config reload was rejected; the previous config is still in use. If the exporter "
+        "restarts before the file is "
         "fixed, it will not start.",
         waits="5m",
     ),
@@ -604,8 +654,10 @@ and on ({EXPORTERS}) {UP} == 1
         f"{merged('mq_series_dropped')} > 0",
         "info",
         "source",
-        '{{ $labels.source }} ({{ $labels.system }}): {{ $value | printf "%.0f" }} series are left out',
-        "The source has more series than max_series allows. The subscriptions with the least lag are not exposed and have no "
+        "{{ $labels.source }} ({{ $labels.system }}): "
+        '{{ $value | printf "%.0f" }} series are left out',
+        "The source has more series than max_series allows. The subscriptions with the least lag "
+        "are not exposed and have no "
         "alerts.",
         waits="15m",
     ),
@@ -649,7 +701,7 @@ def recording_groups() -> list[dict[str, Any]]:
 
 
 def alert_groups() -> list[dict[str, Any]]:
-    """Return the alert rules, a group a scope."""
+    """Return the alert rules, one group per scope."""
     scopes = list(dict.fromkeys(alert.scope for alert in ALERTS))
     return [
         {
@@ -661,7 +713,7 @@ def alert_groups() -> list[dict[str, Any]]:
 
 
 def files() -> dict[str, str]:
-    """Return each file's text by its path."""
+    """Return the text of each file by its path."""
     groups = [*recording_groups(), *alert_groups()]
     resource = {
         "apiVersion": "monitoring.coreos.com/v1",

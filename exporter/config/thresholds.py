@@ -43,7 +43,7 @@ def _factor(value: Any) -> Any:
         found = float(value) if isinstance(value, str | int | float) else -1.0
     except (ValueError, OverflowError):
         found = -1.0
-    if isinstance(value, bool) or not 0.0 < found <= 10.0:  # noqa: PLR2004 - nobody consumes ten times what comes in
+    if isinstance(value, bool) or not 0.0 < found <= 10.0:  # noqa: PLR2004 - a larger factor makes no sense
         raise fault("expected a number greater than 0 and at most 10, such as 0.9, or off")
     return found
 

@@ -87,7 +87,7 @@ def read_nodes(text: str, name: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         fault = _fault(error, text)
     except (ValueError, OverflowError):
-        # What the parser makes of an escape such as "\\UFFFFFFFF"; it does not say where that is.
+        # An escape such as "\\UFFFFFFFF" raises this. The parser does not say where it is.
         message = "not valid YAML: a \\U escape in double quotes is not a Unicode character"
         fault = Fault(0, "", message)
     # Raised here, so that the parser's error, which quotes the file, is not attached to it.

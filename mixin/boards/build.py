@@ -1,4 +1,7 @@
-"""Makes Grafana's JSON of a dashboard, by Grafana's own types (the schema of version 11.6, which later ones read)."""
+"""Builds Grafana's JSON of a dashboard with Grafana's own types.
+
+The schema is that of version 11.6, which later versions can read.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,15 @@ OVERRIDES: dict[str, Any] = {
     "custom.fillOpacity": 0,
     "custom.stacking": {"mode": "none"},
 }
-"""What makes a line a threshold."""
+"""Overrides that draw a line as a threshold."""
 SCRAPING = ("Time", "job", "cluster", "namespace", "container", "endpoint", "service", "__name__")
-"""Labels of the scraping side, which are no columns."""
+"""Labels added by the scrape, which are not shown as columns."""
 NEVER = models.RangeMap(
     options=models.DashboardRangeMapOptions(
         from_val=1e12, result=models.ValueMappingResult(text="never")
     )
 )
-"""What `+Inf` seconds are called."""
+"""Text for `+Inf` seconds."""
 SUBSCRIPTION_LINK = "/d/mq-subscription?${datasource:queryparam}&" + "&".join(
     f"var-{name}=${{__data.fields.{name}:percentencode}}"
     for name in ("system", "source", "vhost", "destination", "group")
@@ -99,7 +102,7 @@ def _variable(variable: Variable) -> boards.QueryVariable:
 
 
 def _alerts(board: Board) -> boards.AnnotationQuery:
-    """Marks where an alert of what is chosen began to fire."""
+    """Marks when an alert of the selection began to fire."""
     chosen = [f'{name}=~"${name}"' for name in (each.label for each in board.variables)]
     if board.system:
         chosen.insert(0, f'system="{board.system}"')
@@ -195,7 +198,7 @@ def _stat(panel: Panel) -> stat.Panel:
 
 
 def _table(panel: Panel) -> table.Panel:
-    # Names stay as they are: a topic may be called 2024, and links have what is shown
+    # Names stay texts: a topic may be called 2024, and links contain the shown text
     made = table.Panel().unit("string")
     hidden = (*SCRAPING, *panel.hides)
     excluded = dict.fromkeys(hidden, True)
@@ -206,14 +209,14 @@ def _table(panel: Panel) -> table.Panel:
             excluded[raw] = True
             continue
         renamed[raw] = query.column
-        # Where no other query finds a thing, Grafana calls it Value
+        # Without other queries, Grafana calls the column Value
         renamed.setdefault("Value", query.column)
         unit = query.unit or panel.unit
         never = {"mappings": [NEVER]} if unit == "s" else {}
         shown = {"unit": unit, "noValue": "-", **never}
         made.override_by_name(query.column, _values(shown))
     if len(panel.queries) > 1:
-        # Rows are merged where all that they have in common is equal, and names of metrics are not
+        # Rows are merged if all their common labels are equal, but names of metrics are not
         made.with_transformation(_organize(dict.fromkeys(("Time", "__name__"), True)))
         made.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     made.with_transformation(_organize(excluded, renamed))
@@ -238,7 +241,7 @@ def _heat(panel: Panel) -> heatmap.Panel:
         .calculate(False)  # noqa: FBT003
         .y_axis(heatmap.YAxisConfig().unit(panel.unit))
         .color(
-            # What is not said would be 0 and "", which is no colour at all
+            # A value that is not set would be 0 and "", which is not a colour
             heatmap.HeatmapColorOptions()
             .scheme("Blues")
             .mode(HeatmapColorMode.SCHEME)
@@ -263,7 +266,7 @@ def _states(panel: Panel) -> statetimeline.Panel:
 
 
 def _stripe(colour: str) -> models.ValueMap:
-    """What a 1 looks like: a colour, and no text."""
+    """How a 1 is drawn: a colour without text."""
     return models.ValueMap(
         options={"1": models.ValueMappingResult(text=" ", color=colour, index=0)}
     )

@@ -1,4 +1,4 @@
-"""The exporter itself: whether it sees everything, in time, and at what cost."""
+"""The exporter itself: whether it reads everything, in time, and its cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ TASK = "{{source}} {{task}}"
 BOARD = Board(
     uid="mq-exporter",
     title="Message queues / Exporter",
-    description="State of the exporter: which sources it can read, how long that takes, and how much CPU and memory it uses.",
+    description=(
+        "State of the exporter: which sources it can read, how long that takes, and how much CPU "
+        "and memory it uses."
+    ),
     variables=(SYSTEM, SOURCE),
     content=(
         Panel(
@@ -44,7 +47,8 @@ BOARD = Board(
             "How long ago did the most overdue task last return complete data?",
             (
                 Query(
-                    f"max(time() - {merged(f'mq_collect_last_success_timestamp_seconds{{{CHOSEN}}}')})"
+                    f"max(time() - "
+                    f"{merged(f'mq_collect_last_success_timestamp_seconds{{{CHOSEN}}}')})"
                 ),
             ),
             unit="s",
@@ -95,7 +99,8 @@ BOARD = Board(
         Panel(
             "line",
             "Not readable",
-            "How many groups are not shown, by kind, and how many subscriptions have a partition that cannot be read?",
+            "How many groups are not shown, by kind, and how many subscriptions have a partition "
+            "that cannot be read?",
             (
                 Query(
                     f"max by (source, kind) (mq_groups_not_shown{{{CHOSEN}}}) > 0",
@@ -111,14 +116,16 @@ BOARD = Board(
         Panel(
             "line",
             "Task duration",
-            "How long did the last run of each task take? A task that takes longer than its interval runs late.",
+            "How long did the last run of each task take? A task that takes longer than its "
+            "interval runs late.",
             (Query(merged(f"mq_collect_duration_seconds{{{CHOSEN}}}"), TASK),),
             unit="s",
         ),
         Panel(
             "line",
             "Restarts of collector processes",
-            "How often was the process that reads a source restarted within an hour, after a crash or a task that did not end?",
+            "How often was the process that reads a source restarted within an hour, after a crash "
+            "or a task that did not end?",
             (
                 Query(
                     merged(f"increase(mq_collector_restarts_total{{{CHOSEN}}}[1h])"), "{{source}}"
@@ -129,10 +136,12 @@ BOARD = Board(
         Panel(
             "line",
             "CPU",
-            "How many CPU cores does the daemon use? The processes that read the sources are not included.",
+            "How many CPU cores does the daemon use? The processes that read the sources are not "
+            "included.",
             (
                 Query(
-                    "rate(process_cpu_seconds_total[$__rate_interval]) and on (job, instance) mq_exporter_build_info",
+                    "rate(process_cpu_seconds_total[$__rate_interval]) and on (job, instance) "
+                    "mq_exporter_build_info",
                     "{{instance}}",
                 ),
             ),
@@ -141,7 +150,8 @@ BOARD = Board(
         Panel(
             "line",
             "Memory",
-            "How much resident memory does the daemon use? The processes that read the sources are not included.",
+            "How much resident memory does the daemon use? The processes that read the sources are "
+            "not included.",
             (
                 Query(
                     "process_resident_memory_bytes and on (job, instance) mq_exporter_build_info",

@@ -24,7 +24,8 @@ BOARD = Board(
             (
                 Query(
                     f"sum by (source, group) ({LAG}{{{GROUP}}}) and "
-                    f"topk(10, sum by (source, group) (max_over_time({LAG}{{{GROUP}}}[1h] @ end())))",
+                    f"topk(10, sum by (source, group) (max_over_time({LAG}{{{GROUP}}}[1h] @ "
+                    f"end())))",
                     NAME,
                 ),
             ),
@@ -68,7 +69,8 @@ BOARD = Board(
         Panel(
             "table",
             "Partitions without a committed offset",
-            "Which groups should read partitions that contain messages, but have no committed offset for them?",
+            "Which groups should read partitions that contain messages, but have no committed "
+            "offset for them?",
             (
                 Query(
                     f"topk(50, {merged(f'mq_uncommitted_partitions{{{GROUP}}}')} > 0)",
@@ -85,7 +87,8 @@ BOARD = Board(
         Panel(
             "table",
             "Nearest to retention",
-            "How far, in messages and in time, are the positions of the groups from being reached by retention?",
+            "How far, in messages and in time, are the positions of the groups from being reached "
+            "by retention?",
             (
                 Query(
                     f"bottomk(20, {merged(f'mq_retention_margin_messages{{{GROUP}}}')})",
@@ -93,7 +96,8 @@ BOARD = Board(
                     unit="short",
                 ),
                 Query(
-                    f"{LOSS}{{{GROUP}}} and bottomk(20, {merged(f'mq_retention_margin_messages{{{GROUP}}}')})",
+                    f"{LOSS}{{{GROUP}}} and bottomk(20, "
+                    f"{merged(f'mq_retention_margin_messages{{{GROUP}}}')})",
                     column="deleted in",
                     unit="s",
                 ),
@@ -127,7 +131,8 @@ BOARD = Board(
             "Which partitions have messages after the start of an open transaction, and how many?",
             (
                 Query(
-                    f"topk(50, {merged(f'mq_log_end_offset{{{OF}}}')} - {merged(f'mq_last_stable_offset{{{OF}}}')} > 0)",
+                    f"topk(50, {merged(f'mq_log_end_offset{{{OF}}}')} - "
+                    f"{merged(f'mq_last_stable_offset{{{OF}}}')} > 0)",
                     column="messages",
                 ),
             ),
@@ -136,7 +141,8 @@ BOARD = Board(
         Panel(
             "table",
             "Invalid positions",
-            "Which groups had a committed offset past the log end or on a deleted topic since the exporter started?",
+            "Which groups had a committed offset past the log end or on a deleted topic since the "
+            "exporter started?",
             (
                 Query(
                     f"topk(50, {merged(f'mq_position_anomalies_total{{{GROUP}}}')} > 0)",
@@ -151,7 +157,8 @@ BOARD = Board(
             "How many message timestamps were in the future, missing or unreadable?",
             (
                 Query(
-                    f"sum by (source, kind) ({merged(f'increase(mq_timestamp_anomalies_total{{{OF}}}[10m])')})",
+                    f"sum by (source, kind) "
+                    f"({merged(f'increase(mq_timestamp_anomalies_total{{{OF}}}[10m])')})",
                     "{{kind}} ({{source}})",
                 ),
             ),

@@ -1,4 +1,4 @@
-"""What a dashboard is made of: panels that answer one question each, queries, variables."""
+"""The parts of a dashboard: panels that answer one question each, queries, variables."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Literal
 from mixin.alerts import merged
 
 Kind = Literal["line", "stack", "stat", "table", "heat", "states"]
-"""Lines over time, areas on each other, one number, rows, a histogram over time, stripes that are there or not."""
+"""Kinds of panels: lines, stacked areas, one number, a table, a histogram over time, a timeline of
+states.
+"""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression, and what its series are called."""
+    """A PromQL expression, and the name of its series."""
 
     expr: str
     legend: str = ""
     limit: bool = False
     """Whether it is a threshold, drawn as a dashed line."""
     column: str = ""
-    """The heading of its values in a table."""
+    """The heading of its column in a table."""
     unit: str = ""
-    """Of its column in a table."""
+    """The unit of its column in a table."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One question, which the description states, and its answer."""
+    """A panel, which answers one question. The description states the question."""
 
     kind: Kind
     title: str
@@ -38,33 +40,33 @@ class Panel:
     width: int = 12
     height: int = 8
     may_be_empty: str = ""
-    """When there is nothing to show: what has to have happened."""
+    """Text if there is no data: when there will be some."""
     bad: float | None = None
-    """In a stat: red from this on, green below, where it is given."""
+    """In a stat: red from this value on, green below; None for no colours."""
     words: bool = False
     """Whether a stat shows the series' name instead of its value."""
     good: bool = False
-    """Whether what a stripe stands for is as it should be: green instead of orange."""
+    """Whether a timeline's state is good, drawn in green instead of orange."""
     hides: tuple[str, ...] = ()
-    """Labels that are no columns of a table, beside the scraping side's."""
+    """Additional labels that are not shown as columns of a table."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A heading, under which panels stand."""
+    """A heading with the panels below it."""
 
     title: str
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What can be chosen at the top, out of the values of a label."""
+    """A choice at the top of the dashboard, from the values of a label."""
 
     label: str
     metric: str
-    """A selector; it may use the variables before."""
+    """A selector, which may use earlier variables."""
     every: bool = True
-    """Whether all values may be chosen at once, which is what is chosen at first."""
+    """Whether all values can be selected at once, which is the default then."""
     several: bool = False
 
 
@@ -78,25 +80,25 @@ class Board:
     variables: tuple[Variable, ...]
     content: tuple[Row | Panel, ...]
     system: str = ""
-    """The one that it is about, where it is about one."""
+    """The system that it is about; None for all."""
 
 
 SYSTEM = Variable("system", "mq_up", several=True)
 SOURCE = Variable("source", 'mq_up{system=~"$system"}', several=True)
 CHOSEN = 'system=~"$system",source=~"$source"'
-"""Matchers of what is chosen by the two."""
+"""Matchers of the values selected by the two variables."""
 
 WHO = "{{group}} {{destination}} {{vhost}} ({{source}})"
-"""A subscription in a legend; what it lacks is left out."""
+"""A subscription in a legend; labels that it does not have are left out."""
 
 
 def worst(
     selector: str, count: int = 10, *, over: str = "max_over_time", pick: str = "topk"
 ) -> str:
-    """Return an expression for the few series that were worst in the last hour of the selected time range.
+    """Return an expression for the few series that were worst in the last hour of the time range.
 
-    Chosen once for the whole picture (`@ end()`), so that it never shows more than these, however many there are. Exporters side by
-    side are taken as one; what is recorded already is.
+    They are chosen once for the whole panel (`@ end()`), so that it never shows more series than
+    these. Series of exporters that read the same source are merged; recorded series already are.
     """
     now, hour = selector, f"{over}({selector}[1h] @ end())"
     if selector.startswith("mq_"):
@@ -105,18 +107,18 @@ def worst(
 
 
 def rate(metric: str, matchers: str, by: str = "") -> str:
-    """Return a counter's rate, exporters side by side taken as one."""
+    """Return a counter's rate, merged over the exporters that read the same source."""
     text = merged(f"rate({metric}{{{matchers}}}[$__rate_interval])")
     return f"sum by ({by}) ({text})" if by else text
 
 
 def busiest(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
-    """Return the rates of the few series of a counter that moved most within the last hour of what is looked at."""
+    """Return the rates of the series of a counter that changed most in the range's last hour."""
     return f"{rate(metric, matchers, by)} and {_most(metric, matchers, by, count)}"
 
 
 def events(metric: str, matchers: str, window: str = "1h") -> str:
-    """Return how many events a counter counted within a window, of the same ten."""
+    """Return how many events a counter counted within a window, for the same ten series."""
     counted = merged(f"increase({metric}{{{matchers}}}[{window}])")
     return f"{counted} and {_most(metric, matchers)}"
 
@@ -127,7 +129,7 @@ def _most(metric: str, matchers: str, by: str = "", count: int = 10) -> str:
 
 
 def buckets(metric: str, matchers: str) -> str:
-    """Return how many observations a histogram's buckets got, exporters side by side taken as one."""
+    """Return the increase of a histogram's buckets, merged over exporters of the same source."""
     counted = merged(f"increase({metric}{{{matchers}}}[$__rate_interval])")
     return f"sum by (le) ({counted})"
 

@@ -33,7 +33,10 @@ def behind(metric: str, column: str, unit: str) -> Query:
 BOARD = Board(
     uid="mq-overview",
     title="Message queues / Overview",
-    description="Lagging subscriptions of Kafka, RabbitMQ and NSQ: how far they are behind, since when and why.",
+    description=(
+        "Lagging subscriptions of Kafka, RabbitMQ and NSQ: how far they are behind, since when and "
+        "why."
+    ),
     variables=(SYSTEM, SOURCE),
     content=(
         Panel(
@@ -92,7 +95,8 @@ BOARD = Board(
             "How many messages were deleted before they were processed?",
             (
                 Query(
-                    f"sum({merged(f'increase(mq_messages_lost_total{{{CHOSEN}}}[1d])')}) or vector(0)"
+                    f"sum({merged(f'increase(mq_messages_lost_total{{{CHOSEN}}}[1d])')}) or "
+                    f"vector(0)"
                 ),
             ),
             width=4,
@@ -102,7 +106,8 @@ BOARD = Board(
         Panel(
             "table",
             "Lagging subscriptions, largest backlog first",
-            "Which subscriptions have a problem, how large is their lag, since when, and what is the most likely cause?",
+            "Which subscriptions have a problem, how large is their lag, since when, and what is "
+            "the most likely cause?",
             (
                 Query(BEHIND, column="lag", unit="short"),
                 behind(AGE, "age", "s"),
@@ -128,7 +133,8 @@ BOARD = Board(
         Panel(
             "line",
             "Age of the oldest message, top 10",
-            "How old is the oldest message of the subscriptions with the highest age in the last hour?",
+            "How old is the oldest message of the subscriptions with the highest age in the last "
+            "hour?",
             (Query(worst(f"{AGE}{{{CHOSEN}}}"), WHO),),
             unit="s",
         ),
@@ -154,9 +160,11 @@ BOARD = Board(
             "Which alerts fired, and when?",
             (
                 Query(
-                    f'max by (alertname, source, destination, group) (ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}) '
+                    "max by (alertname, source, destination, group) "
+                    f'(ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}) '
                     "and topk(30, count by (alertname, source, destination, group) "
-                    f'(last_over_time(ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}[1h] @ end())))',
+                    f'(last_over_time(ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}[1h] '
+                    "@ end())))",
                     "{{alertname}} {{group}} {{destination}} ({{source}})",
                 ),
             ),
@@ -175,7 +183,8 @@ BOARD = Board(
             "How many subscriptions disappeared within the last day while they had lag, by reason?",
             (
                 Query(
-                    f"sum by (system, source, reason) ({merged(f'increase(mq_subscriptions_lost_total{{{CHOSEN}}}[1d])')})",
+                    f"sum by (system, source, reason) "
+                    f"({merged(f'increase(mq_subscriptions_lost_total{{{CHOSEN}}}[1d])')})",
                     column="subscriptions",
                 ),
             ),

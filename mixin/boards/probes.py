@@ -22,7 +22,7 @@ LIMIT = Query(f"max({merged(f'mq_threshold_probe_seconds{{{CHOSEN}}}')})", "thre
 
 
 def quantile(part: float, stage: str) -> str:
-    """Return a quantile of the probes' time to a stage, of the twenty slowest nodes."""
+    """Return a quantile of the probes' time to a stage, for the twenty slowest nodes."""
     counted = f'mq_probe_latency_seconds_bucket{{{NODE},stage="{stage}"}}'
     by = "sum by (le, system, source, node)"
     now = f"histogram_quantile({part}, {by} (rate({counted}[$__rate_interval])))"
@@ -48,10 +48,12 @@ BOARD = Board(
         Panel(
             "states",
             "Successful probes",
-            "When did probe messages come back from each node? Shows the 50 nodes with the most failures; a gap is a failure.",
+            "When did probe messages come back from each node? Shows the 50 nodes with the most "
+            "failures; a gap is a failure.",
             (
                 Query(
-                    f"{PROBE}{{{NODE}}} == 1 and bottomk(50, avg_over_time({PROBE}{{{NODE}}}[1h] @ end()))",
+                    f"{PROBE}{{{NODE}}} == 1 and bottomk(50, avg_over_time({PROBE}{{{NODE}}}[1h] @ "
+                    f"end()))",
                     "{{node}} ({{source}})",
                 ),
             ),
@@ -83,7 +85,8 @@ BOARD = Board(
         Panel(
             "line",
             "Ack time, median",
-            "How long does it take from sending a message until its offset is committed or the message is acknowledged?",
+            "How long does it take from sending a message until its offset is committed or the "
+            "message is acknowledged?",
             (Query(quantile(0.5, "ack"), "{{node}} ({{source}})"),),
             unit="s",
         ),
@@ -102,7 +105,8 @@ BOARD = Board(
         Panel(
             "line",
             "Probes by result",
-            "How many probe messages per second were sent, received in time, lost, or not published?",
+            "How many probe messages per second were sent, received in time, lost, or not "
+            "published?",
             (Query(rate("mq_probe_messages_total", NODE, "result"), "{{result}}"),),
             unit="cps",
         ),

@@ -130,12 +130,14 @@ BOARD = Board(
         Panel(
             "line",
             "Age of the oldest message",
-            "How old is the oldest unprocessed message, how accurate is that, and is it above the threshold plus the commit interval?",
+            "How old is the oldest unprocessed message, how accurate is that, and is it above the "
+            "threshold plus the commit interval?",
             (
                 Query(f"{AGE}{{{SUB}}}", "age {{group}}"),
                 Query(largest("mq_lag_seconds_uncertainty"), "maximum error"),
                 Query(
-                    f"max({largest('mq_threshold_lag_seconds')} + ({INTERVAL} or 0 * {largest('mq_threshold_lag_seconds')}))",
+                    f"max({largest('mq_threshold_lag_seconds')} + ({INTERVAL} or 0 * "
+                    f"{largest('mq_threshold_lag_seconds')}))",
                     "threshold plus commit interval",
                     limit=True,
                 ),
@@ -156,7 +158,8 @@ BOARD = Board(
         Panel(
             "heat",
             "Latency of consumed messages",
-            "How long did messages wait before they were consumed? One observation each time the position moved.",
+            "How long did messages wait before they were consumed? One observation each time the "
+            "position moved.",
             (
                 Query(
                     buckets("mq_latency_seconds_bucket", SUB),
@@ -190,14 +193,16 @@ BOARD = Board(
         Panel(
             "line",
             "Drained in",
-            "How long will it take to process the backlog at the current rates? No line while the backlog does not shrink.",
+            "How long will it take to process the backlog at the current rates? No line while the "
+            "backlog does not shrink.",
             (Query(f"{DRAIN}{{{SUB}}} < Inf", "drained in"),),
             unit="s",
         ),
         Panel(
             "line",
             "Deleted before it is read in",
-            "How long will it take until retention reaches the first unread message? No line if it will not.",
+            "How long will it take until retention reaches the first unread message? No line if it "
+            "will not.",
             (Query(f"{LOSS}{{{SUB}}} < Inf", "deleted in"),),
             unit="s",
             may_be_empty="retention will reach unread messages",
@@ -220,7 +225,8 @@ BOARD = Board(
         Panel(
             "line",
             "Commit interval",
-            "How long is the longest recent gap between two movements of the position? A healthy position is up to this old.",
+            "How long is the longest recent gap between two movements of the position? A healthy "
+            "position is up to this old.",
             (Query(largest("mq_commit_interval_seconds"), "commit interval"),),
             unit="s",
         ),
@@ -262,7 +268,8 @@ BOARD = Board(
         Panel(
             "table",
             "Offsets",
-            "Which log start, log end and committed offset does each partition have (Kafka, RabbitMQ streams)?",
+            "Which log start, log end and committed offset does each partition have (Kafka, "
+            "RabbitMQ streams)?",
             (
                 Query(
                     f"{positions('mq_committed_offset', SUB)} and {MOST}",
@@ -270,12 +277,14 @@ BOARD = Board(
                     unit="none",
                 ),
                 Query(
-                    f"{positions('mq_log_start_offset', OF)} and on (source, destination, partition) {MOST}",
+                    f"{positions('mq_log_start_offset', OF)} and on (source, destination, "
+                    f"partition) {MOST}",
                     column="log start",
                     unit="none",
                 ),
                 Query(
-                    f"{positions('mq_log_end_offset', OF)} and on (source, destination, partition) {MOST}",
+                    f"{positions('mq_log_end_offset', OF)} and on (source, destination, partition) "
+                    f"{MOST}",
                     column="log end",
                     unit="none",
                 ),
@@ -286,12 +295,14 @@ BOARD = Board(
         Panel(
             "line",
             "Lost messages, rewinds, invalid positions",
-            "How many messages were lost, and how often was a position moved back or invalid, within the last hour?",
+            "How many messages were lost, and how often was a position moved back or invalid, "
+            "within the last hour?",
             (
                 Query(merged(f"increase(mq_messages_lost_total{{{SUB}}}[1h])"), "lost messages"),
                 Query(merged(f"increase(mq_offset_rewinds_total{{{SUB}}}[1h])"), "rewinds"),
                 Query(
-                    f"sum without (kind) ({merged(f'increase(mq_position_anomalies_total{{{SUB}}}[1h])')})",
+                    f"sum without (kind) "
+                    f"({merged(f'increase(mq_position_anomalies_total{{{SUB}}}[1h])')})",
                     "invalid positions",
                 ),
             ),
@@ -299,7 +310,8 @@ BOARD = Board(
         Panel(
             "line",
             "Not committed",
-            "How many partitions with messages have no committed offset, and how many messages do they contain?",
+            "How many partitions with messages have no committed offset, and how many messages do "
+            "they contain?",
             (
                 Query(largest("mq_uncommitted_partitions"), "partitions"),
                 Query(largest("mq_uncommitted_messages"), "messages"),
@@ -309,7 +321,8 @@ BOARD = Board(
         Panel(
             "line",
             "Margin to retention",
-            "How many messages are between the log start, where retention deletes, and the committed offset?",
+            "How many messages are between the log start, where retention deletes, and the "
+            "committed offset?",
             (Query(largest("mq_retention_margin_messages"), "margin"),),
             may_be_empty="it is a Kafka group",
         ),

@@ -34,16 +34,16 @@ class Keeper(Protocol):
         """The limits for clients."""
         ...
 
-    def moved(self, connection: "Connection") -> None:
+    def moved(self, connection: "ClientConnection") -> None:
         """The state of the connection has changed."""
         ...
 
-    def gone(self, connection: "Connection") -> None:
+    def gone(self, connection: "ClientConnection") -> None:
         """The connection's socket is closed."""
         ...
 
 
-class Connection:
+class ClientConnection:
     """The state and the deadline of an open connection."""
 
     def __init__(self, keeper: Keeper, client: str) -> None:

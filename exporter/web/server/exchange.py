@@ -19,7 +19,7 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
-from exporter.web.server.connection import Connection
+from exporter.web.server.connection import ClientConnection
 from exporter.web.server.limits import Limits
 from exporter.web.server.messages import Request, Response, head, pieces
 from exporter.web.server.stream import Stream
@@ -54,7 +54,7 @@ class Site(Protocol):
 class Requests(HTTPServerConnectionDelegate):
     """The requests of one connection, one after the other."""
 
-    def __init__(self, site: Site, connection: Connection) -> None:
+    def __init__(self, site: Site, connection: ClientConnection) -> None:
         """Respond on `connection` with the responses of `site`."""
         self._site, self._connection = site, connection
 
@@ -73,7 +73,7 @@ class Requests(HTTPServerConnectionDelegate):
 class Exchange(HTTPMessageDelegate):
     """One request and its response."""
 
-    def __init__(self, site: Site, connection: Connection, message: HTTP1Connection) -> None:
+    def __init__(self, site: Site, connection: ClientConnection, message: HTTP1Connection) -> None:
         """Wait for the request."""
         self._site, self._connection, self._message = site, connection, message
         self._request: Request | None = None

@@ -9,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from exporter.web.server.connection import WAITING, Connection
+from exporter.web.server.connection import WAITING, ClientConnection
 from exporter.web.server.exchange import Requests
 from exporter.web.server.limits import Limits
 from exporter.web.server.messages import Request, Response
@@ -40,8 +40,8 @@ class Listener:
         self.limits, self.stopping = limits, False
         self._sock, self._router, self._web = sock, router, web
         self._most = limits.most_connections()
-        self._connections: dict[Connection, None] = {}
-        self._waiting: dict[Connection, None] = {}  # ordered by waiting time, the longest first
+        self._connections: dict[ClientConnection, None] = {}
+        self._waiting: dict[ClientConnection, None] = {}  # longest wait first
         self._changed = asyncio.Event()
         self._complained_at = -_COMPLAINT_SECONDS
         self._sparing = SparingLog()
@@ -96,7 +96,7 @@ class Listener:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
     def _admit(self, sock: socket.socket, client: str) -> None:
-        connection = Connection(self, client.removeprefix("::ffff:"))
+        connection = ClientConnection(self, client.removeprefix("::ffff:"))
         try:
             self._begin(connection, sock)
         except Exception as error:
@@ -108,7 +108,7 @@ class Listener:
             else:
                 log.exception("http.connection_failed", client=connection.client)
 
-    def _begin(self, connection: Connection, sock: socket.socket) -> None:
+    def _begin(self, connection: ClientConnection, sock: socket.socket) -> None:
         self._connections[connection] = None
         if self._web is not None and self._web.tls:
             connection.own(sock)
@@ -117,7 +117,7 @@ class Listener:
         else:
             connection.serve(Stream(sock, connection), Requests(self, connection))
 
-    async def _secure(self, connection: Connection, web: WebFile) -> None:
+    async def _secure(self, connection: ClientConnection, web: WebFile) -> None:
         """Do the TLS handshake, and reject a client certificate with the wrong name."""
         try:
             settings = await web.refreshed()
@@ -145,7 +145,7 @@ class Listener:
 
     # Called by connections
 
-    def moved(self, connection: Connection) -> None:
+    def moved(self, connection: ClientConnection) -> None:
         """Put a connection that waits, or waits again, at the end of the waiting ones."""
         if connection.doing not in WAITING:
             self._waiting.pop(connection, None)
@@ -155,7 +155,7 @@ class Listener:
         if connection.doing == "closing":
             self._changed.set()
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: ClientConnection) -> None:
         """Forget a connection."""
         self._waiting.pop(connection, None)
         self._connections.pop(connection, None)
@@ -194,7 +194,7 @@ class Listener:
             }.values()
         )
 
-    def _cut(self, connection: Connection) -> None:
+    def _cut(self, connection: ClientConnection) -> None:
         self._sparing.info("http.client_cut", client=connection.client, during=connection.doing)
         connection.cut()
 
@@ -210,7 +210,7 @@ class Listener:
             return True
         return False
 
-    def _slow(self) -> list[Connection]:
+    def _slow(self) -> list[ClientConnection]:
         """Return the connections that have been reading a response for a while, longest first."""
         before = time.monotonic() - PATIENCE_SECONDS
         slow = [

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import bcrypt
 
-_BCRYPT_INPUT_BYTES = 72  # it looks at no more: Go cuts the rest off, the library refuses it
+_BCRYPT_INPUT_BYTES = 72  # bcrypt uses no more: Go drops the rest, the library rejects it
 _REMEMBERED_LOGINS = 256
 
 
@@ -89,5 +89,5 @@ def _matches(password: bytes, stored: bytes) -> bool:
     digest = b"$2b$" + stored.split(b"$", 2)[2]
     try:
         return bcrypt.checkpw(password[:_BCRYPT_INPUT_BYTES], digest)
-    except ValueError:  # a hash that only looked like one
+    except ValueError:  # not really a hash
         return False
