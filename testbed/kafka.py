@@ -53,7 +53,7 @@ _QUIET = {"log_level": 0, "reconnect.backoff.max.ms": 200}
 
 
 class Kafka(Protocol):
-    """A Kafka cluster that anonymous clients may do anything on."""
+    """A Kafka cluster on which anonymous clients may do anything."""
 
     @property
     def bootstrap(self) -> str: ...
@@ -61,16 +61,16 @@ class Kafka(Protocol):
 
 @dataclass(frozen=True)
 class ExternalKafka:
-    """A cluster that somebody else runs: it is used, and not broken."""
+    """An external cluster, which tests use but do not break."""
 
     bootstrap: str
 
 
 class KafkaCluster:
-    """Brokers 0 to N-1, each a controller too, on 127.0.0.1, their data in one temporary folder.
+    """Brokers 0 to N-1, each also a controller, on 127.0.0.1, with data in one temporary folder.
 
     Every broker has five listeners for clients. On `plaintext` and `ssl` everyone is anonymous and
-    may do anything. `mtls` demands the client certificate. `sasl` and `sasl_ssl` take PLAIN (the
+    may do anything. `mtls` requires the client certificate. `sasl` and `sasl_ssl` accept PLAIN (the
     users of PASSWORDS), SCRAM-SHA-512 (the users of `add_user`) and OAUTHBEARER with unsecured
     tokens (any user); all but `admin` need ACLs.
     """
@@ -83,9 +83,10 @@ class KafkaCluster:
         advertised: Mapping[int, Mapping[Listener, str]] | None = None,
         system_properties: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` are for server.properties, `system_properties` are Java's; `java_options` replace the archive of classes.
+        """`settings` are for server.properties, `system_properties` are Java's.
 
-        `advertised` is what a broker tells clients instead of its true address, by listener; an empty one is not told.
+        `java_options` replace the archive of classes. `advertised` maps a listener to the address
+        that a broker advertises instead of its true one; an empty address is not advertised.
         """
         self._advertised = dict(advertised or {})
         self._size = brokers
@@ -97,11 +98,11 @@ class KafkaCluster:
 
     @staticmethod
     def from_environment() -> ExternalKafka | None:
-        """The cluster whose bootstrap address MQ_TEST_KAFKA holds, if it is set."""
+        """The cluster with the bootstrap address in MQ_TEST_KAFKA, if it is set."""
         address = os.environ.get("MQ_TEST_KAFKA")
         return ExternalKafka(address) if address else None
 
-    # Life
+    # Starting and stopping
 
     def __enter__(self) -> Self:
         self.start()
@@ -116,7 +117,7 @@ class KafkaCluster:
         self.stop()
 
     def start(self) -> None:
-        """Returns when every broker answers and knows all the others."""
+        """Return when every broker answers and knows all the others."""
         if not self._java_options:
             option = use_archive(class_archive(_record_classes))
             self._java_options = dict.fromkeys(range(self._size), option)
@@ -142,7 +143,7 @@ class KafkaCluster:
             raise
 
     def stop(self) -> None:
-        """Kills the brokers and removes their folder."""
+        """Kill the brokers and remove their folder."""
         self.kill_all()
         self._ports.release()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -156,21 +157,21 @@ class KafkaCluster:
             self.kill(broker_id)
 
     def restart(self, broker_id: int) -> None:
-        """Starts a killed broker again, with the same ports and data; returns when it answers."""
+        """Start a killed broker again, with the same ports and data; return when it answers."""
         self._launch(broker_id)
         self.wait_broker(broker_id)
 
     def restart_all(self) -> None:
-        """Starts all brokers that do not run; returns when every broker answers."""
+        """Start all brokers that do not run; return when every broker answers."""
         for broker_id in self.broker_ids:
             if broker_id not in self._children:
                 self._launch(broker_id)
         self.wait_ready()
 
     def pause(self, broker_id: int) -> None:
-        """SIGSTOP: connections stay open, the system accepts new ones, and nobody answers.
+        """SIGSTOP: connections stay open, the system accepts new ones, but nothing answers.
 
-        Until the others notice (`wait_fenced`), clients address requests to it and wait for long.
+        Until the others notice (`wait_fenced`), clients send requests to it and wait for long.
         """
         self._children[broker_id].pause()
 
@@ -178,11 +179,14 @@ class KafkaCluster:
         self._children[broker_id].resume()
 
     def terminate(self, broker_id: int, timeout_seconds: float = 60.0) -> None:
-        """An orderly shutdown by SIGTERM: the broker hands its partitions over before it goes."""
+        """A clean shutdown by SIGTERM: the broker hands its partitions over before it stops."""
         self._children.pop(broker_id).terminate(timeout_seconds)
 
     def move(self, broker_id: int) -> None:
-        """Restarts a broker at other ports, the controller's excepted; returns when it answers there."""
+        """Restart a broker at other ports, except the controller's.
+
+        Return when it answers there.
+        """
         if broker_id in self._children:
             self.kill(broker_id)
         before = self._layouts[broker_id]
@@ -193,7 +197,7 @@ class KafkaCluster:
         self.restart(broker_id)
 
     def decommission(self, broker_id: int, leave: Iterable[str] = ()) -> None:
-        """Takes a broker out for good: its replicas are given up (but for the topics in `leave`), it ends, and is unregistered."""
+        """Remove a broker: reassign its replicas (except topics in `leave`), unregister it."""
         others = self.addresses_of(other for other in self._children if other != broker_id)
         left = set(leave)
         moves = [
@@ -238,12 +242,12 @@ class KafkaCluster:
     # Waiting
 
     def wait_ready(self, timeout_seconds: float = 120.0) -> None:
-        """Returns when every running broker answers and knows all the running brokers."""
+        """Return when every running broker answers and knows all running brokers."""
         for broker_id in self._children:
             self.wait_broker(broker_id, timeout_seconds)
 
     def wait_broker(self, broker_id: int, timeout_seconds: float = 120.0) -> None:
-        """Returns when this broker answers, and knows all the running brokers."""
+        """Return when this broker answers and knows all running brokers."""
         running = set(self._children)
         child = self._children[broker_id]
 
@@ -262,7 +266,7 @@ class KafkaCluster:
             raise TimeoutError(f"{late}; the end of its log:\n{child.log_tail()}") from late
 
     def wait_fenced(self, broker_id: int, timeout_seconds: float = 60.0) -> None:
-        """Returns when no other running broker lists this dead one: others lead its partitions."""
+        """Return when no other running broker lists this dead one: others lead its partitions."""
         for other_id in self._children:
             if other_id != broker_id:
                 self._wait_not_listed(broker_id, other_id, timeout_seconds)
@@ -276,7 +280,7 @@ class KafkaCluster:
         wait_until(is_fenced, f"broker {by} to forget broker {broker_id}", timeout_seconds)
 
     def wait_in_sync(self, timeout_seconds: float = 60.0) -> None:
-        """Returns when all replicas of every partition are in sync: any one broker may die."""
+        """Return when all replicas of every partition are in sync: any one broker may die."""
 
         def all_in_sync() -> bool:
             metadata = _metadata(client)
@@ -336,11 +340,11 @@ class KafkaCluster:
         return self._layouts[broker_id].address(listener)
 
     def addresses(self, listener: Listener) -> str:
-        """host:port of all brokers, with commas between."""
+        """host:port of all brokers, separated by commas."""
         return self.addresses_of(self.broker_ids, listener)
 
     def addresses_of(self, broker_ids: Iterable[int], listener: Listener = "plaintext") -> str:
-        """host:port of these brokers, with commas between."""
+        """host:port of these brokers, separated by commas."""
         return ",".join(self.address(broker_id, listener) for broker_id in broker_ids)
 
     def log_file(self, broker_id: int) -> Path:
@@ -353,7 +357,7 @@ class KafkaCluster:
         password: str | None = None,
         mechanism: Mechanism = "PLAIN",
     ) -> dict[str, str | int | float | bool]:
-        """The librdkafka properties of a client; without a password, with the right one."""
+        """The librdkafka properties of a client, by default with the right password."""
         config: dict[str, str | int | float | bool] = {
             "bootstrap.servers": self.addresses(listener),
             "security.protocol": SECURITY_PROTOCOLS[listener],
@@ -382,7 +386,7 @@ class KafkaCluster:
     # Users and rights
 
     def add_user(self, name: str, password: str | None = None) -> None:
-        """Adds a SCRAM-SHA-512 user, or changes the password, and waits until all brokers know.
+        """Add a SCRAM-SHA-512 user, or change the password, and wait until all brokers know.
 
         The password is NAME-secret by default.
         """
@@ -407,10 +411,10 @@ class KafkaCluster:
         *,
         prefixed: bool = False,
     ) -> None:
-        """Adds ACLs; brokers apply them some milliseconds after this returns.
+        """Add ACLs; brokers apply them some milliseconds after this returns.
 
         Operations are `describe`, `read`, `write`, `describe_configs`, `all`, ...; name `*` means
-        every resource of the kind; the cluster is the `broker` of the name `kafka-cluster`.
+        every resource of the kind; the cluster is the `broker` with the name `kafka-cluster`.
         """
         pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
         bindings = [
@@ -434,7 +438,7 @@ class KafkaCluster:
 
 
 def _metadata(client: AdminClient) -> ClusterMetadata | None:
-    """None when no broker answers within a second."""
+    """None if no broker answers within a second."""
     try:
         return client.list_topics(timeout=1)
     except KafkaException as failure:
@@ -453,7 +457,7 @@ def _wait_login(client: AdminClient, user: str) -> None:
 
 
 def _record_classes(option: str) -> None:
-    """Runs a broker with a Java option, and lets it do what tests make brokers do."""
+    """Run a broker with a Java option, and do with it what the tests do with brokers."""
     with KafkaCluster(brokers=1, java_options={0: option}) as cluster:
         kafka_data.create_topic(cluster.bootstrap, "t", partitions=2)
         kafka_data.produce(cluster.bootstrap, "t")
