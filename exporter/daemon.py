@@ -30,8 +30,7 @@ from exporter.web.server import Server
 from exporter.web.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
-"""Seconds for tasks and server to end. What is still blocked by a broker after that is abandoned.
-"""
+"""Seconds for tasks and server to end. Those still blocked by a broker are abandoned."""
 TICK = 0.5
 LOOP_SECONDS = 30.0
 """A round of the main loop that takes longer counts as stuck."""

@@ -69,8 +69,7 @@ restart.
 MOVEMENTS = merged(
     "mq_consumed_messages_total + (mq_offset_rewinds_total or 0 * mq_consumed_messages_total)"
 )
-"""Messages processed plus offset rewinds: a number that grows with each movement of the position.
-"""
+"""Messages processed plus offset rewinds: it grows with each movement of the position."""
 IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
 
 RECORDING: tuple[tuple[str, str], ...] = (

@@ -34,8 +34,7 @@ class BrokerLayout:
     folder: Path
     ports: Mapping[str, int]
     advertised: Mapping[str, str] = field(default_factory=dict)
-    """Listener to the advertised host:port instead of the true one; an empty one is not advertised.
-    """
+    """Listener to the advertised host:port, if not the true one; empty: none is advertised."""
 
     def address(self, listener: str) -> str:
         return f"127.0.0.1:{self.ports[listener]}"

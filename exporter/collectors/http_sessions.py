@@ -14,8 +14,7 @@ from exporter.collectors.access import Tls
 from exporter.collectors.http_watchdog import watched
 
 IDLE_SECONDS = 90.0
-"""A connection is closed after this long without use; longer than the interval of the slowest task.
-"""
+"""A connection is closed after this long without use; longer than any task's interval."""
 
 
 class Adapter(HTTPAdapter):

@@ -27,7 +27,7 @@ LEAST_SECONDS = 0.05
 
 
 class RequestWatch:
-    """A running request, and the thread that makes it."""
+    """A running request of one thread."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline

@@ -16,8 +16,7 @@ SHOWN = 60
 """Largest number of characters of a value in a message."""
 
 LARGEST = 2**63 - 1
-"""Counters of brokers have 64 bits. Larger numbers are errors, and Prometheus could not store them.
-"""
+"""Counters of brokers have 64 bits. Prometheus could not store larger numbers."""
 A_COUNT = "a whole number from 0 to 2^63 - 1"
 LAST_PORT = 65_535
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")

@@ -124,7 +124,7 @@ def _servers(value: Any) -> Any:
 def _url(value: Any, schemes: tuple[str, ...]) -> str:
     """Return an address of `schemes`, without a slash at its end.
 
-    No message shows it: it may hold a password.
+    No message shows it, because it may contain a password.
     """
     expected = f"expected an address such as {schemes[0]}://host:port"
     if not isinstance(value, str) or any(char.isspace() or ord(char) < ord(" ") for char in value):

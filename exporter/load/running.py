@@ -16,8 +16,7 @@ from exporter.load.tally import Result, StepTally
 
 TICK = 0.05
 MOST_AT_ONCE = 5_000
-"""Largest number of messages sent at once. This bounds the catching up after a broker was too slow.
-"""
+"""Largest number of messages sent at once, to catch up after a broker was too slow."""
 RETRY_SECONDS = 0.5
 JOIN_SECONDS = 15.0
 SENT_AT = struct.Struct(">d")

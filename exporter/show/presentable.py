@@ -28,7 +28,7 @@ def presentable(
         if math.hypot(*values) <= LARGEST:  # type: ignore[arg-type]
             return labels, values, ()
     except (OverflowError, TypeError):
-        pass  # an int that no float holds, or no number: the others are good
+        pass  # an int too large for a float, or None: check each value
     pairs = list(zip(labels, values, strict=True))
     kept = [(label, value) for label, value in pairs if _is_presentable(value)]
     others = [label for label, value in pairs if value is not None and not _is_presentable(value)]

@@ -59,11 +59,13 @@ def routes(daemon: RoutedDaemon, *, reload_endpoint: bool) -> list[Route]:
 
 async def _metrics(daemon: RoutedDaemon, request: Request) -> Response:
     headers = request.headers
-    page = daemon.exposition.response(headers.get("accept", ""), headers.get("accept-encoding", ""))
+    scrape = daemon.exposition.response(
+        headers.get("accept", ""), headers.get("accept-encoding", "")
+    )
     extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
-    if page.encoding is not None:
-        extra += (("Content-Encoding", page.encoding),)
-    return Response(200, page.content_type, page.chunks, extra)
+    if scrape.encoding is not None:
+        extra += (("Content-Encoding", scrape.encoding),)
+    return Response(200, scrape.content_type, scrape.chunks, extra)
 
 
 async def _healthy(daemon: RoutedDaemon, _: Request) -> Response:

@@ -37,8 +37,7 @@ class Nsqd:
     tcp: tuple[str, int] | None = None
     """Address for client connections (the TCP protocol)."""
     tombstones: frozenset[str] = frozenset()
-    """Topics with a tombstone for this node in every nsqlookupd. They are not read from this node.
-    """
+    """Topics with a tombstone for this node in every nsqlookupd. They are not read from it."""
     configured: bool = False
     """Whether the node is in the config. Only then it is sent the login."""
 

@@ -130,8 +130,8 @@ class _NodeConnection:
                 )
             except (OSError, CollectError) as error:
                 # nsqd was restarted or has closed the connection since the last probe. That says
-                # nothing about its state now, so try once more. The same applies if the secrets
-                # were replaced after they were refused.
+                # nothing about its state now, so try once more. The same applies if it
+                # refused secrets that have been replaced since.
                 if not (reused and isinstance(error, OSError)) and not self._is_renewed():
                     raise
                 self.close()

@@ -9,8 +9,7 @@ from __future__ import annotations
 import ctypes
 
 ARENAS = 2
-"""Number of malloc arenas. By default each thread has its own, which keeps what the thread freed.
-"""
+"""Number of malloc arenas. By default each thread has one, which keeps what it freed."""
 MAPPED_BYTES = 262_144
 """Blocks of at least this size are returned to the system when they are freed."""
 TRIM_BYTES = 1_048_576

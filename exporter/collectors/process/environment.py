@@ -1,6 +1,6 @@
 """The environment of the source processes: only the variables that they need.
 
-The daemon's own environment may hold the passwords of all sources, since a config can take them
+The daemon's own environment may have the passwords of all sources, since a config can take them
 from there (`${NAME}`). The variables that only one source needs reach its process in the first
 message (`messages.Setup`), so they are in no `/proc/PID/environ`.
 """

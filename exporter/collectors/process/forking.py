@@ -35,8 +35,7 @@ REPORT = struct.Struct("!BIIi")
 or an error number.
 """
 BORN, ENDED, FAILED = 1, 2, 3
-"""Kinds of reports. `BORN` comes with a process descriptor if the system has them (pidfd_open(2)).
-"""
+"""Kinds of reports. `BORN` has a process descriptor if the system supports pidfd_open(2)."""
 
 EXHAUSTED = 71
 """Exit code of a child that could not start because of a lack of memory or threads."""

@@ -180,7 +180,7 @@ class _NurseryProcess:
 
 
 def _descriptor_of(pid: int) -> int | None:
-    """Return a descriptor of the process, which stays valid if its id is reused.
+    """Return a descriptor of the process, which never refers to another one with its id.
 
     None if the system has no process descriptors.
     """

@@ -31,8 +31,7 @@ from exporter.systems import module_of
 from exporter.task_log import EXHAUSTION
 
 GRACE = 2.0
-"""Seconds after its deadline at which a task that has not ended is stopped by killing its process.
-"""
+"""Seconds after its deadline at which a running task is stopped by killing its process."""
 RETRY_SHARE = 0.4
 """Fraction of a run's time that must be left for a second try after a crash."""
 CLEAN_SECONDS = 1.0

@@ -96,8 +96,8 @@ class ProbeConnection:
             if self._fault is None or self._blocked or message.published is not None:
                 break
             # The node was restarted or has closed the connection since the last probe. That says
-            # nothing about its state now, so try again. The same applies if the secrets were
-            # replaced after they were refused.
+            # nothing about its state now, so try again. The same applies if it refused secrets
+            # that have been replaced since.
             if not (reused and attempt == 0) and not self._endpoint.is_renewed():
                 break
             self.close()

@@ -29,8 +29,7 @@ from exporter.collectors.reply_rows import A_COUNT, RowError, Rows
 from exporter.model import Deadline, Depth, Problem
 
 LISTING_SHARE = 0.8
-"""Fraction of a run's time for the list of queues, so that a slow list leaves time for the nodes.
-"""
+"""Fraction of a run's time for the list of queues. The rest is left for the nodes."""
 
 
 class QueueList:

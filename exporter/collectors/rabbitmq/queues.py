@@ -16,14 +16,12 @@ TOTALS = {
     "columns": "name,vhost,type,state,exclusive,auto_delete,owner_pid_details,"
     "messages,messages_ready,messages_unacknowledged",
 }
-"""Parameters for messages that wait, without statistics; the cheapest complete list of the broker.
-"""
+"""Parameters for the backlog without statistics; the cheapest complete list of the broker."""
 NAMES = {
     "disable_stats": "true",
     "columns": "name,vhost,type,state,exclusive,auto_delete,owner_pid_details",
 }
-"""Parameters for all queues. Since RabbitMQ 4 the list with totals lacks queues whose node is down.
-"""
+"""Parameters for all queues. Since RabbitMQ 4 the list with totals lacks queues of dead nodes."""
 COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),

@@ -25,8 +25,7 @@ from exporter.collectors.reply_rows import RowError, Rows, number, number_or_non
 from exporter.model import CollectError, Deadline, Depth, Place, Problem
 
 AT_ONCE = 50
-"""Number of streams whose stored offsets are read in one run; if there are more, they take turns.
-"""
+"""Number of streams whose stored offsets are read in one run; more take turns."""
 AGAIN_SECONDS = 600.0
 """Seconds until stored offsets are asked for again if the broker has never reported any."""
 PART_OF_TIME = 0.5
@@ -64,8 +63,7 @@ class StreamReader:
         self._ask_at = 0.0
         """Time from which on stored offsets are asked for."""
         self._tells_stored = False
-        """Whether the broker ever reported some. Then it has this API, and an error is temporary.
-        """
+        """Whether the broker ever reported some. Then an error of this API is temporary."""
         self._turn = 0
 
     def read(
@@ -89,8 +87,8 @@ class StreamReader:
             if missing:
                 return Streams(), []
             # It is unknown which consumers exist.
-            held = [Depth(place, None) for place in self._places]
-            return Streams(depths=held), [Problem(error.reason, "streams", str(error))]
+            unknown = [Depth(place, None) for place in self._places]
+            return Streams(depths=unknown), [Problem(error.reason, "streams", str(error))]
         self._feature("lag of streams", True, NO_PLUGIN)  # noqa: FBT003 - it works
         consumers = read_consumers(rows, parts, reader)
         answers, problems = self._ask(api, at, deadline, reader)

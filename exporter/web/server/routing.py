@@ -29,10 +29,10 @@ _READS = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, and who answers there.
+    """A path and its handler.
 
-    HEAD comes with GET. A handler that is a coroutine function runs on the event loop and must not
-    wait; any other runs in a thread of `lane`, beside those of other lanes. `public` needs no
+    GET includes HEAD. A handler that is a coroutine function runs on the event loop and must not
+    wait; any other runs in a thread of `lane`. Lanes run in parallel. A `public` route needs no
     password, has no rate limit and takes any Host, for health checks.
     """
 
