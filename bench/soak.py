@@ -40,7 +40,8 @@ from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
 from testbed.kafka_data import create_topic
 from testbed.nsq import NsqCluster
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 
 SWING = (5.0, 75.0)
 PERIOD = 67.0

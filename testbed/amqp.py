@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from testbed.rabbitmq import RabbitCluster, password_of, quote_name
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of, quote_name
 from testbed.tools import ROOT, built_folder
 
 MODULE = "github.com/Azure/go-amqp"

@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from testbed.children import Child
 from testbed.nsq import NsqCluster
 from testbed.ports import PortBlock
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from testbed.waiting import wait_until
 
 Labels = tuple[tuple[str, str], ...]

@@ -10,29 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
-from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
-    ClusterMetadata,
-    ResourcePatternType,
-    ResourceType,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
 )
 
 from testbed import kafka_data
-from testbed.certificates import Certificates, make_certificates
+from testbed.certificates import make_certificates
 from testbed.children import Child
+from testbed.kafka_access import QUIET, KafkaAccess, Listener, metadata_of
 from testbed.kafka_config import (
     LISTENERS,
-    PASSWORDS,
-    SECURITY_PROTOCOLS,
     BrokerLayout,
     broker_properties,
 )
@@ -45,11 +34,6 @@ from testbed.kafka_runtime import (
 )
 from testbed.ports import PortBlock
 from testbed.waiting import wait_until
-
-Listener = Literal["plaintext", "sasl", "ssl", "mtls", "sasl_ssl"]
-Mechanism = Literal["PLAIN", "SCRAM-SHA-512", "OAUTHBEARER"]
-
-_QUIET = {"log_level": 0, "reconnect.backoff.max.ms": 200}
 
 
 class Kafka(Protocol):
@@ -66,7 +50,7 @@ class ExternalKafka:
     bootstrap: str
 
 
-class KafkaCluster:
+class KafkaCluster(KafkaAccess):
     """Brokers 0 to N-1, each also a controller, on 127.0.0.1, with data in one temporary folder.
 
     Every broker has five listeners for clients. On `plaintext` and `ssl` everyone is anonymous and
@@ -202,7 +186,7 @@ class KafkaCluster:
         left = set(leave)
         moves = [
             {"topic": name, "partition": number, "replicas": kept}
-            for name, topic in self._admin().list_topics(timeout=10).topics.items()
+            for name, topic in self.admin_client().list_topics(timeout=10).topics.items()
             if name not in left
             for number, partition in topic.partitions.items()
             if broker_id in partition.replicas
@@ -256,10 +240,10 @@ class KafkaCluster:
                 raise RuntimeError(
                     f"broker {broker_id} ended by itself; the end of its log:\n{child.log_tail()}"
                 )
-            metadata = _metadata(client)
+            metadata = metadata_of(client)
             return metadata is not None and running <= set(metadata.brokers)
 
-        client = AdminClient({"bootstrap.servers": self.address(broker_id), **_QUIET})
+        client = AdminClient({"bootstrap.servers": self.address(broker_id), **QUIET})
         try:
             wait_until(knows_all, f"broker {broker_id} to know brokers {running}", timeout_seconds)
         except TimeoutError as late:
@@ -273,187 +257,25 @@ class KafkaCluster:
 
     def _wait_not_listed(self, broker_id: int, by: int, timeout_seconds: float) -> None:
         def is_fenced() -> bool:
-            metadata = _metadata(client)
+            metadata = metadata_of(client)
             return metadata is not None and broker_id not in metadata.brokers
 
-        client = AdminClient({"bootstrap.servers": self.address(by), **_QUIET})
+        client = AdminClient({"bootstrap.servers": self.address(by), **QUIET})
         wait_until(is_fenced, f"broker {by} to forget broker {broker_id}", timeout_seconds)
 
     def wait_in_sync(self, timeout_seconds: float = 60.0) -> None:
         """Return when all replicas of every partition are in sync: any one broker may die."""
 
         def all_in_sync() -> bool:
-            metadata = _metadata(client)
+            metadata = metadata_of(client)
             return metadata is not None and all(
                 partition.leader >= 0 and len(partition.isrs) == len(partition.replicas)
                 for topic in metadata.topics.values()
                 for partition in topic.partitions.values()
             )
 
-        client = AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
+        client = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
         wait_until(all_in_sync, "all replicas to be in sync", timeout_seconds)
-
-    # Addresses and credentials
-
-    @property
-    def broker_ids(self) -> tuple[int, ...]:
-        return tuple(layout.broker_id for layout in self._layouts)
-
-    @property
-    def bootstrap(self) -> str:
-        return self.addresses("plaintext")
-
-    @property
-    def sasl_bootstrap(self) -> str:
-        return self.addresses("sasl")
-
-    @property
-    def ssl_bootstrap(self) -> str:
-        return self.addresses("ssl")
-
-    @property
-    def mtls_bootstrap(self) -> str:
-        return self.addresses("mtls")
-
-    @property
-    def certificates(self) -> Certificates:
-        return self._certificates
-
-    @property
-    def ca_file(self) -> Path:
-        return self._certificates.ca
-
-    @property
-    def client_cert_file(self) -> Path:
-        return self._certificates.client_cert
-
-    @property
-    def client_key_file(self) -> Path:
-        return self._certificates.client_key
-
-    def address(self, broker_id: int, listener: Listener = "plaintext") -> str:
-        """host:port of one broker."""
-        return self._layouts[broker_id].address(listener)
-
-    def any_address(self, broker_id: int, listener: str) -> str:
-        """host:port of one broker, also of the listener `controller`, which is not for clients."""
-        return self._layouts[broker_id].address(listener)
-
-    def addresses(self, listener: Listener) -> str:
-        """host:port of all brokers, separated by commas."""
-        return self.addresses_of(self.broker_ids, listener)
-
-    def addresses_of(self, broker_ids: Iterable[int], listener: Listener = "plaintext") -> str:
-        """host:port of these brokers, separated by commas."""
-        return ",".join(self.address(broker_id, listener) for broker_id in broker_ids)
-
-    def log_file(self, broker_id: int) -> Path:
-        return self._layouts[broker_id].folder / "log"
-
-    def client_config(
-        self,
-        listener: Listener = "plaintext",
-        user: str = "admin",
-        password: str | None = None,
-        mechanism: Mechanism = "PLAIN",
-    ) -> dict[str, str | int | float | bool]:
-        """The librdkafka properties of a client, by default with the right password."""
-        config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": self.addresses(listener),
-            "security.protocol": SECURITY_PROTOCOLS[listener],
-        }
-        if listener in ("ssl", "mtls", "sasl_ssl"):
-            config["ssl.ca.location"] = str(self.ca_file)
-        if listener == "mtls":
-            config |= {
-                "ssl.certificate.location": str(self.client_cert_file),
-                "ssl.key.location": str(self.client_key_file),
-            }
-        if listener in ("sasl", "sasl_ssl"):
-            config["sasl.mechanism"] = mechanism
-            if mechanism == "OAUTHBEARER":
-                config |= {
-                    "enable.sasl.oauthbearer.unsecure.jwt": "true",
-                    "sasl.oauthbearer.config": f"principal={user}",
-                }
-            else:
-                config |= {
-                    "sasl.username": user,
-                    "sasl.password": password or PASSWORDS.get(user, f"{user}-secret"),
-                }
-        return config
-
-    # Users and rights
-
-    def add_user(self, name: str, password: str | None = None) -> None:
-        """Add a SCRAM-SHA-512 user, or change the password, and wait until all brokers know.
-
-        The password is NAME-secret by default.
-        """
-        password = password or PASSWORDS.get(name, f"{name}-secret")
-        credentials = UserScramCredentialUpsertion(
-            name, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), password.encode()
-        )
-        client = self._admin()
-        for done in client.alter_user_scram_credentials([credentials]).values():
-            done.result(30)
-        login = self.client_config("sasl", name, password, "SCRAM-SHA-512")
-        for broker_id in self._children:
-            address = self.address(broker_id, "sasl")
-            _wait_login(AdminClient({**login, "bootstrap.servers": address, **_QUIET}), name)
-
-    def allow(
-        self,
-        user: str,
-        operations: Iterable[str],
-        resource: Literal["topic", "group", "broker", "transactional_id"],
-        name: str,
-        *,
-        prefixed: bool = False,
-    ) -> None:
-        """Add ACLs; brokers apply them some milliseconds after this returns.
-
-        Operations are `describe`, `read`, `write`, `describe_configs`, `all`, ...; name `*` means
-        every resource of the kind; the cluster is the `broker` with the name `kafka-cluster`.
-        """
-        pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
-        bindings = [
-            AclBinding(
-                ResourceType[resource.upper()],
-                name,
-                pattern,
-                f"User:{user}",
-                "*",
-                AclOperation[operation.upper()],
-                AclPermissionType.ALLOW,
-            )
-            for operation in operations
-        ]
-        client = self._admin()
-        for done in client.create_acls(bindings).values():
-            done.result(30)
-
-    def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
-
-
-def _metadata(client: AdminClient) -> ClusterMetadata | None:
-    """None if no broker answers within a second."""
-    try:
-        return client.list_topics(timeout=1)
-    except KafkaException as failure:
-        error = failure.args[0]
-        if error.code() in (
-            KafkaError._TRANSPORT,
-            KafkaError._TIMED_OUT,
-            KafkaError._ALL_BROKERS_DOWN,
-        ):
-            return None
-        raise
-
-
-def _wait_login(client: AdminClient, user: str) -> None:
-    wait_until(lambda: _metadata(client), f"a broker to know {user}", 30)
 
 
 def _record_classes(option: str) -> None:

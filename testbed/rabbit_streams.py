@@ -12,7 +12,8 @@ from typing import Any, Literal, Self, TypeVar
 
 import rstream
 
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from testbed.waiting import wait_until
 
 T = TypeVar("T")

@@ -10,16 +10,15 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self
 
 import requests
 
 from testbed.certificates import Certificates, make_certificates
 from testbed.children import Child
 from testbed.ports import PortBlock, is_free
+from testbed.rabbitmq_access import RabbitAccess
 from testbed.rabbitmq_config import (
-    PASSWORDS,
     PLUGINS,
     PORTS,
     PROTOCOLS,
@@ -40,7 +39,7 @@ from testbed.rabbitmq_runtime import (
 from testbed.waiting import wait_until
 
 
-class RabbitCluster:
+class RabbitCluster(RabbitAccess):
     """Nodes 0 to N-1 of one cluster on 127.0.0.1, with their data in one temporary folder.
 
     Every node has listeners for AMQP, the management API, the Prometheus plugin and streams, and
@@ -232,79 +231,7 @@ class RabbitCluster:
         except TimeoutError as late:
             raise TimeoutError(f"{late}; the end of its log:\n{log_tail()}") from late
 
-    # Addresses and credentials
-
-    @property
-    def nodes(self) -> tuple[int, ...]:
-        return tuple(layout.number for layout in self._layouts)
-
-    @property
-    def certificates(self) -> Certificates:
-        assert self._certificates, "only with tls"
-        return self._certificates
-
-    @property
-    def ca_file(self) -> Path:
-        assert self._certificates, "only with tls"
-        return self._certificates.ca
-
-    def name(self, node: int = 0) -> str:
-        """RabbitMQ's name of a node."""
-        return self._layouts[node].name
-
-    def port(self, listener: str, node: int = 0) -> int:
-        """One of PORTS."""
-        return self._layouts[node].ports[listener]
-
-    def log_file(self, node: int = 0) -> Path:
-        return self._layouts[node].folder / "log"
-
-    def amqp_url(
-        self, user: str = "admin", vhost: str = "/", node: int = 0, *, tls: bool = False
-    ) -> str:
-        """URL with the user's password."""
-        scheme, listener = ("amqps", "amqps") if tls else ("amqp", "amqp")
-        login = f"{quote(user, safe='')}:{quote(password_of(user), safe='')}"
-        address = f"127.0.0.1:{self.port(listener, node)}"
-        return f"{scheme}://{login}@{address}/{quote(vhost, safe='')}"
-
-    def management_url(self, node: int = 0, *, tls: bool = False) -> str:
-        """URL without a path."""
-        if tls:
-            return f"https://127.0.0.1:{self.port('management_tls', node)}"
-        return f"http://127.0.0.1:{self.port('management', node)}"
-
-    def prometheus_url(self, node: int = 0) -> str:
-        """URL without a path."""
-        return f"http://127.0.0.1:{self.port('prometheus', node)}"
-
-    # The management API, and the tools
-
-    def api(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        user: str = "admin",
-        node: int = 0,
-        timeout_seconds: float = 30.0,
-    ) -> Any:
-        """The response as JSON, None if it is empty.
-
-        Raises `requests.RequestException` for any failure.
-
-        The path is the part after `/api/`, with quoted names (`quote_name`).
-        """
-        response = requests.request(
-            method,
-            f"{self.management_url(node)}/api/{path}",
-            json=body,
-            auth=(user, password_of(user)),
-            timeout=timeout_seconds,
-        )
-        response.raise_for_status()
-        return response.json() if response.content else None
+    # The tools
 
     def ctl(self, *arguments: str, node: int = 0) -> str:
         """The output of rabbitmqctl."""
@@ -326,42 +253,6 @@ class RabbitCluster:
     def _upgrade(self, command: str, node: int) -> None:
         environment = self._environment(node)
         run_tool(environment, self._tool_port, "rabbitmq-upgrade", command, release=self._release)
-
-    # Users, rights and vhosts
-
-    def add_user(self, name: str, *, tags: str = "") -> None:
-        """Add a user with the password of `password_of`; tags are separated by commas."""
-        body = {"password": password_of(name), "tags": tags}
-        self.api("PUT", f"users/{quote_name(name)}", body)
-
-    def allow(
-        self,
-        user: str,
-        vhost: str = "/",
-        *,
-        configure: str = ".*",
-        write: str = ".*",
-        read: str = ".*",
-    ) -> None:
-        """Replace the permissions in a vhost; they are patterns of queue and exchange names."""
-        self.api(
-            "PUT",
-            f"permissions/{quote_name(vhost)}/{quote_name(user)}",
-            {"configure": configure, "write": write, "read": read},
-        )
-
-    def disallow(self, user: str, vhost: str = "/") -> None:
-        """Remove all permissions in a vhost."""
-        self.api("DELETE", f"permissions/{quote_name(vhost)}/{quote_name(user)}")
-
-    def add_vhost(self, name: str) -> None:
-        """Add a vhost in which `admin` may do anything."""
-        self.api("PUT", f"vhosts/{quote_name(name)}", {})
-        self.allow("admin", name)
-
-    def delete_vhost(self, name: str) -> None:
-        """Delete a vhost and all its queues."""
-        self.api("DELETE", f"vhosts/{quote_name(name)}")
 
     # Memory
 
@@ -388,13 +279,3 @@ class RabbitCluster:
             return False
 
         wait_until(lambda: is_on() == on, f"the memory alarm of node {node} to be {on}", 15)
-
-
-def password_of(user: str) -> str:
-    """NAME-secret."""
-    return PASSWORDS.get(user, f"{user}-secret")
-
-
-def quote_name(name: str) -> str:
-    """A name as one segment of a URL's path."""
-    return quote(name, safe="")
