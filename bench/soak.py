@@ -33,7 +33,8 @@ from bench.processes import process_tree
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
 from testbed.nsq import NsqCluster
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 
 SAMPLE, RELOAD, ROTATE, KILL = 5.0, 20.0, 30.0, 75.0
 """Seconds between samples, reloads, replacements of the password file, kills of the process that

@@ -146,7 +146,7 @@ def exposition_costs(count: int) -> tuple[float, float]:
         began = time.process_time()
         exposition.update("source-0", families)
         updated = time.process_time()
-        exposition.page("application/openmetrics-text", "gzip")
+        exposition.response("application/openmetrics-text", "gzip")
         scrapes.append(time.process_time() - updated)
         updates.append(updated - began)
     return statistics.median(updates) * MILLI, statistics.median(scrapes) * MILLI

@@ -16,7 +16,8 @@ from testbed import kafka_data, nsq_data, rabbit_data
 from testbed.consuming import PacedConsumer
 from testbed.exporter import kafka_source, nsq_source, rabbit_source
 from testbed.nsq import NsqCluster
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from testbed.rabbitmq_config import PLUGINS
 
 RATE = 40.0

@@ -1,4 +1,4 @@
-"""What the page, the terminal and the JSON show of all subscriptions: filtered, and the worst first."""
+"""The list of subscriptions for page, terminal and JSON: filtered, and the worst first."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _LIMIT = re.compile("[0-9]{1,9}")
 
 
 class BadQueryError(ValueError):
-    """A query that makes no sense, and what it should be."""
+    """An invalid query. The message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which subscriptions are wanted, and how much of each."""
+    """Which subscriptions are wanted, and with which details."""
 
     words: Sequence[str] = ()
-    """Each has to be in a subscription's names, its status or its cause, in any case of letters."""
+    """Words that must all be in a subscription's names, status or cause (case-insensitive)."""
     exact: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     partitions: bool = False
     history: Sequence[str] = ()
     text: bool = False
-    """Whether the numbers are wanted as texts, too."""
+    """Whether numbers are also returned as texts."""
 
     def wants(self, row: Row) -> bool:
-        """Whether a subscription is one of these."""
+        """Return whether the query selects a subscription."""
         if any((row[name] or "") != value for name, value in self.exact.items()):
             return False
         if not self.words:
@@ -51,7 +51,7 @@ class Query:
 
 
 def query_of(given: Mapping[str, str]) -> Query:
-    """Return the query of an address; raises `BadQueryError`. What it does not know it leaves alone."""
+    """Parse the query of a URL; unknown parameters are ignored. Raises `BadQueryError`."""
     limit = given.get("limit")
     if limit is not None and not _LIMIT.fullmatch(limit):
         raise BadQueryError("limit: expected a number of subscriptions, such as limit=100")
@@ -77,9 +77,10 @@ def _columns(given: str) -> Sequence[str]:
 
 
 def worst_first(row: Row) -> tuple[int, float, int]:
-    """Return by what subscriptions are sorted.
+    """Return the sort key of a subscription.
 
-    How they stand; how many times past a threshold they are, of messages or of age, whichever is more; messages.
+    It consists of the standing; the lag or age as a multiple of its threshold, whichever is larger;
+    and the lag.
     """
     thresholds = row["thresholds"]
     lag, age = row["lag_messages_at_least"] or 0, row["lag_seconds_at_least"] or 0.0
@@ -92,7 +93,11 @@ def worst_first(row: Row) -> tuple[int, float, int]:
 
 
 def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
-    """Return the wanted subscriptions, the worst first, how many match, how many there are of each status, and how bad that is at worst."""
+    """Return the selected subscriptions, the worst first, with counts.
+
+    `matching` is the number of selected subscriptions, `statuses` the number of all by status,
+    `standings` the worst standing of each status.
+    """
     everything = list(rows)
     found = [row for row in everything if query.wants(row)]
     found.sort(key=worst_first)
@@ -106,9 +111,9 @@ def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
 
 
 def finish(rows: Iterable[Row], query: Query, now: float) -> None:
-    """Add to each row how it stands and what its parts are called, and the texts, if they are wanted.
+    """Add the standing, the word for partitions and, if wanted, the texts to each row.
 
-    `now` is the present time in Unix time.
+    `now` is the current Unix time.
     """
     for row in rows:
         row["standing"] = standing(row)
@@ -118,5 +123,5 @@ def finish(rows: Iterable[Row], query: Query, now: float) -> None:
 
 
 def key_of(row: Row) -> Key:
-    """Return what a subscription is called in its source."""
+    """Return the key of a subscription in its source."""
     return row["vhost"], row["destination"], row["group"]

@@ -1,4 +1,7 @@
-"""The numbers of a subscription's row as texts, for the page: `text=true` in a query of the JSON."""
+"""Formats the numbers of a subscription's row as texts for the page.
+
+A query of the JSON gets them with `text=true`.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +32,18 @@ FORMATS: Mapping[str, Format] = {
     "deferred_messages": whole,
     "committed_offset": whole,
 }
-"""By the keys of rows, of their partitions, thresholds and histories."""
+"""Key of a row, partition, threshold or history to its format."""
 BOUNDED: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("lag_messages", lag),
     ("lag_seconds", age),
 )
-"""Numbers of a row that may be bounds, which their texts mark."""
+"""Numbers that may be bounds, which their texts mark."""
 
 
 def add_texts(row: Row, now: float) -> None:
-    """Add the texts to a row, and to its partitions; `now` is the present time in Unix time.
+    """Add texts to a row and to its partitions; `now` is the current Unix time.
 
-    They have the keys of the numbers. What is unknown has none.
+    They have the keys of the numbers. Unknown numbers have no text.
     """
     text: dict[str, Any] = _texts(row)
     for key, bounded in BOUNDED:
@@ -62,7 +65,7 @@ def add_texts(row: Row, now: float) -> None:
 
 
 def part_name(row: Row, count: int = 1) -> str:
-    """Return what so many parts of the subscription's destination are called."""
+    """Return the system's word for `count` partitions of a destination."""
     words = SYSTEMS[row["system"]].words
     return words.part if count == 1 else words.parts or f"{words.part}s"
 
@@ -74,7 +77,7 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _history(history: Mapping[str, Any]) -> dict[str, str]:
-    """Return how long the history is, and the largest number of each of its columns."""
+    """Return the time span of the history, and the largest number of each column."""
     columns = {key: values for key, values in history.items() if isinstance(values, list)}
     points = max(map(len, columns.values()), default=0)
     most = {key: FORMATS[key](_largest(values)) for key, values in columns.items()}

@@ -14,7 +14,7 @@ import structlog
 from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
 from exporter.scrub import scrub
-from exporter.task_log import Seldom, TaskLog, is_exhaustion, said
+from exporter.task_log import LogLimiter, TaskLog, is_exhaustion, said
 
 PHASE = 0.1
 """Maximum of a random delay that spreads tasks, as a fraction of the interval."""
@@ -94,7 +94,7 @@ class Runner:
         self._followers: list[Runner] = []
         self._log = structlog.get_logger(__name__).bind(source=task.source, task=task.name)
         self._task_log = TaskLog(self._log)
-        self._faults_logged = Seldom()
+        self._faults_logged = LogLimiter()
         self.pulse = Pulse(f"task {task.name} of source {task.source}")
         self._phase = random.uniform(0.0, PHASE * task.interval)  # noqa: S311 - only spreads the load
         self._due = 0.0

@@ -115,7 +115,7 @@ class World:
 
     def shown(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
         """The series of a metric that are on the page, by their labels but system and source."""
-        page = b"".join(self.exposition.page("", "").chunks).decode()
+        page = b"".join(self.exposition.response("", "").chunks).decode()
         return {
             tuple(
                 (key, value)
@@ -424,7 +424,7 @@ def test_the_series_of_every_task_are_counted(world: World) -> None:
     world.run("latency", times("g"))
     world.run("probe", probes("k1", "k2"))
     world.run("consumers", Memberships({}))
-    page = b"".join(world.exposition.page("", "").chunks).decode()
+    page = b"".join(world.exposition.response("", "").chunks).decode()
     lines = [line for line in page.splitlines() if line.startswith("mq_")]
     own = (
         "mq_up",
@@ -446,7 +446,7 @@ def test_a_withdrawn_source_shows_nothing(world: World) -> None:
     world.run("probe", probes("k1"))
     world.source.stop()
     world.source.withdraw()
-    assert b"".join(world.exposition.page("", "").chunks) == b""
+    assert b"".join(world.exposition.response("", "").chunks) == b""
 
 
 def test_nothing_is_taken_of_a_source_that_was_stopped(world: World) -> None:

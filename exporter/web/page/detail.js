@@ -81,7 +81,7 @@ function charts(row) {
     })));
 }
 
-/** The one of the columns that has the largest value. */
+/** The column with the largest value. */
 function highest(history, columns) {
   const peak = (column) => Math.max(0, ...history[column]);
   return columns.reduce((one, other) => (peak(other) > peak(one) ? other : one));

@@ -1,8 +1,8 @@
-// Elements and lines. Texts only ever become text nodes and attributes, so that no name can be markup.
+// Elements and lines. Texts become only text nodes and attributes, so that no name can be markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children, each a node or a text. */
+/** Creates an element with attributes and children. A child is a node or a text. */
 export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
@@ -20,13 +20,13 @@ function filled(node, attributes, children) {
   return node;
 }
 
-/** Put a text in, unless it is there: what does not change can stay selected, and costs nothing. */
+/** Sets the text if it differs. An unchanged text stays selected, and costs nothing. */
 export function write(node, text, kind = null) {
   if (node.textContent !== text) node.textContent = text;
   if (kind !== null && node.className !== kind) node.className = kind;
 }
 
-/** Put other children in. */
+/** Replaces the children. */
 export function replace(node, ...children) {
   node.replaceChildren(...children.filter((child) => child !== null));
 }
@@ -34,7 +34,7 @@ export function replace(node, ...children) {
 const WIDTH = 100;
 const HEIGHT = 30;
 
-/** A path through the known points; a gap where one is not known. */
+/** A path through the known points, interrupted at unknown ones. */
 function path(values, count, top) {
   let text = "";
   let open = false;
@@ -51,13 +51,13 @@ function path(values, count, top) {
   return text;
 }
 
-/** A small line of one column of a subscription's history, for a table. */
+/** A small line chart of one column of a subscription's history, for the table. */
 export function sparkline(history, column, title) {
   const values = history ? history[column] : [];
   return picture("spark", [values], title, null, Math.max(values.length, 20));
 }
 
-/** A picture of one or two columns, with the threshold where it is in sight. */
+/** A chart of one or two columns, with the threshold if it is within the range. */
 export function chart(history, columns, title, limit) {
   const curves = columns.map((column) => history[column]);
   return picture("chart", curves, title, limit, Math.max(...curves.map((values) => values.length), 2));

@@ -1,4 +1,5 @@
-// The table of subscriptions, worst first. Rows are kept between two responses; only changed cells are written.
+// The table of subscriptions, the worst first. Rows are reused for the next response; only changed
+// cells are written.
 
 import { element, replace, sparkline, write } from "./draw.js";
 import { count, names, plain, since, told } from "./words.js";
@@ -6,7 +7,7 @@ import { count, names, plain, since, told } from "./words.js";
 const STATUSES = ["stopped", "stalled", "retry_loop", "past_end", "rewound", "lagging", "falling_behind", "abandoned", "unknown", "uncommitted", "ok"];
 const known = new Map();
 
-/** What a subscription is called, and so its address: `#source/…`. */
+/** The key of a subscription, which is also its address: `#source/…`. */
 export function address(row) {
   const parts = [row.system, row.source, row.vhost, row.destination, row.group];
   return `#/${parts.map((part) => encodeURIComponent(part || "")).join("/")}`;
@@ -23,7 +24,7 @@ export function showSources(list, sources) {
   }));
 }
 
-/** Buttons that put a status into the filter, or take it out; `standings` tells how bad each status is at worst. */
+/** Buttons that add a status to the filter or remove it. `standings` has the worst standing of each. */
 export function showStatuses(list, { statuses: counts, standings }, chosen, choose) {
   const present = STATUSES.filter((status) => counts[status] || status === chosen);
   if (list.children.length === present.length && [...list.children].every((item, index) => {

@@ -13,7 +13,7 @@ const by = (id) => document.getElementById(id);
 
 const page = { words: "", status: "", limit: ROWS, timer: null, asking: null, answered: null, place: "" };
 
-/** What the part of the address behind `#` says: a subscription's names, or null for the list. */
+/** The names of the subscription in the address after `#`; null for the list. */
 function place() {
   const parts = location.hash.slice(2).split("/");
   if (!location.hash.startsWith("#/") || parts.length !== 5) return null;
@@ -32,7 +32,7 @@ function query() {
   return new URLSearchParams(page.status ? { ...wanted, status: page.status } : wanted);
 }
 
-/** Ask now; what is asked for already and is not wanted any more is given up. */
+/** Polls now. A running request that is no longer needed is cancelled. */
 async function ask() {
   clearTimeout(page.timer);
   page.asking?.abort();
@@ -122,7 +122,7 @@ function choose(status) {
   ask();
 }
 
-/** Step to the next or previous subscription of the list. */
+/** Steps to the next or previous subscription of the list. */
 function step(by_) {
   const links = [...by("rows").querySelectorAll("a")];
   const index = links.indexOf(document.activeElement);

@@ -1,18 +1,19 @@
-// Texts of the page. How numbers read, and what is good or bad, comes from the exporter: `text` and `standing` of each row.
+// Texts of the page. The exporter formats the numbers and judges what is good or bad: `text` and
+// `standing` of each row.
 
 const UNKNOWN = "–";
 
-/** How many there are of something. */
+/** A number of things, as text. */
 export function count(value) {
   return value.toLocaleString("en");
 }
 
-/** The text of one number of a row, or of a part of it. */
+/** The text of one number of a row, or of one of its partitions. */
 export function told(row, key) {
   return row.text[key] ?? UNKNOWN;
 }
 
-/** The same, with nothing to show where the number is zero. */
+/** The same, but empty if the number is zero. */
 export function toldUnlessZero(row, key) {
   return row[key] ? told(row, key) : UNKNOWN;
 }
@@ -21,7 +22,7 @@ export function isKnown(text) {
   return text !== UNKNOWN;
 }
 
-/** `for` and how long the row has had its status. */
+/** `for` and the time since the row's status changed. */
 export function since(row) {
   return row.text.status_since === undefined ? "" : `for ${row.text.status_since}`;
 }
