@@ -39,7 +39,7 @@ def _with_variables(part: Any) -> Any:
         value = {key: item for key, item in part.items() if key not in about}
         return {**about, "anyOf": [value, VARIABLE]}
     if "oneOf" in part:
-        # Editors support `anyOf` better than OpenAPI's discriminator; the key `system` selects the kind.
+        # Editors support `anyOf` better than OpenAPI's discriminator (the key `system`).
         part = {"anyOf": part["oneOf"]}
     return {key: _with_variables(item) for key, item in part.items()}
 

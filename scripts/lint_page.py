@@ -1,4 +1,4 @@
-"""Checks the metrics of the embedded cluster with `promtool check metrics`, which must report nothing."""
+"""Checks the metrics of the embedded cluster with `promtool check metrics`."""
 
 from __future__ import annotations
 

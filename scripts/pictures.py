@@ -1,4 +1,4 @@
-"""Creates the README's pictures from the demo: the table in a terminal as an SVG, the page as PNGs."""
+"""Creates the README's pictures from the demo: the terminal table (SVG) and the page (PNG)."""
 
 from __future__ import annotations
 

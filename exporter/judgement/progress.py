@@ -33,7 +33,7 @@ class ConsumerProgress:
 
     @property
     def dormant(self) -> bool:
-        """Whether it waited without consumers at first sight, and has had none and not moved since."""
+        """Whether messages waited without consumers at first sight, and nothing changed since."""
         return bool(self._dormant)
 
     def observe(self, evidence: Evidence, window: float, *, waiting: bool) -> float:
