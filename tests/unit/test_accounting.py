@@ -302,3 +302,35 @@ def test_which_queues_are_named_as_not_counted(
     rows = [{"name": "q", "vhost": "/", "type": "classic", **row}]
     assert bool(uncounted(rows)) is is_uncounted
     assert bool(never_counted(rows)) is is_never
+
+
+def test_the_first_messages_of_a_queue_without_statistics_are_counted_once() -> None:
+    """As RabbitMQ 4.0 reported a queue that was idle for a minute and then loaded.
+
+    Before the first message it has no statistics, so nothing is known. The depth is newer than the
+    counters; what it shows early, they include later.
+    """
+    world = Judged()
+    for _ in range(6):
+        world.step(0, consumers=2)
+    assert world.value(CONSUMED) is None, "the broker has counted nothing"
+    polls = [
+        (248, 612, 383),
+        (359, 938, 583),
+        (336, 1_121, 783),
+        (179, 1_174, 983),
+        (36, 1_221, 1_183),
+        (12, 1_391, 1_382),
+        (130, 1_709, 1_582),
+        (76, 1_878, 1_802),
+        (76, 1_878, 1_802),
+    ]
+    for number, (lag, published, acknowledged) in enumerate(polls):
+        delivered = acknowledged + 4
+        world.poll(Depth(QUEUE, lag, 4))
+        world.count(Counts(QUEUE, lag, published, acknowledged, 0, 2, deliveries=delivered))
+        if number:
+            assert world.value(PRODUCED) is not None, "nothing moved while nothing was known"
+            assert world.value(CONSUMED) is not None
+    assert world.value("mq_produced_messages_total") == 1_878
+    assert world.value("mq_consumed_messages_total") == 1_802

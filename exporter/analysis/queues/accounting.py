@@ -15,20 +15,25 @@ LASTING = 15.0
 class Direction:
     """One direction of a queue: messages that enter, or messages that leave."""
 
-    __slots__ = ("_resumed_at", "_uncounted_since", "known")
+    __slots__ = ("_activity", "_resumed_at", "_uncounted_since", "known")
 
     def __init__(self) -> None:
         self.known = True
         """Whether the broker counts it now."""
         self._uncounted_since: float | None = None
         self._resumed_at: float | None = None
+        self._activity = 0
 
-    def set(self, at: float, *, known: bool) -> None:
-        """Set whether it is counted from `at` on."""
+    def set(self, at: float, *, known: bool, activity: int, activity_before: int) -> None:
+        """Set whether it is counted from `at` on.
+
+        `activity` is a number that changes when messages move, `activity_before` its value at the
+        poll before. If it did not change while nothing was known, nothing moved.
+        """
         if not known and self._uncounted_since is None:
-            self._uncounted_since = at
+            self._uncounted_since, self._activity = at, activity
         elif known and self._uncounted_since is not None:
-            if at - self._uncounted_since > LASTING:
+            if at - self._uncounted_since > LASTING and activity_before != self._activity:
                 self._resumed_at = at
             self._uncounted_since = None
         self.known = known
@@ -51,6 +56,7 @@ class Accounting:
     """
 
     __slots__ = (
+        "_activity",
         "_credit",
         "_credit_at",
         "_departed",
@@ -67,6 +73,8 @@ class Accounting:
         """Messages by which the backlog fell, summed over all polls."""
         self.stirred = 0
         """How often the number of unacknowledged messages changed."""
+        self._activity = 0
+        """A number that changes when messages move, as of the poll before."""
         self._departed: tuple[tuple[float, int, int, int], ...] = ()
         """Recent polls: the time, and the totals of fallen, left and departed messages."""
         self._credit, self._credit_at = 0, 0.0
@@ -111,8 +119,10 @@ class Accounting:
             needed = 2 if now.deliveries else 1
             consumed = sum(_is_recent(left, at) for left in self._left_at) < needed
             produced = consumed or _is_recent(self._published_at, at)
-        self.consumed.set(at, known=consumed)
-        self.produced.set(at, known=produced)
+        activity = self.fallen + self.stirred + (now.enqueued or 0) + now.deliveries
+        for side, known in ((self.consumed, consumed), (self.produced, produced)):
+            side.set(at, known=known, activity=activity, activity_before=self._activity)
+        self._activity = activity
 
     def _note(self, before: Counts | None, now: Counts, departed: int, at: float) -> None:
         """Note that messages left; drop this where it is not evidence."""

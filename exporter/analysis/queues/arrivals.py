@@ -23,10 +23,13 @@ class Arrivals:
 
     __slots__ = ("_low", "_moves", "_published", "_since", "value")
 
-    def __init__(self, there: int) -> None:
-        """`there` messages waited at the first poll."""
+    def __init__(self, there: int, ahead: int = 0) -> None:
+        """`there` messages waited at the first poll.
+
+        The publishes of `ahead` of them are probably not counted yet.
+        """
         self.value: int = there
-        self._published: int = there
+        self._published: int = there - ahead
         self._since: float | None = None
         self._low = 0
         self._moves: deque[tuple[float, int]] = deque()

@@ -101,8 +101,7 @@ class LooseFlow(Flow):
         moved = _movement(before, counts)
         if self._gap_from is not None:
             self._fell = False
-            grown = self._bridge(self._curve, self._gap_from, waiting, at)
-            moved.produced = max(moved.produced, grown + moved.consumed)
+            self._bridge(self._curve, moved, self._gap_from, waiting, at)
         else:
             self._move(self._curve, moved, waiting, at)
         return moved
@@ -156,8 +155,10 @@ class LooseFlow(Flow):
         if self._gap_from is None and self._curve is not None:
             self._gap_from = self._curve.last
 
-    def _bridge(self, curve: ArrivalCurve, since: float, waiting: PlaceBacklog, at: float) -> int:
-        """Continue the curve after a gap. Return by how many messages the backlog grew.
+    def _bridge(
+        self, curve: ArrivalCurve, moved: Moved, since: float, waiting: PlaceBacklog, at: float
+    ) -> None:
+        """Continue the curve after a gap. What the backlog grew by must have entered.
 
         The position of the oldest waiting message is counted back from the end of the curve. That
         is exact for messages that enter from now on. For older ones the error is at most the
@@ -166,14 +167,18 @@ class LooseFlow(Flow):
         held = (waiting.lag or 0) + (waiting.deferred or 0)
         grown = held - int(curve.total - self.left)
         curve.add(at, max(grown, 0))
-        self._arrivals = Arrivals(int(curve.total))
+        # The depth is newer than the counters, which will soon include what it shows already.
+        surplus = max(grown + moved.consumed - moved.produced, 0)
+        self._arrivals = Arrivals(
+            int(curve.total), ahead=min(surplus, max(moved.produced, moved.consumed))
+        )
+        moved.produced += surplus
         self.left = self._processed = self._counted_left = max(self._arrivals.value - held, 0)
         self._processed_by.restart()
         self._processed_by.note(at, self._processed)
         self._unsure_to, self._unsure = curve.total, at - since
         self._gap_from = None
         self.is_moving = False
-        return grown
 
     # What waits
 
