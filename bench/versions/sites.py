@@ -26,7 +26,11 @@ AHEAD = 2
 """Maximum prefetch of a consumer, so that several consumers finish nearly in order."""
 GROUP = "readers"
 EARLY = 5
-"""Messages through a stream before the exporter starts: without them a reader has no offset."""
+"""Messages through a queue or stream before the exporter starts.
+
+Without them a stream's reader has no offset, and RabbitMQ 4 has no statistics of a queue, so its
+rates are unknown.
+"""
 KAFKA = Limits(lag=0, mean_age=1.0, age=1.0, rate=0.03)
 QUEUE = Limits(lag=0, mean_age=2.0, age=5.0, rate=0.1)
 """The statistics of RabbitMQ are up to 5 s old, which is a fraction of the rate window."""
@@ -102,7 +106,7 @@ def rabbit_site(stack: ExitStack, release: str, version: Version) -> Site:
                 rabbit_data.RabbitConsumer(url, kind, RATE / 2, prefetch=AHEAD) for _ in range(2)
             ]
             names = Names({"destination": kind}, "latency")
-            site.lines.append(Line(kind, names, send, consumers, QUEUE))
+            site.lines.append(Line(kind, names, send, consumers, QUEUE, EARLY))
             continue
         login = {
             "host": "127.0.0.1",
