@@ -41,8 +41,11 @@ class LineAtWork:
             stack.enter_context(consumer)
         for _ in range(line.early):
             self._send(b"early")
-        if line.early:
-            line.consumers[0].wait_processed(line.early)
+        wait_until(
+            lambda: sum(len(each.processed) for each in line.consumers) >= line.early,
+            "the early messages to be processed",
+            DRAIN,
+        )
 
     def _send(self, word: bytes) -> None:
         body = b"%s %d" % (word, len(self._sent))
