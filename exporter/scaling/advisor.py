@@ -1,0 +1,168 @@
+"""The advice for one subscription: how many consumers, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from exporter.scaling.calm import Calm
+from exporter.scaling.capacity import Capacity
+from exporter.scaling.load import Hold, Load, PartitionLoad
+from exporter.scaling.packing import bins_for, evenly_for
+from exporter.scaling.policy import ScalingPolicy
+from exporter.scaling.saturation import Saturation
+from exporter.scaling.score import score
+
+HEADROOM = 0.85
+"""Consumers are removed only if the others need at most this part of their capacity."""
+
+
+class Advice(NamedTuple):
+    """What to do."""
+
+    consumers: int
+    """How many consumers the subscription should have."""
+    held: Hold | None
+    """Why the advice does not follow the load; None if it does."""
+    score: float | None
+    """1 is at the targets."""
+    reason: str
+    """One sentence for people."""
+
+
+class Need(NamedTuple):
+    """What the load asks for, without regard to earlier advice."""
+
+    consumers: int
+    hot: str | None = None
+    """The partition that is too much for one consumer."""
+
+
+class Advisor:
+    """Follows one subscription. Holds no clock: every poll brings its time."""
+
+    __slots__ = ("_calm", "_last", "_saturation", "capacity", "last")
+
+    def __init__(self, capacity: float | None = None) -> None:
+        """`capacity` is what one consumer did before a restart of the exporter, if known."""
+        self.capacity = Capacity(capacity)
+        self.last: Advice | None = None
+        self._calm = Calm()
+        self._saturation = Saturation()
+        self._last: Load | None = None
+
+    def observe(self, load: Load, policy: ScalingPolicy) -> Advice | None:
+        """Return the advice after one poll; None if there never was enough to advise."""
+        if not load.is_known or load.consumers is None:
+            return self._keep("blind", "the load is unknown", load, policy)
+        before = self._last
+        if before is not None and before.consumers != load.consumers:
+            self._saturation.changed(before, load)
+            if self._calm.advice is not None and load.consumers != self._calm.advice:
+                self._note_other_change(before, load)
+        self._last = load
+        self.capacity.observe(load)
+        self._saturation.observe(load)
+        if load.blocked is not None or load.rebalancing:
+            hold: Hold = load.blocked or "rebalancing"
+            return self._keep(hold, hold.replace("_", " "), load, policy)
+        if self.capacity.value is None:
+            if load.consumers == 0 and load.lag:
+                need = Need(max(policy.minimum, 1))
+                return self._give(need, None, load, policy, "messages wait and nobody reads")
+            return self._keep("learning", "the capacity of a consumer is unknown", load, policy)
+        need = need_of(load, self.capacity.value, policy)
+        hold_now = self._hold_of(need, load)
+        if hold_now == "saturated":
+            need = Need(min(need.consumers, self._saturation.limit or need.consumers))
+        elif hold_now is not None:
+            need = Need(min(need.consumers, load.consumers))
+        return self._give(need, hold_now, load, policy, self._explain(load))
+
+    def _note_other_change(self, before: Load, load: Load) -> None:
+        """Follow a number of consumers that was not advised, once it is no step on the way."""
+        advice = self._calm.advice or 0
+        earlier, now = before.consumers or 0, load.consumers or 0
+        if abs(advice - now) > abs(advice - earlier):
+            self._calm.restart(now, load.at)
+
+    def _hold_of(self, need: Need, load: Load) -> Hold | None:
+        if need.consumers <= (load.consumers or 0):
+            return "hot_partition" if need.hot is not None and load.lag else None
+        if load.max_consumers == 1:
+            return "single_consumer"
+        limit = self._saturation.limit
+        if limit is not None and need.consumers > limit:
+            return "saturated"
+        return None
+
+    def _keep(self, hold: Hold, why: str, load: Load, policy: ScalingPolicy) -> Advice | None:
+        """Repeat the last advice; at first, the present number of consumers."""
+        advice = self._calm.advice
+        if advice is None:
+            if load.consumers is None:
+                return None
+            advice = min(max(load.consumers, policy.minimum), policy.maximum)
+        kept = Advice(advice, hold, score(load, policy.weights), f"{advice}, held: {why}")
+        self.last = kept
+        return kept
+
+    def _give(
+        self, need: Need, hold: Hold | None, load: Load, policy: ScalingPolicy, why: str
+    ) -> Advice:
+        present = load.consumers or 0
+        before = self._calm.advice
+        advice = self._calm.advise(need.consumers, present, policy, load.at)
+        words = f"{advice}" if before in (None, advice) else f"{advice}, was {before}"
+        held = "" if hold is None else f" (held: {hold.replace('_', ' ')})"
+        self.last = Advice(advice, hold, score(load, policy.weights), f"{words}{held}: {why}")
+        return self.last
+
+    def _explain(self, load: Load) -> str:
+        return (
+            f"{load.produced_rate or 0:.3g}/s come in, {load.lag:,} wait, "
+            f"each consumer does {self.capacity.value or 0:.3g}/s"
+        )
+
+
+def need_of(load: Load, capacity: float, policy: ScalingPolicy) -> Need:
+    """Return how many consumers carry the produce rate and drain the backlog in time.
+
+    If fewer than now would be enough, they need some headroom, so that the number does not change
+    back soon.
+    """
+    present = load.consumers or 0
+    need = _count(load, capacity, policy)
+    if need.consumers < present:
+        relaxed = _count(load, capacity * HEADROOM, policy)
+        need = relaxed if relaxed.consumers < present else Need(present, relaxed.hot)
+    return need
+
+
+def _count(load: Load, capacity: float, policy: ScalingPolicy) -> Need:
+    work = (load.produced_rate or 0.0) + (load.lag or 0) / policy.drain_time
+    count = math.ceil(work / capacity - 1e-9)
+    partitions = load.partitions()
+    if partitions:
+        return _share(partitions, capacity, policy, load.max_consumers)
+    if load.max_consumers is not None:
+        count = min(count, load.max_consumers)
+    return Need(count)
+
+
+def _share(
+    partitions: Sequence[PartitionLoad],
+    capacity: float,
+    policy: ScalingPolicy,
+    limit: int | None,
+) -> Need:
+    """Return how many consumers carry these partitions, each read by one of them."""
+    sizes = [(each.produced_rate or 0.0) + each.lag / policy.drain_time for each in partitions]
+    largest = max(range(len(sizes)), key=sizes.__getitem__)
+    if sizes[largest] <= capacity:
+        count = evenly_for(sizes, capacity)
+        return Need(count if limit is None else min(count, limit))
+    # No number of consumers helps the hot partition. The others still have to be carried.
+    count = bins_for([size for size in sizes if size > 0], capacity)
+    return Need(count if limit is None else min(count, limit), partitions[largest].name)

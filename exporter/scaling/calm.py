@@ -1,0 +1,61 @@
+"""Turns the number that the load needs into advice that does not oscillate."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from exporter.scaling.policy import ScalingPolicy
+
+LARGEST_STEP_OUT = 2.0
+"""At most this multiple of the present number of consumers at once."""
+FREE_STEP = 3
+"""So many consumers may be added at once in any case."""
+LARGEST_STEP_IN = 0.5
+"""At least this part of the present number remains."""
+
+
+class Calm:
+    """Cooldowns, a window for scaling in, and bounded steps."""
+
+    __slots__ = ("_changed_at", "_needs", "advice")
+
+    def __init__(self) -> None:
+        self.advice: int | None = None
+        """The last advice."""
+        self._changed_at: float | None = None
+        self._needs: deque[tuple[float, int]] = deque()
+
+    def advise(self, need: int, consumers: int, policy: ScalingPolicy, at: float) -> int:
+        """Return the advice for a need. `consumers` is their present number."""
+        lowest = max(policy.minimum, 1 if policy.minimum else 0)
+        need = min(max(need, lowest), policy.maximum)
+        self._needs.append((at, need))
+        while at - self._needs[0][0] > policy.cooldown_in:
+            self._needs.popleft()
+        present = consumers if self.advice is None else self.advice
+        wanted = self._bounded(need, present)
+        if wanted > present and self._may_change(policy.cooldown_out, at):
+            return self._change(wanted, at)
+        if wanted < present and self._may_change(policy.cooldown_in, at):
+            highest = max(each for _, each in self._needs)
+            watched = at - self._needs[0][0] >= 0.9 * policy.cooldown_in
+            if highest < present and watched:
+                return self._change(self._bounded(highest, present), at)
+        self.advice = min(max(present, lowest), policy.maximum)
+        return self.advice
+
+    def restart(self, consumers: int, at: float) -> None:
+        """Somebody else changed the number of consumers: that is the new beginning."""
+        self.advice, self._changed_at = consumers, at
+
+    def _may_change(self, cooldown: float, at: float) -> bool:
+        return self._changed_at is None or at - self._changed_at >= cooldown
+
+    def _change(self, advice: int, at: float) -> int:
+        self.advice, self._changed_at = advice, at
+        return advice
+
+    @staticmethod
+    def _bounded(need: int, present: int) -> int:
+        highest = max(int(present * LARGEST_STEP_OUT), present + FREE_STEP)
+        return max(min(need, highest), int(present * LARGEST_STEP_IN))

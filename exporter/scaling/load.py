@@ -1,0 +1,61 @@
+"""What the advisor knows of a subscription at one poll."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+Hold = Literal[
+    "blind",
+    "learning",
+    "rebalancing",
+    "retry_loop",
+    "paused",
+    "open_transaction",
+    "saturated",
+    "hot_partition",
+    "single_consumer",
+]
+"""Why the advice does not follow the load."""
+
+
+class PartitionLoad(NamedTuple):
+    """One partition: its backlog, and the rate at which messages are enqueued, if known."""
+
+    name: str
+    lag: int
+    produced_rate: float | None = None
+
+
+class Load(NamedTuple):
+    """The facts of one poll. None is unknown."""
+
+    at: float
+    """Seconds on a clock that never goes back."""
+    lag: int | None
+    age: float | None
+    """Seconds that the oldest unprocessed message has waited."""
+    produced_rate: float | None
+    consumed_rate: float | None
+    """Messages a second over the rate window."""
+    consumers: int | None
+    window: float
+    """The rate window in seconds."""
+    max_consumers: int | None = None
+    """How many consumers can share the work; None if there is no limit."""
+    partitions: Callable[[], Sequence[PartitionLoad]] = tuple
+    """Partitions, for systems in which one is read by one consumer. Called only if needed."""
+    rebalances: int = 0
+    """A counter that grows with each rebalance of the group."""
+    rebalancing: bool = False
+    blocked: Hold | None = None
+    """A cause that more consumers do not cure."""
+    lag_target: float | None = None
+    """Messages that may wait; None if there is no such threshold."""
+    age_target: float | None = None
+    """Seconds that a message may wait; None if there is no such threshold."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the advice can be computed."""
+        return None not in (self.lag, self.produced_rate, self.consumed_rate, self.consumers)

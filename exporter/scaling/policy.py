@@ -1,0 +1,69 @@
+"""The settings of the scaling advice: the first line of the config that matches a subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from exporter.patterns import NamePattern
+
+LABELS = ("system", "source", "vhost", "destination", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The parts of the score. Only their ratios count."""
+
+    lag: float = 0.4
+    age: float = 0.3
+    rate: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPolicy:
+    """How a subscription is scaled. Times are in seconds."""
+
+    minimum: int = 1
+    maximum: int = 100
+    drain_time: float = 300.0
+    """The backlog has to be processed within this time."""
+    cooldown_out: float = 60.0
+    """Time after a change during which no consumers are added."""
+    cooldown_in: float = 600.0
+    """Time after a change during which none are removed.
+
+    Scaling in follows the highest advice of this time.
+    """
+    weights: Weights = field(default_factory=Weights)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLine:
+    """One line of the config: patterns by label, which must all match whole, and its settings."""
+
+    match: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+
+class PolicyTable:
+    """Lines in the order of the config. The first match applies."""
+
+    def __init__(self, lines: Sequence[PolicyLine] = ()) -> None:
+        self._lines = [
+            (
+                {label: NamePattern(each) for label, each in line.match.items()},
+                replace(ScalingPolicy(), **line.settings),
+            )
+            for line in lines
+        ]
+
+    def of_subscription(
+        self, system: str, source: str, vhost: str | None, destination: str, group: str | None
+    ) -> ScalingPolicy | None:
+        """Return the policy; None if no line matches: nothing is advised then."""
+        values = dict(zip(LABELS, (system, source, vhost, destination, group), strict=True))
+        for patterns, policy in self._lines:
+            if all(each.matches(values[label] or "") for label, each in patterns.items()):
+                return policy
+        return None
