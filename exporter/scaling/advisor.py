@@ -11,6 +11,7 @@ from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import Hold, Load, PartitionLoad
 from exporter.scaling.packing import bins_for, evenly_for
 from exporter.scaling.policy import ScalingPolicy
+from exporter.scaling.recent import RecentRates
 from exporter.scaling.saturation import Saturation
 from exporter.scaling.score import score
 
@@ -42,13 +43,14 @@ class Need(NamedTuple):
 class Advisor:
     """Follows one subscription. Holds no clock: every poll brings its time."""
 
-    __slots__ = ("_calm", "_last", "_saturation", "capacity", "last")
+    __slots__ = ("_calm", "_last", "_recent", "_saturation", "capacity", "last")
 
     def __init__(self, capacity: float | None = None) -> None:
         """`capacity` is what one consumer did before a restart of the exporter, if known."""
         self.capacity = Capacity(capacity)
         self.last: Advice | None = None
         self._calm = Calm()
+        self._recent = RecentRates()
         self._saturation = Saturation()
         self._last: Load | None = None
 
@@ -58,12 +60,14 @@ class Advisor:
             return self._keep("blind", "the load is unknown", load, policy)
         before = self._last
         if before is not None and before.consumers != load.consumers:
-            self._saturation.changed(before, load)
+            self._saturation.changed(before, load, self._recent.consumed)
             if self._calm.advice is not None and load.consumers != self._calm.advice:
                 self._note_other_change(before, load)
         self._last = load
-        self.capacity.observe(load)
-        self._saturation.observe(load)
+        self._recent.observe(load)
+        rates = self._recent
+        self.capacity.observe(load, rates.consumed)
+        self._saturation.observe(load, rates.consumed)
         if load.blocked is not None or load.rebalancing:
             hold: Hold = load.blocked or "rebalancing"
             return self._keep(hold, hold.replace("_", " "), load, policy)
@@ -72,7 +76,7 @@ class Advisor:
                 need = Need(max(policy.minimum, 1))
                 return self._give(need, None, load, policy, "messages wait and nobody reads")
             return self._keep("learning", "the capacity of a consumer is unknown", load, policy)
-        need = need_of(load, self.capacity.value, policy)
+        need = need_of(load, rates.produced, self.capacity.value, policy)
         hold_now = self._hold_of(need, load)
         if hold_now == "saturated":
             need = Need(min(need.consumers, self._saturation.limit or need.consumers))
@@ -126,26 +130,33 @@ class Advisor:
         )
 
 
-def need_of(load: Load, capacity: float, policy: ScalingPolicy) -> Need:
+def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPolicy) -> Need:
     """Return how many consumers carry the produce rate and drain the backlog in time.
 
-    If fewer than now would be enough, they need some headroom, so that the number does not change
+    The larger of the produce rates counts: over the rate window, and the `recent` one. If fewer than now would be enough, they need some headroom, so that the number does not change
     back soon.
     """
     present = load.consumers or 0
-    need = _count(load, capacity, policy)
+    rate = max(load.produced_rate or 0.0, recent or 0.0)
+    need = _count(load, rate, capacity, policy)
     if need.consumers < present:
-        relaxed = _count(load, capacity * HEADROOM, policy)
+        relaxed = _count(load, rate, capacity * HEADROOM, policy)
         need = relaxed if relaxed.consumers < present else Need(present, relaxed.hot)
     return need
 
 
-def _count(load: Load, capacity: float, policy: ScalingPolicy) -> Need:
-    work = (load.produced_rate or 0.0) + (load.lag or 0) / policy.drain_time
+def _count(load: Load, rate: float, capacity: float, policy: ScalingPolicy) -> Need:
+    work = rate + (load.lag or 0) / policy.drain_time
     count = math.ceil(work / capacity - 1e-9)
     partitions = load.partitions()
     if partitions:
-        return _share(partitions, capacity, policy, load.max_consumers)
+        known = sum(each.produced_rate or 0.0 for each in partitions)
+        sizes = [
+            (each.produced_rate or 0.0) * (rate / known if known else 0.0)
+            + each.lag / policy.drain_time
+            for each in partitions
+        ]
+        return _share(partitions, sizes, capacity, load.max_consumers)
     if load.max_consumers is not None:
         count = min(count, load.max_consumers)
     return Need(count)
@@ -153,12 +164,11 @@ def _count(load: Load, capacity: float, policy: ScalingPolicy) -> Need:
 
 def _share(
     partitions: Sequence[PartitionLoad],
+    sizes: Sequence[float],
     capacity: float,
-    policy: ScalingPolicy,
     limit: int | None,
 ) -> Need:
     """Return how many consumers carry these partitions, each read by one of them."""
-    sizes = [(each.produced_rate or 0.0) + each.lag / policy.drain_time for each in partitions]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     if sizes[largest] <= capacity:
         count = evenly_for(sizes, capacity)

@@ -1,8 +1,8 @@
 """How many messages a second one consumer can process.
 
 While there is no backlog, a consumer processes what comes in: that is the demand, not its capacity.
-So samples are taken only while there was enough to do over the whole rate window, the number of
-consumers did not change, and the group did not rebalance.
+So samples are taken only while there was enough to do, the number of consumers did not change, and
+the group did not rebalance.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections import deque
 
 from exporter.scaling.load import Load
 
-SAMPLES = 30
+SAMPLES = 15
 """The capacity is the median of this many samples."""
+SAMPLE_SECONDS = 40.0
+"""Time over which one sample is measured."""
 ENOUGH = 2.0
 """Seconds of work that each consumer must have waiting, so that it is never idle."""
 
@@ -21,37 +23,38 @@ ENOUGH = 2.0
 class Capacity:
     """Learns the capacity, and remembers it while there is nothing to learn from."""
 
-    __slots__ = ("_busy_since", "_consumers", "_rebalances", "_samples", "value")
+    __slots__ = ("_base", "_samples", "_setting", "value")
 
     def __init__(self, value: float | None = None) -> None:
         """`value` is a capacity that was learned before."""
         self.value = value
         """Messages a second of one consumer; None if it was never observed."""
         self._samples: deque[float] = deque(maxlen=SAMPLES)
-        self._busy_since: float | None = None
-        self._consumers = 0
-        self._rebalances = 0
+        self._base: tuple[float, int] | None = None
+        """Time and counter of consumed messages at which the present sample began."""
+        self._setting = (0, 0)
 
-    def observe(self, load: Load) -> None:
-        """Add one poll."""
+    def observe(self, load: Load, rate: float | None) -> None:
+        """Add one poll. `rate` is the recent consume rate."""
         working = self._working(load)
-        rate = load.consumed_rate
-        unchanged = working == self._consumers and load.rebalances == self._rebalances
-        self._consumers, self._rebalances = working, load.rebalances
-        is_busy = (
-            working > 0
-            and bool(rate)
-            and load.lag is not None
-            and rate is not None
-            and load.lag >= ENOUGH * rate
-        )
-        if not is_busy or load.rebalancing or not unchanged:
-            self._busy_since = load.at if is_busy and not load.rebalancing else None
-            return
-        if self._busy_since is None:
-            self._busy_since = load.at
-        if load.at - self._busy_since >= load.window and rate is not None:
-            self._samples.append(rate / working)
+        setting, self._setting = self._setting, (working, load.rebalances)
+        consumed, lag = load.consumed, load.lag
+        if (
+            not working
+            or not rate
+            or consumed is None
+            or lag is None
+            or load.rebalancing
+            or lag < ENOUGH * rate
+            or setting != self._setting
+        ):
+            self._base = None
+        elif self._base is None:
+            self._base = (load.at, consumed)
+        elif load.at - self._base[0] >= SAMPLE_SECONDS:
+            at, before = self._base
+            self._base = (load.at, consumed)
+            self._samples.append((consumed - before) / (load.at - at) / working)
             self.value = statistics.median(self._samples)
 
     @staticmethod

@@ -35,12 +35,13 @@ class Load(NamedTuple):
     lag: int | None
     age: float | None
     """Seconds that the oldest unprocessed message has waited."""
+    produced: int | None
+    consumed: int | None
+    """Counters of messages."""
     produced_rate: float | None
     consumed_rate: float | None
     """Messages a second over the rate window."""
     consumers: int | None
-    window: float
-    """The rate window in seconds."""
     max_consumers: int | None = None
     """How many consumers can share the work; None if there is no limit."""
     partitions: Callable[[], Sequence[PartitionLoad]] = tuple
@@ -58,4 +59,4 @@ class Load(NamedTuple):
     @property
     def is_known(self) -> bool:
         """Whether the advice can be computed."""
-        return None not in (self.lag, self.produced_rate, self.consumed_rate, self.consumers)
+        return None not in (self.lag, self.produced, self.consumed, self.consumers)
