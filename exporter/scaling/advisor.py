@@ -15,7 +15,7 @@ from exporter.scaling.recent import RecentRates
 from exporter.scaling.saturation import Saturation
 from exporter.scaling.score import score
 
-HEADROOM = 0.85
+HEADROOM = 0.92
 """Consumers are removed only if the others need at most this part of their capacity."""
 
 
@@ -66,8 +66,10 @@ class Advisor:
         self._last = load
         self._recent.observe(load)
         rates = self._recent
-        self.capacity.observe(load, rates.consumed)
         self._saturation.observe(load, rates.consumed)
+        if not self._saturation.is_open:
+            # Consumers that share a limit look slow.
+            self.capacity.observe(load, rates.consumed)
         if load.blocked is not None or load.rebalancing:
             hold: Hold = load.blocked or "rebalancing"
             return self._keep(hold, hold.replace("_", " "), load, policy)
@@ -92,14 +94,12 @@ class Advisor:
             self._calm.restart(now, load.at)
 
     def _hold_of(self, need: Need, load: Load) -> Hold | None:
-        if need.consumers <= (load.consumers or 0):
-            return "hot_partition" if need.hot is not None and load.lag else None
-        if load.max_consumers == 1:
-            return "single_consumer"
         limit = self._saturation.limit
         if limit is not None and need.consumers > limit:
             return "saturated"
-        return None
+        if need.consumers <= (load.consumers or 0):
+            return "hot_partition" if need.hot is not None and load.lag else None
+        return "single_consumer" if load.max_consumers == 1 else None
 
     def _keep(self, hold: Hold, why: str, load: Load, policy: ScalingPolicy) -> Advice | None:
         """Repeat the last advice; at first, the present number of consumers."""
@@ -117,7 +117,10 @@ class Advisor:
     ) -> Advice:
         present = load.consumers or 0
         before = self._calm.advice
-        advice = self._calm.advise(need.consumers, present, policy, load.at)
+        if hold == "saturated" and before is not None and need.consumers < before:
+            advice = self._calm.step_back(max(need.consumers, policy.minimum), load.at)
+        else:
+            advice = self._calm.advise(need.consumers, present, policy, load.at)
         words = f"{advice}" if before in (None, advice) else f"{advice}, was {before}"
         held = "" if hold is None else f" (held: {hold.replace('_', ' ')})"
         self.last = Advice(advice, hold, score(load, policy.weights), f"{words}{held}: {why}")
@@ -133,7 +136,8 @@ class Advisor:
 def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPolicy) -> Need:
     """Return how many consumers carry the produce rate and drain the backlog in time.
 
-    The larger of the produce rates counts: over the rate window, and the `recent` one. If fewer than now would be enough, they need some headroom, so that the number does not change
+    The larger of the produce rates counts: over the rate window, and the `recent` one. If fewer
+    consumers than now would be enough, they need some headroom, so that the number does not change
     back soon.
     """
     present = load.consumers or 0

@@ -44,6 +44,11 @@ class Calm:
         self.advice = min(max(present, lowest), policy.maximum)
         return self.advice
 
+    def step_back(self, consumers: int, at: float) -> int:
+        """Take back a step that did not help, at once."""
+        self._needs.clear()
+        return self._change(consumers, at)
+
     def restart(self, consumers: int, at: float) -> None:
         """Somebody else changed the number of consumers: that is the new beginning."""
         self.advice, self._changed_at = consumers, at

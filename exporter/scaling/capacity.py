@@ -39,15 +39,13 @@ class Capacity:
         working = self._working(load)
         setting, self._setting = self._setting, (working, load.rebalances)
         consumed, lag = load.consumed, load.lag
-        if (
-            not working
-            or not rate
-            or consumed is None
-            or lag is None
-            or load.rebalancing
-            or lag < ENOUGH * rate
-            or setting != self._setting
-        ):
+        if not working or not rate or consumed is None or lag is None:
+            self._base = None
+            return
+        if load.rebalancing or setting != self._setting:
+            self._base = None
+            return
+        if lag < ENOUGH * rate:
             self._base = None
         elif self._base is None:
             self._base = (load.at, consumed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from exporter.scaling.load import Load
 
 GAIN = 0.25
@@ -10,46 +12,63 @@ FIRST_HOLD = 600.0
 """Seconds for which scaling out is held after it did not help."""
 LONGEST_HOLD = 7_200.0
 """The hold doubles each time, up to this."""
-SETTLE_SECONDS = 90.0
+SETTLE_SECONDS = 50.0
 """Time after a change until the new rate is known."""
+
+
+class Trial(NamedTuple):
+    """Consumers that were added, and what was achieved before."""
+
+    began: float
+    last: float
+    """When the first and the last of them were added."""
+    consumers_before: int
+    consumers: int
+    rate: float
 
 
 class Saturation:
     """Compares the throughput before and after consumers were added."""
 
-    __slots__ = ("_before", "_hold", "_until", "limit")
+    __slots__ = ("_hold", "_trial", "_until", "limit")
 
     def __init__(self) -> None:
         self.limit: int | None = None
         """The number of consumers above which none helped; None if unknown or expired."""
-        self._before: tuple[float, int, int, float] | None = None
-        """Time of the last scale-out, consumers before and after it, and the rate before."""
+        self._trial: Trial | None = None
         self._hold = FIRST_HOLD
         self._until = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known yet if the last consumers helped, or known that they did not."""
+        return self._trial is not None or self.limit is not None
+
     def changed(self, before: Load, now: Load, rate: float | None) -> None:
         """Note a change of the number of consumers; `rate` is the consume rate before it."""
-        self._before = None
-        if before.consumers and now.consumers and now.consumers > before.consumers:
-            if rate and before.lag:
-                self._before = (now.at, before.consumers, now.consumers, rate)
+        had, have = before.consumers or 0, now.consumers or 0
+        trial, self._trial = self._trial, None
+        if have <= had or not had:
+            return
+        if trial is not None:
+            self._trial = trial._replace(last=now.at, consumers=have)
+        elif rate and before.lag:
+            self._trial = Trial(now.at, now.at, had, have, rate)
 
     def observe(self, load: Load, now: float | None) -> None:
         """Judge the last scale-out once its effect is in the rate `now`."""
         if self.limit is not None and load.at >= self._until:
             self.limit = None
-        if self._before is None or now is None:
+        trial = self._trial
+        if trial is None or now is None or load.at - trial.last < SETTLE_SECONDS:
             return
-        at, consumers_before, consumers, rate = self._before
-        if load.at - at < SETTLE_SECONDS:
-            return
-        self._before = None
+        self._trial = None
         if not load.lag:
             # There was not enough to do: the throughput was the demand.
             return
-        expected = rate * (consumers - consumers_before) / consumers_before
-        if now - rate < GAIN * expected:
-            self.limit, self._until = consumers_before, load.at + self._hold
+        expected = trial.rate * (trial.consumers - trial.consumers_before) / trial.consumers_before
+        if now - trial.rate < GAIN * expected:
+            self.limit, self._until = trial.consumers_before, load.at + self._hold
             self._hold = min(2 * self._hold, LONGEST_HOLD)
         else:
             self._hold = FIRST_HOLD

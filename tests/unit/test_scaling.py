@@ -1,0 +1,222 @@
+"""The scaling advice: what one consumer can do, how many are needed, and when to hold still."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bench.scaling.__main__ import SETTINGS, WAYS, run
+from bench.scaling.world import Setting
+from exporter.scaling.advisor import Advice, Advisor
+from exporter.scaling.capacity import Capacity
+from exporter.scaling.load import Hold, Load, PartitionLoad
+from exporter.scaling.packing import bins_for, evenly_for
+from exporter.scaling.policy import PolicyLine, PolicyTable, ScalingPolicy, Weights
+from exporter.scaling.score import score
+
+POLICY = ScalingPolicy(minimum=1, maximum=20)
+POLL = 10.0
+
+
+def load(at: float = 0.0, **more: object) -> Load:
+    given: dict[str, object] = {
+        "lag": 0,
+        "age": 0.0,
+        "produced": 0,
+        "consumed": 0,
+        "produced_rate": 0.0,
+        "consumed_rate": 0.0,
+        "consumers": 1,
+        **more,
+    }
+    return Load(at, **given)  # type: ignore[arg-type]
+
+
+class Group:
+    """Consumers of a fixed capacity that follow the advice at once."""
+
+    def __init__(self, capacity: float, consumers: int = 1, limit: float = 1e9) -> None:
+        self.capacity, self.consumers, self.limit = capacity, consumers, limit
+        self.advisor = Advisor()
+        self.now = self.produced = self.consumed = 0.0
+        self.advice: list[Advice | None] = []
+
+    def play(self, seconds: float, rate: float, *, follow: bool = True, **more: object) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += POLL
+            self.produced += rate * POLL
+            most = min(self.capacity * self.consumers, self.limit) * POLL
+            done = min(most, self.produced - self.consumed)
+            self.consumed += done
+            facts = {
+                "lag": int(self.produced - self.consumed),
+                "produced": int(self.produced),
+                "consumed": int(self.consumed),
+                "produced_rate": rate,
+                "consumed_rate": done / POLL,
+                "consumers": self.consumers,
+                **more,
+            }
+            advice = self.advisor.observe(load(self.now, **facts), POLICY)
+            self.advice.append(advice)
+            if follow and advice is not None:
+                self.consumers = advice.consumers
+
+    @property
+    def numbers(self) -> list[int]:
+        return [each.consumers for each in self.advice if each is not None]
+
+    @property
+    def holds(self) -> set[Hold | None]:
+        return {each.held for each in self.advice if each is not None}
+
+
+def test_a_consumer_without_a_backlog_shows_demand_and_no_capacity() -> None:
+    capacity = Capacity()
+    for step in range(60):
+        capacity.observe(load(step * POLL, consumed=100 * step, lag=3), 10.0)
+    assert capacity.value is None
+
+
+def test_the_capacity_is_learned_from_a_backlog_and_kept_while_idle() -> None:
+    group = Group(capacity=50.0)
+    group.play(120, 80.0, follow=False)
+    assert group.advisor.capacity.value == pytest.approx(50, rel=0.05)
+    group.play(3_600, 5.0, follow=False)
+    assert group.advisor.capacity.value == pytest.approx(50, rel=0.05)
+
+
+def test_polls_during_a_rebalance_or_a_change_are_left_out() -> None:
+    capacity = Capacity()
+    for step in range(60):
+        facts = {"consumed": 500 * step, "lag": 5_000, "rebalances": step}
+        capacity.observe(load(step * POLL, **facts), 50.0)
+    assert capacity.value is None
+
+
+def test_enough_consumers_carry_the_load_and_drain_in_time() -> None:
+    group = Group(capacity=50.0)
+    group.play(300, 180.0)
+    group.play(1_200, 180.0)
+    assert group.consumers == 4
+    assert group.advice[-1] is not None
+    assert "180/s come in" in group.advice[-1].reason
+    assert group.produced - group.consumed < 5
+
+
+def test_consumers_are_removed_once_and_not_added_again() -> None:
+    group = Group(capacity=50.0)
+    group.play(1_500, 400.0)
+    before = group.consumers
+    group.play(3_000, 120.0)
+    later = group.numbers[150:]
+    assert before >= 8
+    assert group.consumers == 3
+    assert later == sorted(later, reverse=True), "no reversal"
+
+
+def test_nothing_is_removed_before_the_cooldown_and_added_only_after_it() -> None:
+    group = Group(capacity=50.0)
+    group.play(1_500, 400.0)
+    last = group.numbers[-1]
+    group.play(POLICY.cooldown_in - 60, 50.0)
+    assert set(group.numbers[150:]) == {last}
+
+
+@pytest.mark.parametrize("hold", ["retry_loop", "paused", "open_transaction"])
+def test_what_consumers_do_not_cure_holds(hold: Hold) -> None:
+    group = Group(capacity=50.0)
+    group.play(300, 80.0)
+    before = group.consumers
+    group.play(600, 500.0, blocked=hold)
+    assert group.consumers == before
+    assert group.advice[-1] is not None
+    assert group.advice[-1].held == hold
+
+
+def test_a_blind_monitor_keeps_the_last_advice_and_says_so() -> None:
+    group = Group(capacity=50.0)
+    group.play(900, 180.0)
+    before = group.consumers
+    group.play(600, 0.0, lag=None)
+    assert group.consumers == before
+    assert group.advice[-1] is not None
+    assert group.advice[-1].held == "blind"
+    assert Advisor().observe(load(lag=None, consumers=None), POLICY) is None, "no number at all"
+
+
+def test_consumers_that_do_not_help_are_taken_back_and_held() -> None:
+    """The database behind them processes 100 a second, however many ask it."""
+    group = Group(capacity=50.0, limit=100.0)
+    group.play(600, 150.0)
+    assert "saturated" in group.holds
+    assert group.consumers <= 4
+    group.play(3_000, 150.0)
+    assert max(group.numbers[60:]) <= 6
+
+
+def test_one_hot_partition_is_named_and_held() -> None:
+    hot = [PartitionLoad("0", 90_000, 200.0), *(PartitionLoad(str(n), 0, 1.0) for n in range(1, 6))]
+    group = Group(capacity=50.0)
+    group.play(600, 80.0, follow=False, max_consumers=6)
+    group.consumers = 6
+    group.play(60, 205.0, follow=False, max_consumers=6, partitions=lambda: hot)
+    assert group.advice[-1] is not None
+    assert group.advice[-1].held == "hot_partition"
+    assert group.advice[-1].consumers <= 6
+
+
+def test_never_more_consumers_than_can_share_the_work() -> None:
+    group = Group(capacity=50.0)
+    group.play(1_500, 900.0, max_consumers=4)
+    assert group.consumers <= 4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "packed", "dealt"),
+    [
+        ([10, 10, 10, 10], 1, 1),
+        ([30, 30, 30, 30], 4, 4),
+        ([25, 25, 25, 25], 2, 2),
+        ([40, 5, 5, 5, 5, 5, 5, 5], 2, 3),
+        ([0, 0, 0, 45], 1, 1),
+        ([120, 1], 2, 2),
+        ([], 0, 1),
+    ],
+)
+def test_partitions_are_packed(sizes: Sequence[float], packed: int, dealt: int) -> None:
+    assert bins_for(sizes, 50.0) == packed
+    assert evenly_for(sizes, 50.0) == dealt
+
+
+def test_the_score_is_one_at_the_targets() -> None:
+    at_target = {"lag": 1_000, "age": 5.0, "produced_rate": 8.0, "consumed_rate": 8.0}
+    targets = {"lag_target": 1_000, "age_target": 5.0}
+    assert score(load(**at_target, **targets), Weights()) == pytest.approx(1.0)
+    assert score(load(**{**at_target, "lag": 2_000}, **targets), Weights()) == pytest.approx(1.4)
+    assert score(load(**at_target), Weights(rate=0.0)) is None, "nothing has a target"
+
+
+def test_the_first_line_that_matches_applies() -> None:
+    table = PolicyTable(
+        [
+            PolicyLine({"group": "billing-.*"}, {"maximum": 3}),
+            PolicyLine({"system": "kafka"}, {"maximum": 7}),
+        ]
+    )
+    first = table.of_subscription("kafka", "shop", None, "orders", "billing-eu")
+    second = table.of_subscription("kafka", "shop", None, "orders", "other")
+    assert first is not None
+    assert first.maximum == 3
+    assert second is not None
+    assert second.maximum == 7
+    assert table.of_subscription("nsq", "events", None, "clicks", "archive") is None
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
+def test_our_advice_changes_direction_less_than_every_other_way(setting: Setting) -> None:
+    ours = run(setting, WAYS["mq_desired_consumers"](setting))
+    assert ours.reversals <= 1
+    assert ours.actions <= setting.seconds / 300
