@@ -154,7 +154,8 @@ def test_consumers_that_do_not_help_are_taken_back_and_held() -> None:
     assert "saturated" in group.holds
     assert group.consumers <= 4
     group.play(3_000, 150.0)
-    assert max(group.numbers[60:]) <= 6
+    assert max(group.numbers[60:]) <= 8, "one trial at a time, after a hold that grows"
+    assert sum(number > 4 for number in group.numbers[60:]) < 60
 
 
 def test_one_hot_partition_is_named_and_held() -> None:
@@ -218,5 +219,9 @@ def test_the_first_line_that_matches_applies() -> None:
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
 def test_our_advice_changes_direction_less_than_every_other_way(setting: Setting) -> None:
     ours = run(setting, WAYS["mq_desired_consumers"](setting))
-    assert ours.reversals <= 1
+    trials = 2 if setting.downstream < 1e9 else 0
+    assert ours.reversals <= 1 + trials, "a step that did not help is taken back"
     assert ours.actions <= setting.seconds / 300
+    if not trials:
+        lag = run(setting, WAYS["HPA, lag / 1000"](setting))
+        assert ours.reversals <= lag.reversals
