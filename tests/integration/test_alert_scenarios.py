@@ -1,7 +1,7 @@
-"""What goes wrong on real brokers, all at once, and what the receiver is told of it: the right alerts, with the right cause.
+"""Scenarios on real brokers, all at once: the receiver gets the right alerts with the right cause.
 
-Each scenario has a group, queue or channel of its own. Beside them are those of which nothing may be told: deploys, batches,
-rare commits, and what nobody is meant to read.
+Each scenario has its own group, queue or channel. Others must not fire any alert: deploys, batches,
+rare commits, and destinations that need no consumers.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ DEAD_LETTERS = {
     "lag_messages": 1_000,
 }
 SCALE = 10
-"""Slower than elsewhere: what must not be told of should have time on a slow machine too."""
+"""Slower than in other tests, so that healthy scenarios have enough time on a slow machine too."""
 PARTITIONS = 4
 
 
 @dataclass
 class Expected:
-    """What the receiver has to be told of one subscription."""
+    """The alerts that the receiver must get about one subscription."""
 
     alerts: set[str]
-    """One of these has to be told."""
+    """At least one of these."""
     cause: str
-    """In plain words."""
+    """As the notification names it."""
     labels: Mapping[str, str]
     others: set[str] = field(default_factory=set)
-    """Alerts that may be told too."""
+    """Alerts that may come too."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class World:
     stack: ExitStack
     expected: dict[str, Expected] = field(default_factory=dict)
     turns: list[Callable[[], object]] = field(default_factory=list)
-    """What makes the healthy ones ill, once they were seen healthy."""
+    """The actions that cause the faults, after all subscriptions were seen healthy."""
     silent: set[str] = field(default_factory=set)
 
     @property
@@ -191,7 +191,7 @@ def open_transaction(world: World) -> None:
     world.reader("open")
 
     def begin() -> None:
-        # The broker ends it after a minute, so that there may be nothing left to abort.
+        # The broker ends it after a minute, so there may be nothing left to abort.
         world.stack.enter_context(suppress(KafkaException))
         producer = world.stack.enter_context(transaction(world.servers, commit=False))
         produce_in(producer, "open", 0, 1)
@@ -292,7 +292,7 @@ def paused(world: World) -> None:
     )
 
 
-# What nothing may be told of
+# Scenarios that must not fire an alert
 
 
 def deploy(world: World) -> None:
@@ -426,7 +426,7 @@ def world() -> Iterator[World]:
 
 
 def subject(notification: Notification) -> set[str]:
-    """The names of what a notification is about."""
+    """Return the names of the subscription that a notification is about."""
     names = ("group", "destination")
     return {each["labels"][n] for each in notification.alerts for n in names if n in each["labels"]}
 
@@ -445,7 +445,7 @@ def sources(world: World) -> list[dict[str, Any]]:
 
 
 def wait_healthy(exporter: Exporter) -> None:
-    """Every source was looked at for long enough to know what is usual."""
+    """Wait until every source was polled for long enough to know the usual rates."""
     for source in ("shop", "jobs", "events"):
         exporter.cycles(20, source)
 
@@ -493,7 +493,7 @@ def test_every_scenario_comes_out_at_the_receiver(world: World, tmp_path: Path) 
 
 
 def cause(told: list[Notification], expected: Expected) -> str | None:
-    """The cause in the last notification that names one."""
+    """Return the cause in the last notification that names one."""
     found = None
     for each in told:
         if expected.labels.items() <= each.labels.items():
@@ -504,7 +504,7 @@ def cause(told: list[Notification], expected: Expected) -> str | None:
 
 
 def report(told: list[Notification], rows: list[dict[str, Any]], world: World) -> None:
-    """Print what was told and the evidence, for the documents and for whoever looks at a failure."""
+    """Print the notifications and the evidence, for the documents and to examine a failure."""
     for name, expected in world.expected.items():
         names = sorted(
             {

@@ -1,4 +1,4 @@
-"""Every number against what is known to be true of a real cluster, awkward positions included."""
+"""Every number, compared with the known state of a real cluster, unusual positions included."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Position = Callable[[str, str, int, int, int], None]
 
 
 class Reader:
-    """A consumer with a group, which reads so many messages, commits, and stays."""
+    """A consumer with a group that reads so many messages, commits, and stays."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, count: int, protocol: str) -> None:
         self.consumer = Consumer(
@@ -84,7 +84,7 @@ class Reader:
 
 @dataclass
 class Truth:
-    """What the page must say."""
+    """What must be exposed."""
 
     lags: dict[Key, int] = field(default_factory=dict)
     bounds: set[tuple[str, str]] = field(default_factory=set)
@@ -175,7 +175,7 @@ def write_awkward(bootstrap: str, truth: Truth, position: Position) -> None:
 
 
 def wait_for_gap(bootstrap: str, topic: str, offset: int) -> None:
-    """Write on until the cleaner has removed the record at the offset."""
+    """Write until the cleaner has removed the record at the offset."""
 
     def first_behind() -> int:
         produce(bootstrap, topic, 0, 1, key=b"same")

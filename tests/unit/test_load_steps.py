@@ -1,4 +1,4 @@
-"""How the steps of a workload are written, and what is reckoned of them."""
+"""How the steps of a workload are written, and what is computed from them."""
 
 from __future__ import annotations
 

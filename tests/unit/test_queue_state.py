@@ -589,7 +589,10 @@ def test_a_depth_that_is_older_than_the_counts_makes_no_messages_come() -> None:
 
 
 def test_only_what_came_after_a_complete_poll_is_new() -> None:
-    """A queue that a first, incomplete poll missed may be old; so may one that a reload selected."""
+    """A queue that a first, incomplete poll missed may be old.
+
+    So may a queue that a reload selected.
+    """
     first, missed, created = (Place("/", name, None, None) for name in ("q", "missed", "created"))
     world = World()
     world.poll(Depth(first, 5), whole=frozenset())

@@ -1,4 +1,4 @@
-"""Replies of versions that do not run here, as their release notes and API references have them."""
+"""Replies of versions that do not run here, from their release notes and API references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Depth, Place
 
 QUORUM_313: dict[str, Any] = {
-    # From 3.13 on there is nothing but what `columns` names, and quorum queues have no `exclusive`.
+    # From 3.13 on, a reply has only the fields that `columns` names, and quorum queues have no
+    # `exclusive`.
     "name": "q",
     "vhost": "/",
     "type": "quorum",
@@ -29,7 +30,7 @@ QUORUM_313: dict[str, Any] = {
     "messages_unacknowledged": 2,
 }
 CLASSIC_4: dict[str, Any] = {
-    # 4.x tells an exclusive queue by its owner.
+    # 4.x marks an exclusive queue by its owner.
     "name": "mine",
     "vhost": "/",
     "type": "classic",
@@ -90,8 +91,9 @@ def test_labels_of_the_plugins_page_escaped_or_not() -> None:
 
 
 RETRIES_43 = {
-    # 4.3.6: of 10 messages one is unacknowledged, and four wait for the end of their delay (`messages_delayed`, which the
-    # list with totals lacks). 4.0.5 counts so what its dead-letter target has not confirmed (`messages_dlx`).
+    # 4.3.6: of 10 messages one is unacknowledged, and four wait for the end of their delay
+    # (`messages_delayed`, which is not in the list with totals). 4.0.5 counts in the same way
+    # messages that the dead-letter target has not confirmed (`messages_dlx`).
     "name": "retry",
     "vhost": "/",
     "type": "quorum",

@@ -66,7 +66,7 @@ def test_a_duration_is_cut_off_by_less_than_its_smaller_unit(seconds: float) -> 
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    """A subscription that keeps up, a little behind as they all are."""
+    """A subscription that keeps up, with a small lag as always."""
     return {
         "lag_messages": 12,
         "lag_seconds": 0.4,
