@@ -30,6 +30,8 @@ class Wanted(NamedTuple):
     """The moment in Unix time, which the history goes by."""
     only: Container[Key] | None = None
     """None is all of them."""
+    stale: bool = False
+    """Whether the last values are wanted that are too old to be shown as metrics."""
 
     def takes(self, vhost: str | None, destination: str, group: str | None) -> bool:
         """Whether this subscription is wanted."""

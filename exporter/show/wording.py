@@ -14,6 +14,10 @@ ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled", "retry_loop"})
 BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0
 """Losses further off than that are not on anybody's mind at night."""
+SOON_SECONDS = 3_600.0
+"""If unread messages will be deleted within this time, the subscription is bad, whatever its status."""
+QUIET = frozenset({"abandoned", "dormant"})
+"""Statuses of which nobody expects that the messages are read."""
 VAGUE_SECONDS, VAGUE_RATIO = 1.0, 0.1
 """An age that may be off by more than both, the second as a part of it, is called vague."""
 
@@ -103,37 +107,47 @@ def loss(row: dict[str, Any]) -> str:
 def standing(row: dict[str, Any]) -> Standing:
     """Judge by a subscription's status how its backlog stands.
 
-    Bad is one that stands still, whose messages fail again and again, that is past a threshold and does not get smaller, or whose position is past the end.
+    Bad is one that stands still, whose messages fail again and again, that is past a threshold and does not get smaller, whose position is past the end, or that loses messages soon.
+    Values of a source that cannot be read are not good.
     """
     status = row["status"]
-    if status in NO_FAULT:
-        return "good"
-    if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False):
+    if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False) or loses_soon(row):
         return "bad"
-    return "unsure"
+    return "good" if status in NO_FAULT and not row.get("stale") else "unsure"
+
+
+def loses_soon(row: dict[str, Any]) -> bool:
+    """Tell whether retention will delete messages within the hour that somebody is expected to read."""
+    seconds = row.get("time_to_loss_seconds")
+    if seconds is None or seconds >= SOON_SECONDS:
+        return False
+    return row["status"] not in QUIET and row.get("consumers_expected") is not False
 
 
 def standings() -> dict[str, Standing]:
-    """Return for each status the worst standing of a subscription that has it."""
+    """Return for each status the worst standing of a subscription that has it, the forecast of losses aside."""
     return {status: standing({"status": status, "drains": False}) for status in STATUSES}
 
 
 def why(row: dict[str, Any]) -> str:
     """Return one line: time to loss, reason of the status, and the most likely cause with its evidence."""
-    parts = []
-    soon = loss(row)
-    if soon:
-        parts.append(
-            f"unread messages will be deleted in {soon}"
-            if row["time_to_loss_seconds"]
-            else "retention has reached unread messages"
-        )
+    parts = [losing(row)]
     reason, causes = row["status_reason"], row["causes"]
     if reason and (not causes or causes[0]["evidence"] != reason):
         parts.append(reason)
     if causes:
         parts.append(f"{plain(causes[0]['cause'])}: {causes[0]['evidence']}")
-    return "; ".join(parts)
+    return "; ".join(part for part in parts if part)
+
+
+def losing(row: dict[str, Any]) -> str:
+    """Say how soon messages will be lost; empty where that is a day away or more, or is not known."""
+    soon = loss(row)
+    if not soon:
+        return ""
+    if row["time_to_loss_seconds"]:
+        return f"unread messages will be deleted in {soon}"
+    return "retention has reached unread messages"
 
 
 def plain(word: str | None) -> str:

@@ -21,6 +21,7 @@ from exporter.show.exposition import Exposition, labeler
 from exporter.sources.display import Display, Shelf
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
+from exporter.sources.health_rows import health_rows
 from exporter.sources.schedule import Outcome
 from exporter.sources.tasks import Tasks
 
@@ -171,19 +172,30 @@ class Source:
         """Return the subscriptions that are shown and wanted, as JSON-ready rows; none where a task hangs.
 
         The rows hold the values of the metrics page: those of the last update, whenever they are asked for.
+        If stale ones are wanted, that of a source that is hidden, too.
         """
         with self._locked(LOCK_SECONDS) as held:
-            if not (held and self._display.visible):
+            observed, visible = self._display.observed, self._display.visible
+            if not held or observed is None or not (visible or wanted.stale):
                 return []
-            at = self._display.shown_at
-            wanted = wanted._replace(clock=wanted.clock - (time.monotonic() - at))
-            return self.state.rows(self.config, self._view_at(at), at, wanted)
+            at, now = self._display.shown_at, time.monotonic()
+            wanted = wanted._replace(clock=wanted.clock - (now - at))
+            rows = self.state.rows(self.config, self._view_at(at), at, wanted)
+            stale = not (visible and self.outcomes["backlog"].reached)
+            for row in rows:
+                row.update(stale=stale, values_age_seconds=round(now - observed, 3))
+            return rows
 
-    def status(self) -> dict[str, Any]:
-        """Return how the source fares, JSON-ready. Needs no lock: it tells of a task that hangs, too."""
+    def status(self, *, health: bool = False) -> dict[str, Any]:
+        """Return how the source fares, JSON-ready. Needs no lock: it tells of a task that hangs, too.
+
+        With `health`, the state of its nodes, probes and tasks, too.
+        """
         backlog, observed = self.outcomes["backlog"], self._display.observed
         now = time.monotonic()
+        found = health_rows(self.outcomes, self.state.nodes, self._probes.nodes) if health else {}
         return {
+            **found,
             "system": self.config.system,
             "source": self.config.name,
             "up": backlog.reached,

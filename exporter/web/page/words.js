@@ -1,10 +1,16 @@
 // Texts of the page. How numbers read, and what is good or bad, comes from the exporter: `text` and `standing` of each row.
 
 const UNKNOWN = "–";
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60]];
 
 /** How many there are of something. */
 export function count(value) {
   return value.toLocaleString("en");
+}
+
+/** The same with the thing counted. */
+export function counted(value, one, many = `${one}s`) {
+  return `${count(value)} ${value === 1 ? one : many}`;
 }
 
 /** The text of one number of a row, or of a part of it. */
@@ -28,6 +34,13 @@ export function since(row) {
 
 export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+}
+
+/** How long something took that the page itself has measured. */
+export function lasting(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [unit, size] = UNITS.find(([, least]) => whole >= least) ?? ["s", 1];
+  return `${count(Math.floor(whole / size))} ${unit}`;
 }
 
 export function plain(word) {
