@@ -17,7 +17,8 @@ def sorted_by(rows: Iterable[Row], sort: str) -> list[Row]:
     Rows without a value come last either way. Rows with the same value stay in their order.
     """
     value = SORTS[sort.removeprefix("-")]
-    known, unknown = [], []
+    known: list[Row] = []
+    unknown: list[Row] = []
     for row in rows:
         (unknown if value(row) is None else known).append(row)
     return sorted(known, key=value, reverse=sort.startswith("-")) + unknown

@@ -68,7 +68,9 @@ class Busy(Told):
         positions: dict[str, dict[str, dict[int, int | None]]] = {}
         for group, (kind, topic) in self.groups.items():
             lag = RATE * self._seconds_behind(kind, lasted)
-            lags = [0 if lag < 1 else int(lag * (part + 1) / 2) for part in range(PARTITIONS)]
+            lags = [
+                0 if lag < 1 else int(lag * (part + 1) / PARTITIONS) for part in range(PARTITIONS)
+            ]
             if kind == "stalled":
                 lags = [end - 1_000_000 + part for part in range(PARTITIONS)]
             positions[group] = {topic: {part: end - lag for part, lag in enumerate(lags)}}

@@ -73,7 +73,7 @@ class Told:
 class ToldDaemon:
     """A daemon in this process, with a source for each that is told; a context manager."""
 
-    def __init__(self, *, settings: str = "", **told: Told) -> None:
+    def __init__(self, settings: str = "", /, **told: Told) -> None:
         """`settings` are further lines of the config."""
         self._settings = settings
         self._ports = PortBlock()

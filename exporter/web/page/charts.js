@@ -47,6 +47,7 @@ export function charts(row, range, choose) {
     element("div", { class: "title" },
       element("h3", { id: "history-title" }, "History"),
       rangeButtons(row, range, choose),
+      element("span", { class: "faint" }, `${row.text.history.span} kept here, more in Grafana`),
       marks.length ? element("span", { class: "faint" }, element("span", { class: "mark" }, "┆"), ` ${marks.length === 1 ? "rebalance" : "rebalances"}`) : null),
     group);
 }
@@ -56,12 +57,9 @@ function rangeButtons(row, range, choose) {
   const span = Math.max(...Object.values(columns).map((values) => values.length)) * step;
   const reaches = RANGES.filter((_, index) => index === 0 || span > RANGES[index - 1][2]);
   const chosen = reaches.find(([name]) => name === range) ?? reaches.at(-1);
-  return element("span", { class: "ranges", role: "group", "aria-label": "Range" }, ...RANGES.map((each) => {
+  return element("span", { class: "ranges", role: "group", "aria-label": "Range" }, ...reaches.map((each) => {
     const [name, text] = each;
-    const button = element("button", {
-      type: "button", id: `range-${name}`, "aria-pressed": String(each === chosen), disabled: !reaches.includes(each),
-      title: reaches.includes(each) ? null : `the history is ${row.text.history.span} long`,
-    }, text);
+    const button = element("button", { type: "button", id: `range-${name}`, "aria-pressed": String(each === chosen) }, text);
     button.addEventListener("click", () => choose(name));
     return button;
   }));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,7 +11,9 @@ from playwright.sync_api import Page, expect
 from tests.integration.page.looking import names, opened
 from tests.support.told import Told, ToldDaemon
 
-NINE = {(f"group-{number}", "orders"): [number * 500] for number in range(9)}
+NINE: dict[tuple[str, str], Sequence[int]] = {
+    (f"group-{number}", "orders"): [number * 500] for number in range(9)
+}
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_while_it_loads_it_says_so(page: Page, daemon: ToldDaemon) -> None:
 
 def test_the_panel_of_sources(page: Page) -> None:
     busy = Busy(count=1)
-    with ToldDaemon(settings=SETTINGS, shop=busy) as daemon:
+    with ToldDaemon(SETTINGS, shop=busy) as daemon:
         page.goto(daemon.url)
         expect(page.locator("#sources")).to_have_text("shop (kafka) up")
         page.locator("#health summary").click()
@@ -141,7 +141,7 @@ def test_what_the_statuses_mean(page: Page, daemon: ToldDaemon) -> None:
 def test_a_subscription_that_loses_messages_soon_is_not_well(page: Page) -> None:
     """Its lag is below all thresholds, and retention is 20 minutes away."""
     settings = "thresholds:\n  - {lag_messages: off, lag_seconds: off}\n"
-    with ToldDaemon(settings=settings, shop=Busy(count=6)) as daemon:
+    with ToldDaemon(settings, shop=Busy(count=6)) as daemon:
         page.goto(daemon.url)
         row = page.locator("#rows tr", has_text="archive")
         expect(row.locator(".why")).to_contain_text("unread messages will be deleted in")

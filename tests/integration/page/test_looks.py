@@ -53,7 +53,7 @@ def check_width(page: Page, width: int) -> None:
 
 @pytest.mark.parametrize("count", [5, 50, 2_000])
 def test_list_and_detail_at_each_size(chromium: Browser, count: int) -> None:
-    with ToldDaemon(settings=SETTINGS, shop=Busy(count=count), web=Busy(count=1)) as daemon:
+    with ToldDaemon(SETTINGS, shop=Busy(count=count), web=Busy(count=1)) as daemon:
         for (width, height), scheme in [(size, scheme) for size in SIZES for scheme in SCHEMES]:
             with chromium.new_context(
                 viewport={"width": width, "height": height},
@@ -76,7 +76,7 @@ def test_list_and_detail_at_each_size(chromium: Browser, count: int) -> None:
 def test_it_is_accessible(chromium: Browser, scheme: str) -> None:
     shop = Busy(count=5)
     with (
-        ToldDaemon(settings=SETTINGS, shop=shop, web=Busy(count=1)) as daemon,
+        ToldDaemon(SETTINGS, shop=shop, web=Busy(count=1)) as daemon,
         # The page's policy lets no other script run.
         chromium.new_context(color_scheme=scheme, bypass_csp=True) as context,  # type: ignore[arg-type]
     ):
