@@ -61,7 +61,11 @@ export function asker({ query, show, parts }) {
 
   /** Once a second: how old the answer is. */
   function tick() {
-    if (state.failed !== null) write(parts.trouble, said(state));
+    if (state.failed !== null) {
+      const { error, since } = state.failed;
+      write(parts.lasts, error.status === undefined ? `No answer for ${lasting((Date.now() - since) / 1000)}. ` : "");
+      write(parts.is, said(state.failed, state.answered));
+    }
     if (state.answered === null) return;
     const seconds = (Date.now() - state.answered) / 1000;
     write(parts.updated, seconds < 1 ? "updated now" : `updated ${lasting(seconds)} ago`);
@@ -81,11 +85,12 @@ class Refusal extends Error {
   }
 }
 
-function said({ failed: { error, since }, answered }) {
+/** What is wrong, apart from for how long: what is read out should not change every second. */
+function said({ error }, answered) {
   const shown = answered === null ? "" : ` The data shown is from ${moment(answered / 1000)}.`;
   if (error.status === 401) return `Access denied (401): user name and password are needed. Reload the page to sign in.${shown}`;
   if (error.status === 403) return `Access denied (403).${shown}`;
   const reason = error instanceof TypeError ? "connection failed" : error.message;
   if (error.status !== undefined) return `The exporter answers with an error: ${reason}.${shown}`;
-  return `No answer from the exporter for ${lasting((Date.now() - since) / 1000)}: ${reason}.${shown}`;
+  return `The exporter does not respond: ${reason}.${shown}`;
 }

@@ -6,6 +6,9 @@ import { moment } from "./words.js";
 
 const RANGES = [["15m", "15 min", 900], ["1h", "1 h", 3600], ["6h", "6 h", 21600]];
 const TICKS = 4;
+const REBALANCE = "rebalance";
+const LAST = "last commit";
+const KINDS = { [REBALANCE]: "rebalance", [LAST]: "commit" };
 let pointed = null; // the Unix time that is pointed at
 
 /** The part of the history that the range shows, oldest first. */
@@ -24,7 +27,7 @@ function cut(row, range) {
 }
 
 /** Charts of lag, age and rates, and the ranges to choose from as far as the history reaches. */
-export function charts(row, range, choose) {
+export function charts(row, { range, now, choose }) {
   const seen = cut(row, range);
   const limits = row.thresholds;
   const pictures = [
@@ -36,7 +39,7 @@ export function charts(row, range, choose) {
     { title: "messages per second", columns: ["produced_messages_per_second", "consumed_messages_per_second"], keys: ["in", "out"], limit: null },
   ];
   const end = seen.start + (seen.count - 1) * seen.step;
-  const marks = (row.rebalanced_at ?? []).filter((at) => at >= seen.start && at <= end);
+  const marks = events(row, now, seen.step).filter(({ at }) => at >= seen.start && at <= end);
   const figures = pictures.map((picture) => figure(picture, seen, marks));
   const show = () => figures.forEach((each) => each.point(pointed));
   const group = element("div", { class: "charts", id: "charts", tabindex: "0", role: "group", "aria-label": "Charts; left and right arrow show values" },
@@ -48,8 +51,17 @@ export function charts(row, range, choose) {
       element("h3", { id: "history-title" }, "History"),
       rangeButtons(row, range, choose),
       element("span", { class: "faint" }, `${row.text.history.span} kept here, more in Grafana`),
-      marks.length ? element("span", { class: "faint" }, element("span", { class: "mark" }, "┆"), ` ${marks.length === 1 ? "rebalance" : "rebalances"}`) : null),
+      ...[...new Set(marks.map(({ what }) => what))].map((what) =>
+        element("span", { class: "faint" }, element("span", { class: `mark ${KINDS[what]}` }, "┆"), ` ${what}`))),
     group);
+}
+
+/** When the group rebalanced, and its last commit where that is some time ago; `now` is the time of the values. */
+function events(row, now, step) {
+  const unmoved = (row.partitions ?? []).map((part) => part.unmoved_seconds).filter((seconds) => typeof seconds === "number");
+  const still = Math.min(...unmoved);
+  const commit = unmoved.length && still > step ? [{ at: now - still, what: LAST }] : [];
+  return [...(row.rebalanced_at ?? []).map((at) => ({ at, what: REBALANCE })), ...commit];
 }
 
 function rangeButtons(row, range, choose) {
@@ -84,9 +96,9 @@ function figure({ title, columns, keys = null, limit, limitText }, seen, marks) 
     drawn("line", { class: "grid", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }),
     curves.length === 1 ? area(curves[0], count, top) : null,
     shows ? drawn("line", { class: "limit", x1: 0, x2: WIDTH, y1: down(limit, top), y2: down(limit, top) }) : null,
-    ...marks.map((at) => {
+    ...marks.map(({ at, what }) => {
       const x = ((at - seen.start) / seen.step / (count - 1)) * WIDTH;
-      return drawn("line", { class: "mark", x1: x, x2: x, y1: 0, y2: HEIGHT }, drawn("title", {}, `rebalance at ${moment(at)}`));
+      return drawn("line", { class: `mark ${KINDS[what]}`, x1: x, x2: x, y1: 0, y2: HEIGHT }, drawn("title", {}, `${what} at ${moment(at)}`));
     }),
     ...curves.map((values, index) => drawn("path", { class: index ? "curve second" : "curve", d: curve(values, count, top) })),
     rule);

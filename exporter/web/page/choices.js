@@ -7,12 +7,12 @@ const COLUMNS = [
   { title: "status", first: "status", worst: true, hint: "worst first" },
   { title: "subscription", first: "name" },
   { title: "lag", first: "-lag_messages", kind: "n" },
-  { title: "last hour", first: "-growth", hint: "fastest growing first" },
+  { title: "last hour", order: "growth", first: "-growth", hint: "fastest growing first" },
   { title: "age", first: "-lag_seconds", kind: "n" },
   { title: "in /s", first: "-produced_messages_per_second", kind: "n", hint: "messages enqueued per second, over the rate window" },
   { title: "out /s", first: "-consumed_messages_per_second", kind: "n", hint: "messages processed per second, over the rate window" },
   { title: "consumers", first: "-consumers", kind: "n" },
-  { title: "why", first: "cause", hint: "by cause" },
+  { title: "why", order: "cause", first: "cause", hint: "by cause" },
 ];
 const SEVERITY = ["bad", "unsure", "good"];
 
@@ -54,7 +54,7 @@ export function showHeads(row, sort) {
 export function makeOrder(select, choose) {
   const options = COLUMNS.flatMap((column) => (column.worst
     ? [element("option", { value: "" }, "worst first")]
-    : [element("option", { value: column.first }, column.title)]));
+    : [element("option", { value: column.first }, `by ${column.order ?? column.title}`)]));
   replace(select, ...options);
   select.addEventListener("change", () => choose(select.value));
 }

@@ -19,7 +19,7 @@ export function backLink(view) {
   return element("p", { class: "back" }, element("a", { href: listAddress(view), id: "back" }, "← all subscriptions"));
 }
 
-export function showDetail(place, row, { view, meanings, chooseRange }) {
+export function showDetail(place, row, { view, now, meanings, chooseRange }) {
   const { group, place: where, source } = names(row);
   replace(
     place,
@@ -33,7 +33,7 @@ export function showDetail(place, row, { view, meanings, chooseRange }) {
     row.status_reason && row.status_reason !== row.causes[0]?.evidence ? element("p", {}, row.status_reason) : null,
     causes(row),
     facts(row),
-    row.history ? charts(row, view.range, chooseRange) : null,
+    row.history ? charts(row, { range: view.range, now, choose: chooseRange }) : null,
     partitions(row),
     further(row, view),
   );

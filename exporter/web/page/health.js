@@ -4,6 +4,7 @@ import { element, replace, write } from "./draw.js";
 import { count, counted, lasting, plain } from "./words.js";
 
 const NODES = 20;
+const FEW = 6;
 
 /** Whether a source was tried and cannot be read. */
 export function isDown(source) {
@@ -13,29 +14,36 @@ export function isDown(source) {
 /** One line that says how each source is, and the panel below it. */
 export function showHealth(parts, told) {
   parts.health.hidden = told.sources.length === 0;
-  const lines = told.sources.map((source) => [source, stateOf(source)]);
-  const shape = JSON.stringify(lines.map(([source, state]) => [source.source, state]));
+  const all = told.sources.map((source) => [`${source.source} (${source.system})`, stateOf(source)]);
+  const lines = all.length > FEW ? inShort(all) : all;
+  const shape = JSON.stringify(lines);
   if (parts.sources.dataset.shape !== shape) {
     parts.sources.dataset.shape = shape;
-    replace(parts.sources, ...lines.flatMap(([source, state], index) => [
-      index ? " " : "",
-      element("span", { class: "source" }, `${source.source} (${source.system}) `, element("span", { class: state.kind }, state.text)),
-    ]));
+    replace(parts.sources, ...lines.flatMap(([name, { kind, text }], index) =>
+      [index ? " " : "", element("span", { class: "source" }, `${name} `, element("span", { class: kind }, text))]));
   }
   const marked = getSelection();
   if (!parts.health.open || (!marked.isCollapsed && parts.panel.contains(marked.anchorNode))) return;
   replace(parts.panel, ...told.sources.map((source) => card(source, told.time)));
 }
 
-/** A banner for each source that cannot be read: why, and how old what is shown of it is. */
+/** A banner with each source that cannot be read, and why. How old its values are is in their rows. */
 export function showDown(banner, told) {
   const down = told.sources.filter(isDown);
   banner.hidden = down.length === 0;
   write(banner, down.map((source) => {
-    const age = source.age_seconds === null ? "It has not been read since the exporter started."
-      : `Its subscriptions show the values of ${lasting(source.age_seconds)} ago.`;
-    return `${source.source} (${source.system}) cannot be read: ${reasonOf(source)}. ${age}`;
+    const shown = source.age_seconds === null ? "It has not been read since the exporter started."
+      : "Its subscriptions show their last values.";
+    return `${source.source} (${source.system}) cannot be read: ${reasonOf(source)}. ${shown}`;
   }).join("\n"));
+}
+
+/** Of many sources, how many are well, and the first of the others. */
+function inShort(all) {
+  const wrong = all.filter(([, { kind }]) => kind !== "good");
+  const well = [`${counted(all.length, "source")}:`, { kind: "good", text: `${count(all.length - wrong.length)} up` }];
+  const more = wrong.length > FEW ? [["", { kind: "bad", text: `and ${counted(wrong.length - FEW, "other")}` }]] : [];
+  return [well, ...wrong.slice(0, FEW), ...more];
 }
 
 function reasonOf(source) {

@@ -36,6 +36,7 @@ function added(name) {
   const line = {
     link: element("a"),
     place: element("span", { class: "faint" }),
+    source: element("span", { class: "faint source" }),
     state: element("span", { class: "state" }),
     since: element("small"),
     name: cell("name"), lag: cell("n", "lag"), spark: cell("line"), age: cell("n", "age"), produced: cell("n", "in /s"),
@@ -43,7 +44,7 @@ function added(name) {
     drawn: "",
   };
   const state = element("td", { class: "status" }, line.state, " ", line.since);
-  line.name.append(line.link, " ", line.place);
+  line.name.append(line.link, " ", line.place, " ", line.source);
   line.row = element("tr", {}, state, line.name, line.lag, line.spark, line.age, line.produced, line.consumed, line.consumers, line.why);
   known.set(name, line);
   return line;
@@ -52,22 +53,21 @@ function added(name) {
 function fill(line, row, view) {
   const { group, place, source } = names(row);
   const kind = row.standing;
-  const where = group ? `on ${place} (${source})` : `(${source})`;
   line.link.setAttribute("href", rowAddress(row, view));
   write(line.link, group || place);
-  write(line.place, where);
-  hint(line.name, `${group || place} ${where}`);
+  write(line.place, group ? `on ${place}` : "");
+  write(line.source, `(${source})`);
+  hint(line.name, `${group ? `${group} on ${place}` : place} (${source})`);
   if (line.row.className !== (row.stale ? "old" : "")) line.row.className = row.stale ? "old" : "";
   write(line.state, row.stale ? `was ${plain(row.status)}` : plain(row.status), `state ${row.stale ? "none" : kind}`);
   write(line.since, row.stale ? `${told(row, "values_age_seconds")} ago` : since(row));
   const tone = kind === "bad" && !row.stale ? "n bad" : "n";
-  write(line.lag, told(row, "lag_messages"), tone);
-  write(line.age, told(row, "lag_seconds"), tone);
-  write(line.produced, told(row, "produced_messages_per_second"));
-  write(line.consumed, told(row, "consumed_messages_per_second"));
-  write(line.consumers, told(row, "consumers"));
-  write(line.why, row.text.why);
-  hint(line.why, row.text.why);
+  show(line.lag, told(row, "lag_messages"), tone);
+  show(line.age, told(row, "lag_seconds"), tone);
+  show(line.produced, told(row, "produced_messages_per_second"));
+  show(line.consumed, told(row, "consumed_messages_per_second"));
+  show(line.consumers, told(row, "consumers"));
+  show(line.why, row.text.why);
   const shape = row.history ? `${row.history.lag_messages}` : "";
   if (shape !== line.drawn) {
     replace(line.spark, sparkline(row.history, "lag_messages", `lag in the last hour, now ${told(row, "lag_messages")}`));
@@ -75,7 +75,13 @@ function fill(line, row, view) {
   }
 }
 
-/** What is cut off in a cell, for those who point at it. */
+/** A text in a cell that may cut it off. */
+function show(cell, text, kind = null) {
+  write(cell, text, kind);
+  hint(cell, text);
+}
+
+/** The whole text, for those who point at the cell. */
 function hint(cell, text) {
   if (cell.title !== text) cell.title = text;
 }

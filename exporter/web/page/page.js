@@ -53,6 +53,7 @@ function showList(told, view) {
   showSourceChoice(by("source"), told.sources, view);
   showStatuses(by("statuses"), told, { chosen: view.status, meanings, choose: (status) => pick({ status }) });
   showRows(by("rows"), told.subscriptions, view);
+  by("rows").classList.toggle("single", told.sources.length === 1);
   showCount(by("count"), told);
   const left = told.matching - told.subscriptions.length;
   showRest({ rest: by("rest"), more: by("more"), narrow: by("narrow") }, { left, limit: page.limit, most: MOST });
@@ -94,7 +95,7 @@ function showOne(told, view) {
   const focused = document.activeElement;
   const inside = place.contains(focused);
   const scrolled = by("scroll")?.scrollLeft ?? 0;
-  showDetail(place, row, { view, meanings: page.meanings, chooseRange: (range) => pick({ range }) });
+  showDetail(place, row, { view, now: told.time - row.values_age_seconds, meanings: page.meanings, chooseRange: (range) => pick({ range }) });
   if (!first && by("scroll")) by("scroll").scrollLeft = scrolled;
   const same = inside && !first && focused.id ? by(focused.id) : null;
   if (same) same.focus({ preventScroll: true });
@@ -140,7 +141,7 @@ function press(event) {
 
 const asking = asker({
   query, show,
-  parts: { updated: by("updated"), trouble: by("trouble"), none: by("none"), main: by("main") },
+  parts: { updated: by("updated"), trouble: by("trouble"), lasts: by("trouble-lasts"), is: by("trouble-is"), none: by("none"), main: by("main") },
 });
 makeHeads(by("heads"), (sort) => pick({ sort }));
 makeOrder(by("order"), (sort) => pick({ sort }));

@@ -130,3 +130,11 @@ def test_it_says_where_to_read_on(detail: Page) -> None:
     expect(detail.locator("#detail .meaning")).to_have_text(
         "the lag or the age is above its threshold"
     )
+
+
+def test_the_last_commit_of_a_group_that_stands_still_is_marked(
+    page: Page, busy: ToldDaemon
+) -> None:
+    page.goto(f"{busy.url}/#/kafka/shop//orders-3/search-index")
+    expect(page.locator("figure").first.locator("line.mark.commit")).to_have_count(1)
+    expect(page.locator("#detail .title")).to_contain_text("┆ last commit")

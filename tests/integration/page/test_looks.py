@@ -19,7 +19,7 @@ from tests.support.browser import PATIENCE_MS
 from tests.support.busy import SETTINGS, Busy
 from tests.support.told import ToldDaemon
 
-SIZES = ((1280, 800), (390, 800))
+SIZES = ((1280, 800), (820, 800), (390, 800))
 SCHEMES = ("light", "dark")
 
 
