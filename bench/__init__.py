@@ -1,1 +1,1 @@
-"""Measures the exporter on a real broker, at known sizes, and holds each series to the truth."""
+"""Measures the exporter on a real broker at known sizes; compares each series with the truth."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: puts a known state on a real broker, measures the exporter there, and prints a report."""
+"""`python -m bench`: measures the exporter on a real broker in a known state; prints a report."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _run(scale: Scale, options: argparse.Namespace, folder: Path) -> Result:
 
 @contextlib.contextmanager
 def _broker(scale: Scale, options: argparse.Namespace) -> Iterator[str]:
-    """Give a broker with nothing on it, and leave the given one so."""
+    """Yield an empty broker. A given one is emptied again."""
     if options.broker is None:
         with KafkaCluster(brokers=1, java_options={0: HEAP}) as cluster:
             yield cluster.bootstrap

@@ -1,4 +1,4 @@
-"""Destinations and groups that come and go all the time, each with a backlog that is known."""
+"""Creates and deletes destinations and groups all the time, each with a known backlog."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from testbed.nsq import NsqCluster
 from testbed.rabbitmq import RabbitCluster
 
 EVERY = 1.0
-"""Seconds between two that are made."""
+"""Seconds between two creations."""
 LIVES = 30
-"""How many of a kind live at a time; the oldest is deleted."""
+"""Number of each kind that exist at a time; then the oldest one is deleted."""
 PREFIX = "churn-"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of thing: how it is made with so many messages waiting, and deleted."""
+    """One kind of object: how to create it with some waiting messages, and how to delete it."""
 
     make: Callable[[str, int], None]
     delete: Callable[[str], None]
 
 
 def kinds(kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqCluster) -> Mapping[str, Kind]:
-    """Return the kinds, by the source that reads them."""
+    """Return the kinds by the source that reads them."""
     servers, amqp, nsqd = kafka.bootstrap, rabbit.amqp_url(node=0), nsq.http_url("nsqd-0")
 
     def make_topic(name: str, count: int) -> None:
@@ -61,15 +61,15 @@ def kinds(kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqCluster) -> Mappin
 
 
 class Churn:
-    """Makes and deletes things of every kind until it is stopped, one thread a kind."""
+    """Creates and deletes objects of every kind until stopped, one thread for each kind."""
 
     def __init__(self, found: Mapping[str, Kind]) -> None:
         self._kinds = found
         self.made = dict.fromkeys(found, 0)
         self.alive: dict[str, deque[tuple[str, int]]] = {source: deque() for source in found}
-        """Name and backlog of those that there are."""
+        """Name and backlog of those that exist."""
         self.unclear: dict[str, set[str]] = {source: set() for source in found}
-        """Those of which making or deleting failed, since a broker was down."""
+        """Those whose creation or deletion failed because a broker was down."""
         self._running = True
         self._threads = [
             threading.Thread(target=self._run, args=(source, kind), daemon=True)
@@ -81,7 +81,7 @@ class Churn:
             thread.start()
 
     def stop(self) -> None:
-        """Make no more; what is there stays, but for what is unclear, which is deleted."""
+        """Stop. Existing objects stay, except the unclear ones, which are deleted."""
         self._running = False
         for thread in self._threads:
             thread.join()
@@ -90,12 +90,12 @@ class Churn:
                 with suppress(Exception):
                     self._kinds[source].delete(name)
 
-    def faults(self, page: Any) -> list[str]:
-        """Return what the page says wrongly of what there is, and what it still shows of what there is not."""
+    def faults(self, scrape: Any) -> list[str]:
+        """Return wrong lags of existing objects, and deleted objects that are still exposed."""
         found = []
         for source, alive in self.alive.items():
             shown: dict[str, float] = {}
-            for labels, value in page.find("mq_lag_messages", source=source).items():
+            for labels, value in scrape.find("mq_lag_messages", source=source).items():
                 name = dict(labels)["destination"]
                 if name.startswith(PREFIX) and name not in self.unclear[source]:
                     shown[name] = shown.get(name, 0.0) + value

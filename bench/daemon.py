@@ -1,4 +1,4 @@
-"""The real exporter in a process of its own, and a client that takes its page without looking at it."""
+"""Runs the real exporter in a separate process, and scrapes it without parsing."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _HEADERS: dict[Kind, dict[str, str]] = {
 
 
 class DaemonError(Exception):
-    """The exporter ended, or did not do in time what it should."""
+    """The exporter ended, or did not do something in time."""
 
 
 class Scrape(NamedTuple):
-    """One page as it came, and the seconds that it took."""
+    """The body of one scrape, and how many seconds it took."""
 
     body: bytes
     seconds: float
@@ -51,7 +51,7 @@ class Daemon:
         *,
         times: bool = False,
     ) -> None:
-        """`times` looks at the time behind each look at the backlog, and not only behind the first."""
+        """`times` runs the task `latency` after each poll of the backlog, not only the first."""
         self._ports = PortBlock()
         self._port = self._ports.take()
         self._folder = folder
@@ -60,7 +60,7 @@ class Daemon:
             "name": "bench",
             "system": "kafka",
             "bootstrap_servers": bootstrap,
-            # The other tasks run at the start, and then not while something is measured.
+            # The other tasks run at the start, and not again while something is measured.
             "schedule": {
                 "backlog": f"{interval_seconds:g}s",
                 "consumers": "1h",
@@ -98,13 +98,13 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """Of the daemon; what it starts are its children."""
+        """Process id of the daemon. The processes that it starts are its children."""
         if self._child is None:
             raise DaemonError("the exporter has not been started")
         return self._child.pid
 
     def scrape(self, kind: Kind) -> Scrape:
-        """Take a page. The connection is kept, as Prometheus keeps it."""
+        """Scrape. The connection is kept, like Prometheus does."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection(
                 "127.0.0.1", self._port, timeout=TIMEOUT_SECONDS
@@ -120,11 +120,11 @@ class Daemon:
             raise
         seconds = time.perf_counter() - began
         if answer.status != http.client.OK:
-            raise DaemonError(f"the page is answered with {answer.status}")
+            raise DaemonError(f"a scrape is answered with {answer.status}")
         return Scrape(body, seconds)
 
-    def page(self) -> bytes:
-        """Take the page and unpack it; raises `DaemonError` where the exporter has ended."""
+    def exposition(self) -> bytes:
+        """Scrape and unpack; raises `DaemonError` if the exporter has ended."""
         try:
             return gzip.decompress(self.scrape("gzip text").body)
         except OSError:
@@ -132,7 +132,7 @@ class Daemon:
             raise
 
     def check(self) -> None:
-        """Raise `DaemonError` where the exporter has ended."""
+        """Raise `DaemonError` if the exporter has ended."""
         if self._child is None or not self._child.is_running:
             tail = self._child.log_tail() if self._child is not None else ""
             raise DaemonError(f"the exporter ended; the end of its log:\n{tail}")

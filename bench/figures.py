@@ -1,4 +1,4 @@
-"""The figures of a report, made from what was measured."""
+"""The figures of a report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 from bench.daemon import KINDS
+from bench.exposition import Verdict
 from bench.measure import CycleCost, Result, ScrapeCost
-from bench.page import Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One scale in single numbers; a ratio is the exporter's figure divided by the floor's."""
+    """The result of one scale in single numbers. Ratios compare the exporter with the floor."""
 
     cycle_cpu_seconds: float
     cycle_wall_seconds: float
@@ -26,18 +26,18 @@ class Figures:
     first_page_seconds: float
     """The slower of the two starts."""
     scrape_wall_seconds: float
-    """The slowest median of the kinds."""
+    """The slowest median of all kinds."""
     scrape_cpu_seconds: float
-    """The dearest of the kinds."""
+    """The most expensive of all kinds."""
     peak_mb: float
     time_cpu_seconds: float
-    """Of the ages, a cycle, on top of the backlog."""
+    """Of the ages, for each cycle, in addition to the backlog."""
     time_peak_mb: float
-    """With the ages."""
+    """Including the ages."""
 
 
 def figures(result: Result) -> Figures:
-    """Sum a result up."""
+    """Summarize a result."""
     floor_cpu, floor_wall = median(result.floor.cpu_seconds), median(result.floor.wall_seconds)
     cycle_cpu, cycle_wall = _cpu(result.cycles), median(c.wall_seconds for c in result.cycles)
     scrapes = [result.scrapes[kind] for kind in KINDS]
@@ -59,18 +59,18 @@ def figures(result: Result) -> Figures:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest of the values that so many per cent of them do not exceed."""
+    """Return the smallest value that at least `percent` of the values do not exceed."""
     ranked = sorted(values)
     return ranked[max(math.ceil(len(ranked) * percent / 100), 1) - 1]
 
 
 def is_right(result: Result) -> bool:
-    """Whether every series is there, once, and right."""
+    """Return whether every series exists once and is right."""
     return all(verdict.ok for verdict in result.truth.values())
 
 
 def truth_line(verdict: Verdict) -> str:
-    """Say how a metric's series compare with the truth."""
+    """Compare a metric's series with the truth, in one line."""
     text = f"{verdict.right:,} of {verdict.expected:,} right"
     faults = [
         f"{count:,} {name}"
@@ -86,7 +86,7 @@ def truth_line(verdict: Verdict) -> str:
 
 
 def milliseconds(scrape: ScrapeCost) -> tuple[float, float]:
-    """Return the median and the 99th percentile of the time that a scrape takes, in ms."""
+    """Return the median and the 99th percentile of the duration of a scrape, in ms."""
     return 1000 * median(scrape.wall_seconds), 1000 * percentile(scrape.wall_seconds, 99)
 
 

@@ -1,4 +1,4 @@
-"""Whether what a process and its children hold stays the same over a run."""
+"""Checks that the resources of a process and its children do not grow during a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import psutil
 from bench.processes import process_tree
 
 WARM_UP = 0.3
-"""Part of the run that is left out: caches fill, histories grow to their length."""
+"""Fraction of the run that is ignored: caches fill, histories reach their full length."""
 MOST_POINTS = 300
 RISES = {"memory_mb": (8.0, 0.06), "descriptors": (20.0, 0.1), "threads": (10.0, 0.1)}
-"""What may be added over the run: an amount, or a part of the mean where that is more.
+"""Permitted growth over the run: an amount, or a fraction of the mean if that is more.
 
-After a broker or a child was killed its connections come back one by one, as tasks need them: up to 16 to an HTTP API.
+After a broker or a child was killed, its connections come back one by one as tasks need them: up to
+16 to an HTTP API.
 """
 
 
@@ -32,7 +33,7 @@ class Flatness:
     samples: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in RISES})
 
     def sample(self) -> None:
-        """Take a sample; one in which a process ends counts for nothing."""
+        """Take a sample. It is ignored if a process ends meanwhile."""
         memory = descriptors = threads = 0.0
         try:
             for pid in process_tree(self.pid):
@@ -47,7 +48,7 @@ class Flatness:
             self.samples[name].append(value)
 
     def report(self) -> tuple[list[str], bool]:
-        """Return a line for each kind, and whether all are flat."""
+        """Return a line for each resource, and whether none of them grows."""
         lines, flat = [], True
         first = self._first()
         for name, values in self.samples.items():
@@ -57,13 +58,16 @@ class Flatness:
             good = rise <= max(amount, part * mean)
             flat &= good
             lines.append(
-                f"{name}: mean {mean:.1f}, from {min(late):.0f} to {max(late):.0f}, last {late[-1]:.0f}, "
-                f"rise {rise:+.1f} over the run{'' if good else ': NOT FLAT'}"
+                f"{name}: mean {mean:.1f}, from {min(late):.0f} to {max(late):.0f}, "
+                f"last {late[-1]:.0f}, rise {rise:+.1f} over the run{'' if good else ': NOT FLAT'}"
             )
         return lines, flat
 
     def rise(self, name: str) -> float:
-        """Return the slope (Theil and Sen: the median of those between any two samples) times the time sampled."""
+        """Return the growth over the sampled time.
+
+        The slope is that of Theil and Sen: the median of the slopes between any two samples.
+        """
         first = self._first()
         step = max((len(self.times) - first) // MOST_POINTS, 1)
         points = list(zip(self.times, self.samples[name], strict=True))[first::step]

@@ -1,6 +1,6 @@
-"""The floor: the exporter's calls to the broker for a cycle, and nothing done with the answers.
+"""The floor: one cycle of the exporter's calls to the broker, without processing the answers.
 
-Run as a process of its own, `python -m bench.floor ADDRESS CYCLES`; prints one JSON object.
+Run it as a separate process, `python -m bench.floor ADDRESS CYCLES`. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bench.processes import memory
 
 IN_FLIGHT = 100
 SECONDS = 60.0
-"""Time that one request may take."""
+"""Timeout of one request."""
 PAUSE_SECONDS = 0.5
-"""Between two cycles."""
+"""Pause between two cycles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What it cost, cycle by cycle after the first, which connects."""
+    """The cost of each cycle except the first one, which connects."""
 
     cpu_seconds: list[float]
     wall_seconds: list[float]
@@ -37,7 +37,7 @@ class Floor:
 
 
 def measure_floor(bootstrap: str, cycles: int, timeout_seconds: float) -> Floor:
-    """Run it in a process of its own."""
+    """Run it in a separate process."""
     command = [sys.executable, "-m", "bench.floor", bootstrap, str(cycles)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=timeout_seconds)
     return Floor(**json.loads(done.stdout))

@@ -1,4 +1,4 @@
-"""Puts a scale's topics, messages and committed offsets on a broker, and takes them away."""
+"""Creates a scale's topics, messages and committed offsets on a broker, and deletes them."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from bench.scales import SPREAD_SECONDS, Scale
 
 IN_FLIGHT = 20
-"""Groups whose offsets are set at once; with more of them some time out."""
+"""Number of groups whose offsets are set at once. With more, some time out."""
 SECONDS = 60.0
-"""Time that one request may take."""
+"""Timeout of one request."""
 STEP_SECONDS = 600.0
-"""Time that setting all offsets may take."""
+"""Timeout of setting all offsets."""
 PAUSE_SECONDS = 0.2
-"""Before an offset is set again: the coordinator of a new cluster takes a moment."""
+"""Pause before an offset is set again: the coordinator of a new cluster needs a moment."""
 DELETED_AT_ONCE = 500
 VALUE = b"x" * 20
 
 
 class GenerateError(Exception):
-    """The broker could not be brought to the known state; the message says why."""
+    """The broker could not be brought into the known state. The message says why."""
 
 
 def generate(bootstrap: str, scale: Scale) -> None:
-    """Return when all is there. Messages that a run before has left there are not produced again."""
+    """Create everything. Messages that an earlier run has left are not produced again."""
     admin = _admin(bootstrap)
     _refuse_strangers(admin, scale)
     _create_topics(admin, scale)
@@ -63,7 +63,7 @@ def _admin(bootstrap: str) -> AdminClient:
 
 
 def _refuse_strangers(admin: AdminClient, scale: Scale) -> None:
-    """Anything else on the broker would be measured too."""
+    """Raise if there is anything else on the broker: it would be measured, too."""
     topics = {name for name in admin.list_topics(timeout=SECONDS).topics if name[:2] != "__"}
     listing = admin.list_consumer_groups(request_timeout=SECONDS).result(SECONDS)
     groups = {group.group_id for group in listing.valid or ()}
@@ -89,7 +89,7 @@ def _create_topics(admin: AdminClient, scale: Scale) -> None:
 
 
 def _ends(admin: AdminClient, scale: Scale) -> dict[tuple[str, int], int]:
-    """Read the logs' ends; right after the topics were made, not every partition is led yet."""
+    """Read the log ends. Just after a topic's creation, some partitions have no leader yet."""
     until = time.monotonic() + SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What is measured of the exporter, one phase a function."""
+"""The measurements of the exporter, one function for each phase."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.daemon import KINDS, Daemon, DaemonError, Kind
-from bench.floor import Floor, measure_floor
-from bench.page import (
+from bench.exposition import (
     Ages,
     Cycle,
     Metric,
@@ -20,32 +19,33 @@ from bench.page import (
     has_all,
     judge,
     last_cycle,
-    runs,
+    last_success,
     series_count,
     succeeded,
 )
+from bench.floor import Floor, measure_floor
 from bench.processes import Memory, cpu_between, cpu_seconds, memory
 from bench.scales import Place, Scale, Standing
 
 FLOOR_CYCLES = 5
 CYCLES = 5
 SCRAPES = 50
-"""Of each kind; fewer where the pauses between cycles are too short."""
+"""Of each kind; fewer if the pauses between cycles are too short."""
 POLL_SECONDS = 0.25
 FIRST_POLL_SECONDS = 0.02
 BUSY_INTERVAL_SECONDS = 1.0
 BUSY_PAUSE_SECONDS = 0.1
-"""Between two scrapes while cycles run back to back."""
+"""Pause between two scrapes while cycles run back to back."""
 FIRST_PAGE_SECONDS = 180.0
 CYCLE_SECONDS = 120.0
 FLOOR_SECONDS = 600.0
 PAUSES = 5
-"""Between cycles, in which the quiet scrapes of one kind are made."""
+"""Number of pauses between cycles in which the quiet scrapes of one kind are made."""
 
 
 @dataclass(frozen=True, slots=True)
 class CycleCost:
-    """One cycle with the idle time around it, and the one or two scrapes by which its end is known."""
+    """One cycle with the idle time around it, and the one or two scrapes that detect its end."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -57,38 +57,40 @@ class ScrapeCost:
 
     wall_seconds: list[float]
     cpu_seconds: float | None
-    """A scrape, on the average; None where cycles ran at the same time."""
+    """Mean of a scrape; None if cycles ran at the same time."""
     page_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class TimeCost:
-    """What the ages cost, and how soon they are there. Subscriptions are groups times the topics that each reads."""
+    """What the ages cost, and how soon they are complete."""
 
     subscriptions: int
+    """Groups times the topics that each reads."""
     runs: int
-    """Looks at the time, from a cold start, until every position has an age and every subscription a bound."""
+    """Runs of the task, from a cold start, until every position has an age and every subscription
+    has a bound."""
     seconds: float
-    """The same from the start of the process."""
+    """The same, in seconds since the start of the process."""
     at_once: Ages
-    """Behind the first look."""
+    """After the first run."""
     ages: Ages
     """At the end."""
     cycles: Sequence[CycleCost]
-    """With a look at the time in each."""
+    """Each with a run of the task."""
     memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that was measured at one scale."""
+    """All results of one scale."""
 
     scale: str
     positions: int
     floor: Floor
     first_page_seconds: list[float]
     truth: Mapping[Metric, Verdict]
-    """At the end, after every cycle."""
+    """At the end, after all cycles."""
     failures: Mapping[str, int]
     settling: Sequence[CycleCost]
     cycles: Sequence[CycleCost]
@@ -100,26 +102,26 @@ class Result:
 
 
 def measure(bootstrap: str, scale: Scale, folder: Path) -> Result:
-    """Measure the floor, then the exporter: with time between its cycles, without, and with the ages."""
+    """Measure the floor, then the exporter: with pauses between cycles, without, and with ages."""
     truth = scale.truth()
     floor = measure_floor(bootstrap, FLOOR_CYCLES, FLOOR_SECONDS)
     with Daemon(bootstrap, scale, scale.interval_seconds, folder) as daemon:
-        first = first_page(daemon, truth)
+        first = first_scrape(daemon, truth)
         cycles = run_cycles(daemon, scale, scale.settling_cycles + CYCLES)
         scrapes = {kind: quiet_scrapes(daemon, scale, kind) for kind in KINDS}
-        page = daemon.page()
+        text = daemon.exposition()
         held = memory(daemon.pid)
     with Daemon(bootstrap, scale, BUSY_INTERVAL_SECONDS, folder) as daemon:
-        second = first_page(daemon, truth)
+        second = first_scrape(daemon, truth)
         busy = busy_scrapes(daemon)
-        last = daemon.page()
+        last = daemon.exposition()
     with Daemon(bootstrap, scale, scale.interval_seconds, folder, times=True) as daemon:
         times = measure_times(daemon, scale)
-        timed = daemon.page()
-    counted = failures(page)
+        timed = daemon.exposition()
+    counted = failures(text)
     for reason, count in (*failures(last).items(), *failures(timed).items()):
         counted[reason] = counted.get(reason, 0) + count
-    verdicts = judge(page, truth)
+    verdicts = judge(text, truth)
     if all(verdict.ok for verdict in verdicts.values()):
         verdicts = judge(last, truth)
     return Result(
@@ -133,14 +135,14 @@ def measure(bootstrap: str, scale: Scale, folder: Path) -> Result:
         cycles=cycles[scale.settling_cycles :],
         scrapes=scrapes,
         busy_scrapes=busy,
-        series=series_count(page),
+        series=series_count(text),
         memory=held,
         times=times,
     )
 
 
-def first_page(daemon: Daemon, truth: Mapping[Place, Standing]) -> float:
-    """Return the seconds from the start of the process to a page with every series, each of them right."""
+def first_scrape(daemon: Daemon, truth: Mapping[Place, Standing]) -> float:
+    """Return the seconds from the start of the process until all series exist and are right."""
     seen = b""
     fault = "it does not answer"
     while time.monotonic() - daemon.started < FIRST_PAGE_SECONDS:
@@ -154,21 +156,21 @@ def first_page(daemon: Daemon, truth: Mapping[Place, Standing]) -> float:
         if len(body) == len(seen):
             continue
         seen = body
-        page = gzip.decompress(body)
-        if not has_all(page, len(truth)):
-            fault = "its page is not complete"
+        text = gzip.decompress(body)
+        if not has_all(text, len(truth)):
+            fault = "series are missing"
             continue
-        wrong = [verdict for verdict in judge(page, truth).values() if not verdict.ok]
+        wrong = [verdict for verdict in judge(text, truth).values() if not verdict.ok]
         if not wrong:
             return taken
         fault = wrong[0].example
-    raise DaemonError(f"no right page within {FIRST_PAGE_SECONDS:g} s: {fault}; {failures(page)}")
+    raise DaemonError(f"not right within {FIRST_PAGE_SECONDS:g} s: {fault}; {failures(text)}")
 
 
 def run_cycles(daemon: Daemon, scale: Scale, count: int) -> list[CycleCost]:
-    """Measure cycles, each from the middle of the pause before it to the middle of the one behind it."""
+    """Measure cycles, each from the middle of the pause before it to the middle of the next one."""
     costs = []
-    cycle = last_cycle(daemon.page())
+    cycle = last_cycle(daemon.exposition())
     _sleep_to_middle(cycle, scale.interval_seconds)
     before = cpu_seconds(daemon.pid)
     for _ in range(count):
@@ -181,41 +183,41 @@ def run_cycles(daemon: Daemon, scale: Scale, count: int) -> list[CycleCost]:
 
 
 def measure_times(daemon: Daemon, scale: Scale) -> TimeCost:
-    """Wait until every age is there, then measure cycles with a look at the time in each."""
+    """Wait until every age exists, then measure cycles that include a run of the task."""
     wanted = (scale.positions, scale.groups * scale.topics_per_group)
-    looks: list[tuple[float, Ages]] = []
+    found: list[tuple[float, Ages]] = []
     while time.monotonic() - daemon.started < FIRST_PAGE_SECONDS:
         time.sleep(POLL_SECONDS)
         try:
-            page = daemon.page()
+            text = daemon.exposition()
         except ConnectionRefusedError:
             daemon.check()
             continue
-        began = runs(page, "latency")
-        if not succeeded(page, "latency") or (looks and looks[-1][0] == began):
+        began = last_success(text, "latency")
+        if not succeeded(text, "latency") or (found and found[-1][0] == began):
             continue
-        looks.append((began, ages(page)))
-        if (looks[-1][1].known, looks[-1][1].bounded) == wanted:
+        found.append((began, ages(text)))
+        if (found[-1][1].known, found[-1][1].bounded) == wanted:
             break
     else:
-        raise DaemonError(f"not every age is there: {looks[-1:]}")
+        raise DaemonError(f"not every age is there: {found[-1:]}")
     seconds = time.monotonic() - daemon.started
     cycles = run_cycles(daemon, scale, scale.settling_cycles + CYCLES)
     return TimeCost(
         subscriptions=wanted[1],
-        runs=len(looks),
+        runs=len(found),
         seconds=seconds,
-        at_once=looks[0][1],
-        ages=ages(daemon.page()),
+        at_once=found[0][1],
+        ages=ages(daemon.exposition()),
         cycles=cycles[scale.settling_cycles :],
         memory=memory(daemon.pid),
     )
 
 
 def quiet_scrapes(daemon: Daemon, scale: Scale, kind: Kind) -> ScrapeCost:
-    """Scrape in the pause between two cycles, and in the next ones as long as there are not enough."""
+    """Scrape in the pause between two cycles, and in further pauses until there are enough."""
     size = len(daemon.scrape(kind).body)
-    cycle = last_cycle(daemon.page())
+    cycle = last_cycle(daemon.exposition())
     seconds: list[float] = []
     used = 0.0
     for _ in range(PAUSES):
@@ -245,14 +247,15 @@ def busy_scrapes(daemon: Daemon) -> ScrapeCost:
 def _next_cycle(daemon: Daemon, before: Cycle, interval_seconds: float) -> Cycle:
     """Return the cycle after `before`, once it has ended."""
     until = time.monotonic() + interval_seconds + CYCLE_SECONDS
-    # Looking costs the daemon a scrape: not before the end is due.
+    # Each check costs the daemon a scrape, so it begins shortly before the end is due.
     time.sleep(max(before.began + interval_seconds + 0.9 * before.seconds - time.time(), 0.0))
     while time.monotonic() < until:
-        cycle = last_cycle(daemon.page())
+        cycle = last_cycle(daemon.exposition())
         if cycle.began != before.began:
             return cycle
         time.sleep(POLL_SECONDS)
-    raise DaemonError(f"no cycle succeeded within {CYCLE_SECONDS:g} s: {failures(daemon.page())}")
+    text = daemon.exposition()
+    raise DaemonError(f"no cycle succeeded within {CYCLE_SECONDS:g} s: {failures(text)}")
 
 
 def _sleep_to_middle(cycle: Cycle, interval_seconds: float) -> None:

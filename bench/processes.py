@@ -1,4 +1,4 @@
-"""What a process and its children cost, as the kernel counts it (Linux)."""
+"""CPU time and memory of a process and its children, as the Linux kernel counts them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MIB = 1024  # KiB
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Of a process and its descendants, in MB (of 2**20 bytes)."""
+    """Of a process and its descendants, in MB (2**20 bytes)."""
 
     peaks_mb: list[float]
-    """Each one's own peak of resident memory, the first process first."""
+    """Peak of resident memory of each process, the first process first."""
     proportional_mb: float
-    """Of all together now, with shared pages divided among those who share them (PSS)."""
+    """Of all together now; shared pages are divided among the processes that share them (PSS)."""
 
     @property
     def peak_mb(self) -> float:
-        """The sum of the peaks: pages that they share count for each, and the peaks need not coincide."""
+        """Sum of the peaks: an upper bound, because shared pages count repeatedly."""
         return sum(self.peaks_mb)
 
 
@@ -35,23 +35,23 @@ def process_tree(pid: int) -> tuple[int, ...]:
 
 
 def cpu_seconds(pid: int) -> Mapping[int, float]:
-    """Return the CPU time that each process of the tree has used so far, to the nanosecond."""
+    """Return the CPU time of each process of the tree, with nanosecond resolution."""
     return {one: _cpu_clock(one) for one in process_tree(pid)}
 
 
 def cpu_between(before: Mapping[int, float], after: Mapping[int, float]) -> float:
-    """Return the CPU seconds used in between, by those who were there after."""
+    """Return the CPU seconds used in between by the processes that exist in `after`."""
     return sum(used - before.get(pid, 0.0) for pid, used in after.items())
 
 
 def _cpu_clock(pid: int) -> float:
-    # The clock of another process, as the C library's clock_getcpuclockid makes its number: unlike the
-    # times in /proc it does not count in steps of 10 ms, and it has the threads that are over.
+    # The CPU clock of another process; clock_getcpuclockid of the C library computes this number.
+    # Unlike the times in /proc, it has no resolution of 10 ms, and it includes ended threads.
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def memory(pid: int) -> Memory:
-    """Return what the process and its descendants hold."""
+    """Return the memory of the process and its descendants."""
     tree = process_tree(pid)
     return Memory(
         peaks_mb=[_kib(one, "status", "VmHWM") / MIB for one in tree],

@@ -1,7 +1,7 @@
-"""`python -m bench.queues`: measures what a cycle costs the exporter and the broker, for RabbitMQ and NSQ.
+"""`python -m bench.queues`: measures the cost of a cycle for the exporter, RabbitMQ and NSQ.
 
-2,000 RabbitMQ queues, and 500 topics with 5 channels each on one nsqd. For comparison, it also measures the brokers' own
-metrics. Exits with 1 if a lag is wrong.
+2,000 RabbitMQ queues, and 500 topics with 5 channels each on one nsqd. For comparison, it also
+measures the brokers' own metrics. Exits with 1 if a lag is wrong.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ QUEUES = 2_000
 TOPICS, CHANNELS = 500, 5
 CYCLES = 8
 INTERVAL = 4.0
-"""Seconds; long enough for a cycle and a pause."""
+"""Seconds, long enough for a cycle and a pause."""
 TARGETS = {"RabbitMQ": 0.15, "NSQ": 0.1}
-"""CPU seconds of the exporter a cycle of its backlog."""
+"""Maximum CPU seconds of the exporter for a cycle of the backlog."""
 
 
 class WrongError(Exception):
-    """The page says what is not so."""
+    """A value in the exposition is wrong."""
 
 
 class Row(NamedTuple):
-    """One measurement; a cycle or a request."""
+    """One measurement of a cycle or a request."""
 
     what: str
     seconds: float | None
@@ -53,9 +53,9 @@ class Row(NamedTuple):
 
 
 def measured_cycles(exporter: Exporter, broker: int, rest: float, task: str, what: str) -> Row:
-    """Measure some cycles of a task from the middle of one pause to the middle of another.
+    """Measure some cycles of a task, from the middle of a pause to the middle of another.
 
-    `rest` is what the broker uses in one interval when nobody asks; it is not counted.
+    `rest` is the broker's CPU time in one interval without requests. It is subtracted.
     """
     metric = "mq_collect_last_success_timestamp_seconds"
 
@@ -81,7 +81,7 @@ def measured_cycles(exporter: Exporter, broker: int, rest: float, task: str, wha
 
 
 def idle(broker: int, seconds: float = 10.0) -> float:
-    """CPU seconds that the broker uses in one interval with nobody asking."""
+    """Return the CPU seconds of the broker in one interval without requests."""
     before = cpu_seconds(broker)
     time.sleep(seconds)
     return cpu_between(before, cpu_seconds(broker)) / seconds * INTERVAL
@@ -92,7 +92,7 @@ def get(url: str, auth: tuple[str, str] | None = None) -> requests.Response:
 
 
 def requested(broker: int, ask: Callable[[], requests.Response], what: str, times: int = 5) -> Row:
-    """Measure a request, without an exporter."""
+    """Measure a request, without the exporter."""
     ask()
     before, began = cpu_seconds(broker), time.monotonic()
     size = 0
@@ -105,7 +105,7 @@ def requested(broker: int, ask: Callable[[], requests.Response], what: str, time
 
 
 def rabbitmq(folder: Path) -> Iterator[Row]:
-    """Measure RabbitMQ; raises `WrongError` where a lag is wrong."""
+    """Measure RabbitMQ; raises `WrongError` if a lag is wrong."""
     with RabbitCluster() as rabbit:
         url = rabbit.amqp_url()
         names = [f"bench-{number:04}" for number in range(QUEUES)]
@@ -117,7 +117,7 @@ def rabbitmq(folder: Path) -> Iterator[Row]:
                     channel.basic_publish("", name, b"x" * 20)
         truth = {name: number % 4 for number, name in enumerate(names)}
         pid = beam(rabbit)
-        time.sleep(12)  # the statistics of what was just made
+        time.sleep(12)  # until the statistics include the new queues
         rest = idle(pid)
         yield Row("nobody asks, as long", None, None, rest, None)
         auth = ("admin", "admin-secret")
@@ -148,11 +148,11 @@ def rabbitmq(folder: Path) -> Iterator[Row]:
                     lambda p: len(p.find("mq_consumed_messages_total")) == QUEUES, "counts"
                 )
                 yield measured_cycles(exporter, pid, rest, task, what)
-                hold(exporter.scrape(), truth)
+                require(exporter.scrape(), truth)
 
 
 def nsq(folder: Path) -> Iterator[Row]:
-    """Measure NSQ; raises `WrongError` where a lag is wrong."""
+    """Measure NSQ; raises `WrongError` if a lag is wrong."""
     with NsqCluster() as cluster:
         url = cluster.http_url()
 
@@ -174,27 +174,27 @@ def nsq(folder: Path) -> Iterator[Row]:
         schedule = {"backlog": f"{INTERVAL:g}s", "discovery": "1h"}
         source = nsq_source(cluster, schedule=schedule, probe={"enabled": False})
         with Exporter(folder, [source]) as exporter:
-            page = exporter.wait(
+            scrape = exporter.wait(
                 lambda p: len(p.find("mq_lag_messages")) == TOPICS * CHANNELS, "all"
             )
             truth = {f"bench-{topic:03}": 1 + topic % 4 for topic in range(TOPICS)}
-            hold(page, truth)
+            require(scrape, truth)
             yield measured_cycles(
                 exporter, pid, rest, "backlog", "exporter: backlog (all there is)"
             )
 
 
-def hold(page: Scrape | dict[str, float], truth: dict[str, int]) -> None:
-    """Raise `WrongError` where a lag is not what it must be."""
-    found = page if isinstance(page, dict) else lags(page)
+def require(scrape: Scrape, truth: dict[str, int]) -> None:
+    """Raise `WrongError` if a lag is wrong."""
+    found = lags(scrape)
     wrong = {name for name in truth if found.get(name) != truth[name]}
     if wrong or len(found) != len(truth):
         raise WrongError(f"{len(wrong)} lags are wrong, {sorted(wrong)[:3]} among them")
 
 
-def lags(page: Scrape) -> dict[str, float]:
+def lags(scrape: Scrape) -> dict[str, float]:
     return {
-        dict(labels)["destination"]: lag for labels, lag in page.find("mq_lag_messages").items()
+        dict(labels)["destination"]: lag for labels, lag in scrape.find("mq_lag_messages").items()
     }
 
 
@@ -211,13 +211,13 @@ def main() -> int:
     for system, measure in systems.items():
         if options.system not in (None, system.lower()):
             continue
-        print(
-            f"\n{system}\n\n| | time | exporter's CPU | broker's CPU | size |\n|---|---|---|---|---|"
-        )
+        print(f"\n{system}\n")
+        print("| | time | exporter's CPU | broker's CPU | size |\n|---|---|---|---|---|")
         with tempfile.TemporaryDirectory() as folder:
             for row in measure(Path(folder)):
                 print(
-                    f"| {row.what} | {ms(row.seconds)} | {ms(row.exporter)} | {ms(row.broker)} | {mb(row.size)} |",
+                    f"| {row.what} | {ms(row.seconds)} | {ms(row.exporter)} | {ms(row.broker)} "
+                    f"| {mb(row.size)} |",
                     flush=True,
                 )
                 if row.exporter is not None and row.exporter > TARGETS[system]:

@@ -1,4 +1,4 @@
-"""`python -m bench.quiet`: healthy traffic on all three systems for an hour, with the real alert rules.
+"""`python -m bench.quiet`: an hour of healthy traffic on all three systems with the alert rules.
 
 No alert may fire. Prints a line per minute, and exits with 1 if the receiver got a notification.
 """
@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.soak import Client, KafkaClient, NsqClient, RabbitClient
+from bench.clients import Client, KafkaClient, NsqClient, RabbitClient
 from testbed.alerting import Alerting
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
@@ -55,7 +55,8 @@ def main() -> int:
                     statuses[status] = statuses.get(status, 0) + 1
             sent, told = sum(len(c.sent) for c in clients), alerting.receiver.notifications
             print(
-                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, {len(told)} notifications, "
+                f"{(time.monotonic() - began) / 60:3.0f} min: {sent} messages, "
+                f"{len(told)} notifications, "
                 f"statuses seen {statuses}, firing {alerting.firing() or 'nothing'}",
                 flush=True,
             )

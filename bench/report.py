@@ -1,4 +1,4 @@
-"""The report: a table for people, JSON for programs."""
+"""The report: a table for people, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Machine:
     librdkafka: str
     kafka: str
     load_before: float
-    """The load average of the minute before the run."""
+    """Load average of the minute before the run."""
 
     @classmethod
     def here(cls, kafka: str) -> Machine:
@@ -40,7 +40,7 @@ class Machine:
 
 
 def as_json(machine: Machine, results: Mapping[str, Result]) -> dict[str, Any]:
-    """Return everything that was measured, and the figures made of it."""
+    """Return all measurements and the figures computed from them."""
     return {
         "machine": asdict(machine),
         "scales": {
@@ -74,7 +74,8 @@ def targets_text(found: Sequence[Outcome]) -> str:
 def machine_text(machine: Machine) -> str:
     """Return one line on the machine."""
     return (
-        f"{machine.cores} cores, load {machine.load_before:.1f} before the run; Kafka {machine.kafka}, "
+        f"{machine.cores} cores, load {machine.load_before:.1f} before the run; "
+        f"Kafka {machine.kafka}, "
         f"Python {machine.python}, librdkafka {machine.librdkafka}"
     )
 
@@ -103,11 +104,17 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     bounded = f"{times.ages.bounded:,} of {times.subscriptions:,} subscriptions with a bound"
     yield (
         "ages",
-        f"{times.ages.known:,} of {result.positions:,} known, {bounded}, {times.ages.wide:,} too wide",
+        (
+            f"{times.ages.known:,} of {result.positions:,} known, {bounded}, "
+            f"{times.ages.wide:,} too wide"
+        ),
     )
     yield (
         "ages, all known",
-        f"after {times.runs} runs ({times.at_once.known:,} after the first), {times.seconds:.1f} s from the start",
+        (
+            f"after {times.runs} runs ({times.at_once.known:,} after the first), "
+            f"{times.seconds:.1f} s from the start"
+        ),
     )
     yield "ages, CPU", f"{found.time_cpu_seconds:.3f} s per cycle in addition to the backlog"
     yield "ages, memory, peak", f"{found.time_peak_mb:.0f} MB"

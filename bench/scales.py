@@ -1,4 +1,4 @@
-"""How large the measured clusters are, and the exact positions in them: everything follows from the names."""
+"""Sizes of the measured clusters, and their exact offsets, which are computed from the names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-LOOKS_PER_CYCLE = 200
-"""Positions that the exporter looks behind in a cycle, until it knows each (`collectors.kafka.empty_tails.MAX_CHECKS`)."""
+CHECKS_PER_CYCLE = 200
+"""New positions for which the exporter checks in a cycle whether a record follows
+(`collectors/kafka/empty_tails.py`)."""
 
 
 class Place(NamedTuple):
-    """One group's position."""
+    """Identifies the position of a group in a partition."""
 
     group: str
     topic: str
@@ -19,7 +20,7 @@ class Place(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What is true of it."""
+    """The true values of a position."""
 
     committed: int
     lag: int
@@ -27,7 +28,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One size: topics of equal width, groups that read whole topics."""
+    """One size: topics with equal numbers of partitions, and groups that read whole topics."""
 
     name: str
     topics: int
@@ -35,35 +36,35 @@ class Scale:
     groups: int
     topics_per_group: int
     interval_seconds: float
-    """Between two cycles while they are measured: long enough for a cycle and fifty scrapes of each kind."""
+    """Between two measured cycles: long enough for a cycle and fifty scrapes of each kind."""
     max_series: int | None = None
-    """The source's limit, where the default is too low."""
+    """Config key of the source; None uses the default."""
 
     @property
     def partitions(self) -> int:
-        """Of all topics."""
+        """Number of partitions of all topics."""
         return self.topics * self.partitions_per_topic
 
     @property
     def positions(self) -> int:
-        """Group-partitions."""
+        """Number of group-partitions."""
         return self.groups * self.topics_per_group * self.partitions_per_topic
 
     @property
     def settling_cycles(self) -> int:
-        """Cycles after which the exporter has looked behind every position once, and costs what it costs from then on."""
-        return -(-self.partitions // LOOKS_PER_CYCLE) + 2
+        """Number of cycles until every position was checked once and the cost is steady."""
+        return -(-self.partitions // CHECKS_PER_CYCLE) + 2
 
     def topic_names(self) -> list[str]:
-        """In the order in which they are counted."""
+        """Return the names in the order of their numbers."""
         return [self._topic(number) for number in range(self.topics)]
 
     def group_names(self) -> list[str]:
-        """In the order in which they are counted."""
+        """Return the names in the order of their numbers."""
         return [self.group_name(number) for number in range(self.groups)]
 
     def logs(self) -> Iterator[tuple[str, int, int]]:
-        """Yield topic, partition and how many messages it holds."""
+        """Yield topic, partition and number of messages."""
         for topic, name in enumerate(self.topic_names()):
             for partition in range(self.partitions_per_topic):
                 yield name, partition, messages(topic * self.partitions_per_topic + partition)
@@ -72,7 +73,7 @@ class Scale:
         """Yield the positions of the group with this number."""
         name = self.group_name(group)
         for nth in range(self.topics_per_group):
-            # Seven is prime to the numbers of topics, so the groups overlap and all topics are read.
+            # Seven is coprime to the numbers of topics, so groups overlap and all topics are read.
             topic = (group * 7 + nth) % self.topics
             for partition in range(self.partitions_per_topic):
                 log = topic * self.partitions_per_topic + partition
@@ -84,7 +85,7 @@ class Scale:
                 )
 
     def truth(self) -> dict[Place, Standing]:
-        """Return what is true of every position."""
+        """Return the true values of all positions."""
         return dict(
             standing for group in range(self.groups) for standing in self.group_standings(group)
         )
@@ -109,11 +110,14 @@ SCALES: Mapping[str, Scale] = {
 
 
 SPREAD_SECONDS = 3600.0
-"""Time over which a partition's messages were enqueued, one after the other at an even pace, up to the run's start."""
+"""A partition's messages were enqueued evenly over this time before the start of the run."""
 
 
 def messages(log: int) -> int:
-    """Return how many messages the partition with this number, over all topics, holds: none, some, or thousands."""
+    """Return the number of messages in a partition, numbered over all topics.
+
+    Some partitions are empty, most have up to 199 messages, and a few have thousands.
+    """
     if log % 10 == 0:
         return 0
     if log % 100 == 1:
@@ -122,7 +126,7 @@ def messages(log: int) -> int:
 
 
 def position(group: int, log: int, end: int) -> int:
-    """Return what the group has committed: in turn the end, the start, and somewhere between."""
+    """Return a committed offset: in turn the end, the start, or in between."""
     turn = (group + log) % 3
     if turn == 0:
         return end

@@ -1,4 +1,6 @@
-"""`python -m bench.soak`: all three systems for an hour. Brokers are killed, and every number is compared with the clients' counts.
+"""`python -m bench.soak`: runs all three systems for an hour while brokers are killed.
+
+Every number is compared with the counts of the clients.
 
 Meanwhile topics, queues, groups and channels are created and deleted, the config is reloaded, the
 password file is replaced, and the process that reads NSQ is killed. Prints a line whenever a broker
@@ -9,7 +11,6 @@ or memory, descriptors or threads grow.
 from __future__ import annotations
 
 import argparse
-import bisect
 import itertools
 import json
 import os
@@ -17,9 +18,7 @@ import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -27,262 +26,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pika
-import requests
-from confluent_kafka import Consumer, Producer, TopicPartition
-
 from bench.churn import Churn, kinds
+from bench.clients import Client, KafkaClient, NsqClient, RabbitClient
 from bench.flatness import Flatness
 from bench.processes import process_tree
-from testbed import nsq_data, rabbit_data
-from testbed.consuming import Delivery
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
-from testbed.kafka_data import create_topic
 from testbed.nsq import NsqCluster
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 
-SWING = (5.0, 75.0)
-PERIOD = 67.0
-RATE = 42.0
-"""Messages a second that a consumer processes: a little more than what comes on average."""
 SAMPLE, RELOAD, ROTATE, KILL = 5.0, 20.0, 30.0, 75.0
-"""Seconds between two samples, reloads, replacements of the password's file, kills of the process that reads NSQ."""
+"""Seconds between samples, reloads, replacements of the password file, kills of the process that
+reads NSQ."""
 OFF = 0.05
-"""Part by which counted messages may differ from the clients'."""
+"""Maximum relative difference between counted messages and the clients' counts."""
 LOST = {"rabbit": 2_250, "nsq": 750, "kafka": 0}
-"""Messages that are not counted when a broker is killed, whose counters are lost: those sent, at the most a second, since
-they were read, every 30 s of RabbitMQ and every 10 s of NSQ."""
+"""Messages that are not counted because a killed broker loses its counters: the maximum number sent
+since they were last read, every 30 s from RabbitMQ and every 10 s from NSQ."""
 DEFAULTS = {"schedule": {}, "rate_window": "2m"}
 CALM = 45.0
-"""Seconds after a broker came back in which numbers may still be held ones."""
+"""Seconds after the restart of a broker in which values may still be held ones."""
 
 
-class Client(ABC):
-    """A producer and a consumer of one destination, each in a thread, which write down what they did."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.sent: list[float] = []
-        """When each message was acknowledged to the producer, in its order of sending; UNIX seconds."""
-        self.done: list[float] = []
-        """When each message was processed."""
-        self._known: set[bytes] = set()
-        self.producing = True
-        self.running = True
-        self.troubles = 0
-        self._threads = [
-            threading.Thread(target=t, daemon=True) for t in (self._produce, self._consume)
-        ]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self.running = False
-        for thread in self._threads:
-            thread.join(30)
-
-    def lag(self, at: float) -> int:
-        """How many messages waited at a moment."""
-        return bisect.bisect_right(self.sent, at) - bisect.bisect_right(self.done, at)
-
-    def age(self, at: float) -> float:
-        """How long the oldest message had waited at a moment; messages are processed in their order."""
-        done = bisect.bisect_right(self.done, at)
-        if done >= len(self.sent) or self.sent[done] > at:
-            return 0.0
-        return at - self.sent[done]
-
-    def _produce(self) -> None:
-        began = due = time.monotonic()
-        send: Callable[[bytes], None] | None = None
-        low, high = SWING
-        number = itertools.count()
-        while self.running and self.producing:
-            try:
-                if send is None:
-                    send = self.sender()
-                send(b"%d %.6f" % (next(number), time.time()))
-                self.sent.append(time.time())
-            except Exception:  # noqa: BLE001 - brokers are killed on purpose
-                self.troubles += 1
-                send = None
-                time.sleep(0.5)
-            share = ((time.monotonic() - began) % PERIOD) / PERIOD
-            due = max(due, time.monotonic() - 5) + 1.0 / (
-                low + (high - low) * (1 - abs(2 * share - 1))
-            )
-            time.sleep(max(due - time.monotonic(), 0))
-
-    def _consume(self) -> None:
-        while self.running:
-            with suppress(Exception):
-                due = time.monotonic()
-                for body in self.messages():
-                    due = max(due + 1.0 / RATE, time.monotonic() - 2)
-                    time.sleep(max(due - time.monotonic(), 0))
-                    self._note(body)
-            time.sleep(0.2)
-
-    def _note(self, body: bytes) -> None:
-        """Write down that a message was processed, once."""
-        if body not in self._known:
-            self._known.add(body)
-            self.done.append(time.time())
-
-    @abstractmethod
-    def sender(self) -> Callable[[bytes], None]: ...
-
-    @abstractmethod
-    def messages(self) -> Iterator[bytes]:
-        """Yield messages; each is acknowledged when the next one is asked for."""
-
-
-class KafkaClient(Client):
-    """A topic of one partition and its group."""
-
-    def __init__(self, cluster: KafkaCluster, topic: str) -> None:
-        super().__init__(topic)
-        self._servers = cluster.bootstrap
-        create_topic(self._servers, topic, 1, 3, {"min.insync.replicas": "1"})
-
-    def sender(self) -> Callable[[bytes], None]:
-        producer = Producer(
-            {
-                "bootstrap.servers": self._servers,
-                "linger.ms": 0,
-                "log_level": 0,
-                "message.timeout.ms": 30_000,
-            }
-        )
-
-        def send(body: bytes) -> None:
-            failed: list[Any] = []
-            producer.produce(self.name, body, on_delivery=lambda error, _: failed.append(error))
-            while not failed:
-                producer.poll(0.05)
-            if failed[0] is not None:
-                raise RuntimeError(str(failed[0]))
-
-        return send
-
-    def messages(self) -> Iterator[bytes]:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._servers,
-                "group.id": self.name,
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "log_level": 0,
-            }
-        )
-        consumer.subscribe([self.name])
-        try:
-            while self.running:
-                message = consumer.poll(0.2)
-                if message is None or message.error():
-                    continue
-                yield message.value() or b""
-                place = TopicPartition(
-                    self.name, message.partition() or 0, (message.offset() or 0) + 1
-                )
-                consumer.commit(offsets=[place], asynchronous=False)
-        finally:
-            consumer.close()
-
-
-class RabbitClient(Client):
-    """A durable classic queue on one node."""
-
-    def __init__(self, cluster: RabbitCluster, queue: str, node: int) -> None:
-        super().__init__(queue)
-        self._url = cluster.amqp_url(node=node)
-        rabbit_data.declare(self._url, queue)
-
-    def sender(self) -> Callable[[bytes], None]:
-        channel = pika.BlockingConnection(rabbit_data.parameters(self._url)).channel()
-        channel.confirm_delivery()
-        properties = pika.BasicProperties(delivery_mode=2)
-        return lambda body: channel.basic_publish("", self.name, body, properties, mandatory=True)
-
-    def messages(self) -> Iterator[bytes]:
-        connection = pika.BlockingConnection(rabbit_data.parameters(self._url))
-        channel = connection.channel()
-        channel.basic_qos(prefetch_count=20)
-        for method, _, body in channel.consume(self.name, inactivity_timeout=0.2):
-            if method is not None and body is not None and method.delivery_tag is not None:
-                yield body
-                channel.basic_ack(method.delivery_tag)
-            if not self.running:
-                break
-        connection.close()
-
-
-class NsqClient(Client):
-    """A topic and its channel on one nsqd."""
-
-    def __init__(self, cluster: NsqCluster, topic: str, nsqd: str) -> None:
-        super().__init__(topic)
-        self._url, self._address = cluster.http_url(nsqd), cluster.tcp_address(nsqd)
-        nsq_data.create_channel(self._url, topic, topic)
-
-    def sender(self) -> Callable[[bytes], None]:
-        session = requests.Session()
-
-        def send(body: bytes) -> None:
-            session.post(
-                f"{self._url}/pub", params={"topic": self.name}, data=body, timeout=5
-            ).raise_for_status()
-
-        return send
-
-    def _consume(self) -> None:
-        def outcome(delivery: Delivery) -> Any:
-            self._note(delivery.body)
-            return "finish"
-
-        while self.running:
-            with (
-                suppress(Exception),
-                nsq_data.NsqConsumer(
-                    self._address, self.name, self.name, RATE, max_in_flight=20, outcome=outcome
-                ) as consumer,
-            ):
-                while self.running and consumer._thread.is_alive():
-                    time.sleep(0.2)
-            time.sleep(0.2)
-
-    def messages(self) -> Iterator[bytes]:
-        raise NotImplementedError
-
-
-class Watch:
-    """Compares what the page says with what the clients know, at each look, while nothing is broken."""
+class Comparison:
+    """Compares the exposition with the clients at each poll, while no broker is down."""
 
     def __init__(self, exporter: Exporter, clients: dict[str, Client]) -> None:
         self._exporter = exporter
         self._clients = clients
         self._known: dict[str, float] = {}
         self.calm_from = 0.0
-        """Monotonic; numbers are compared after it."""
+        """Monotonic time after which values are compared."""
         self.ages: dict[str, list[float]] = {name: [] for name in clients}
         self.lags: dict[str, list[float]] = {name: [] for name in clients}
         self.largest: dict[str, float] = dict.fromkeys(clients, 0.0)
         self.kills: Counter[str] = Counter()
-        """Of each broker."""
+        """By broker."""
 
-    def look(self) -> None:
-        page = self._exporter.scrape()
+    def compare(self) -> None:
+        scrape = self._exporter.scrape()
         began = "mq_collect_last_success_timestamp_seconds"
         for name, client in self._clients.items():
             source = name.split("-")[0]
             task = {"kafka": "latency", "rabbit": "latency", "nsq": "backlog"}[source]
-            at = page.value(began, source=source, task=task)
+            at = scrape.value(began, source=source, task=task)
             age, lag = (
-                page.find("mq_lag_seconds", destination=name),
-                page.find("mq_lag_messages", destination=name),
+                scrape.find("mq_lag_seconds", destination=name),
+                scrape.find("mq_lag_messages", destination=name),
             )
             if at is None or at == self._known.get(name) or not age or not lag:
                 continue
@@ -296,7 +87,7 @@ class Watch:
 
 @dataclass
 class _Due:
-    """Something to do every so many seconds."""
+    """An action that is repeated at an interval in seconds."""
 
     name: str
     every: float
@@ -308,7 +99,7 @@ class _Due:
 
 
 class Unrest:
-    """What else happens to the exporter while it runs."""
+    """Other disturbances of the running exporter."""
 
     def __init__(self, exporter: Exporter, password: Path) -> None:
         self._exporter, self._password = exporter, password
@@ -322,7 +113,7 @@ class Unrest:
         ]
 
     def turn(self) -> None:
-        """Do what is due."""
+        """Run the actions that are due."""
         for each in self._due:
             if time.monotonic() >= each.at:
                 each.at += each.every
@@ -330,7 +121,7 @@ class Unrest:
                 self.counts[each.name] += 1
 
     def _rotate(self) -> None:
-        """Swap the link, as Kubernetes does it."""
+        """Swap the symbolic link, like Kubernetes does."""
         link = self._password.with_suffix(".new")
         target = self._password.with_suffix(f".{self.counts['rotations'] % 2}")
         target.write_bytes(self._password.read_bytes())
@@ -375,13 +166,13 @@ def main() -> int:
             lambda p: all(p.find("mq_consumed_messages_total", destination=n) for n in wait),
             "queues",
         )
-        watch = Watch(exporter, clients)
+        comparison = Comparison(exporter, clients)
         for client in clients.values():
             client.start()
         exporter.wait(
             lambda p: p.find("mq_consumed_messages_total", destination="kafka-a"), "the group"
         )
-        watch.calm_from = time.monotonic() + CALM
+        comparison.calm_from = time.monotonic() + CALM
         churn = Churn(kinds(kafka, rabbit, nsq))
         churn.start()
         unrest = Unrest(exporter, password)
@@ -392,32 +183,32 @@ def main() -> int:
         due, up_at = began + options.turn, 0.0
         restore: Callable[[], None] | None = None
         while time.monotonic() - began < options.minutes * 60:
-            watch.look()
+            comparison.compare()
             unrest.turn()
             now = time.monotonic()
             if restore is not None and now >= up_at:
                 restore()
                 restore = None
-                watch.calm_from = time.monotonic() + CALM
+                comparison.calm_from = time.monotonic() + CALM
                 print(f"{now - began:6.0f} s: back", flush=True)
             elif restore is None and now >= due:
                 name, kill, restore = next(turns)
                 kill()
-                watch.kills[name] += 1
-                watch.calm_from = float("inf")
+                comparison.kills[name] += 1
+                comparison.calm_from = float("inf")
                 up_at, due = now + 40, now + options.turn
                 print(f"{now - began:6.0f} s: {name} killed", flush=True)
             time.sleep(0.25)
         if restore is not None:
             restore()
-        return finish(exporter, clients, seen, watch, churn, unrest)
+        return finish(exporter, clients, seen, comparison, churn, unrest)
 
 
 Breakage = tuple[str, Callable[[], None], Callable[[], None]]
 
 
 def breakages(kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqCluster) -> Iterator[Breakage]:
-    """Return what is killed, in turn: its name, how, and how it comes back."""
+    """Return what to kill, in turn: its name, how to kill it, and how to restart it."""
 
     def kafka_back(broker: int) -> None:
         kafka.restart(broker)
@@ -447,11 +238,11 @@ def finish(
     exporter: Exporter,
     clients: dict[str, Client],
     seen: dict[str, tuple[int, int]],
-    watch: Watch,
+    comparison: Comparison,
     churn: Churn,
     unrest: Unrest,
 ) -> int:
-    """Let everything come to rest, and print the reports; return the exit code."""
+    """Wait until everything is at rest, print the reports, and return the exit code."""
     churn.stop()
     for client in clients.values():
         client.producing = False
@@ -460,18 +251,18 @@ def finish(
         "every backlog to be gone",
         600,
     )
-    time.sleep(70)  # the rates' statistics of RabbitMQ, and their task, come after that
+    time.sleep(70)  # until RabbitMQ's statistics and the task `rates` include everything
     with suppress(TimeoutError):
-        exporter.wait(lambda p: not churn.faults(p), "what came and went", 120)
-    page = exporter.scrape()
+        exporter.wait(lambda p: not churn.faults(p), "correct lags after the churn", 120)
+    scrape = exporter.scrape()
     for client in clients.values():
         client.stop()
-    code = report(page, clients, seen, watch, exporter)
-    return max(code, report_unrest(churn, churn.faults(page), unrest))
+    code = report(scrape, clients, seen, comparison, exporter)
+    return max(code, report_unrest(churn, churn.faults(scrape), unrest))
 
 
 def report_unrest(churn: Churn, faults: Sequence[str], unrest: Unrest) -> int:
-    """Print what came and went, and whether anything grew; return the exit code."""
+    """Print the results of churn and growth; return the exit code."""
     print(f"\ncreated and deleted: {churn.made}; unclear: {sum(map(len, churn.unclear.values()))}")
     print("\n".join(faults[:20]) or "all lags are correct, and nothing that was deleted is shown")
     print(f"other events: {unrest.counts}")
@@ -481,32 +272,33 @@ def report_unrest(churn: Churn, faults: Sequence[str], unrest: Unrest) -> int:
 
 
 def report(
-    page: Any,
+    scrape: Any,
     clients: dict[str, Client],
     seen: dict[str, tuple[int, int]],
-    watch: Watch,
+    comparison: Comparison,
     exporter: Exporter,
 ) -> int:
     """Print the table; return the exit code."""
     print(
-        "\n| | sent | produced_total | done | consumed_total | lag error, mean | age error, mean / largest | largest age | polls |"
+        "\n| | sent | produced_total | done | consumed_total | lag error, mean "
+        "| age error, mean / largest | largest age | polls |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     wrong: list[str] = []
     for name, client in clients.items():
-        produced = sum(page.find("mq_produced_messages_total", destination=name).values())
-        consumed = sum(page.find("mq_consumed_messages_total", destination=name).values())
+        produced = sum(scrape.find("mq_produced_messages_total", destination=name).values())
+        consumed = sum(scrape.find("mq_consumed_messages_total", destination=name).values())
         base = seen[name] if name == "kafka-a" else (0, 0)
-        ages, lags = watch.ages[name] or [0.0], watch.lags[name] or [0.0]
+        ages, lags = comparison.ages[name] or [0.0], comparison.lags[name] or [0.0]
         sent, done = len(client.sent) - base[0], len(client.done) - base[1]
         system, _, number = name.partition("-")
         broker = {"rabbit": f"rabbit node {number}", "nsq": f"nsqd-{number}"}.get(system, "")
-        lost = LOST[system] * watch.kills[broker]
+        lost = LOST[system] * comparison.kills[broker]
         wrong += [name] if off(produced, sent, lost) or off(consumed, done, lost) else []
         print(
-            f"| {name} | {len(client.sent) - base[0]} | {produced:.0f} | {len(client.done) - base[1]} | {consumed:.0f} "
-            f"| {statistics.mean(lags):.1f} | {statistics.mean(ages):.2f} / {max(ages):.2f} s | {watch.largest[name]:.1f} s "
-            f"| {len(ages)} |"
+            f"| {name} | {sent} | {produced:.0f} | {done} | {consumed:.0f} "
+            f"| {statistics.mean(lags):.1f} | {statistics.mean(ages):.2f} / {max(ages):.2f} s "
+            f"| {comparison.largest[name]:.1f} s | {len(ages)} |"
         )
     print(f"\nsends that failed: {json.dumps({n: c.troubles for n, c in clients.items()})}")
     for metric in ("mq_up", "mq_probe_success", "mq_collector_restarts_total", "mq_node_up"):
@@ -514,7 +306,7 @@ def report(
             metric,
             {
                 " ".join(f"{v}" for k, v in labels if k != "system"): value
-                for labels, value in page.find(metric).items()
+                for labels, value in scrape.find(metric).items()
             },
         )
     crashed = exporter.log().count("task.crashed")
@@ -525,7 +317,7 @@ def report(
 
 
 def replaced(log: str) -> Counter[str]:
-    """Return why the processes of sources were replaced, and how often."""
+    """Return how often processes of sources were replaced, by source and reason."""
     found: Counter[str] = Counter()
     for line in log.splitlines():
         if "worker.replaced" in line:
@@ -535,7 +327,7 @@ def replaced(log: str) -> Counter[str]:
 
 
 def off(counted: float, known: int, lost: int) -> bool:
-    """Tell whether a count is not the clients', of whose messages so many may be lost."""
+    """Return whether a count differs from the clients', considering lost messages."""
     return not (1 - OFF) * known - lost <= counted <= (1 + OFF) * known
 
 

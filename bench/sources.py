@@ -1,7 +1,7 @@
-"""`python -m bench.sources`: measures what many sources cost: start, memory, updates of the metrics, and stop.
+"""`python -m bench.sources`: measures the cost of many sources: start, memory, updates, stop.
 
-The exporter sees a separate Kafka cluster for each source. All of them are one real broker, or an address at which
-nothing answers (`--dead`). Exits with 1 if a target is missed.
+The exporter sees a separate Kafka cluster for each source. All of them are one real broker, or an
+address at which nothing answers (`--dead`). Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from testbed.waiting import wait_until
 
 COUNTS = (1, 20, 100)
 TARGETS = {"start_cpu": 8.0, "pss_mb": 800.0, "update_ms": 10.0, "stop_seconds": 5.0}
-"""With 100 sources."""
+"""With up to 100 sources."""
 DEAD = "127.0.0.1:1"
 RUNNING_SECONDS = 30.0
 SCRAPE_SECONDS = 5.0
 UPDATES = 30
 SERIES = 20
-"""Of each metric of a source, in the measurement of an update."""
+"""Number of series of each metric of a source, when an update is measured."""
 MILLI = 1_000
 
 
 class Row(NamedTuple):
-    """What was measured with one number of sources."""
+    """The results for one number of sources."""
 
     sources: int
     start_seconds: float
-    """Until each task of each source had run once."""
+    """Until each task of each source has run once."""
     start_cpu: float
     pss_mb: float
     running_cpu: float
     """CPU seconds a second, with the default schedule."""
     update_ms: float
-    """CPU of one update of the page."""
+    """CPU time of one update of the exposition."""
     scrape_ms: float
-    """CPU of making a compressed page after an update."""
+    """CPU time of a compressed scrape after an update."""
     stop_seconds: float
     left: int
-    """Processes that were still there two seconds after the daemon."""
+    """Processes that still exist two seconds after the daemon ended."""
 
 
 def main() -> int:
-    """Measure, and print a table; returns the exit code."""
+    """Measure and print a table; return the exit code."""
     options = _parser().parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="mq-lag-exporter-bench-") as folder,
@@ -95,7 +95,7 @@ def _address(*, dead: bool) -> Iterator[str]:
 
 def _measure(folder: Path, count: int, address: str) -> Row:
     sources = [kafka_source(address, f"source-{n}", probe={"enabled": False}) for n in range(count)]
-    update_ms, scrape_ms = page_costs(count)
+    update_ms, scrape_ms = exposition_costs(count)
     began = time.monotonic()
     with Exporter(folder, sources, defaults={"schedule": {}}) as exporter:
         wait_until(lambda: _is_ready(exporter), "each task to have run", 300, poll_seconds=0.2)
@@ -119,11 +119,11 @@ def _is_ready(exporter: Exporter) -> bool:
     try:
         return bool(exporter.get("/-/ready").status_code == requests.codes.ok)
     except requests.RequestException:
-        return False  # too busy to answer: that is measured, too
+        return False  # too busy to answer: that counts, too
 
 
 def _stop(exporter: Exporter) -> tuple[float, int]:
-    """End it by SIGTERM; returns the seconds, and how many of its processes are left two seconds later."""
+    """Send SIGTERM; return the seconds, and the number of processes left two seconds later."""
     child = exporter.child
     assert child is not None  # noqa: S101 - it was started
     tree = process_tree(child.pid)
@@ -135,18 +135,18 @@ def _stop(exporter: Exporter) -> tuple[float, int]:
     return seconds, sum(map(is_alive, tree))
 
 
-def page_costs(count: int) -> tuple[float, float]:
-    """Return the CPU milliseconds of an update with so many sources on the page, and of the scrape that follows."""
-    page = Exposition(_nothing)
+def exposition_costs(count: int) -> tuple[float, float]:
+    """Return the CPU milliseconds of an update with `count` sources, and of the next scrape."""
+    exposition = Exposition(_nothing)
     for number in range(count):
-        page.update(f"source-{number}", _families(number, 0))
+        exposition.update(f"source-{number}", _families(number, 0))
     updates, scrapes = [], []
     for turn in range(1, UPDATES + 1):
         families = _families(0, turn)
         began = time.process_time()
-        page.update("source-0", families)
+        exposition.update("source-0", families)
         updated = time.process_time()
-        page.page("application/openmetrics-text", "gzip")
+        exposition.response("application/openmetrics-text", "gzip")
         scrapes.append(time.process_time() - updated)
         updates.append(updated - began)
     return statistics.median(updates) * MILLI, statistics.median(scrapes) * MILLI

@@ -1,4 +1,4 @@
-"""What the figures should be, at which scale. Truth is not among them: it has to be right everywhere."""
+"""Limits for the figures at each scale. Wrong values are not among them: they always fail."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bench.figures import Figures, figures
 from bench.measure import Result
 
 LINEAR = 1.1
-"""Growth against the growth in positions that still passes for linear."""
+"""Costs may grow by this factor more than the number of positions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A target, and what became of it."""
+    """A target, and whether it was met."""
 
     scale: str
     subject: str
@@ -28,7 +28,7 @@ class _Limit:
     subject: str
     unit: str
     factor: float
-    """From the figure's unit to `unit`."""
+    """Converts the figure to `unit`."""
     most: float
     figure: Callable[[Figures], float]
 
@@ -52,7 +52,7 @@ _AT_M = (
     _Limit("ages, additional CPU per cycle", "s", 1, 1, lambda f: f.time_cpu_seconds),
 )
 MOST_RUNS = 3
-"""Runs after a cold start until every age is known with its bound, at scale M."""
+"""Runs after a cold start until every age and its bound are known, at scale M."""
 
 _GROWING: tuple[tuple[str, Callable[[Figures], float]], ...] = (
     ("cycle, CPU", lambda f: f.cycle_cpu_seconds),
@@ -63,7 +63,7 @@ _GROWING: tuple[tuple[str, Callable[[Figures], float]], ...] = (
 
 
 def outcomes(results: Mapping[str, Result]) -> list[Outcome]:
-    """Judge the results by scale; growth only where both of its scales were measured."""
+    """Compare the results with the targets. Growth needs the results of both of its scales."""
     found = [
         Outcome(
             result.scale,

@@ -1,6 +1,6 @@
-"""Every metric: name, type, unit, labels, help, in one table.
+"""Every metric in one table: name, type, unit, labels, help.
 
-`docs/metrics.md` is generated from it, and the page is rendered in its order.
+`docs/metrics.md` is generated from it, and it sets the order of the exposition.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 class Metric:
     """One row of the catalogue.
 
-    Rows with `per_partition` carry the label `partition` too, unless the source's granularity is `subscription`.
+    If `per_partition` is set, the metric also has the label `partition`, unless the source's
+    granularity is `subscription`.
     """
 
     name: str
@@ -53,7 +54,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_unacknowledged_messages",
             "gauge",
             sub,
-            "The part of the lag that was delivered and awaits an acknowledgement (RabbitMQ: unacked, NSQ: in flight).",
+            "The part of the lag that was delivered and awaits an acknowledgement (RabbitMQ: "
+            "unacked, NSQ: in flight).",
             backlog,
             per_partition=True,
         ),
@@ -61,7 +63,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_deferred_messages",
             "gauge",
             sub,
-            "Deferred messages, which are not part of the lag (NSQ: requeued or published with a delay; RabbitMQ quorum queues: waiting for a retry or for their dead-letter target).",
+            "Deferred messages, which are not part of the lag (NSQ: requeued or published with a "
+            "delay; RabbitMQ quorum queues: waiting for a retry or for their dead-letter target).",
             backlog,
             per_partition=True,
         ),
@@ -69,7 +72,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_uncommitted_partitions",
             "gauge",
             sub,
-            "Non-empty partitions that the group should read but has no committed offset for; absent if unknown.",
+            "Non-empty partitions that the group should read but has no committed offset for; "
+            "absent if unknown.",
             backlog,
         ),
         Metric(
@@ -83,14 +87,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_unreadable_partitions",
             "gauge",
             sub,
-            "Partitions whose lag cannot be read; absent if there are none. While it is present, sums over the other partitions are lower bounds.",
+            "Partitions whose lag cannot be read; absent if there are none. While it is present, "
+            "sums over the other partitions are lower bounds.",
             backlog,
         ),
         Metric(
             "mq_past_end_messages",
             "gauge",
             sub,
-            "Messages between the log end and committed offsets that are past it; absent if there are none. That many new messages will be skipped unless the offsets are reset.",
+            "Messages between the log end and committed offsets that are past it; absent if there "
+            "are none. That many new messages will be skipped unless the offsets are reset.",
             backlog,
         ),
         Metric(
@@ -121,7 +127,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_last_stable_offset",
             "gauge",
             log,
-            "Last stable offset: the offset of the first message of an open transaction; absent if no transaction is open.",
+            "Last stable offset: the offset of the first message of an open transaction; absent if "
+            "no transaction is open.",
             backlog,
             per_partition=True,
         ),
@@ -129,14 +136,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_lag_upper_bound",
             "gauge",
             sub,
-            "1 if the lag may include offsets without a message (compacted topics, transactions, offsets stored in a stream); absent otherwise.",
+            "1 if the lag may include offsets without a message (compacted topics, transactions, "
+            "offsets stored in a stream); absent otherwise.",
             backlog,
         ),
         Metric(
             "mq_message_size_bytes",
             "gauge",
             dest,
-            "Mean message size in bytes: of messages read recently (Kafka), of messages in the queue (RabbitMQ), of messages enqueued recently (NSQ). Absent if unknown.",
+            "Mean message size in bytes: of messages read recently (Kafka), of messages in the "
+            "queue (RabbitMQ), of messages enqueued recently (NSQ). Absent if unknown.",
             backlog,
         ),
         Metric(
@@ -158,7 +167,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_consumed_messages_total",
             "counter",
             sub,
-            "Messages processed, counted from committed offsets (Kafka), acknowledgements (RabbitMQ) or the broker's counters (NSQ).",
+            "Messages processed, counted from committed offsets (Kafka), acknowledgements "
+            "(RabbitMQ) or the broker's counters (NSQ).",
             rates,
         ),
         Metric(
@@ -180,7 +190,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_subscription_produced_messages_per_second",
             "gauge",
             sub,
-            "Messages enqueued per second on the partitions that the group reads, over the rate window.",
+            "Messages enqueued per second on the partitions that the group reads, over the rate "
+            "window.",
             rates,
         ),
         Metric(
@@ -194,14 +205,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_consumed_messages_per_second_lower_bound",
             "gauge",
             sub,
-            "Lower bound of the messages that leave the queue per second; present only if the broker does not count consumption (RabbitMQ).",
+            "Lower bound of the messages that leave the queue per second; present only if the "
+            "broker does not count consumption (RabbitMQ).",
             rates,
         ),
         Metric(
             "mq_lag_seconds",
             "gauge",
             sub,
-            "Age in seconds of the oldest message that is not yet processed; 0 if there is no lag, absent if unknown.",
+            "Age in seconds of the oldest message that is not yet processed; 0 if there is no lag, "
+            "absent if unknown.",
             time,
             per_partition=True,
         ),
@@ -209,7 +222,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_lag_seconds_uncertainty",
             "gauge",
             sub,
-            "Upper bound in seconds on the error of the subscription's largest age; absent if no bound can be given.",
+            "Upper bound in seconds on the error of the subscription's largest age; absent if no "
+            "bound can be given.",
             time,
         ),
         Metric(
@@ -223,7 +237,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_latency_seconds",
             "histogram",
             sub,
-            "Seconds from enqueue to consumption; one observation each time the position moves, for the last message consumed.",
+            "Seconds from enqueue to consumption; one observation each time the position moves, "
+            "for the last message consumed.",
             time,
             buckets=LATENCY_BUCKETS,
         ),
@@ -231,28 +246,33 @@ def _rows() -> tuple[Metric, ...]:
             "mq_commit_interval_seconds",
             "gauge",
             sub,
-            "Longest recent gap in seconds between two movements of the position while messages were waiting; 0 until one was observed.",
+            "Longest recent gap in seconds between two movements of the position while messages "
+            "were waiting; 0 until one was observed.",
             time,
         ),
         Metric(
             "mq_timestamp_anomalies_total",
             "counter",
             (*source, "kind"),
-            "Message timestamps that are in the future, missing, or unreadable (outside the years 2000 to 2999).",
+            "Message timestamps that are in the future, missing, or unreadable (outside the years "
+            "2000 to 2999).",
             time,
         ),
         Metric(
             "mq_time_to_loss_seconds",
             "gauge",
             sub,
-            "Seconds until retention reaches the first unread message at the current rates; +Inf if it will not, absent if unknown.",
+            "Seconds until retention reaches the first unread message at the current rates; +Inf "
+            "if it will not, absent if unknown.",
             time,
         ),
         Metric(
             "mq_probe_latency_seconds",
             "histogram",
             (*source, "node", "stage"),
-            "Seconds from sending a probe message until the stage was reached: publish (acknowledged by the broker), receive (read back), ack (offset committed or message acknowledged).",
+            "Seconds from sending a probe message until the stage was reached: publish "
+            "(acknowledged by the broker), receive (read back), ack (offset committed or message "
+            "acknowledged).",
             probe,
             buckets=PROBE_BUCKETS,
         ),
@@ -260,7 +280,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_probe_messages_total",
             "counter",
             (*source, "node", "result"),
-            "Probe messages by result: sent, received (back in time), lost (acknowledged, but not back in time), failed (not published).",
+            "Probe messages by result: sent, received (back in time), lost (acknowledged, but not "
+            "back in time), failed (not published).",
             probe,
         ),
         Metric(
@@ -274,7 +295,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_consumers",
             "gauge",
             sub,
-            "Members, consumers or clients that read the destination; the last stable count while the group rebalances, absent if unknown.",
+            "Members, consumers or clients that read the destination; the last stable count while "
+            "the group rebalances, absent if unknown.",
             consumers,
         ),
         Metric(
@@ -309,7 +331,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_retention_margin_messages",
             "gauge",
             sub,
-            "Committed offset minus log start offset, the minimum over the partitions; absent if a partition cannot be read.",
+            "Committed offset minus log start offset, the minimum over the partitions; absent if a "
+            "partition cannot be read.",
             consumers,
         ),
         Metric(
@@ -323,14 +346,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_position_anomalies_total",
             "counter",
             (*sub, "kind"),
-            "Times that a position was found past the log end (past_end) or on a deleted topic (deleted_topic).",
+            "Times that a position was found past the log end (past_end) or on a deleted topic "
+            "(deleted_topic).",
             consumers,
         ),
         Metric(
             "mq_subscriptions_lost_total",
             "counter",
             (*source, "reason"),
-            "Subscriptions that disappeared while they had lag: expired, deleted, or with their node (node_gone).",
+            "Subscriptions that disappeared while they had lag: expired, deleted, or with their "
+            "node (node_gone).",
             consumers,
         ),
         Metric(
@@ -344,7 +369,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_backlog_cause",
             "gauge",
             (*sub, "cause"),
-            "1 for the most likely cause of the backlog; absent if there is no backlog or no cause was found.",
+            "1 for the most likely cause of the backlog; absent if there is no backlog or no cause "
+            "was found.",
             judgement,
         ),
         Metric(
@@ -372,14 +398,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_threshold_stop_seconds",
             "gauge",
             sub,
-            "Seconds without progress, while messages wait, after which the subscription counts as stopped; absent if switched off.",
+            "Seconds without progress, while messages wait, after which the subscription counts as "
+            "stopped; absent if switched off.",
             judgement,
         ),
         Metric(
             "mq_threshold_probe_seconds",
             "gauge",
             source,
-            "Threshold in seconds for the end-to-end time of the source's probes; absent if switched off.",
+            "Threshold in seconds for the end-to-end time of the source's probes; absent if "
+            "switched off.",
             judgement,
         ),
         Metric(
@@ -393,7 +421,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_time_to_drain_seconds",
             "gauge",
             sub,
-            "Seconds until the backlog is processed at the current rates; 0 if there is no lag, +Inf if the backlog does not shrink, absent if unknown.",
+            "Seconds until the backlog is processed at the current rates; 0 if there is no lag, "
+            "+Inf if the backlog does not shrink, absent if unknown.",
             judgement,
         ),
         Metric(
@@ -407,14 +436,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_up",
             "gauge",
             source,
-            "1 if the last run of the backlog task reached the source, even if its answer was incomplete; 0 if not.",
+            "1 if the last run of the backlog task reached the source, even if its answer was "
+            "incomplete; 0 if not.",
             own,
         ),
         Metric(
             "mq_node_up",
             "gauge",
             (*source, "node"),
-            "1 if the node responds, 0 if not. A node that is down stays at 0 for a day; the series of a removed or renamed node ends.",
+            "1 if the node responds, 0 if not. A node that is down stays at 0 for a day; the "
+            "series of a removed or renamed node ends.",
             own,
         ),
         Metric(
@@ -435,7 +466,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_collect_last_success_timestamp_seconds",
             "gauge",
             (*source, "task"),
-            "Unix time of the last run of the task that returned complete data; the start time of the daemon until the first one.",
+            "Unix time of the last run of the task that returned complete data; the start time of "
+            "the daemon until the first one.",
             own,
         ),
         Metric(
@@ -449,14 +481,16 @@ def _rows() -> tuple[Metric, ...]:
             "mq_collector_restarts_total",
             "counter",
             source,
-            "Restarts of the process that reads the source, after a crash or a task that did not end.",
+            "Restarts of the process that reads the source, after a crash or a task that did not "
+            "end.",
             own,
         ),
         Metric(
             "mq_log_lines_dropped_total",
             "counter",
             (),
-            "Log lines that could not be written, including those of the processes that read the sources.",
+            "Log lines that could not be written, including those of the processes that read the "
+            "sources.",
             own,
         ),
         Metric(
@@ -470,7 +504,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_values_out_of_range_total",
             "counter",
             (),
-            "Values that were not exposed because they are not a number or exceed 2^63; counted at each update.",
+            "Values that were not exposed because they are not a number or exceed 2^63; counted at "
+            "each update.",
             own,
         ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),

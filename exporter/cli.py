@@ -17,7 +17,8 @@ from exporter.systems import with_workload
 EXAMPLES = """\
 examples:
   mq-lag-exporter demo                          try it with an embedded Kafka
-  mq-lag-exporter check config.yaml             validate the config and test which features each source supports
+  mq-lag-exporter check config.yaml             validate the config and test which features \
+each source supports
   mq-lag-exporter run --config config.yaml      serve http://localhost:9877/metrics
   mq-lag-exporter once --config config.yaml     print the metrics once and exit
   mq-lag-exporter top http://localhost:9877     show the subscriptions of a running daemon
@@ -42,18 +43,20 @@ keys of a step:
 
 examples:
   mq-lag-exporter load kafka localhost:9092 --steps "rate=100 for=30s; rate=1000; rate=100"
-  mq-lag-exporter load rabbitmq amqp://guest:guest@localhost:5672 --steps "rate=200 takes=50 consumers=4 for=1m; consumers=1"
+  mq-lag-exporter load rabbitmq amqp://guest:guest@localhost:5672 \
+--steps "rate=200 takes=50 consumers=4 for=1m; consumers=1"
   mq-lag-exporter load nsq http://localhost:4151 --steps "rate=500 size=10kB fails=5% for=2m" --json
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    # A SIGHUP ends a process that has no handler yet; it waits until there is one.
+    """Run the command; return its exit code."""
+    # A SIGHUP would end a process without a handler. Keep it blocked until there is one.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     options = _parser().parse_args(arguments)
     if not options.terminal:
-        # structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB in a daemon.
+        # structlog imports rich if it is installed, for tracebacks that are not used here: 12 MB in
+        # a daemon.
         sys.modules["rich"] = None  # type: ignore[assignment]
     from exporter import logging_setup, signals
     from exporter.scrub import guard_tracebacks
@@ -70,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process now: a broker that hangs may keep a thread of a client, and a signal cuts nothing short any more."""
+    """Exit at once, because a client's thread may hang with its broker.
+
+    Signals cannot interrupt the last steps any more.
+    """
     from exporter import logging_setup
 
     logging_setup.flush()
@@ -83,7 +89,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _code(options: argparse.Namespace) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command; return its exit code."""
     from exporter.config import ConfigError
     from exporter.scrub import scrub
     from exporter.task_log import EXHAUSTION, is_exhaustion
@@ -105,7 +111,7 @@ def _code(options: argparse.Namespace) -> int:
         print(EXHAUSTION, file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
+        # The reader of the output has closed it, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
@@ -116,12 +122,15 @@ def _code(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mq-lag-exporter",
-        description="Consumer lag, latency and rates of Kafka, RabbitMQ and NSQ as Prometheus metrics.",
+        description=(
+            "Consumer lag, latency and rates of Kafka, RabbitMQ and NSQ as Prometheus metrics."
+        ),
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mq-lag-exporter {__version__}")
-    # Whether the command handles signals itself, and what SIGHUP means to it: "stop" or "reload".
+    # Whether the command uses the terminal, and what SIGHUP means: "stop", "reload", or None for
+    # the default.
     parser.set_defaults(terminal=True, signals=None)
     added = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -132,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
         dest="web",
         type=Path,
         metavar="FILE",
-        help="web config file (TLS, basic authentication) in the format of the Prometheus exporters",
+        help=(
+            "web config file (TLS, basic authentication) in the format of the Prometheus exporters"
+        ),
     )
     run.set_defaults(command=commands.run, terminal=False, signals="reload")
 
@@ -157,7 +168,10 @@ def _parser() -> argparse.ArgumentParser:
         "load",
         help="generate load on a broker in steps and report latencies",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Sends messages to one destination and consumes them. Each step sets the rate, size, consumers and failures.",
+        description=(
+            "Sends messages to one destination and consumes them. Each step sets the rate, size, "
+            "consumers and failures."
+        ),
         epilog=LOAD_EXAMPLES,
     )
     load.add_argument("system", choices=with_workload())
@@ -178,7 +192,10 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument(
         "--steps",
         default="rate=100 for=30s",
-        help="steps separated by ';', or @FILE with one step per line; a key that is not set keeps the value of the previous step",
+        help=(
+            "steps separated by ';', or @FILE with one step per line; a key that is not set keeps "
+            "the value of the previous step"
+        ),
     )
     load.add_argument("--repeat", action="store_true", help="repeat the steps until Ctrl-C")
     load.add_argument(

@@ -1,6 +1,7 @@
-"""What each command does; returns its exit code.
+"""The commands. Each returns its exit code.
 
-Each imports what it needs when it runs: a daemon should not carry the libraries of a terminal.
+Each imports what it needs when it runs, so that the daemon does not load the libraries for the
+terminal.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from exporter.model import Finding
 
 WIDE = 120
-"""Characters of a table that has to be wide."""
+"""Characters per line of a wide table."""
 FAILED, MISUSED = 1, 2
-"""Exit codes: a source or the address could not be used; the command or the config is wrong."""
+"""Exit codes: a source or the address could not be used; the command or the config is invalid."""
 INTERRUPTED = 128
-"""Exit code of a command that a signal cut short, without the signal's number."""
+"""Exit code of a command that was ended by a signal, minus the signal's number."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,14 +45,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def once(options: argparse.Namespace) -> int:
-    """Print one page of metrics."""
+    """Collect once and print the exposition."""
     from exporter import logging_setup
-    from exporter.config import Log
+    from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import Daemon
 
-    # Failures are printed once, below, and not logged as well.
-    quiet = Log(format="console", level="error")
+    # Failures are printed below, so do not log them.
+    quiet = LogConfig(format="console", level="error")
     logging_setup.configure(quiet.format, quiet.level)
     daemon = Daemon(load_config(options.config).model_copy(update={"log": quiet}))
     options.signals.deliver(stop=daemon.end)
@@ -60,7 +61,7 @@ def once(options: argparse.Namespace) -> int:
         daemon.stop()
         print("interrupted: no metrics were printed", file=sys.stderr)
         return INTERRUPTED + int(options.signals.received)
-    for chunk in daemon.exposition.page("", "").chunks:
+    for chunk in daemon.exposition.response("", "").chunks:
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
     daemon.stop()
@@ -75,11 +76,11 @@ def once(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Validate a config and try each source once."""
+    """Validate a config and try the features of each source once."""
     from rich.console import Console
 
     from exporter import logging_setup
-    from exporter.config import Log
+    from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import collectors
     from exporter.model import CollectError, Finding, Until
@@ -93,7 +94,7 @@ def check(options: argparse.Namespace) -> int:
     for note in idle_thresholds(config):
         console.print(f"  note    {printable(note)}", markup=False)
     good = True
-    make = collectors(Log(format="console", level="error"))
+    make = collectors(LogConfig(format="console", level="error"))
     for source in config.sources:
         console.print(f"\n{printable(source.name)} ({source.system})", markup=False)
         collector = make(source)
@@ -124,14 +125,14 @@ def _line(finding: Finding) -> Text:
 
 
 def health(options: argparse.Namespace) -> int:
-    """Ask a daemon whether it is healthy."""
+    """Check whether a daemon is healthy."""
     import ssl
     import urllib.error
     import urllib.request
 
     from exporter.scrub import learn_url, scrub
 
-    # It asks the daemon beside it, whose certificate is made out to another name.
+    # The daemon is on this machine, so its certificate need not match the name.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -141,7 +142,7 @@ def health(options: argparse.Namespace) -> int:
         with urllib.request.urlopen(address, timeout=3.0, context=context) as answer:  # noqa: S310
             print(answer.read().decode().strip())
     except urllib.error.HTTPError as error:
-        # The answer says what is wrong.
+        # The response says what is wrong.
         print(scrub(f"{address}: {error}\n{error.read().decode().strip()}"), file=sys.stderr)
         return FAILED
     except (OSError, ValueError) as error:
@@ -162,7 +163,7 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def load(options: argparse.Namespace) -> int:
-    """Put a workload on a broker."""
+    """Run a workload on a broker."""
     import json
     from dataclasses import asdict
 
@@ -217,7 +218,7 @@ def top(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from exporter import logging_setup
-    from exporter.config import Log
+    from exporter.config import LogConfig
     from exporter.config import load as load_config
     from exporter.daemon import Daemon
     from exporter.scrub import learn_url, scrub
@@ -232,7 +233,9 @@ def top(options: argparse.Namespace) -> int:
     else:
         config = load_config(options.config)
         logging_setup.configure("console", "error")
-        daemon = Daemon(config.model_copy(update={"log": Log(format="console", level="error")}))
+        daemon = Daemon(
+            config.model_copy(update={"log": LogConfig(format="console", level="error")})
+        )
         daemon.collect()
         fetch, title = daemon.overview, str(options.config)
     code = watch(
@@ -241,7 +244,7 @@ def top(options: argparse.Namespace) -> int:
         interval=options.interval,
         stop=stop,
         console=Console(),
-        looks=options.looks,
+        polls=options.looks,
     )
     if daemon is not None:
         daemon.stop()

@@ -1,4 +1,4 @@
-"""Wires config, collectors, schedules, state and server; runs until it is told to end."""
+"""Connects config, collectors, schedules, state and server, and runs them until the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import structlog
 from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
 from exporter.collectors.making import make_collector
-from exporter.config import Config, ConfigError, Log, SourceConfig, load
+from exporter.config import Config, ConfigError, LogConfig, SourceConfig, load
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
 from exporter.scrub import scrub
@@ -25,31 +25,31 @@ from exporter.show.texts import STATUS_MEANINGS
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
 from exporter.sources.thresholds import threshold_table
-from exporter.sources.watch import Watch
+from exporter.sources.watchdog import SourceWatchdog
 from exporter.web.routes import routes
 from exporter.web.server import Server
 from exporter.web.webconfig import WebConfig
 
 STOP_SECONDS = 3.0
-"""Time given to the tasks and the server to end; what a broker holds up after that is left behind."""
+"""Seconds for tasks and server to end. Those still blocked by a broker are abandoned."""
 TICK = 0.5
 LOOP_SECONDS = 30.0
-"""A round of the main loop that takes longer is stuck."""
+"""A round of the main loop that takes longer counts as stuck."""
 RELOAD_SECONDS = 30.0
-"""How long a reload waits for one that is under way."""
+"""How long a reload waits for a running one."""
 EVERYTHING = Query()
 SWITCH_OFF = "set probe.enabled: false for a source, and nothing is written to its brokers"
 
 MakeCollector = Callable[[SourceConfig], Collector]
 
 
-def collectors(log: Log) -> MakeCollector:
-    """Return a maker of the collector of a source's system; it logs as `log` says."""
+def collectors(log: LogConfig) -> MakeCollector:
+    """Return a function that makes the collector of a source. It logs as `log` says."""
     return lambda config: make_collector(config, log.format, log.level)
 
 
 class Daemon:
-    """The exporter: sources, page and server."""
+    """The exporter: sources, exposition and server."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Daemon:
         web: WebConfig | None = None,
         make: MakeCollector | None = None,
     ) -> None:
-        """`path` is where the config is read again from; without it, there is no reload."""
+        """`path` is the config file for reloads; None disables them."""
         self._config = config
         self._path = path
         self._web = web
@@ -71,7 +71,7 @@ class Daemon:
         self._main = Pulse("the main loop")
         self._reload_wanted = False
         self._writes: dict[str, str] = {}
-        """What the probes of each source write, as it was logged last."""
+        """Source to what its probe writes, as last logged."""
         self._log = structlog.get_logger(__name__)
         self._own = OwnMetrics(lambda: self.exposition.left_out)
         self.exposition = Exposition(self._own.render)
@@ -80,10 +80,10 @@ class Daemon:
         for source in config.sources:
             self.sources[source.name] = self._new_source(source)
         self.server: Server | None = None
-        self.watch = Watch(self._pulses, lambda: list(self.sources.values()))
+        self.watch = SourceWatchdog(self._pulses, lambda: list(self.sources.values()))
 
     def start(self) -> None:
-        """Listen and collect. Raises `ServerError` where the address can't be listened on."""
+        """Listen and collect. Raises `ServerError` if the address cannot be used."""
         self.server = Server(
             self._config.listen,
             routes(self, reload_endpoint=self._config.reload_endpoint),
@@ -101,20 +101,23 @@ class Daemon:
         self._report_writes()
 
     def run(self) -> None:
-        """Start, then serve until `end` is called; `want_reload` reads the config again."""
+        """Start, then serve until `end` is called."""
         self.start()
         self.wait()
         self.stop()
 
     def _report_writes(self) -> None:
-        """Log what the probes write to the brokers, and how to switch it off; again after a reload that changed it."""
+        """Log what the probes write to the brokers, and how to disable that.
+
+        Again after a reload that changes it.
+        """
         writes = {source.name: source.writes for source in self._config.sources if source.writes}
         if writes and writes != self._writes:
             self._log.info("probe.writes", sources=writes, switch_off=SWITCH_OFF)
         self._writes = writes
 
     def wait(self) -> None:
-        """Return when `end` is called; until then, reload when `want_reload` was called."""
+        """Return when `end` is called. Until then, reload when `want_reload` was called."""
         while not self._stopping:
             self._main.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
             self._wake.wait(TICK)
@@ -125,24 +128,25 @@ class Daemon:
         self._main.end()
 
     def collect(self) -> None:
-        """Collect without listening, and hide what grows too old."""
+        """Collect without listening, and hide values that get too old."""
         for source in self.sources.values():
             source.start()
         self.watch.start()
 
     def end(self) -> None:
-        """Let `wait` and `run_once` return. Not for a signal handler: it takes a lock."""
+        """Let `wait` and `run_once` return. Takes a lock, so do not call it in a signal handler."""
         self._stopping = True
         self._wake.set()
 
     def stop(self) -> bool:
-        """End the tasks and the server within a bounded time; tell whether all of them ended."""
+        """Stop tasks and server within a bounded time; return whether all of them ended."""
         until = Until(STOP_SECONDS)
         self.watch.stop()
         sources = list(self.sources.values())
         for source in sources:
             source.stop(0.0)
-        # Side by side, since each may have something to clean up, and a scraper may be slow.
+        # In parallel, because each source may have something to clean up, and a scraper may be
+        # slow.
         with ThreadPoolExecutor(len(sources) + 1) as threads:
             if self.server is not None:
                 threads.submit(self.server.stop, until.remaining())
@@ -152,7 +156,7 @@ class Daemon:
         return all(ended)
 
     def run_once(self) -> bool:
-        """Run each task of each source once; tell whether every source could be reached."""
+        """Run each task of each source once; return whether every source could be reached."""
         threads = [
             threading.Thread(target=source.run_once, daemon=True)
             for source in self.sources.values()
@@ -167,14 +171,17 @@ class Daemon:
     # Reload
 
     def want_reload(self) -> None:
-        """Let `wait` read the config again, once for all calls that come before it does. Not for a signal handler."""
+        """Let `wait` reload the config, once for all calls before it does.
+
+        Takes a lock, so do not call it in a signal handler.
+        """
         self._reload_wanted = True
         self._wake.set()
 
     def reload(self) -> str | None:
-        """Read the config again: sources that did not change go on untouched.
+        """Reload the config. Unchanged sources keep running.
 
-        Returns why the new config is refused, where it is; then the old one goes on.
+        Returns the error if the new config is rejected; then the old one stays in use.
         """
         if self._path is None:
             return "no config file to reload"
@@ -186,7 +193,7 @@ class Daemon:
             self._log.error("config.refused", error=str(error))
             self._own.config_read(accepted=False)
             return scrub(str(error))
-        except Exception as error:  # noqa: BLE001 - a bug in here must not end the main loop
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the main loop
             self._log.exception("config.reload_failed")
             self._own.config_read(accepted=False)
             return f"the reload failed: {type(error).__name__}; see the log of the exporter"
@@ -198,7 +205,7 @@ class Daemon:
     def _apply(self, config: Config) -> None:
         self._thresholds = threshold_table(config)
         wanted = {source.name: source for source in config.sources}
-        # A source that hangs cannot take the thresholds; it is replaced as if it had changed.
+        # A source that hangs cannot accept new thresholds. It is replaced as if it had changed.
         kept = [
             name
             for name, source in self.sources.items()
@@ -244,19 +251,19 @@ class Daemon:
             carried=carried,
         )
 
-    # What the routes ask
+    # Called by the routes
 
     async def unhealthy(self) -> dict[str, str]:
-        """Return the loops that are stuck; a process that was stopped for a while gets a moment to come round."""
+        """Return the stuck loops. A process that was suspended gets a moment to recover."""
         return await self.watch.unhealthy()
 
     @property
     def unread(self) -> int:
-        """How many sources have not been read yet."""
+        """Number of sources that have not been read yet."""
         return sum(not source.tried for source in self.sources.values())
 
     def overview(self, query: Query = EVERYTHING) -> dict[str, Any]:
-        """Return sources and the wanted subscriptions, worst first, JSON-ready."""
+        """Return the sources and the selected subscriptions as JSON data, the worst first."""
         sources = list(self.sources.values())
         wanted = Wanted(stale=query.stale)
         selected = select((row for source in sources for row in source.rows(wanted)), query)
@@ -273,7 +280,7 @@ class Daemon:
         }
 
     def _with_more(self, rows: list[Row], query: Query) -> list[Row]:
-        """Return the same rows with partitions and history, which are too much to look up for all of them."""
+        """Return the same rows with partitions and history, which are too expensive for all."""
         names: dict[str, set[Key]] = {}
         for row in rows:
             names.setdefault(row["source"], set()).add(key_of(row))

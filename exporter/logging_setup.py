@@ -1,4 +1,7 @@
-"""Logging: one event a line on standard error, as JSON or for people. A call to log never raises and never waits."""
+"""Logging: one event per line on standard error, as JSON or for people.
+
+A logging call never raises or blocks.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +23,25 @@ from exporter.scrub import scrub, scrubbed
 
 STDERR = 2
 MOST_WAITING = 10_000
-"""Lines that wait to be written; further ones are dropped."""
+"""Largest number of queued lines; further ones are dropped."""
 FULL_SECONDS = 1.0
-"""How long a line waits for room in a pipe that does not block."""
+"""How long a line waits for room in a non-blocking pipe."""
 FLUSH_SECONDS = 1.0
 
 Event = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Any], Any]
 
 OWN_WORDS = frozenset({"event", "level", "timestamp", "source", "task", "system"})
-"""Fields of an event that hold names of the config's and of ours. A password that is such a word does not hide them."""
+"""Event fields with names from the config or from the code. They are not masked if a password is
+one of these words.
+"""
 
 
 class Output:
-    """Writes lines to a file descriptor, in a thread of its own.
+    """Writes lines to a file descriptor in a separate thread.
 
-    A line that cannot be written (the reader is gone, the disk is full) is dropped and counted. The first line that can
-    be written again is followed by one that says how many are missing.
+    A line that cannot be written (the reader is gone, the disk is full) is dropped and counted. The
+    first line that can be written again is followed by one with the number of dropped lines.
     """
 
     def __init__(self, descriptor: int, most_waiting: int = MOST_WAITING) -> None:
@@ -45,28 +50,28 @@ class Output:
         self._queue: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.dropped = 0
-        """Lines that were dropped, those of child processes included."""
+        """Number of dropped lines, including those of child processes."""
         self._unreported = 0
         self._torn = False
-        """Whether a line was written in part only."""
+        """Whether the last line was only partly written."""
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def put(self, line: str) -> None:
-        """Write the line, soon."""
+        """Queue the line for writing."""
         if self._queue.qsize() >= self._most_waiting:
             self.drop(1)
         else:
-            # Names come from brokers: a lone surrogate cannot be encoded.
+            # Names come from brokers. A lone surrogate in them cannot be encoded.
             self._queue.put(f"{line}\n".encode("utf-8", "backslashreplace"))
 
     def drop(self, count: int) -> None:
-        """Count lines that were not written, here or in a child process."""
+        """Count lines that were dropped, here or in a child process."""
         with self._lock:
             self.dropped += count
             self._unreported += count
 
     def flush(self, seconds: float) -> bool:
-        """Wait until what was logged before is written or dropped; tell whether it is."""
+        """Wait until all earlier lines are written or dropped; return whether they are."""
         done = threading.Event()
         self._queue.put(done)
         return done.wait(seconds)
@@ -90,7 +95,7 @@ class Output:
             try:
                 written = os.write(self._descriptor, left)
             except BlockingIOError:
-                # Whoever shares the pipe with this process has switched it to not blocking.
+                # Another process with this pipe has made it non-blocking.
                 if not select.select([], [self._descriptor], [], FULL_SECONDS)[1]:
                     raise
                 continue
@@ -105,7 +110,7 @@ class Output:
 
 
 class Logger:
-    """What structlog calls with a finished line, under the name of each level."""
+    """The logger that structlog calls with a finished line, by a method for each level."""
 
     def __init__(self, output: Output) -> None:
         self.msg = output.put
@@ -115,7 +120,7 @@ class Logger:
 
 
 _output: list[Output] = []
-"""None before the first `configure`, then one: a list, since it is made by a function."""
+"""Empty before the first `configure`, then with one element. A list, because a function sets it."""
 
 
 def configure(fmt: Literal["json", "console"], level: str) -> None:
@@ -155,14 +160,14 @@ def configure(fmt: Literal["json", "console"], level: str) -> None:
 
 
 def _without_secrets(_: Any, __: str, event: Event) -> Event:
-    """Mask the secrets that the process knows in all that is said of an event."""
+    """Mask all known secrets in the event."""
     return {key: value if key in OWN_WORDS else scrubbed(value) for key, value in event.items()}
 
 
 def _printable(_: Any, __: str, event: Event) -> Event:
-    """Escape what would move the cursor of a terminal or change its state: names and paths come from strangers.
+    """Escape characters that could control a terminal, because names and paths come from outside.
 
-    JSON has escapes of its own.
+    JSON has its own escapes.
     """
     return {
         key: visible(value, "\n" if key == "exception" else "") if isinstance(value, str) else value
@@ -171,7 +176,7 @@ def _printable(_: Any, __: str, event: Event) -> Event:
 
 
 def visible(text: str, kept: str = "") -> str:
-    """Return the text with escape sequences for what cannot be printed, but for the characters that are `kept`."""
+    """Return the text with unprintable characters as escape sequences, except those in `kept`."""
     if text.isprintable():
         return text
     return "".join(
@@ -181,11 +186,14 @@ def visible(text: str, kept: str = "") -> str:
 
 
 class _Library(logging.Handler):
-    """Hands to structlog what libraries log by Python's own logging, which would print it as it is."""
+    """Passes messages of Python's logging from libraries to structlog.
+
+    Otherwise they would be printed unmasked.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)
-        # A failure of a connection is reported by the task that has it.
+        # Connection errors are reported by the task with the connection.
         level = "debug" if record.name.startswith(QUIET_LIBRARIES) else record.levelname.lower()
         say = getattr(log, level, log.warning)
         text = record.getMessage()
@@ -202,24 +210,24 @@ def _take_libraries_logs() -> None:
 
 
 def dropped() -> int:
-    """Return how many lines could not be written so far."""
+    """Return the number of dropped lines."""
     return _output[0].dropped if _output else 0
 
 
 def drop(count: int) -> None:
-    """Count lines that a child process could not write."""
+    """Count lines that a child process dropped."""
     if count and _output:
         _output[0].drop(count)
 
 
 def flush(seconds: float = FLUSH_SECONDS) -> None:
-    """Write what was logged, as far as that takes no longer; to call before the process ends."""
+    """Write queued lines for at most this long. Call it before the process ends."""
     if _output:
         _output[0].flush(seconds)
 
 
 def _safe(processors: Sequence[Processor]) -> Callable[[Any, str, Event], str]:
-    """Return a processor that makes a line of any event, if need be one that has only its name."""
+    """Return a processor that formats any event; in the worst case only its name."""
 
     def render(logger: Any, name: str, event: Event) -> str:
         what = event.get("event")
@@ -228,7 +236,7 @@ def _safe(processors: Sequence[Processor]) -> Callable[[Any, str, Event], str]:
             for processor in processors:
                 made = processor(logger, name, made)
             return str(made)
-        except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not end who logs it
+        except Exception as error:  # noqa: BLE001 - a value that cannot be formatted must not end the caller
             line: Mapping[str, str] = {
                 "event": scrub(what) if isinstance(what, str) else "log.event_unreadable",
                 "level": name,
@@ -240,12 +248,15 @@ def _safe(processors: Sequence[Processor]) -> Callable[[Any, str, Event], str]:
 
 
 def keep_streams() -> None:
-    """Open what stands for a standard stream that is closed, so that no socket gets its number and what is printed there."""
+    """Open /dev/null for each closed standard stream.
+
+    Otherwise a socket could get its number, and the output.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    # Until the process ends, so nobody closes them.
+    # Open until the process ends.
     sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""Which names are wanted, by regular expressions."""
+"""Selects names by regular expressions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from exporter.patterns import NamePattern
 
 @dataclass(frozen=True)
 class NameMatcher:
-    """Names that an `include` matches whole, and no `exclude`; `.` matches a newline too."""
+    """Matches names that match an `include` pattern and no `exclude` pattern as a whole.
+
+    `.` also matches a newline.
+    """
 
     include: tuple[str, ...]
     exclude: tuple[str, ...] = ()
@@ -21,7 +24,7 @@ class NameMatcher:
         return tuple(tuple(map(NamePattern, patterns)) for patterns in (self.include, self.exclude))
 
     def allows(self, name: str) -> bool:
-        """Tell whether the name is wanted."""
+        """Return whether the name is selected."""
         include, exclude = self._compiled
         return any(p.matches(name) for p in include) and not any(p.matches(name) for p in exclude)
 

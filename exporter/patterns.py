@@ -1,7 +1,7 @@
-r"""Regular expressions of the config, matched in linear time: no name can make one of them run for long.
+r"""Regular expressions of the config, matched in linear time: no name can make a match take long.
 
-The syntax is RE2's (https://github.com/google/re2/wiki/Syntax). It has no look-around and no back references, which are
-what makes other engines backtrack. `\d`, `\w` and `\s` are ASCII.
+The syntax is RE2's (https://github.com/google/re2/wiki/Syntax). It has no look-around and no back
+references, which make other engines backtrack. `\d`, `\w` and `\s` are ASCII.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import re2
 
 LONGEST = 4_096
-"""Characters of a pattern."""
+"""Largest number of characters in a pattern."""
 
 
 class PatternError(ValueError):
-    """A pattern that cannot be used; the message says why."""
+    """An invalid pattern. The message says why."""
 
 
 class NamePattern:
-    """A compiled pattern; `.` matches a newline too."""
+    """A compiled pattern. `.` also matches a newline."""
 
     def __init__(self, text: str) -> None:
-        """Raise `PatternError` if the pattern is not one, or is too large."""
+        """Raise `PatternError` if the pattern is invalid or too large."""
         if len(text) > LONGEST:
             raise PatternError(f"longer than {LONGEST} characters")
         options = re2.Options()
@@ -33,7 +33,7 @@ class NamePattern:
             raise PatternError(_reason(error)) from None
 
     def matches(self, name: str) -> bool:
-        """Tell whether the pattern matches the whole name."""
+        """Return whether the pattern matches the whole name."""
         return self._compiled.fullmatch(_legal(name)) is not None
 
 

@@ -1,7 +1,7 @@
 """Masks secrets by their values, in every text that leaves the process.
 
-Whoever reads a secret calls `learn`. The log, and every error that a user sees, go through `scrub`. Old values stay known
-after a rotation: they may still be valid.
+Code that reads a secret calls `learn`. The log, and every error that a user sees, go through
+`scrub`. Old values stay known after a rotation, because they may still be valid.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
 LEAST = 4
-"""Characters of a secret that is masked wherever it stands. Shorter ones would garble every line."""
+"""Least length of a secret that is masked everywhere. Shorter ones would garble every line."""
 LEAST_LINE = 8
-"""The same of one line of a secret with several, such as a private key."""
+"""Least length of a line of a multi-line secret, such as a private key, to be masked everywhere."""
 LEAST_BASE64 = 5
-"""Characters of base64 that tell a secret inside a longer encoded text."""
+"""Least number of base64 characters by which a secret is recognized in a longer encoded text."""
 LEAST_CUT = 4
-"""Characters of a secret at the end of a text that was cut."""
+"""Least length of a secret's beginning that is masked at the end of a truncated text."""
 LEAST_END = 8
-"""The same at the end of any text: a library may have cut it."""
+"""The same for the end of any text, because a library may have truncated it."""
 MOST = 1_000
-"""Secrets that are known at a time; the ones that were not read for longest are forgotten first."""
+"""Largest number of known secrets. Those not read for the longest time are forgotten first."""
 
 _SECRET_NAME = re.compile(
     r"passw|passphrase|pwd|secret|token(?!\.endpoint)|credential|assertion|apikey|api.key|key\.pem"
     r"|access.?key|oauthbearer\.config|jaas|kinit\.cmd|(?:^|[._-])(?:auth|code|sig|signature|key|pass)$",
     re.IGNORECASE,
 )
-"""Names of properties and of URL parameters whose values are secrets."""
+"""Names of properties and URL parameters with secret values."""
 _NO_SECRET = re.compile(
     r"[._-](?:id|url|location|files?|method|subject|issuer|audience|scope|algorithm|type|name|seconds|ms|sub|aud|iss)$",
     re.IGNORECASE,
 )
 _PUBLIC_FILE = re.compile(r"username$|(?:^|\.)(?:ca|certificate)\.pem$|servers$", re.IGNORECASE)
-"""Properties that are no secret even where they stand in a file."""
+"""Properties that are not secret, even if they are read from a file."""
 _USER_INFO = re.compile(
     r"(?P<start>[a-z][a-z0-9+.-]*://[^\s/:@?#\"']*:)[^\s/@\"']+(?=@)", re.IGNORECASE
 )
@@ -52,13 +52,13 @@ _SHORT = r"((?:passw\w*|pwd|secret|token|credential)[\"']?\s*(?:[:=]|is)\s*[\"']
 
 
 class Scrubber:
-    """Knows secrets, and masks them. Safe to use from any thread."""
+    """Knows secrets and masks them. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, bool], frozenset[str]] = OrderedDict()
         self._forms: tuple[str, ...] = ()
-        """How the secrets may be written, the longest first."""
+        """The forms in which the secrets may be written, the longest first."""
         self._short: tuple[re.Pattern[str], ...] = ()
 
     def learn(self, *secrets: str) -> None:
@@ -68,9 +68,9 @@ class Scrubber:
                 self._add((secret, True))
 
     def learn_login(self, user: str, password: str) -> None:
-        """Mask a password, also together with its user as HTTP and SASL send them.
+        """Mask a password, alone and together with its user as HTTP and SASL send them.
 
-        A password that is its user's name is no secret by itself, and is masked in these pairs only.
+        A password that equals its user's name is masked only together with the name.
         """
         if password and password != user:
             self.learn(password)
@@ -79,11 +79,11 @@ class Scrubber:
             self._add((f"\0{user}\0{password}", False))
 
     def learn_url(self, url: str) -> None:
-        """Mask the password and the secret parameters of a URL, if it has some."""
+        """Mask the password and the secret parameters of a URL, if there are any."""
         if "://" not in url and "@" not in url:
             return
         try:
-            # curl, which librdkafka uses, takes an address without a scheme, too.
+            # curl, which librdkafka uses, also accepts an address without a scheme.
             parts = urlsplit(url if "://" in url else f"//{url}")
             user, password = parts.username, parts.password
         except ValueError:
@@ -96,11 +96,11 @@ class Scrubber:
                 self.learn(value)
 
     def learn_property(self, name: str, value: str) -> None:
-        """Mask what is secret in the value of a client property, which is decided by its name."""
+        """Mask secrets in the value of a client property. Its name decides what is secret."""
         if is_secret(name):
             self.learn(value)
             if "://" not in value and "=" in value:
-                # Such as `sasl.oauthbearer.config`: several settings in one.
+                # A value with several settings, such as that of `sasl.oauthbearer.config`.
                 for part in re.split(r"[\s,;]+", value):
                     inner, _, given = part.partition("=")
                     if is_secret(inner):
@@ -108,7 +108,10 @@ class Scrubber:
         self.learn_url(value)
 
     def scrub(self, text: str, *, cut: bool = False) -> str:
-        """Return the text without secrets. `cut`: it is the beginning of a longer one, which may end inside a secret."""
+        """Return the text without secrets.
+
+        `cut` says that it is truncated, perhaps inside a secret.
+        """
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
@@ -148,17 +151,20 @@ class Scrubber:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether what has this name, a client property or a URL's parameter, is a secret."""
+    """Return whether a client property or URL parameter with this name is secret."""
     return _SECRET_NAME.search(name) is not None and _NO_SECRET.search(name) is None
 
 
 def is_public_file(name: str) -> bool:
-    """Tell whether a client property that stands in a file is no secret: a user's name, a certificate."""
+    """Return whether a client property is public although it is read from a file.
+
+    Such properties are user names and certificates.
+    """
     return _PUBLIC_FILE.search(name) is not None
 
 
 def _forms(secret: str, *, alone: bool) -> Iterator[str]:
-    """Yield the ways in which texts may have a secret; none of one that is too short."""
+    """Yield the forms in which texts may have a secret; none if it is too short."""
     plain = [secret]
     lines = [line.strip() for line in secret.splitlines()]
     if len(lines) > 1:
@@ -191,7 +197,7 @@ def _escaped(secret: str, encoded: bytes) -> Iterator[str]:
 
 
 def _base64_forms(secret: bytes, *, whole: bool) -> Iterator[str]:
-    """Yield what base64 makes of the secret, wherever it stands in what is encoded."""
+    """Yield the base64 forms of the secret at any position in the encoded data."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         if whole or len(secret) >= LEAST:
             made = encode(secret).decode()
@@ -223,12 +229,16 @@ def learn_client(properties: Mapping[str, str]) -> None:
 
 
 def shown(text: str, most: int) -> str:
-    """Return the beginning of what somebody else wrote, without secrets. Cutting first could leave a part of one."""
+    """Return the beginning of a text from outside, without secrets.
+
+    They are masked before the text is truncated, because a part of a secret might not be
+    recognized.
+    """
     return scrub(text, cut=True)[:most]
 
 
 def scrubbed(value: Any) -> Any:
-    """Return a value of a log's event without secrets, as plain data."""
+    """Return a value of a log event as plain data without secrets."""
     if isinstance(value, str):
         return scrub(value)
     if value is None or isinstance(value, bool | int | float):
@@ -241,12 +251,12 @@ def scrubbed(value: Any) -> Any:
 
 
 def traceback_text(error: BaseException) -> str:
-    """Return what Python prints of an error that nobody took, without secrets."""
+    """Return Python's text for an uncaught error, without secrets."""
     return scrub("".join(traceback.format_exception(error)))
 
 
 def guard_tracebacks() -> None:
-    """Let what Python prints of errors that nobody took be scrubbed, in all threads."""
+    """Mask secrets in the tracebacks of uncaught errors, in all threads."""
 
     def whole(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
         _print([traceback_text(error)])

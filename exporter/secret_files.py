@@ -1,4 +1,4 @@
-"""Secrets that stand in files: read when they are needed, and again when a file has just been replaced."""
+"""Reads secrets from files when they are needed, and again for a moment if a file is invalid."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ T = TypeVar("T")
 
 MAX_SECRET_BYTES = 1 << 20
 PATIENCE = 0.5
-"""Seconds for which files that cannot be used are read again: they may be in the middle of a replacement."""
+"""Seconds for which invalid files are read again, because they may be in the middle of a
+replacement.
+"""
 PAUSE = 0.05
-"""Seconds between two readings."""
+"""Seconds between two attempts."""
 
 
 class SecretFileError(Exception):
-    """A secret's file can't be used; names the key and the path, never the content."""
+    """A secret's file cannot be used. The text names the key and the path, never the content."""
 
     def __init__(self, key: str, path: Path, problem: str) -> None:
         """`problem` says what is wrong with the file at `path`."""
@@ -32,7 +34,7 @@ class SecretFileError(Exception):
 
 
 def patiently(read: Callable[[], T], *errors: type[Exception]) -> T:
-    """Return what `read` returns; call it again for a moment while it raises one of `errors`."""
+    """Return the result of `read`; call it again for a moment if it raises one of `errors`."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -46,10 +48,10 @@ def patiently(read: Callable[[], T], *errors: type[Exception]) -> T:
 def with_secrets(
     source: str, properties: Mapping[str, str], files: Mapping[str, Path]
 ) -> dict[str, str]:
-    """Return the client properties with those whose values stand in files, as these are now.
+    """Return the client properties, including those with current values from files.
 
-    All files are read twice: a user and a password that belong together are of the same moment. Raises
-    `SecretFileError` naming the key and the file where one can't be used.
+    All files are read twice, so that a user and its password are from the same moment. Raises
+    `SecretFileError`, which names the key and the file, if one cannot be used.
     """
 
     def read() -> dict[str, str]:
@@ -72,9 +74,9 @@ def with_secrets(
 
 
 def read_secret(key: str, path: Path, *, public: bool = False) -> str:
-    """Return the file's text without the newline at its end, and let it be masked unless it is `public`.
+    """Return the file's text without the newline at its end, and mask it unless it is `public`.
 
-    A file that can't be used is read again for a moment. Raises `SecretFileError`, which calls it `key`.
+    An invalid file is read again for a moment. Raises `SecretFileError`, which names `key`.
     """
     found = patiently(lambda: _read(key, path), SecretFileError)
     if not public:
@@ -100,13 +102,13 @@ def _read(key: str, path: Path) -> str:
         elif "\0" in text:
             problem = "must not contain a NUL character"
     if text is None or problem is not None:
-        # Raised out here, so that no error which holds the content is attached to it.
+        # Raised outside the handler, so that no error with the content is attached to it.
         raise SecretFileError(key, path, problem or "can't be read")
     return text
 
 
 def mark_of(paths: Iterable[Path | None]) -> bytes | None:
-    """Return what differs once one of the files has another content; None where one can't be read now."""
+    """Return a value that changes with the content of the files; None if one cannot be read now."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         for path in paths:

@@ -1,8 +1,9 @@
-"""Signals as calls in a thread of their own, so that no handler ever takes a lock in the main thread.
+"""Delivers signals as calls in a separate thread, so that no handler takes a lock.
 
-Python runs a handler in the main thread, between any two of its instructions. A handler that calls `Event.set` while the
-main thread is inside `Event.wait` waits for a lock that its own thread holds: a deadlock. Here the handlers do nothing.
-The interpreter writes the number of each signal into a pipe (`signal.set_wakeup_fd`), and a thread reads it.
+Python runs a handler in the main thread, between any two instructions. A handler that calls
+`Event.set` while the main thread is inside `Event.wait` waits for a lock that its own thread holds:
+a deadlock. Here the handlers do nothing. The interpreter writes the number of each signal into a
+pipe (`signal.set_wakeup_fd`), and a thread reads it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from exporter import logging_setup
 STOP = frozenset({signal.SIGINT, signal.SIGTERM})
 HANDLED = STOP | {signal.SIGHUP}
 PATIENCE = 20.0
-"""Seconds in which a command has to end after the signal; then its process is ended."""
+"""Seconds for a command to end after the signal; then its process is killed."""
 FAILED = 1
 READ_BYTES = 4096
 
@@ -31,37 +32,43 @@ Action = Callable[[], object]
 
 
 class Signals:
-    """Takes SIGINT, SIGTERM and SIGHUP of this process from now until its end.
+    """Handles SIGINT, SIGTERM and SIGHUP of this process from now on.
 
-    Make it in the main thread, as early as possible. Until `deliver` is called nothing has been started that would need
-    an orderly end: a signal to stop ends the process at once, and a SIGHUP is kept.
+    Create it in the main thread, as early as possible. Until `deliver` is called, nothing needs an
+    orderly end: a stop signal ends the process at once, and a SIGHUP is kept.
     """
 
     def __init__(self, *, reloads: bool = False, patience: float = PATIENCE) -> None:
-        """SIGHUP reloads where the command can do that (`reloads`); otherwise the terminal is gone, and it stops."""
+        """SIGHUP means reload if the command supports that (`reloads`).
+
+        Otherwise the terminal is gone, and it means stop.
+        """
         self.received: int | None = None
-        """The number of the first signal to stop."""
+        """The number of the first stop signal."""
         self._reloads = reloads
         self._patience = patience
         self._lock = threading.Lock()
         self._stop: Action | None = None
         self._reload: Action | None = None
         self._kept = False
-        """Whether a SIGHUP came before there was anything to reload."""
+        """Whether a SIGHUP arrived before `deliver` was called."""
         self._end: float | None = None
-        """When the process is ended if it has not ended by itself; on the monotonic clock."""
+        """Deadline for the command to end (monotonic clock)."""
         self._pipe, written = os.pipe()
         os.set_blocking(written, False)
         signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         for number in HANDLED:
-            # Under nohup a command goes on when its terminal is gone.
+            # Under nohup, SIGHUP is ignored and a command continues when its terminal is gone.
             ignored = signal.getsignal(number) is signal.SIG_IGN
             if reloads or number in STOP or not ignored:
                 signal.signal(number, _nothing)
         threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
     def deliver(self, stop: Action, reload: Action | None = None) -> None:
-        """Call `stop` or `reload` from now on, in a thread of their own; several SIGHUPs at once are one call."""
+        """From now on, call `stop` or `reload` in the signal thread.
+
+        Several SIGHUPs at once are one call.
+        """
         with self._lock:
             self._stop, self._reload = stop, reload
             if self._kept and reload is not None:
@@ -101,12 +108,15 @@ class Signals:
 
 
 def _nothing(_: int, __: FrameType | None) -> None:
-    """Handle a signal: the interpreter has already written its number into the pipe."""
+    """Do nothing: the interpreter has already written the signal's number into the pipe."""
 
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Start a child process that no signal reaches before it calls `ignore`: a signal mask is inherited."""
+    """Block signals while a child process is started.
+
+    The child inherits the mask. It takes no signal until it calls `ignore`.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         yield
@@ -115,9 +125,10 @@ def blocked() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Ignore the signals from now on, and those that were blocked until now.
+    """Ignore the signals from now on, including those that were blocked until now.
 
-    A terminal or a supervisor signals all processes of a daemon; the daemon decides when its children end.
+    A terminal or a supervisor sends signals to all processes of a daemon, but the daemon decides
+    when its children end.
     """
     for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,9 @@
-"""The supported systems: one row each. A new system is a folder under `collectors`, a config model and a row here.
+"""The supported systems: one row each.
 
-A row names modules and imports none of them: the process that reads a source imports its own system only, and
-nothing else imports a system's libraries before a source needs them.
+A new system is a folder under `collectors`, a config model and a row here.
+
+A row names modules and imports none of them. The process that reads a source imports only its own
+system, and nothing else imports a system's libraries before a source needs them.
 """
 
 from __future__ import annotations
@@ -15,20 +17,24 @@ from exporter.model import COMMON_WORDS, Words
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Where the parts of a system are, each as "module:name"."""
+    """The parts of a system, each as "module:name"."""
 
     config: str
     """The config model of its sources, a `config.shared.SourceConfig`."""
     settings: str
-    """A function from a config to the settings of its collector, a `collectors.settings.Settings`."""
+    """A function from a config to its collector's settings, a `collectors.settings.Settings`."""
     collector: str
-    """A function from settings and `collectors.process.hazards.Hazards` to a `model.Collector`; called in a process of its own."""
+    """A function from settings and `collectors.process.hazards.Hazards` to a `model.Collector`. It
+    is called in the source's process.
+    """
     destinations: Literal["logs", "queues"]
-    """Logs keep messages and count positions in them; queues let go of what is consumed."""
+    """Logs keep messages and have positions; queues delete consumed messages."""
     workload: str | None = None
-    """A function that makes the `load.clients.Workload` of a destination; None leaves the system out of `load`."""
+    """A function that makes the `load.clients.Workload` of a destination; None excludes the system
+    from `load`.
+    """
     words: Words = COMMON_WORDS
-    """What its users call things."""
+    """Its users' words for things."""
 
 
 SYSTEMS: dict[str, System] = {
@@ -60,7 +66,7 @@ SYSTEMS: dict[str, System] = {
         ),
     ),
 }
-"""By the `system` of a source in the config."""
+"""Keyed by the `system` of a source in the config."""
 
 
 def module_of(path: str) -> str:
@@ -69,10 +75,10 @@ def module_of(path: str) -> str:
 
 
 def resolve(path: str) -> Any:
-    """Import "module:name" and return what it names."""
+    """Import "module:name" and return the object."""
     return getattr(importlib.import_module(module_of(path)), path.partition(":")[2])
 
 
 def with_workload() -> list[str]:
-    """Return the systems for which `load` can make a workload."""
+    """Return the systems that support `load`."""
     return [name for name, system in SYSTEMS.items() if system.workload]

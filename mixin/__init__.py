@@ -1,1 +1,1 @@
-"""What makes `alerts/` and `dashboards/`."""
+"""Generates `alerts/` and `dashboards/`."""

@@ -1,4 +1,4 @@
-"""Writes the files that are made from code: the metric reference, the config's schema, the rules."""
+"""Writes the generated files: metric reference, config schema, rules and dashboards."""
 
 from __future__ import annotations
 
@@ -39,9 +39,12 @@ def metric_docs() -> str:
         parts.append(f"\n## {section}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
         parts += [_row(metric) for metric in CATALOGUE if metric.section == section]
     parts.append(
-        "| `mq_exporter_build_info` | gauge | version, python, confluent_kafka | Always 1; the labels are the versions of the exporter, Python and confluent-kafka. |\n"
-        "| `mq_config_last_reload_successful` | gauge | | 1 if the last config reload succeeded, 0 if the new config was rejected and the previous one is still in use. |\n"
-        "| `mq_config_last_reload_success_timestamp_seconds` | gauge | | Unix time at which the config in use was loaded. |\n"
+        "| `mq_exporter_build_info` | gauge | version, python, confluent_kafka | "
+        "Always 1; the labels are the versions of the exporter, Python and confluent-kafka. |\n"
+        "| `mq_config_last_reload_successful` | gauge | | 1 if the last config reload "
+        "succeeded, 0 if the new config was rejected and the previous one is still in use. |\n"
+        "| `mq_config_last_reload_success_timestamp_seconds` | gauge | | "
+        "Unix time at which the config in use was loaded. |\n"
         "| `process_*`, `python_*` | | | Process and Python metrics of `prometheus_client`. |\n"
     )
     return "".join(parts)

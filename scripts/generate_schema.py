@@ -6,6 +6,7 @@ To use it, put `# yaml-language-server: $schema=schema.json` on the first line o
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from exporter.config import Config
@@ -23,11 +24,13 @@ def schema() -> str:
 
 
 def _with_variables(part: Any) -> Any:
-    """Allow `${NAME}` for every value that is not plain text."""
+    """Allow `${NAME}` for every value that is not plain text. Join the lines of descriptions."""
     if isinstance(part, list):
         return [_with_variables(item) for item in part]
     if not isinstance(part, dict):
         return part
+    if isinstance(part.get("description"), str):
+        part = {**part, "description": re.sub(r"(?<!\n)\n(?!\n)", " ", part["description"]).strip()}
     if (
         part.get("type") in ("boolean", "integer", "number")
         or {"enum", "pattern", "const"} & part.keys()
@@ -36,7 +39,7 @@ def _with_variables(part: Any) -> Any:
         value = {key: item for key, item in part.items() if key not in about}
         return {**about, "anyOf": [value, VARIABLE]}
     if "oneOf" in part:
-        # Editors support `anyOf` better than OpenAPI's discriminator; the key `system` selects the kind.
+        # Editors support `anyOf` better than OpenAPI's discriminator (the key `system`).
         part = {"anyOf": part["oneOf"]}
     return {key: _with_variables(item) for key, item in part.items()}
 

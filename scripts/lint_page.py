@@ -1,4 +1,4 @@
-"""Checks the metrics of the embedded cluster with `promtool check metrics`, which must report nothing."""
+"""Checks the metrics of the embedded cluster with `promtool check metrics`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from exporter import logging_setup
 from exporter.config import parse
 from exporter.daemon import Daemon
-from exporter.demo.kafka import EmbeddedKafka, Reader, Workload
+from exporter.demo.kafka import DemoWorkload, EmbeddedKafka, GroupScript
 from exporter.demo.run import demo_collector
 
 CONFIG = """
@@ -32,7 +32,9 @@ def page() -> bytes:
     """Return an exposition with every kind of series of the embedded cluster."""
     logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
-    workload = Workload(cluster.bootstrap_servers, {"t": 50.0}, (Reader(GROUP, "t", 20.0),))
+    workload = DemoWorkload(
+        cluster.bootstrap_servers, {"t": 50.0}, (GroupScript(GROUP, "t", 20.0),)
+    )
     workload.start()
     config = parse(
         CONFIG.format(servers=cluster.bootstrap_servers, group=json.dumps(GROUP)), "lint"
@@ -48,7 +50,7 @@ def page() -> bytes:
             )
         daemon.run_once()
         time.sleep(0.5)
-        found = b"".join(daemon.exposition.page("", "").chunks)
+        found = b"".join(daemon.exposition.response("", "").chunks)
     daemon.stop()
     workload.stop(10)
     return found

@@ -1,4 +1,4 @@
-"""Creates the README's pictures from the demo: the table in a terminal as an SVG, the page as PNGs."""
+"""Creates the README's pictures from the demo: the terminal table (SVG) and the page (PNG)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.console import Console
 from exporter import logging_setup
 from exporter.config import parse
 from exporter.daemon import Daemon
-from exporter.demo.kafka import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.demo.kafka import READERS, TOPICS, DemoWorkload, EmbeddedKafka
 from exporter.demo.run import CONFIG, demo_collector, free
-from exporter.show.top import View
+from exporter.show.top import TableView
 
 SECONDS = 150
 WIDTH = 128
@@ -28,7 +28,7 @@ def main() -> None:
     """Run the demo's workload for a while and write the pictures."""
     logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
-    workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
+    workload = DemoWorkload(cluster.bootstrap_servers, TOPICS, READERS)
     groups = [reader.group for reader in READERS]
     listen = free(ADDRESS)
     text = CONFIG.format(listen=listen, bootstrap_servers=cluster.bootstrap_servers, groups=groups)
@@ -37,10 +37,10 @@ def main() -> None:
     daemon = Daemon(config, make=demo_collector)
     workload.start()
     daemon.start()
-    view = View()
+    view = TableView()
     for _ in range(SECONDS):
         time.sleep(1)
-        view.take(daemon.overview())
+        view.remember(daemon.overview())
     _terminal(view, daemon)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -54,7 +54,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _terminal(view: View, daemon: Daemon) -> None:
+def _terminal(view: TableView, daemon: Daemon) -> None:
     console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"))  # noqa: SIM115
     console.print(view.screen(daemon.overview(), 10, f"http://{ADDRESS}/metrics", WIDTH))
     console.save_svg(str(DOCS / "top.svg"), title="mq-lag-exporter demo")

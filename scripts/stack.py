@@ -1,4 +1,4 @@
-"""Runs the services of docker-compose.yml as programs on this machine, except Grafana. Stop with Ctrl-C."""
+"""Runs docker-compose.yml without containers: its services as local processes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def page_of(stack: Stack, name: str) -> str:
 
 
 def watch(stack: Stack, began: float) -> NoReturn:
-    """Print the addresses and the notifications. Raises `RuntimeError` when a service has exited."""
+    """Print the addresses and the notifications. RuntimeError if a service has exited."""
     for name, (_, what) in PAGES.items():
         print(f"{page_of(stack, name):<38} {what}")
     print("An alert fires within two minutes. Notifications:\n", flush=True)

@@ -1,1 +1,1 @@
-"""Real brokers, workloads, and the tools around them: started and ended for tests, bench and the stack."""
+"""Starts and stops real brokers, workloads and other programs, for tests, bench and the stack."""

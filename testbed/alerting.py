@@ -1,7 +1,7 @@
-"""A real Prometheus and a real Alertmanager with the project's own files, and a receiver that keeps what it is told.
+"""A real Prometheus and Alertmanager with the project's files, and a receiver of notifications.
 
-Time is scaled: every duration in the rules and in Alertmanager's config is divided by `SCALE`, and nothing else is changed, so that
-five minutes pass in some seconds.
+Time is scaled, so that five minutes pass in some seconds: every duration in the rules and in
+Alertmanager's config is divided by `SCALE`. Nothing else is changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COMPARED = re.compile(r"(?<=[<>,] )(300|900|3600|14400|86400)\b")
 
 
 def scaled(text: str, scale: float = SCALE) -> str:
-    """Divide the durations in a text, and the seconds that an expression compares with or looks ahead."""
+    """Divide the durations in a text, and the seconds in comparisons and predictions."""
 
     def duration(match: re.Match[str]) -> str:
         return f"{max(round(float(match[1]) * SECONDS[match[2]] * 1_000 / scale), 1)}ms"
@@ -42,7 +42,7 @@ def scaled(text: str, scale: float = SCALE) -> str:
 
 
 def scaled_rules(folder: Path, scale: float = SCALE) -> list[Path]:
-    """Write the project's rules with shorter times; texts stay as they are."""
+    """Write the project's rules with scaled times; texts are unchanged."""
     made = []
     for path in sorted((ROOT / "alerts").glob("*.yml")):
         rules = yaml.safe_load(path.read_text())
@@ -58,12 +58,12 @@ def scaled_rules(folder: Path, scale: float = SCALE) -> list[Path]:
 
 @dataclass(frozen=True)
 class Notification:
-    """What Alertmanager told the receiver at once."""
+    """One notification of Alertmanager to the receiver."""
 
     at: float
     status: str
     labels: Mapping[str, str]
-    """Those that the alerts have in common by the grouping."""
+    """The labels by which Alertmanager grouped the alerts."""
     alerts: tuple[Mapping[str, Any], ...]
 
     def names(self, status: str = "firing") -> set[str]:
@@ -75,7 +75,7 @@ class Notification:
 
 
 class Receiver:
-    """Takes Alertmanager's webhooks, and Slack's."""
+    """Receives webhooks of Alertmanager and messages for Slack."""
 
     def __init__(self, port: int) -> None:
         self.notifications: list[Notification] = []
@@ -109,7 +109,7 @@ class Receiver:
         self.notifications.append(told)
 
     def of(self, **labels: str) -> list[Notification]:
-        """Notifications of the group with these labels beside `system`, in the order in which they came."""
+        """Notifications of the group with these labels (and `system`), in order of arrival."""
         return [
             each
             for each in self.notifications
@@ -184,7 +184,7 @@ class Alerting:
         return found
 
     def firing(self) -> set[str]:
-        """The names of the alerts that fire now."""
+        """The names of the firing alerts."""
         found = self.query('ALERTS{alertstate="firing"}')
         return {each["metric"]["alertname"] for each in found}
 
@@ -195,7 +195,7 @@ class Alerting:
         timeout_seconds: float = 120.0,
         **labels: str,
     ) -> list[Notification]:
-        """The notifications of a group, when the condition holds for them."""
+        """Wait until the condition holds for the notifications of a group; return them."""
 
         def look() -> list[Notification] | None:
             found = self.receiver.of(**labels)
@@ -274,7 +274,7 @@ class Alerting:
 
 
 def alertmanager() -> str:
-    """The path of Alertmanager; Debian's has a name of its own."""
+    """The path of Alertmanager; Debian's package uses another name."""
     try:
         return find_tool("prometheus-alertmanager")
     except MissingToolError:

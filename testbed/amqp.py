@@ -1,4 +1,4 @@
-"""Clients of RabbitMQ that speak AMQP 1.0."""
+"""AMQP 1.0 clients for RabbitMQ."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from testbed.rabbitmq import RabbitCluster, password_of, quote_name
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of, quote_name
 from testbed.tools import ROOT, built_folder
 
 MODULE = "github.com/Azure/go-amqp"
@@ -19,7 +20,7 @@ def amqp10(
 ) -> Iterator[None]:
     """Send or receive `count` messages, and stay connected until the block ends.
 
-    A receiver asks for one message more at a time, so that it holds one that it does not accept.
+    A receiver requests one message more at a time, so that it keeps one unaccepted.
     """
     program = built_folder("amqp", "scripts/amqp", MODULE) / "amqp"
     url = f"amqp://admin:{password_of('admin')}@127.0.0.1:{rabbit.port('amqp')}"

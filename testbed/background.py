@@ -1,4 +1,4 @@
-"""What runs in a thread as long as a `with` block does."""
+"""Runs work in a thread for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import ClassVar, Self
 
 
 class Background:
-    """Runs `_run` in a thread; what it fails by, the end of the block raises.
+    """Runs `_run` in a thread. An error of it is raised at the end of the block.
 
-    `_run` returns soon after `_stopping` is set. It may be stopped and started again within the block.
+    `_run` must return soon after `_stopping` is set. It may be stopped and started again within the
+    block.
     """
 
     STOP_SECONDS: ClassVar[float] = 30.0
-    """How long it may take to stop."""
+    """How long stopping may take."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()

@@ -1,4 +1,4 @@
-"""Certificates for the tests' servers and clients, signed by an authority of the tests' own."""
+"""Certificates for the tests' servers and clients, signed by the tests' own authority."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ CLIENT = "client"
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files: what servers show, what clients trust, and what clients may show."""
+    """PEM files with the certificates of servers and clients, and the authority that both trust."""
 
     ca: Path
     server: Path  # the key and the chain, in one file
     client_cert: Path
     client_key: Path
     authority: trustme.CA = field(repr=False)
-    """Who signed them, and can sign others."""
+    """The authority, which can sign more certificates."""
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Fresh ones, signed by a fresh authority."""
+    """New certificates, signed by a new authority."""
     authority = trustme.CA()
     files = Certificates(
         ca=folder / "ca.pem",
@@ -60,7 +60,7 @@ def client_pair(
 
 
 def _pkcs8(key: trustme.Blob) -> bytes:
-    """The same key in the form that every server reads."""
+    """The same key in a format that every server reads."""
     return load_pem_private_key(key.bytes(), None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )

@@ -14,17 +14,16 @@ from testbed.waiting import wait_until
 
 
 class Child:
-    """One server process, its output appended to a file.
+    """One server process; its output is appended to a file.
 
-    The kernel kills it when the thread that started it ends, even if that is by SIGKILL and even if
-    the child is stopped: so start children from the main thread, or from one that lives as long as
-    they shall.
+    The kernel kills it when the thread that started it ends, even by SIGKILL, and even if the child
+    is stopped. So start children from the main thread, or from a thread that lives long enough.
     """
 
     def __init__(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
-        """Without an `environment` of its own the child has that of the test run."""
+        """Without an `environment`, the child gets that of the test run."""
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -53,7 +52,7 @@ class Child:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it by SIGKILL, and wait until it is gone, and whatever it started."""
+        """Kill it by SIGKILL, and wait until it and its children are gone."""
         started = self._descendants()
         if self.is_running:
             self._process.kill()
@@ -61,7 +60,7 @@ class Child:
         _end_all(started)
 
     def terminate(self, timeout_seconds: float) -> None:
-        """End it by SIGTERM, and wait until it is gone, and whatever it started."""
+        """Stop it by SIGTERM, and wait until it and its children are gone."""
         started = self._descendants()
         if self.is_running:
             self._process.terminate()
@@ -69,11 +68,11 @@ class Child:
         _end_all(started)
 
     def terminate_only(self) -> None:
-        """Send SIGTERM, and neither wait nor touch what it started."""
+        """Send SIGTERM. Does not wait, and leaves its children alone."""
         self._process.terminate()
 
     def kill_only(self) -> None:
-        """End it by SIGKILL, and leave what it started to itself."""
+        """Kill it by SIGKILL, and leave its children alone."""
         self._process.kill()
         self._process.wait()
 
@@ -84,7 +83,7 @@ class Child:
             return []
 
     def pause(self) -> None:
-        """Stop it where it stands (SIGSTOP): its connections stay open, and nobody answers."""
+        """Suspend it (SIGSTOP): its connections stay open, but nothing answers."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -95,7 +94,7 @@ class Child:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""docker-compose.yml as Compose reads it, and its services' texts with the addresses and folders of this machine."""
+"""Reads docker-compose.yml as Compose does, with the addresses and folders of this machine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 LOOPBACK = "127.0.0.1"
 ANY = "0.0.0.0"  # noqa: S104 - what a container listens on
 _BROADCAST = re.compile(r"(?<=^--broadcast-address=)[\w-]+$")
-"""By which a server of NSQ tells where it is."""
+"""Option by which an NSQ server announces its address."""
 
 
 def read_compose(path: Path = COMPOSE_FILE) -> dict[str, Any]:
-    """The project, as Compose's own library understands it; `ComposeError` where it does not."""
+    """The project as parsed by Compose's own library. Raises `ComposeError` if that rejects it."""
     folder = built_folder("compose", "scripts/compose", "github.com/compose-spec/compose-go")
     program = folder / "compose"
     done = subprocess.run([program, path], capture_output=True, text=True, check=False)
@@ -32,14 +32,14 @@ def read_compose(path: Path = COMPOSE_FILE) -> dict[str, Any]:
 
 
 class ComposeError(Exception):
-    """A Compose file that Compose would refuse."""
+    """A Compose file that Compose rejects."""
 
 
 class Addresses:
-    """Ports of 127.0.0.1 for the services' `host:port`: by a service's name, and by 0.0.0.0 inside of one."""
+    """Ports of 127.0.0.1 for the services' `host:port`. Inside a service the host is 0.0.0.0."""
 
     def __init__(self, services: Mapping[str, Any], ports: PortBlock, *, published: bool) -> None:
-        """With `published`, ports that are published are those of docker-compose.yml, as far as they are free."""
+        """With `published`, use the published ports of docker-compose.yml if they are free."""
         self._ports = ports
         self._found: dict[tuple[str, int], int] = {}
         self._published = {
@@ -55,17 +55,17 @@ class Addresses:
                     self._found[name, target] = number
 
     def port(self, service: str, port: int) -> int:
-        """The port of this machine that stands for a service's."""
+        """The port of this machine for a service's port."""
         if (service, port) not in self._found:
             self._found[service, port] = self._ports.take()
         return self._found[service, port]
 
     def spare(self) -> int:
-        """A port that no service has."""
+        """A port that no service uses."""
         return self._ports.take()
 
     def url(self, service: str, port: int) -> str:
-        """Without a path at its end."""
+        """URL without a path."""
         return f"http://{LOOPBACK}:{self.port(service, port)}"
 
     def localized(self, text: str, service: str) -> str:
@@ -82,7 +82,7 @@ class Addresses:
 
 
 class Files:
-    """A service's folders: what is mounted, with the addresses of this machine, and what it writes to."""
+    """The folders of a service: mounted ones with local addresses, and those that it writes to."""
 
     def __init__(
         self, folder: Path, service: str, volumes: Sequence[Mapping[str, Any]], addresses: Addresses
@@ -108,7 +108,7 @@ class Files:
         return self._target.sub(lambda match: str(self._folders[match[1]]), text)
 
     def mounted(self, target: str) -> str:
-        """The text of a file that is mounted."""
+        """The text of a mounted file."""
         return self._folders[target].read_text()
 
 

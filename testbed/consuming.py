@@ -1,4 +1,4 @@
-"""Consumers that process at a given rate and write down what happened when."""
+"""Consumers that process at a given rate and record what happened when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Delivery:
-    """One message as the consumer got it; times are UNIX seconds."""
+    """A delivered message; times are UNIX seconds."""
 
     body: bytes
     enqueued_at: float
@@ -30,7 +30,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Processed(Delivery):
-    """One message that the consumer is done with."""
+    """A message that the consumer has finished."""
 
     outcome: Outcome
     processed_at: float
@@ -40,11 +40,11 @@ Handle = TypeVar("Handle")
 
 
 class PacedConsumer(ABC, Generic[Handle]):
-    """Consumes in a thread, as long as a `with` block runs, and processes in order of delivery.
+    """Consumes in a thread for the duration of a `with` block, and processes in order of delivery.
 
-    `rate` is in messages a second, and may be changed at any time: None is as quick as they come,
-    0 keeps what was delivered. A consumer that comes late, and not for want of messages, catches
-    up. What the thread failed by, `stop` and the end of the block raise.
+    `rate` is in messages per second and may be changed at any time. None means no limit, and 0
+    keeps delivered messages unprocessed. A consumer that is late for another reason than a lack of
+    messages catches up. Errors of the thread are raised by `stop` and at the end of the block.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class PacedConsumer(ABC, Generic[Handle]):
             self._join()
 
     def stop(self) -> None:
-        """Closes the connection: what is held goes back to the queue."""
+        """Close the connection: unfinished messages go back to the queue."""
         self._join()
         if self._failure is not None:
             raise self._failure
@@ -91,16 +91,16 @@ class PacedConsumer(ABC, Generic[Handle]):
 
     @property
     def held(self) -> list[Delivery]:
-        """What was delivered, and is not yet processed."""
+        """Delivered messages that are not processed yet."""
         return [delivery for _, delivery in list(self._held)]
 
     def wait_processed(self, n: int, timeout_seconds: float = 30.0) -> list[Processed]:
-        """The first n messages, when so many are processed."""
+        """Wait until n messages are processed; return the first n."""
         self._wait(lambda: len(self.processed) >= n, f"{n} messages processed", timeout_seconds)
         return self.processed[:n]
 
     def wait_held(self, n: int, timeout_seconds: float = 30.0) -> list[Delivery]:
-        """Everything that is held, when it is n messages or more."""
+        """Wait until at least n messages are delivered and unprocessed; return them."""
         self._wait(lambda: len(self._held) >= n, f"{n} messages held", timeout_seconds)
         return self.held
 
@@ -135,7 +135,7 @@ class PacedConsumer(ABC, Generic[Handle]):
             self._process(*self._held[0])
 
     def _seconds_to_wait(self) -> float:
-        """Until the next message may be processed, or until it is time to look again."""
+        """Wait until the next message may be processed, or for the next check."""
         if not self._held or self.rate == 0:
             return _TICK_SECONDS
         if self.rate is None:
@@ -153,7 +153,7 @@ class PacedConsumer(ABC, Generic[Handle]):
             self._next_at += 1 / self.rate
 
     def _hold(self, handle: Handle, delivery: Delivery) -> None:
-        """For `_receive`: this message was delivered."""
+        """Called by `_receive` for each delivered message."""
         if not self._held:
             self._next_at = max(self._next_at, time.monotonic())
         self._held.append((handle, delivery))
@@ -166,12 +166,12 @@ class PacedConsumer(ABC, Generic[Handle]):
 
     @abstractmethod
     def _receive(self, seconds: float) -> None:
-        """Waits so long for messages at most, and holds those that came."""
+        """Wait at most this long for messages, and note those that arrived."""
 
     @abstractmethod
     def _settle(self, handle: Handle, outcome: Outcome) -> None:
-        """Tells the broker."""
+        """Send the outcome to the broker."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Disconnects, in order if there still is a connection."""
+        """Disconnect; cleanly if there is a connection."""

@@ -1,4 +1,4 @@
-"""The daemon as its users run it: a process with a config file, read through HTTP."""
+"""The daemon as users run it: a process with a config file, read through HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from testbed.children import Child
 from testbed.nsq import NsqCluster
 from testbed.ports import PortBlock
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from testbed.waiting import wait_until
 
 Labels = tuple[tuple[str, str], ...]
@@ -29,7 +30,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 class Scrape:
-    """One page, parsed. Duplicate series are an error."""
+    """One parsed exposition. Duplicate series are an error."""
 
     def __init__(self, page: str, *, text: bool = False) -> None:
         """Parse OpenMetrics, or the text format."""
@@ -51,7 +52,7 @@ class Scrape:
         }
 
     def value(self, metric: str, **labels: str) -> float | None:
-        """The value of the one series with these labels; None where there is none."""
+        """The value of the one series with these labels; None without one."""
         found = self.find(metric, **labels)
         if len(found) > 1:
             raise AssertionError(f"{len(found)} series of {metric} with {labels}")
@@ -82,9 +83,10 @@ class Exporter:
     ) -> None:
         """`module` is what Python runs as the command.
 
-        `wrapped_by` is a command that runs the daemon as its last arguments say, under its own pid.
+        `wrapped_by` is a command that runs the daemon given as its last arguments, under its own
+        pid.
 
-        `environment` is what the daemon has besides the variables of the test run.
+        `environment` is added to the variables of the test run.
         """
         self._module = module
         self._wrapped_by = wrapped_by
@@ -149,11 +151,11 @@ class Exporter:
         os.kill(self.pid, number)
 
     def hang_up(self) -> None:
-        """Let it read its config again."""
+        """Make it reload its config."""
         self.signal(signal.SIGHUP)
 
     def terminate(self) -> None:
-        """End it in an orderly way, as a supervisor does."""
+        """Stop it cleanly, as a supervisor does."""
         assert self.child is not None
         self.child.terminate(30)
 
@@ -166,7 +168,7 @@ class Exporter:
         return Scrape(answer.content.decode())
 
     def timed_scrape(self) -> tuple[float, Scrape]:
-        """The seconds until the whole page was there, and the page."""
+        """The duration of a scrape in seconds, and the scrape."""
         started = time.perf_counter()
         answer = self.get("/metrics", Accept=OPENMETRICS)
         taken = time.perf_counter() - started
@@ -176,7 +178,7 @@ class Exporter:
     def wait(
         self, condition: Callable[[Scrape], Any], what: str, timeout_seconds: float = 120.0
     ) -> Scrape:
-        """The first page for which the condition holds."""
+        """The first scrape for which the condition holds."""
 
         def look() -> Scrape | None:
             page = self.scrape()
@@ -187,7 +189,7 @@ class Exporter:
         return found
 
     def cycles(self, count: int = 2, source: str = "test") -> Scrape:
-        """A page made after `count` more whole runs of the backlog task have begun and ended."""
+        """A scrape after `count` more complete runs of the backlog task."""
         metric = "mq_collect_last_success_timestamp_seconds"
         page = self.scrape()
         for _ in range(count):
@@ -210,7 +212,10 @@ class Exporter:
 
 
 def settled(exporter: Exporter, wanted: Mapping[str, float | None], **labels: str) -> Scrape:
-    """The first page on which these metrics have these values; None is no series with these labels."""
+    """The first scrape in which these metrics have these values.
+
+    None means no series with these labels.
+    """
 
     def seen(page: Scrape) -> dict[str, float | None]:
         return {name: page.value(name, **labels) for name in wanted}

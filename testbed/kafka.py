@@ -10,29 +10,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
-from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
     AdminClient,
-    ClusterMetadata,
-    ResourcePatternType,
-    ResourceType,
-    ScramCredentialInfo,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
 )
 
 from testbed import kafka_data
-from testbed.certificates import Certificates, make_certificates
+from testbed.certificates import make_certificates
 from testbed.children import Child
+from testbed.kafka_access import QUIET, KafkaAccess, Listener, metadata_of
 from testbed.kafka_config import (
     LISTENERS,
-    PASSWORDS,
-    SECURITY_PROTOCOLS,
     BrokerLayout,
     broker_properties,
 )
@@ -46,14 +35,9 @@ from testbed.kafka_runtime import (
 from testbed.ports import PortBlock
 from testbed.waiting import wait_until
 
-Listener = Literal["plaintext", "sasl", "ssl", "mtls", "sasl_ssl"]
-Mechanism = Literal["PLAIN", "SCRAM-SHA-512", "OAUTHBEARER"]
-
-_QUIET = {"log_level": 0, "reconnect.backoff.max.ms": 200}
-
 
 class Kafka(Protocol):
-    """A Kafka cluster that anonymous clients may do anything on."""
+    """A Kafka cluster on which anonymous clients may do anything."""
 
     @property
     def bootstrap(self) -> str: ...
@@ -61,16 +45,16 @@ class Kafka(Protocol):
 
 @dataclass(frozen=True)
 class ExternalKafka:
-    """A cluster that somebody else runs: it is used, and not broken."""
+    """An external cluster, which tests use but do not break."""
 
     bootstrap: str
 
 
-class KafkaCluster:
-    """Brokers 0 to N-1, each a controller too, on 127.0.0.1, their data in one temporary folder.
+class KafkaCluster(KafkaAccess):
+    """Brokers 0 to N-1, each also a controller, on 127.0.0.1, with data in one temporary folder.
 
     Every broker has five listeners for clients. On `plaintext` and `ssl` everyone is anonymous and
-    may do anything. `mtls` demands the client certificate. `sasl` and `sasl_ssl` take PLAIN (the
+    may do anything. `mtls` requires the client certificate. `sasl` and `sasl_ssl` accept PLAIN (the
     users of PASSWORDS), SCRAM-SHA-512 (the users of `add_user`) and OAUTHBEARER with unsecured
     tokens (any user); all but `admin` need ACLs.
     """
@@ -83,9 +67,10 @@ class KafkaCluster:
         advertised: Mapping[int, Mapping[Listener, str]] | None = None,
         system_properties: Mapping[str, str] | None = None,
     ) -> None:
-        """`settings` are for server.properties, `system_properties` are Java's; `java_options` replace the archive of classes.
+        """`settings` are for server.properties, `system_properties` are Java's.
 
-        `advertised` is what a broker tells clients instead of its true address, by listener; an empty one is not told.
+        `java_options` replace the archive of classes. `advertised` maps a listener to the address
+        that a broker advertises instead of its true one; an empty address is not advertised.
         """
         self._advertised = dict(advertised or {})
         self._size = brokers
@@ -97,11 +82,11 @@ class KafkaCluster:
 
     @staticmethod
     def from_environment() -> ExternalKafka | None:
-        """The cluster whose bootstrap address MQ_TEST_KAFKA holds, if it is set."""
+        """The cluster with the bootstrap address in MQ_TEST_KAFKA, if it is set."""
         address = os.environ.get("MQ_TEST_KAFKA")
         return ExternalKafka(address) if address else None
 
-    # Life
+    # Starting and stopping
 
     def __enter__(self) -> Self:
         self.start()
@@ -116,7 +101,7 @@ class KafkaCluster:
         self.stop()
 
     def start(self) -> None:
-        """Returns when every broker answers and knows all the others."""
+        """Return when every broker answers and knows all the others."""
         if not self._java_options:
             option = use_archive(class_archive(_record_classes))
             self._java_options = dict.fromkeys(range(self._size), option)
@@ -142,7 +127,7 @@ class KafkaCluster:
             raise
 
     def stop(self) -> None:
-        """Kills the brokers and removes their folder."""
+        """Kill the brokers and remove their folder."""
         self.kill_all()
         self._ports.release()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -156,21 +141,21 @@ class KafkaCluster:
             self.kill(broker_id)
 
     def restart(self, broker_id: int) -> None:
-        """Starts a killed broker again, with the same ports and data; returns when it answers."""
+        """Start a killed broker again, with the same ports and data; return when it answers."""
         self._launch(broker_id)
         self.wait_broker(broker_id)
 
     def restart_all(self) -> None:
-        """Starts all brokers that do not run; returns when every broker answers."""
+        """Start all brokers that do not run; return when every broker answers."""
         for broker_id in self.broker_ids:
             if broker_id not in self._children:
                 self._launch(broker_id)
         self.wait_ready()
 
     def pause(self, broker_id: int) -> None:
-        """SIGSTOP: connections stay open, the system accepts new ones, and nobody answers.
+        """SIGSTOP: connections stay open, the system accepts new ones, but nothing answers.
 
-        Until the others notice (`wait_fenced`), clients address requests to it and wait for long.
+        Until the others notice (`wait_fenced`), clients send requests to it and wait for long.
         """
         self._children[broker_id].pause()
 
@@ -178,11 +163,14 @@ class KafkaCluster:
         self._children[broker_id].resume()
 
     def terminate(self, broker_id: int, timeout_seconds: float = 60.0) -> None:
-        """An orderly shutdown by SIGTERM: the broker hands its partitions over before it goes."""
+        """A clean shutdown by SIGTERM: the broker hands its partitions over before it stops."""
         self._children.pop(broker_id).terminate(timeout_seconds)
 
     def move(self, broker_id: int) -> None:
-        """Restarts a broker at other ports, the controller's excepted; returns when it answers there."""
+        """Restart a broker at other ports, except the controller's.
+
+        Return when it answers there.
+        """
         if broker_id in self._children:
             self.kill(broker_id)
         before = self._layouts[broker_id]
@@ -193,12 +181,12 @@ class KafkaCluster:
         self.restart(broker_id)
 
     def decommission(self, broker_id: int, leave: Iterable[str] = ()) -> None:
-        """Takes a broker out for good: its replicas are given up (but for the topics in `leave`), it ends, and is unregistered."""
+        """Remove a broker: reassign its replicas (except topics in `leave`), unregister it."""
         others = self.addresses_of(other for other in self._children if other != broker_id)
         left = set(leave)
         moves = [
             {"topic": name, "partition": number, "replicas": kept}
-            for name, topic in self._admin().list_topics(timeout=10).topics.items()
+            for name, topic in self.admin_client().list_topics(timeout=10).topics.items()
             if name not in left
             for number, partition in topic.partitions.items()
             if broker_id in partition.replicas
@@ -238,12 +226,12 @@ class KafkaCluster:
     # Waiting
 
     def wait_ready(self, timeout_seconds: float = 120.0) -> None:
-        """Returns when every running broker answers and knows all the running brokers."""
+        """Return when every running broker answers and knows all running brokers."""
         for broker_id in self._children:
             self.wait_broker(broker_id, timeout_seconds)
 
     def wait_broker(self, broker_id: int, timeout_seconds: float = 120.0) -> None:
-        """Returns when this broker answers, and knows all the running brokers."""
+        """Return when this broker answers and knows all running brokers."""
         running = set(self._children)
         child = self._children[broker_id]
 
@@ -252,208 +240,46 @@ class KafkaCluster:
                 raise RuntimeError(
                     f"broker {broker_id} ended by itself; the end of its log:\n{child.log_tail()}"
                 )
-            metadata = _metadata(client)
+            metadata = metadata_of(client)
             return metadata is not None and running <= set(metadata.brokers)
 
-        client = AdminClient({"bootstrap.servers": self.address(broker_id), **_QUIET})
+        client = AdminClient({"bootstrap.servers": self.address(broker_id), **QUIET})
         try:
             wait_until(knows_all, f"broker {broker_id} to know brokers {running}", timeout_seconds)
         except TimeoutError as late:
             raise TimeoutError(f"{late}; the end of its log:\n{child.log_tail()}") from late
 
     def wait_fenced(self, broker_id: int, timeout_seconds: float = 60.0) -> None:
-        """Returns when no other running broker lists this dead one: others lead its partitions."""
+        """Return when no other running broker lists this dead one: others lead its partitions."""
         for other_id in self._children:
             if other_id != broker_id:
                 self._wait_not_listed(broker_id, other_id, timeout_seconds)
 
     def _wait_not_listed(self, broker_id: int, by: int, timeout_seconds: float) -> None:
         def is_fenced() -> bool:
-            metadata = _metadata(client)
+            metadata = metadata_of(client)
             return metadata is not None and broker_id not in metadata.brokers
 
-        client = AdminClient({"bootstrap.servers": self.address(by), **_QUIET})
+        client = AdminClient({"bootstrap.servers": self.address(by), **QUIET})
         wait_until(is_fenced, f"broker {by} to forget broker {broker_id}", timeout_seconds)
 
     def wait_in_sync(self, timeout_seconds: float = 60.0) -> None:
-        """Returns when all replicas of every partition are in sync: any one broker may die."""
+        """Return when all replicas of every partition are in sync: any one broker may die."""
 
         def all_in_sync() -> bool:
-            metadata = _metadata(client)
+            metadata = metadata_of(client)
             return metadata is not None and all(
                 partition.leader >= 0 and len(partition.isrs) == len(partition.replicas)
                 for topic in metadata.topics.values()
                 for partition in topic.partitions.values()
             )
 
-        client = AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
+        client = AdminClient({"bootstrap.servers": self.bootstrap, **QUIET})
         wait_until(all_in_sync, "all replicas to be in sync", timeout_seconds)
-
-    # Addresses and credentials
-
-    @property
-    def broker_ids(self) -> tuple[int, ...]:
-        return tuple(layout.broker_id for layout in self._layouts)
-
-    @property
-    def bootstrap(self) -> str:
-        return self.addresses("plaintext")
-
-    @property
-    def sasl_bootstrap(self) -> str:
-        return self.addresses("sasl")
-
-    @property
-    def ssl_bootstrap(self) -> str:
-        return self.addresses("ssl")
-
-    @property
-    def mtls_bootstrap(self) -> str:
-        return self.addresses("mtls")
-
-    @property
-    def certificates(self) -> Certificates:
-        return self._certificates
-
-    @property
-    def ca_file(self) -> Path:
-        return self._certificates.ca
-
-    @property
-    def client_cert_file(self) -> Path:
-        return self._certificates.client_cert
-
-    @property
-    def client_key_file(self) -> Path:
-        return self._certificates.client_key
-
-    def address(self, broker_id: int, listener: Listener = "plaintext") -> str:
-        """host:port of one broker."""
-        return self._layouts[broker_id].address(listener)
-
-    def any_address(self, broker_id: int, listener: str) -> str:
-        """host:port of one broker, also of the listener `controller`, which is not for clients."""
-        return self._layouts[broker_id].address(listener)
-
-    def addresses(self, listener: Listener) -> str:
-        """host:port of all brokers, with commas between."""
-        return self.addresses_of(self.broker_ids, listener)
-
-    def addresses_of(self, broker_ids: Iterable[int], listener: Listener = "plaintext") -> str:
-        """host:port of these brokers, with commas between."""
-        return ",".join(self.address(broker_id, listener) for broker_id in broker_ids)
-
-    def log_file(self, broker_id: int) -> Path:
-        return self._layouts[broker_id].folder / "log"
-
-    def client_config(
-        self,
-        listener: Listener = "plaintext",
-        user: str = "admin",
-        password: str | None = None,
-        mechanism: Mechanism = "PLAIN",
-    ) -> dict[str, str | int | float | bool]:
-        """The librdkafka properties of a client; without a password, with the right one."""
-        config: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": self.addresses(listener),
-            "security.protocol": SECURITY_PROTOCOLS[listener],
-        }
-        if listener in ("ssl", "mtls", "sasl_ssl"):
-            config["ssl.ca.location"] = str(self.ca_file)
-        if listener == "mtls":
-            config |= {
-                "ssl.certificate.location": str(self.client_cert_file),
-                "ssl.key.location": str(self.client_key_file),
-            }
-        if listener in ("sasl", "sasl_ssl"):
-            config["sasl.mechanism"] = mechanism
-            if mechanism == "OAUTHBEARER":
-                config |= {
-                    "enable.sasl.oauthbearer.unsecure.jwt": "true",
-                    "sasl.oauthbearer.config": f"principal={user}",
-                }
-            else:
-                config |= {
-                    "sasl.username": user,
-                    "sasl.password": password or PASSWORDS.get(user, f"{user}-secret"),
-                }
-        return config
-
-    # Users and rights
-
-    def add_user(self, name: str, password: str | None = None) -> None:
-        """Adds a SCRAM-SHA-512 user, or changes the password, and waits until all brokers know.
-
-        The password is NAME-secret by default.
-        """
-        password = password or PASSWORDS.get(name, f"{name}-secret")
-        credentials = UserScramCredentialUpsertion(
-            name, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), password.encode()
-        )
-        client = self._admin()
-        for done in client.alter_user_scram_credentials([credentials]).values():
-            done.result(30)
-        login = self.client_config("sasl", name, password, "SCRAM-SHA-512")
-        for broker_id in self._children:
-            address = self.address(broker_id, "sasl")
-            _wait_login(AdminClient({**login, "bootstrap.servers": address, **_QUIET}), name)
-
-    def allow(
-        self,
-        user: str,
-        operations: Iterable[str],
-        resource: Literal["topic", "group", "broker", "transactional_id"],
-        name: str,
-        *,
-        prefixed: bool = False,
-    ) -> None:
-        """Adds ACLs; brokers apply them some milliseconds after this returns.
-
-        Operations are `describe`, `read`, `write`, `describe_configs`, `all`, ...; name `*` means
-        every resource of the kind; the cluster is the `broker` of the name `kafka-cluster`.
-        """
-        pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
-        bindings = [
-            AclBinding(
-                ResourceType[resource.upper()],
-                name,
-                pattern,
-                f"User:{user}",
-                "*",
-                AclOperation[operation.upper()],
-                AclPermissionType.ALLOW,
-            )
-            for operation in operations
-        ]
-        client = self._admin()
-        for done in client.create_acls(bindings).values():
-            done.result(30)
-
-    def _admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.bootstrap, **_QUIET})
-
-
-def _metadata(client: AdminClient) -> ClusterMetadata | None:
-    """None when no broker answers within a second."""
-    try:
-        return client.list_topics(timeout=1)
-    except KafkaException as failure:
-        error = failure.args[0]
-        if error.code() in (
-            KafkaError._TRANSPORT,
-            KafkaError._TIMED_OUT,
-            KafkaError._ALL_BROKERS_DOWN,
-        ):
-            return None
-        raise
-
-
-def _wait_login(client: AdminClient, user: str) -> None:
-    wait_until(lambda: _metadata(client), f"a broker to know {user}", 30)
 
 
 def _record_classes(option: str) -> None:
-    """Runs a broker with a Java option, and lets it do what tests make brokers do."""
+    """Run a broker with a Java option, and do with it what the tests do with brokers."""
     with KafkaCluster(brokers=1, java_options={0: option}) as cluster:
         kafka_data.create_topic(cluster.bootstrap, "t", partitions=2)
         kafka_data.produce(cluster.bootstrap, "t")

@@ -20,21 +20,21 @@ SECURITY_PROTOCOLS = {
 LISTENERS = (*SECURITY_PROTOCOLS, "controller")
 
 PASSWORDS = {"admin": "admin-secret", "alice": "alice-secret", "bob": "bob-secret"}
-"""Who can log in by PLAIN from the start; only `admin` may do anything without an ACL."""
+"""Users that can log in by PLAIN from the start; only `admin` may do anything without an ACL."""
 
 MTLS_USER = CLIENT
-"""Who the owner of `Certificates.client_cert` is to the brokers; a super user."""
+"""The brokers' name for the owner of `Certificates.client_cert`; a super user."""
 
 
 @dataclass(frozen=True)
 class BrokerLayout:
-    """Where one broker lives: its id, its folder, and its port for each of LISTENERS."""
+    """The id, the folder and the ports (for each of LISTENERS) of one broker."""
 
     broker_id: int
     folder: Path
     ports: Mapping[str, int]
     advertised: Mapping[str, str] = field(default_factory=dict)
-    """Listener to the host:port that clients are told instead of the true one; with an empty one they are told none."""
+    """Listener to the advertised host:port, if not the true one; empty: none is advertised."""
 
     def address(self, listener: str) -> str:
         return f"127.0.0.1:{self.ports[listener]}"
@@ -113,7 +113,7 @@ def _security(certificates: Certificates) -> dict[str, str]:
 
 
 def _replication(brokers: int) -> dict[str, str]:
-    """Internal topics that one dead broker of three leaves available."""
+    """Settings of internal topics that stay available if one broker of three is dead."""
     factor, in_sync = str(min(3, brokers)), str(min(2, brokers))
     return {
         "default.replication.factor": "1",
@@ -145,7 +145,7 @@ _QUICK = {
     "group.streams.heartbeat.interval.ms": "500",
     "group.streams.initial.rebalance.delay.ms": "0",
     "offsets.retention.check.interval.ms": "1000",
-    # A dead or silent broker is noticed, and its partitions are led by others, within seconds
+    # A dead or silent broker is noticed within seconds, and others lead its partitions
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     "replica.lag.time.max.ms": "4000",
@@ -155,7 +155,7 @@ _QUICK = {
     "controller.quorum.request.timeout.ms": "1000",
     "controller.socket.timeout.ms": "2000",
     "replica.socket.timeout.ms": "2000",
-    # Retention, compaction and deletion act within a second, and what they did survives SIGKILL
+    # Retention, compaction and deletion act within a second, and their results survive SIGKILL
     "log.initial.task.delay.ms": "500",
     "log.retention.check.interval.ms": "500",
     "log.segment.delete.delay.ms": "500",

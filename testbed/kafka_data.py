@@ -10,8 +10,6 @@ from typing import TypeVar, cast
 from uuid import uuid4
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -50,7 +48,7 @@ _PASSING = (
 
 
 def admin_client(bootstrap: str) -> AdminClient:
-    """Keep it in a variable: results that are still to come are cancelled when it is garbage."""
+    """Keep the client in a variable: pending results are cancelled when it is garbage-collected."""
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
 
@@ -61,7 +59,7 @@ def create_topic(
     replication: int = 1,
     config: Mapping[str, str] | None = None,
 ) -> None:
-    """Returns when every partition has a leader."""
+    """Return when every partition has a leader."""
     client = admin_client(bootstrap)
     topic = NewTopic(
         name, num_partitions=partitions, replication_factor=replication, config=dict(config or {})
@@ -76,7 +74,7 @@ def create_topic(
 
 
 def alter_topic(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
-    """Changes settings of a topic; returns when a broker shows them."""
+    """Change settings of a topic; return when a broker shows them."""
     entries = [
         ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
         for key, value in config.items()
@@ -95,7 +93,7 @@ def alter_topic(bootstrap: str, name: str, config: Mapping[str, str]) -> None:
 
 
 def add_partitions(bootstrap: str, topic: str, count: int) -> None:
-    """Returns when every broker of `bootstrap` tells clients of all `count` partitions, with leaders."""
+    """Return when every broker of `bootstrap` reports all `count` partitions with leaders."""
     client = admin_client(bootstrap)
     client.create_partitions([NewPartitions(topic, count)])[topic].result(_TIMEOUT_SECONDS)
     for address in bootstrap.split(","):
@@ -109,19 +107,19 @@ def add_partitions(bootstrap: str, topic: str, count: int) -> None:
 
 
 def delete_topic(bootstrap: str, name: str) -> None:
-    """Returns when the brokers list it no more."""
+    """Return when the brokers do not list it any more."""
     client = admin_client(bootstrap)
     try:
         client.delete_topics([name])[name].result(_TIMEOUT_SECONDS)
     except KafkaException as error:
-        # The client asks again where an answer is late, and then the topic is gone.
+        # If a response is late, the client repeats the request, and then the topic is gone.
         if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise
     wait_until(lambda: name not in client.list_topics(timeout=5).topics, f"topic {name} to be gone")
 
 
 def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
-    """Deletes many topics at once; returns when the brokers list none of them."""
+    """Delete many topics at once; return when the brokers list none of them."""
     client = admin_client(bootstrap)
     for done in client.delete_topics(list(names)).values():
         done.result(_TIMEOUT_SECONDS)
@@ -140,7 +138,7 @@ def produce(
     timestamp_ms: int | Callable[[int], int] | None = None,
     headers: Headers | Callable[[int], Headers] | None = None,
 ) -> list[int]:
-    """Produces n records, acknowledged by all replicas in sync, and returns their offsets.
+    """Produce n records, acknowledged by all replicas in sync; return their offsets.
 
     Value, key, timestamp and headers can be functions of the record's number, from 0.
     """
@@ -154,7 +152,7 @@ def produce(
 def transaction(
     bootstrap: str, *, commit: bool = True, transactional_id: str | None = None
 ) -> Iterator[Producer]:
-    """A producer in a transaction that stays open as long as the block runs."""
+    """A producer in a transaction that stays open for the duration of the block."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -186,7 +184,7 @@ def produce_transaction(
     value: bytes | Callable[[int], bytes] = b"v",
     timestamp_ms: int | Callable[[int], int] | None = None,
 ) -> list[int]:
-    """Produces n records in a transaction, commits or aborts it, and returns their offsets."""
+    """Produce n records in a transaction, commit or abort it, and return their offsets."""
     with transaction(bootstrap, commit=commit) as producer:
         return produce_in(producer, topic, partition, n, value=value, timestamp_ms=timestamp_ms)
 
@@ -200,7 +198,10 @@ def produce_in(
     value: bytes | Callable[[int], bytes] = b"v",
     timestamp_ms: int | Callable[[int], int] | None = None,
 ) -> list[int]:
-    """Produces n records by this producer (of `transaction`, say) and returns their offsets."""
+    """Produce n records with this producer (such as that of `transaction`).
+
+    Return their offsets.
+    """
     return _produce(producer, topic, partition, n, value, None, timestamp_ms, None)
 
 
@@ -251,7 +252,7 @@ def _nth(given: T | Callable[[int], T], i: int) -> T:
 
 
 def commit_offsets(bootstrap: str, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
-    """Sets committed offsets of a group without members; makes the group if it is new."""
+    """Set committed offsets of a group without members; create the group if it is new."""
     positions = [
         TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()
     ]
@@ -262,13 +263,18 @@ def commit_offsets(bootstrap: str, group: str, offsets: Mapping[tuple[str, int],
         if error.code() not in _PASSING or time.monotonic() > deadline:
             raise KafkaException(error)
         if error.code() == KafkaError._TIMED_OUT:
-            # A request that is lost on its way to a new coordinator stays lost, and takes its client with it.
+            # A request that gets lost on its way to a new coordinator is never answered, and blocks
+            # its client.
             client = admin_client(bootstrap)
         time.sleep(0.1)  # the coordinator of a new cluster, or after a failover, takes a moment
 
 
 def _commit(client: AdminClient, request: ConsumerGroupTopicPartitions) -> KafkaError | None:
-    """Ask once. The request outlives the wait: one that times out inside librdkafka can abort the process (#4605)."""
+    """Try once.
+
+    The request's timeout is longer than the wait, because a timeout inside librdkafka can abort the
+    process (#4605).
+    """
     asked = client.alter_consumer_group_offsets([request], request_timeout=2 * _COMMIT_SECONDS)
     try:
         result = asked[request.group_id].result(_ATTEMPT_SECONDS)
@@ -281,7 +287,7 @@ def _commit(client: AdminClient, request: ConsumerGroupTopicPartitions) -> Kafka
 
 
 def committed_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
-    """What the group has committed; partitions without a committed offset are left out."""
+    """The group's committed offsets; partitions without one are left out."""
     request = ConsumerGroupTopicPartitions(group)
     client = admin_client(bootstrap)
     result = client.list_consumer_group_offsets([request])[group].result(_TIMEOUT_SECONDS)
@@ -298,7 +304,7 @@ def delete_group(bootstrap: str, group: str) -> None:
 
 
 def delete_records(bootstrap: str, before: Mapping[tuple[str, int], int]) -> None:
-    """Deletes the records before these offsets, which become the log starts."""
+    """Delete the records before these offsets, which become the log starts."""
     positions = [
         TopicPartition(topic, partition, offset) for (topic, partition), offset in before.items()
     ]
@@ -334,34 +340,3 @@ def _list_offsets(
         (at.topic, at.partition): done.result(_TIMEOUT_SECONDS).offset
         for at, done in answers.items()
     }
-
-
-def read_timestamps(bootstrap: str, topic: str, partition: int = 0) -> dict[int, int]:
-    """Offset to timestamp (ms) of every record that a reader of committed records gets."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": f"tests-{uuid4()}",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "isolation.level": "read_committed",
-            "log_level": 0,
-        }
-    )
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
-    found: dict[int, int] = {}
-    try:
-        while True:
-            message = consumer.poll(_TIMEOUT_SECONDS)
-            if message is None:
-                raise TimeoutError(f"{topic}/{partition} was not read to its end")
-            fault = message.error()
-            if fault is not None:
-                if fault.code() != KafkaError._PARTITION_EOF:
-                    raise KafkaException(fault)
-                return found
-            offset = message.offset()
-            assert offset is not None
-            found[offset] = message.timestamp()[1]
-    finally:
-        consumer.close()

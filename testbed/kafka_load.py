@@ -1,4 +1,4 @@
-"""Producers and consumers of Kafka at rates that can be changed while they run."""
+"""Kafka producers and consumers with rates that can be changed while they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ PARTITION_UA = -1
 
 
 class Feed(Background):
-    """Produces `rate` messages of `size` bytes a second, to the partition that `place` gives for each."""
+    """Produces `rate` messages of `size` bytes per second.
+
+    `place` returns the partition of each.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Feed(Background):
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 0})
 
     def send(self, count: int) -> None:
-        """Produce so many messages at once."""
+        """Produce this many messages at once."""
         for _ in range(count):
             place = PARTITION_UA if self._place is None else self._place(self.sent)
             while True:
@@ -59,9 +62,9 @@ class Feed(Background):
 
 
 class Reader(Background):
-    """A member of a group that processes `rate` messages a second, or `bytes_rate` bytes, and commits every `commits` seconds.
+    """A group member that processes `rate` messages or `bytes_rate` bytes per second.
 
-    None is as quick as they come.
+    It commits every `commits` seconds. A rate of None means no limit.
     """
 
     def __init__(
@@ -114,7 +117,7 @@ class Reader(Background):
             consumer.close()
 
     def _take(self, consumer: Consumer, owed: float) -> float:
-        """Process what is owed; returns what is left of it."""
+        """Process as many messages as are due; return the rest."""
         most = 1 if self.bytes_rate is not None else int(owed)
         for message in consumer.consume(most, TICK):
             if message.error() is not None:

@@ -1,4 +1,4 @@
-"""Kafka's own protocol, for what client libraries refuse to send."""
+"""Uses Kafka's protocol directly, for requests that client libraries refuse to send."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _JOIN, _JOIN_VERSION, _SYNC, _SYNC_VERSION = 11, 2, 14, 1
 _SESSION_MS = 300_000
 _NO_GENERATION, _DEFAULT_RETENTION = -1, -1
 _PASSING = (3, 14, 15, 16)
-"""Unknown topic, coordinator loading, not available, another one: a new cluster answers so for a moment."""
+"""Error codes of a new cluster: unknown topic; coordinator loading, not available, or moved."""
 
 
 def commit_raw(address: str, group: bytes, offsets: Mapping[tuple[str, int], int]) -> None:
-    """Commits offsets under a group id of any bytes. `address` must be that of the only broker.
+    """Commit offsets under a group id of any bytes. `address` must be that of the only broker.
 
-    This is what a client does that commits without being a member: the broker takes it as a simple group.
+    A client that commits without being a member does the same: to the broker it is a simple group.
     """
     wait_until(
         lambda: _commit(address, group, offsets), f"the commit of {group!r}", poll_seconds=0.2
@@ -48,9 +48,10 @@ def _commit(address: str, group: bytes, offsets: Mapping[tuple[str, int], int]) 
 
 
 def join_raw(address: str, group: bytes, assignment: bytes) -> None:
-    """Joins a group as its only member, with an assignment of any bytes. `address` must be that of the only broker.
+    """Join a group as its only member, with an assignment of any bytes.
 
-    The member stays until its session times out, which is long after a test.
+    `address` must be that of the only broker. The member stays until its session times out, which
+    is long after a test.
     """
     host, port = address.rsplit(":", 1)
     protocol = struct.pack(">i", 1) + _string(b"range") + _bytes(struct.pack(">hii", 0, 0, -1))

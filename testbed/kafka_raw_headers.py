@@ -1,4 +1,4 @@
-"""Records whose headers have names of any bytes, which the Python client refuses to send."""
+"""Produces records with header names of any bytes, which the Python client refuses to send."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FLUSH_MS = 30_000
 
 
 def produce_with_header(bootstrap: str, topic: str, name: bytes, value: bytes) -> None:
-    """Produces one record to partition 0, by the C library that the Python client brings with it."""
+    """Produce one record to partition 0 with the C library that is part of the Python client."""
     library = _library()
     text = ctypes.create_string_buffer(512)
     library.rd_kafka_conf_new.restype = ctypes.c_void_p

@@ -1,4 +1,4 @@
-"""How Apache Kafka is run here: its jars, the Java command, and what is kept in .cache for it."""
+"""How Apache Kafka is run: its jars, the Java command, and cached files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOGGING = {
 
 
 def kafka_folder() -> Path:
-    """The folder of the Kafka that the tests run, put there by scripts/install-test-tools."""
+    """The folder of the Kafka for tests, installed by scripts/install-test-tools."""
     pom = (ROOT / "scripts/kafka/pom.xml").read_text()
     version = re.search(r"<kafka\.version>([^<]+)<", pom)
     assert version, "scripts/kafka/pom.xml names no kafka.version"
@@ -45,7 +45,7 @@ def find_java() -> str:
 
 
 def broker_command(properties: Path, *jvm_options: str) -> list[str]:
-    """The command that runs a broker: little memory, and the compiler that is quick to start."""
+    """The command of a broker, with little memory and the compiler that starts fast."""
     return [
         *_java_command("-Xms256m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError", *jvm_options),
         "kafka.Kafka",
@@ -54,7 +54,7 @@ def broker_command(properties: Path, *jvm_options: str) -> list[str]:
 
 
 def run_tool(tool: str, *arguments: str) -> str:
-    """What one of Kafka's own command line tools prints, by its class; it must succeed."""
+    """The output of one of Kafka's command line tools, given by its class; it must succeed."""
     command = [*_java_command("-Xmx128m"), tool, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode:
@@ -63,15 +63,15 @@ def run_tool(tool: str, *arguments: str) -> str:
 
 
 def use_archive(archive: Path) -> str:
-    """The option that loads classes from an archive; Java ignores one that does not fit."""
+    """The option to load classes from an archive; Java ignores an archive that does not fit."""
     return f"-XX:SharedArchiveFile={archive}"
 
 
 def class_archive(record: Callable[[str], None]) -> Path:
-    """The archive of loaded classes for this Java and Kafka: it saves brokers half their start.
+    """The archive of loaded classes for this Java and Kafka. It halves brokers' start time.
 
-    Where it is missing, `record` is called with the Java option to run a broker with, which must
-    end by SIGTERM.
+    If it is missing, `record` is called with the Java option to run a broker with, which must end
+    by SIGTERM.
     """
     java = Path(find_java()).resolve()
     about = f"{java} {java.stat().st_size} {java.stat().st_mtime_ns} {_java_command()}"
@@ -84,7 +84,7 @@ def class_archive(record: Callable[[str], None]) -> Path:
 
 
 def format_storage(data: Path, node_id: int) -> None:
-    """What `kafka.tools.StorageTool format` does, without a Java for every broker."""
+    """Does the same as `kafka.tools.StorageTool format`, without a Java process per broker."""
     data.mkdir(parents=True)
     (data / "meta.properties").write_text(
         f"version=1\ncluster.id={CLUSTER_ID}\nnode.id={node_id}\n"
@@ -126,7 +126,7 @@ def _java_command(*options: str) -> list[str]:
 
 
 def _kept(file: Path, make: Callable[[Path], None]) -> Path:
-    """The file, made by `make` if it is missing; of several test runs at once one makes it."""
+    """The file; created by `make` if missing. Of several test runs, one creates it."""
     if not file.exists():
         with _locked(file.with_name(f"{file.name}.lock")):
             if not file.exists():

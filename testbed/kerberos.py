@@ -1,4 +1,4 @@
-"""MIT Kerberos for tests: a realm with a KDC of its own, without rights and beside the system's."""
+"""MIT Kerberos for tests: a realm with its own KDC, without root and beside the system's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def _tool(name: str) -> str:
 
 
 class Realm:
-    """A KDC on 127.0.0.1 and its principals; a keytab for each. `stop` and `start` are an outage."""
+    """A KDC on 127.0.0.1 and its principals, each with a keytab.
+
+    `stop` and `start` simulate an outage.
+    """
 
     def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder
@@ -34,14 +37,16 @@ class Realm:
         self._child: Child | None = None
         self.config = folder / "krb5.conf"
         self.config.write_text(
-            f"[libdefaults]\ndefault_realm = {REALM}\ndns_lookup_kdc = false\ndns_lookup_realm = false\n"
+            f"[libdefaults]\ndefault_realm = {REALM}\n"
+            "dns_lookup_kdc = false\ndns_lookup_realm = false\n"
             "dns_canonicalize_hostname = false\nrdns = false\nudp_preference_limit = 1\n"
             f"[realms]\n{REALM} = {{\nkdc = 127.0.0.1:{port}\n}}\n"
         )
         profile = folder / "kdc.conf"
         profile.write_text(
             f'[kdcdefaults]\nkdc_listen = ""\nkdc_tcp_listen = 127.0.0.1:{port}\n'
-            f"[realms]\n{REALM} = {{\ndatabase_name = {folder}/principal\nkey_stash_file = {folder}/stash\n"
+            f"[realms]\n{REALM} = {{\n"
+            f"database_name = {folder}/principal\nkey_stash_file = {folder}/stash\n"
             f"acl_file = {folder}/acl\nmax_life = 10h\n}}\n"
         )
         self._environment = {
@@ -54,11 +59,11 @@ class Realm:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a process needs to find the realm."""
+        """The environment variables with which a process finds the realm."""
         return {"KRB5_CONFIG": str(self.config)}
 
     def keytab(self, principal: str) -> Path:
-        """Make a principal, or give it a new key; return the file with the key."""
+        """Create a principal, or give it a new key; return the keytab."""
         file = self._folder / f"{principal.replace('/', '-')}.keytab"
         file.unlink(missing_ok=True)
         self._kadmin("addprinc", "-randkey", principal)
@@ -66,13 +71,13 @@ class Realm:
         return file
 
     def start(self) -> None:
-        """Returns when the KDC takes connections."""
+        """Return when the KDC accepts connections."""
         command = [_tool("krb5kdc"), "-n", "-r", REALM]
         self._child = Child(command, self._folder / "kdc.log", self._environment)
         wait_until(self._answers, "the KDC to answer")
 
     def stop(self) -> None:
-        """End the KDC."""
+        """Stop the KDC."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()

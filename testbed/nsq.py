@@ -21,10 +21,10 @@ _REGISTRATION_SECONDS = 40.0
 
 
 class NsqCluster:
-    """`nsqd-0`, `nsqd-1`, ... and `lookupd-0`, ... on 127.0.0.1, their data in a temporary folder.
+    """`nsqd-0`, `nsqd-1`, ... and `lookupd-0`, ... on 127.0.0.1, with data in a temporary folder.
 
-    Every nsqd tells every nsqlookupd of itself. With `tls` it has an HTTPS listener too, and lets
-    clients of its TCP port change to TLS.
+    Every nsqd registers with every nsqlookupd. With `tls` it also has an HTTPS listener, and offers
+    TLS to clients of its TCP port.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class NsqCluster:
         tls: bool = False,
         folder: Path | None = None,
     ) -> None:
-        """Options without the dashes: `{"e2e-processing-latency-percentile": "1.0,0.99"}`.
+        """Options are without the dashes: `{"e2e-processing-latency-percentile": "1.0,0.99"}`.
 
-        `folder` has the programs, if they are not those that all tests run.
+        `folder` has the programs, if they are not the default ones.
         """
         self._programs = folder
         self.nsqds = tuple(f"nsqd-{i}" for i in range(nsqds))
@@ -51,7 +51,7 @@ class NsqCluster:
         self._addresses: dict[tuple[str, str], str] = {}
         self._children: dict[str, Child] = {}
 
-    # Life
+    # Starting and stopping
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,7 +66,7 @@ class NsqCluster:
         self.stop()
 
     def start(self) -> None:
-        """Returns when every process answers, and every nsqlookupd knows every nsqd."""
+        """Return when every process answers, and every nsqlookupd knows every nsqd."""
         self._folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-nsq-"))
         self._ports = PortBlock()
         try:
@@ -83,13 +83,13 @@ class NsqCluster:
             raise
 
     def stop(self) -> None:
-        """Kills the processes and removes their folder."""
+        """Kill the processes and remove their folder."""
         self.kill_all()
         self._ports.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self, process: str) -> None:
-        """SIGKILL: an nsqd loses the messages that it has in memory and not on disk."""
+        """SIGKILL: an nsqd loses the messages that are in memory and not on disk."""
         self._children.pop(process).kill()
 
     def kill_all(self) -> None:
@@ -97,16 +97,16 @@ class NsqCluster:
             self.kill(process)
 
     def terminate(self, process: str, timeout_seconds: float = 30.0) -> None:
-        """An orderly shutdown by SIGTERM: an nsqd writes its messages to disk."""
+        """A clean shutdown by SIGTERM: an nsqd writes its messages to disk."""
         self._children.pop(process).terminate(timeout_seconds)
 
     def restart(self, process: str) -> None:
-        """Starts a killed process again, with the same ports and data; returns when it answers."""
+        """Start a killed process again, with the same ports and data; return when it answers."""
         self._launch(process)
         self._wait_answer(process)
 
     def restart_all(self) -> None:
-        """Starts all processes that do not run; returns when every one answers."""
+        """Start all processes that do not run; return when every one answers."""
         for processes in (self.lookupds, self.nsqds):  # an nsqd that comes too soon waits 15 s
             launched = [process for process in processes if process not in self._children]
             for process in launched:
@@ -115,7 +115,7 @@ class NsqCluster:
                 self._wait_answer(process)
 
     def pause(self, process: str) -> None:
-        """SIGSTOP: connections stay open, the system accepts new ones, and nobody answers."""
+        """SIGSTOP: connections stay open, the system accepts new ones, but nothing answers."""
         self._children[process].pause()
 
     def resume(self, process: str) -> None:
@@ -142,7 +142,7 @@ class NsqCluster:
         flags = {
             **shared,
             "data-path": str(self._folder / process),
-            # Without it all nsqds of a machine are the same one, and give out the same message ids
+            # Without it all nsqds of a machine have the same id, and create the same message ids
             "node-id": str(self.nsqds.index(process)),
         }
         if self._certificates:
@@ -164,7 +164,7 @@ class NsqCluster:
                     f"{process} ended by itself; the end of its log:\n{child.log_tail()}"
                 )
             try:
-                # 403 where TLS is required of HTTP too
+                # 403 if TLS is required for HTTP, too
                 return requests.get(f"{self.http_url(process)}/ping", timeout=2).status_code in (
                     requests.codes.ok,
                     requests.codes.forbidden,
@@ -175,10 +175,10 @@ class NsqCluster:
         wait_until(answers, f"{process} to answer", timeout_seconds, poll_seconds=0.02)
 
     def wait_registered(self) -> None:
-        """Returns when each running nsqlookupd lists all running nsqds, and no others.
+        """Return when each running nsqlookupd lists all running nsqds, and no others.
 
-        An nsqd that lost an nsqlookupd looks after it every 15 s, and is back after the second
-        look, unless `announce` makes it hurry.
+        An nsqd that lost an nsqlookupd checks every 15 s, and is back after the second check,
+        unless `announce` forces it.
         """
         ports = {self.port(nsqd, "tcp") for nsqd in self.nsqds if nsqd in self._children}
         for lookupd in self.lookupds:
@@ -186,7 +186,7 @@ class NsqCluster:
                 self._wait_listed(lookupd, ports)
 
     def announce(self) -> None:
-        """Makes the running nsqds connect to their nsqlookupds anew, and waits until they have."""
+        """Make the running nsqds reconnect to their nsqlookupds, and wait until they have."""
         for nsqd in self.nsqds:
             if nsqd in self._children:
                 url = f"{self.http_url(nsqd)}/config/nsqlookupd_tcp_addresses"
@@ -210,17 +210,17 @@ class NsqCluster:
         return self._certificates.ca
 
     def tcp_address(self, process: str = "nsqd-0") -> str:
-        """host:port of what clients and, for an nsqlookupd, nsqds connect to."""
+        """host:port for clients and, of an nsqlookupd, for nsqds."""
         return self._addresses[process, "tcp"]
 
     def http_url(self, process: str = "nsqd-0", *, tls: bool = False) -> str:
-        """Without a path at its end."""
+        """URL without a path."""
         if tls:
             return f"https://{self._addresses[process, 'https']}"
         return f"http://{self._addresses[process, 'http']}"
 
     def port(self, process: str, listener: str) -> int:
-        """Of the listeners `tcp`, `http` and `https`."""
+        """Port of the listener `tcp`, `http` or `https`."""
         return int(self._addresses[process, listener].rpartition(":")[2])
 
     def log_file(self, process: str) -> Path:
@@ -228,5 +228,5 @@ class NsqCluster:
 
 
 def nsq_folder() -> Path:
-    """The folder of nsqd and nsqlookupd, put there by scripts/install-test-tools."""
+    """The folder of nsqd and nsqlookupd, installed by scripts/install-test-tools."""
     return built_folder("nsq", "scripts/nsq", "github.com/nsqio/nsq")

@@ -30,7 +30,7 @@ def create_topic(url: str, topic: str) -> None:
 
 
 def create_channel(url: str, topic: str, channel: str) -> None:
-    """Creates a channel, and its topic if that is not there."""
+    """Create a channel, and its topic if it does not exist."""
     create_topic(url, topic)
     _post(url, "channel/create", topic, channel)
 
@@ -45,12 +45,12 @@ def unpause(url: str, topic: str, channel: str | None = None) -> None:
 
 
 def empty(url: str, topic: str, channel: str | None = None) -> None:
-    """Drops the messages of a channel, or those of a topic that no channel has yet."""
+    """Drop the messages of a channel, or those of a topic without channels."""
     _post(url, f"{_kind(channel)}/empty", topic, channel)
 
 
 def delete(url: str, topic: str, channel: str | None = None) -> None:
-    """Deletes a channel, or a topic with its channels."""
+    """Delete a channel, or a topic with its channels."""
     _post(url, f"{_kind(channel)}/delete", topic, channel)
 
 
@@ -71,7 +71,7 @@ def publish(url: str, topic: str, body: bytes = b"v", *, defer_ms: int | None = 
 
 
 def publish_all(url: str, topic: str, bodies: Sequence[bytes]) -> None:
-    """All messages or none, in one request."""
+    """Publish all messages or none, in one request."""
     frame = b"".join(struct.pack(">i", len(body)) + body for body in bodies)
     _post(url, "mpub", topic, data=struct.pack(">i", len(bodies)) + frame, binary="true")
 
@@ -80,7 +80,7 @@ def publish_all(url: str, topic: str, bodies: Sequence[bytes]) -> None:
 
 
 def stats(url: str, topic: str | None = None, channel: str | None = None) -> dict[str, Any]:
-    """The whole answer of `/stats`, of one topic or channel if they are given."""
+    """The complete response of `/stats`, for one topic or channel if given."""
     wanted = {"topic": topic, "channel": channel}
     response = requests.get(
         f"{url}/stats",
@@ -92,7 +92,7 @@ def stats(url: str, topic: str | None = None, channel: str | None = None) -> dic
 
 
 def topic_stats(url: str, topic: str) -> dict[str, Any]:
-    """Of one topic; LookupError if the nsqd has none of that name."""
+    """The stats of one topic. Raises LookupError if the nsqd does not have it."""
     found = stats(url, topic)["topics"]
     if not found:
         raise LookupError(f"no topic {topic} on {url}")
@@ -100,7 +100,7 @@ def topic_stats(url: str, topic: str) -> dict[str, Any]:
 
 
 def channel_stats(url: str, topic: str, channel: str) -> dict[str, Any]:
-    """Of one channel; LookupError if the nsqd has none of that name."""
+    """The stats of one channel. Raises LookupError if the nsqd does not have it."""
     for found in topic_stats(url, topic)["channels"]:
         if found["channel_name"] == channel:
             return cast("dict[str, Any]", found)
@@ -133,18 +133,21 @@ _HEARTBEAT = b"_heartbeat_"
 
 
 class NsqError(Exception):
-    """What an nsqd refused a command with: `E_...` and a reason."""
+    """nsqd rejected a command: `E_...` and a reason."""
 
 
 class NsqConsumer(PacedConsumer[bytes]):
     """A consumer of one channel at one nsqd, over the V2 protocol.
 
-    nsqd sends at most `max_in_flight` messages ahead of those that are finished, without holding
-    them back to fill a buffer, and sends one again after `msg_timeout_ms`, by default the longest
-    that it allows. A requeued message comes again after `requeue_ms`. With a CA file the connection
-    changes to TLS. nsqd drops a client that misses two heartbeats, and an ephemeral channel with its
-    last client: on a busy machine a test must not depend on an answer within two seconds. What is held when the consumer stops is requeued; of a consumer that is gone
-    without that, nsqd has messages in flight until they time out.
+    nsqd sends at most `max_in_flight` messages ahead of those that are finished, without waiting to
+    fill a buffer. It sends a message again after `msg_timeout_ms`, by default the longest that it
+    allows. A requeued message comes again after `requeue_ms`. With a CA file the connection uses
+    TLS.
+
+    nsqd drops a client that misses two heartbeats, and an ephemeral channel with its last client,
+    so on a busy machine a test must not depend on a response within two seconds. Unfinished
+    messages are requeued when the consumer stops. If it disappears without that, nsqd keeps them in
+    flight until they time out.
     """
 
     def __init__(
@@ -209,7 +212,7 @@ class NsqConsumer(PacedConsumer[bytes]):
             raise NsqError(f"nsqd answers {answer!r} instead of {wanted!r}")
 
     def _answer(self) -> bytes:
-        """The answer to a command, while no messages can come."""
+        """The response to a command, while no messages can arrive."""
         while (frame := self._frame()) is None:
             self._read()
         kind, data = frame
@@ -229,7 +232,7 @@ class NsqConsumer(PacedConsumer[bytes]):
         self._unread += data
 
     def _frame(self) -> tuple[int, bytes] | None:
-        """The next that was read, as its kind and data; None if it is not there as a whole."""
+        """The next complete frame that was read, as its kind and data; None without one."""
         if len(self._unread) < 8:
             return None
         size, kind = struct.unpack_from(">ii", self._unread)

@@ -1,4 +1,4 @@
-"""An OIDC issuer of the tests' own: a token endpoint for client credentials, and the keys to check its tokens with."""
+"""An OIDC issuer for tests: a token endpoint for client credentials, and its public keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Answer = tuple[int, Mapping[str, Any] | bytes]
 
 @functools.cache
 def _signing_key() -> rsa.RSAPrivateKey:
-    """One for the test run: making it takes a while."""
+    """The key, created once per test run because that takes a while."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -38,9 +38,9 @@ def _number(value: int) -> str:
 
 
 class Issuer:
-    """Gives tokens that live for an hour, or for N seconds to a client that asks for the scope `lives-N`.
+    """Issues tokens valid for an hour, or for N seconds if the requested scope is `lives-N`.
 
-    `stop` and `start` are an outage, at the same port.
+    `stop` and `start` simulate an outage, at the same port.
     """
 
     def __init__(self, port: int) -> None:
@@ -49,10 +49,10 @@ class Issuer:
         self._server: ThreadingHTTPServer | None = None
         self.secret = SECRET
         self.given: Counter[str] = Counter()
-        """Tokens by scope."""
+        """Number of issued tokens by scope."""
         self.forms: list[dict[str, str]] = []
         self.answer: Callable[[], Answer] | None = None
-        """Instead of a token."""
+        """Response instead of a token."""
 
     @property
     def url(self) -> str:
@@ -74,7 +74,7 @@ class Issuer:
         self.stop()
 
     def start(self) -> None:
-        """Listen; returns when connections are taken."""
+        """Listen; return when connections are accepted."""
         server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self))
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -109,7 +109,7 @@ class Issuer:
         return f"{signed}.{_encoded(signature)}"
 
     def grant(self, login: str, form: dict[str, str]) -> Answer:
-        """What the token endpoint answers."""
+        """The response of the token endpoint."""
         self.forms.append(form)
         if self.answer is not None:
             return self.answer()

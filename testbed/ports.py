@@ -14,11 +14,11 @@ BLOCK_SIZE = 30
 
 
 class PortBlock:
-    """Thirty free ports in a row on 127.0.0.1 that stay this process's own until `release`.
+    """Thirty consecutive free ports on 127.0.0.1, reserved for this process until `release`.
 
-    The ports themselves are left unbound for the servers. What is held is a lock that every test
-    run on this machine looks at: an abstract Unix socket, which the kernel frees when the process
-    ends, however it ends.
+    The ports themselves stay unbound for the servers. The reservation is a lock that every test run
+    on this machine checks: an abstract Unix socket, which the kernel frees when the process ends in
+    any way.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class PortBlock:
         return next(self._ports)
 
     def release(self) -> None:
-        """Let others have the ports. Call it when the servers are gone."""
+        """Free the ports. Call it when the servers are gone."""
         self._lock.close()
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on this port of 127.0.0.1."""
+    """Return whether nothing listens on this port of 127.0.0.1."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

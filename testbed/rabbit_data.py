@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 
 def parameters(url: str, ca_file: Path | None = None) -> pika.URLParameters:
-    """Of a connection that notices a dead broker within seconds; the CA file is for `amqps`."""
+    """Parameters of a connection that notices a dead broker within seconds.
+
+    The CA file is for `amqps`.
+    """
     found = pika.URLParameters(url)
     found.heartbeat = 60
     found.socket_timeout = 10
@@ -51,7 +54,7 @@ def parameters(url: str, ca_file: Path | None = None) -> pika.URLParameters:
 
 @contextmanager
 def channel(url: str, ca_file: Path | None = None) -> Iterator[BlockingChannel]:
-    """A channel on a connection of its own, which is closed after the block."""
+    """A channel on a separate connection, which is closed after the block."""
     connection = BlockingConnection(parameters(url, ca_file))
     try:
         yield connection.channel()
@@ -75,10 +78,7 @@ def declare(
     dead_letter_to: str | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> None:
-    """Declares a queue; dead letters go to another queue of the vhost.
-
-    `arguments` are RabbitMQ's own: `{"x-overflow": "reject-publish"}`.
-    """
+    """Declare a queue; dead letters go to another queue of the vhost."""
     with channel(url) as ch:
         given = {
             "x-message-ttl": ttl_ms,
@@ -100,7 +100,7 @@ def declare(
 
 @contextmanager
 def exclusive_queue(url: str, queue: str) -> Iterator[None]:
-    """A queue that its own connection alone may use, and that goes with it after the block."""
+    """A queue that only its own connection may use, and that is deleted with it after the block."""
     with channel(url) as ch:
         ch.queue_declare(queue, exclusive=True)
         yield
@@ -112,14 +112,17 @@ def delete_queue(url: str, queue: str) -> None:
 
 
 def delete_all_queues(cluster: RabbitCluster) -> None:
-    """Delete the queues of every vhost in which `admin` may; exclusive ones go with their connections."""
+    """Delete the queues of every vhost that `admin` may access.
+
+    Exclusive ones go with their connection.
+    """
     for row in cluster.api("GET", "queues?columns=vhost,name,exclusive"):
         if not row.get("exclusive"):
             delete_queue(cluster.amqp_url(vhost=row["vhost"]), row["name"])
 
 
 def purge(url: str, queue: str) -> None:
-    """Drops all ready messages."""
+    """Drop all ready messages."""
     with channel(url) as ch:
         ch.queue_purge(queue)
 
@@ -149,10 +152,10 @@ def publish(
     persistent: bool = True,
     ca_file: Path | None = None,
 ) -> None:
-    """Publishes n messages, each confirmed by the broker before the next: some 2,000 a second.
+    """Publish n messages, each confirmed by the broker before the next: about 2,000 per second.
 
     The body and the timestamp property can be functions of the message's number, from 0. Raises
-    `pika.exceptions.UnroutableError` without such a queue, `NackError` where it refuses.
+    `pika.exceptions.UnroutableError` without such a queue, `NackError` if it rejects a message.
     """
     with channel(url, ca_file) as ch:
         ch.confirm_delivery()

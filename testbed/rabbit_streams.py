@@ -1,6 +1,6 @@
 """Producers and consumers of RabbitMQ's stream protocol, for tests.
 
-The client library is asynchronous. Its loop runs in a thread, so that a test can call it as it calls everything else.
+The client library is asynchronous. Its loop runs in a thread, so that tests can make plain calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Literal, Self, TypeVar
 
 import rstream
 
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from testbed.waiting import wait_until
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ From = Literal["first", "next"]
 
 
 class StreamClients:
-    """Producers and consumers of one node, which are closed after the block."""
+    """Producers and consumers of one node; they are closed after the block."""
 
     def __init__(self, cluster: RabbitCluster) -> None:
         self._login: dict[str, Any] = {
@@ -48,15 +49,15 @@ class StreamClients:
         self._loop.close()
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """What the call returns, which runs on the loop."""
+        """The result of the call, which runs on the loop."""
         return asyncio.run_coroutine_threadsafe(call, self._loop).result(60)
 
     def create(self, stream: str, arguments: Mapping[str, Any] | None = None) -> None:
-        """Makes a stream."""
+        """Create a stream."""
         self.run(self._producer.create_stream(stream, arguments=dict(arguments or {})))
 
     def create_super(self, name: str, partitions: int) -> None:
-        """Makes a super stream, whose streams are NAME-0 and so on."""
+        """Create a super stream with the streams NAME-0 and so on."""
         numbers = [str(number) for number in range(partitions)]
         streams = [f"{name}-{number}" for number in numbers]
 
@@ -67,7 +68,7 @@ class StreamClients:
         self.run(create())
 
     def publish(self, stream: str, count: int) -> None:
-        """Publishes messages one after the other, so that each is a chunk of its own."""
+        """Publish messages one by one, so that each is a separate chunk."""
 
         async def publish() -> None:
             for _ in range(count):
@@ -79,14 +80,17 @@ class StreamClients:
     def reader(
         self, stream: str, name: str | None = None, start: From = "first", *, single: bool = False
     ) -> Reader:
-        """A consumer that takes what it gets. With `single`, one of its name reads at a time."""
+        """A consumer that accepts all messages.
+
+        With `single`, only one with its name reads at a time.
+        """
         reader = Reader(self, self._login, stream, name)
         self.run(reader.start(start, single=single))
         self._readers.append(reader)
         return reader
 
     async def _rest(self) -> None:
-        """Ends what the library leaves running."""
+        """Stop what the library leaves running."""
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
@@ -99,7 +103,7 @@ class StreamClients:
 
 
 class Reader:
-    """A consumer of one stream on a connection of its own."""
+    """A consumer of one stream on a separate connection."""
 
     def __init__(
         self, clients: StreamClients, login: Mapping[str, Any], stream: str, name: str | None
@@ -111,7 +115,7 @@ class Reader:
         self._closed = False
 
     async def start(self, start: From, *, single: bool) -> None:
-        """Begins to read."""
+        """Start reading."""
         kinds = {"first": rstream.OffsetType.FIRST, "next": rstream.OffsetType.NEXT}
         specification = rstream.ConsumerOffsetSpecification(kinds[start], None)
         properties: dict[str, Any] = {} if self._name is None else {"name": self._name}
@@ -132,16 +136,16 @@ class Reader:
         )
 
     def wait_received(self, count: int) -> None:
-        """Returns when it has got so many messages."""
+        """Return when it has received this many messages."""
         wait_until(lambda: self.received >= count, f"{count} messages", 60)
 
     def store(self, offset: int) -> None:
-        """Stores that it has processed the message at this offset, and those before it."""
+        """Store the offset of the last processed message."""
         assert self._name is not None
         self._clients.run(self._consumer.store_offset(self._stream, self._name, offset))
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if not self._closed:
             self._closed = True
             self._clients.run(self._consumer.close())

@@ -10,16 +10,15 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self
 
 import requests
 
 from testbed.certificates import Certificates, make_certificates
 from testbed.children import Child
 from testbed.ports import PortBlock, is_free
+from testbed.rabbitmq_access import RabbitAccess
 from testbed.rabbitmq_config import (
-    PASSWORDS,
     PLUGINS,
     PORTS,
     PROTOCOLS,
@@ -40,12 +39,12 @@ from testbed.rabbitmq_runtime import (
 from testbed.waiting import wait_until
 
 
-class RabbitCluster:
-    """Nodes 0 to N-1 of one cluster on 127.0.0.1, their data in one temporary folder.
+class RabbitCluster(RabbitAccess):
+    """Nodes 0 to N-1 of one cluster on 127.0.0.1, with their data in one temporary folder.
 
     Every node has listeners for AMQP, the management API, the Prometheus plugin and streams, and
-    with `tls` one each for AMQP and the management API with certificates. The users of PASSWORDS
-    are there from the start, and the vhost `/`.
+    with `tls` also TLS listeners for AMQP and the management API. The users of PASSWORDS and the
+    vhost `/` exist from the start.
     """
 
     def __init__(
@@ -59,10 +58,11 @@ class RabbitCluster:
         rabbit: Mapping[str, str] | None = None,
         release: str = RELEASE,
     ) -> None:
-        """`settings` are for rabbitmq.conf, `rabbit` for that application in advanced.config. `release` is the Debian release whose RabbitMQ runs.
+        """`settings` are for rabbitmq.conf, `rabbit` for that application in advanced.config.
 
-        With `quick_statistics` the management API shows within a second what happened, and
-        otherwise as usual: after four to nine seconds.
+        `release` is the Debian release with the RabbitMQ to run. With `quick_statistics` the
+        management API shows changes within a second; otherwise as usual, after four to nine
+        seconds.
         """
         self._release = release
         self._size = nodes
@@ -80,7 +80,7 @@ class RabbitCluster:
         self._ended: list[int] = []  # the last to end is the last here
         self._epmd: Child | None = None
 
-    # Life
+    # Starting and stopping
 
     def __enter__(self) -> Self:
         self.start()
@@ -95,7 +95,7 @@ class RabbitCluster:
         self.stop()
 
     def start(self) -> None:
-        """Returns when every node has all its listeners and knows the others."""
+        """Return when every node has all its listeners and knows the others."""
         self._folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-rabbitmq-"))
         self._home = self._folder / "home"
         self._ports = PortBlock()
@@ -129,7 +129,7 @@ class RabbitCluster:
             raise
 
     def stop(self) -> None:
-        """Kills the nodes and removes their folder."""
+        """Kill the nodes and remove their folder."""
         self.kill_all()
         if self._epmd:
             self._epmd.kill()
@@ -137,10 +137,10 @@ class RabbitCluster:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self, node: int) -> None:
-        """SIGKILL; the other node notices at once, as its connection closes.
+        """SIGKILL; the other node notices at once, because its connection is closed.
 
-        A quorum queue that is not some two seconds old is lost for good by it: it stays listed
-        when the node is back, and has no leader.
+        A quorum queue younger than about two seconds is lost for good: it stays listed when the
+        node is back, and has no leader.
         """
         self._children.pop(node).kill()
         self._ended.append(node)
@@ -150,16 +150,17 @@ class RabbitCluster:
             self.kill(node)
 
     def restart(self, node: int) -> None:
-        """Starts a killed node again, with the same ports and data; returns when it is ready.
+        """Start a killed node again, with the same ports and data; return when it is ready.
 
-        A node that is not the last to have been killed waits for that one (`restart_all`).
+        A node that was not the last to be killed waits for that one (`restart_all`).
         """
         self._launch(node)
         self.wait_node(node)
 
     def restart_all(self) -> None:
-        """Starts all nodes that do not run, the last that was killed first, each when the one
-        before is ready: of two that start at once one may fail over the other's feature flags.
+        """Start all nodes that do not run, the last one that was killed first, one after the other.
+
+        If two start at once, one may fail because of the other's feature flags.
         """
         waiting = list(reversed(self._ended))
         if self._size > 1 and len(waiting) == self._size:
@@ -168,7 +169,7 @@ class RabbitCluster:
             self.restart(node)
 
     def pause(self, node: int) -> None:
-        """SIGSTOP: connections stay open, the system accepts new ones, and nobody answers.
+        """SIGSTOP: connections stay open, the system accepts new ones, but nothing answers.
 
         The other node gives it up after `net_ticktime`, 8 s here.
         """
@@ -178,7 +179,7 @@ class RabbitCluster:
         self._children[node].resume()
 
     def terminate(self, node: int, timeout_seconds: float = 60.0) -> None:
-        """An orderly shutdown by SIGTERM: clients are told, data are written."""
+        """A clean shutdown by SIGTERM: clients are notified, data is written."""
         self._children.pop(node).terminate(timeout_seconds)
         self._ended.append(node)
 
@@ -198,12 +199,12 @@ class RabbitCluster:
     # Waiting
 
     def wait_ready(self, timeout_seconds: float = 60.0) -> None:
-        """Returns when every running node has its listeners and knows all the running nodes."""
+        """Return when every running node has its listeners and knows all running nodes."""
         for node in self._children:
             self.wait_node(node, timeout_seconds)
 
     def wait_node(self, node: int, timeout_seconds: float = 60.0) -> None:
-        """Returns when this node has all its listeners, and knows all the running nodes."""
+        """Return when this node has all its listeners and knows all running nodes."""
         log_tail = self._children[node].log_tail
         wanted = {(self.name(node), PROTOCOLS[listener]) for listener in self._listeners}
         running = {self._layouts[i].name for i in self._children}
@@ -220,7 +221,7 @@ class RabbitCluster:
             except requests.RequestException:
                 return False
             if "listeners" not in overview:
-                # Without statistics the API tells neither listeners nor who runs.
+                # Without statistics the API reports neither listeners nor running nodes.
                 return not any(is_free(self.port(name, node)) for name in self._listeners)
             found = {(each["node"], each["protocol"]) for each in overview["listeners"]}
             return wanted <= found and running <= {n["name"] for n in nodes if n["running"]}
@@ -230,80 +231,10 @@ class RabbitCluster:
         except TimeoutError as late:
             raise TimeoutError(f"{late}; the end of its log:\n{log_tail()}") from late
 
-    # Addresses and credentials
-
-    @property
-    def nodes(self) -> tuple[int, ...]:
-        return tuple(layout.number for layout in self._layouts)
-
-    @property
-    def certificates(self) -> Certificates:
-        assert self._certificates, "only with tls"
-        return self._certificates
-
-    @property
-    def ca_file(self) -> Path:
-        assert self._certificates, "only with tls"
-        return self._certificates.ca
-
-    def name(self, node: int = 0) -> str:
-        """What RabbitMQ calls a node."""
-        return self._layouts[node].name
-
-    def port(self, listener: str, node: int = 0) -> int:
-        """Of PORTS."""
-        return self._layouts[node].ports[listener]
-
-    def log_file(self, node: int = 0) -> Path:
-        return self._layouts[node].folder / "log"
-
-    def amqp_url(
-        self, user: str = "admin", vhost: str = "/", node: int = 0, *, tls: bool = False
-    ) -> str:
-        """With the user's password in it."""
-        scheme, listener = ("amqps", "amqps") if tls else ("amqp", "amqp")
-        login = f"{quote(user, safe='')}:{quote(password_of(user), safe='')}"
-        address = f"127.0.0.1:{self.port(listener, node)}"
-        return f"{scheme}://{login}@{address}/{quote(vhost, safe='')}"
-
-    def management_url(self, node: int = 0, *, tls: bool = False) -> str:
-        """Without a path at its end."""
-        if tls:
-            return f"https://127.0.0.1:{self.port('management_tls', node)}"
-        return f"http://127.0.0.1:{self.port('management', node)}"
-
-    def prometheus_url(self, node: int = 0) -> str:
-        """Without a path at its end."""
-        return f"http://127.0.0.1:{self.port('prometheus', node)}"
-
-    # The management API, and the tools
-
-    def api(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        user: str = "admin",
-        node: int = 0,
-        timeout_seconds: float = 30.0,
-    ) -> Any:
-        """The answer as JSON, None if it is empty; a `requests.RequestException` for any failure.
-
-        The path is what follows `/api/`, its names quoted (`quote_name`).
-        """
-        response = requests.request(
-            method,
-            f"{self.management_url(node)}/api/{path}",
-            json=body,
-            auth=(user, password_of(user)),
-            timeout=timeout_seconds,
-        )
-        response.raise_for_status()
-        return response.json() if response.content else None
+    # The tools
 
     def ctl(self, *arguments: str, node: int = 0) -> str:
-        """What rabbitmqctl prints."""
+        """The output of rabbitmqctl."""
         environment = self._environment(node)
         return run_tool(
             environment, self._tool_port, "rabbitmqctl", *arguments, release=self._release
@@ -311,7 +242,7 @@ class RabbitCluster:
 
     @contextmanager
     def maintenance(self, node: int) -> Iterator[None]:
-        """The node is in maintenance mode as long as the block runs: it closes its listeners, and stays in the cluster."""
+        """Keep the node in maintenance mode: without listeners, but in the cluster."""
         self._upgrade("drain", node)
         try:
             yield
@@ -323,47 +254,11 @@ class RabbitCluster:
         environment = self._environment(node)
         run_tool(environment, self._tool_port, "rabbitmq-upgrade", command, release=self._release)
 
-    # Users, rights and vhosts
-
-    def add_user(self, name: str, *, tags: str = "") -> None:
-        """Adds a user with a password as `password_of` says; tags with commas between."""
-        body = {"password": password_of(name), "tags": tags}
-        self.api("PUT", f"users/{quote_name(name)}", body)
-
-    def allow(
-        self,
-        user: str,
-        vhost: str = "/",
-        *,
-        configure: str = ".*",
-        write: str = ".*",
-        read: str = ".*",
-    ) -> None:
-        """Gives rights in a vhost, instead of those it had: patterns of names of queues and exchanges."""
-        self.api(
-            "PUT",
-            f"permissions/{quote_name(vhost)}/{quote_name(user)}",
-            {"configure": configure, "write": write, "read": read},
-        )
-
-    def disallow(self, user: str, vhost: str = "/") -> None:
-        """Takes all rights in a vhost away."""
-        self.api("DELETE", f"permissions/{quote_name(vhost)}/{quote_name(user)}")
-
-    def add_vhost(self, name: str) -> None:
-        """Adds a vhost in which `admin` may do anything."""
-        self.api("PUT", f"vhosts/{quote_name(name)}", {})
-        self.allow("admin", name)
-
-    def delete_vhost(self, name: str) -> None:
-        """Deletes a vhost and all its queues."""
-        self.api("DELETE", f"vhosts/{quote_name(name)}")
-
     # Memory
 
     @contextmanager
     def memory_alarm(self, node: int = 0) -> Iterator[None]:
-        """The node has too little memory as long as the block runs: it blocks publishers."""
+        """Let the node block publishers during the block, by too low a memory limit."""
         limit = self._settings.get("vm_memory_high_watermark.relative", "0.4")
         self.ctl("set_vm_memory_high_watermark", "0.000001", node=node)
         self._wait_alarm(node, on=True)
@@ -384,13 +279,3 @@ class RabbitCluster:
             return False
 
         wait_until(lambda: is_on() == on, f"the memory alarm of node {node} to be {on}", 15)
-
-
-def password_of(user: str) -> str:
-    """NAME-secret."""
-    return PASSWORDS.get(user, f"{user}-secret")
-
-
-def quote_name(name: str) -> str:
-    """A name as one part of a URL's path."""
-    return quote(name, safe="")

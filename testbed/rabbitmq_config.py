@@ -1,4 +1,4 @@
-"""The configuration of the tests' RabbitMQ nodes: listeners, users, certificates, quick settings."""
+"""The configuration of the tests' RabbitMQ nodes: listeners, users, certificates, intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROTOCOLS = {
     "amqps": "amqp/ssl",
     "management_tls": "https",
 }
-"""The listeners of a node, and what RabbitMQ calls the protocol of each; the last two with TLS."""
+"""The listeners of a node, and RabbitMQ's name of the protocol of each; the last two use TLS."""
 
 TLS_LISTENERS = ("amqps", "management_tls")
 
@@ -26,7 +26,7 @@ PLUGIN_OF_LISTENER = {
     "prometheus": "rabbitmq_prometheus",
     "stream": "rabbitmq_stream",
 }
-"""What has to be on for a listener to be there; the others always are."""
+"""Plugins that a listener needs; the others always exist."""
 
 PLUGINS = (
     "rabbitmq_management",
@@ -38,8 +38,9 @@ PLUGINS = (
 PORTS = (*PROTOCOLS, "distribution")
 
 PASSWORDS = {"admin": "admin-secret", "restricted": "restricted-secret"}
-"""Who can log in from the start: `admin` may do anything, `restricted` sees the cluster's own figures
-(it has the tag `monitoring`) and has no rights in any vhost."""
+"""Users from the start. `admin` may do anything. `restricted` has the tag `monitoring`, so it sees
+the cluster's numbers, and has no permissions in any vhost.
+"""
 
 QUICK_STATISTICS = {
     "collect_statistics_interval": "500",
@@ -49,17 +50,17 @@ QUICK_STATISTICS = {
         for policy in ("global", "basic", "detailed")
     },
 }
-"""Settings with which the management API shows what happened within a second."""
+"""Settings with which the management API shows changes within a second."""
 
 QUICK_APPLICATION_STATISTICS = {
     "rabbit": {"quorum_tick_interval": "500", "stream_tick_interval": "500"}
 }
-"""What has no key in rabbitmq.conf."""
+"""Settings without a key in rabbitmq.conf."""
 
 
 @dataclass(frozen=True)
 class NodeLayout:
-    """Where one node lives: its number, its folder, and its port for each of PORTS."""
+    """The number, the folder and the ports (for each of PORTS) of one node."""
 
     number: int
     folder: Path
@@ -67,7 +68,7 @@ class NodeLayout:
 
     @property
     def name(self) -> str:
-        """The Erlang name; an address in it instead of a host name needs no look-up."""
+        """The Erlang name; an address instead of a host name needs no look-up."""
         return f"rabbit-{self.number}@127.0.0.1"
 
 
@@ -89,7 +90,7 @@ def write_config(
     settings: Mapping[str, str],
     application_settings: Mapping[str, Mapping[str, str]],
 ) -> None:
-    """Writes rabbitmq.conf, advanced.config, enabled_plugins and inetrc into the node's folder."""
+    """Write rabbitmq.conf, advanced.config, enabled_plugins and inetrc to the node's folder."""
     properties = {
         **_network(node, listeners_of(plugins, tls=certificates is not None)),
         **(_tls(certificates, "rabbitmq_management" in plugins) if certificates else {}),
@@ -102,7 +103,7 @@ def write_config(
         "rabbitmq.conf": "".join(f"{key} = {value}\n" for key, value in properties.items()),
         "advanced.config": _erlang_terms(application_settings),
         "enabled_plugins": f"[{','.join(plugins)}].\n",
-        "inetrc": "{lookup, [file]}.\n",  # or a process of its own asks the system for names
+        "inetrc": "{lookup, [file]}.\n",  # otherwise a separate process resolves names
     }
     for name, text in files.items():
         (node.folder / name).write_text(text)
@@ -135,7 +136,7 @@ def _network(node: NodeLayout, listeners: Sequence[str]) -> dict[str, str]:
 
 
 def _tls(certificates: Certificates, management: bool) -> dict[str, str]:
-    """Both listeners show the certificate, and want none from clients."""
+    """Both listeners use the certificate, and request none from clients."""
     prefixes = ("ssl_options", "management.ssl") if management else ("ssl_options",)
     return {
         f"{prefix}.{key}": str(file)
@@ -149,9 +150,9 @@ def _tls(certificates: Certificates, management: bool) -> dict[str, str]:
 
 
 def _formation(node: NodeLayout, all_nodes: Sequence[NodeLayout]) -> dict[str, str]:
-    """A fresh node joins the first; nodes that lost each other come together again.
+    """A new node joins the first; nodes that lost each other reconnect.
 
-    Nodes that start at the same time hold locks which the others wait for, for ten seconds.
+    Nodes that start at the same time take locks for which the others wait up to ten seconds.
     """
     formation = {"cluster_partition_handling": "autoheal"}
     if node.number > 0:
@@ -181,7 +182,7 @@ _QUICK = {
     "log.console.level": "info",
     # A silent node is noticed within seconds
     "net_ticktime": "8",
-    # The machine's memory and disk are other people's too
+    # Other programs use the machine's memory and disk, too
     "disk_free_limit.absolute": "1MB",
     "raft.wal_max_size_bytes": "67108864",
 }

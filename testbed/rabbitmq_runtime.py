@@ -1,4 +1,4 @@
-"""How RabbitMQ is run here: its scripts, and the environment that keeps nodes to themselves."""
+"""How RabbitMQ is run: its scripts, and an environment separate from other nodes'."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from testbed.tools import cached_folder, find_tool
 _DEBIAN_SCRIPTS = Path(SCRIPTS)
 _DEBIAN_SERVERS = Path("/usr/lib/rabbitmq/lib")
 SYSTEM = "system"
-"""The RabbitMQ that is installed; others are of a Debian release, in .cache."""
+"""The installed RabbitMQ; those of other Debian releases are in .cache."""
 
 
 def release_of(version: str, other: str) -> str:
-    """The installed RabbitMQ, if it is of this version (`4`, `3.10`); else that of another Debian release."""
+    """The installed RabbitMQ if it has this version (`4`, `3.10`).
+
+    Else that of another Debian release.
+    """
     installed = any(_DEBIAN_SERVERS.glob(f"rabbitmq_server-{version}.*"))
     return SYSTEM if installed else other
 
 
 RELEASE = os.environ.get("MQ_TEST_RABBITMQ") or release_of("4", "trixie")
-"""The RabbitMQ that the tests run: 4.0, or what MQ_TEST_RABBITMQ names."""
+"""The RabbitMQ for tests: 4.0, or the one in MQ_TEST_RABBITMQ."""
 OLDEST = release_of("3", "bookworm")
-"""The oldest one that is supported: 3.10."""
+"""The oldest supported one: 3.10."""
 
 
 def rabbitmq_script(name: str, release: str = RELEASE) -> str:
-    """One of RabbitMQ's own scripts; Debian's commands of those names are wrappers for root."""
+    """One of RabbitMQ's own scripts; Debian's commands with those names are wrappers for root."""
     if release != SYSTEM:
         return str(cached_folder(f"rabbitmq-{release}") / "bin" / name)
     if (_DEBIAN_SCRIPTS / name).exists():
@@ -40,12 +43,12 @@ def rabbitmq_script(name: str, release: str = RELEASE) -> str:
 
 
 def epmd_command(port: int) -> list[str]:
-    """The command of Erlang's port mapper, on its own port: each cluster has its own."""
+    """The command of Erlang's port mapper on a separate port for each cluster."""
     return [find_tool("epmd"), "-port", str(port), "-address", "127.0.0.1"]
 
 
 def write_cookie(home: Path, cookie: str) -> None:
-    """What nodes and tools of one cluster know each other by."""
+    """The shared secret of the nodes and tools of one cluster."""
     home.mkdir()
     file = home / ".erlang.cookie"
     file.write_text(cookie)
@@ -53,7 +56,7 @@ def write_cookie(home: Path, cookie: str) -> None:
 
 
 def node_environment(node: NodeLayout, home: Path, epmd_port: int) -> dict[str, str]:
-    """For `rabbitmq-server` and the tools: nothing of the machine's own RabbitMQ is in it."""
+    """The environment for `rabbitmq-server` and the tools, without the machine's own RabbitMQ."""
     own = start_environment(
         node.folder,
         home=home,
@@ -68,7 +71,7 @@ def node_environment(node: NodeLayout, home: Path, epmd_port: int) -> dict[str, 
 def run_tool(
     environment: Mapping[str, str], port: int, command: str, *arguments: str, release: str = RELEASE
 ) -> str:
-    """What one of RabbitMQ's command line tools prints; it takes half a second, and this port."""
+    """The output of one of RabbitMQ's command line tools. It takes half a second, and this port."""
     ports = {"RABBITMQ_CTL_DIST_PORT_MIN": str(port), "RABBITMQ_CTL_DIST_PORT_MAX": str(port)}
     done = subprocess.run(
         [rabbitmq_script(command, release), "--quiet", *arguments],

@@ -1,6 +1,7 @@
-"""The services of docker-compose.yml, but for Grafana, as programs of this machine: the same commands, settings and config files.
+"""Runs the services of docker-compose.yml, except Grafana, as programs on this machine.
 
-What is changed are addresses (`kafka:9092` becomes a port of 127.0.0.1) and the folders of what is mounted.
+Commands, settings and config files are the same. Only addresses (`kafka:9092` becomes a port of
+127.0.0.1) and the paths of mounted folders are replaced.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ _HEALTHY_SECONDS = 120.0
 
 
 class Stack:
-    """A context manager: inside of it every service runs and is healthy."""
+    """A context manager in which every service runs and is healthy."""
 
     def __init__(
         self, told: Callable[[str], object] = lambda _: None, *, published: bool = False
     ) -> None:
-        """`told` gets a word on each service; `published` takes the ports of docker-compose.yml where they are free."""
+        """`told` is called with a text on each service.
+
+        `published` uses the ports of docker-compose.yml if they are free.
+        """
         self._told = told
         self._published = published
         self.services: dict[str, Any] = read_compose()["services"]
@@ -65,15 +69,15 @@ class Stack:
         return self.addresses.url(service, int(port["target"]))
 
     def log(self, service: str) -> str:
-        """The end of what a service has written."""
+        """The end of a service's output."""
         return self.children[service].log_tail(200)
 
     def ended(self) -> list[str]:
-        """Services that have ended by themselves."""
+        """Services that ended unexpectedly."""
         return [name for name, child in self.children.items() if not child.is_running]
 
     def _in_order(self) -> list[str]:
-        """The services, each behind those that it depends on."""
+        """The services, each after those that it depends on."""
         ordered: list[str] = []
 
         def add(name: str) -> None:
@@ -103,7 +107,7 @@ class Stack:
         self.children[name] = Child(program.command, log, program.environment)
 
     def wait_healthy(self) -> None:
-        """Returns when every service that has a health check passes it."""
+        """Return when every service with a health check passes it."""
         for name in self.children:
             self._wait_healthy(name)
 
@@ -121,7 +125,7 @@ class Stack:
         wait_until(healthy, f"{name} to be healthy", _HEALTHY_SECONDS, poll_seconds=0.2)
 
     def _look(self, name: str, test: list[str]) -> Callable[[], object]:
-        """What a health check does, without the container's tools; it raises where the service is not healthy."""
+        """Do a health check without the container's tools; raises if the service is not healthy."""
         if test[0] == "rabbitmq-diagnostics":
             return lambda: self._programs.run_tool(test[0], *test[1:])
         if opened := _SOCKET.search(" ".join(test)):

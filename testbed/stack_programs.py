@@ -1,4 +1,4 @@
-"""The programs of this machine that stand for the images of docker-compose.yml."""
+"""The programs on this machine that replace the images of docker-compose.yml."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from testbed.tools import find_tool
 
 RABBITMQ_CONFIG = "/etc/rabbitmq/conf.d/90-stack.conf"
 RABBITMQ_PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus")
-"""Those of the image with `management` in its name."""
+"""The plugins of the image with `management` in its name."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """How a service is run here, and what has to run beside it."""
+    """How a service is run here, and what must run beside it."""
 
     command: list[str]
     environment: Mapping[str, str] | None = None
@@ -40,7 +40,7 @@ class Program:
 
 
 class Programs:
-    """Makes a program of each service."""
+    """Makes a program for each service."""
 
     def __init__(self, folder: Path, addresses: Addresses) -> None:
         self._folder = folder
@@ -49,7 +49,7 @@ class Programs:
         self._rabbit_environment: dict[str, str] = {}
 
     def of(self, name: str, service: Mapping[str, Any], files: Files) -> Program | None:
-        """The program; None for an image that nothing here stands for."""
+        """The program; None for an image without a replacement here."""
         arguments = [
             files.localized(self._addresses.localized(each, name))
             for each in [*(service["entrypoint"] or ()), *(service["command"] or ())]
@@ -63,11 +63,14 @@ class Programs:
         return None if command is None else Program(command)
 
     def run_tool(self, command: str, *arguments: str) -> str:
-        """What one of RabbitMQ's tools prints; `RuntimeError` where it fails."""
+        """The output of one of RabbitMQ's tools. Raises `RuntimeError` if it fails."""
         return run_tool(self._rabbit_environment, self._tool_port, command, *arguments)
 
     def _kafka(self, name: str, environment: Mapping[str, str]) -> Program:
-        """By the image's rules: KAFKA_NODE_ID is node.id, `__` an underscore, `___` a dash."""
+        """The settings by the image's rules:
+
+        KAFKA_NODE_ID is node.id, `__` an underscore, `___` a dash.
+        """
         folder = self._folder / name
         properties = {
             re.sub("_+", _separator, key.removeprefix("KAFKA_")).lower(): self._addresses.localized(

@@ -1,6 +1,6 @@
-"""A member of a streams group (KIP-1071), by the protocol itself: what Kafka Streams sends, without Java.
+"""A member of a streams group (KIP-1071) that sends the requests of Kafka Streams.
 
-It reads nothing: tests say what it has processed by `commit`.
+It reads nothing: tests call `commit` with the positions that it has processed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ ABSENT = b"\xff"
 LEAVES = -1
 NOT_COORDINATOR, UNKNOWN_MEMBER_ID = 16, 25
 PASSING = (14, 15)
-"""Codes of a coordinator that is loading, or not there yet."""
+"""Error codes of a coordinator that is loading or not available yet."""
 SUBTOPOLOGY = "0"
 BEAT_SECONDS = 0.3
 PLAIN = Security(None, None)
 
 
 class StreamsMember:
-    """Joins a group whose one subtopology reads `topic`, and stays as long as a `with` block runs."""
+    """Joins a group with one subtopology that reads `topic`, for the duration of a `with` block."""
 
     def __init__(self, bootstrap: str, group: str, topic: str) -> None:
         self._bootstrap = bootstrap.split(",", maxsplit=1)[0]
@@ -85,7 +85,7 @@ class StreamsMember:
             self._beat()
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Commit positions, by partition."""
+        """Commit positions by partition."""
         rows = compact_array(
             struct.pack(">iqi", partition, offset, -1) + NULL + NO_TAGS
             for partition, offset in offsets.items()
@@ -172,7 +172,7 @@ class StreamsMember:
             self._connection = self._find_coordinator()
             return
         if error == UNKNOWN_MEMBER_ID:
-            # Heartbeats came too late on a busy machine.
+            # Heartbeats were too late on a busy machine.
             self._epoch, self._tasks = 0, []
             return
         if error in PASSING:
@@ -196,7 +196,7 @@ def _skip_status(answer: Decoder) -> None:
 
 
 def _numbers(answer: Decoder) -> list[int]:
-    """Take the partitions of the one subtopology's tasks."""
+    """Return the partitions of the subtopology's tasks."""
     answer.string()
     found = answer.array(answer.int32)
     answer.tags()

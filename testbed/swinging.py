@@ -1,4 +1,4 @@
-"""A load that swings, and what its producer and consumer know of the age of the backlog."""
+"""A load with a changing rate, and the true age of the backlog by its producer and consumer."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from testbed.background import Background
 from testbed.consuming import PacedConsumer
 
 LOW, HIGH = 5.0, 75.0
-"""Messages a second."""
+"""Messages per second."""
 
 
 class SwingingProducer(Background):
-    """Sends messages in a thread, at a rate that swings between LOW and HIGH, as long as a `with` block runs."""
+    """Sends messages in a thread during a `with` block, at a rate between LOW and HIGH."""
 
     def __init__(self, send: Callable[[bytes], None], period_seconds: float) -> None:
-        """`send` gets one message's body, which no other message has."""
+        """`send` is called with a message's unique body."""
         super().__init__()
         self._send = send
         self._period = period_seconds
         self.sent: list[tuple[bytes, float]] = []
-        """Bodies and when they were handed over, in UNIX seconds."""
+        """Body and send time of each message, in UNIX seconds."""
 
     def _run(self) -> None:
         started = time.monotonic()
@@ -36,17 +36,17 @@ class SwingingProducer(Background):
 
 
 class Truth:
-    """What was waiting at a moment of the past, by the clocks of the producer and the consumer themselves."""
+    """The backlog at a past moment, by the clocks of the producer and the consumer."""
 
     def __init__(self, producer: SwingingProducer, consumer: PacedConsumer[object]) -> None:
         done = {each.body: each.processed_at for each in list(consumer.processed)}
         self._lives = [(sent_at, done.get(body, math.inf)) for body, sent_at in list(producer.sent)]
 
     def age(self, at: float) -> float:
-        """Seconds for which the oldest message not yet processed had been waiting; 0 with none."""
+        """Age in seconds of the oldest unprocessed message; 0 without one."""
         waiting = [sent for sent, processed in self._lives if sent <= at < processed]
         return at - min(waiting) if waiting else 0.0
 
     def lag(self, at: float) -> int:
-        """How many messages were waiting."""
+        """Number of unprocessed messages."""
         return sum(1 for sent, processed in self._lives if sent <= at < processed)

@@ -1,4 +1,4 @@
-"""The tools that the tests run, put there by scripts/install-test-tools."""
+"""The tools for tests, installed by scripts/install-test-tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class MissingToolError(Exception):
-    """What the tests need is not on this machine."""
+    """A program for the tests is not installed."""
 
 
 def find_tool(name: str) -> str:
@@ -22,7 +22,7 @@ def find_tool(name: str) -> str:
 
 
 def built_folder(name: str, module: str, requirement: str) -> Path:
-    """The folder of what is built of a Go module that a module of ours requires, in the version that it names."""
+    """The folder with a built Go module, in the version that our module `module` requires."""
     text = (ROOT / module / "go.mod").read_text()
     version = re.search(rf"^require {re.escape(requirement)} v(.+)$", text, re.MULTILINE)
     assert version, f"{module}/go.mod names no version of {requirement}"
@@ -30,7 +30,7 @@ def built_folder(name: str, module: str, requirement: str) -> Path:
 
 
 def cached_folder(name: str) -> Path:
-    """A folder of what was fetched or built; it is there as a whole or not at all."""
+    """A folder of downloaded or built files; it is complete, or does not exist."""
     folder = ROOT / ".cache" / name
     if not (folder / "stamp").exists():
         raise MissingToolError(

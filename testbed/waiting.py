@@ -12,7 +12,10 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T], what: str, timeout_seconds: float = 60.0, poll_seconds: float = 0.05
 ) -> T:
-    """The first true answer of `condition`; a TimeoutError names `what` if none comes in time."""
+    """Wait for the first true result of `condition` and return it.
+
+    Raises a TimeoutError that names `what`.
+    """
     deadline = time.monotonic() + timeout_seconds
     while True:
         answer = condition()

@@ -1,1 +1,1 @@
-"""Measures the exporter on every version of a broker that can be had."""
+"""Measures the exporter on all available versions of the brokers."""

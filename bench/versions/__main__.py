@@ -34,7 +34,8 @@ def main() -> int:
     parser.add_argument(
         "name",
         nargs="*",
-        help=f"a system, or one of {', '.join(version.name for version in VERSIONS)} (default: all)",
+        help="a system, or one of "
+        f"{', '.join(version.name for version in VERSIONS)} (default: all)",
     )
     options = parser.parse_args()
     try:
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 def _in_repository() -> str:
-    """The document as it was committed; where that is not known, as it is."""
+    """Return the document of the last commit; if git fails, the present one."""
     command = ["git", "show", f"HEAD:{DOCUMENT.relative_to(ROOT)}"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -84,7 +85,7 @@ def _rows(version: Version, today: str) -> Iterator[Row]:
         for kind in version.kinds:
             yield unmeasured(version, kind, Verdict.MISSING, str(error), today)
         return
-    except Exception as error:  # noqa: BLE001 - the other versions are tested all the same
+    except Exception as error:  # noqa: BLE001 - the other versions must still be tested
         traceback.print_exc()
         reason = f"the run failed with {type(error).__name__}: {str(error).partition(';')[0][:200]}"
         for kind in version.kinds:

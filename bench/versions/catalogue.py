@@ -1,4 +1,4 @@
-"""The versions that are tested, and where each comes from."""
+"""The tested versions, and where each comes from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORDS = {
     "rabbitmq": "queue type",
     "nsq": "read by",
 }
-"""What the kinds of a system's destinations are."""
+"""What the kinds of a system's destinations are called."""
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,16 @@ class Version:
 
     system: str
     release: str
-    """As people call it: `4.0`."""
+    """Short version, as in `4.0`."""
     origin: str
-    """Kafka: the version at Maven Central. RabbitMQ: the Debian release. NSQ: the version of the Go module."""
+    """Kafka: version at Maven Central. RabbitMQ: Debian release. NSQ: version of the Go module."""
     kinds: Sequence[str]
     unsupported: Mapping[str, str] = field(default_factory=dict)
     """Kinds that this version does not have, and why."""
 
     @property
     def name(self) -> str:
-        """What the command line calls it: `rabbitmq-4.0`."""
+        """Its name on the command line: `rabbitmq-4.0`."""
         return f"{self.system}-{self.release}"
 
     @property
@@ -62,9 +62,9 @@ VERSIONS = (
 
 
 def chosen(names: Sequence[str]) -> Sequence[Version]:
-    """Return the versions that are named, of which a system's name means all; every one without a name.
+    """Return the versions with these names; a system's name selects all of its versions.
 
-    Raises ValueError for a name that there is not.
+    Without names, returns all versions. Raises ValueError for an unknown name.
     """
     known = {version.name for version in VERSIONS} | TITLES.keys()
     for name in names:

@@ -1,4 +1,4 @@
-"""Producers and consumers of one destination, which write down what they did."""
+"""Producers and consumers of one destination. They record what they did."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JOIN_SECONDS = 30.0
 
 
 def kafka_sender(bootstrap: str, topic: str) -> Callable[[bytes], None]:
-    """Return what sends one record, and comes back when the broker has it."""
+    """Return a function that sends one record and waits until the broker has it."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 0})
 
     def send(body: bytes) -> None:
@@ -36,7 +36,7 @@ def kafka_sender(bootstrap: str, topic: str) -> Callable[[bytes], None]:
 
 
 class RabbitSender:
-    """Sends a message by AMQP, and comes back when the broker has confirmed it."""
+    """Sends a message by AMQP and waits for the broker's confirm."""
 
     def __init__(self, url: str, destination: str) -> None:
         self._destination = destination
@@ -55,7 +55,7 @@ class RabbitSender:
 
 
 class KafkaMember(PacedConsumer[TopicPartition]):
-    """A member of a group that commits each record when it is done with it."""
+    """A member of a group that commits each record after processing it."""
 
     def __init__(self, settings: Mapping[str, Any], topic: str, rate: float | None) -> None:
         super().__init__(rate)
@@ -66,7 +66,7 @@ class KafkaMember(PacedConsumer[TopicPartition]):
         self._consumer.subscribe([self._topic], on_revoke=self._drop, on_lost=self._drop)
 
     def _drop(self, _: Consumer, gone: list[TopicPartition]) -> None:
-        """What is held of these partitions will come again, here or to another member."""
+        """Forget prefetched records of these partitions: they will be delivered again."""
         numbers = {place.partition for place in gone}
         self._held = deque(each for each in self._held if each[0].partition not in numbers)
 
@@ -87,7 +87,7 @@ class KafkaMember(PacedConsumer[TopicPartition]):
 
 
 class StreamReader(PacedConsumer[int]):
-    """Reads a stream by its own protocol. The broker sends one chunk ahead of the message that is being processed."""
+    """Reads a stream by the stream protocol, with one chunk sent ahead of the present message."""
 
     def __init__(self, login: Mapping[str, Any], stream: str, name: str, rate: float) -> None:
         super().__init__(rate)

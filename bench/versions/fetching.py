@@ -1,4 +1,4 @@
-"""Fetches versions of brokers into .cache, each as a whole or not at all."""
+"""Downloads versions of brokers into .cache, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEBOOTSTRAP = "/usr/sbin/debootstrap"
 
 
 class UnavailableError(Exception):
-    """This version cannot be installed on this machine; the message says why."""
+    """This version cannot be installed on this machine. The message says why."""
 
 
 def kafka_jars(version: Version) -> Path:
@@ -40,7 +40,7 @@ def kafka_jars(version: Version) -> Path:
 
 
 def rabbitmq_release(version: Version) -> str:
-    """Return the Debian release whose RabbitMQ is the wanted one, or the word for the installed one."""
+    """Return the Debian release with this RabbitMQ, or the word for the installed one."""
     release = release_of(version.release, version.origin)
     if release == SYSTEM:
         return release
@@ -82,7 +82,7 @@ def nsq_programs(version: Version) -> Path:
 
 
 def _kept(name: str, fetch: Callable[[Path], None]) -> Path:
-    """Return a folder of the cache, which `fetch` fills if it is missing."""
+    """Return a folder of the cache. If it does not exist, `fetch` fills it."""
     folder = CACHE / name
     if not (folder / "stamp").exists():
         print(f"fetching {name}", flush=True)
@@ -107,7 +107,7 @@ def _installed(program: str, package: str) -> None:
 def _ran(
     command: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> None:
-    """Run a command; if it fails, the last line of its output is the reason why the version is unavailable."""
+    """Run a command. If it fails, its last line of output is the reason of `UnavailableError`."""
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""Judges what the exporter said by what the clients wrote down: one cell of the table for each property."""
+"""Compares the exporter's values with the clients' records: a table cell for each property."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from bench.versions.looks import Limits, Look, Watched
 from bench.versions.records import Records
+from bench.versions.samples import Limits, Sample, Watched
 
 WARM_UP_SECONDS = 12.0
-"""Ages are judged from then on: the first look after the first message has to come."""
+"""Ages are judged after this time, because the first sample after the first message is late."""
 ABSENT = 0.1
-"""Part of the looks under load on which an age may be missing."""
+"""Maximum fraction of the samples under load without an age."""
 WINDOW_SECONDS = 120.0
-"""Of rates, by default."""
+"""The default rate window."""
 PROBE_EVERY = 5.0
 SLOW_PROBE = 1.0
-"""Seconds that a probe may take on average; on these machines it takes milliseconds."""
+"""Maximum mean duration of a probe in seconds. On these machines it takes milliseconds."""
 
 
 class Verdict(Enum):
-    """What a cell says, from the best to the worst."""
+    """The value of a cell, from the best to the worst."""
 
     OK = "ok"
     UNSUPPORTED = "not supported"
@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One property of one version."""
+    """The result of one property of one version."""
 
     verdict: Verdict
     detail: str = ""
@@ -45,33 +45,33 @@ def judge(watched: Watched) -> dict[str, Cell]:
 
 
 def wrong_at_rest(
-    look: Look, before: Look, records: Records, consumers: int, limits: Limits
+    sample: Sample, before: Sample, records: Records, consumers: int, limits: Limits
 ) -> Mapping[str, str]:
-    """Return what is wrong with a look at something that does not move, by property."""
-    lag, age = records.lag(look.at), records.age(look.aged_at)
-    sent, done = len(records.lives), records.done(0, look.at)
+    """Return the wrong properties of a sample taken while nothing moves, with what is wrong."""
+    lag, age = records.lag(sample.at), records.age(sample.aged_at)
+    sent, done = len(records.lives), records.done(0, sample.at)
     produced, consumed = (
-        _grown(before.produced, look.produced),
-        _grown(before.consumed, look.consumed),
+        _grown(before.produced, sample.produced),
+        _grown(before.consumed, sample.consumed),
     )
     found: dict[str, str] = {}
-    if look.lag is None or abs(look.lag - lag) > limits.lag:
-        found["lag"] = f"{_number(look.lag)} at rest instead of {lag}"
+    if sample.lag is None or abs(sample.lag - lag) > limits.lag:
+        found["lag"] = f"{_number(sample.lag)} at rest instead of {lag}"
     if produced is None or abs(produced - sent) > COUNTED * sent:
         found["rates"] = f"{_number(produced)} counted as produced instead of {sent}"
     elif consumed is None or abs(consumed - done) > COUNTED * sent + limits.lag:
         found["rates"] = f"{_number(consumed)} counted as consumed instead of {done}"
-    if look.age is None or abs(look.age - age) > limits.age + OLD * age:
-        found["age"] = f"{_seconds(look.age)} at rest instead of {age:.1f} s"
-    if look.consumers != consumers:
-        found["consumers"] = f"{_number(look.consumers)} instead of {consumers}"
+    if sample.age is None or abs(sample.age - age) > limits.age + OLD * age:
+        found["age"] = f"{_seconds(sample.age)} at rest instead of {age:.1f} s"
+    if sample.consumers != consumers:
+        found["consumers"] = f"{_number(sample.consumers)} instead of {consumers}"
     return found
 
 
 COUNTED = 0.01
-"""Part of all messages by which counters may be off at rest."""
+"""Maximum relative error of counters at rest."""
 OLD = 0.01
-"""Part of an age that it may be off besides."""
+"""Additional permitted error of an age, as a fraction of the age."""
 
 
 def _lag(watched: Watched) -> Cell:
@@ -82,16 +82,16 @@ def _rates(watched: Watched) -> Cell:
     wrong = _at_rest(watched, "rates")
     if wrong or not watched.load:
         return wrong or Cell(Verdict.WRONG, "no poll under load")
-    look, records = watched.load[-1], watched.records
+    sample, records = watched.load[-1], watched.records
     rates = (
-        ("produced", look.produced_rate, records.sent),
-        ("consumed", look.consumed_rate, records.done),
+        ("produced", sample.produced_rate, records.sent),
+        ("consumed", sample.consumed_rate, records.done),
     )
     errors: list[float] = []
     for name, rate, count in rates:
         if rate is None or name not in watched.since:
             return Cell(Verdict.WRONG, f"no rate of {name} messages")
-        since, until = max(watched.since[name], look.read_at - WINDOW_SECONDS), look.read_at
+        since, until = max(watched.since[name], sample.read_at - WINDOW_SECONDS), sample.read_at
         true = count(since, until) / (until - since)
         errors.append(abs(rate - true) / true)
         if errors[-1] > watched.limits.rate:
@@ -101,12 +101,14 @@ def _rates(watched: Watched) -> Cell:
 
 def _age(watched: Watched) -> Cell:
     begun = watched.before.at + WARM_UP_SECONDS
-    looks = [look for look in watched.load if look.aged_at >= begun]
+    samples = [sample for sample in watched.load if sample.aged_at >= begun]
     known = [
-        (look.age, watched.records.age(look.aged_at)) for look in looks if look.age is not None
+        (sample.age, watched.records.age(sample.aged_at))
+        for sample in samples
+        if sample.age is not None
     ]
-    if len(known) < (1 - ABSENT) * len(looks) or not known:
-        return Cell(Verdict.WRONG, f"absent in {len(looks) - len(known)} of {len(looks)} polls")
+    if len(known) < (1 - ABSENT) * len(samples) or not known:
+        return Cell(Verdict.WRONG, f"absent in {len(samples) - len(known)} of {len(samples)} polls")
     mean = statistics.mean(abs(age - true) for age, true in known)
     return _at_rest(watched, "age") or _figure(mean, watched.limits.mean_age, " s")
 
@@ -141,10 +143,10 @@ PROPERTIES: Mapping[str, Callable[[Watched], Cell]] = {
 
 
 def _at_rest(watched: Watched, name: str) -> Cell | None:
-    """What is wrong with a property at rest, or at the end."""
-    looks = ((watched.rest, watched.consumers), (watched.end, watched.consumers_at_end))
-    for look, consumers in looks:
-        found = wrong_at_rest(look, watched.before, watched.records, consumers, watched.limits)
+    """Return what is wrong with a property at rest or at the end; None if nothing is."""
+    samples = ((watched.rest, watched.consumers), (watched.end, watched.consumers_at_end))
+    for sample, consumers in samples:
+        found = wrong_at_rest(sample, watched.before, watched.records, consumers, watched.limits)
         if name in found:
             return Cell(Verdict.WRONG, found[name])
     return None
@@ -170,5 +172,5 @@ def _seconds(value: float | None) -> str:
 
 
 def worst(cells: Sequence[Cell]) -> Verdict:
-    """Return the worst verdict of these."""
+    """Return the worst verdict."""
     return max((cell.verdict for cell in cells), key=list(Verdict).index)

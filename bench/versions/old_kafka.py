@@ -1,4 +1,4 @@
-"""One Kafka broker of any version since 2.4: with ZooKeeper, or as its own controller."""
+"""One Kafka broker of any version since 2.4, with ZooKeeper or KRaft."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from testbed.ports import PortBlock
 from testbed.waiting import wait_until
 
 KRAFT = (3, 3)
-"""The first version that is run without ZooKeeper."""
+"""The first version that runs without ZooKeeper."""
 OTHER_BINDINGS = ("slf4j-log4j12", "slf4j-reload4j")
-"""Other ways to write a log than the one that is configured here."""
+"""SLF4J bindings that are not used here."""
 START_SECONDS = 120.0
 
 _COMMON = {
@@ -37,16 +37,16 @@ _COMMON = {
 
 
 class OldKafka:
-    """One broker on 127.0.0.1 that anonymous clients may do anything on, as long as a `with` block runs."""
+    """A broker on 127.0.0.1 without access control; a context manager."""
 
     def __init__(self, folder: Path, version: str) -> None:
-        """`folder` has the jars in `libs`."""
+        """`folder` contains `libs` with the jars."""
         self._libs = folder / "libs"
         self._kraft = tuple(int(part) for part in version.split(".")[:2]) >= KRAFT
         self._children: list[Child] = []
 
     def __enter__(self) -> Self:
-        """Returns when the broker answers."""
+        """Wait until the broker answers."""
         self._folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-kafka-"))
         self._ports = PortBlock()
         self._port, self._other = self._ports.take(), self._ports.take()
@@ -90,7 +90,7 @@ class OldKafka:
             raise TimeoutError(f"{late}; the end of its log:\n{broker.log_tail()}") from late
 
     def _controller(self) -> dict[str, str]:
-        """Settings of a broker that is its own controller."""
+        """Return the settings of a broker in KRaft mode that is also the controller."""
         controller = f"127.0.0.1:{self._other}"
         return {
             "process.roles": "broker,controller",

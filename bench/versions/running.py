@@ -1,4 +1,4 @@
-"""Runs the load on one version, and notes what the exporter says meanwhile."""
+"""Runs the load on one version, and takes samples of the exporter's values."""
 
 from __future__ import annotations
 
@@ -7,60 +7,64 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.versions.judging import wrong_at_rest
-from bench.versions.looks import Look, Probes, Watched
 from bench.versions.records import Records
+from bench.versions.samples import Probes, Sample, Watched
 from bench.versions.sites import Line, Site
 from testbed.exporter import Exporter
 from testbed.swinging import SwingingProducer
 from testbed.waiting import wait_until
 
 PERIOD = 33.0
-"""Seconds of one swing of the load, between 5 and 75 messages a second; no multiple of a look."""
-LOOK = 1.0
-"""Seconds between two looks at the page."""
+"""Period of the load in seconds, between 5 and 75 messages a second. Not a multiple of
+`SAMPLE_SECONDS`."""
+SAMPLE_SECONDS = 1.0
+"""Seconds between two samples."""
 WAITING = 25
-"""Messages more that wait at rest."""
+"""Additional messages that wait at rest."""
 PATIENCE = 60.0
-"""Seconds for the page to become true at rest: RabbitMQ's rates are read every 30 s."""
+"""Seconds until values must be right at rest. RabbitMQ's rates are read every 30 s."""
 DRAIN = 60.0
-"""Seconds for consumers to process everything."""
+"""Seconds in which consumers must process everything."""
 DEFAULTS = {"rate_window": "2m", "schedule": {}}
 """The exporter's defaults."""
 
 
 class LineAtWork:
-    """A line whose consumers run, and whose producer can be started and ended."""
+    """A line whose consumers run, and whose producer can be started and stopped."""
 
     def __init__(self, line: Line, stack: ExitStack) -> None:
         self.line = line
         self._sent: list[tuple[bytes, float]] = []
-        self.load: list[Look] = []
+        self.load: list[Sample] = []
         self._since: dict[str, float] = {}
         for consumer in line.consumers:
             stack.enter_context(consumer)
         for _ in range(line.early):
             self._send(b"early")
-        if line.early:
-            line.consumers[0].wait_processed(line.early)
+        wait_until(
+            lambda: sum(len(each.processed) for each in line.consumers) >= line.early,
+            "the early messages to be processed",
+            DRAIN,
+        )
 
     def _send(self, word: bytes) -> None:
         body = b"%s %d" % (word, len(self._sent))
         self._sent.append((body, time.time()))
         self.line.send(body)
 
-    def note(self, look: Look) -> None:
-        """Remember since when there are counters: rates are of the time since then."""
+    def note(self, sample: Sample) -> None:
+        """Note since when there are counters, because rates cover the time since then."""
         for name in ("produced", "consumed"):
-            if getattr(look, name) is not None:
-                self._since.setdefault(name, look.at)
+            if getattr(sample, name) is not None:
+                self._since.setdefault(name, sample.at)
 
     def begin(self) -> None:
-        """Let the load begin."""
+        """Start the load."""
         self._producer = SwingingProducer(self.line.send, PERIOD)
         self._producer.__enter__()
 
     def rest(self) -> None:
-        """End the load; consumers do nothing, and some messages wait."""
+        """Stop the load. Consumers pause, and some messages wait."""
         self._producer.__exit__(None, None, None)
         self._sent += self._producer.sent
         for consumer in self.line.consumers:
@@ -69,30 +73,30 @@ class LineAtWork:
             self._send(b"waiting")
 
     def drain(self) -> None:
-        """Let one consumer leave, and the other one work as quickly as it can."""
+        """Stop one consumer, and let the other one work as fast as possible."""
         if self._consumers_at_end < len(self.line.consumers):
             self.line.consumers[-1].stop()
         self.line.consumers[0].rate = None
 
     def waiting(self) -> int:
-        """How many messages there are that nobody has processed."""
+        """Return the number of messages that are not processed."""
         return self.records().lag(time.time())
 
     def records(self) -> Records:
-        """Return what the clients wrote down so far."""
+        """Return what the clients have recorded so far."""
         done: dict[bytes, float] = {}
         for consumer in self.line.consumers:
             for each in list(consumer.processed):
                 done.setdefault(each.body, each.processed_at)
         return Records.of(self._sent[self.line.early :], done)
 
-    def is_true(self, before: Look, look: Look, *, at_end: bool) -> bool:
-        """Tell whether a look at something that does not move says what the clients know."""
+    def is_true(self, before: Sample, sample: Sample, *, at_end: bool) -> bool:
+        """Return whether a sample taken while nothing moves agrees with the clients."""
         wanted = self._consumers_at_end if at_end else len(self.line.consumers)
-        return not wrong_at_rest(look, before, self.records(), wanted, self.line.limits)
+        return not wrong_at_rest(sample, before, self.records(), wanted, self.line.limits)
 
-    def watched(self, before: Look, rest: Look, end: Look, probes: Probes) -> Watched:
-        """Return everything that is to be judged."""
+    def watched(self, before: Sample, rest: Sample, end: Sample, probes: Probes) -> Watched:
+        """Return everything that is judged."""
         return Watched(
             kind=self.line.kind,
             records=self.records(),
@@ -113,7 +117,7 @@ class LineAtWork:
 
 
 def run(site: Site, folder: Path) -> list[Watched]:
-    """Return what was seen of each line, and what was so."""
+    """Return the samples and the records of each line."""
     with ExitStack() as stack:
         lines = [LineAtWork(line, stack) for line in site.lines]
         exporter = stack.enter_context(Exporter(folder, [site.source], defaults=DEFAULTS))
@@ -136,44 +140,44 @@ def run(site: Site, folder: Path) -> list[Watched]:
         ]
 
 
-def _looks(exporter: Exporter, lines: list[LineAtWork]) -> list[Look]:
+def _samples(exporter: Exporter, lines: list[LineAtWork]) -> list[Sample]:
     at = time.time()
     page = exporter.scrape()
-    return [line.line.names.look(page, at) for line in lines]
+    return [line.line.names.sample(page, at) for line in lines]
 
 
-def _first(exporter: Exporter, lines: list[LineAtWork]) -> list[Look]:
-    """The first looks with the counters of all lines; what is missing after a while is judged later."""
+def _first(exporter: Exporter, lines: list[LineAtWork]) -> list[Sample]:
+    """Return the first samples with counters of all lines. Missing ones are judged later."""
     until = time.monotonic() + PATIENCE
     while True:
-        found = _looks(exporter, lines)
-        for line, look in zip(lines, found, strict=True):
-            line.note(look)
-        known = all(None not in (look.lag, look.produced, look.consumed) for look in found)
+        found = _samples(exporter, lines)
+        for line, sample in zip(lines, found, strict=True):
+            line.note(sample)
+        known = all(None not in (sample.lag, sample.produced, sample.consumed) for sample in found)
         if known or time.monotonic() > until:
             return found
-        time.sleep(LOOK / 4)
+        time.sleep(SAMPLE_SECONDS / 4)
 
 
 def _watch(exporter: Exporter, lines: list[LineAtWork], seconds: float) -> None:
     until = time.monotonic() + seconds
-    while (due := time.monotonic() + LOOK) < until:
-        for line, look in zip(lines, _looks(exporter, lines), strict=True):
-            line.load.append(look)
+    while (due := time.monotonic() + SAMPLE_SECONDS) < until:
+        for line, sample in zip(lines, _samples(exporter, lines), strict=True):
+            line.load.append(sample)
         time.sleep(max(due - time.monotonic(), 0))
 
 
 def _settle(
-    exporter: Exporter, lines: list[LineAtWork], before: list[Look], *, at_end: bool
-) -> list[Look]:
-    """Of each line the first look with which nothing is wrong, or the last one when there was none in time."""
-    found: dict[int, Look] = {}
+    exporter: Exporter, lines: list[LineAtWork], before: list[Sample], *, at_end: bool
+) -> list[Sample]:
+    """Return for each line the first sample without a fault, or the last one after a timeout."""
+    found: dict[int, Sample] = {}
     until = time.monotonic() + PATIENCE
     while True:
-        last = _looks(exporter, lines)
-        for number, (line, look) in enumerate(zip(lines, last, strict=True)):
-            if number not in found and line.is_true(before[number], look, at_end=at_end):
-                found[number] = look
+        last = _samples(exporter, lines)
+        for number, (line, sample) in enumerate(zip(lines, last, strict=True)):
+            if number not in found and line.is_true(before[number], sample, at_end=at_end):
+                found[number] = sample
         if len(found) == len(lines) or time.monotonic() > until:
-            return [found.get(number, look) for number, look in enumerate(last)]
-        time.sleep(LOOK / 2)
+            return [found.get(number, sample) for number, sample in enumerate(last)]
+        time.sleep(SAMPLE_SECONDS / 2)

@@ -1,4 +1,4 @@
-"""Runs one version of a broker, with its source in the exporter's config and its load."""
+"""Starts one version of a broker, with its source in the exporter's config and its load."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ from typing import Any
 
 from bench.versions.catalogue import Version
 from bench.versions.clients import KafkaMember, RabbitSender, StreamReader, kafka_sender
-from bench.versions.looks import Limits, Names
 from bench.versions.old_kafka import OldKafka
+from bench.versions.samples import Limits, Names
 from testbed import kafka_data, nsq_data, rabbit_data
 from testbed.consuming import PacedConsumer
 from testbed.exporter import kafka_source, nsq_source, rabbit_source
 from testbed.nsq import NsqCluster
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from testbed.rabbitmq_config import PLUGINS
 
 RATE = 40.0
-"""Messages a second that the consumers of one destination process together: the mean of the load."""
+"""Messages a second that the consumers of a destination process together: the mean load."""
 AHEAD = 2
-"""Messages that a consumer holds at the most, so that several of them finish nearly in order."""
+"""Maximum prefetch of a consumer, so that several consumers finish nearly in order."""
 GROUP = "readers"
 EARLY = 5
-"""Messages through a stream before the exporter starts: a reader that was sent nothing has no position yet."""
+"""Messages through a queue or stream before the exporter starts.
+
+Without them a stream's reader has no offset, and RabbitMQ 4 has no statistics of a queue, so its
+rates are unknown.
+"""
 KAFKA = Limits(lag=0, mean_age=1.0, age=1.0, rate=0.03)
 QUEUE = Limits(lag=0, mean_age=2.0, age=5.0, rate=0.1)
-"""The statistics of RabbitMQ are up to 5 s old, which is a part of the rate's window."""
+"""The statistics of RabbitMQ are up to 5 s old, which is a fraction of the rate window."""
 STREAM = Limits(lag=3, mean_age=2.0, age=5.0, rate=0.1)
-"""RabbitMQ tells what was sent to the reader: the message in work, the next one, and a chunk on its way."""
+"""RabbitMQ reports what was sent to the reader: the present message, the next one, and a chunk in
+transit."""
 CHANNEL = Limits(lag=0, mean_age=1.0, age=3.0, rate=0.03)
 
 
@@ -52,7 +58,7 @@ class Site:
     """A running broker."""
 
     version: str
-    """As it says itself."""
+    """As the broker reports it."""
     source: dict[str, Any]
     load_seconds: float
     lines: list[Line] = field(default_factory=list)
@@ -100,7 +106,7 @@ def rabbit_site(stack: ExitStack, release: str, version: Version) -> Site:
                 rabbit_data.RabbitConsumer(url, kind, RATE / 2, prefetch=AHEAD) for _ in range(2)
             ]
             names = Names({"destination": kind}, "latency")
-            site.lines.append(Line(kind, names, send, consumers, QUEUE))
+            site.lines.append(Line(kind, names, send, consumers, QUEUE, EARLY))
             continue
         login = {
             "host": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""The tables in docs/compatibility.md: written, read, and compared with those that the repository has."""
+"""Writes and reads the tables in docs/compatibility.md, and compares them with the last commit."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ CELL = re.compile(r"(\*\*)?(?P<verdict>[a-z ]+?)(\*\*)?(, (?P<detail>.*))?$")
 RANKS = list(Verdict)
 NONE = "none"
 Key = tuple[str, str]
-"""A version's name, and the kind of destination."""
+"""Name of a version, and kind of destination."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was found out about one kind of destination on one version."""
+    """The results of one kind of destination on one version."""
 
     name: str
     """Of the version."""
     kind: str
     exact: str
-    """The version as the broker tells it; empty where none ran."""
+    """The version as the broker reports it; empty if it did not run."""
     cells: Mapping[str, Cell]
     tested: str
-    """The day."""
+    """The date."""
     reason: str = ""
     """Why nothing was measured."""
 
     @property
     def key(self) -> Key:
-        """By this a row is known."""
+        """Identifies a row."""
         return self.name, self.kind
 
 
 def unmeasured(
     version: Version, kind: str, verdict: Verdict, reason: str, tested: str, exact: str = ""
 ) -> Row:
-    """Return a row all of whose cells say the same."""
+    """Return a row with the same verdict in all cells."""
     cells = {name: Cell(verdict) for name in PROPERTIES}
     return Row(version.name, kind, exact, cells, tested, reason)
 
@@ -86,12 +86,12 @@ def _text(cell: Cell) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that fits into a cell and into one line."""
+    """Return a text for one cell and one line."""
     return " ".join(text.replace("|", "/").split())
 
 
 def read(document: str) -> dict[Key, Row]:
-    """Return the rows of a document; none where it has no generated part."""
+    """Return the rows of a document; none if it has no generated part."""
     _, _, generated = document.partition(BEGIN)
     systems = {title: system for system, title in TITLES.items()}
     system, found = "", dict[Key, Row]()
@@ -123,9 +123,10 @@ def _cell(text: str) -> Cell:
 
 
 def worse(before: Mapping[Key, Row], after: Iterable[Row]) -> list[str]:
-    """Return the cells that are worse than they were, by name. A new cell is worse if it is wrong."""
+    """Return the cells that got worse, by name. A new cell is worse if it is wrong."""
     return [
-        f"{row.name}, {row.kind}, {name}: {was}{_text(cell)}{f' ({row.reason})' if row.reason else ''}"
+        f"{row.name}, {row.kind}, {name}: {was}{_text(cell)}"
+        f"{f' ({row.reason})' if row.reason else ''}"
         for row in after
         for name, cell in row.cells.items()
         if (was := _was(before.get(row.key), name, cell)) is not None
@@ -133,7 +134,7 @@ def worse(before: Mapping[Key, Row], after: Iterable[Row]) -> list[str]:
 
 
 def _was(known: Row | None, name: str, cell: Cell) -> str | None:
-    """Return how a cell that is worse now was before; None of one that is not."""
+    """Return how a cell that got worse was before; None if it did not get worse."""
     if known is None:
         return "" if cell.verdict is Verdict.WRONG else None
     was = known.cells[name]

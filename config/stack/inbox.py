@@ -1,4 +1,7 @@
-"""Replaces Slack in docker-compose.yml: prints Alertmanager's notifications. `inbox.py HOST:PORT`; needs only Python."""
+"""Replaces Slack in docker-compose.yml: prints Alertmanager's notifications.
+
+`inbox.py HOST:PORT`; needs only Python.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is made of the observations: pure functions and small state machines. No I/O; time is an argument."""
+"""Turns observations into lag, ages and rates. No I/O; time is an argument."""

@@ -1,4 +1,4 @@
-"""What a source shows: each metric's series, as label texts and values side by side."""
+"""The series of a source: for each metric, a list of label texts and a list of values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Value = int | float | None
 
 
 class _Infinity(float):
-    """Infinity as the text formats write it."""
+    """Infinity in the notation of the exposition formats."""
 
     def __str__(self) -> str:
         return "+Inf"
@@ -21,7 +21,7 @@ INFINITY = _Infinity("inf")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric's series of one source. A value of None is left out."""
+    """The series of one metric of one source. A value of None is left out."""
 
     name: str
     labels: Sequence[str]
@@ -30,7 +30,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a source shows: its families, how many series they have, how many were left out."""
+    """The series that a source exposes, and how many were left out because of `max_series`."""
 
     families: Sequence[Family]
     series: int
@@ -39,7 +39,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a source is to be shown."""
+    """The config of what a source exposes."""
 
     hold: float
     max_series: int
@@ -65,6 +65,6 @@ def flat(lists: Iterable[Sequence[Value]]) -> list[Value]:
 
 
 def whole_sum(values: Sequence[Value]) -> Value:
-    """Return the sum, and nothing where one is not known: it would be understated."""
+    """Return the sum; None if a value is unknown, because the sum would be too small."""
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(values) else None

@@ -1,13 +1,13 @@
-"""Histograms with classic buckets, as the series that Prometheus reads."""
+"""Histograms with classic buckets."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client.utils import floatToGoString
 
-Labeler = Callable[[Mapping[str, str]], str]
+from exporter.analysis.nodes import Labeler
 
 
 class Histogram:
@@ -30,10 +30,10 @@ class Histogram:
             "_count" + labeler(labels),
             "_sum" + labeler(labels),
         ]
-        """What stands behind the metric's name in each series' line; the series of `values`."""
+        """For each value of `values`, the text after the metric's name."""
 
     def observe(self, value: float) -> None:
-        """Count one value; an upper bound belongs to its bucket."""
+        """Count one value. A value equal to an upper bound belongs to that bucket."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 

@@ -1,4 +1,4 @@
-"""The last hour of a subscription in a few numbers, for the lines on the page."""
+"""The last hour of a subscription, for the sparklines on the page."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any, NamedTuple
 
 POINTS = 60
 FIRST_STEP, LAST_STEP = 3.75, 60.0
-"""Seconds between two points: it begins with the first, and is doubled when there is no room, up to the last."""
+"""Seconds between two points. The step starts short and doubles when the points are full."""
 
 BRIDGED_SECONDS = 60.0
-"""Between two looks; what was last known is taken for what was in between. Over more, nothing was seen."""
+"""Between polls that are at most this far apart, the last values are repeated. Otherwise the values
+in between are unknown."""
 
 
 class Point(NamedTuple):
-    """What a while is summed up to; None is what was not known.
+    """The values of one step; None is unknown.
 
-    The largest lag and age of the while, since a peak should not be missed, and the last rates, which are means already.
+    Lag and age are the maximum of the step, so that peaks stay visible. Rates are the last ones,
+    because they are means already.
     """
 
     lag_messages: float | None
@@ -29,23 +31,23 @@ class Point(NamedTuple):
 
 WIDTH = len(Point._fields)
 PEAKS = 2
-"""So many of a point's numbers are largest ones; the others are the last."""
+"""How many of a point's values are maxima; they come first."""
 
 
 class History:
-    """Follows one subscription; one kilobyte after an hour, and next to nothing at the beginning."""
+    """The points of one subscription. Takes one kilobyte after an hour, and less before."""
 
     __slots__ = ("_last", "_step", "_values")
 
     def __init__(self) -> None:
         self._step = FIRST_STEP
         self._last: int | None = None
-        """The number of the newest while, counted from the clock's zero."""
+        """Number of the newest step, counted from time 0."""
         self._values = array("f")
-        """Point after point, the oldest first; NaN is what was not known."""
+        """The values of all points in one array, the oldest first; NaN is unknown."""
 
-    def look(self, at: float, point: Point) -> None:
-        """Take a look at `at`, in seconds on a clock that never goes back."""
+    def observe(self, at: float, point: Point) -> None:
+        """Record the values at `at`, in monotonic seconds."""
         while self._is_too_short(at):
             self._fold()
         number = int(at // self._step)
@@ -58,7 +60,10 @@ class History:
         del self._values[: -POINTS * WIDTH]
 
     def seen(self, columns: Iterable[str], now: float, clock: float) -> dict[str, Any]:
-        """Return these columns JSON-ready, with the step and the Unix time of the first point; `clock` is `now` there."""
+        """Return some columns JSON-ready, with the step and the Unix time of the first point.
+
+        `clock` is the Unix time at `now`.
+        """
         count = len(self._values) // WIDTH
         first = 0.0 if self._last is None else (self._last - count + 1) * self._step
         return {
@@ -80,7 +85,7 @@ class History:
                 self._values[start + index] = known if is_less else value
 
     def _bridge(self, missed: int) -> None:
-        """Add points for whiles that had no look."""
+        """Add points for steps without a poll."""
         known = missed * self._step <= BRIDGED_SECONDS
         between = self._values[-WIDTH:] if known else array("f", [math.nan] * WIDTH)
         for _ in range(min(missed, POINTS)):
@@ -93,16 +98,16 @@ class History:
         return at // self._step - first >= POINTS
 
     def _fold(self) -> None:
-        """Make one point of two."""
+        """Double the step: merge each two points."""
         values, last, step = self._values, self._last or 0, self._step
         count = len(values) // WIDTH
         self._values, self._last, self._step = array("f"), None, 2 * step
         for row in range(count):
             point = values[row * WIDTH : (row + 1) * WIDTH]
             known = Point(*(None if math.isnan(value) else value for value in point))
-            self.look((last - count + 1 + row) * step, known)
+            self.observe((last - count + 1 + row) * step, known)
 
 
 def _short(value: float) -> float:
-    """Round to what a line on a page can show: a float of 32 bits has seven digits."""
+    """Round to the precision that is visible. A 32-bit float has seven digits."""
     return round(value) if abs(value) >= 100 else round(value, 3)  # noqa: PLR2004 - three digits and more

@@ -1,46 +1,48 @@
-"""Judges every subscription of a source after its backlog was read."""
+"""Judges every subscription of a source after each poll of the backlog."""
 
 from __future__ import annotations
 
 from exporter.analysis.history import Point
 from exporter.analysis.state import SourceState, Subscription
-from exporter.judgement.cadence import STOP_SECONDS
+from exporter.judgement.commit_gaps import STOP_SECONDS
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import STATUSES
 
 
 class Judging:
-    """Judges the subscriptions of one source by one table of thresholds."""
+    """Judges the subscriptions of one source, with one table of thresholds."""
 
     def __init__(
         self, system: str, source: str, table: ThresholdTable, hold: float = 120.0
     ) -> None:
-        """`hold` is for how many seconds a value that can no longer be read stands for the present one."""
+        """`hold` is for how many seconds the last value of an unreadable number is used."""
         self._names = (system, source)
         self._hold = hold
         self._table = table
         self._stale = True
 
     def set_table(self, table: ThresholdTable) -> None:
-        """Use other thresholds from the next poll on."""
+        """Use other thresholds from the next poll."""
         self._table = table
         self._stale = True
 
     @property
     def probe_seconds(self) -> float | None:
-        """The threshold of the source's probes; None if it is switched off."""
+        """The threshold of the source's probes; None if switched off."""
         return self._table.of_source(*self._names).probe_seconds
 
     def judge(self, state: SourceState, now: float, clock: float) -> None:
-        """Judge what was read at `now`; `clock` is the same moment in Unix time."""
+        """Judge the subscriptions that were read at `now`; `clock` is that Unix time."""
         for subscription in state.judged:
             if self._stale or not subscription.judge.labels:
                 self._prepare(subscription)
-        for subscription, sight in state.evidence(now, clock, self._hold):
+        for subscription, evidence in state.evidence(now, clock, self._hold):
             judge = subscription.judge
-            judge.look(sight, judge.thresholds, state.rate_window)
-            point = Point(sight.lag, sight.age, sight.produced_rate, sight.consumed_rate)
-            subscription.history.look(sight.at, point)
+            judge.observe(evidence, judge.thresholds, state.rate_window)
+            point = Point(
+                evidence.lag, evidence.age, evidence.produced_rate, evidence.consumed_rate
+            )
+            subscription.history.observe(evidence.at, point)
         self._stale = False
 
     def _prepare(self, subscription: Subscription) -> None:
@@ -49,7 +51,7 @@ class Judging:
             *self._names, subscription.vhost, subscription.destination, subscription.group
         )
         judge.thresholds = found
-        subscription.gaps.configured = found.stop_seconds or STOP_SECONDS
+        subscription.commit_gaps.configured = found.stop_seconds or STOP_SECONDS
         if not judge.labels:
             head = subscription.label.removesuffix("} ")
             judge.labels = tuple(f'{head},status="{status}"}} ' for status in STATUSES)

@@ -1,13 +1,13 @@
-"""The mean size of the messages that were seen lately."""
+"""Mean size of recent messages."""
 
 from __future__ import annotations
 
 RECENT_SIZES = 100
-"""Messages over which a mean size is taken, about: few enough that a change shows soon."""
+"""About how many messages the mean covers. Few, so that a change shows soon."""
 
 
 class MeanSize:
-    """The mean size of the messages that were seen lately."""
+    """Mean size of recent messages."""
 
     __slots__ = ("_count", "_total")
 
@@ -16,7 +16,7 @@ class MeanSize:
         self._total = 0.0
 
     def add(self, count: int, total: int) -> None:
-        """Take messages and their bytes; older ones fade."""
+        """Add messages and their bytes. Older messages lose weight."""
         self._count += count
         self._total += total
         if self._count > RECENT_SIZES:
@@ -26,5 +26,5 @@ class MeanSize:
 
     @property
     def mean(self) -> float | None:
-        """Bytes a message; None while none was seen."""
+        """Bytes a message; None before the first message."""
         return round(self._total / self._count, 1) if self._count else None

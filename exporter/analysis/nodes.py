@@ -1,4 +1,4 @@
-"""The brokers of a source, one by one, as long as they belong to it."""
+"""The nodes (brokers) of a source, as long as they belong to it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Protocol, TypeVar
 from exporter.model import Roster
 
 NODE_KEPT = 86_400.0
-"""Seconds for which a vanished node stays visible as down, where the source does not say that it was removed."""
+"""Seconds for which a missing node is shown as down if its removal cannot be detected."""
 MOST_VANISHED = 1_000
-"""Vanished nodes that are kept: a source may name others all the time."""
+"""Maximum number of missing nodes that are kept, in case a source keeps naming new ones."""
 GONE_AFTER = 2
-"""Answers in a row by which a node does not belong to its source any more, before it is gone."""
+"""A node is gone after this many consecutive responses without it."""
 
 Labeler = Callable[[Mapping[str, str]], str]
-"""Makes the text of a label set; given by the exposition, so that this package knows nothing of it."""
+"""Makes the text of a label set. Passed in, so that this package does not import the exposition."""
 
 
 class Membership:
@@ -30,10 +30,10 @@ class Membership:
         self._answered: float | None = None
 
     def is_over(self, name: str, roster: Roster | None, *, proven: bool) -> bool:
-        """Take an answer; tell whether the node is gone. One that is given again counts once.
+        """Record a response and return whether the node is gone. The same response counts once.
 
-        Where an answer can't tell whether what it lacks is down, a node is only taken to be so if it is `proven` that there
-        was one, since it answered once.
+        If the response does not list nodes that are down, a missing node is assumed to be down only
+        if it is `proven`: it answered at least once.
         """
         if roster is None or roster.at == self._answered:
             return self._lacking >= GONE_AFTER
@@ -47,7 +47,7 @@ class Membership:
 
 @dataclass(slots=True)
 class Node:
-    """A broker: whether it answered at the last look, and when it last did."""
+    """A broker: whether it answered at the last poll, and when it was last listed."""
 
     label: str
     up: bool
@@ -57,13 +57,13 @@ class Node:
     membership: Membership = field(default_factory=Membership)
 
 
-class Seen(Protocol):
-    """A node that was seen at some time."""
+class LastSeen(Protocol):
+    """Anything with the time at which it was last seen."""
 
     seen: float
 
 
-T = TypeVar("T", bound=Seen)
+T = TypeVar("T", bound=LastSeen)
 
 
 def follow_nodes(
@@ -73,7 +73,7 @@ def follow_nodes(
     now: float,
     roster: Roster | None = None,
 ) -> None:
-    """Change `nodes` by what a look saw: name to whether the node answered."""
+    """Update `nodes`. `seen` maps the name of each node in this poll to whether it answered."""
     for name, up in seen.items():
         node = nodes.get(name)
         if node is None:
@@ -91,7 +91,7 @@ def follow_nodes(
 
 
 def forget_most(nodes: MutableMapping[str, T], now: float) -> None:
-    """Drop the nodes that were not seen now beyond `MOST_VANISHED`, those first that vanished first."""
+    """Keep at most `MOST_VANISHED` of the nodes that were not seen at `now`, the latest ones."""
     vanished = [name for name, node in nodes.items() if node.seen < now]
     if len(vanished) > MOST_VANISHED:
         vanished.sort(key=lambda name: nodes[name].seen)

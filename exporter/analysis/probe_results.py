@@ -1,24 +1,23 @@
-"""What the probes of one source found, node by node."""
+"""Results of the probes of one source, by node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from exporter.analysis.families import Family
 from exporter.analysis.histogram import Histogram
-from exporter.analysis.nodes import Membership, forget_most
+from exporter.analysis.nodes import Labeler, Membership, forget_most
 from exporter.catalogue import BY_NAME
 from exporter.model import PROBE_RESULTS, STAGES, NodeProbe, ProbeResult, Probes, Roster
 
-Labeler = Callable[[Mapping[str, str]], str]
 NODE_KEPT = 86_400.0
-"""Seconds for which a node that is probed no more stays visible, where the source does not say that it was removed."""
+"""Seconds for which a node that is no longer probed is shown if its removal cannot be detected."""
 BUCKETS = BY_NAME["mq_probe_latency_seconds"].buckets
 
 
 class ProbedNode:
-    """One node's counts and times."""
+    """Counters and histograms of one node."""
 
     __slots__ = (
         "counts",
@@ -42,11 +41,11 @@ class ProbedNode:
         self.counts: dict[ProbeResult, int] = dict.fromkeys(PROBE_RESULTS, 0)
         self.success = False
         self.resting = False
-        """Whether it takes no clients on purpose: then it is not known whether it would succeed."""
+        """Whether it rejects clients on purpose: then its success is unknown and not exposed."""
         self.seen = 0.0
         self.membership = Membership()
 
-    def take(self, probe: NodeProbe, now: float) -> None:
+    def observe(self, probe: NodeProbe, now: float) -> None:
         """Count one probe."""
         self.seen = now
         self.success = probe.receive is not None
@@ -64,25 +63,25 @@ class ProbedNode:
 
 
 class ProbeState:
-    """All nodes of one source. Not thread-safe."""
+    """The probed nodes of one source. Not thread-safe."""
 
     def __init__(self, labeler: Labeler) -> None:
         self._labeler = labeler
         self.nodes: dict[str, ProbedNode] = {}
 
-    def take(self, look: Probes, now: float) -> None:
-        """Count one round; `now` in monotonic seconds."""
-        for probe in look.probes:
+    def observe(self, probes: Probes, now: float) -> None:
+        """Count one run of the probe task; `now` in monotonic seconds."""
+        for probe in probes.probes:
             node = self.nodes.get(probe.node)
             if node is None:
                 node = self.nodes[probe.node] = ProbedNode(probe.node, self._labeler)
-            node.take(probe, now)
+            node.observe(probe, now)
         for name, node in self.nodes.items():
-            node.resting = name in look.resting
-        self._forget(look.roster, now)
+            node.resting = name in probes.resting
+        self._forget(probes.roster, now)
 
     def _forget(self, roster: Roster | None, now: float) -> None:
-        """Drop the nodes that are gone; one that is down and can't be probed any more does not succeed."""
+        """Drop nodes that are gone. A node that is down and cannot be probed has no success."""
         for name, node in list(self.nodes.items()):
             over = node.membership.is_over(name, roster, proven=node.counts["received"] > 0)
             if over or now - node.seen > NODE_KEPT:
@@ -92,7 +91,7 @@ class ProbeState:
         forget_most(self.nodes, now)
 
     def families(self) -> Sequence[Family]:
-        """Return what is shown."""
+        """Return the series of all nodes."""
         nodes = list(self.nodes.values())
         histograms = [histogram for node in nodes for histogram in node.histograms.values()]
         return (

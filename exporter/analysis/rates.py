@@ -1,4 +1,4 @@
-"""Counters in slots, and their rates over a window of time."""
+"""Counters in slots, and their rates over a time window."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections import deque
 from collections.abc import Set as AbstractSet
 
 SAMPLES = 16
-"""Samples kept of a window: a rate's time is at most this part longer than the window."""
+"""Samples per window. The time that a rate covers exceeds the window by at most 1/16."""
 NOTHING: frozenset[int] = frozenset()
 
 
 class CounterTable:
-    """Monotonic counters in numbered slots, each starting at 0, with the rate of each over the last `window` seconds.
+    """Monotonic counters in numbered slots, each with its rate over the last `window` seconds.
 
-    One table serves thousands of counters: a sample is one copied list, and a rate costs a subtraction and a division.
-    Slots of what is gone are given to what comes.
+    Counters start at 0. One table serves thousands of counters: a sample is one copied list, and a
+    rate costs a subtraction and a division. Released slots are reused.
     """
 
     def __init__(self, window: float) -> None:
@@ -24,15 +24,15 @@ class CounterTable:
         self._born: list[float] = []
         self._samples: deque[tuple[float, list[int]]] = deque()
         self._stale_since: dict[int, float] = {}
-        self._gaps: dict[int, list[tuple[float, float]]] = {}
-        """By slot, the recent times in which it could not be read."""
+        self._outages: dict[int, list[tuple[float, float]]] = {}
+        """Slot to its recent times without readings: (last reading before, first reading after)."""
         self.values: list[int] = []
-        """By slot; their owner adds to them."""
+        """By slot. The owner increments them."""
         self.rates: list[float | None] = []
-        """By slot, per second; None while there is no history."""
+        """By slot, per second; None before there are two samples."""
 
     def allocate(self, now: float) -> int:
-        """Return a slot whose counter is 0 now."""
+        """Return a slot with a counter of 0."""
         if self._free:
             slot = self._free.pop()
             self.values[slot] = 0
@@ -45,25 +45,25 @@ class CounterTable:
         return len(self.values) - 1
 
     def begin(self, slot: int, now: float) -> None:
-        """Take a counter's time from `now` on: what it counts was not known before."""
+        """Let the counter's time begin at `now`, because it was not counted before."""
         self._born[slot] = now
         self.rates[slot] = None
 
     def release(self, slot: int) -> None:
-        """Give the slot back; its counter is gone."""
+        """Free the slot; its counter is gone."""
         self._stale_since.pop(slot, None)
-        self._gaps.pop(slot, None)
+        self._outages.pop(slot, None)
         self._free.append(slot)
 
     def set_window(self, window: float) -> None:
-        """Use another window from the next sample on."""
+        """Use another window from the next sample."""
         self._window = window
 
     def sample(self, now: float, stale: AbstractSet[int] = NOTHING) -> None:
-        """Take the present values as the counters' standing at `now` and compute the rates.
+        """Sample the counters at `now` and compute the rates.
 
-        `stale` are slots that could not be read this time: their rates stay as they are, and when they are read
-        again, their movement is spread over the whole time in which they were not.
+        `stale` are slots that could not be read. They keep their rates. At the next reading their
+        increase is spread over the whole time without readings.
         """
         self._follow_gaps(now, stale)
         samples = self._samples
@@ -78,7 +78,7 @@ class CounterTable:
 
     def _compute(self, now: float, then: float, before: list[int], stale: AbstractSet[int]) -> None:
         known = len(before)
-        gaps = self._gaps
+        outages = self._outages
         rates = self.rates
         for slot, (value, born) in enumerate(zip(self.values, self._born, strict=True)):
             if slot in stale:
@@ -87,10 +87,10 @@ class CounterTable:
                 start, base = born, 0
             else:
                 start, base = then, before[slot]
-            if gaps and slot in gaps:
-                # What is known of the beginning is as old as the gap that it is in.
+            if outages and slot in outages:
+                # The base was last read when the time without readings began.
                 start = next(
-                    (since for since, until in gaps[slot] if since <= start < until), start
+                    (since for since, until in outages[slot] if since <= start < until), start
                 )
             rates[slot] = (value - base) / (now - start) if now > start else None
 
@@ -100,10 +100,11 @@ class CounterTable:
             self._stale_since.setdefault(slot, last)
         ended = [slot for slot in self._stale_since if slot not in stale]
         for slot in ended:
-            self._gaps.setdefault(slot, []).append((self._stale_since.pop(slot), now))
+            self._outages.setdefault(slot, []).append((self._stale_since.pop(slot), now))
         if ended:
             edge = now - 2 * self._window
             recent = {
-                slot: [gap for gap in gaps if gap[1] > edge] for slot, gaps in self._gaps.items()
+                slot: [outage for outage in outages if outage[1] > edge]
+                for slot, outages in self._outages.items()
             }
-            self._gaps = {slot: gaps for slot, gaps in recent.items() if gaps}
+            self._outages = {slot: outages for slot, outages in recent.items() if outages}

@@ -1,4 +1,4 @@
-"""What the rows of both kinds of subscriptions have in common, for the JSON, the page and the terminal."""
+"""Parts that rows of log and queue subscriptions share. Rows feed the JSON, the page and `top`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 
 class Named(Protocol):
-    """What is taken from a source's config."""
+    """The part of a source's config that rows contain."""
 
     @property
     def system(self) -> str: ...
@@ -17,24 +17,24 @@ class Named(Protocol):
 
 
 Key = tuple[str | None, str, str | None]
-"""What a subscription is called in its source: vhost, destination and group."""
+"""Identifies a subscription in its source: vhost, destination and group."""
 
 
 class Wanted(NamedTuple):
-    """Which subscriptions are wanted, and what besides the usual."""
+    """Which subscriptions and which optional columns a request wants."""
 
     partitions: bool = False
     history: Sequence[str] = ()
     """Columns of `history.Point`."""
     clock: float = 0.0
-    """The moment in Unix time, which the history goes by."""
+    """Unix time of the request; the history is relative to it."""
     only: Container[Key] | None = None
-    """None is all of them."""
+    """None is all subscriptions."""
     stale: bool = False
-    """Whether the last values are wanted that are too old to be shown as metrics."""
+    """Whether to return last values that are too old to be exposed as metrics."""
 
-    def takes(self, vhost: str | None, destination: str, group: str | None) -> bool:
-        """Whether this subscription is wanted."""
+    def includes(self, vhost: str | None, destination: str, group: str | None) -> bool:
+        """Return whether this subscription is wanted."""
         return self.only is None or (vhost, destination, group) in self.only
 
 
@@ -42,7 +42,7 @@ PLAIN = Wanted()
 
 
 def lag_of(known: Sequence[int], unreadable: int) -> dict[str, int | None]:
-    """Return a subscription's lag: null, with a lower bound beside it, while a part of it cannot be read."""
+    """Return a subscription's lag. If a partition is unreadable: null, and a lower bound."""
     at_least = sum(known) if known else None
     return {
         "lag_messages": None if unreadable else at_least,
@@ -52,7 +52,7 @@ def lag_of(known: Sequence[int], unreadable: int) -> dict[str, int | None]:
 
 
 def age_of(ages: Sequence[float | None]) -> dict[str, float | None]:
-    """Return the age of the oldest unread message: null, with a lower bound beside it, while one age is unknown."""
+    """Return the age of the oldest unread message. If one is unknown: null, and a lower bound."""
     known = [age for age in ages if age is not None]
     at_least = max(known, default=None)
     return {
@@ -62,5 +62,5 @@ def age_of(ages: Sequence[float | None]) -> dict[str, float | None]:
 
 
 def finite(value: float | None) -> float | None:
-    """JSON has no infinity: what never comes is null, as is what is not known."""
+    """Return None for infinity, which JSON does not have."""
     return None if value is None or math.isinf(value) else value

@@ -1,4 +1,4 @@
-"""What is shown of a source that has more series than it may show."""
+"""Chooses what is exposed of a source that has more series than `max_series`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 STAY = 1.25
-"""A shown subscription is left out only for one that lags this many times more, so that series don't come and go."""
+"""A subscription that is exposed is replaced only by one that lags this many times more. This keeps
+series from coming and going."""
 
 
 @dataclass
 class Budget:
-    """Series that may still be shown."""
+    """Number of series that may still be added."""
 
     room: int
     dropped: int = 0
 
-    def take(self, need: int) -> bool:
-        """Use up so many series, if there is room for all of them."""
+    def reserve(self, need: int) -> bool:
+        """Reserve `need` series; return False if there is not enough room."""
         if need > self.room:
             return False
         self.room -= need
@@ -29,29 +30,29 @@ class Budget:
 
 
 @dataclass
-class Brought(Generic[T]):
-    """Things that a subscription brings along: its destination, its group. Each is shown once, whole."""
+class Companions(Generic[T]):
+    """Topics or groups that a subscription needs. Each is exposed once, with all its series."""
 
     size: Callable[[T], int]
     budget: Budget
     shown: dict[int, T]
 
     def need(self, thing: T | None) -> int:
-        """Return how many series it would add."""
+        """Return how many series adding it takes."""
         return 0 if thing is None or id(thing) in self.shown else self.size(thing)
 
     def add(self, thing: T | None) -> None:
-        """Show it; its series were taken from the budget."""
+        """Add it. Its series must have been reserved."""
         if thing is not None:
             self.shown[id(thing)] = thing
 
     def fill(self, things: Iterable[T]) -> list[T]:
-        """Show what still fits of all there are; return what is shown, in their order."""
+        """Add all others that still fit; return those that are exposed, in the given order."""
         every = list(things)
         for thing in every:
             if id(thing) not in self.shown:
                 need = self.size(thing)
-                if self.budget.take(need):
+                if self.budget.reserve(need):
                     self.add(thing)
                 else:
                     self.budget.dropped += need
@@ -61,7 +62,7 @@ class Brought(Generic[T]):
 def most_lagging_first(
     subscriptions: Sequence[S], *, lag: Callable[[S], float], shown: Callable[[S], bool]
 ) -> list[S]:
-    """Order subscriptions by how much they deserve to be shown."""
+    """Order subscriptions by lag, with a bonus for those that are exposed already."""
 
     def weight(subscription: S) -> float:
         value = lag(subscription)

@@ -1,4 +1,4 @@
-"""Series that logs and queues have in common: judgements, losses, and the method of ages."""
+"""Series that logs and queues have in common: judgement, losses, method of the age."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.model import STATUSES, Method
 
 
 class Judged(Protocol):
-    """A subscription, whichever kind its destination is."""
+    """A subscription of either kind."""
 
     @property
     def label(self) -> str: ...
@@ -31,11 +31,11 @@ _SCALARS: tuple[tuple[str, Callable[[Judge], Value]], ...] = (
     ("mq_time_to_drain_seconds", lambda judge: shown_seconds(judge.time_to_drain)),
 )
 METHOD_SERIES = 1
-"""A subscription's age has one method at a time."""
+"""An age has one method at a time."""
 
 
 def judgement_series() -> int:
-    """Return how many series the judgement of one subscription has, at most; it has one cause at a time."""
+    """Return the maximum number of series of one judgement. It has one cause at a time."""
     return len(STATUSES) + len(_SCALARS) + 1
 
 
@@ -61,14 +61,14 @@ def judgement_families(subs: Sequence[Judged]) -> list[Family]:
 
 
 def shown_seconds(value: float | None) -> Value:
-    """Round seconds to the millisecond; infinity is one that the text formats know."""
+    """Round seconds to milliseconds. Infinity becomes `INFINITY`."""
     if value is None:
         return None
     return INFINITY if value == math.inf else round(value, 3)
 
 
 def losses_family(labeler: Labeler, losses: Mapping[str, int]) -> Family:
-    """Return how many subscriptions went away while lagging, by reason."""
+    """Return the number of subscriptions that disappeared while lagging, by reason."""
     return Family(
         "mq_subscriptions_lost_total",
         [labeler({"reason": reason}) for reason in losses],
@@ -77,5 +77,5 @@ def losses_family(labeler: Labeler, losses: Mapping[str, int]) -> Family:
 
 
 def method_label(label: str, method: Method | None) -> str:
-    """Return a subscription's label text with the method of its age."""
+    """Return a subscription's label text with the label `method`."""
     return label.removesuffix("} ") + f',method="{method}"}} '

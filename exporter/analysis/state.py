@@ -1,4 +1,4 @@
-"""What a source asks of its state, whichever kind its destinations are: logs or queues."""
+"""The interface between a source and its state, the same for logs and queues."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exporter.analysis.families import Family, Shown, View
 from exporter.analysis.history import History
 from exporter.analysis.nodes import Node
 from exporter.analysis.rows import PLAIN, Named, Wanted
-from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.model import COMMON_WORDS, Method, Observation, Words
@@ -18,41 +18,41 @@ from exporter.model import COMMON_WORDS, Method, Observation, Words
 
 @dataclass(frozen=True, slots=True)
 class StateSettings:
-    """What the config of a source says about its state."""
+    """The settings of a source that its state uses."""
 
     rate_window: float
     """Seconds."""
     latency_limit: int = 1_000
-    """Subscriptions with a latency histogram, where the state chooses them."""
+    """Maximum number of subscriptions with a latency histogram, if the state chooses them."""
     latency_group: Callable[[str], bool] = lambda _: False
-    """Whether a group has a latency histogram in any case."""
+    """Returns whether a group has a latency histogram regardless of the limit."""
     method: Method | None = None
-    """How ages are found; None chooses the best one for each place."""
+    """How ages are determined; None chooses the best method for each place."""
     words: Words = COMMON_WORDS
-    """What the users of the system call things."""
+    """The terms of the system."""
 
 
 class Accepted(NamedTuple):
-    """What an observation has changed."""
+    """Which results an observation has changed."""
 
     backlog: bool = False
-    """What `show` and `rows` return."""
+    """The results of `show` and `rows`."""
     ages: bool = False
-    """What `show_ages` returns."""
+    """The result of `show_ages`."""
     read_at: float | None = None
-    """When the backlog was read, if it was read."""
+    """When the backlog was read; None if this observation is not a backlog."""
 
 
 NOTHING_CHANGED = Accepted()
 
 
 class Subscription(Protocol):
-    """What judging needs of a subscription of either kind."""
+    """The part of a subscription that judging uses."""
 
     @property
     def label(self) -> str: ...
     @property
-    def gaps(self) -> CommitGaps: ...
+    def commit_gaps(self) -> CommitGaps: ...
     @property
     def judge(self) -> Judge: ...
     @property
@@ -66,11 +66,11 @@ class Subscription(Protocol):
 
 
 class SourceState(Protocol):
-    """Everything known of one source. Not thread-safe: its owner holds a lock around each call."""
+    """Everything known about one source. Not thread-safe: the owner locks around each call."""
 
     @property
     def rate_window(self) -> float:
-        """Seconds over which rates are taken."""
+        """Seconds over which rates are computed."""
         ...
 
     @property
@@ -83,7 +83,7 @@ class SourceState(Protocol):
 
     @property
     def generation(self) -> int:
-        """Grows whenever a subscription is gone whose ages are shown apart from the backlog."""
+        """Increases when a subscription is dropped whose ages are shown separately."""
         ...
 
     @property
@@ -96,17 +96,17 @@ class SourceState(Protocol):
         ...
 
     def reselect(self) -> None:
-        """Other destinations or groups are selected: what the next polls leave out was not lost."""
+        """Other destinations or groups were selected: what the next polls lack is not lost."""
         ...
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:
-        """Take an observation; `hold` is for how many seconds an unknown value keeps its last one."""
+        """Add an observation. An unknown value keeps its last one for `hold` seconds."""
         ...
 
     def evidence(
         self, now: float, clock: float, hold: float
     ) -> Iterator[tuple[Subscription, Evidence]]:
-        """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+        """Return the facts about each subscription read at `now`; `clock` is that Unix time."""
         ...
 
     def show(self, view: View, now: float) -> Shown:
@@ -114,11 +114,11 @@ class SourceState(Protocol):
         ...
 
     def show_ages(self, view: View) -> Sequence[Family]:
-        """Return the series of the ages, where another task than the backlog's finds them."""
+        """Return the series of the ages if a task other than the backlog's determines them."""
         ...
 
     def rows(
         self, source: Named, view: View, now: float, wanted: Wanted = PLAIN
     ) -> list[dict[str, Any]]:
-        """Return a row for each subscription that is shown and wanted, JSON-ready."""
+        """Return a JSON-ready row for each exposed subscription that `wanted` includes."""
         ...

@@ -1,4 +1,4 @@
-"""Certificates, user and password of the brokers that are read by HTTP; needs no HTTP library."""
+"""TLS certificates and logins of brokers that are read by HTTP. Needs no HTTP library."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from exporter.scrub import learn_login, shown
 from exporter.secret_files import SecretFileError, mark_of, patiently, read_secret
 
 SHOWN = 200
-"""Characters of a server's or a library's own words that an error may hold."""
+"""Largest number of characters of a server's or a library's text in an error message."""
 
 
 @dataclass(frozen=True)
 class Tls:
-    """Files with certificates."""
+    """Files with certificates and keys."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -24,9 +24,10 @@ class Tls:
     server_name: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return a context with what the files hold now. Raises `CollectError`.
+        """Return a TLS context from the current content of the files. Raises `CollectError`.
 
-        Files that do not go together are read again for a moment: one of them may have been replaced before the other.
+        Files that do not match are read again for a moment, because one of them may have been
+        replaced before the other.
         """
         try:
             return patiently(self._context, OSError, ValueError)
@@ -36,7 +37,10 @@ class Tls:
             ) from None
 
     def mark(self) -> bytes | None:
-        """Return what differs once a file has another content; None where one can't be read now."""
+        """Return a value that changes with the content of the files.
+
+        None if one cannot be read now.
+        """
         return mark_of((self.ca_file, self.cert_file, self.key_file))
 
     def _context(self) -> ssl.SSLContext:
@@ -54,14 +58,14 @@ def _no_password() -> str:
 
 @dataclass(frozen=True)
 class Login:
-    """User and password; the password may stand in a file."""
+    """User and password; the password may be in a file."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     password_file: Path | None = None
 
     def read(self, key: str) -> tuple[str, str] | None:
-        """Return user and password as they are now; None without a user. Raises `CollectError`."""
+        """Return the current user and password; None without a user. Raises `CollectError`."""
         if self.username is None:
             return None
         password = self.password or ""
@@ -75,7 +79,7 @@ class Login:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the innermost reason in a chain of errors, in a few words."""
+    """Return the innermost reason in a chain of errors, shortened."""
     seen: BaseException = error
     while True:
         inner: BaseException | None = getattr(seen, "reason", None) or seen.__cause__

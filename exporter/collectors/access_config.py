@@ -1,14 +1,13 @@
-"""Certificates and logins of the config, as the collectors use them."""
+"""Makes TLS settings and logins for the collectors from the config."""
 
 from __future__ import annotations
 
 from exporter.collectors.access import Login, Tls
-from exporter.config.access import Login as LoginConfig
-from exporter.config.access import Tls as TlsConfig
+from exporter.config.access import LoginConfig, TlsConfig
 
 
 def tls_of(config: TlsConfig) -> Tls:
-    """Return the certificates."""
+    """Return the TLS settings."""
     return Tls(config.ca_file, config.cert_file, config.key_file, config.server_name)
 
 

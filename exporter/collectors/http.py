@@ -1,4 +1,4 @@
-"""HTTP for the brokers that are read by it: bounded in time and size, with errors that say what to do."""
+"""HTTP client for brokers: bounded in time and size, with error messages that say what to do."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from exporter.scrub import shown
 from exporter.secret_files import PAUSE
 
 MOST_BYTES = 256 << 20
-"""Of one answer, after decompression: more than a broker with a million queues says."""
+"""Largest response after decompression; more than a broker with a million queues sends."""
 MOST_CONTAINERS, MOST_VALUES = 4_000_000, 32_000_000
-"""Objects and lists, and values in them, of one answer: a few kilobytes, compressed, can stand for gigabytes of them."""
+"""Limits of one response: objects and lists, and values in them. A few compressed kilobytes can
+expand to gigabytes.
+"""
 PIECE = 1 << 16
 REDIRECTS = range(300, 400)
 MOST_RENEWALS = 2
-"""Times that one request is made again because its secrets were replaced."""
+"""How often one request is repeated because its secrets were replaced."""
 
 
 class StatusError(CollectError):
-    """The server answered with another status than 200."""
+    """The server responded with a status other than 200."""
 
     def __init__(self, reason: Reason, message: str, status: int) -> None:
         super().__init__(reason, message)
@@ -37,20 +39,23 @@ class StatusError(CollectError):
 
 
 class HttpClient:
-    """GETs from one source's servers. Safe to use from many threads; connections are kept from run to run."""
+    """GETs from one source's servers. Safe to use from many threads; connections are reused."""
 
     def __init__(self, source: str, tls: Tls, login: Login) -> None:
         self._key = f"sources[{source}]"
         self._tls = tls
         self._login = login
         self._accepted: tuple[str, str] | None = None
-        """User and password that a server took last."""
+        """User and password that a server accepted last."""
         self._sessions = Sessions(tls)
 
     def get_json(
         self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None
     ) -> Any:
-        """Return the answer as JSON. Raises `CollectError`, which names the URL without the question."""
+        """Return the response as JSON.
+
+        Raises `CollectError`, which quotes the URL without its query.
+        """
         body = self.get(url, deadline, params)
         if _is_too_much(body):
             raise CollectError(
@@ -64,14 +69,17 @@ class HttpClient:
             ) from None
 
     def get(self, url: str, deadline: Deadline, params: Mapping[str, str] | None = None) -> bytes:
-        """Return the answer's body. Raises `CollectError`, `StatusError` where there was an answer.
+        """Return the body of the response.
 
-        The password is read before each request, certificates before each connection. A refusal is not the answer
-        where they have been replaced meanwhile, or where the connection was of an earlier request.
+        Raises `CollectError`; `StatusError` if there was a response.
+
+        The password is read before each request, certificates before each connection. A failed
+        request is repeated if the secrets were replaced meanwhile, or if its connection was a
+        reused one.
         """
         renewals = 0
         while True:
-            session = self._sessions.take(url)
+            session = self._sessions.acquire(url)
             reused = session.used
             try:
                 login = self._login.read(self._key)
@@ -85,7 +93,7 @@ class HttpClient:
             if deadline.remaining() <= 0:
                 raise fault
             if reused and fault.reason == "unreachable":
-                # Closed by the server since nobody used it for a while, or because it was restarted.
+                # The server closed the idle connection, or was restarted.
                 continue
             if renewals < MOST_RENEWALS and self._is_renewed(session, login, fault):
                 renewals += 1
@@ -93,7 +101,7 @@ class HttpClient:
             raise fault
 
     def close(self) -> None:
-        """Close all connections; those in use, when their requests have ended."""
+        """Close all connections; those in use are closed when their requests end."""
         self._sessions.close()
 
     def _ask(
@@ -104,7 +112,10 @@ class HttpClient:
         params: Mapping[str, str] | None,
         login: tuple[str, str] | None,
     ) -> tuple[bytes, CollectError | None]:
-        """Return the answer's body, or why there is none. Then the connection is closed."""
+        """Return the body of the response, or the error.
+
+        After an error the connection is closed.
+        """
         session.auth = (
             None if login is None else HTTPBasicAuth(login[0].encode(), login[1].encode())
         )
@@ -119,32 +130,35 @@ class HttpClient:
                 if fault is None:
                     raise
             else:
-                # A reply that was cut in its headers looks like a whole one without a body.
+                # A response that was cut in its headers looks like a complete one without a body.
                 fault = _late(url) if watch.is_cut else None
         if fault is None:
             session.used = True
             self._sessions.give_back(session)
         else:
             session.close()
-            # Its frames would keep the reply until the garbage collector runs.
+            # The frames of its traceback would keep the response until the garbage collector runs.
             fault.with_traceback(None)
         return body, fault
 
     def _is_renewed(
         self, session: Session, login: tuple[str, str] | None, fault: CollectError
     ) -> bool:
-        """Tell whether the secrets that were refused are not those of the files any more."""
+        """Return whether the secrets in the files differ from those that were refused."""
         if fault.reason not in ("unauthorized", "unreachable"):
             return False
         refused = fault.reason == "unauthorized" and login != self._accepted
         if refused and self._login.password_file is not None:
-            # It may have been read while it was written.
+            # The file may have been read while it was being written.
             time.sleep(PAUSE)
         return self._login.read(self._key) != login or self._tls.mark() != session.tls_mark
 
 
 def _is_too_much(body: bytes) -> bool:
-    """Tell whether there may be more in the JSON than there is memory for; what stands in texts is counted, too."""
+    """Return whether the JSON may have too many values for the memory.
+
+    Characters in strings count, too.
+    """
     containers = body.count(b"{") + body.count(b"[")
     return containers > MOST_CONTAINERS or body.count(b",") > MOST_VALUES
 
@@ -161,11 +175,12 @@ def _fetch(
 
 
 def _body(url: str, answer: requests.Response, deadline: Deadline) -> bytes:
-    """Read the whole body: not for ever, and not whatever there is."""
+    """Read the whole body, within the limits of time and size."""
     pieces = []
     size = 0
     while True:
-        # read1: what is there, decompressed, without waiting for a whole piece of an answer that trickles.
+        # read1 returns decompressed data as it arrives, without waiting for a full piece of a slow
+        # response.
         piece = answer.raw.read1(PIECE, decode_content=True)
         if not piece:
             break
@@ -187,7 +202,8 @@ def _check_status(url: str, answer: requests.Response, deadline: Deadline) -> No
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         raise StatusError(
             "unauthorized",
-            f"{url}: access denied ({status}){_words(answer, deadline)}; check username and password, and the user's permissions",
+            f"{url}: access denied ({status}){_words(answer, deadline)}; "
+            "check username and password, and the user's permissions",
             status,
         )
     if status in REDIRECTS:
@@ -204,7 +220,7 @@ def _check_status(url: str, answer: requests.Response, deadline: Deadline) -> No
 
 
 def _words(answer: requests.Response, deadline: Deadline) -> str:
-    """Return what the server itself says to an error, as far as a line."""
+    """Return the server's own error text, shortened to one line."""
     if deadline.remaining() <= 0:
         return ""
     try:
@@ -212,8 +228,8 @@ def _words(answer: requests.Response, deadline: Deadline) -> str:
     except (Urllib3Error, OSError):
         return ""
     if text.lstrip().startswith("<"):
-        return ""  # a page of a proxy
-    # What was not read may be the rest of a secret that the server repeats.
+        return ""  # the HTML page of a proxy
+    # The part that was not read may hold the rest of a secret that the server repeats.
     text = shown(text, 4 * SHOWN)
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())[:SHOWN]
     return f": {line}" if line else ""
@@ -224,9 +240,11 @@ def _late(url: str) -> CollectError:
 
 
 def _fault(url: str, error: Exception, *, cut: bool) -> CollectError | None:
-    """Return the error of a request that failed by itself or was cut; None for any other error, to be raised as it is.
+    """Return the error of a request that failed or was cut.
 
-    It never holds more than the address.
+    None for any other error, which is raised again.
+
+    The message names nothing but the URL.
     """
     if cut:
         return _late(url)

@@ -1,4 +1,4 @@
-"""Connections to HTTP servers, each for one request at a time. What nobody uses any more is closed at once, or soon."""
+"""HTTP sessions, each used by one request at a time. Idle connections are closed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from exporter.collectors.access import Tls
 from exporter.collectors.http_watchdog import watched
 
 IDLE_SECONDS = 90.0
-"""A connection that is not used for so long is closed: longer than the interval of the slowest task."""
+"""A connection is closed after this long without use; longer than any task's interval."""
 
 
 class Adapter(HTTPAdapter):
-    """One connection. It ends at the deadline of a watched request, and at `close`."""
+    """One connection. It is closed at the deadline of a watched request, and by `close`."""
 
     def __init__(self, tls: Tls | None = None) -> None:
         self._tls = tls
@@ -43,24 +43,24 @@ class Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """The way to one server."""
+    """A session with one server."""
 
     def __init__(self, origin: str, tls: Tls) -> None:
         """Read the certificates. Raises `CollectError`."""
         super().__init__()
         self.origin = origin
         self.used = False
-        """Whether an answer came by it already."""
+        """Whether a request was answered on it before."""
         self.idle_since = 0.0
         self.tls_mark = tls.mark()
-        """Taken first: what changes while the files are read is seen to have changed."""
-        self.trust_env = False  # no proxy and no .netrc of whoever started us
+        """Taken first, so that a change while the files are read is detected."""
+        self.trust_env = False  # ignore proxies and the .netrc of the user who started us
         self.adapters.clear()
         self.mount(origin, Adapter(tls if origin.startswith("https:") else None))
 
 
 class Sessions:
-    """Keeps sessions from request to request. Safe to use from many threads."""
+    """Keeps sessions for later requests. Safe to use from many threads."""
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
@@ -68,7 +68,7 @@ class Sessions:
         self._idle: dict[str, list[Session]] = {}
         self._closed = False
 
-    def take(self, url: str) -> Session:
+    def acquire(self, url: str) -> Session:
         """Return a session for one request to the URL. Raises `CollectError`."""
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
@@ -78,11 +78,11 @@ class Sessions:
         return found or Session(origin, self._tls)
 
     def give_back(self, session: Session) -> None:
-        """Keep a session whose connection is in order, and close those that were idle for long."""
+        """Keep a session whose connection is in order; close sessions that were idle too long."""
         now = time.monotonic()
         session.idle_since = now
         with self._lock:
-            old = self._take_idle(now - IDLE_SECONDS)
+            old = self._pop_idle(now - IDLE_SECONDS)
             if self._closed:
                 old.append(session)
             else:
@@ -91,15 +91,15 @@ class Sessions:
             each.close()
 
     def close(self) -> None:
-        """Close what is idle now, and what is given back later."""
+        """Close all idle sessions now, and the others when they are given back."""
         with self._lock:
             self._closed = True
-            old = self._take_idle(time.monotonic())
+            old = self._pop_idle(time.monotonic())
         for each in old:
             each.close()
 
-    def _take_idle(self, until: float) -> list[Session]:
-        """Take out the sessions that were last used before then."""
+    def _pop_idle(self, until: float) -> list[Session]:
+        """Remove and return the sessions that were last used before then."""
         old = [each for kept in self._idle.values() for each in kept if each.idle_since <= until]
         if old:
             gone = set(map(id, old))

@@ -1,8 +1,8 @@
-"""Ends an HTTP request at its deadline, wherever it stands.
+"""Ends an HTTP request at its deadline.
 
-The timeout of a socket is for one read. A server that sends one byte a second keeps each read short and the whole request
-going: in the TLS handshake, in the headers, in the size of a chunk. Here a thread shuts the request's connection
-down at the deadline, and the read that waits for it returns.
+A socket's timeout limits only a single read. A server that sends one byte a second keeps each read
+short and the whole request running: in the TLS handshake, in the headers, in the size of a chunk.
+Here a thread shuts down the connection at the deadline, and the read that waits for it returns.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from exporter.model import Deadline
 
 LEAST_SECONDS = 0.05
-"""Given to each part of a request, even at its deadline."""
+"""Least time for each part of a request, even at its deadline."""
 
 
-class Watch:
-    """One request under way, in the thread that made it."""
+class RequestWatch:
+    """A running request of one thread."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.is_cut = False
-        """Whether the request did not end by itself."""
+        """Whether the request was ended at its deadline."""
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
 
     def see(self, connection: socket.socket) -> None:
-        """The request uses this connection."""
-        # A socket that TLS takes over is not usable any more by its first object: a copy of the descriptor is.
-        # `dup` would make another one of its class, which TLS does not allow.
+        """Note that the request uses this connection."""
+        # After TLS has taken over a socket, its first object can no longer be used, but a copy of
+        # the descriptor can. `dup` of the object would create another one of its class, which TLS
+        # does not allow.
         descriptor = os.dup(connection.fileno())
         copy = socket.socket(
             connection.family, connection.type, connection.proto, fileno=descriptor
@@ -50,14 +51,14 @@ class Watch:
                 _shut(copy)
 
     def cut(self) -> None:
-        """Shut the connections down."""
+        """Shut down the request's connections."""
         with self._lock:
             self.is_cut = True
             for each in self._sockets:
                 _shut(each)
 
     def close(self) -> None:
-        """The request has ended."""
+        """Forget the request, which has ended."""
         with self._lock:
             for each in self._sockets:
                 each.close()
@@ -65,19 +66,19 @@ class Watch:
 
 
 class Watchdog:
-    """Cuts requests at their deadlines; one thread for all of a process, started at the first request."""
+    """Cuts requests at their deadlines. One thread per process, started at the first request."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._due: dict[Watch, float] = {}
+        self._due: dict[RequestWatch, float] = {}
         self._next = 0.0
-        """When the thread looks next; 0 while it is not there."""
+        """When the thread wakes up next; 0 if it is not started."""
         self._current = threading.local()
 
     @contextmanager
-    def watch(self, deadline: Deadline) -> Iterator[Watch]:
-        """Watch the request that this thread makes meanwhile."""
-        watch = self._current.watch = Watch(deadline)
+    def watch(self, deadline: Deadline) -> Iterator[RequestWatch]:
+        """Watch the request that this thread makes within the context."""
+        watch = self._current.watch = RequestWatch(deadline)
         self._add(watch, time.monotonic() + max(deadline.remaining(), LEAST_SECONDS))
         try:
             yield watch
@@ -88,12 +89,12 @@ class Watchdog:
             watch.close()
 
     @property
-    def current(self) -> Watch | None:
-        """The request of this thread."""
-        found: Watch | None = getattr(self._current, "watch", None)
+    def current(self) -> RequestWatch | None:
+        """The request of the calling thread."""
+        found: RequestWatch | None = getattr(self._current, "watch", None)
         return found
 
-    def _add(self, watch: Watch, due: float) -> None:
+    def _add(self, watch: RequestWatch, due: float) -> None:
         with self._changed:
             self._due[watch] = due
             if not self._next:
@@ -121,7 +122,10 @@ WATCHDOG = Watchdog()
 
 
 class _NotConnectedError(NewConnectionError):
-    """There is no connection; its text is only the reason, without the connection's own name."""
+    """A connection cannot be made.
+
+    The text is the reason only, without urllib3's name of the connection.
+    """
 
     def __init__(self, connection: HTTPConnection, reason: str) -> None:
         super().__init__(connection, reason)
@@ -132,10 +136,13 @@ class _NotConnectedError(NewConnectionError):
 
 
 class _Watched(HTTPConnection):
-    """A connection that its request's watch knows."""
+    """A connection that is shut down at the deadline of the current request."""
 
     def _new_conn(self) -> socket.socket:
-        """Connect to one of the host's addresses; all of them together get the time of the request."""
+        """Connect to one of the host's addresses.
+
+        Together they get the time that the request has left.
+        """
         watch = WATCHDOG.current
         if watch is None:
             return super()._new_conn()
@@ -168,7 +175,7 @@ class _Watched(HTTPConnection):
         raise fault
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send a request, on a connection that may be of an earlier one."""
+        """Send a request. The connection may be a reused one."""
         watch = WATCHDOG.current
         if watch is not None and isinstance(self.sock, socket.socket):
             watch.see(self.sock)
@@ -176,10 +183,10 @@ class _Watched(HTTPConnection):
 
 
 class _WatchedTls(_Watched, HTTPSConnection):
-    """The same by TLS."""
+    """The same with TLS."""
 
 
-class _Pool(HTTPConnectionPool):
+class _WatchedPool(HTTPConnectionPool):
     ConnectionCls = _Watched
 
 
@@ -188,8 +195,8 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 def watched(manager: PoolManager) -> None:
-    """Let the manager make connections that end with the watch of their request."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+    """Let the manager make connections that are watched."""
+    manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _TlsPool}
 
 
 def _shut(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Makes the collector of a source, by its system's row."""
+"""Makes the collector of a source from its system's row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ LogFormat = Literal["json", "console"]
 
 
 def make_collector(config: SourceConfig, log_format: LogFormat, log_level: str) -> Collector:
-    """Return the collector of a source. It runs in a separate process, which logs in this format and level."""
+    """Return the collector of a source.
+
+    It runs in a separate process, which logs in this format and level.
+    """
     system = SYSTEMS[config.system]
     settings: Settings = resolve(system.settings)(config)
     setup = Setup(

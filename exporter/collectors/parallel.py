@@ -1,4 +1,4 @@
-"""Several requests at the same time."""
+"""Runs several requests at the same time."""
 
 from __future__ import annotations
 
@@ -16,41 +16,44 @@ T = TypeVar("T")
 
 
 class Pool:
-    """Threads for requests to servers, each known by a key.
+    """Threads for requests to servers; each server has a key.
 
-    A server that sends its answer byte by byte can hold a request for longer than any deadline. It is then given up, and
-    not asked again until it has let go of that.
+    A server that sends its response byte by byte can make a request last longer than any deadline.
+    Such a request is given up, and the server is not asked again until the request has ended.
     """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS)
         self._lock = threading.Lock()
-        self._held: set[str] = set()
+        self._busy: set[str] = set()
 
     def all_at_once(
         self, calls: Mapping[str, Callable[[], T]], deadline: Deadline
     ) -> dict[str, T | CollectError]:
-        """Return what each call returned, or the `CollectError` that it raised, by its key."""
+        """Return what each call returned, or the `CollectError` that it raised, by key."""
         return self._answers(self._begin(calls, self._threads), deadline)
 
     def close(self) -> None:
-        """Let the threads end when they have nothing to do."""
+        """Let the threads end as soon as they are idle."""
         self._threads.shutdown(wait=False)
 
     def _begin(
         self, calls: Mapping[str, Callable[[], T]], threads: ThreadPoolExecutor
     ) -> Mapping[str, Future[T] | None]:
-        """Make the calls, in their order; None stands for one whose server still holds an earlier call."""
+        """Start the calls in order.
+
+        None stands for a call whose server is still busy with an earlier one.
+        """
         with self._lock:
             return {
-                key: None if key in self._held else threads.submit(call)
+                key: None if key in self._busy else threads.submit(call)
                 for key, call in calls.items()
             }
 
     def _answers(
         self, begun: Mapping[str, Future[T] | None], deadline: Deadline
     ) -> dict[str, T | CollectError]:
-        """Return what became of the calls until the deadline."""
+        """Return the results of the calls up to the deadline."""
         answers: dict[str, T | CollectError] = {}
         for key, future in begun.items():
             found = self._answer(key, future, deadline)
@@ -63,7 +66,8 @@ class Pool:
         try:
             answer: T = future.result(max(deadline.remaining(), 0.0))
         except CollectError as error:
-            # Its frames hold this future, which holds it: a reply would be kept until the garbage collector runs.
+            # The frames of its traceback refer to this future, which refers to the error. This
+            # cycle would keep a response until the garbage collector runs.
             return error.with_traceback(None)
         except FutureTimeoutError:
             return self._give_up(key, future)
@@ -73,20 +77,20 @@ class Pool:
         if future.cancel():
             return CollectError("timeout", f"{key}: no time left for the request")
         with self._lock:
-            self._held.add(key)
+            self._busy.add(key)
         future.add_done_callback(lambda _: self._release(key))
         return CollectError("timeout", f"{key}: the response did not end in time")
 
     def _release(self, key: str) -> None:
         with self._lock:
-            self._held.discard(key)
+            self._busy.discard(key)
 
 
 class FairPool(Pool):
-    """Asks many servers of which some may be nobody's: those that do not answer keep none of the others waiting.
+    """Asks many servers, some of which may not exist. These do not delay the others.
 
-    Who answered the last time is asked by threads that nobody else uses. The others share some, and who was asked longest
-    ago comes first. For one task, one run at a time.
+    Servers that answered last time have their own threads. The others share some threads, and those
+    asked longest ago come first. For use by one task, one run at a time.
     """
 
     def __init__(self) -> None:
@@ -95,7 +99,7 @@ class FairPool(Pool):
         self._threads_of_others = ThreadPoolExecutor(THREADS)
         self._turn = 0
         self._asked: dict[str, int] = {}
-        """Of those that do not answer: the turn in which each was asked last."""
+        """Servers that do not answer: number of the run in which each was last asked."""
 
     def all_at_once(
         self,
@@ -103,9 +107,9 @@ class FairPool(Pool):
         deadline: Deadline,
         is_answer: Callable[[T], bool] = lambda _: True,
     ) -> dict[str, T | CollectError]:
-        """Return what each call returned, or the `CollectError` that it raised, by its key.
+        """Return what each call returned, or the `CollectError` that it raised, by key.
 
-        `is_answer` tells whether the server has answered, by what its call returned.
+        `is_answer` gets a call's result and returns whether the server has answered.
         """
         self._turn += 1
         known = {key: call for key, call in calls.items() if key in self._answering}
@@ -129,7 +133,7 @@ class FairPool(Pool):
         return found
 
     def close(self) -> None:
-        """Let the threads end when they have nothing to do."""
+        """Let the threads end as soon as they are idle."""
         super().close()
         self._threads_of_others.shutdown(wait=False)
 

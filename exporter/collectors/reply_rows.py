@@ -1,4 +1,7 @@
-"""The rows of a broker's reply, each read by itself: one that is not what it must be is left out, counted and named."""
+"""Reads the rows of a broker's reply one by one.
+
+A row that cannot be read is left out, counted and reported.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from typing import Any, TypeVar
 from exporter.model import Problem
 
 SHOWN = 60
-"""Characters of a value that a message shows."""
+"""Largest number of characters of a value in a message."""
 
 LARGEST = 2**63 - 1
-"""Counters of brokers are 64 bits wide; a larger one is no number that Prometheus can keep."""
+"""Counters of brokers have 64 bits. Prometheus could not store larger numbers."""
 A_COUNT = "a whole number from 0 to 2^63 - 1"
 LAST_PORT = 65_535
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -23,7 +26,7 @@ T = TypeVar("T")
 
 
 class RowError(Exception):
-    """A field of a row is not what it must be."""
+    """A field of a row has an unexpected type or value."""
 
     def __init__(self, field: str, value: Any, wanted: str) -> None:
         text = "missing" if value is None else _shown(value)
@@ -31,22 +34,25 @@ class RowError(Exception):
 
 
 class Rows:
-    """What was left out of one task's replies."""
+    """Counts the rows of one task's replies that were left out."""
 
     def __init__(self) -> None:
         self.unreadable = 0
-        """Rows that were left out, in whole or in part."""
+        """Rows that were left out completely or partly."""
         self.nameless = 0
-        """Those of them that do not tell what they are of, so that nothing can be said of what is missing."""
+        """Those of them without a readable name, so it is unknown what is missing."""
         self._first: tuple[str, str] | None = None
 
     def each(
-        self, rows: Iterable[R], take: Callable[[R], T | None], what: str = "a row of the reply"
+        self, rows: Iterable[R], parse: Callable[[R], T | None], what: str = "a row of the reply"
     ) -> Iterator[T]:
-        """Yield what `take` makes of each row, but for None; a row for which it raises `RowError` has no name."""
+        """Yield the result of `parse` for each row, except None.
+
+        A row for which it raises `RowError` has no readable name.
+        """
         for row in rows:
             try:
-                found = take(row)
+                found = parse(row)
             except RowError as error:
                 self.nameless += 1
                 self.refuse(what, error)
@@ -55,13 +61,13 @@ class Rows:
                 yield found
 
     def refuse(self, subject: str, error: RowError) -> None:
-        """Count a row that cannot be read, or not all of it."""
+        """Count a row that cannot be read, or only in part."""
         self.unreadable += 1
         if self._first is None:
             self._first = (subject, str(error))
 
     def problems(self) -> list[Problem]:
-        """Return what is missing, the first row standing for all."""
+        """Return a problem that names the first such row and their number; empty without any."""
         if self._first is None:
             return []
         subject, message = self._first
@@ -86,7 +92,7 @@ def number(row: Any, field: str) -> int:
 
 
 def number_or_none(row: Any, field: str) -> int | None:
-    """Return a field that is a count, or is not there. Raises `RowError`."""
+    """Return a field that must be a count; None if it is absent. Raises `RowError`."""
     value = _value(row, field)
     if value is None:
         return None
@@ -96,7 +102,7 @@ def number_or_none(row: Any, field: str) -> int | None:
 
 
 def signed_number(row: Any, field: str) -> int:
-    """Return a field that must be a whole number, negative or not. Raises `RowError`."""
+    """Return a field that must be an integer. Raises `RowError`."""
     value = _value(row, field)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST:
         raise RowError(field, value, "a whole number")
@@ -104,7 +110,7 @@ def signed_number(row: Any, field: str) -> int:
 
 
 def amount(row: Any, field: str) -> float:
-    """Return a field that must be a number, whole or not, and not negative. Raises `RowError`."""
+    """Return a field that must be a number of at least 0. Raises `RowError`."""
     value = _value(row, field)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= LARGEST:
@@ -129,7 +135,7 @@ def host(row: Any, field: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Tell whether the text is a host name or an IP address."""
+    """Return whether the text is a host name or an IP address."""
     if _HOST_NAME.fullmatch(text):
         return True
     try:
@@ -140,7 +146,7 @@ def is_host(text: str) -> bool:
 
 
 def rows_of(row: Any, field: str) -> list[Any]:
-    """Return a field that is a list, empty where it is not there. Raises `RowError`."""
+    """Return a field that must be a list; empty if it is absent. Raises `RowError`."""
     value = _value(row, field)
     if value is None:
         return []
@@ -150,7 +156,10 @@ def rows_of(row: Any, field: str) -> list[Any]:
 
 
 def _shown(value: Any) -> str:
-    """Return the beginning of a value; an integer of thousands of digits cannot be written at all."""
+    """Return the beginning of a value.
+
+    Python refuses to print an integer of thousands of digits.
+    """
     if isinstance(value, int) and abs(value) > LARGEST:
         return f"an integer of {value.bit_length()} bits"
     try:

@@ -1,4 +1,4 @@
-"""What the settings of every system's collector have in common."""
+"""Base class of the collectors' settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Settings:
-    """One source, as plain data: the process that reads it needs no library of the config file's."""
+    """One source, as plain data, so the process that reads it needs no config library."""
 
     TASKS: ClassVar[tuple[str, ...]] = ()
     """In the order of a single pass (`once`): each task can use what the ones before it found."""
@@ -24,9 +24,15 @@ class Settings:
         """Return the tasks to run."""
         return self.TASKS
 
-    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002 - for those that need one
-        """Return the variables that the source's process needs besides those of all, from the daemon's own."""
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002 - for subclasses
+        """Return the environment variables that only this source's process needs.
+
+        `environ` is the daemon's environment.
+        """
         return {}
 
     def learn_secrets(self) -> None:
-        """Let the source's secrets be masked from the start; those in files are learned whenever they are read."""
+        """Mask the source's secrets from the start.
+
+        Secrets in files are learned whenever they are read.
+        """

@@ -2,7 +2,7 @@
 
 from exporter.config.errors import ConfigError, Fault
 from exporter.config.loading import load, parse
-from exporter.config.models import Config, Log
+from exporter.config.models import Config, LogConfig
 from exporter.config.shared import GroupFilter, NameFilter, Schedule, SourceConfig
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "ConfigError",
     "Fault",
     "GroupFilter",
-    "Log",
+    "LogConfig",
     "NameFilter",
     "Schedule",
     "SourceConfig",

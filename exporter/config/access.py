@@ -30,7 +30,7 @@ def beside_the_config(path: Path | None, info: ValidationInfo) -> Path | None:
     return None if path is None else folder / path
 
 
-class Tls(Model):
+class TlsConfig(Model):
     """TLS files. They are read again at each new connection."""
 
     ca_file: SecretPath | None = None
@@ -55,7 +55,7 @@ class Tls(Model):
         return given
 
 
-class Login(Model):
+class LoginConfig(Model):
     """User and password."""
 
     username: Name | None = None

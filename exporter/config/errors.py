@@ -9,7 +9,8 @@ from typing import NamedTuple
 class Fault(NamedTuple):
     """One error: its place, and what was expected.
 
-    `line` is 0 if the error is about the whole file, `column` is 0 if the line is enough. Both count from 1.
+    `line` is 0 if the error is about the whole file, `column` is 0 if the line is enough. Both
+    count from 1.
     """
 
     line: int

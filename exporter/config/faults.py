@@ -50,7 +50,10 @@ def faults_of(error: ValidationError, document: Document) -> list[Fault]:
 
 
 def _path(detail: ErrorDetails) -> Path:
-    """Return the path of the value in the file, without the system by which pydantic chose the source's model."""
+    """Return the path of the value in the file.
+
+    pydantic's path also has the system by which it chose the source's model.
+    """
     path = tuple(part for part in detail["loc"] if part != "[key]")
     if path[:1] == ("sources",) and len(path) > _SOURCE:
         path = (*path[:_SOURCE], *path[_SOURCE + 1 :])

@@ -21,7 +21,10 @@ class TooLargeError(Exception):
 
 
 def read_bounded(path: Path) -> bytes:
-    """Return the file's content. Raises `OSError`, also if a pipe is too slow, and `TooLargeError`."""
+    """Return the file's content.
+
+    Raises `OSError`, also if a pipe is too slow, and `TooLargeError`.
+    """
     end = time.monotonic() + WAIT_SECONDS
     # Without O_NONBLOCK, opening or reading a pipe without a writer would block.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ from exporter.config.types import (
 from exporter.secret_files import with_secrets
 
 
-class Tolerance(Model):
+class ToleranceConfig(Model):
     """How exact an age must be: the larger of the two limits applies."""
 
     seconds: Positive = duration("1s")
@@ -40,7 +40,7 @@ class Timestamps(Model):
     """time_index: timestamp lookups. record: reads the records. auto: chooses the better one."""
     header: Name | None = None
     """Record header with the producer's timestamp. If it is set, records are read."""
-    tolerance: Tolerance = Tolerance()
+    tolerance: ToleranceConfig = ToleranceConfig()
     """How exact an age must be."""
 
     @field_validator("header")
@@ -80,11 +80,15 @@ class KafkaSource(SourceConfig):
     internals: Switch = False
     """Whether to show internal topics of Kafka and of the exporter."""
     isolation: Literal["read_uncommitted", "read_committed"] = "read_uncommitted"
-    """read_uncommitted: lag counts up to the high watermark. read_committed: up to the last stable offset."""
+    """read_uncommitted: lag counts up to the high watermark. read_committed: up to the last stable
+    offset.
+    """
     read_committed_groups: tuple[Pattern, ...] = ()
     """Regular expressions of groups whose lag counts up to the last stable offset."""
     granularity: Literal["partition", "subscription"] = "partition"
-    """partition: one series per partition. subscription: sums over the partitions (seconds: the maximum)."""
+    """partition: one series per partition. subscription: sums over the partitions (seconds: the
+    maximum).
+    """
 
     timestamps: Timestamps = Timestamps()
     """How the exporter finds ages."""

@@ -34,7 +34,7 @@ def load(path: str | Path, environ: Mapping[str, str] = os.environ) -> Config:
     except UnicodeDecodeError as error:
         fault = Fault(error.object[: error.start].count(b"\n") + 1, "", "not UTF-8 text")
     if text is None:
-        # Raised out here, so that no error which holds the file's content is attached to it.
+        # Raised outside the handler, so that no error with the file's content is attached to it.
         raise ConfigError(str(path), [fault] if fault else [])
     return parse(text, str(path), environ, folder=path.parent)
 
@@ -77,7 +77,7 @@ def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     try:
         Collection.model_validate(defaults)
     except ValidationError:
-        return data  # reported where it stands, not again at each source
+        return data  # reported once under `defaults`, not again at each source
     return {
         **data,
         "sources": [

@@ -17,7 +17,7 @@ SOURCES: dict[str, type[SourceConfig]] = {
 """The config model of each system."""
 
 
-class Log(Model):
+class LogConfig(Model):
     """Logging."""
 
     format: Literal["json", "console"] = "json"
@@ -52,8 +52,10 @@ class Config(Model):
     reload_endpoint: Switch = False
     """Whether POST /-/reload reloads the config."""
     allowed_hosts: Hosts = ()
-    """Allowed values of the Host header, with or without a port. Empty allows any. Health checks are always allowed."""
-    log: Log = Log()
+    """Allowed values of the Host header, with or without a port. Empty allows any. Health checks
+    are always allowed.
+    """
+    log: LogConfig = LogConfig()
     """Logging."""
     defaults: Collection = Collection()
     """Defaults for all sources."""

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from exporter.config.access import Login, Password, Tls, beside_the_config
+from exporter.config.access import LoginConfig, Password, TlsConfig, beside_the_config
 from exporter.config.properties import SecretPath
 from exporter.config.shared import Latency, Model, NameFilter, SourceConfig
 from exporter.config.types import HttpUrls, Positive, Switch, TopicName, duration, fault
@@ -18,7 +18,9 @@ class NsqTimestamps(Model):
     """How the exporter finds ages."""
 
     method: Literal["auto", "estimate", "percentile"] = "auto"
-    """estimate: from the message counters. percentile: from nsqd's percentiles. auto: what is available."""
+    """estimate: from the message counters. percentile: from nsqd's percentiles. auto: what is
+    available.
+    """
 
 
 class NsqProbe(Model):
@@ -27,7 +29,9 @@ class NsqProbe(Model):
     enabled: Switch = True
     """Whether to send probes."""
     destination: TopicName = "mq-lag-exporter-probe"
-    """Prefix of the names of the ephemeral probe topics. They are deleted with the exporter's connections."""
+    """Prefix of the names of the ephemeral probe topics. They are deleted with the exporter's
+    connections.
+    """
     deadline: Positive = duration("5s")
     """A probe that takes longer counts as lost."""
     auth_secret: Password | None = None
@@ -45,7 +49,7 @@ class NsqProbe(Model):
         return beside_the_config(given, info)
 
 
-class NsqSource(SourceConfig, Login):
+class NsqSource(SourceConfig, LoginConfig):
     """One NSQ installation."""
 
     system: Literal["nsq"]
@@ -55,11 +59,12 @@ class NsqSource(SourceConfig, Login):
     nsqd: HttpUrls = ()
     """HTTP addresses of nsqds to read in addition."""
     nodes: NameFilter | None = None
-    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them. Default: none.
+    """Hosts that get the login and `probe.auth_secret` although only an nsqlookupd names them.
+    Default: none.
 
     Hosts in `nsqlookupd` and `nsqd` always get them.
     """
-    tls: Tls = Tls()
+    tls: TlsConfig = TlsConfig()
     """TLS files for HTTPS and TLS connections."""
     destinations: NameFilter = NameFilter()
     """Which topics are shown."""

@@ -1,4 +1,4 @@
-"""librdkafka's properties: which are allowed, how their values are written, and which are read from files."""
+"""librdkafka's properties: which are allowed, and which are read from files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFUSED = {
 }
 """Properties that the exporter sets itself, or that would break it, and why."""
 FUNCTIONS = frozenset({"logger", "on_commit", "on_delivery"})
-"""Properties of the Python client that are functions or objects, besides those that end with `_cb`."""
+"""Properties of the Python client that are functions or objects, besides `..._cb`."""
 
 
 def _property_name(name: str) -> str:

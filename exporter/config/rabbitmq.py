@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ValidationInfo, field_validator
 
-from exporter.config.access import Login, Tls
+from exporter.config.access import LoginConfig, TlsConfig
 from exporter.config.shared import LatencyLimit, Model, NameFilter, SourceConfig
 from exporter.config.types import (
     AmqpUrls,
@@ -34,7 +34,7 @@ class RabbitProbe(Model):
     """A probe that takes longer counts as lost."""
 
 
-class RabbitSource(SourceConfig, Login):
+class RabbitSource(SourceConfig, LoginConfig):
     """One RabbitMQ cluster."""
 
     system: Literal["rabbitmq"]
@@ -48,14 +48,16 @@ class RabbitSource(SourceConfig, Login):
 
     If set, the backlog is read from there. This needs only a tenth of the broker's CPU.
     """
-    tls: Tls = Tls()
+    tls: TlsConfig = TlsConfig()
     """TLS files for HTTPS and AMQPS connections."""
     vhosts: NameFilter = NameFilter()
     """Which vhosts are shown."""
     destinations: NameFilter = NameFilter()
     """Which queues are shown."""
     internals: Switch = False
-    """Whether to show exclusive and auto-delete queues, `amq.*` queues and those of the exporter."""
+    """Whether to show exclusive and auto-delete queues, `amq.*` queues and those of the
+    exporter.
+    """
     latency: LatencyLimit = LatencyLimit()
     """Which subscriptions get the histogram `mq_latency_seconds`."""
     probe: RabbitProbe = RabbitProbe()

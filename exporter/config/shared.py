@@ -22,7 +22,7 @@ from exporter.model import Method
 from exporter.name_filter import NameMatcher
 
 LISTED: Any = Field(json_schema_extra={"minItems": 1})
-"""Tells editors what `not_empty` tells the user."""
+"""Lets editors check what `not_empty` checks."""
 
 
 class Model(BaseModel):
@@ -62,7 +62,9 @@ class Collection(Model):
     rate_window: Positive = duration("2m")
     """Time window for rates."""
     max_series: Count = 500_000
-    """Maximum number of series of a source. Above it, whole subscriptions are left out, those with the least lag first."""
+    """Maximum number of series of a source. Above it, whole subscriptions are left out, those with
+    the least lag first.
+    """
     labels: Labels = Field(default_factory=dict)
     """Static labels for all series of a source."""
 
@@ -93,7 +95,10 @@ class SourceConfig(Collection):
 
     @property
     def addresses(self) -> frozenset[str]:
-        """Return the addresses of the cluster. Sources without a common address are different clusters."""
+        """Return the addresses of the cluster.
+
+        Sources without a common address are different clusters.
+        """
         raise NotImplementedError
 
     @property
@@ -126,7 +131,7 @@ class NameFilter(Model):
         return NameMatcher(self.include, self.exclude)
 
     def allows(self, name: str) -> bool:
-        """Tell whether the name is to be shown."""
+        """Return whether the name is shown."""
         return self.matcher.allows(name)
 
 
@@ -144,7 +149,7 @@ class LatencyLimit(Model):
     """Number of subscriptions that get a histogram, in the order in which they are found."""
 
     def always(self, group: str) -> bool:  # noqa: ARG002 - used by subclasses
-        """Tell whether the group always gets a histogram."""
+        """Return whether the group always gets a histogram."""
         return False
 
 
@@ -159,5 +164,5 @@ class Latency(LatencyLimit):
         return NameMatcher(self.groups)
 
     def always(self, group: str) -> bool:
-        """Tell whether the group always gets a histogram."""
+        """Return whether the group always gets a histogram."""
         return self._matcher.allows(group)

@@ -43,7 +43,7 @@ def _factor(value: Any) -> Any:
         found = float(value) if isinstance(value, str | int | float) else -1.0
     except (ValueError, OverflowError):
         found = -1.0
-    if isinstance(value, bool) or not 0.0 < found <= 10.0:  # noqa: PLR2004 - nobody consumes ten times what comes in
+    if isinstance(value, bool) or not 0.0 < found <= 10.0:  # noqa: PLR2004 - a larger factor makes no sense
         raise fault("expected a number greater than 0 and at most 10, such as 0.9, or off")
     return found
 
@@ -91,9 +91,13 @@ class ThresholdConfig(Model):
     stop_seconds: Seconds = 300.0
     """Stop time: how long nothing may be processed while messages wait."""
     probe_seconds: Seconds = 1.0
-    """Maximum end-to-end latency of a probe. Only lines that match by system and source alone can set it."""
+    """Maximum end-to-end latency of a probe. Only lines that match by system and source alone can
+    set it.
+    """
     consumers_expected: Switch = True
-    """Whether the subscription is expected to have consumers. Set it to false for dead-letter and delay queues."""
+    """Whether the subscription is expected to have consumers. Set it to false for dead-letter and
+    delay queues.
+    """
 
     def said(self) -> dict[str, Any]:
         """Return the keys that the line itself sets."""
@@ -110,7 +114,8 @@ def checked_lines(value: Any) -> Any:
         everything = line.get("match") in (None, {})
         if everything and index < len(value) - 1:
             raise fault(
-                f"line {index + 1} of {len(value)} has no match, so the lines after it would never apply; put it last"
+                f"line {index + 1} of {len(value)} has no match, so the lines after it would never "
+                f"apply; put it last"
             )
     return value
 

@@ -40,7 +40,10 @@ _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "
 
 
 def fault(expected: str, shown: str | None = None) -> PydanticCustomError:
-    """Return the error of a value. `shown` may quote the value; it is used if the value cannot be a secret."""
+    """Return the error of a value.
+
+    `shown` may quote the value; it is used if the value cannot be a secret.
+    """
     context = {"expected": expected, "shown": expected if shown is None else shown}
     return PydanticCustomError("config", "{expected}", context)
 
@@ -119,7 +122,10 @@ def _servers(value: Any) -> Any:
 
 
 def _url(value: Any, schemes: tuple[str, ...]) -> str:
-    """Return an address of `schemes`, without a slash at its end. No message shows it: it may hold a password."""
+    """Return an address of `schemes`, without a slash at its end.
+
+    No message shows it, because it may contain a password.
+    """
     expected = f"expected an address such as {schemes[0]}://host:port"
     if not isinstance(value, str) or any(char.isspace() or ord(char) < ord(" ") for char in value):
         raise fault(expected)

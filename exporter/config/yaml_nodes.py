@@ -11,7 +11,9 @@ from exporter.config.errors import ConfigError, Fault
 MAX_DEPTH = 50
 """Maximum depth of a file; this config has six levels."""
 MAX_NODES = 100_000
-"""Maximum number of values in a file. Each use of an alias counts: a few lines can expand to billions of values."""
+"""Maximum number of values in a file. Each use of an alias counts: a few lines can expand to
+billions of values.
+"""
 TAG = "tag:yaml.org,2002:"
 
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
@@ -21,7 +23,10 @@ _SAID = {
     "undefined alias": "an alias without an anchor; put a value that begins with * in quotes",
     "second occurrence": "duplicate anchor; the name is already used above",
     "'\\t'": "tabs cannot be used for indentation; use spaces",
-    "mapping values are not allowed": "a key is not allowed here; check the indentation, and put values that contain `: ` in quotes",
+    "mapping values are not allowed": (
+        "a key is not allowed here; check the indentation, and put values that contain `: ` in "
+        "quotes"
+    ),
     "another document": "a second YAML document begins here; only one is allowed",
     "cannot start any token": "put a value that begins with @, ` or % in quotes",
 }
@@ -29,9 +34,9 @@ _SAID = {
 
 
 class Loader(yaml.SafeLoader):
-    """Chooses the type of a value by YAML 1.2's core schema: `yes`, `0x1F` and `12:30` are texts."""
+    """Chooses types by YAML 1.2's core schema: `yes`, `0x1F` and `12:30` are texts."""
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML's own way to begin without YAML 1.1's
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - this drops YAML 1.1's types
     _depth = 0
     _nodes = 0
 
@@ -66,7 +71,10 @@ for _kind, _pattern, _first in (
 
 
 def read_nodes(text: str, name: str) -> yaml.Node | None:
-    """Return the root, or None for a file without content. Raises `ConfigError` if the text is not YAML."""
+    """Return the root, or None for a file without content.
+
+    Raises `ConfigError` if the text is not YAML.
+    """
     unprintable = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if unprintable is not None:
         before = text[: unprintable.start()]
@@ -79,7 +87,7 @@ def read_nodes(text: str, name: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         fault = _fault(error, text)
     except (ValueError, OverflowError):
-        # What the parser makes of an escape such as "\\UFFFFFFFF"; it does not say where that is.
+        # An escape such as "\\UFFFFFFFF" raises this. The parser does not say where it is.
         message = "not valid YAML: a \\U escape in double quotes is not a Unicode character"
         fault = Fault(0, "", message)
     # Raised here, so that the parser's error, which quotes the file, is not attached to it.

@@ -20,7 +20,9 @@ _CLIENT = 4
 _PROPERTY = re.compile(
     r"[a-z0-9_]+(?:\.[a-z0-9_]+)+|[a-z_]+_cb|on_[a-z]+|acks|debug|logger|retries"
 )
-"""Names of client properties. A key that does not look like one may be a part of an unquoted password."""
+"""Names of client properties. A key that does not look like one may be a part of an unquoted
+password.
+"""
 _KINDS: Mapping[str, Callable[[str], Any]] = {
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": int,
@@ -47,20 +49,20 @@ class Document:
         return self.lines.get(path, 0)
 
     def is_faulty(self, path: Path) -> bool:
-        """Whether the value, or what it is a part of, could not be read."""
+        """Return whether the value, or what it is a part of, could not be read."""
         return any(path[:length] in self.faulty for length in range(len(path) + 1))
 
     def is_faulty_below(self, path: Path) -> bool:
-        """Whether a part of the value could not be read."""
+        """Return whether a part of the value could not be read."""
         return any(faulty[: len(path)] == path for faulty in self.faulty)
 
     def is_private(self, path: Path) -> bool:
-        """Whether the value may be a secret, so that messages must not show it."""
+        """Return whether the value may be a secret, so that messages must not show it."""
         return is_client(path) or path in self.substituted
 
 
 def is_client(path: Path) -> bool:
-    """Whether the path is that of a source's `client`, or leads below it."""
+    """Return whether the path is that of a source's `client`, or leads below it."""
     return len(path) >= _CLIENT - 1 and path[0] == "sources" and path[2] == "client"
 
 
@@ -101,7 +103,9 @@ def document_of(
     *,
     verbatim: Callable[[Path], bool],
 ) -> Document | None:
-    """Parse the text of any config file; None if it is empty. Raises `ConfigError` if it is not YAML.
+    """Parse the text of any config file; None if it is empty.
+
+    Raises `ConfigError` if it is not YAML.
 
     Without `environ`, variables are texts like others. Values for whose path `verbatim` holds are
     taken as they are written, whatever they look like.
@@ -109,7 +113,7 @@ def document_of(
     node = read_nodes(text, name)
     if node is None:
         return None
-    reader = _Reader(environ, verbatim)
+    reader = _NodeConverter(environ, verbatim)
     try:
         reader.document.data = reader.value(node, ())
     except _TooMuchError as error:
@@ -125,7 +129,7 @@ class _TooMuchError(Exception):
         self.fault = fault
 
 
-class _Reader:
+class _NodeConverter:
     """Turns YAML nodes into data."""
 
     def __init__(self, environ: Mapping[str, str] | None, verbatim: Callable[[Path], bool]) -> None:
@@ -156,7 +160,10 @@ class _Reader:
             raise _TooMuchError(Fault(_line(node), "", message))
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        """Return the values by key. A null value means that the key is not set, except for client properties."""
+        """Return the values by key.
+
+        A null value means that the key is not set, except for client properties.
+        """
         found = {}
         for key, (key_node, value_node) in self._entries(node, path, len(path)).items():
             here = (*path, key)
@@ -169,7 +176,11 @@ class _Reader:
     def _entries(
         self, node: yaml.MappingNode, path: Path, depth: int
     ) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        """Return the nodes by key. The mapping's own keys override those merged by `<<`, and earlier merges override later ones."""
+        """Return the nodes by key.
+
+        The mapping's own keys override those merged by `<<`, and earlier merges override later
+        ones.
+        """
         self._count(node, depth)
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
@@ -215,7 +226,8 @@ class _Reader:
         for problem in result.problems:
             self._fault(node, path, problem)
         try:
-            # JSON writes characters outside the first Unicode plane as surrogate pairs, and JSON is YAML.
+            # JSON writes characters outside the first Unicode plane as surrogate pairs, and JSON is
+            # YAML.
             return result.text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
             self._fault(node, path, "not valid Unicode")

@@ -1,1 +1,1 @@
-"""The demo: the daemon against brokers of its own, with a small workload."""
+"""The demo: the daemon with embedded brokers and a small workload."""

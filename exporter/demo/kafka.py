@@ -1,4 +1,4 @@
-"""A Kafka cluster inside this process (librdkafka's mock), with producers and consumers on it, for the demo."""
+"""An in-process Kafka cluster (librdkafka's mock) with producers and consumers, for the demo."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ STEP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """A simulated consumer group with one member."""
+class GroupScript:
+    """The behaviour of a simulated consumer group with one member."""
 
     group: str
     topic: str
     rate: float
-    """Messages a second that it can process."""
+    """Messages per second that it can process."""
     works: float = 0.0
     rests: float = 0.0
-    """Seconds of work and of rest in turns; no rest where 0."""
+    """It alternates between seconds of work and seconds of rest; no rest if 0."""
     stops_after: float | None = None
     """Seconds after which it leaves for good."""
     story: str = ""
 
 
 TOPICS: dict[str, float] = {"orders": 120.0, "payments": 40.0, "emails": 60.0, "audit": 15.0}
-"""Topic to messages produced a second."""
+"""Topic to messages produced per second."""
 
-READERS: tuple[Reader, ...] = (
-    Reader("order-processing", "orders", 400.0, story="keeps up"),
-    Reader("billing", "orders", 90.0, story="is too slow"),
-    Reader("settlement", "payments", 200.0, story="keeps up"),
-    Reader("mailer", "emails", 300.0, stops_after=15.0, story="stops after 15 s"),
-    Reader("archive", "audit", 150.0, works=10.0, rests=20.0, story="reads in bursts"),
+READERS: tuple[GroupScript, ...] = (
+    GroupScript("order-processing", "orders", 400.0, story="keeps up"),
+    GroupScript("billing", "orders", 90.0, story="is too slow"),
+    GroupScript("settlement", "payments", 200.0, story="keeps up"),
+    GroupScript("mailer", "emails", 300.0, stops_after=15.0, story="stops after 15 s"),
+    GroupScript("archive", "audit", 150.0, works=10.0, rests=20.0, story="reads in bursts"),
 )
 
 
 class EmbeddedKafka:
-    """Brokers that listen on loopback for as long as this object lives."""
+    """Brokers that listen on loopback as long as this object lives."""
 
     def __init__(self) -> None:
         self._host = Producer(
@@ -56,21 +56,21 @@ class EmbeddedKafka:
         self.bootstrap_servers = ",".join(f"{b.host}:{b.port}" for b in brokers)
 
     def make_topic(self, name: str) -> None:
-        """Make a topic by producing to it; these brokers know no other way."""
+        """Create a topic by producing to it; the mock brokers offer no other way."""
         self._host.produce(name, b"")
         self._host.flush(MAKE_SECONDS)
 
 
-class Workload:
-    """Producers and consumers, each in a thread, until `stop`."""
+class DemoWorkload:
+    """Producers and consumers, each in a thread."""
 
     def __init__(
-        self, bootstrap_servers: str, topics: dict[str, float], readers: tuple[Reader, ...]
+        self, bootstrap_servers: str, topics: dict[str, float], readers: tuple[GroupScript, ...]
     ) -> None:
         self._bootstrap = bootstrap_servers
         self._stop = threading.Event()
         self.produced: dict[str, int] = dict.fromkeys(topics, 0)
-        """Messages that the brokers acknowledged, by topic."""
+        """Acknowledged messages by topic."""
         self.consumed: dict[str, int] = {reader.group: 0 for reader in readers}
         """Messages whose offsets were committed, by group."""
         self._threads = [
@@ -83,12 +83,11 @@ class Workload:
         ]
 
     def start(self) -> None:
-        """Begin."""
         for thread in self._threads:
             thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Ask for an end and wait for it; tell whether it came."""
+        """Stop all threads; return whether they ended in time."""
         self._stop.set()
         until = time.monotonic() + timeout
         for thread in self._threads:
@@ -114,7 +113,7 @@ class Workload:
             producer.poll(0)
         producer.purge()
 
-    def _consume(self, reader: Reader) -> None:
+    def _consume(self, reader: GroupScript) -> None:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
@@ -136,14 +135,17 @@ class Workload:
             owed = 0.0 if resting else min(owed + reader.rate * (now - last), reader.rate)
             last = now
             try:
-                self._take(consumer, reader, int(owed))
+                self._process(consumer, reader, int(owed))
             except KafkaException:
                 continue
             owed -= int(owed)
         consumer.close()
 
-    def _take(self, consumer: Consumer, reader: Reader, count: int) -> None:
-        """Process up to `count` messages and commit behind them; with nothing to do, keep in touch with the group."""
+    def _process(self, consumer: Consumer, reader: GroupScript, count: int) -> None:
+        """Process up to `count` messages and commit.
+
+        If `count` is 0, only send heartbeats to the group.
+        """
         if count == 0:
             consumer.pause(consumer.assignment())
             consumer.poll(STEP)

@@ -1,4 +1,4 @@
-"""A real nsqd with a small workload, for the demo, where one is found on this machine."""
+"""An nsqd with a small workload for the demo, if nsqd is installed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from exporter.demo.programs import LOOPBACK, Program, find, free_ports
 from exporter.model import CollectError, Until
 
 TOPIC, RATE = "clicks", 40.0
-"""What is produced, and how many messages a second."""
+"""Topic to messages produced per second."""
 READERS = {"counting": 200.0, "fraud-check": 28.0}
-"""Channels, and how many messages a second each can process."""
+"""Channel to messages per second that it can process."""
 PATIENCE = 10.0
 
 
 class EmbeddedNsq:
-    """An nsqd of the demo's own; `start` and `stop` it."""
+    """An nsqd that belongs to the demo."""
 
     name = "clicks"
     story = "a real nsqd: channel counting keeps up, channel fraud-check is too slow"
@@ -36,18 +36,21 @@ class EmbeddedNsq:
 
     @staticmethod
     def found() -> bool:
-        """Whether there is an nsqd on this machine."""
+        """Return whether nsqd is installed."""
         return find("nsqd") is not None
 
     def source(self) -> str:
-        """Return the source's lines in a config."""
+        """Return the source's lines for a config."""
         return (
             f"  - {{name: {self.name}, system: nsq, nsqd: 'http://{LOOPBACK}:{self._http}', "
             "schedule: {backlog: 1s, discovery: 10s}, rate_window: 20s}\n"
         )
 
     def start(self, folder: Path) -> None:
-        """Begin, with data in `folder`; the server is there in a moment, and the workload then."""
+        """Start the server with data in `folder`.
+
+        It is available after a moment, and then the workload starts.
+        """
         nsqd = find("nsqd")
         if nsqd is None:
             return
@@ -68,7 +71,7 @@ class EmbeddedNsq:
             threading.Thread(target=self._consume, args=(channel, rate), daemon=True).start()
 
     def stop(self) -> None:
-        """End the server and the workload."""
+        """Stop the server and the workload."""
         self._stop.set()
         if self._program is not None:
             self._program.end()

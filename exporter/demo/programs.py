@@ -1,4 +1,4 @@
-"""Servers that are programs on this machine: found, started and ended, for the demo."""
+"""Finds, starts and stops installed server programs for the demo."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 BELOW_EPHEMERAL = range(21_000, 32_000)
-"""Above are the ports of clients, which come and go."""
+"""The ports above this range are used for outgoing connections, which come and go."""
 _candidates = iter(random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)))
-"""In an order of its own, so that two demos at once do not try the same ports."""
+"""In random order, so that two demos do not try the same ports at the same time."""
 
 
 def find(name: str, *folders: str) -> str | None:
-    """Return a program of that name in one of the folders, or in PATH."""
+    """Return the path of a program in one of the folders or in PATH; None if there is none."""
     for folder in folders:
         path = Path(folder) / name
         if os.access(path, os.X_OK):
@@ -28,7 +28,7 @@ def find(name: str, *folders: str) -> str | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback interface that nobody listens on now, and that were not returned before."""
+    """Return free ports of the loopback interface that were not returned before."""
     found: list[int] = []
     with ExitStack() as held:
         for port in _candidates:
@@ -44,7 +44,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Program:
-    """A process that writes to a log, and ends with `end`."""
+    """A process that writes to a log file."""
 
     def __init__(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
@@ -60,6 +60,6 @@ class Program:
             )
 
     def end(self) -> None:
-        """End the process at once: it has nothing that anybody wants to keep."""
+        """Kill the process; its data is not needed."""
         self._process.kill()
         self._process.wait()

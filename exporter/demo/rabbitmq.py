@@ -1,4 +1,4 @@
-"""A real RabbitMQ node with a small workload, for the demo, where one is found on this machine."""
+"""A RabbitMQ node with a small workload for the demo, if RabbitMQ is installed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from exporter.demo.rabbitmq_node import SCRIPTS, node_environment
 
 QUEUE, RATE = "invoices", 30.0
 CONSUMER_RATE = 24.0
-"""Messages a second that the consumer of QUEUE can process."""
+"""Messages per second that the consumer of QUEUE can process."""
 DEAD = "invoices.failed"
-"""Where each tenth message goes, and nobody reads it."""
+"""Queue that gets every tenth message and has no consumer."""
 RETRY_SECONDS = 1.0
 
 
 class EmbeddedRabbit:
-    """A node of the demo's own; `start` and `stop` it. It takes some seconds to be there."""
+    """A node that belongs to the demo. It takes some seconds to start."""
 
     name = "billing"
-    story = "a real RabbitMQ (available after some seconds): its consumer is too slow, and queue invoices.failed has no consumer"
+    story = (
+        "a real RabbitMQ (available after some seconds): its consumer is too slow, and queue "
+        "invoices.failed has no consumer"
+    )
 
     def __init__(self) -> None:
         self._folder = Path()
@@ -38,19 +41,24 @@ class EmbeddedRabbit:
 
     @staticmethod
     def found() -> bool:
-        """Whether there is a RabbitMQ on this machine."""
+        """Return whether RabbitMQ is installed."""
         return find("rabbitmq-server", SCRIPTS) is not None and find("epmd") is not None
 
     def source(self) -> str:
-        """Return the source's lines in a config."""
+        """Return the source's lines for a config."""
         return (
-            f"  - {{name: {self.name}, system: rabbitmq, management_url: 'http://{LOOPBACK}:{self._http}', "
-            f"amqp_url: 'amqp://{LOOPBACK}:{self._amqp}', username: demo, password: '{self._password}', "
+            f"  - {{name: {self.name}, system: rabbitmq, management_url: "
+            f"'http://{LOOPBACK}:{self._http}', "
+            f"amqp_url: 'amqp://{LOOPBACK}:{self._amqp}', username: demo, password: "
+            f"'{self._password}', "
             "schedule: {backlog: 1s, latency: 1s, rates: 2s, discovery: 10s}, rate_window: 20s}\n"
         )
 
     def start(self, folder: Path) -> None:
-        """Begin, with data in `folder`; the node is there in some seconds, and the workload then."""
+        """Start the node with data in `folder`.
+
+        It is available after some seconds, and then the workload starts.
+        """
         server, epmd = find("rabbitmq-server", SCRIPTS), find("epmd")
         if server is None or epmd is None:
             return
@@ -76,7 +84,7 @@ class EmbeddedRabbit:
             threading.Thread(target=self._until_stopped, args=(run,), daemon=True).start()
 
     def stop(self) -> None:
-        """End the node and the workload."""
+        """Stop the node and the workload."""
         self._stop.set()
         for program in reversed(self._programs):
             program.end()
@@ -104,7 +112,10 @@ class EmbeddedRabbit:
         config.write_text(lines)
 
     def _until_stopped(self, run: Any) -> None:
-        """Run it with a channel, anew whenever the node is not there or goes away."""
+        """Call `run` with a connection and a channel.
+
+        Repeat it whenever the node is not available.
+        """
         parameters = pika.ConnectionParameters(
             LOOPBACK,
             self._amqp,

@@ -1,4 +1,4 @@
-"""How a RabbitMQ node is started so that it keeps to itself, on a machine that may have a RabbitMQ of its own."""
+"""The environment of a RabbitMQ node that does not interfere with others on the machine."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 SCRIPTS = "/usr/lib/rabbitmq/bin"
-"""Debian's; its commands in PATH are wrappers for root."""
+"""Debian's folder with the real scripts. Those in PATH are wrappers for root."""
 OF_ANOTHER_NODE = ("RABBITMQ_", "ERL_", "ELIXIR_")
-"""How variables begin that would reach the node from the environment of this process."""
+"""Prefixes of variables that must not be passed on to the node."""
 
 
 def node_environment(
@@ -16,8 +16,9 @@ def node_environment(
 ) -> dict[str, str]:
     """Return the environment of `rabbitmq-server`.
 
-    `folder` has the node's files, `home` the cookie. `port` is the one of the distribution. With the name in the
-    arguments, the node starts no other Erlang to make sure of epmd.
+    `folder` is for the node's files, `home` for the cookie. `port` is the distribution port.
+    Because the arguments have the node's name, the node does not start a second Erlang VM to check
+    epmd.
     """
     inherited = {
         key: value for key, value in os.environ.items() if not key.startswith(OF_ANOTHER_NODE)
@@ -40,6 +41,7 @@ def node_environment(
         "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the server instead of waiting for it
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
             f"-name {name} -start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} "
-            f"-kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max {port}{more_arguments}"
+            f"-kernel inet_dist_listen_min {port} -kernel inet_dist_listen_max "
+            f"{port}{more_arguments}"
         ),
     }

@@ -1,4 +1,4 @@
-"""The demo: the daemon against an embedded cluster, with the lag moving in the terminal."""
+"""The demo: the daemon with an embedded cluster, and a live table in the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from exporter.collectors.making import make_collector
 from exporter.config import SourceConfig, parse
 from exporter.config.kafka import KafkaSource
 from exporter.daemon import Daemon
-from exporter.demo.kafka import READERS, TOPICS, EmbeddedKafka, Workload
+from exporter.demo.kafka import READERS, TOPICS, DemoWorkload, EmbeddedKafka
 from exporter.demo.nsq import EmbeddedNsq
 from exporter.demo.rabbitmq import EmbeddedRabbit
 from exporter.model import Collector
@@ -41,13 +41,13 @@ sources:
 """
 FAILED = 1
 STOP_SECONDS = 1.5
-"""Time given to everything to end after Ctrl-C; then the process ends all the same."""
+"""Time to stop everything after Ctrl-C. After that the process exits in any case."""
 OTHERS = (EmbeddedNsq, EmbeddedRabbit)
-"""Servers that join where they are found."""
+"""Servers that join the demo if they are installed."""
 
 
 def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: Console) -> int:
-    """Run until Ctrl-C, or for `seconds`; returns an exit code."""
+    """Run until Ctrl-C, or for `seconds`; return an exit code."""
     stop = threading.Event()
     signals.deliver(stop=stop.set)
     logging_setup.configure("console", "error")
@@ -61,7 +61,7 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
     text += "".join(other.source() for other in others)
     config = parse(text, "demo", os.environ)
     cluster.make_topic(config.sources[0].probe.destination)
-    workload = Workload(cluster.bootstrap_servers, TOPICS, READERS)
+    workload = DemoWorkload(cluster.bootstrap_servers, TOPICS, READERS)
     daemon = Daemon(config, make=demo_collector)
     workload.start()
     daemon.start()
@@ -83,7 +83,8 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
         code = watch(fetch, title=title, interval=1.0, stop=stop, console=console)
         console.print("Stopping.")
     finally:
-        # Also where the terminal is gone: the servers are processes of their own, and would go on.
+        # Needed even if the terminal is gone: the servers are separate processes and would go on
+        # running.
         ender = threading.Timer(STOP_SECONDS, lambda: os._exit(code))
         ender.daemon = True
         ender.start()
@@ -98,7 +99,7 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
 
 
 def free(listen: str) -> str:
-    """Return the address, with another port where its own is taken."""
+    """Return the address, with another port if its own is in use."""
     host, _, port = listen.rpartition(":")
     if not port.isdecimal():
         return listen  # refused with the config
@@ -114,7 +115,10 @@ def free(listen: str) -> str:
 
 
 def demo_collector(config: SourceConfig) -> Collector:
-    """Return the collector of a source; one of the embedded cluster runs in this process, and names its partitions."""
+    """Return the collector of a source.
+
+    The collector of the embedded cluster runs in this process and names its partitions.
+    """
     if not isinstance(config, KafkaSource):
         return make_collector(config, "console", "error")
     return KafkaCollector(kafka_settings(config), name_partitions=True)

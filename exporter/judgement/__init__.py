@@ -1,1 +1,1 @@
-"""What is wrong with a subscription, and why: pure functions and small state machines."""
+"""Status, causes and forecast of a subscription: pure functions and small state machines."""

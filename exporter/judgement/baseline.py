@@ -1,4 +1,4 @@
-"""How a subscription usually fares: what its present is compared with to find what has changed."""
+"""Rates, consumers and message size of a subscription while it was healthy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from typing import NamedTuple
 
 
-class Usual(NamedTuple):
-    """One healthy look. None is what is not known."""
+class HealthyPoll(NamedTuple):
+    """One poll at which the subscription was healthy. None is unknown."""
 
     at: float
     produced: float
@@ -19,18 +19,18 @@ class Usual(NamedTuple):
 
 
 class Baseline:
-    """Means over the recent time in which there was no backlog, older ones fading.
+    """Exponentially weighted means over the recent healthy time.
 
-    A look counts once it is `delay` seconds old and all was well since: what makes a backlog begins before it shows. While there
-    is one, nothing is learned.
+    A poll is added only after `delay` further seconds in which all was well, because a cause
+    begins before the backlog shows. Nothing is added while there is a backlog.
     """
 
     __slots__ = ("_pending", "consumed", "consumers", "produced", "seconds", "size")
 
     def __init__(self) -> None:
-        self._pending: Usual | None = None
+        self._pending: HealthyPoll | None = None
         self.seconds = 0.0
-        """How long it was learned."""
+        """For how long it has been learned."""
         self.produced = 0.0
         self.consumed = 0.0
         """Messages a second."""
@@ -38,17 +38,17 @@ class Baseline:
         self.size: float | None = None
         """Bytes a message."""
 
-    def learn(self, look: Usual, *, delay: float, memory: float) -> None:
-        """Take one healthy look; what is `memory` seconds old has faded to a third."""
+    def learn(self, usual: HealthyPoll, *, delay: float, memory: float) -> None:
+        """Add one healthy poll. The weight of a poll falls to 1/e after `memory` seconds."""
         pending = self._pending
         if pending is None:
-            self._pending = look
+            self._pending = usual
             return
-        passed = look.at - pending.at
+        passed = usual.at - pending.at
         if passed < delay or passed <= 0:
             return
-        self._pending = look
-        # A mean of all there was, until there was more than is remembered.
+        self._pending = usual
+        # A plain mean until there is more history than `memory`.
         self.seconds += passed
         weight = max(1.0 - math.exp(-passed / memory), passed / self.seconds)
         self.produced += weight * (pending.produced - self.produced)
@@ -57,12 +57,12 @@ class Baseline:
         self.size = _blend(self.size, pending.size, weight)
 
     def pause(self) -> None:
-        """Learn nothing of the time from the last look that counted until the next healthy one."""
+        """Skip the time from the last poll that counted to the next healthy poll."""
         self._pending = None
 
     @property
-    def each(self) -> float | None:
-        """Messages a second of each consumer; None where there was none, or their number is not known."""
+    def rate_per_consumer(self) -> float | None:
+        """Messages a second of each consumer; None without consumers or if they are not known."""
         return self.consumed / self.consumers if self.consumers else None
 
 

@@ -1,20 +1,21 @@
-"""When consumers came and went."""
+"""When consumers left a subscription."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Leaving(NamedTuple):
-    """Consumers that left, over a while, and did not come back."""
+class Departure(NamedTuple):
+    """Consumers that left and did not come back."""
 
     before: int
+    """Their number before the first one left."""
     now: int
     at: float
-    """When the last of them was gone, on the clock of the looks."""
+    """When the last of them left, on the clock of the polls."""
 
 
-class Crowd:
+class ConsumerCount:
     """Follows the number of a subscription's consumers."""
 
     __slots__ = ("_before", "_left_at", "_now")
@@ -24,10 +25,10 @@ class Crowd:
         self._before = 0
         self._left_at: float | None = None
 
-    def look(self, consumers: int | None, at: float, *, memory: float) -> None:
-        """Take one look at `at`, in seconds on a clock that never goes back.
+    def observe(self, consumers: int | None, at: float, *, memory: float) -> None:
+        """Record the number of consumers at `at`, in seconds on a monotonic clock.
 
-        Consumers that left within `memory` seconds of each other left together.
+        Consumers that left within `memory` seconds of each other count as one departure.
         """
         if consumers is None:
             return
@@ -42,14 +43,14 @@ class Crowd:
             self._left_at = None
 
     def accept(self, at: float, *, memory: float) -> None:
-        """All is well at `at`: who left more than `memory` seconds ago is not missed."""
+        """The subscription is healthy at `at`: forget departures older than `memory` seconds."""
         if self._left_at is not None and at - self._left_at > memory:
             self._left_at = None
             self._before = self._now or 0
 
     @property
-    def leaving(self) -> Leaving | None:
-        """The consumers that are missing; None where none is."""
+    def departure(self) -> Departure | None:
+        """The consumers that are missing; None if none is."""
         if self._left_at is None or self._now is None:
             return None
-        return Leaving(self._before, self._now, self._left_at)
+        return Departure(self._before, self._now, self._left_at)

@@ -1,4 +1,4 @@
-"""What a judgement of a subscription is made from: one look at it, whichever system it is of."""
+"""The facts about a subscription that its judgement uses, the same for all systems."""
 
 from __future__ import annotations
 
@@ -6,85 +6,88 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class PartitionBacklog(NamedTuple):
     """One partition's share of a backlog."""
 
     name: str
     lag: int
     still: float | None = None
-    """Seconds for which messages have waited there and its position has not moved; None where that is not known."""
+    """Seconds for which messages have waited and the position has not moved; None if unknown."""
 
 
 class Evidence(NamedTuple):
-    """One look. None is what is not known or does not apply."""
+    """The facts of one poll. None means unknown or not applicable."""
 
     at: float
-    """On a clock that never goes back, in seconds."""
+    """Monotonic time in seconds."""
     clock: float
-    """The same moment in Unix time."""
+    """The same time as Unix time."""
     lag: int | None
-    """None, too, while a part of the subscription cannot be read."""
+    """Also None while a partition of the subscription cannot be read."""
     age: float | None
-    """Of the oldest message not yet processed, in seconds."""
+    """Age of the oldest message not yet processed, in seconds."""
     commit_interval: float
+    """Longest recent time between two commits, in seconds."""
     stop: float
     """Seconds after which the position counts as stopped."""
     consumed: int | None
     produced: int | None
     redelivered: int
     rewinds: int
-    """Counters: messages, messages, deliveries, movements back."""
+    """Counters of messages consumed, messages produced, redeliveries, movements back."""
     consumed_rate: float | None
     produced_rate: float | None
     """Messages a second over the rate window."""
     consumers: int | None
     deferred: int = 0
-    """Messages beside the lag that are held back for later."""
+    """Messages that are held back for later delivery; the lag does not include them."""
     unreadable: int = 0
     """Partitions that cannot be read."""
     uncommitted: int | None = None
-    """Messages on partitions that the group should read and has no position on."""
+    """Messages on partitions that the group should read but has no committed offset for."""
     unassigned: int = 0
-    """Of these, messages on partitions that no consumer is assigned."""
+    """The part of `uncommitted` on partitions that are not assigned to a consumer."""
     unassigned_to: Sequence[str] = ()
-    """What these partitions are called."""
+    """Numbers of these partitions."""
     has_position: bool = True
-    """Whether there is a committed position at all, where consumers commit one."""
+    """Whether there is a committed offset; True if consumers of this system commit none."""
     had_position: bool = True
-    """Whether one was ever seen."""
+    """Whether there has ever been a committed offset."""
     past_end: int = 0
-    """Messages by which positions are past the log's end."""
-    behind_its_place: bool = False
-    """Whether a position went back and has not regained where it was."""
-    read_by_nobody: bool = False
-    """Whether the group has members, and none of them reads here."""
+    """Messages by which committed offsets are past the log end."""
+    is_rewound: bool = False
+    """Whether an offset moved back and has not reached its earlier value yet."""
+    is_new: bool = False
+    """Whether it was created while the exporter ran."""
+    reads_elsewhere: bool = False
+    """Whether the group has members, but none of them reads this destination."""
     members: int | None = None
-    """Of the group, wherever they read."""
+    """Members of the group, whatever they read."""
     rebalancing: bool = False
     rebalancing_since: float | None = None
-    """First look, on the clock of `at`, at the rebalance that is under way."""
+    """First poll that observed the present rebalance, on the clock of `at`."""
     rejoining: int | None = None
-    """How many of the members it waits for at most."""
+    """Upper bound on the number of members that the rebalance waits for."""
     rebalances: int = 0
-    """Within the time that `rebalanced_for` says, in seconds."""
+    """Rebalances in the last `rebalanced_for` seconds."""
     rebalanced_for: float = 0.0
     rebalance_times: int = 0
-    """In how many parts of that time."""
+    """The same, but rebalances close to each other count as one."""
     size: float | None = None
-    """Bytes of a message, of late."""
-    parts: Callable[[], Sequence[Part]] = tuple
-    """What the backlog consists of. Asked for only if there is a backlog."""
-    places: int | None = None
-    """How many consumers can share the work; None where there is no limit."""
+    """Mean bytes of recent messages."""
+    partitions: Callable[[], Sequence[PartitionBacklog]] = tuple
+    """Returns the backlog by partition. Called only if there is a backlog."""
+    max_consumers: int | None = None
+    """How many consumers can share the work; None if unlimited."""
     paused: Sequence[str] = ()
-    """What keeps messages from moving on purpose, in words."""
+    """Texts: what is paused on purpose."""
     alarms: Sequence[str] = ()
-    """Of the broker, each of which blocks who publishes, in words."""
+    """Texts: alarms of the broker that block publishers."""
     uncounted: bool = False
-    """Whether consumers may take messages that the broker does not count: `consumed` may stand still."""
+    """Whether consumers may process messages that the broker does not count in `consumed`."""
     activity: int = 0
-    """A number that changes when messages are seen to leave, where `uncounted`."""
+    """If `uncounted`: a number that changes when messages are observed to leave."""
     least_consumed_rate: float | None = None
-    """Messages a second that left at the least, where `uncounted`."""
+    """If `uncounted`: lower bound on the messages a second that left."""
     withheld: Callable[[], tuple[str, int] | None] = lambda: None
-    """Where an open transaction holds messages back, and how many."""
+    """Returns where an open transaction holds messages back, and how many; None if it does not."""

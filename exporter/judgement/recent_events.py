@@ -1,15 +1,15 @@
-"""What a counter did lately."""
+"""How far a counter moved in a recent span of time."""
 
 from __future__ import annotations
 
 from collections import deque
 
-PARTS = 16
-"""Movements within this part of the span are kept as one."""
+SLICES = 16
+"""Movements within the span divided by this are stored as one."""
 
 
-class Recent:
-    """How far a counter moved within the last `span` seconds; nothing is kept of one that stands still."""
+class RecentEvents:
+    """Movement of a counter within the last `span` seconds. Stores nothing while it is constant."""
 
     __slots__ = ("_known", "_moves")
 
@@ -17,14 +17,14 @@ class Recent:
         self._known: int | None = None
         self._moves: deque[tuple[float, int]] | None = None
 
-    def look(self, at: float, value: int, span: float) -> None:
-        """Take the counter's value at `at`. The first one is no movement."""
+    def observe(self, at: float, value: int, span: float) -> None:
+        """Record the counter's value at `at`. The first value is not a movement."""
         known, self._known = self._known, value
         if known is not None and value > known:
             if self._moves is None:
                 self._moves = deque()
             moves, moved = self._moves, value - known
-            if moves and at - moves[-1][0] < span / PARTS:
+            if moves and at - moves[-1][0] < span / SLICES:
                 since, before = moves.pop()
                 moves.append((since, before + moved))
             else:
@@ -37,12 +37,12 @@ class Recent:
 
     @property
     def count(self) -> int:
-        """Movement within the span that the last look gave."""
+        """Movement within the span of the last call."""
         return sum(moved for _, moved in self._moves) if self._moves else 0
 
     @property
     def last(self) -> float | None:
-        """When it last moved, to within a part of the span; None where it did not."""
+        """When the counter last moved, to within a slice of the span; None if it did not."""
         return self._moves[-1][0] if self._moves else None
 
     @property
@@ -52,5 +52,5 @@ class Recent:
 
     @property
     def times(self) -> int:
-        """In how many parts of the span it moved."""
+        """In how many slices of the span it moved."""
         return len(self._moves) if self._moves else 0

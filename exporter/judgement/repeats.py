@@ -1,4 +1,4 @@
-"""Whether the same messages are delivered again and again, however rarely: repeats against messages processed."""
+"""Whether the same messages are delivered repeatedly, however rarely."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from itertools import pairwise
 from typing import NamedTuple
 
 MOST = 0.5
-"""Part of the deliveries that have to be repeats."""
+"""A loop has more than this fraction of repeats among the deliveries."""
 LEAST_REPEATS = 5
 TIMES = 3
-"""Moments of their own at which there were repeats: a consumer that restarts repeats its messages once."""
-PARTS = 8
-"""Repeats within this part of the window count as one moment."""
+"""Number of different moments with repeats that make a loop: a consumer that restarts repeats its
+messages only once."""
+SLICES = 8
+"""Repeats within the window divided by this count as one moment."""
 MEMORY = 30
-"""Windows after which a repeat is forgotten."""
+"""Number of windows after which a repeat is forgotten."""
 LATE = 2
-"""Times the longest gap between two moments, after which there are no more repeats to come."""
+"""A loop is over after this multiple of the longest time between two moments with repeats."""
 
 
-class Loop(NamedTuple):
-    """Messages that fail again and again, and how often they did."""
+class RetryLoop(NamedTuple):
+    """Messages that fail repeatedly, with both counts over the last `seconds`."""
 
     redelivered: int
     consumed: int
     seconds: float
-    """Over which both were counted."""
 
     @property
     def share(self) -> float:
-        """Part of the deliveries that were repeats."""
+        """Fraction of the deliveries that were repeats."""
         return self.redelivered / (self.redelivered + self.consumed)
 
 
@@ -37,14 +37,15 @@ class _Moment(NamedTuple):
     at: float
     redelivered: int
     consumed: int
-    """Counter of messages processed, at the look before."""
+    """Messages processed up to the poll before."""
 
 
 class Repeats:
-    """Follows both counters from look to look. Keeps nothing of a subscription without repeats.
+    """Follows the counters of processed and redelivered messages. Stores nothing without repeats.
 
-    It looks back over the window, and further until it has seen `LEAST_REPEATS` repeats at `TIMES` moments.
-    So it finds a loop with minutes between two tries, and forgets it soon after messages are processed again.
+    The span is the window, or longer until it contains `LEAST_REPEATS` repeats at `TIMES` moments.
+    So a loop with minutes between two attempts is found, and it ends soon after messages are
+    processed again.
     """
 
     __slots__ = ("_consumed", "_moments", "_redelivered")
@@ -54,10 +55,13 @@ class Repeats:
         self._consumed = 0
         self._moments: deque[_Moment] | None = None
 
-    def look(
+    def observe(
         self, at: float, consumed: int, redelivered: int, *, waiting: bool, window: float
-    ) -> Loop | None:
-        """Take one look; return the loop if there is one. `waiting` is whether any message is not processed yet."""
+    ) -> RetryLoop | None:
+        """Record both counters; return the loop if there is one.
+
+        `waiting` is whether there are messages that are not processed yet.
+        """
         before, self._redelivered = self._redelivered, redelivered
         if before is not None and redelivered > before:
             self._add(_Moment(at, redelivered - before, self._consumed), window)
@@ -74,14 +78,14 @@ class Repeats:
         moments = self._moments
         if moments is None:
             self._moments = deque((moment,))
-        elif moment.at - moments[-1].at < window / PARTS:
+        elif moment.at - moments[-1].at < window / SLICES:
             last = moments[-1]
             moments[-1] = last._replace(redelivered=last.redelivered + moment.redelivered)
         else:
             moments.append(moment)
 
     def _forget(self, moments: deque[_Moment], at: float, window: float) -> None:
-        """Drop what is too old, and what is older than the window if the others are enough."""
+        """Drop moments that are too old, and those before the window if the others are enough."""
         while moments and at - moments[0].at > MEMORY * window:
             moments.popleft()
         while len(moments) > TIMES and at - moments[1].at >= window:
@@ -90,7 +94,7 @@ class Repeats:
                 break
             moments.popleft()
 
-    def _loop(self, moments: deque[_Moment], at: float, window: float) -> Loop | None:
+    def _loop(self, moments: deque[_Moment], at: float, window: float) -> RetryLoop | None:
         redelivered = sum(each.redelivered for each in moments)
         lasted = at - moments[0].at
         if len(moments) < TIMES or redelivered < LEAST_REPEATS or lasted < window:
@@ -99,5 +103,5 @@ class Repeats:
         longest = max(later - earlier for earlier, later in pairwise(times))
         if at - times[-1] > max(window, LATE * longest):
             return None
-        found = Loop(redelivered, max(self._consumed - moments[0].consumed, 0), lasted)
+        found = RetryLoop(redelivered, max(self._consumed - moments[0].consumed, 0), lasted)
         return found if found.share > MOST else None

@@ -1,4 +1,4 @@
-"""A judgement as part of a subscription's row, for the JSON, the page and the terminal."""
+"""The judgement in a subscription's row, for the JSON, the page and the terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from exporter.judgement.judge import Judge
 
 
 def judgement_row(judge: Judge) -> dict[str, Any]:
-    """Return the judgement JSON-ready; what is unknown is null.
+    """Return the judgement JSON-ready. Unknown values are null.
 
-    `time_to_drain_seconds` is null, too, where the backlog does not shrink: `drains` tells.
+    `time_to_drain_seconds` is also null if the backlog does not shrink: then `drains` is false.
     """
     seconds = judge.time_to_drain
     thresholds = judge.thresholds

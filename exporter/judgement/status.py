@@ -1,6 +1,7 @@
-"""The status of a subscription: one rule a status, the first that holds gives it.
+"""The status of a subscription: the first rule that matches decides.
 
-All rules go by time, none by the number of commits, so that they hold at any cadence of commits.
+All rules use time, none the number of commits, so that they apply to groups that commit rarely,
+too.
 """
 
 from __future__ import annotations
@@ -9,121 +10,137 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.judgement.evidence import Evidence
-from exporter.judgement.repeats import Loop
+from exporter.judgement.repeats import RetryLoop
 from exporter.judgement.thresholds import Thresholds
 from exporter.model import Status
 
 LEAST_GROWTH = 10
-"""Messages; a backlog that grew by less did not grow."""
+"""A backlog that grew by no more messages than this did not grow."""
 NOISE_SECONDS = 2.0
-"""Seconds of production by which a backlog's low may differ from one while to the next."""
+"""The low of a backlog may vary by what is produced in so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A look, and what the looks before it say."""
+    """The facts of the present poll, and what earlier polls add to them."""
 
-    sight: Evidence
+    evidence: Evidence
     thresholds: Thresholds
-    looks: int
-    """How many there were, this one included."""
+    polls: int
+    """Number of polls so far, this one included."""
     still: float
-    """Seconds for which messages have been waiting and the position has not moved."""
+    """Seconds for which messages have waited and the position has not moved."""
     waiting: bool
-    """Whether there is something to process."""
+    """Whether messages wait."""
     low: int | None
-    """The smallest backlog over at least a commit interval; None where it was not seen for as long."""
+    """The smallest backlog over at least a commit interval; None if observed for a shorter time."""
     growth: int | None
-    """Messages by which the backlog's low has been growing over the window; None where it has not."""
-    loop: Loop | None = None
-    """Messages that fail again and again; None where there are none."""
+    """Messages by which the backlog's low grew over the window; None if not throughout."""
+    dormant: bool = False
+    """Whether it had no consumers and did not move since before the exporter first saw it."""
+    loop: RetryLoop | None = None
+    """Messages that fail repeatedly; None if there are none."""
 
 
 def unknown(now: Situation) -> bool:
-    """Too little history: one look, or a part of the subscription cannot be read."""
-    sight = now.sight
+    """There was only one poll, or a partition of the subscription cannot be read."""
+    evidence = now.evidence
     return (
-        now.looks < 2  # noqa: PLR2004 - two looks
-        or sight.unreadable > 0
-        or (sight.lag is None and sight.uncommitted is None)
+        now.polls < 2  # noqa: PLR2004 - two polls
+        or evidence.unreadable > 0
+        or (evidence.lag is None and evidence.uncommitted is None)
     )
 
 
 def uncommitted(now: Situation) -> bool:
-    """Consumers read, messages are there, and no position is committed: the lag cannot be known."""
-    sight = now.sight
-    return bool(sight.consumers) and not sight.has_position and bool(sight.uncommitted)
+    """Consumers read, there are messages, and no offset is committed: the lag is unknown."""
+    evidence = now.evidence
+    return bool(evidence.consumers) and not evidence.has_position and bool(evidence.uncommitted)
+
+
+def dormant(now: Situation) -> bool:
+    """It was dead before the exporter first saw it, and still is: known, and no news.
+
+    A queue that is not meant to have consumers is never dead.
+    """
+    return now.dormant and now.thresholds.consumers_expected
 
 
 def past_end(now: Situation) -> bool:
-    """A position is past the log's end: new messages up to there will be skipped."""
-    return now.sight.past_end > 0
+    """A committed offset is past the log end: new messages up to it will be skipped."""
+    return now.evidence.past_end > 0
 
 
 def rewound(now: Situation) -> bool:
-    """The position went back and has not regained where it was."""
-    return now.sight.behind_its_place
+    """The offset moved back and has not reached its earlier value yet."""
+    return now.evidence.is_rewound
 
 
 def abandoned(now: Situation) -> bool:
-    """The group has members, none of them reads this destination, and its position stands still."""
-    return now.sight.read_by_nobody and (now.still > 0 or not now.waiting)
+    """The group has members, none of them reads this destination, and its offset does not move."""
+    return now.evidence.reads_elsewhere and (now.still > 0 or not now.waiting)
 
 
 def stopped(now: Situation) -> bool:
-    """Messages wait, nobody is there to read them although somebody should, and for the stop time nothing has moved."""
-    return _stands_still(now) and now.sight.consumers == 0 and now.thresholds.consumers_expected
+    """Messages wait, expected consumers are missing, and nothing moved for the stop time."""
+    return _stands_still(now) and now.evidence.consumers == 0 and now.thresholds.consumers_expected
 
 
 def stalled(now: Situation) -> bool:
-    """Messages wait, consumers are there (or are expected, where nobody can say), and for the stop time nothing has moved."""
-    consumers = now.sight.consumers
-    somebody = now.thresholds.consumers_expected if consumers is None else consumers > 0
-    return _stands_still(now) and somebody and not now.sight.uncounted
+    """Messages wait, there are consumers, and nothing moved for the stop time.
+
+    If the number of consumers is unknown, the threshold `consumers_expected` decides.
+    """
+    consumers = now.evidence.consumers
+    expected = now.thresholds.consumers_expected if consumers is None else consumers > 0
+    return _stands_still(now) and expected and not now.evidence.uncounted
 
 
 def lagging(now: Situation) -> bool:
-    """Past a threshold: of messages at the backlog's low, or of age beyond what the cadence of commits explains.
+    """The backlog's low, or the age less the commit interval, is above a threshold.
 
-    What waits on partitions that no consumer is assigned is certain to wait.
+    Messages on partitions that are not assigned to a consumer are always counted.
     """
     most, oldest = now.thresholds.lag_messages, now.thresholds.lag_seconds
-    if most is not None and (now.low or 0) + now.sight.unassigned > most:
+    if most is not None and (now.low or 0) + now.evidence.unassigned > most:
         return True
-    age = now.sight.age
-    return oldest is not None and age is not None and age > oldest + now.sight.commit_interval
+    age = now.evidence.age
+    return oldest is not None and age is not None and age > oldest + now.evidence.commit_interval
 
 
 def falling_behind(now: Situation) -> bool:
-    """The backlog's low has grown over the window by more than noise, and less was consumed than produced."""
-    ratio, sight = now.thresholds.consume_ratio, now.sight
-    produced, consumed = sight.produced_rate, sight.consumed_rate
+    """The backlog's low grew over the window by more than noise; consumption was too slow."""
+    ratio, evidence = now.thresholds.consume_ratio, now.evidence
+    produced, consumed = evidence.produced_rate, evidence.consumed_rate
     if ratio is None or now.growth is None or produced is None or consumed is None:
         return False
-    noise = produced * max(NOISE_SECONDS, sight.commit_interval / 2)
+    noise = produced * max(NOISE_SECONDS, evidence.commit_interval / 2)
     return now.growth > max(noise, LEAST_GROWTH) and consumed < ratio * produced
 
 
 def unmeasured(now: Situation) -> bool:
-    """Messages wait, no message was seen to leave for the stop time, and the broker counts no consumption.
+    """Messages wait, consumption is not counted, and none was seen to leave for the stop time.
 
-    They may still move: what comes in can hide what leaves.
+    Messages may still be processed: new messages can hide that others leave.
     """
-    return now.sight.uncounted and _stands_still(now)
+    return now.evidence.uncounted and _stands_still(now)
 
 
 def retry_loop(now: Situation) -> bool:
-    """The same messages fail again and again, be they waiting or held back for another try."""
+    """The same messages fail repeatedly, whether they wait or are held back for another attempt."""
     return now.loop is not None
 
 
 def _stands_still(now: Situation) -> bool:
-    return now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.sight.stop
+    return (
+        now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.evidence.stop
+    )
 
 
 RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
     ("unknown", unknown),
     ("uncommitted", uncommitted),
+    ("dormant", dormant),
     ("past_end", past_end),
     ("rewound", rewound),
     ("abandoned", abandoned),
@@ -137,8 +154,8 @@ RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (
 
 
 def status_of(now: Situation) -> Status:
-    """Return the status by the rules alone, without the time for which it has to hold."""
-    for status, holds in RULES:
-        if holds(now):
+    """Return the status of this poll by the rules, without hysteresis."""
+    for status, matches in RULES:
+        if matches(now):
             return status
     return "ok"

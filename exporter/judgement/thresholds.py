@@ -1,4 +1,4 @@
-"""Which thresholds hold for a subscription, by the first line whose patterns match its labels."""
+"""The thresholds of a subscription: the first line of the config that matches its labels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SOURCE_LABELS = frozenset({"system", "source"})
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What a subscription is compared with; None is a comparison that is switched off."""
+    """Limits for one subscription. None switches a comparison off."""
 
     lag_messages: int | None = 1_000
     lag_seconds: float | None = 5.0
     """Age of the oldest message not yet processed."""
     consume_ratio: float | None = 1.0
-    """Part of what is produced that has to be consumed."""
+    """Minimum ratio of the consume rate to the produce rate."""
     stop_seconds: float | None = 300.0
-    """How long a position with messages in front of it may stand still."""
+    """For how long a position may stay still while messages wait."""
     probe_seconds: float | None = 1.0
-    """End to end."""
+    """End-to-end latency of a probe."""
     consumers_expected: bool = True
-    """Whether nobody reading is a fault."""
+    """Whether it is a fault if there are no consumers."""
 
 
 DEFAULTS = Thresholds()
@@ -35,14 +35,14 @@ NAMES = tuple(field.name for field in fields(Thresholds))
 
 @dataclass(frozen=True, slots=True)
 class ThresholdLine:
-    """One line of the table: patterns by label, all of which have to match whole, and what it says."""
+    """One line of the table: patterns by label, which must all match whole, and its thresholds."""
 
     match: Mapping[str, str]
     said: Mapping[str, Any]
 
 
 class ThresholdTable:
-    """Lines in the order of the config. The first that matches counts; what it does not say comes from `rest`."""
+    """Lines in the order of the config. The first match applies; `rest` fills in missing values."""
 
     def __init__(
         self, lines: Sequence[ThresholdLine] = (), rest: Mapping[str, Any] | None = None
@@ -59,7 +59,7 @@ class ThresholdTable:
     def of_subscription(
         self, system: str, source: str, vhost: str | None, destination: str, group: str | None
     ) -> Thresholds:
-        """Return what holds for a subscription. A label that does not apply is like an empty one."""
+        """Return the thresholds of a subscription. A label that does not apply counts as empty."""
         values = dict(
             zip(SUBSCRIPTION_LABELS, (system, source, vhost, destination, group), strict=True)
         )
@@ -69,7 +69,10 @@ class ThresholdTable:
         return self._rest
 
     def of_source(self, system: str, source: str) -> Thresholds:
-        """Return what holds for a source as a whole: lines that ask for more than system and source say nothing of it."""
+        """Return the thresholds of a source as a whole.
+
+        Lines that match on other labels than system and source are ignored.
+        """
         values = {"system": system, "source": source}
         for patterns, said in self._lines:
             if patterns.keys() <= SOURCE_LABELS and all(

@@ -1,4 +1,4 @@
-"""How a backlog went over the last while: its lowest level and the counters, in a few slices of time."""
+"""The lowest backlog and the counters of the last minutes, in a few slices of time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ MIDDLE = slice(3, -3)
 class _Slice(NamedTuple):
     start: float
     low: int
-    """The smallest backlog seen in it."""
+    """The smallest backlog within the slice."""
     consumed: int
     produced: int
     redelivered: int
-    """Counters at its start."""
+    """Counters at the start of the slice."""
     moved_at: float
-    """When the position had last moved before its start."""
+    """When the position had last moved before the start of the slice."""
 
 
 class Trend:
-    """The last `SLICES` slices, the last of them under way.
+    """The last `SLICES` complete slices and the present one.
 
-    A position that moves in steps makes a backlog that looks like a saw; its lows, over slices that are together longer than
-    two steps, are what it is behind by.
+    A position that moves in steps makes a backlog with the shape of a saw. Its lows, over slices
+    that together are longer than two steps, are the backlog that remains.
     """
 
     __slots__ = ("_slices",)
@@ -33,7 +33,7 @@ class Trend:
     def __init__(self) -> None:
         self._slices: list[_Slice] = []
 
-    def look(
+    def observe(
         self,
         at: float,
         lag: int,
@@ -44,7 +44,7 @@ class Trend:
         moved_at: float,
         span: float,
     ) -> None:
-        """Take one look; all slices together are to cover at least `span` seconds."""
+        """Record one poll. All slices together cover at least `span` seconds."""
         slices = self._slices
         if slices and at - slices[-1].start < span / SLICES:
             last = slices[-1]
@@ -57,18 +57,21 @@ class Trend:
 
     @property
     def whole(self) -> bool:
-        """Whether all of the span was seen."""
+        """Whether the whole span was observed."""
         return len(self._slices) > SLICES
 
     @property
     def idle(self) -> bool:
-        """Whether nothing was waiting, at the lowest, all along."""
+        """Whether no message waited at the lows of all slices."""
         return self.whole and not any(each.low for each in self._slices)
 
     def rates(
         self, at: float, consumed: int, produced: int, moved_at: float
     ) -> tuple[float, float] | None:
-        """Return messages consumed and produced a second, the first from one movement to another; None where none was seen."""
+        """Return messages consumed and produced a second; None if the position did not move.
+
+        The consume rate is measured from one movement of the position to another.
+        """
         if not self.whole:
             return None
         first = self._slices[0]
@@ -80,7 +83,7 @@ class Trend:
         )
 
     def low(self, at: float, seconds: float) -> int | None:
-        """Return the smallest backlog of at least the last `seconds`; None where that was not seen yet."""
+        """Return the smallest backlog of at least the last `seconds`; None if observed for less."""
         found: int | None = None
         for each in reversed(self._slices):
             found = each.low if found is None else min(found, each.low)
@@ -89,16 +92,16 @@ class Trend:
         return None
 
     def growth(self) -> int | None:
-        """Return by how many messages the lows grew from the oldest to the newest slices; None where they did not throughout."""
+        """Return by how many messages the lows grew over the slices; None if not throughout."""
         if not self.whole:
             return None
         old, middle, new = (
-            min(each.low for each in self._slices[part]) for part in (OLDER, MIDDLE, NEWER)
+            min(each.low for each in self._slices[section]) for section in (OLDER, MIDDLE, NEWER)
         )
         return new - old if old < middle < new else None
 
     def moved(self, consumed: int, redelivered: int) -> tuple[int, int]:
-        """Return the movements of the counters since the oldest slice."""
+        """Return the increase of both counters since the oldest slice."""
         if not self._slices:
             return 0, 0
         first = self._slices[0]

@@ -1,4 +1,7 @@
-"""A workload in steps for pressure tests and demos: messages of a known age, and consumers as slow and as faulty as wanted."""
+"""A workload in steps for load tests and demos.
+
+Messages carry the time they were sent, and consumers are as slow and as faulty as wanted.
+"""
 
 from exporter.load.clients import LoadError, Workload
 from exporter.load.making import workload_of

@@ -1,4 +1,4 @@
-"""What a workload needs of a system: somebody who sends, and somebody who takes."""
+"""What a workload needs of a system: senders and receivers."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from typing import Any, NamedTuple, Protocol
 
 
 class LoadError(Exception):
-    """A system can't be used for a workload, and what to do."""
+    """A system cannot be used for a workload. The message says what to do."""
 
 
-class Taken(NamedTuple):
-    """A delivery."""
+class Delivery(NamedTuple):
+    """A delivered message."""
 
     body: bytes
     handle: Any
 
 
 class Sender(Protocol):
-    """Sends messages; made and used in one thread."""
+    """Sends messages. Created and used in one thread."""
 
     def send(self, bodies: Sequence[bytes]) -> int:
-        """Send; return how many the broker has refused since the call before."""
+        """Send; return how many messages the broker has refused since the last call."""
 
     def close(self) -> int:
-        """Wait for what is on its way, and leave; return how many more the broker refused."""
+        """Wait for pending messages and disconnect; return how many more the broker refused."""
 
 
-class Taker(Protocol):
-    """Takes messages; made and used in one thread."""
+class Receiver(Protocol):
+    """Receives messages. Created and used in one thread."""
 
-    def take(self, seconds: float) -> Taken | None:
-        """Return the next delivery, None if none comes in time."""
+    def receive(self, seconds: float) -> Delivery | None:
+        """Return the next delivery; None if none arrives in time."""
 
-    def finish(self, taken: Taken) -> None:
-        """Say that it is processed."""
+    def finish(self, delivery: Delivery) -> None:
+        """Mark the delivery as processed."""
 
-    def give_back(self, taken: Taken) -> None:
-        """Say that it could not be processed, so that it comes again."""
+    def reject(self, delivery: Delivery) -> None:
+        """Mark the delivery as failed, so that it is delivered again."""
 
     def close(self) -> None:
-        """Leave; what was taken and not finished comes again."""
+        """Disconnect; unfinished deliveries are delivered again."""
 
 
 class Workload(Protocol):
-    """A destination of a system, and clients of it."""
+    """A destination in a system, and its clients."""
 
     broken: tuple[type[Exception], ...]
-    """What a client raises when its broker is gone."""
+    """Exceptions that a client raises when its broker is gone."""
 
     def prepare(self, consumers: int) -> None:
-        """Make the destination, for as many consumers at the most. Raises `LoadError`."""
+        """Create the destination for at most this many consumers. Raises `LoadError`."""
 
     def sender(self) -> Sender:
         """Connect a sender."""
 
-    def taker(self) -> Taker:
-        """Connect a taker."""
+    def receiver(self) -> Receiver:
+        """Connect a receiver."""

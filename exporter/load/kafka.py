@@ -9,13 +9,13 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from exporter.load.clients import LoadError, Sender, Taken, Taker
+from exporter.load.clients import Delivery, LoadError, Receiver, Sender
 
 QUIET = logging.Logger("load", logging.CRITICAL)  # noqa: LOG001 - not shared, so not leaked
 PATIENCE = 10.0
 NO_BROKER = "no broker answers; check the address, such as localhost:9092"
 PARTITIONS = 4
-"""At least."""
+"""Least number of partitions."""
 
 
 def kafka_workload(
@@ -33,14 +33,17 @@ class KafkaWorkload:
     def __init__(
         self, address: str, topic: str, group: str, retention: float | None = None
     ) -> None:
-        """Messages are kept for `retention` seconds, or as long as the broker keeps those of all topics."""
+        """Messages are kept for `retention` seconds.
+
+        By default as long as the broker's own setting says.
+        """
         self._settings: dict[str, Any] = {"bootstrap.servers": address, "logger": QUIET}
         self._topic = topic
         self._group = group
         self._config = {} if retention is None else {"retention.ms": str(round(retention * 1_000))}
 
     def prepare(self, consumers: int) -> None:
-        """Make the topic, unless it is there."""
+        """Create the topic, unless it exists."""
         admin = AdminClient(self._settings)
         topic = NewTopic(self._topic, max(consumers, PARTITIONS), 1, config=self._config)
         try:
@@ -61,9 +64,9 @@ class KafkaWorkload:
         """Connect a producer."""
         return _KafkaSender(self._settings, self._topic)
 
-    def taker(self) -> Taker:
+    def receiver(self) -> Receiver:
         """Join the group."""
-        return _KafkaTaker(self._settings, self._topic, self._group)
+        return _KafkaReceiver(self._settings, self._topic, self._group)
 
 
 class _KafkaSender:
@@ -81,21 +84,21 @@ class _KafkaSender:
                 except BufferError:
                     self._producer.poll(0.1)
         self._producer.poll(0)
-        return self._told()
+        return self._pop_refused()
 
     def close(self) -> int:
         left = self._producer.flush(PATIENCE)
-        return self._told() + left
+        return self._pop_refused() + left
 
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
         self._refused += error is not None
 
-    def _told(self) -> int:
+    def _pop_refused(self) -> int:
         refused, self._refused = self._refused, 0
         return refused
 
 
-class _KafkaTaker:
+class _KafkaReceiver:
     def __init__(self, settings: dict[str, Any], topic: str, group: str) -> None:
         self._consumer = Consumer(
             {
@@ -109,17 +112,17 @@ class _KafkaTaker:
         )
         self._consumer.subscribe([topic])
 
-    def take(self, seconds: float) -> Taken | None:
+    def receive(self, seconds: float) -> Delivery | None:
         message = self._consumer.poll(seconds)
         if message is None or message.error() is not None:
             return None
-        return Taken(message.value() or b"", message)
+        return Delivery(message.value() or b"", message)
 
-    def finish(self, taken: Taken) -> None:
-        self._consumer.store_offsets(message=taken.handle)
+    def finish(self, delivery: Delivery) -> None:
+        self._consumer.store_offsets(message=delivery.handle)
 
-    def give_back(self, taken: Taken) -> None:
-        message = taken.handle
+    def reject(self, delivery: Delivery) -> None:
+        message = delivery.handle
         self._consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Makes the workload of a destination, by its system's row."""
+"""Makes the workload of a destination from its system's row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ def workload_of(
 ) -> Workload:
     """Return the workload; nothing is connected yet.
 
-    `retention`, in seconds, is for systems that keep messages; others raise `LoadError`, as do those without a workload.
+    `retention` (seconds) is for systems that keep messages; others raise `LoadError`. So do systems
+    without a workload.
     """
     path = SYSTEMS[system].workload
     if path is None:

@@ -1,4 +1,4 @@
-"""A workload on a topic of an nsqd and a channel of it."""
+"""A workload on a topic and a channel of an nsqd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import requests
 
 from exporter.collectors.http_sessions import Adapter
 from exporter.collectors.nsq.protocol import MESSAGE, MESSAGE_HEAD, NsqConnection, said
-from exporter.load.clients import LoadError, Sender, Taken, Taker
+from exporter.load.clients import Delivery, LoadError, Receiver, Sender
 from exporter.model import CollectError, Until
 
 PATIENCE = 10.0
@@ -28,7 +28,7 @@ def nsq_workload(
 
 
 class NsqWorkload:
-    """A topic and a channel of one nsqd, which is named by the address of its HTTP port."""
+    """A topic and a channel of one nsqd. The address is that of its HTTP port."""
 
     broken = (requests.RequestException, CollectError, OSError)
 
@@ -39,7 +39,7 @@ class NsqWorkload:
         self._tcp = ("", 0)
 
     def prepare(self, consumers: int) -> None:
-        """Make topic and channel."""
+        """Create the topic and the channel."""
         del consumers
         names = f"topic={quote(self._topic)}"
         try:
@@ -57,20 +57,21 @@ class NsqWorkload:
                     answer.raise_for_status()
         except (requests.RequestException, KeyError, ValueError) as error:
             raise LoadError(
-                f"cannot use nsqd ({type(error).__name__}); check the address of its HTTP port, such as http://localhost:4151"
+                f"cannot use nsqd ({type(error).__name__}); check the address of its HTTP port, "
+                f"such as http://localhost:4151"
             ) from None
 
     def sender(self) -> Sender:
         """Connect a publisher."""
         return _NsqSender(self._url, self._topic)
 
-    def taker(self) -> Taker:
+    def receiver(self) -> Receiver:
         """Connect a consumer."""
-        return _NsqTaker(self._tcp, self._topic, self._channel)
+        return _NsqReceiver(self._tcp, self._topic, self._channel)
 
 
 def _session() -> requests.Session:
-    """Return a session whose `close` closes its connections."""
+    """Return a session that closes its connections in `close`."""
     session = requests.Session()
     session.trust_env = False
     for scheme in ("http://", "https://"):
@@ -79,7 +80,7 @@ def _session() -> requests.Session:
 
 
 def _said(answer: requests.Response) -> str:
-    """Return what nsqd says of a name that it does not take, such as INVALID_TOPIC."""
+    """Return nsqd's error for an invalid name, such as INVALID_TOPIC."""
     try:
         return str(answer.json()["message"])[:100]
     except (ValueError, KeyError, TypeError):
@@ -103,7 +104,7 @@ class _NsqSender:
         return 0
 
 
-class _NsqTaker:
+class _NsqReceiver:
     def __init__(self, address: tuple[str, int], topic: str, channel: str) -> None:
         self._connection = NsqConnection(address, Until(PATIENCE))
         try:
@@ -112,22 +113,23 @@ class _NsqTaker:
             self._connection.close()
             raise
 
-    def take(self, seconds: float) -> Taken | None:
+    def receive(self, seconds: float) -> Delivery | None:
         frame = self._connection.frame(Until(seconds))
         if frame is None:
             return None
         if frame.kind != MESSAGE:
             raise CollectError("invalid", f"nsqd says {said(frame.data)}")
-        return Taken(frame.data[MESSAGE_HEAD:], frame.data)
+        return Delivery(frame.data[MESSAGE_HEAD:], frame.data)
 
-    def finish(self, taken: Taken) -> None:
-        self._connection.finish(taken.handle, Until(PATIENCE))
+    def finish(self, delivery: Delivery) -> None:
+        self._connection.finish(delivery.handle, Until(PATIENCE))
 
-    def give_back(self, taken: Taken) -> None:
-        self._connection.requeue(taken.handle, Until(PATIENCE))
+    def reject(self, delivery: Delivery) -> None:
+        self._connection.requeue(delivery.handle, Until(PATIENCE))
 
     def close(self) -> None:
-        # What is in flight to who leaves is delivered again only when it times out, a minute later; so it is given back.
+        # nsqd delivers messages in flight again only when they time out a minute later, so requeue
+        # them.
         try:
             self._connection.pause(Until(PATIENCE))
             while (frame := self._connection.frame(Until(QUIET_SECONDS))) is not None:

@@ -15,7 +15,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from exporter.load.clients import LoadError, Sender, Taken, Taker
+from exporter.load.clients import Delivery, LoadError, Receiver, Sender
 
 PREFETCH = 20
 
@@ -30,7 +30,7 @@ def rabbit_workload(
 
 
 class RabbitWorkload:
-    """A queue of the default exchange."""
+    """A queue, published to by the default exchange."""
 
     broken = (AMQPError, OSError)
 
@@ -39,7 +39,7 @@ class RabbitWorkload:
         self._queue = queue
 
     def prepare(self, consumers: int) -> None:
-        """Make the queue, unless it is there in whatever kind."""
+        """Create the queue, unless one of any type exists."""
         del consumers
         try:
             connection = pika.BlockingConnection(pika.URLParameters(self._address))
@@ -49,7 +49,8 @@ class RabbitWorkload:
             ) from None
         except (AMQPError, OSError, ValueError, IndexError) as error:
             raise LoadError(
-                f"cannot connect to RabbitMQ ({type(error).__name__}); check the address, such as amqp://user:password@localhost:5672"
+                f"cannot connect to RabbitMQ ({type(error).__name__}); check the address, such as "
+                f"amqp://user:password@localhost:5672"
             ) from None
         try:
             try:
@@ -65,9 +66,9 @@ class RabbitWorkload:
         """Connect a publisher."""
         return _RabbitSender(self._address, self._queue)
 
-    def taker(self) -> Taker:
+    def receiver(self) -> Receiver:
         """Connect a consumer."""
-        return _RabbitTaker(self._address, self._queue)
+        return _RabbitReceiver(self._address, self._queue)
 
 
 class _RabbitSender:
@@ -87,27 +88,27 @@ class _RabbitSender:
         return 0
 
 
-class _RabbitTaker:
+class _RabbitReceiver:
     def __init__(self, address: str, queue: str) -> None:
         self._connection = pika.BlockingConnection(pika.URLParameters(address))
         self._channel = self._connection.channel()
         self._channel.basic_qos(prefetch_count=PREFETCH)
-        self._waiting: deque[Taken] = deque()
+        self._waiting: deque[Delivery] = deque()
         self._channel.basic_consume(queue, self._delivered)
 
-    def take(self, seconds: float) -> Taken | None:
+    def receive(self, seconds: float) -> Delivery | None:
         if not self._waiting:
             self._connection.process_data_events(seconds)
         return self._waiting.popleft() if self._waiting else None
 
-    def finish(self, taken: Taken) -> None:
-        self._channel.basic_ack(taken.handle)
+    def finish(self, delivery: Delivery) -> None:
+        self._channel.basic_ack(delivery.handle)
 
-    def give_back(self, taken: Taken) -> None:
-        self._channel.basic_nack(taken.handle, requeue=True)
+    def reject(self, delivery: Delivery) -> None:
+        self._channel.basic_nack(delivery.handle, requeue=True)
 
     def close(self) -> None:
         self._connection.close()
 
     def _delivered(self, _: Any, method: Any, __: Any, body: bytes) -> None:
-        self._waiting.append(Taken(body, method.delivery_tag))
+        self._waiting.append(Delivery(body, method.delivery_tag))

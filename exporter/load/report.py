@@ -1,4 +1,4 @@
-"""The figures of a workload as a table."""
+"""The results of a workload as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from exporter.show.wording import number
 
 
 def report(results: Sequence[Result]) -> Table:
-    """Return a row for each step: what was wanted, what came of it, and how long messages took from sending to processed."""
+    """Return a table with a row for each step.
+
+    It has the step's settings, its rates and errors, and the latencies from sent to processed.
+    """
     table = Table()
     table.add_column("step", no_wrap=True)
     for name in ("sent/s", "processed/s", "errors", "mean", "p50", "p95", "p99", "max"):

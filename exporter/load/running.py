@@ -10,41 +10,43 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import cycle
 
-from exporter.load.clients import Sender, Taker, Workload
+from exporter.load.clients import Receiver, Sender, Workload
 from exporter.load.steps import Step
-from exporter.load.tally import Result, Tally
+from exporter.load.tally import Result, StepTally
 
 TICK = 0.05
 MOST_AT_ONCE = 5_000
-"""Messages that are sent in one go; what a broker can't take in time is not made up for for ever."""
+"""Largest number of messages sent at once, to catch up after a broker was too slow."""
 RETRY_SECONDS = 0.5
 JOIN_SECONDS = 15.0
 SENT_AT = struct.Struct(">d")
 
 
 class Load:
-    """One sender, and as many takers as the step wants, each in a thread."""
+    """One sender and as many receivers as the step wants, each in a thread."""
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
         self._step = Step()
-        self._tally = Tally()
-        self._turn = threading.Lock()
-        """Held where something is counted, so that nothing is counted in a step that is over."""
+        self._tally = StepTally()
+        self._count_lock = threading.Lock()
+        """Guards the counts, so that nothing is counted in a step that has ended."""
         self._began = 0.0
-        self._takers: list[tuple[threading.Thread, threading.Event]] = []
+        self._receivers: list[tuple[threading.Thread, threading.Event]] = []
 
     def run(
         self,
         steps: Sequence[Step],
         stop: threading.Event,
-        told: Callable[[Result], object],
+        report: Callable[[Result], object],
         *,
         repeat: bool = False,
     ) -> None:
-        """Run the steps, and tell the result of each; with `repeat`, over and over until told to stop.
+        """Run the steps and pass each result to `report`.
 
-        Ends early when told to `stop`. Raises `LoadError`.
+        With `repeat`, repeat them until `stop` is set.
+
+        Ends early if `stop` is set. Raises `LoadError`.
         """
         self._workload.prepare(max(step.consumers for step in steps))
         end = threading.Event()
@@ -54,8 +56,8 @@ class Load:
         try:
             for number, step in enumerate(cycle(steps) if repeat else steps):
                 if number:
-                    self._adjust(min(len(self._takers), step.consumers))
-                    told(self._turn_to(step))
+                    self._adjust(min(len(self._receivers), step.consumers))
+                    report(self._turn_to(step))
                 self._adjust(step.consumers)
                 if stop.wait(step.seconds):
                     break
@@ -63,32 +65,32 @@ class Load:
             end.set()
             sender.join(JOIN_SECONDS)
             self._adjust(0)
-        told(self._turn_to(self._step))
+        report(self._turn_to(self._step))
 
     def _turn_to(self, step: Step) -> Result:
-        """Begin a step; return the result of the one before."""
-        with self._turn:
+        """Begin a step; return the result of the last one."""
+        with self._count_lock:
             now = time.monotonic()
             result = self._tally.result(self._step, now - self._began)
-            self._step, self._tally, self._began = step, Tally(), now
+            self._step, self._tally, self._began = step, StepTally(), now
         return result
 
     def _count(self, **more: int) -> None:
-        with self._turn:
+        with self._count_lock:
             self._tally.count(**more)
 
     def _done(self, latency: float) -> None:
-        with self._turn:
+        with self._count_lock:
             self._tally.done(latency)
 
     def _adjust(self, consumers: int) -> None:
-        while len(self._takers) < consumers:
+        while len(self._receivers) < consumers:
             end = threading.Event()
-            thread = threading.Thread(target=self._take_until, args=(end,), daemon=True)
-            self._takers.append((thread, end))
+            thread = threading.Thread(target=self._receive_until, args=(end,), daemon=True)
+            self._receivers.append((thread, end))
             thread.start()
-        gone = self._takers[consumers:]
-        del self._takers[consumers:]
+        gone = self._receivers[consumers:]
+        del self._receivers[consumers:]
         for _, end in gone:
             end.set()
         for thread, _ in gone:
@@ -125,38 +127,38 @@ class Load:
             except self._workload.broken:
                 self._count(errors=1)
 
-    def _take_until(self, end: threading.Event) -> None:
+    def _receive_until(self, end: threading.Event) -> None:
         while not end.is_set():
             try:
-                taker = self._workload.taker()
+                receiver = self._workload.receiver()
             except self._workload.broken:
                 self._count(errors=1)
                 end.wait(RETRY_SECONDS)
                 continue
             try:
-                self._take(taker, end)
+                self._receive(receiver, end)
             except self._workload.broken:
                 self._count(errors=1)
                 end.wait(RETRY_SECONDS)
             finally:
                 with suppress(*self._workload.broken):
-                    taker.close()
+                    receiver.close()
 
-    def _take(self, taker: Taker, end: threading.Event) -> None:
+    def _receive(self, receiver: Receiver, end: threading.Event) -> None:
         due = time.monotonic()
         while not end.is_set():
             step = self._step
-            taken = taker.take(4 * TICK)
-            if taken is None:
+            delivery = receiver.receive(4 * TICK)
+            if delivery is None:
                 continue
             if step.takes:
                 due = max(due + 1.0 / step.takes, time.monotonic() - 1.0)
                 end.wait(max(due - time.monotonic(), 0.0))
             if random.random() < step.fails:  # noqa: S311 - chance
-                taker.give_back(taken)
-                self._count(given_back=1)
+                receiver.reject(delivery)
+                self._count(rejected=1)
                 continue
-            taker.finish(taken)
-            if len(taken.body) >= SENT_AT.size:
-                (sent_at,) = SENT_AT.unpack_from(taken.body)
+            receiver.finish(delivery)
+            if len(delivery.body) >= SENT_AT.size:
+                (sent_at,) = SENT_AT.unpack_from(delivery.body)
                 self._done(max(time.time() - sent_at, 0.0))

@@ -1,4 +1,4 @@
-"""The steps of a workload, and how they are written."""
+"""The steps of a workload, and their syntax."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from exporter.config.types import seconds
 EXAMPLE = "rate=100 for=30s; rate=500 consumers=4 takes=100 size=10kB fails=5%"
 SIZES = {"MB": 1_000_000, "kB": 1_000, "B": 1}
 LEAST_SIZE = 8
-"""Bytes of a message, in which the moment stands at which it was sent."""
+"""Least size of a message in bytes, which is that of the send time in it."""
 MOST_SIZE = 1_000_000
 MOST_CONSUMERS = 1_000
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what comes in, and who takes it."""
+    """One step: the published messages, and the consumers."""
 
     rate: float = 100.0
-    """Messages a second."""
+    """Messages per second."""
     seconds: float = 30.0
     size: int = 100
-    """Bytes a message."""
+    """Bytes per message."""
     consumers: int = 1
     takes: float | None = None
-    """Messages a second that each consumer can process; None is as many as there are."""
+    """Messages per second that each consumer can process; None for no limit."""
     fails: float = 0.0
-    """Part of the deliveries that a consumer gives back."""
+    """Fraction of the deliveries that a consumer rejects."""
 
 
 class StepError(ValueError):
@@ -39,7 +39,9 @@ class StepError(ValueError):
 
 
 def parse_steps(text: str) -> list[Step]:
-    """Return the steps of a text such as `EXAMPLE`: what a step does not say is as in the one before.
+    """Parse steps like those in `EXAMPLE`.
+
+    A key that a step does not set keeps its value of the last step.
 
     Raises `StepError`.
     """
@@ -58,7 +60,10 @@ def parse_steps(text: str) -> list[Step]:
 
 
 def duration(text: str) -> float:
-    """Return the seconds that `10m` or `1h30m` says, 1 or more. Raises `ValueError`."""
+    """Return the seconds of a duration such as `10m` or `1h30m`, at least 1.
+
+    Raises `ValueError`.
+    """
     try:
         found: float = seconds(text)
     except PydanticCustomError as error:
@@ -136,4 +141,4 @@ FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "takes": ("takes", _taken),
     "fails": ("fails", _part),
 }
-"""How a step is written: key to field, and what reads the value."""
+"""Key in a step to the field and the parser of its value."""

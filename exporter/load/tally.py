@@ -1,4 +1,4 @@
-"""What happened in one step."""
+"""Counts the messages of one step."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from dataclasses import dataclass, field
 from exporter.load.steps import Step
 
 SAMPLE = 50_000
-"""Latencies that are kept; of more, as many by chance."""
+"""Largest number of latencies that are kept; of more, a random sample."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One step's figures. Latencies are in seconds from sending to the end of processing, None where nothing was processed."""
+    """The results of one step.
+
+    Latencies are in seconds from sent to processed; None if nothing was processed.
+    """
 
     step: Step
     seconds: float
     sent: int
     refused: int
-    """Messages that the broker did not take."""
+    """Messages that the broker refused."""
     processed: int
-    given_back: int
-    """Deliveries that consumers gave back, as the step wanted."""
+    rejected: int
+    """Deliveries that consumers rejected, as the step wants."""
     errors: int
-    """Times that a consumer lost its connection."""
+    """How often a consumer lost its connection."""
     mean: float | None
     p50: float | None
     p95: float | None
@@ -33,19 +36,19 @@ class Result:
 
     @property
     def error_rate(self) -> float:
-        """Part of what came to an end that ended badly, wanted or not: refused, given back, a connection lost."""
-        bad = self.refused + self.given_back + self.errors
+        """Fraction of all outcomes that are errors: refused, rejected, or a lost connection."""
+        bad = self.refused + self.rejected + self.errors
         return bad / (self.processed + bad) if bad else 0.0
 
 
 @dataclass
-class Tally:
-    """Counts; whoever uses it from several threads sees to it that one at a time does."""
+class StepTally:
+    """Counts messages. Callers must not use it from two threads at once."""
 
     sent: int = 0
     refused: int = 0
     processed: int = 0
-    given_back: int = 0
+    rejected: int = 0
     errors: int = 0
     _sum: float = 0.0
     _longest: float = 0.0
@@ -57,7 +60,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + number)
 
     def done(self, latency: float) -> None:
-        """Count a message that was processed, `latency` seconds after it was sent."""
+        """Count a processed message and its latency in seconds."""
         self.processed += 1
         self._sum += latency
         self._longest = max(self._longest, latency)
@@ -67,7 +70,7 @@ class Tally:
             self._sample[place] = latency
 
     def result(self, step: Step, seconds: float) -> Result:
-        """Return the figures of the step, which took so long."""
+        """Return the results of the step, which took `seconds`."""
         ordered = sorted(self._sample)
 
         def quantile(part: float) -> float | None:
@@ -79,7 +82,7 @@ class Tally:
             sent=self.sent,
             refused=self.refused,
             processed=self.processed,
-            given_back=self.given_back,
+            rejected=self.rejected,
             errors=self.errors,
             mean=self._sum / self.processed if self.processed else None,
             p50=quantile(0.5),

@@ -1,1 +1,1 @@
-"""What people and Prometheus are shown: the exposition, the overview, the table in the terminal."""
+"""Presents the data: the exposition, the overview, the table in the terminal."""

@@ -1,10 +1,13 @@
-"""The page: blocks of ready bytes, rendered once per change, and put in order at the first scrape after a change.
+"""The exposition at `/metrics`.
 
-A block is one metric's series of one source. Sample lines are the same in the text format 0.0.4 and in OpenMetrics;
-only the lines above them differ, and `# EOF`. Compressed blocks concatenate, too (`gzipping`).
+It consists of blocks of bytes, rendered once per change and ordered at the first scrape after it.
 
-An update costs what its source costs, whatever the number of sources. A scrape costs a few steps for each block, and
-nothing where nothing has changed since the scrape before.
+A block has the series of one metric of one source. Sample lines are the same in the text format
+0.0.4 and in OpenMetrics; only the HELP and TYPE lines and `# EOF` differ. Compressed blocks can be
+concatenated, too (`gzip_parts`).
+
+The cost of an update depends only on its source, not on the number of sources. A scrape costs a few
+steps per block, and nothing if nothing has changed since the last one.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from typing import Literal, Protocol, TypeVar
 import structlog
 
 from exporter.catalogue import CATALOGUE, Metric
-from exporter.show.gzip_parts import Part, Stream, part, stream
+from exporter.show.gzip_parts import CompressedPart, GzipStream, part, stream
 from exporter.show.presentable import presentable
-from exporter.task_log import Seldom
+from exporter.task_log import LogLimiter
 
 Format = Literal["text", "openmetrics"]
 Number = int | float
@@ -31,10 +34,12 @@ Whole = TypeVar("Whole")
 
 LABEL_ORDER = ("system", "source", "vhost", "destination", "partition", "group")
 LONGEST_VALUE = 1_000
-"""Characters of a label value; brokers' own limits for names of topics and queues are below it."""
+"""Longest label value in characters. Brokers' own limits for names of topics and queues are below
+it.
+"""
 DIGEST = 12
 PIECE = 2_000
-"""Series in a piece: about a quarter of a megabyte."""
+"""Series per piece: about a quarter of a megabyte."""
 CONTENT_TYPES: Mapping[Format, str] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -42,7 +47,7 @@ CONTENT_TYPES: Mapping[Format, str] = {
 
 
 class Series(Protocol):
-    """What `render` takes: one metric's label texts and values, side by side."""
+    """Input of `render`: one metric's label texts and values, in the same order."""
 
     @property
     def name(self) -> str: ...
@@ -55,8 +60,9 @@ class Series(Protocol):
 def escape(value: str) -> str:
     """Return a name as a legal label value of the text format.
 
-    Backslash, quote and newline are escaped. A lone surrogate, which has no UTF-8 form, becomes its escape sequence
-    as text. Of a name that is longer than `LONGEST_VALUE` the rest becomes a digest, so that names stay different.
+    Backslash, quote and newline are escaped. A lone surrogate, which has no UTF-8 form, becomes its
+    escape sequence as text. If a name is longer than `LONGEST_VALUE`, the rest is replaced by a
+    digest, so that names stay different.
     """
     if len(value) > LONGEST_VALUE:
         digest = sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST]
@@ -69,7 +75,10 @@ def escape(value: str) -> str:
 
 
 def labeler(constant: Mapping[str, str]) -> Callable[[Mapping[str, str]], str]:
-    """Return a maker of label texts (`{a="b",c="d"} `, with the space behind) that adds `constant` to each."""
+    """Return a function that adds `constant` to labels and formats them.
+
+    The format is `{a="b",c="d"} `, with a space at the end.
+    """
 
     def text(labels: Mapping[str, str]) -> str:
         merged = {**constant, **labels}
@@ -81,14 +90,14 @@ def labeler(constant: Mapping[str, str]) -> Callable[[Mapping[str, str]], str]:
 
 
 def _nobody(_: Sequence[str]) -> None:
-    """Take the labels of what was left out."""
+    """Ignore the labels of series that were left out."""
 
 
 def render(series: Series, left_out: Callable[[Sequence[str]], None] = _nobody) -> Iterator[bytes]:
     """Yield the sample lines of one metric of one source, some thousands at a time.
 
-    Pieces keep the peak of memory at a fraction of the page. `left_out` gets the labels of the values that Prometheus
-    could not take.
+    Pieces keep peak memory at a fraction of the exposition's size. `left_out` gets the labels of
+    values that Prometheus could not read.
     """
     name = series.name
     for first in range(0, len(series.labels), PIECE):
@@ -112,15 +121,15 @@ def header(metric: Metric, fmt: Format) -> bytes:
 
 NOTHING = part(())
 
-HEADERS: Mapping[Format, Mapping[str, Part]] = {
+HEADERS: Mapping[Format, Mapping[str, CompressedPart]] = {
     "text": {metric.name: part([header(metric, "text")]) for metric in CATALOGUE},
     "openmetrics": {metric.name: part([header(metric, "openmetrics")]) for metric in CATALOGUE},
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """One answer to a scrape."""
+class ScrapeResponse:
+    """The response to a scrape."""
 
     content_type: str
     encoding: str | None
@@ -128,25 +137,33 @@ class Page:
 
 
 class Exposition:
-    """Holds the blocks of every source and serves pages made of them. Safe to use from many threads."""
+    """Keeps the blocks of every source and builds responses from them.
+
+    Safe to use from many threads.
+    """
 
     def __init__(self, own: Callable[[Format], bytes]) -> None:
-        """`own` renders the exporter's own lines, without `# EOF`; it is called at each scrape."""
+        """`own` renders the exporter's own metrics, without `# EOF`.
+
+        It is called at each scrape.
+        """
         self._own = own
         self.left_out = 0
-        """Values that Prometheus could not take; each counts at every update."""
+        """Number of values that Prometheus could not read. Each counts at every update."""
         self._log = structlog.get_logger(__name__)
-        self._logged = Seldom()
+        self._logged = LogLimiter()
         self._lock = threading.Lock()
-        self._blocks: dict[str, dict[str, Part]] = {}
-        """By source and metric. What is in here is replaced, never changed."""
+        self._blocks: dict[str, dict[str, CompressedPart]] = {}
+        """Source to metric to block. The inner mappings are replaced, never changed."""
         self._generation = 0
-        """Grows with each change."""
+        """Increased with each change."""
         self._assembly = threading.Lock()
-        """Of two scrapes after a change, one puts the blocks in order and the other takes what it made."""
+        """Serializes assembly: of two scrapes after a change, one assembles the blocks and the
+        other reuses the result.
+        """
         self._plain: dict[Format, tuple[int, tuple[bytes, ...]]] = {}
-        self._zipped: dict[Format, tuple[int, Stream]] = {}
-        """What was served last, and of which generation it is."""
+        self._zipped: dict[Format, tuple[int, GzipStream]] = {}
+        """The last assembled exposition, and its generation."""
 
     def update(
         self,
@@ -154,12 +171,12 @@ class Exposition:
         families: Iterable[Series],
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Replace what the source shows; what did not change is not compressed again.
+        """Replace the blocks of the source; unchanged ones are not compressed again.
 
-        `wanted` is asked at the last moment, when no `remove` can come between.
+        `wanted` is called at the last moment, under the lock, so that no `remove` can come between.
         """
         before = self._blocks.get(source, {})
-        after: dict[str, Part] = {}
+        after: dict[str, CompressedPart] = {}
         for family in families:
             known = before.get(family.name, NOTHING)
             rendered = render(family, partial(self._leave_out, family.name))
@@ -175,19 +192,21 @@ class Exposition:
                 self._generation += 1
 
     def remove(self, source: str, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Show nothing of the source any more; `wanted` is asked at the last moment."""
+        """Remove the blocks of the source; `wanted` is called at the last moment."""
         with self._lock:
             if wanted() and self._blocks.pop(source, None) is not None:
                 self._generation += 1
 
-    def page(self, accept: str, accept_encoding: str) -> Page:
-        """Return the page in the format and encoding that the client prefers."""
+    def response(self, accept: str, accept_encoding: str) -> ScrapeResponse:
+        """Return the exposition in the format and encoding that the client prefers."""
         fmt: Format = "openmetrics" if accepts_openmetrics(accept) else "text"
         own = self._own(fmt) + (b"# EOF\n" if fmt == "openmetrics" else b"")
         if accepts_gzip(accept_encoding):
             stream_now = self._current(self._zipped, fmt, stream)
-            return Page(CONTENT_TYPES[fmt], "gzip", stream_now.ended_by(own))
-        return Page(CONTENT_TYPES[fmt], None, (*self._current(self._plain, fmt, _pieces), own))
+            return ScrapeResponse(CONTENT_TYPES[fmt], "gzip", stream_now.ended_by(own))
+        return ScrapeResponse(
+            CONTENT_TYPES[fmt], None, (*self._current(self._plain, fmt, _pieces), own)
+        )
 
     def _leave_out(self, metric: str, labels: Sequence[str]) -> None:
         with self._lock:
@@ -205,9 +224,12 @@ class Exposition:
         self,
         made: dict[Format, tuple[int, Whole]],
         fmt: Format,
-        make: Callable[[Iterable[Part]], Whole],
+        make: Callable[[Iterable[CompressedPart]], Whole],
     ) -> Whole:
-        """Return what `make` makes of all blocks in order; it is made once for all scrapes until the next change."""
+        """Return the result of `make` for all blocks in order.
+
+        It is shared by all scrapes until the next change.
+        """
         with self._assembly:
             with self._lock:
                 generation = self._generation
@@ -220,9 +242,11 @@ class Exposition:
             return whole
 
 
-def _in_order(sources: Iterable[Mapping[str, Part]], headers: Mapping[str, Part]) -> Iterator[Part]:
-    """Yield each metric's header and the blocks of all sources that have it, as the catalogue orders them."""
-    by_metric: dict[str, list[Part]] = {}
+def _in_order(
+    sources: Iterable[Mapping[str, CompressedPart]], headers: Mapping[str, CompressedPart]
+) -> Iterator[CompressedPart]:
+    """Yield each metric's header and its blocks from all sources, in the catalogue's order."""
+    by_metric: dict[str, list[CompressedPart]] = {}
     for blocks in sources:
         for name, each in blocks.items():
             by_metric.setdefault(name, []).append(each)
@@ -233,19 +257,22 @@ def _in_order(sources: Iterable[Mapping[str, Part]], headers: Mapping[str, Part]
             yield from found
 
 
-def _pieces(parts: Iterable[Part]) -> tuple[bytes, ...]:
-    """Return the lines of the parts, uncompressed."""
+def _pieces(parts: Iterable[CompressedPart]) -> tuple[bytes, ...]:
+    """Return the uncompressed lines of the parts."""
     return tuple(piece for each in parts for piece in each.plain)
 
 
 def accepts_openmetrics(header: str) -> bool:
-    """Tell whether an Accept header names OpenMetrics, in whatever version: who does can read the one that there is."""
+    """Return whether an Accept header names OpenMetrics.
+
+    Every client of any version can read version 1.0.0.
+    """
     choices = header.lower().split(",")
     return any(c.partition(";")[0].strip() == "application/openmetrics-text" for c in choices)
 
 
 def accepts_gzip(header: str) -> bool:
-    """Tell whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
+    """Return whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
     best: dict[str, float] = {}
     for choice in header.lower().split(","):
         coding, _, parameter = choice.strip().partition(";")
@@ -258,7 +285,10 @@ def accepts_gzip(header: str) -> bool:
 
 
 def _kept(pieces: Iterable[bytes], before: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the pieces, those that are as before as the very objects of before, so that they exist once."""
+    """Yield the pieces.
+
+    For an unchanged piece, yield the earlier object, so that the data exists only once.
+    """
     for index, piece in enumerate(pieces):
         same = index < len(before) and before[index] == piece
         yield before[index] if same else piece

@@ -1,10 +1,12 @@
-"""One gzip stream out of parts that were compressed apart.
+"""Joins separately compressed parts to one gzip stream.
 
-Parts end on a byte with a flushed deflate block, so that one can follow the other in one stream (RFC 1951). A gzip file
-may also have several members, but not every reader copes with them: urllib3 2.8 repeats bytes of theirs.
+Each part ends on a byte boundary with a flushed deflate block, so that parts can follow each other
+in one stream (RFC 1951). A gzip file may also have several members, but not every client can read
+them: urllib3 2.8 repeats some of their bytes.
 
-The stream's check value (CRC-32) covers all parts. A large part brings its own value, which is combined with the value
-of what comes before. That costs the same for every size. For a small part it is faster to read its bytes again.
+The checksum of the stream (CRC-32) covers all parts. A large part has its own checksum, which is
+combined with that of the bytes before it. This costs the same for every size. For a small part it
+is faster to read its bytes again.
 """
 
 from __future__ import annotations
@@ -15,32 +17,36 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LEVEL = 1
-"""On a page of label texts level 1 is four times faster than 6, for a few per cent more bytes."""
+"""Compression level. On an exposition, level 1 is four times faster than 6 and costs a few per cent
+more bytes.
+"""
 
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
-"""Deflate, no name, no time, fastest, no particular system (RFC 1952, 2.3)."""
+"""Deflate, no name, no time, fastest, unknown system (RFC 1952, 2.3)."""
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
 LENGTH_BITS = 48
 SMALL = 8_192
-"""Bytes that the C library checks in the time of one combination."""
+"""Size in bytes up to which computing a checksum is faster than combining one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Compressed bytes that another part may follow, and what the check needs to know of them."""
+class CompressedPart:
+    """Compressed bytes that another part can follow, with the data for the checksum."""
 
     plain: tuple[bytes, ...]
-    """What was compressed."""
+    """The uncompressed bytes."""
     deflated: bytes
     length: int
-    """Of what was compressed."""
+    """Number of uncompressed bytes."""
     crc: int
     shift: int
-    """What a check value is multiplied with to move it before this part. Both are 0 for a small part: nobody asks."""
+    """Factor that moves a checksum of earlier bytes before this part. Not used for a small part:
+    then `crc` and `shift` are 0.
+    """
 
 
-def part(pieces: Iterable[bytes]) -> Part:
+def part(pieces: Iterable[bytes]) -> CompressedPart:
     """Compress the pieces to one part."""
     plain = tuple(pieces)
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
@@ -48,28 +54,28 @@ def part(pieces: Iterable[bytes]) -> Part:
     out.append(compressor.flush(zlib.Z_FULL_FLUSH))
     deflated, length = b"".join(out), sum(map(len, plain))
     if length <= SMALL:
-        return Part(plain, deflated, length, 0, 0)
-    return Part(plain, deflated, length, _checked(plain, 0), _shift(length))
+        return CompressedPart(plain, deflated, length, 0, 0)
+    return CompressedPart(plain, deflated, length, _checked(plain, 0), _shift(length))
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """The beginning of a gzip stream."""
+class GzipStream:
+    """A gzip stream without its end."""
 
     head: bytes
     crc: int
     length: int
 
     def ended_by(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return the whole stream, with `data` as its end, in two chunks."""
+        """Return the complete stream, with `data` at its end, in two chunks."""
         compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         tail = compressor.compress(data) + compressor.flush()
         length = (self.length + len(data)) & 0xFFFFFFFF
         return self.head, tail + struct.pack("<II", zlib.crc32(data, self.crc), length)
 
 
-def stream(parts: Iterable[Part]) -> Stream:
-    """Put the parts one after the other."""
+def stream(parts: Iterable[CompressedPart]) -> GzipStream:
+    """Join the parts."""
     crc = length = 0
     out = [_HEADER]
     for each in parts:
@@ -79,18 +85,18 @@ def stream(parts: Iterable[Part]) -> Stream:
             crc = _times(each.shift, crc) ^ each.crc
         length += each.length
         out.append(each.deflated)
-    return Stream(b"".join(out), crc, length)
+    return GzipStream(b"".join(out), crc, length)
 
 
 def _checked(pieces: Iterable[bytes], crc: int) -> int:
-    """Return the check value of what `crc` is the value of, and the pieces after it."""
+    """Return the checksum of the bytes with checksum `crc` followed by the pieces."""
     for piece in pieces:
         crc = zlib.crc32(piece, crc)
     return crc
 
 
 def _times(a: int, b: int) -> int:
-    """Multiply two polynomials over GF(2) modulo that of CRC-32, bits reflected."""
+    """Multiply two polynomials over GF(2) modulo that of CRC-32, with reflected bits."""
     product = 0
     bit = _ONE
     while bit:
@@ -113,7 +119,10 @@ _SQUARES = _squares()
 
 
 def _shift(length: int) -> int:
-    """Return x to the power of eight times `length`, modulo the polynomial: what `length` bytes do to a check."""
+    """Return x to the power of eight times `length`, modulo the polynomial.
+
+    A multiplication with it moves a checksum before `length` bytes.
+    """
     power = _ONE
     for bit in range(length.bit_length()):
         if length >> bit & 1:

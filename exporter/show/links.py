@@ -1,4 +1,4 @@
-"""Where to read on about a subscription: runbooks, and the path of its Grafana dashboard."""
+"""Links of a subscription: runbooks, and the path of its Grafana dashboard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = ("system", "source", "vhost", "destination", "group")
 
 
 def links(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the runbooks by name, the most useful first, and the dashboard's path behind Grafana's address."""
+    """Return the runbooks, the most useful first, and the path of the Grafana dashboard."""
     names = dict.fromkeys(_runbooks(row))
     variables = {f"var-{name}": row[name] or "" for name in NAMES}
     return {

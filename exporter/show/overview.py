@@ -1,4 +1,4 @@
-"""What the page, the terminal and the JSON show of all subscriptions: filtered, and the worst first."""
+"""The list of subscriptions for page, terminal and JSON: filtered, and the worst first."""
 
 from __future__ import annotations
 
@@ -25,44 +25,43 @@ _LIMIT = re.compile("[0-9]{1,9}")
 
 
 class BadQueryError(ValueError):
-    """A query that makes no sense, and what it should be."""
+    """An invalid query. The message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which subscriptions are wanted, and how much of each."""
+    """Which subscriptions are wanted, and with which details."""
 
     words: Sequence[str] = ()
-    """Each has to be in a subscription's names, its status or its cause, in any case of letters."""
+    """Words that must all be in a subscription's names, status or cause (case-insensitive)."""
     exact: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     partitions: bool = False
     history: Sequence[str] = ()
     text: bool = False
-    """Whether the numbers are wanted as texts, too."""
+    """Whether numbers are also returned as texts."""
     sort: str = ""
     """A column of `sorting.SORTS`; empty is the worst first."""
     stale: bool = False
-    """Whether the last values of sources that cannot be read are wanted; their status is then called `stale`."""
+    """Whether to return the last values of unreadable sources; their status is then `stale`."""
     detail: bool = False
-    """Whether links, and the history's points as texts, are wanted."""
+    """Whether links are returned, and the history's points as texts."""
     health: bool = False
-    """Whether nodes, probes and tasks of the sources are wanted."""
+    """Whether nodes, probes and tasks of the sources are returned."""
     legend: bool = False
-    """Whether the meanings of the statuses are wanted."""
+    """Whether the meanings of the statuses are returned."""
 
     def status_of(self, row: Row) -> str:
-        """Return under which status a subscription is counted and found."""
+        """Return the status by which a subscription is counted and found."""
         return STALE if self.stale and row.get("stale") else str(row["status"])
 
     def wants(self, row: Row) -> bool:
-        """Whether a subscription is one of these."""
-        return self.matches(row) and self.exact.get("status", self.status_of(row)) == (
-            self.status_of(row)
-        )
+        """Return whether the query selects a subscription."""
+        status = self.status_of(row)
+        return self.matches(row) and self.exact.get("status", status) == status
 
     def matches(self, row: Row) -> bool:
-        """Whether a subscription is one of these, or would be with another status."""
+        """Return whether the query selects a subscription, whatever its status."""
         if any(
             (row[name] or "") != value for name, value in self.exact.items() if name != "status"
         ):
@@ -77,7 +76,7 @@ class Query:
 
 
 def query_of(given: Mapping[str, str]) -> Query:
-    """Return the query of an address; raises `BadQueryError`. What it does not know it leaves alone."""
+    """Parse the query of a URL; unknown parameters are ignored. Raises `BadQueryError`."""
     limit = given.get("limit")
     if limit is not None and not _LIMIT.fullmatch(limit):
         raise BadQueryError("limit: expected a number of subscriptions, such as limit=100")
@@ -111,9 +110,10 @@ def _columns(given: str) -> Sequence[str]:
 
 
 def worst_first(row: Row) -> tuple[int, float, int]:
-    """Return by what subscriptions are sorted.
+    """Return the sort key of a subscription.
 
-    How they stand; how many times past a threshold they are, of messages or of age, whichever is more; messages.
+    It consists of the standing; the lag or age as a multiple of its threshold, whichever is larger;
+    and the lag.
     """
     thresholds = row["thresholds"]
     lag, age = row["lag_messages_at_least"] or 0, row["lag_seconds_at_least"] or 0.0
@@ -126,7 +126,12 @@ def worst_first(row: Row) -> tuple[int, float, int]:
 
 
 def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
-    """Return the wanted subscriptions in their order, how many match, how many there are of each status, and how bad that is at worst."""
+    """Return the selected subscriptions in their order, with counts.
+
+    `matching` is the number of selected subscriptions, `statuses` the number of all by status,
+    `standings` the worst standing of each status, `by_standing` the number of all that are not
+    stale, `matching_by_status` the number by status and standing, whatever status the query has.
+    """
     everything = list(rows)
     matching = [row for row in everything if query.matches(row)]
     found = [row for row in matching if query.wants(row)]
@@ -149,9 +154,9 @@ def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
 
 
 def finish(rows: Iterable[Row], query: Query, now: float) -> None:
-    """Add to each row how it stands and what its parts are called, and the texts, if they are wanted.
+    """Add the standing, the word for partitions and, if wanted, the texts to each row.
 
-    `now` is the present time in Unix time.
+    `now` is the current Unix time.
     """
     for row in rows:
         row["standing"] = standing(row)
@@ -165,5 +170,5 @@ def finish(rows: Iterable[Row], query: Query, now: float) -> None:
 
 
 def key_of(row: Row) -> Key:
-    """Return what a subscription is called in its source."""
+    """Return the key of a subscription in its source."""
     return row["vhost"], row["destination"], row["group"]

@@ -1,4 +1,4 @@
-"""The exporter's own process as metrics: its build, its config, `process_*`, `python_*`."""
+"""Metrics of the exporter's own process: build, config, `process_*`, `python_*`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from exporter.catalogue import BY_NAME
 from exporter.show.exposition import Format
 
 
-class _Counts(Collector):
-    """What is counted elsewhere: lines that the log lacks, values that the page lacks."""
+class _CountersKeptElsewhere(Collector):
+    """Counters kept elsewhere: dropped log lines, and values left out of the exposition."""
 
     def __init__(self, left_out: Callable[[], int]) -> None:
         self._counts = {
@@ -33,21 +33,24 @@ class _Counts(Collector):
         }
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Yield the counters, without the times of their creation, which nobody needs."""
+        """Yield the counters, without their creation times, which are not needed."""
         for name, count in self._counts.items():
             yield CounterMetricFamily(name, BY_NAME[name].help, value=count())
 
 
 class OwnMetrics:
-    """What the process tells of itself; may be changed and rendered from any thread."""
+    """The metrics of the process. May be changed and rendered from any thread."""
 
     def __init__(self, left_out: Callable[[], int]) -> None:
-        """A config was read: that is why the process runs. `left_out` counts the values that the page lacks."""
+        """Begins with a config that was accepted, because the process runs.
+
+        `left_out` counts values left out of the exposition.
+        """
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        registry.register(_Counts(left_out))
+        registry.register(_CountersKeptElsewhere(left_out))
         info = Gauge(
             "mq_exporter_build_info",
             "Always 1; the labels are the versions of the exporter, Python and confluent-kafka.",
@@ -57,7 +60,8 @@ class OwnMetrics:
         info.labels(__version__, platform.python_version(), version("confluent-kafka")).set(1)
         self._accepted = Gauge(
             "mq_config_last_reload_successful",
-            "1 if the last config reload succeeded, 0 if the new config was rejected and the previous one is still in use.",
+            "1 if the last config reload succeeded, 0 if the new config was rejected and the "
+            "previous one is still in use.",
             registry=registry,
         )
         self._accepted_at = Gauge(
@@ -68,13 +72,13 @@ class OwnMetrics:
         self.config_read(accepted=True)
 
     def config_read(self, *, accepted: bool) -> None:
-        """Note that the config was read, and whether it is in force now."""
+        """Note that the config was read, and whether it was accepted."""
         self._accepted.set(accepted)
         if accepted:
             self._accepted_at.set_to_current_time()
 
     def render(self, fmt: Format) -> bytes:
-        """Return the page of these metrics, without `# EOF`."""
+        """Return the exposition of these metrics, without `# EOF`."""
         if fmt == "openmetrics":
             text = bytes(generate_openmetrics(self._registry))
             return text.removesuffix(b"# EOF\n")

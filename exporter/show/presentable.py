@@ -1,7 +1,7 @@
-"""The last check of values before they go on the page, so that one impossible number never costs the whole page.
+"""The last check of values, so that an impossible number does not cost the whole exposition.
 
-Prometheus refuses a page with a number that it cannot read. Collectors check what they read from a broker; this finds
-what comes out of calculations.
+Prometheus rejects an exposition with a number that it cannot read. Collectors check what they read
+from a broker. This check finds impossible results of calculations.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ LARGEST = 2.0**63
 def presentable(
     labels: Sequence[str], values: Sequence[Value]
 ) -> tuple[Sequence[str], Sequence[Value], Sequence[str]]:
-    """Return the series whose values are numbers within ±`LARGEST`, and the labels of the others.
+    """Return the series with values within ±`LARGEST`, and the labels of the others.
 
     `INFINITY` is kept. A value of None is not shown, and is not one of the others.
     """
     try:
-        # One call of the C library for all: above each of the values, and no number where one of them is none.
+        # One C call for all values: the result is at least as large as each of them, and NaN if one
+        # is NaN.
         if math.hypot(*values) <= LARGEST:  # type: ignore[arg-type]
             return labels, values, ()
     except (OverflowError, TypeError):
-        pass  # an int that no float holds, or no number: the others are good
+        pass  # an int too large for a float, or None: check each value
     pairs = list(zip(labels, values, strict=True))
     kept = [(label, value) for label, value in pairs if _is_presentable(value)]
     others = [label for label, value in pairs if value is not None and not _is_presentable(value)]

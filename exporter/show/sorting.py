@@ -1,4 +1,4 @@
-"""The orders in which subscriptions can be shown besides the worst first: `sort` of a query of the JSON."""
+"""Sorts subscriptions by a column: the parameter `sort` of the JSON API."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Value = Callable[[Row], Any]
 
 
 def sorted_by(rows: Iterable[Row], sort: str) -> list[Row]:
-    """Return the rows by a column of `SORTS`; with a minus before its name, the largest first.
+    """Return the rows sorted by a column of `SORTS`; with a leading minus, the largest first.
 
-    Rows without a value come last either way. Rows with the same value stay in their order.
+    Rows without a value come last in both directions. The sort is stable.
     """
     value = SORTS[sort.removeprefix("-")]
     known: list[Row] = []
@@ -25,7 +25,7 @@ def sorted_by(rows: Iterable[Row], sort: str) -> list[Row]:
 
 
 def is_sort(sort: str) -> bool:
-    """Tell whether this is a column, with or without a minus."""
+    """Return whether this is a column of `SORTS`, with or without a leading minus."""
     return sort.removeprefix("-") in SORTS
 
 

@@ -1,4 +1,7 @@
-"""The numbers of a subscription's row as texts, for the page: `text=true` in a query of the JSON."""
+"""Formats the numbers of a subscription's row as texts for the page.
+
+A query of the JSON gets them with `text=true`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ FORMATS: Mapping[str, Format] = {
     "unacknowledged_messages": whole,
     "values_age_seconds": duration,
 }
-"""By the keys of rows, of their partitions, thresholds and histories."""
+"""Key of a row, partition, threshold or history to its format."""
 STATUS_MEANINGS: Mapping[str, str] = {
     "stopped": "messages wait, no consumer is connected, and nothing is processed",
     "stalled": "messages wait, consumers are connected or expected, and nothing is processed",
@@ -46,22 +49,22 @@ STATUS_MEANINGS: Mapping[str, str] = {
     "unknown": "too little history, or a part cannot be read",
     "stale": "the source cannot be read; the last values are shown",
     "abandoned": "the group is alive but no longer reads this topic; no action is needed",
-    "dormant": "no consumers, and no movement since the exporter started; no action is needed",
+    "dormant": "a backlog, but no consumers or movement since it was first seen; no action is needed",
     "uncommitted": "the group reads but does not commit, so its lag is not known; not a fault",
     "ok": "below its thresholds, and moving",
 }
-"""One line for each status, the worst first; `stale` stands for any status of a source that cannot be read."""
+"""One line for each status, the worst first. `stale` replaces the status of unreadable sources."""
 BOUNDED: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("lag_messages", lag),
     ("lag_seconds", age),
 )
-"""Numbers of a row that may be bounds, which their texts mark."""
+"""Numbers that may be bounds, which their texts mark."""
 
 
 def add_texts(row: Row, now: float) -> None:
-    """Add the texts to a row, and to its partitions; `now` is the present time in Unix time.
+    """Add texts to a row and to its partitions; `now` is the current Unix time.
 
-    They have the keys of the numbers. What is unknown has none.
+    They have the keys of the numbers. Unknown numbers have no text.
     """
     text: dict[str, Any] = _texts(row)
     for key, bounded in BOUNDED:
@@ -95,7 +98,7 @@ def add_points(row: Row) -> None:
 
 
 def part_name(row: Row, count: int = 1) -> str:
-    """Return what so many parts of the subscription's destination are called."""
+    """Return the system's word for `count` partitions of a destination."""
     words = SYSTEMS[row["system"]].words
     return words.part if count == 1 else words.parts or f"{words.part}s"
 
@@ -107,7 +110,7 @@ def _texts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _history(history: Mapping[str, Any]) -> dict[str, str]:
-    """Return how long the history is, and the largest number of each of its columns."""
+    """Return the time span of the history, and the largest number of each column."""
     columns = {key: values for key, values in history.items() if isinstance(values, list)}
     points = max(map(len, columns.values()), default=0)
     most = {key: FORMATS[key](_largest(values)) for key, values in columns.items()}

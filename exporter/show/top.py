@@ -1,4 +1,7 @@
-"""A live table of subscriptions in the terminal, from a daemon's JSON or from sources collected here."""
+"""A live table of subscriptions in the terminal.
+
+The data comes from a daemon's JSON or from sources read by this process.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,18 @@ Fetch = Callable[[], Overview]
 
 BARS = "▁▂▃▄▅▆▇█"
 TREND = 12
-"""Looks that the trend shows."""
+"""Number of polls that the trend shows."""
 TREND_LEAST = 5
-"""Looks below which it is no trend."""
+"""Least number of polls that make a trend."""
 NAMES = ("SOURCE", "DESTINATION", "GROUP")
 NAME_LEAST = 8
-"""Characters of a name that are left of it on a narrow terminal."""
+"""Least number of characters of a name on a narrow terminal."""
 WORDS = ("STATUS", "CAUSE")
-"""Columns that hold no numbers."""
+"""Columns with text instead of numbers."""
 SPARE = {"CONSUMERS": True, "CAUSE": True, "STATUS": False}
-"""Columns that a narrow terminal does not show, the first one first: rather than to cut names, or to cut them too short."""
+"""Columns that a narrow terminal omits, in this order. True: to avoid cutting names. False: only if
+names would get too short.
+"""
 GAP = 2
 """Characters between two columns."""
 COLOURS: dict[Standing, str] = {"good": "green", "unsure": "yellow", "bad": "red"}
@@ -43,7 +48,10 @@ TIMEOUT = 5.0
 
 
 def from_url(url: str, context: ssl.SSLContext | None = None) -> Fetch:
-    """Return a reader of a daemon's subscriptions. It raises `OSError` or `ValueError` where that fails."""
+    """Return a function that reads a daemon's subscriptions.
+
+    It raises `OSError` or `ValueError` on failure.
+    """
     address = url.rstrip("/") + "/api/v1/subscriptions"
     if not address.startswith(("http://", "https://")):
         address = "http://" + address
@@ -53,7 +61,7 @@ def from_url(url: str, context: ssl.SSLContext | None = None) -> Fetch:
             with urllib.request.urlopen(address, timeout=TIMEOUT, context=context) as answer:  # noqa: S310 - http(s) only
                 found: Overview = json.load(answer)
         except urllib.error.HTTPError as refusal:
-            # It is a reply, which holds its connection.
+            # The error is also a response, which keeps its connection open.
             refusal.close()
             raise
         return found
@@ -61,14 +69,14 @@ def from_url(url: str, context: ssl.SSLContext | None = None) -> Fetch:
     return fetch
 
 
-class View:
-    """Turns overviews into tables, and remembers enough of them to show a trend."""
+class TableView:
+    """Turns overviews into tables, and remembers earlier lags to show a trend."""
 
     def __init__(self) -> None:
         self._trends: dict[tuple[str, str, str], deque[int]] = {}
 
-    def take(self, overview: Overview) -> None:
-        """Remember the lags of one look."""
+    def remember(self, overview: Overview) -> None:
+        """Remember the lags of one overview."""
         present = set()
         for row in overview["subscriptions"]:
             key = names(row)
@@ -115,7 +123,7 @@ class View:
         return table
 
     def screen(self, overview: Overview, rows: int, title: str, width: int) -> Group:
-        """Return title, faults of sources, and the table."""
+        """Return the title, the faults of sources, and the table."""
         lines = [Text(title, style="dim")]
         for source in overview["sources"]:
             if not source["up"]:
@@ -130,7 +138,7 @@ class View:
 
 
 def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return the columns behind the names, by their heads."""
+    """Return the columns after the names, by their heads."""
     losses = [loss(row) for row in rows]
     causes = [plain(row["cause"]) for row in rows]
     return {
@@ -146,12 +154,12 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _room(width: int, numbers: dict[str, list[str]]) -> int:
-    """Return how many of `width` characters the numbers leave to the names and the trend."""
+    """Return how many of `width` characters are left for the names and the trend."""
     return width - sum(_width([head, *cells]) + GAP for head, cells in numbers.items())
 
 
 def _fit(names: list[int], room: int) -> tuple[list[int], int]:
-    """Return how wide the names and the trend may be; what does not fit is taken from the trend first."""
+    """Return the widths of the names and of the trend. The trend is shortened first."""
     left = room - sum(names) - GAP * (len(names) - 1)
     if left - GAP >= TREND_LEAST:
         return names, min(left - GAP, TREND)
@@ -167,7 +175,7 @@ def _width(cells: Sequence[str]) -> int:
 
 
 def _style(row: dict[str, Any]) -> dict[str, str]:
-    """Return the colours of a row's cells, by their heads."""
+    """Return the colours of a row's cells, by column head."""
     colour = COLOURS[standing(row)]
     return {"LAG": colour, "AGE": colour, "STATUS": colour, "LOSS IN": "red"}
 
@@ -179,13 +187,13 @@ def watch(
     interval: float,
     stop: threading.Event,
     console: Console,
-    looks: int | None = None,
+    polls: int | None = None,
 ) -> int:
-    """Show the table until `stop` is set, or for `looks` times; returns an exit code.
+    """Show the table until `stop` is set, or `polls` times; return an exit code.
 
-    Without a terminal, each look is printed below the one before.
+    Without a terminal, the tables are printed one below the other.
     """
-    view = View()
+    view = TableView()
     shown = 0
     answered = True
     live = Live(console=console, auto_refresh=False, screen=False) if console.is_terminal else None
@@ -196,7 +204,7 @@ def watch(
             started = time.monotonic()
             try:
                 overview = fetch()
-                view.take(overview)
+                view.remember(overview)
                 rows = max(console.height - 6, 5)
                 screen: Any = view.screen(overview, rows, title, console.width)
                 answered = True
@@ -217,9 +225,9 @@ def watch(
                 console.print(screen)
             shown += 1
             if not answered and shown == 1:
-                # Nobody is there, or not what is looked for: later on, a daemon may be restarted.
+                # The first poll failed, so this is not a daemon. Later failures may be a restart.
                 break
-            if looks is not None and shown >= looks:
+            if polls is not None and shown >= polls:
                 break
             stop.wait(max(interval - (time.monotonic() - started), 0.1))
     finally:
@@ -229,7 +237,7 @@ def watch(
 
 
 def sparkline(values: Sequence[int]) -> str:
-    """Draw the values as bars, the highest of them full."""
+    """Draw the values as bars, relative to the highest."""
     top = max(values, default=0)
     if top == 0:
         return BARS[0] * len(values)
@@ -237,5 +245,5 @@ def sparkline(values: Sequence[int]) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace what could steer a terminal."""
+    """Replace characters that could control the terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -9,17 +9,19 @@ from exporter.model import STATUSES
 
 Standing = Literal["good", "unsure", "bad"]
 
-NO_FAULT = frozenset({"ok", "uncommitted"})
+NO_FAULT = frozenset({"ok", "uncommitted", "dormant"})
 ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled", "retry_loop"})
 BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0
-"""Losses further off than that are not on anybody's mind at night."""
+"""Losses further away are not shown."""
 SOON_SECONDS = 3_600.0
-"""If unread messages will be deleted within this time, the subscription is bad, whatever its status."""
+"""If unread messages will be deleted within this time, the standing is bad."""
 QUIET = frozenset({"abandoned", "dormant"})
-"""Statuses of which nobody expects that the messages are read."""
+"""Statuses of subscriptions that nobody is expected to read."""
 VAGUE_SECONDS, VAGUE_RATIO = 1.0, 0.1
-"""An age that may be off by more than both, the second as a part of it, is called vague."""
+"""An age is marked as vague if its uncertainty exceeds both, in seconds and as a fraction of the
+age.
+"""
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 TENTHS_BELOW = 10
@@ -43,9 +45,9 @@ def rate(value: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format a duration with its two largest units, cut off and not rounded; unknown is a dash.
+    """Format a duration with its two largest units, truncated; unknown is a dash.
 
-    What is more than nothing is not shown as nothing.
+    A positive duration is never shown as 0.
     """
     if seconds is None:
         return UNKNOWN
@@ -65,9 +67,10 @@ def duration(seconds: float | None) -> str:
 
 
 def names(row: dict[str, Any]) -> tuple[str, str, str]:
-    """Return source, destination and group of a subscription, by which people know it.
+    """Return source, destination and group of a subscription as shown to people.
 
-    A RabbitMQ queue stands with its vhost, unless that is the first one, `/`. A group that does not apply is empty.
+    A RabbitMQ queue is shown with its vhost, unless that is the default one, `/`. A group that does
+    not apply is empty.
     """
     vhost = row.get("vhost")
     destination = row["destination"]
@@ -78,7 +81,8 @@ def names(row: dict[str, Any]) -> tuple[str, str, str]:
 def lag(row: dict[str, Any]) -> str:
     """Format a subscription's lag.
 
-    `≥` marks a lower bound: a partition of the subscription cannot be read. `≤` marks an upper bound.
+    `≥` marks a lower bound: a partition of the subscription cannot be read. `≤` marks an upper
+    bound.
     """
     messages, at_least = row["lag_messages"], row.get("lag_messages_at_least")
     if messages is None:
@@ -87,7 +91,7 @@ def lag(row: dict[str, Any]) -> str:
 
 
 def age(row: dict[str, Any]) -> str:
-    """Format a subscription's age; `~` marks one that may be off by much, `≥` a lower bound."""
+    """Format a subscription's age; `~` marks a large uncertainty, `≥` a lower bound."""
     seconds, off = row["lag_seconds"], row["lag_seconds_uncertainty"]
     at_least = row.get("lag_seconds_at_least")
     if seconds is None and at_least is not None:
@@ -97,7 +101,7 @@ def age(row: dict[str, Any]) -> str:
 
 
 def loss(row: dict[str, Any]) -> str:
-    """Format how soon messages will be lost; empty where that is a day away or more, or is not known."""
+    """Format the time until messages are lost; empty if that is a day away or more, or unknown."""
     seconds = row["time_to_loss_seconds"]
     if seconds is None or seconds >= LOSS_SECONDS:
         return ""
@@ -105,10 +109,11 @@ def loss(row: dict[str, Any]) -> str:
 
 
 def standing(row: dict[str, Any]) -> Standing:
-    """Judge by a subscription's status how its backlog stands.
+    """Judge a subscription's backlog by its status.
 
-    Bad is one that stands still, whose messages fail again and again, that is past a threshold and does not get smaller, whose position is past the end, or that loses messages soon.
-    Values of a source that cannot be read are not good.
+    Bad is a subscription that has stopped, whose messages fail again and again, that is past a
+    threshold and does not drain, whose position is past the end, or that will lose unread messages
+    within the hour. Values of an unreadable source are never good.
     """
     status = row["status"]
     if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False) or loses_soon(row):
@@ -117,7 +122,7 @@ def standing(row: dict[str, Any]) -> Standing:
 
 
 def loses_soon(row: dict[str, Any]) -> bool:
-    """Tell whether retention will delete messages within the hour that somebody is expected to read."""
+    """Return whether retention will delete messages within the hour that should be read."""
     seconds = row.get("time_to_loss_seconds")
     if seconds is None or seconds >= SOON_SECONDS:
         return False
@@ -125,12 +130,12 @@ def loses_soon(row: dict[str, Any]) -> bool:
 
 
 def standings() -> dict[str, Standing]:
-    """Return for each status the worst standing of a subscription that has it, the forecast of losses aside."""
+    """Return the worst standing that a subscription of each status can have, without losses."""
     return {status: standing({"status": status, "drains": False}) for status in STATUSES}
 
 
 def why(row: dict[str, Any]) -> str:
-    """Return one line: time to loss, reason of the status, and the most likely cause with its evidence."""
+    """Return one line with time to loss, reason of the status, and the likeliest cause."""
     parts = [losing(row)]
     reason, causes = row["status_reason"], row["causes"]
     if reason and (not causes or causes[0]["evidence"] != reason):
@@ -141,7 +146,7 @@ def why(row: dict[str, Any]) -> str:
 
 
 def losing(row: dict[str, Any]) -> str:
-    """Say how soon messages will be lost; empty where that is a day away or more, or is not known."""
+    """Return how soon messages will be lost; empty if unknown, or a day away or more."""
     soon = loss(row)
     if not soon:
         return ""
@@ -151,5 +156,5 @@ def losing(row: dict[str, Any]) -> str:
 
 
 def plain(word: str | None) -> str:
-    """Return a status or a cause as people write it."""
+    """Return a status or cause with spaces, as people write it."""
     return "" if word is None else word.replace("_", " ")

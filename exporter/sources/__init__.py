@@ -1,1 +1,1 @@
-"""What works a source: its tasks on their schedules, its state, and what it shows."""
+"""Running sources: their tasks, their state, and what they expose."""

@@ -1,4 +1,4 @@
-"""What a source shows in the exposition, and since when."""
+"""What a source exposes, and how old it is."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from exporter.show.exposition import Exposition
 NOTHING = Shown((), 0, 0)
 
 
-class Shelf(NamedTuple):
-    """What a task other than the backlog's shows: since when, and how many series."""
+class TaskSeries(NamedTuple):
+    """The series of a task other than the backlog's: the time they count from, and their number."""
 
     at: float
     series: int
 
 
 class Display:
-    """Keeps the exposition up to date with one source, and hides what is older than `hold`.
+    """Updates the exposition for one source, and hides what is older than `hold`.
 
-    Not thread-safe but for `outdated`, `hide_by_force` and `series`: its owner holds a lock around each call.
+    Not thread-safe, except `outdated`, `hide_by_force` and `series`: the owner holds a lock around
+    each call.
     """
 
     def __init__(
@@ -33,18 +34,18 @@ class Display:
         hold: float,
         exposition: Exposition,
         is_live: Callable[[], bool],
-        carried: Iterable[tuple[str, Shelf]] = (),
+        carried: Iterable[tuple[str, TaskSeries]] = (),
     ) -> None:
-        """`is_live` says whether the source still shows something; `carried` is what its predecessor shows."""
+        """`is_live` returns whether the source still runs; `carried` is from its predecessor."""
         self.shown = NOTHING
-        """The backlog."""
+        """The series of the backlog."""
         self.shown_at = 0.0
         self.visible = False
-        """Whether the backlog is shown."""
+        """Whether the backlog is exposed."""
         self.observed: float | None = None
         """When the backlog was last read."""
-        self.shelves: dict[str, Shelf] = dict(carried)
-        """What is shown beside the backlog, by its name."""
+        self.sections: dict[str, TaskSeries] = dict(carried)
+        """What is exposed besides the backlog, by name."""
         self._name = name
         self._hold = hold
         self._exposition = exposition
@@ -55,15 +56,15 @@ class Display:
 
     @property
     def series(self) -> int:
-        """How many series are shown."""
-        return self.shown.series + sum(shelf.series for shelf in dict(self.shelves).values())
+        """Number of exposed series."""
+        return self.shown.series + sum(each.series for each in dict(self.sections).values())
 
-    def key(self, part: str) -> str:
-        """Return the exposition's key for a part of what the source shows; no source has a name like it."""
-        return f"{self._name}\n{part}"
+    def key(self, section: str) -> str:
+        """Return the exposition's key of a section. It cannot be the name of a source."""
+        return f"{self._name}\n{section}"
 
     def show(self, shown: Shown, now: float) -> None:
-        """Show the backlog."""
+        """Expose the backlog."""
         self.shown, self.shown_at = shown, now
         if self._was_hidden:
             self._was_hidden = False
@@ -71,43 +72,43 @@ class Display:
         self.visible = True
         self._exposition.update(self._name, shown.families, self._is_live)
 
-    def show_beside(self, part: str, families: Sequence[Family], at: float) -> None:
-        """Show what comes from a task other than the backlog's; its age counts from `at` on."""
-        self.shelves[part] = Shelf(at, count_series(families))
-        self.show_unaged(part, families)
+    def show_section(self, name: str, families: Sequence[Family], at: float) -> None:
+        """Expose the series of a task other than the backlog's. Their age counts from `at`."""
+        self.sections[name] = TaskSeries(at, count_series(families))
+        self.show_unaged(name, families)
 
-    def show_unaged(self, part: str, families: Sequence[Family]) -> None:
-        """Show a part that does not grow too old."""
-        self._exposition.update(self.key(part), families, self._is_live)
+    def show_unaged(self, name: str, families: Sequence[Family]) -> None:
+        """Expose a section that never becomes too old."""
+        self._exposition.update(self.key(name), families, self._is_live)
 
-    def drop(self, part: str) -> None:
-        """Show a part no longer."""
-        self.shelves.pop(part, None)
-        self._exposition.remove(self.key(part))
+    def drop(self, name: str) -> None:
+        """Remove a section."""
+        self.sections.pop(name, None)
+        self._exposition.remove(self.key(name))
 
-    def withdraw(self, parts: Iterable[str]) -> None:
-        """Show nothing any more: neither the backlog nor the parts."""
-        for key in (self._name, *map(self.key, parts)):
+    def withdraw(self, sections: Iterable[str]) -> None:
+        """Remove everything: the backlog and these sections."""
+        for key in (self._name, *map(self.key, sections)):
             self._exposition.remove(key)
 
     def is_fresh(self, now: float) -> bool:
-        """Whether the backlog was read, and not too long ago to be shown."""
+        """Return whether the backlog was read at most `hold` seconds ago."""
         return self.observed is not None and not self._is_old(self.observed, now)
 
     def outdated(self, now: float) -> list[str]:
-        """Return the exposition's keys of what is too old to be shown. Needs no lock."""
-        shelves = dict(self.shelves)
-        keys = [self.key(name) for name, shelf in shelves.items() if self._is_old(shelf.at, now)]
+        """Return the exposition's keys of everything that is too old. Needs no lock."""
+        sections = dict(self.sections)
+        keys = [self.key(name) for name, each in sections.items() if self._is_old(each.at, now)]
         if self.visible and self._is_old(self.observed, now):
             keys.append(self._name)
         return keys
 
     def hide(self, now: float) -> bool:
-        """Hide what is too old; tell whether anything was."""
+        """Hide what is too old; return whether anything was."""
         self._forced.clear()
         keys = self.outdated(now)
-        for name in [name for name in self.shelves if self.key(name) in keys]:
-            del self.shelves[name]
+        for name in [name for name in self.sections if self.key(name) in keys]:
+            del self.sections[name]
         if self._name in keys:
             self.visible = False
             self._was_hidden = True
@@ -118,7 +119,7 @@ class Display:
         return bool(keys)
 
     def hide_by_force(self, now: float) -> None:
-        """Take what is too old out of the exposition, without the lock that a stuck task holds."""
+        """Hide what is too old without the lock, which a stuck task holds."""
         for key in self.outdated(now):
             self._exposition.remove(key, self._is_live)
         if not self._forced.is_set():

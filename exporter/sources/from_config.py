@@ -1,4 +1,4 @@
-"""The state of a source, by its config."""
+"""Makes the state of a source from its config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS: dict[str, type[LogSourceState | QueueSourceState]] = {
     "logs": LogSourceState,
     "queues": QueueSourceState,
 }
-"""By what a system's destinations are."""
+"""By the kind of destinations that a system has."""
 
 
 def new_state(config: SourceConfig, label: Labeler) -> SourceState:
@@ -22,7 +22,7 @@ def new_state(config: SourceConfig, label: Labeler) -> SourceState:
 
 
 def reconfigure(state: SourceState, config: SourceConfig) -> None:
-    """Let the state of the source before go on as the config says now."""
+    """Apply a changed config to the state of the replaced source."""
     state.configure(_settings(config))
     state.reselect()
 
@@ -38,6 +38,6 @@ def _settings(config: SourceConfig) -> StateSettings:
 
 
 def same_place(before: SourceConfig, after: SourceConfig) -> bool:
-    """Tell whether the counters of one may go on in the other: the same brokers, shown under the same labels."""
+    """Return whether counters can continue: same system, name and labels, and a common address."""
     same = (before.system, before.name, before.labels) == (after.system, after.name, after.labels)
     return same and not before.addresses.isdisjoint(after.addresses)

@@ -1,15 +1,13 @@
-"""How the collecting itself goes, as families for the page: `mq_up`, `mq_collect_*`, `mq_node_up`, `mq_series`."""
+"""Series about collecting itself: `mq_up`, `mq_collect_*`, `mq_node_up`, `mq_series`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from exporter.analysis.families import Family, family
-from exporter.analysis.nodes import Node
+from exporter.analysis.nodes import Labeler, Node
 from exporter.model import REASONS
 from exporter.sources.schedule import Outcome
-
-Labeler = Callable[[Mapping[str, str]], str]
 
 
 def health_families(
@@ -22,7 +20,7 @@ def health_families(
     restarts: int = 0,
     probe_seconds: float | None = None,
 ) -> Sequence[Family]:
-    """Return the families that tell how a source fares; they are there from the first page on."""
+    """Return the series about how collecting goes. They exist from the first scrape on."""
     source = [label({})]
     reached = outcomes["backlog"].reached
     none_answers = not reached and outcomes["backlog"].reason == "unreachable"
@@ -31,7 +29,8 @@ def health_families(
     return (
         Family("mq_up", source, [int(reached)]),
         Family(
-            # One node that hangs can make a whole look fail; where the source is unreachable, none of its nodes answers.
+            # One hanging node can make a whole poll fail: the others may still be up. If the
+            # source is unreachable, no node answers.
             "mq_node_up",
             [node.label for node in nodes.values()],
             [int(node.up and not none_answers) for node in nodes.values()],

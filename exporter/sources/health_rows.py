@@ -1,4 +1,4 @@
-"""How the collecting itself goes, for the JSON and the page: nodes, probes and tasks of a source."""
+"""Nodes, probes and tasks of a source, for the JSON API and the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def health_rows(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return `nodes`, `probes` and `tasks`, JSON-ready.
 
-    Other threads may change what is given: each mapping is copied in one step.
+    Other threads may change the mappings, so each is copied in one step.
     """
     reached = outcomes["backlog"].reached or outcomes["backlog"].reason != "unreachable"
     return {

@@ -1,4 +1,4 @@
-"""Runs each task of a source at its interval: the one place where a task is timed, its failure logged and counted."""
+"""Runs each task of a source at its interval. Only here runs are timed and failures counted."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ import structlog
 from exporter.liveness import Pulse
 from exporter.model import CollectError, Deadline, Observation, Problem, Reason, Until
 from exporter.scrub import scrub
-from exporter.task_log import Seldom, TaskLog, is_exhaustion, said
+from exporter.task_log import LogLimiter, TaskLog, is_exhaustion, said
 
 PHASE = 0.1
-"""Part of the interval by which tasks are kept apart, chosen by chance."""
+"""Maximum of a random delay that spreads tasks, as a fraction of the interval."""
 SOONEST = 0.7
-"""Part of its interval that has to be over before a task that follows another runs again."""
+"""Fraction of its interval after which a task that follows another may run again."""
 TICK = 0.25
-"""Seconds between two looks at whether a task is due early."""
+"""Seconds between two checks whether a task is due early."""
 BACK_OFF: frozenset[Reason] = frozenset({"unauthorized"})
-"""Failures that trying again soon does not mend, and may make worse (locked accounts)."""
+"""Failures that a retry does not fix and may make worse (locked accounts)."""
 BACK_OFF_LIMIT = 6
-"""Intervals between two tries at the most."""
+"""Maximum number of intervals between two attempts."""
 BEAT_SECONDS = 5.0
-"""Between two signs of life of a task that waits for the one before it."""
+"""Seconds between two heartbeats of a task that waits for the one before it."""
 LONGEST = 600
-"""Characters of a failure's message: it may hold a name that a broker gave."""
+"""Maximum length of a failure's message. It may include a name from a broker."""
 LATE = 3
-"""Intervals, besides the time that a run may take, after which a task's loop is called stuck."""
+"""A task's loop is stuck after this many intervals plus the maximum duration of a run."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How the last run of a task went, and how all of them did."""
+    """The result of a task's last run, and totals of all its runs."""
 
     success: bool = False
     reached: bool = False
-    """Whether an answer came, if only a part."""
+    """Whether there was an answer, if only a partial one."""
     duration: float = 0.0
     """Seconds."""
     last_success: float = 0.0
-    """Unix time; the daemon's start until the first success."""
+    """Unix time; until the first success, the time at which the daemon started."""
     failures: dict[Reason, int] = field(default_factory=dict)
     reason: Reason | None = None
     message: str = ""
     runs: int = 0
     unreadable: int = 0
-    """Rows of replies that were left out because a field was not what it must be."""
+    """Rows of responses that were ignored because a field was invalid."""
 
     def fail(self, reason: Reason, message: str) -> None:
-        """Note a failure, or a partial answer."""
+        """Record a failure or a partial answer."""
         self.success = False
         self.reason = reason
         text = scrub(message)
@@ -71,21 +71,21 @@ class Task:
     deadline: float
     run: Callable[[Deadline], Observation]
     accept: Callable[[Observation], None]
-    """Takes what was observed."""
+    """Called with the observation."""
     due_early: Callable[[], bool] = lambda: False
     follows: bool = False
-    """Whether it runs when it is woken by the task before it, and not by the clock."""
+    """Whether it runs after another task instead of by the clock."""
     grace: float = 0.0
-    """Seconds past its deadline that a run may take."""
+    """Seconds that a run may take beyond its deadline."""
     early_after: float = 0.0
-    """Part of the interval that has to be over before it may run early."""
+    """Fraction of the interval after which it may run early."""
 
 
 class Runner:
     """Runs one task in a thread, at its interval, until it is stopped."""
 
     def __init__(self, task: Task, outcome: Outcome, after: Callable[[], None]) -> None:
-        """`after` is called behind each run, whatever became of it."""
+        """`after` is called after each run, successful or not."""
         self.task = task
         self.outcome = outcome
         self._after = after
@@ -94,23 +94,23 @@ class Runner:
         self._followers: list[Runner] = []
         self._log = structlog.get_logger(__name__).bind(source=task.source, task=task.name)
         self._task_log = TaskLog(self._log)
-        self._faults_logged = Seldom()
+        self._faults_logged = LogLimiter()
         self.pulse = Pulse(f"task {task.name} of source {task.source}")
-        self._phase = random.uniform(0.0, PHASE * task.interval)  # noqa: S311 - keeps sources apart, guards nothing
+        self._phase = random.uniform(0.0, PHASE * task.interval)  # noqa: S311 - only spreads the load
         self._due = 0.0
         self._early_from = math.inf
-        """When a task that follows may run without the one before."""
+        """When a task that follows another may run without it."""
         self._refused = 0
         self._thread = threading.Thread(
             target=self._loop, name=f"{task.source}/{task.name}", daemon=True
         )
 
     def start(self) -> None:
-        """Begin with a run at once."""
+        """Start the thread. The first run begins immediately."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask for an end; a run that is under way goes on to its deadline."""
+        """Stop after the present run, which may take until its deadline."""
         self._stop.set()
         self._woken.set()
 
@@ -119,22 +119,22 @@ class Runner:
         self._followers.append(follower)
 
     def wake(self) -> None:
-        """Run a task that follows, now or behind the run that is under way."""
+        """Run a task that follows another: now, or after the present run."""
         self._woken.set()
 
     def fault(self, now: float) -> str | None:
-        """Return what is wrong with the loop, or None."""
+        """Return what is wrong with the loop; None if it is alive."""
         return None if self._stop.is_set() else self.pulse.fault(now)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end; tell whether it came."""
+        """Wait for the thread to end; return whether it has."""
         if self._thread.ident is None:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def run_once(self) -> None:
-        """Run the task now, and note how it went. Never raises."""
+        """Run the task now and record the outcome. Never raises."""
         task, outcome = self.task, self.outcome
         started = time.monotonic()
         began = time.time()
@@ -152,7 +152,7 @@ class Runner:
                 return
             outcome.reached = False
             outcome.fail(error.reason, str(error))
-        except Exception as error:  # noqa: BLE001 - the boundary: one task's bug must not end the daemon
+        except Exception as error:  # noqa: BLE001 - a bug in one task must not end the daemon
             outcome.reached = False
             outcome.fail("internal", said(error))
             crash = None if is_exhaustion(error) else error
@@ -180,7 +180,7 @@ class Runner:
             self._log.debug("task.run_failed", reason=outcome.reason, error=outcome.message)
 
     def _loop(self) -> None:
-        """Take turns until stopped; a fault in what is around the runs does not end the task."""
+        """Run the task until stopped. An exception outside of the runs does not end the loop."""
         turn = self._turn_after_another if self.task.follows else self._turn_by_the_clock
         self._due = time.monotonic()
         while not self._stop.is_set():
@@ -193,7 +193,7 @@ class Runner:
                 self._stop.wait(self.task.interval)
 
     def _turn_by_the_clock(self) -> None:
-        """Run, and wait until the task is due again."""
+        """Run the task, then wait until it is due again."""
         try:
             self._beat(self.task.grace)
             self.run_once()
@@ -205,9 +205,9 @@ class Runner:
         self._wait(self._due + self._phase)
 
     def _turn_after_another(self) -> None:
-        """Run after the task before has run, and not much more often than the task's own interval says.
+        """Run the task after the one before it, but not much more often than its own interval.
 
-        One that is due early runs once more in between.
+        If it is due early, it runs once more in between.
         """
         self._beat()
         early_after = self.task.early_after * self.task.interval
@@ -228,12 +228,12 @@ class Runner:
         self.run_once()
 
     def _beat(self, more: float = 0.0) -> None:
-        """Give a sign of life: the next one comes within some intervals, the time of a run, and `more` seconds."""
+        """Send a heartbeat. The next one follows within some intervals plus a run plus `more` s."""
         within = LATE * self.task.interval + self.task.deadline + more
         self.pulse.beat(time.monotonic(), within, self._thread)
 
     def _wait(self, due: float) -> None:
-        """Wait until the task is due, or due early, or to be stopped."""
+        """Wait until the task is due, due early, or stopped."""
         interval = self.task.interval
         early_from = time.monotonic() + max(
             min(interval, 2 * TICK), self.task.early_after * interval - TICK
@@ -249,9 +249,10 @@ class Runner:
 
 
 def next_due(due: float, now: float, interval: float, refused: int) -> float:
-    """Return when a task is due after a run that ended `now`; `refused` counts refusals in a row.
+    """Return when a task is due after a run that ended at `now`.
 
-    A run before its time moves nothing. A run that took longer than the interval is not caught up with.
+    `refused` is the number of consecutive failures of `BACK_OFF`. An early run does not change when
+    the task is due. Intervals that a long run missed are skipped.
     """
     if now < due:
         return due

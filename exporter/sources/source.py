@@ -1,4 +1,4 @@
-"""One source at work: what its tasks observe, its state, and what it shows."""
+"""One running source: its tasks, its state, and what it exposes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exporter.config import SourceConfig
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import Collector, Observation, Probes
 from exporter.show.exposition import Exposition, labeler
-from exporter.sources.display import Display, Shelf
+from exporter.sources.display import Display, TaskSeries
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
 from exporter.sources.health_rows import health_rows
@@ -26,23 +26,23 @@ from exporter.sources.schedule import Outcome
 from exporter.sources.tasks import Tasks
 
 AGES, PROBES, HEALTH = "times", "probes", "health"
-"""Parts of what is shown, each by itself beside the backlog."""
+"""Sections that are exposed besides the backlog."""
 LOCK_SECONDS = 5.0
-"""How long others wait for a task that is taking what it has read; one that takes longer hangs."""
+"""Seconds to wait for a task that is changing the state. A task that takes longer hangs."""
 EXPIRY_LOCK_SECONDS = 0.1
-"""The same for what has become too old to be shown."""
+"""The same when hiding what is too old."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What outlives a source that a reload replaces, so that its counters go on in the next one."""
+    """What a reload passes on from a source to its replacement, so that counters continue."""
 
     state: SourceState
     outcomes: Mapping[str, Outcome]
     probes: ProbeState
     observed: float | None
     """When the backlog was last read."""
-    shelves: Mapping[str, Shelf]
+    sections: Mapping[str, TaskSeries]
     restarts: int
 
 
@@ -59,7 +59,7 @@ class Source:
         thresholds: ThresholdTable | None = None,
         carried: Carried | None = None,
     ) -> None:
-        """`started` is the daemon's start in Unix time."""
+        """`started` is the Unix time at which the daemon started."""
         self.config = config
         self.collector = collector
         self._lock = threading.RLock()
@@ -85,11 +85,11 @@ class Source:
             per_partition=config.per_partition,
         )
         self._display = Display(
-            config.name, config.hold, exposition, self._is_live, carried.shelves.items()
+            config.name, config.hold, exposition, self._is_live, carried.sections.items()
         )
         self._display.observed = carried.observed
         if config.probe.enabled is False:
-            self._end_probes()
+            self._drop_probes()
         self._generation = self.state.generation
         self._tasks = Tasks(
             config, collector, self.outcomes, accept=self._accept, after=self._publish_health
@@ -97,86 +97,87 @@ class Source:
         self._publish_health()
 
     def carried(self) -> Carried:
-        """Return what the source that replaces this one goes on with."""
+        """Return what the replacement of this source takes over."""
         return Carried(
             self.state,
             self.outcomes,
             self._probes,
             self._display.observed,
-            self._display.shelves,
+            self._display.sections,
             self.restarts,
         )
 
-    def _end_probes(self) -> None:
-        """Show none of the probes of the source before: there will be no others."""
+    def _drop_probes(self) -> None:
+        """Remove the probes of the replaced source, because this one does not probe."""
         self._probes = ProbeState(self._label)
         self._display.drop(PROBES)
 
     def set_thresholds(self, table: ThresholdTable) -> bool:
-        """Judge by another table from the next poll on; tell whether that could be arranged."""
-        with self._locked(LOCK_SECONDS) as held:
-            if held:
+        """Use another table from the next poll; return False if a task hangs and prevents it."""
+        with self._locked(LOCK_SECONDS) as locked:
+            if locked:
                 self._judging.set_table(table)
                 self._publish_health()
-        return held
+        return locked
 
     def start(self) -> None:
-        """Run the tasks from now on."""
+        """Start the tasks."""
         self._tasks.start()
 
     def run_once(self) -> None:
-        """Run each task once, in the order in which the collector names them, the backlog in any case.
+        """Run each task once, in the collector's order, and the backlog in any case.
 
-        Where one can't reach the source, the others would only wait for the same.
+        If a task cannot reach the source, the remaining ones are skipped: they would wait, too.
         """
         self._tasks.run_once()
 
     def stop(self, timeout: float = LOCK_SECONDS) -> bool:
-        """Ask the tasks to end; nothing is shown of what they still bring.
+        """Stop the tasks. What they still return is ignored.
 
-        Returns whether the state is at rest: a task that hangs while it changes the state may go on to do so.
+        Returns whether nothing changes the state any more. A task that hangs while it changes the
+        state may continue.
         """
         self._tasks.stop()
-        with self._locked(timeout) as held:
+        with self._locked(timeout) as locked:
             self._ended = True
-        return held
+        return locked
 
     def join(self, timeout: float) -> bool:
-        """Wait for the tasks' end and let go of the collector; tell whether all ended in time."""
+        """Wait for the tasks to end and close the collector; return whether all ended in time."""
         return self._tasks.join(timeout)
 
     def withdraw(self) -> None:
-        """Show nothing any more."""
+        """Remove everything from the exposition."""
         self._display.withdraw((HEALTH, AGES, PROBES))
 
     def faults(self, now: float) -> dict[str, str]:
-        """Return which of the tasks' loops do not go on, and what is wrong with them."""
+        """Return the task loops that are stuck, with what is wrong."""
         return self._tasks.faults(now)
 
     def expire(self) -> None:
-        """Hide what is shown once it is older than `hold`; the state is kept.
+        """Hide what is older than `hold`; keep the state.
 
-        Does not depend on the tasks: where one of them hangs while it changes the state, what is shown goes all the same.
+        Works even if a task hangs while it changes the state.
         """
         now = time.monotonic()
         if self._ended or not self._display.outdated(now):
             return
-        with self._locked(EXPIRY_LOCK_SECONDS) as held:
-            if held:
+        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+            if locked:
                 if self._display.hide(now):
                     self._publish_health()
                 return
         self._display.hide_by_force(now)
 
     def rows(self, wanted: Wanted = PLAIN) -> list[dict[str, Any]]:
-        """Return the subscriptions that are shown and wanted, as JSON-ready rows; none where a task hangs.
+        """Return the exposed subscriptions that `wanted` includes, as JSON-ready rows.
 
-        The rows hold the values of the metrics page: those of the last update, whenever they are asked for.
-        If stale ones are wanted, that of a source that is hidden, too.
+        Empty if a task hangs. The values are those of `/metrics`, from the last update. With
+        `wanted.stale`, the rows of a hidden source are its last values.
         """
-        with self._locked(LOCK_SECONDS) as held:
+        with self._locked(LOCK_SECONDS) as locked:
             observed, visible = self._display.observed, self._display.visible
-            if not held or observed is None or not (visible or wanted.stale):
+            if not locked or observed is None or not (visible or wanted.stale):
                 return []
             at, now = self._display.shown_at, time.monotonic()
             wanted = wanted._replace(clock=wanted.clock - (now - at))
@@ -187,9 +188,9 @@ class Source:
             return rows
 
     def status(self, *, health: bool = False) -> dict[str, Any]:
-        """Return how the source fares, JSON-ready. Needs no lock: it tells of a task that hangs, too.
+        """Return the source's status, JSON-ready. Needs no lock, so it works if a task hangs.
 
-        With `health`, the state of its nodes, probes and tasks, too.
+        With `health`, it includes nodes, probes and tasks.
         """
         backlog, observed = self.outcomes["backlog"], self._display.observed
         now = time.monotonic()
@@ -209,12 +210,12 @@ class Source:
 
     @contextmanager
     def _locked(self, seconds: float) -> Iterator[bool]:
-        """Hold the lock, if it can be had in time; tell whether it is held."""
-        held = self._lock.acquire(timeout=seconds)
+        """Try to acquire the lock within `seconds`; yield whether it was acquired."""
+        locked = self._lock.acquire(timeout=seconds)
         try:
-            yield held
+            yield locked
         finally:
-            if held:
+            if locked:
                 self._lock.release()
 
     def _is_live(self) -> bool:
@@ -222,12 +223,12 @@ class Source:
 
     @property
     def restarts(self) -> int:
-        """How often the collector's process was replaced, those of the sources before included."""
+        """How often the collector's process was restarted, including those of replaced sources."""
         return self._restarts + int(getattr(self.collector, "restarts", 0))
 
     @property
     def tried(self) -> bool:
-        """Whether each task that goes by the clock has run once."""
+        """Whether each task that runs by the clock has run at least once."""
         return self._tasks.tried
 
     def _accept(self, observation: Observation) -> None:
@@ -236,8 +237,8 @@ class Source:
             if self._ended:
                 return
             if isinstance(observation, Probes):
-                self._probes.take(observation, now)
-                self._display.show_beside(PROBES, self._probes.families(), now)
+                self._probes.observe(observation, now)
+                self._display.show_section(PROBES, self._probes.families(), now)
                 return
             accepted = self.state.accept(observation, now, self.config.hold)
             if accepted.read_at is not None:
@@ -251,27 +252,27 @@ class Source:
             self._show_ages(changed=accepted.ages)
 
     def _show_ages(self, *, changed: bool) -> None:
-        """Show the ages that another task found, if they changed or subscriptions are gone."""
-        ages, observed = self._display.shelves.get(AGES), self._display.observed
+        """Expose the ages of a separate task, if they changed or subscriptions were dropped."""
+        ages, observed = self._display.sections.get(AGES), self._display.observed
         if changed and observed is not None:
-            at = observed  # they are held as long as the positions that they belong to
+            at = observed  # ages expire together with the positions that they belong to
         elif ages is not None and self._generation != self.state.generation:
             at = ages.at
         else:
             return
         self._generation = self.state.generation
-        self._display.show_beside(AGES, self.state.show_ages(self._view), at)
+        self._display.show_section(AGES, self.state.show_ages(self._view), at)
 
     def _view_at(self, now: float) -> View:
         """Return a view in which values expire when they are judged, not between two polls.
 
-        A value that is too old and the status that depends on it change in the same update.
+        So a value that is too old disappears in the same update as the status that depends on it.
         """
         since = 0.0 if self._judged_at is None else max(0.0, now - self._judged_at)
         return replace(self._view, hold=self._view.hold + since)
 
     def _probe_seconds(self) -> float | None:
-        """Return what the probes are compared with; None where there are none."""
+        """Return the threshold of the probes; None if there are no probes."""
         return None if self.config.probe.enabled is False else self._judging.probe_seconds
 
     def _publish_health(self) -> None:

@@ -1,4 +1,4 @@
-"""The tasks of one source: each on its schedule, some behind others."""
+"""The tasks of one source: some run on a schedule, some after another task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from exporter.sources.schedule import Outcome, Runner, Task
 
 
 class Tasks:
-    """Runs a collector's tasks, and notes in `outcomes` how they went."""
+    """Runs a collector's tasks and records the results in `outcomes`."""
 
     def __init__(
         self,
@@ -21,7 +21,10 @@ class Tasks:
         accept: Callable[[Observation], None],
         after: Callable[[], None],
     ) -> None:
-        """`outcomes` has an item for each task. `accept` takes what was observed; `after` is called behind each run."""
+        """`outcomes` has an item for each task.
+
+        `accept` is called with each observation, `after` after each run.
+        """
         self._config = config
         self._collector = collector
         self._outcomes = outcomes
@@ -31,20 +34,20 @@ class Tasks:
             Runner(self._task(name, run), outcomes[name], after)
             for name, run in collector.tasks.items()
         ]
-        """One a task, in the order in which the collector names them."""
+        """One for each task, in the collector's order."""
         runners = {runner.task.name: runner for runner in self.runners}
         for follower, leader in collector.follows.items():
             runners[leader].leads(runners[follower])
 
     def start(self) -> None:
-        """Run the tasks from now on."""
+        """Start the tasks."""
         for runner in self.runners:
             runner.start()
 
     def run_once(self) -> None:
-        """Run each task once, in the order in which the collector names them, the backlog in any case.
+        """Run each task once, in the collector's order, and the backlog in any case.
 
-        Where one can't reach the source, the others would only wait for the same.
+        If a task cannot reach the source, the remaining ones are skipped: they would wait, too.
         """
         for runner in self.runners:
             runner.run_once()
@@ -57,25 +60,25 @@ class Tasks:
             self._after()
 
     def stop(self) -> None:
-        """Ask the tasks to end."""
+        """Stop the tasks."""
         for runner in self.runners:
             runner.stop()
 
     def join(self, timeout: float) -> bool:
-        """Wait for the tasks' end and let go of the collector; tell whether all ended in time."""
+        """Wait for the tasks to end and close the collector; return whether all ended in time."""
         until = Until(timeout)
         self._collector.close()
         late = [runner for runner in self.runners if not runner.join(until.remaining())]
         return not late
 
     def faults(self, now: float) -> dict[str, str]:
-        """Return which of the tasks' loops do not go on, and what is wrong with them."""
+        """Return the task loops that are stuck, with what is wrong."""
         found = {runner.pulse.name: runner.fault(now) for runner in self.runners}
         return {name: fault for name, fault in found.items() if fault is not None}
 
     @property
     def tried(self) -> bool:
-        """Whether each task that goes by the clock has run once."""
+        """Whether each task that runs by the clock has run at least once."""
         follows = self._collector.follows
         return all(outcome.runs for name, outcome in self._outcomes.items() if name not in follows)
 

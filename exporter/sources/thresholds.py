@@ -1,4 +1,4 @@
-"""The table of thresholds from the config, for those who judge by it."""
+"""Reads the thresholds of the config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from exporter.patterns import NamePattern
 
 
 def threshold_table(config: Config) -> ThresholdTable:
-    """Return the config's thresholds; a last line that matches everything says what the others leave open."""
+    """Return the config's thresholds. A line that matches everything fills in missing values."""
     lines = []
     rest = None
     for line in config.thresholds:
@@ -24,7 +24,7 @@ OF_SOURCES = frozenset({"system", "source"})
 
 
 def idle_thresholds(config: Config) -> list[str]:
-    """Return a note for each line of the thresholds that is right and has no effect, as a slip of the pen makes it."""
+    """Return a note for each valid line of the thresholds without effect, probably a mistake."""
     notes = []
     before: list[dict[str, str]] = []
     for number, line in enumerate(config.thresholds):
@@ -52,5 +52,8 @@ def _idle(
     if not said:
         return "sets nothing"
     if "probe_seconds" in said and not set(patterns) <= OF_SOURCES:
-        return "probe_seconds applies to a whole source; set it in a line that matches only system and source"
+        return (
+            "probe_seconds applies to a whole source; "
+            "set it in a line that matches only system and source"
+        )
     return None

@@ -16,39 +16,39 @@ from exporter.web.server import Request, Response, Route
 TEXT = "text/plain; charset=utf-8"
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 PACKED_FROM = 4_096
-"""Bytes of an answer that are worth compressing."""
+"""Responses of at least this many bytes are compressed."""
 
 
-class Daemon(Protocol):
-    """What the routes need of the daemon."""
+class RoutedDaemon(Protocol):
+    """The part of the daemon that the routes use."""
 
     exposition: Exposition
 
     @property
     def unread(self) -> int:
-        """How many sources have not been read yet."""
+        """Number of sources that have not been read yet."""
         ...
 
     async def unhealthy(self) -> Mapping[str, str]:
-        """Return the loops that are stuck, and what is wrong with them."""
+        """Return the loops that are stuck, and what is wrong with each."""
         ...
 
     def overview(self, query: Query) -> dict[str, Any]:
-        """Return sources and the wanted subscriptions, JSON-ready."""
+        """Return the sources and the selected subscriptions as JSON data."""
         ...
 
     def reload(self) -> str | None:
-        """Read the config again; return why it is refused, if it is."""
+        """Reload the config; return the error if it was rejected."""
         ...
 
 
-def routes(daemon: Daemon, *, reload_endpoint: bool) -> list[Route]:
+def routes(daemon: RoutedDaemon, *, reload_endpoint: bool) -> list[Route]:
     """Return all routes of a daemon."""
     found = [
         *page_routes(),
         Route("/metrics", GET, partial(_metrics, daemon)),
         Route("/api/v1/subscriptions", GET, partial(_subscriptions, daemon)),
-        # Public: whoever starts the process must see whether it lives, without its passwords.
+        # Public, so that whoever starts the process can check it without a password.
         Route("/-/healthy", GET, partial(_healthy, daemon), public=True),
         Route("/-/ready", GET, partial(_ready, daemon), public=True),
     ]
@@ -57,16 +57,18 @@ def routes(daemon: Daemon, *, reload_endpoint: bool) -> list[Route]:
     return found
 
 
-async def _metrics(daemon: Daemon, request: Request) -> Response:
+async def _metrics(daemon: RoutedDaemon, request: Request) -> Response:
     headers = request.headers
-    page = daemon.exposition.page(headers.get("accept", ""), headers.get("accept-encoding", ""))
+    scrape = daemon.exposition.response(
+        headers.get("accept", ""), headers.get("accept-encoding", "")
+    )
     extra: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
-    if page.encoding is not None:
-        extra += (("Content-Encoding", page.encoding),)
-    return Response(200, page.content_type, page.chunks, extra)
+    if scrape.encoding is not None:
+        extra += (("Content-Encoding", scrape.encoding),)
+    return Response(200, scrape.content_type, scrape.chunks, extra)
 
 
-async def _healthy(daemon: Daemon, _: Request) -> Response:
+async def _healthy(daemon: RoutedDaemon, _: Request) -> Response:
     faults = await daemon.unhealthy()
     if faults:
         lines = "".join(f"{name}: {fault}\n" for name, fault in sorted(faults.items()))
@@ -74,13 +76,13 @@ async def _healthy(daemon: Daemon, _: Request) -> Response:
     return Response(200, TEXT, [b"healthy\n"])
 
 
-async def _ready(daemon: Daemon, _: Request) -> Response:
+async def _ready(daemon: RoutedDaemon, _: Request) -> Response:
     if daemon.unread:
         return Response(503, TEXT, [f"{daemon.unread} sources not read yet\n".encode()])
     return Response(200, TEXT, [b"ready\n"])
 
 
-def _subscriptions(daemon: Daemon, request: Request) -> Response:
+def _subscriptions(daemon: RoutedDaemon, request: Request) -> Response:
     try:
         query = query_of(request.query)
     except BadQueryError as error:
@@ -97,7 +99,7 @@ def _subscriptions(daemon: Daemon, request: Request) -> Response:
     return Response(200, "application/json", [body], headers)
 
 
-def _reload(daemon: Daemon, _: Request) -> Response:
+def _reload(daemon: RoutedDaemon, _: Request) -> Response:
     refused = daemon.reload()
     if refused is not None:
         return Response(500, TEXT, [f"{refused}\n".encode()])

@@ -1,4 +1,4 @@
-"""Grafana's dashboards as data, and the files that are made of them."""
+"""Grafana dashboards as data, and the files that are generated from them."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ BOARDS = (
 
 
 def files() -> dict[str, str]:
-    """Return each dashboard's text by its path."""
+    """Return the text of each dashboard by its path."""
     return {f"dashboards/{board.uid}.json": text_of(board) for board in BOARDS}

@@ -30,7 +30,7 @@ from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import Security
 from exporter.collectors.kafka.share_positions import SharePositions
 from exporter.collectors.nsq.nodes import Nsqd
-from exporter.collectors.nsq.probe import _Line
+from exporter.collectors.nsq.probe import _NodeConnection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.model import CollectError, Log, Until
 from tests.fuzz.target import Target
@@ -279,7 +279,9 @@ HEADER = TIMES.map(str.encode) | INT64 | st.text(max_size=20).map(str.encode)
 
 def probe_nsqd(data: bytes) -> None:
     """Probe an nsqd that sends `data`."""
-    line = _Line(NsqSettings("s", auth_secret="word" if data[:1] == b"\0" else None), "t#ephemeral")
+    line = _NodeConnection(
+        NsqSettings("s", auth_secret="word" if data[:1] == b"\0" else None), "t#ephemeral"
+    )
     node = Nsqd("http://nsqd:4151", "nsqd:4151", ("nsqd", 4150), configured=True)
     with (
         other_side(data[1:]) as sock,

@@ -514,7 +514,7 @@ SILENT: dict[str, Page] = {
 }
 
 
-def dormant(minute: float, labels: str = SUBSCRIPTION) -> dict[str, Values]:
+def dormant(minute: float, labels: str = SUBSCRIPTION) -> dict[str, Value | Values]:
     """Statuses of a subscription that is dormant from a minute on."""
     return {
         f'mq_subscription_status{{{labels},status="ok"}}': before(minute, 1, 0),
@@ -738,7 +738,7 @@ def test_a_group_that_moved_again_and_stops_again_is_news(tmp_path: Path) -> Non
     expect(page, {9: [], 15: [], 24: [], 27: ["MqNoConsumers"]}, tmp_path)
 
 
-OFF = {
+OFF: dict[str, tuple[str, Value]] = {
     "lag_messages: off": ("mq_threshold_lag_messages", "stale"),
     "lag_messages: 6000": ("mq_threshold_lag_messages", 6_000),
     "lag_seconds: off": ("mq_threshold_lag_seconds", "stale"),
@@ -803,7 +803,7 @@ def test_many_lagging_subscriptions_are_one_more_alert(tmp_path: Path) -> None:
     page = Page(exporter())
     for index in range(12):
         labels = f'{SOURCE},destination="orders-{index}",group="billing"'
-        lags = {
+        lags: dict[str, Value | Values] = {
             "mq_lag_messages": before(20, 8, 1_000 * (index + 1)),
             "mq_time_to_drain_seconds": INF,
         }

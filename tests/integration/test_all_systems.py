@@ -16,7 +16,8 @@ from testbed.exporter import Exporter, Scrape, kafka_source, nsq_source, rabbit_
 from testbed.kafka import KafkaCluster
 from testbed.kafka_data import commit_offsets, create_topic, produce
 from testbed.nsq import NsqCluster
-from testbed.rabbitmq import RabbitCluster, password_of
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of
 from tests.support.checking import check
 
 SYSTEMS = ("kafka", "rabbitmq", "nsq")

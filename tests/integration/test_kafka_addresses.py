@@ -14,7 +14,8 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from testbed.exporter import Exporter, Scrape, kafka_source
-from testbed.kafka import KafkaCluster, Listener
+from testbed.kafka import KafkaCluster
+from testbed.kafka_access import Listener
 from testbed.kafka_data import commit_offsets, create_topic, produce
 from testbed.waiting import wait_until
 from tests.support.checking import check

@@ -13,7 +13,8 @@ from confluent_kafka import AcknowledgeType, Message, ShareConsumer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from testbed.exporter import Exporter, Scrape, kafka_source, settled
-from testbed.kafka import KafkaCluster, Listener, Mechanism
+from testbed.kafka import KafkaCluster
+from testbed.kafka_access import Listener, Mechanism
 from testbed.kafka_data import admin_client, create_topic, delete_group, produce
 from testbed.streams_member import StreamsMember
 from testbed.waiting import wait_until

@@ -20,7 +20,8 @@ from confluent_kafka import Consumer
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.task_log import gist
 from testbed.exporter import Exporter, Scrape, kafka_source
-from testbed.kafka import KafkaCluster, Listener
+from testbed.kafka import KafkaCluster
+from testbed.kafka_access import Listener
 from testbed.kafka_data import commit_offsets, create_topic, produce, produce_transaction
 from testbed.waiting import wait_until
 

@@ -28,8 +28,8 @@ from testbed.kafka_data import (
     delete_topic,
     produce,
     produce_transaction,
-    read_timestamps,
 )
+from testbed.kafka_reading import read_timestamps
 from testbed.waiting import wait_until
 from tests.support.ages import Ages, Clock, Heads, Key, scrape_ages, scrape_some
 

@@ -76,7 +76,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(told, "CONFIG", config)
     monkeypatch.setattr("exporter.sources.source.LOCK_SECONDS", 0.3)
     monkeypatch.setattr("exporter.daemon.LOOP_SECONDS", 3.0)
-    monkeypatch.setattr("exporter.sources.watch.LOOP_SECONDS", 3.0)
+    monkeypatch.setattr("exporter.sources.watchdog.LOOP_SECONDS", 3.0)
     world = World()
     with world.told:
         world.wait_shown()
@@ -140,7 +140,7 @@ def test_a_reload_replaces_a_source_that_hangs(
     world.wait_shown()
     world.sources["stuck"].lags[("g", "t")] = [9]
     wait_until(lambda: world.lag("stuck") == 9, "the new one's value")
-    shown = world.daemon.exposition.page("", "").chunks
+    shown = world.daemon.exposition.response("", "").chunks
     before._display.show(before._display.shown, time.monotonic())
     assert b'source="stuck",destination="t",partition="0",group="g"} 9' in b"".join(shown)
     assert world.lag("stuck") == 9

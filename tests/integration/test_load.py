@@ -38,8 +38,8 @@ def hold(results: list[Result]) -> int:
     assert sum(result.processed for result in results) == sent
     assert sum(result.refused + result.errors for result in results) == 0
     assert steady.sent > 0
-    assert steady.given_back == 0
-    assert failing.given_back > 0
+    assert steady.rejected == 0
+    assert failing.rejected > 0
     assert failing.error_rate == pytest.approx(0.3, abs=0.12)
     assert unread.processed == 0
     assert unread.mean is None

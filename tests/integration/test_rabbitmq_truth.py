@@ -15,7 +15,8 @@ import rstream
 from testbed import rabbit_data as data
 from testbed.exporter import Exporter, Scrape, rabbit_source, settled
 from testbed.rabbit_data import QueueKind, RabbitConsumer
-from testbed.rabbitmq import RabbitCluster, password_of, quote_name
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of, quote_name
 from testbed.waiting import wait_until
 
 QUICK: dict[str, Any] = {

@@ -454,7 +454,7 @@ def test_a_web_config_that_can_not_be_read_keeps_no_health_check_waiting(
     config = webconfig.load(tmp_path / "web.yml")
     proceed = threading.Event()
 
-    def hang() -> webconfig.Settings:
+    def hang() -> webconfig.WebSettings:
         proceed.wait(PATIENCE)
         return config.in_force
 

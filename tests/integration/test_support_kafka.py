@@ -15,7 +15,8 @@ from confluent_kafka.admin import AdminClient
 
 from testbed import kafka_data
 from testbed.children import is_alive
-from testbed.kafka import KafkaCluster, Listener, Mechanism
+from testbed.kafka import KafkaCluster
+from testbed.kafka_access import Listener, Mechanism
 from testbed.waiting import wait_until
 
 Config = Mapping[str, str | int | float | bool]

@@ -16,7 +16,8 @@ from pika.exceptions import NackError, ProbableAccessDeniedError, UnroutableErro
 
 from testbed import rabbit_data
 from testbed.rabbit_data import QueueKind, RabbitConsumer
-from testbed.rabbitmq import RabbitCluster, password_of, quote_name
+from testbed.rabbitmq import RabbitCluster
+from testbed.rabbitmq_access import password_of, quote_name
 from testbed.rabbitmq_config import PORTS
 from testbed.waiting import wait_until
 

@@ -1,4 +1,4 @@
-"""Ages on a page, held against the times at which records were enqueued."""
+"""Compares exposed ages with the times at which records were enqueued."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ Key = tuple[str, str, int]
 """Group, topic and partition."""
 Sub = tuple[str, str]
 Heads = Mapping[Key, float | None]
-"""When the oldest unread record was enqueued, in Unix time; None where there is none."""
+"""When the oldest unread record was enqueued, in Unix time; None if there is none."""
 
 ROUNDING = 0.002
-"""Seconds: ages and bounds are told to the millisecond."""
+"""Seconds, because ages and bounds are rounded to milliseconds."""
 STALE = 15.0
-"""Seconds for which the ages of a page may have been true, on a busy machine."""
+"""Maximum age in seconds of the exposed values, on a busy machine."""
 
 
 def tolerance(age: float) -> float:
-    """How far an age may be off, in seconds, as is configured by default."""
+    """Return the default tolerance of an age in seconds."""
     return max(1.0, 0.01 * age)
 
 
 @dataclass
 class Ages:
-    """What a page says of one source."""
+    """The exposed ages of one source."""
 
     at: float
     """When the positions were read, in Unix time."""
     ages: dict[Key, float] = field(default_factory=dict)
     bounds: dict[Sub, float] = field(default_factory=dict)
-    """The uncertainty."""
+    """The exposed uncertainties."""
     methods: dict[Sub, list[str]] = field(default_factory=dict)
 
     def age(self, head: float | None) -> float:
-        """The true age of what was enqueued then."""
+        """Return the true age of a record enqueued at `head`."""
         return 0.0 if head is None else max(self.at - head, 0.0)
 
     def of(self, heads: Heads) -> dict[Key, float]:
-        """The true ages."""
+        """Return the true ages."""
         return {key: self.age(head) for key, head in heads.items()}
 
     def wrong(self, heads: Heads) -> dict[Key, tuple[float | None, float]]:
-        """Partitions whose age is further off than is tolerated: the age, and the true one."""
+        """Return partitions whose error exceeds the tolerance: the exposed and the true age."""
         return {
             key: (self.ages.get(key), true)
             for key, true in self.of(heads).items()
@@ -53,7 +53,7 @@ class Ages:
         }
 
     def inexact(self, heads: Heads) -> dict[Key, tuple[float | None, float]]:
-        """The same for ages that are not exact."""
+        """The same for all ages that are not exact."""
         return {
             key: (self.ages.get(key), true)
             for key, true in self.of(heads).items()
@@ -61,9 +61,10 @@ class Ages:
         }
 
     def lies(self, heads: Heads) -> dict[Sub, tuple[float, float, float]]:
-        """Subscriptions whose largest age is further off than they say: it, the true one, and what they say.
+        """Return subscriptions whose largest age has a larger error than its bound.
 
-        Of subscriptions that are on the page and whose heads are all known.
+        With the exposed age, the true age, and the bound. Considers subscriptions that are exposed
+        and whose heads are all known.
         """
         largest: dict[Sub, tuple[float, float]] = {}
         for (group, topic, partition), true in self.of(heads).items():
@@ -80,9 +81,9 @@ class Ages:
 
 @dataclass(frozen=True)
 class Clock:
-    """One position whose age every method knows exactly: by it the moment of a look is told.
+    """A position whose age is always exact: it gives the time at which positions were read.
 
-    The first record of a topic; a lookup of 0 answers it.
+    It is at the first record of a topic, which a lookup of time 0 finds.
     """
 
     group: str
@@ -91,7 +92,7 @@ class Clock:
 
 
 def scrape_some(exporter: Exporter, source: str, *metrics: str) -> Scrape:
-    """What a page says of one source in these metrics; a whole page takes longer to parse than to make."""
+    """Scrape, and parse only these metrics of one source: parsing is slower than scraping."""
     answer = exporter.get("/metrics", Accept="text/plain", **{"Accept-Encoding": "identity"})
     answer.raise_for_status()
     mark = f'source="{source}"'
@@ -104,7 +105,7 @@ def scrape_some(exporter: Exporter, source: str, *metrics: str) -> Scrape:
 
 
 def scrape_ages(exporter: Exporter, clock: Clock, source: str) -> Ages | None:
-    """What the daemon says now of the source; None before it says anything. It must not be old."""
+    """Return the present ages of a source; None before there are any. They must be recent."""
     before = time.time()
     found = parse_ages(scrape_some(exporter, source, "mq_lag_seconds"), clock)
     if found is not None:
@@ -113,14 +114,14 @@ def scrape_ages(exporter: Exporter, clock: Clock, source: str) -> Ages | None:
 
 
 def parse_ages(page: Scrape, clock: Clock) -> Ages | None:
-    """What a page of one source says."""
+    """Parse the ages of one source."""
     said = page.value("mq_lag_seconds", group=clock.group, destination=clock.topic)
     if said is None:
         return None
     found = Ages(clock.head + said)
     for labels, value in page.find("mq_lag_seconds").items():
         names = dict(labels)
-        # -1 is a source that shows subscriptions only.
+        # -1 means a source that exposes no partitions.
         key = (names["group"], names["destination"], int(names.get("partition", -1)))
         found.ages[key] = value
     for labels, value in page.find("mq_lag_seconds_uncertainty").items():

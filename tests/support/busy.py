@@ -18,7 +18,7 @@ from exporter.model import (
     Retention,
     Stamps,
 )
-from tests.support.looks import log, look
+from tests.support.observations import log, log_backlog
 from tests.support.told import Told
 
 RATE = 120.0
@@ -75,7 +75,7 @@ class Busy(Told):
                 lags = [end - 1_000_000 + part for part in range(PARTITIONS)]
             positions[group] = {topic: {part: end - lag for part, lag in enumerate(lags)}}
         topics = {topic for _, topic in self.groups.values()}
-        found: LogBacklog = look(
+        found: LogBacklog = log_backlog(
             {topic: log(*[(0, end)] * PARTITIONS) for topic in topics},
             positions,
             nodes={"kafka-1:9092": True, "kafka-2:9092": True, "kafka-3:9092": False},

@@ -1,4 +1,4 @@
-"""Runs `mq-lag-exporter check` and reads what it says."""
+"""Runs `mq-lag-exporter check` and parses its output."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any, NamedTuple
 
 
 class Checked(NamedTuple):
-    """What one run of `check` printed."""
+    """The output of one run of `check`."""
 
     code: int
     printed: str
     errors: str
     findings: Mapping[str, tuple[str, str]]
-    """Feature to `ok` or `missing` and the detail; of several sources, the last one's."""
+    """Feature to `ok` or `missing` and the detail. With several sources, those of the last one."""
 
 
 def check(
     folder: Path, *sources: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> Checked:
-    """Check a config with these sources. Without an `environment` the command has that of the test run."""
+    """Check a config with these sources. The default `environment` is that of the test run."""
     config = folder / "check.yaml"
     config.write_text(json.dumps({"sources": list(sources)}))
     return check_file(config, environment)
 
 
 def check_file(config: Path, environment: Mapping[str, str] | None = None) -> Checked:
-    """Check a config that is there."""
+    """Check an existing config."""
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "check", str(config)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""A server in a process of its own, for a crowd of clients: `python -m tests.support.crowd_server PORT [web config]`."""
+"""A server in a separate process: `python -m tests.support.crowd_server PORT [web config]`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DESCRIPTORS = 16_000
 
 
 def resident_bytes() -> int:
-    """Return how much memory the process has."""
+    """Return the memory of the process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def work(_: Request) -> Response:
-    """Keep the interpreter busy, as a long answer of the API does."""
+    """Keep the interpreter busy, like a long API response does."""
     end = time.thread_time() + WORK_SECONDS
     while time.thread_time() < end:
         sum(range(1000))
@@ -31,7 +31,7 @@ def work(_: Request) -> Response:
 
 
 async def healthy(_: Request) -> Response:
-    """Answer at once."""
+    """Answer immediately."""
     return Response(200, "text/plain", (b"healthy",))
 
 
@@ -41,12 +41,12 @@ async def metrics(_: Request) -> Response:
 
 
 async def memory(_: Request) -> Response:
-    """Return the process's memory."""
+    """Return the memory of the process."""
     return Response(200, "text/plain", (str(resident_bytes()).encode(),))
 
 
 def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is terminated."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
     web = webconfig.load(sys.argv[2]) if len(sys.argv) > 2 else None

@@ -13,7 +13,7 @@ from testbed.certificates import CLIENT, Certificates, client_pair
 
 
 class Mount:
-    """A volume of secrets as Kubernetes mounts it: files that lead through the link `..data`, which is replaced whole."""
+    """A Kubernetes secret volume: its files are reached through a link, which is swapped."""
 
     def __init__(self, folder: Path, files: Mapping[str, str | bytes]) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class Mount:
         return self._folder / name
 
     def swap(self, files: Mapping[str, str | bytes]) -> None:
-        """All files at once; those of before are deleted, as kubelet does."""
+        """Replace all files at once and delete the old ones, like kubelet does."""
         data = self._folder / "..data"
         before = data.resolve() if data.exists() else None
         made = self._folder / f"..version_{next(self._numbers)}"
@@ -45,7 +45,7 @@ class Mount:
 def certificate_files(
     certificates: Certificates, seconds: float | None = None
 ) -> dict[str, str | bytes]:
-    """A new certificate of the tests' client and its key; it expires after so many seconds."""
+    """Make a client certificate with its key that expires after some seconds."""
     ends = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
     certificate, key = client_pair(certificates.authority, CLIENT, ends)
     return {"tls.crt": certificate, "tls.key": key}

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers what a test wants it to."""
+"""A small HTTP server with responses that a test sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Site:
-    """An HTTP server that answers paths as it is told, and else 404."""
+    """An HTTP server with a response for some paths, and 404 otherwise."""
 
     def __init__(self, port: int) -> None:
         self.replies: dict[str, Reply] = {}

@@ -1,4 +1,4 @@
-"""A daemon whose collectors answer what a test tells them: for what people see of it, without a broker."""
+"""A daemon whose collectors return what a test sets: tests what users see, without a broker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from exporter.config import SourceConfig, parse
 from exporter.daemon import Daemon
 from exporter.model import CollectError, Collector, Deadline, Finding, Observation
 from testbed.ports import PortBlock
-from tests.support.looks import log, look
+from tests.support.observations import log, log_backlog
 
 CONFIG = """
 listen: 127.0.0.1:{port}
@@ -31,11 +31,11 @@ SOURCE = """
 
 @dataclass
 class Told:
-    """What one Kafka cluster says: the lag of each partition, by group and topic."""
+    """The state of one simulated Kafka cluster: the lag of each partition, by group and topic."""
 
     lags: dict[tuple[str, str], Sequence[int]] = field(default_factory=dict)
     fault: str | None = None
-    """Why it can't be read."""
+    """If set, reading fails with this message."""
     end: int = 1_000_000
     system: str = "kafka"
     follows: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Told:
             offsets = {index: self.end - lag for index, lag in enumerate(lags)}
             positions.setdefault(group, {})[topic] = {**offsets}
         logs = {topic: log(*[(0, self.end)] * count) for topic, count in parts.items()}
-        return look(logs, positions)
+        return log_backlog(logs, positions)
 
     def fail_if_told(self) -> None:
         """Raise what a cluster that can't be read raises."""
@@ -71,7 +71,7 @@ class Told:
 
 
 class ToldDaemon:
-    """A daemon in this process, with a source for each that is told; a context manager."""
+    """A daemon in this process, with a source for each `Told`; a context manager."""
 
     def __init__(self, settings: str = "", /, **told: Told) -> None:
         """`settings` are further lines of the config."""
@@ -96,7 +96,7 @@ class ToldDaemon:
         self._ports.release()
 
     def start(self) -> None:
-        """Begin, or begin anew at the same address."""
+        """Start, or restart at the same address."""
         text = self._settings + CONFIG.format(port=self.port)
         text += "".join(SOURCE.format(name=name) for name in self._told)
         self.daemon = Daemon(parse(text, "told", {}), make=self._make)

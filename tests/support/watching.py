@@ -1,4 +1,4 @@
-"""Scraping on and on while something is broken on purpose."""
+"""Scrapes continuously while a test breaks something."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Key = tuple[str, str, int]
 
 
 class Watch(Background):
-    """Scrapes without a pause until the block ends; keeps what was ever seen."""
+    """Scrapes without a pause until the block ends, and keeps all values."""
 
     STOP_SECONDS = 60.0
 
@@ -19,12 +19,12 @@ class Watch(Background):
         super().__init__()
         self._exporter = exporter
         self.seconds: list[float] = []
-        """How long each scrape took."""
+        """Duration of each scrape."""
         self.lags: dict[Key, set[int]] = {}
-        """Every lag that was shown, by group, topic and partition."""
+        """All exposed lags, by group, topic and partition."""
         self.errors: list[str] = []
         self.counters: dict[str, list[float]] = {}
-        """Sums of the counters, scrape by scrape."""
+        """Sums of the counters at each scrape."""
 
     def _run(self) -> None:
         while not self._stopping.wait(0.1):
@@ -43,7 +43,7 @@ class Watch(Background):
             self.counters.setdefault(name, []).append(sum(page.find(name).values()))
 
     def hold(self, truth: Mapping[Key, int], slowest_seconds: float) -> None:
-        """Assert that nothing was ever shown but the truth, and that no scrape failed or waited for a broker."""
+        """Assert that only true lags were exposed, and that no scrape failed or was slow."""
         assert self.errors == []
         assert self.lags == {key: {lag} for key, lag in truth.items()}
         assert max(self.seconds) < slowest_seconds

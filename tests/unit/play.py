@@ -1,4 +1,4 @@
-"""Plays a consumer's story to a judge, look by look, and keeps what the judge said."""
+"""Simulates a consumer, polls it, and keeps the judgements."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.analysis.rates import CounterTable
-from exporter.judgement.cadence import CommitGaps
-from exporter.judgement.causes import Cause
+from exporter.judgement.case import Cause
+from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.model import Status
 
-LOOK = 10.0
+POLL = 10.0
 WINDOW = 120.0
 EPOCH = 1_700_000_000.0
-"""14 November 2023, 22:13:20 UTC: the clock at second 0 of each story."""
+"""14 November 2023, 22:13:20 UTC: the clock at second 0."""
 
 Story = Callable[[float], float]
 
 
 @dataclass(frozen=True)
 class Said:
-    """What the judge said at one look."""
+    """The judgement at one poll."""
 
     at: float
     status: Status
@@ -40,7 +40,7 @@ class Said:
 
 @dataclass
 class Play:
-    """A consumer: what comes in and what it can take, in messages a second, by time; how often it commits."""
+    """A consumer: produce rate and maximum consume rate by time, and how often it commits."""
 
     comes: Story
     takes: Story
@@ -49,20 +49,20 @@ class Play:
     thresholds: Thresholds = DEFAULTS
     starts_with: int = 0
     """Messages that wait at second 0."""
-    look: float = LOOK
+    poll: float = POLL
     more: Callable[[float], dict[str, Any]] = lambda _: {}
-    """Other facts of the sight, by time."""
+    """Other fields of the evidence, by time."""
     alive: Callable[[float], bool] = lambda _: True
-    """Whether the consumer commits at all, be it the same position again."""
+    """Whether the consumer commits at all, even if the offset did not change."""
     judge: Judge = field(default_factory=Judge)
     commits: list[tuple[float, int, int]] = field(default_factory=list)
-    """Time, offset and lag of each commit, as the broker's log of commits has them."""
+    """Time, offset and lag of each commit, as in the broker's commit log."""
 
     def run(self, seconds: float) -> list[Said]:
-        """Play the story; the first look is at second 0."""
-        return list(self._looks(seconds))
+        """Run the simulation. The first poll is at second 0."""
+        return list(self._polls(seconds))
 
-    def _looks(self, seconds: float) -> Iterator[Said]:
+    def _polls(self, seconds: float) -> Iterator[Said]:
         produced_table, consumed_table = CounterTable(WINDOW), CounterTable(WINDOW)
         produced_slot, consumed_slot = produced_table.allocate(0.0), consumed_table.allocate(0.0)
         gaps = CommitGaps()
@@ -72,13 +72,13 @@ class Play:
         step = 1.0
         at = 0.0
         while at <= seconds:
-            if at % self.look == 0:
+            if at % self.poll == 0:
                 waiting = self.starts_with + int(produced) - committed
                 produced_table.values[produced_slot] = int(produced)
                 consumed_table.values[consumed_slot] = committed
                 produced_table.sample(at)
                 consumed_table.sample(at)
-                gaps.look(at, moved=committed > known, waiting=waiting > 0)
+                gaps.observe(at, moved=committed > known, waiting=waiting > 0)
                 known = committed
                 facts = {
                     "at": at,
@@ -96,7 +96,7 @@ class Play:
                     "consumers": self.consumers(at),
                     **self.more(at),
                 }
-                self.judge.look(Evidence(**facts), self.thresholds, WINDOW)
+                self.judge.observe(Evidence(**facts), self.thresholds, WINDOW)
                 judge = self.judge
                 yield Said(
                     at, judge.status, judge.causes, judge.time_to_drain, waiting, int(produced)
@@ -112,12 +112,12 @@ class Play:
 
 
 def first(said: Sequence[Said], status: Status) -> float | None:
-    """When the status was said for the first time."""
+    """Return when the status occurred for the first time."""
     return next((each.at for each in said if each.status == status), None)
 
 
 def changes(said: Sequence[Said]) -> list[tuple[float, Status]]:
-    """When the status became what."""
+    """Return each change of the status with its time."""
     found: list[tuple[float, Status]] = []
     for each in said:
         if not found or found[-1][1] != each.status:

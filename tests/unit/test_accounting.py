@@ -1,4 +1,4 @@
-"""Queues whose consumers the broker does not count: what is unknown is absent, and nothing is called stalled."""
+"""Queues whose consumers the broker does not count: unknown values are absent, none is stalled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOTALS = ("mq_consumed_messages_total", "mq_produced_messages_total")
 
 
 class Judged(World):
-    """A world in which each look is judged, with a stop time of 60 s."""
+    """A world in which each poll is judged, with a stop time of 60 s."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class Judged(World):
         unacknowledged: int = 0,
         judged_first: bool = False,
     ) -> None:
-        """Ten seconds later: read what waits, and what was counted; `judged_first` is before the counts."""
-        self.look(Depth(QUEUE, lag, unacknowledged))
+        """After ten seconds, read the depth and the counts; `judged_first` judges in between."""
+        self.poll(Depth(QUEUE, lag, unacknowledged))
         if judged_first:
             self.judging.judge(self.state, self.now, self.now)
         self.count(
@@ -76,7 +76,7 @@ def test_without_counts_rates_and_ages_are_absent_and_a_depth_that_falls_moves()
         assert world.value(name) is None, name
     assert world.status == "ok"
     least = world.value(LEAST)
-    assert least == pytest.approx(0.25, rel=0.1), "every second look, 5 left"
+    assert least == pytest.approx(0.25, rel=0.1), "every second poll, 5 left"
     assert "at least" in (world.reason or "")
 
 
@@ -94,7 +94,7 @@ def test_a_depth_that_stands_still_without_counts_is_unknown_and_not_stalled() -
 def test_one_message_in_minutes_by_a_consumer_that_is_not_counted_is_a_movement(
     seconds: int,
 ) -> None:
-    """Between two of them its deliveries are taken to be counted, as nothing speaks against it."""
+    """Between two of them its deliveries count as counted, because nothing contradicts it."""
     world, lag = Judged(), 500
     statuses = set()
     for turn in range(200):
@@ -159,11 +159,11 @@ def test_one_purge_is_no_evidence_of_uncounted_consumers() -> None:
 def test_a_depth_that_is_older_than_the_counts_is_no_evidence_of_uncounted_consumers(
     *, fallen_late: bool
 ) -> None:
-    """As a quorum queue of 4.0.5 did it: five were delivered and acknowledged, then the depth fell."""
+    """A quorum queue of 4.0.5: five messages were acknowledged, then the depth fell."""
     world = Judged()
 
     def see(lag: int, outstanding: int, counted: int, consumers: int) -> None:
-        world.look(Depth(QUEUE, lag, old=2.5), after=0.3)
+        world.poll(Depth(QUEUE, lag, old=2.5), after=0.3)
         world.count(
             Counts(
                 QUEUE,
@@ -192,7 +192,7 @@ def test_a_depth_that_is_older_than_the_counts_is_no_evidence_of_uncounted_consu
 
 
 def test_a_departure_that_is_seen_twice_is_one() -> None:
-    """In the depth first and in the counts later, or the other way round; later ones are new ones."""
+    """They show in the depth first and in the counts later, or vice versa."""
     accounting = Accounting()
     seen = []
     for at, fallen, left in [
@@ -302,3 +302,35 @@ def test_which_queues_are_named_as_not_counted(
     rows = [{"name": "q", "vhost": "/", "type": "classic", **row}]
     assert bool(uncounted(rows)) is is_uncounted
     assert bool(never_counted(rows)) is is_never
+
+
+def test_the_first_messages_of_a_queue_without_statistics_are_counted_once() -> None:
+    """As RabbitMQ 4.0 reported a queue that was idle for a minute and then loaded.
+
+    Before the first message it has no statistics, so nothing is known. The depth is newer than the
+    counters; what it shows early, they include later.
+    """
+    world = Judged()
+    for _ in range(6):
+        world.step(0, consumers=2)
+    assert world.value(CONSUMED) is None, "the broker has counted nothing"
+    polls = [
+        (248, 612, 383),
+        (359, 938, 583),
+        (336, 1_121, 783),
+        (179, 1_174, 983),
+        (36, 1_221, 1_183),
+        (12, 1_391, 1_382),
+        (130, 1_709, 1_582),
+        (76, 1_878, 1_802),
+        (76, 1_878, 1_802),
+    ]
+    for number, (lag, published, acknowledged) in enumerate(polls):
+        delivered = acknowledged + 4
+        world.poll(Depth(QUEUE, lag, 4))
+        world.count(Counts(QUEUE, lag, published, acknowledged, 0, 2, deliveries=delivered))
+        if number:
+            assert world.value(PRODUCED) is not None, "nothing moved while nothing was known"
+            assert world.value(CONSUMED) is not None
+    assert world.value("mq_produced_messages_total") == 1_878
+    assert world.value("mq_consumed_messages_total") == 1_802

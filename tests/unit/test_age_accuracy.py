@@ -1,4 +1,4 @@
-"""How far off a queue's age is as it is scraped, with RabbitMQ's stale counts and a load that swings, in made-up time."""
+"""Accuracy of a queue's age with RabbitMQ's delayed counters and a varying load, in fake time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from exporter.model import Counts, Depth, Place
 
 SECONDS, WARM_UP, PERIOD = 400.0, 60.0, 33.0
 RATE = 40.0
-"""Messages a second that the consumer processes: the mean of the load."""
+"""Messages a second that the consumer processes: the mean load."""
 STATISTICS = 5.0
-"""Seconds between two statistics of RabbitMQ; each of its counters has a moment of its own."""
+"""Seconds between two updates of RabbitMQ's statistics, each counter at a different time."""
 QUEUE = Place("/", "q", None, None)
 
 
 class Load:
-    """When messages came and left, in made-up time."""
+    """When messages came and left, in fake time."""
 
     def __init__(self) -> None:
         self.came: list[float] = []
@@ -52,21 +52,21 @@ def mean_error(kind: str, seed: int, depth_every: float, counts_every: float) ->
     phases = [chance.uniform(0, STATISTICS) for _ in range(3)]
 
     def taken(at: float, which: int) -> float:
-        """Return when RabbitMQ last took one of its statistics."""
+        """Return when RabbitMQ last updated one of its statistics."""
         return math.floor((at - phases[which]) / STATISTICS) * STATISTICS + phases[which]
 
     place = QueuePlace(None, "", 0.0)
-    looks = [(1 + n * depth_every, "depth") for n in range(int(SECONDS / depth_every))]
-    looks += [(1.3 + n * counts_every, "counts") for n in range(int(SECONDS / counts_every))]
+    polls = [(1 + n * depth_every, "depth") for n in range(int(SECONDS / depth_every))]
+    polls += [(1.3 + n * counts_every, "counts") for n in range(int(SECONDS / counts_every))]
     shown: list[tuple[float, float | None]] = []
-    for at, what in sorted(looks):
+    for at, what in sorted(polls):
         if what == "depth":
             moment = taken(at, 2) if kind == "quorum" else at - chance.uniform(0, 0.5)
             old = 2.5 if kind == "quorum" else 0.0
-            place.depth(Depth(QUEUE, load.depth(moment), old=old), at)
+            place.observe_depth(Depth(QUEUE, load.depth(moment), old=old), at)
             continue
         enqueued, processed = load.arrivals(taken(at, 0)), load.departures(taken(at, 1))
-        place.count(Counts(QUEUE, load.depth(taken(at, 2)), enqueued, processed, 0, 1), at)
+        place.observe_counts(Counts(QUEUE, load.depth(taken(at, 2)), enqueued, processed, 0, 1), at)
         shown.append((at, place.age(at, None)))
     moments = [at for at, _ in shown]
     errors = []
@@ -83,12 +83,12 @@ def mean_error(kind: str, seed: int, depth_every: float, counts_every: float) ->
     [("classic", 5.0, 1.7), ("classic", 10.0, 1.8), ("quorum", 5.0, 2.0), ("quorum", 10.0, 2.2)],
 )
 def test_the_age_as_it_is_scraped(kind: str, depth_every: float, most: float) -> None:
-    """The default schedule: counts every 5 s while something waits, the list of queues too if that is cheap."""
+    """The default schedule: counts every 5 s if messages wait, and the list of queues if cheap."""
     assert mean(mean_error(kind, seed, depth_every, 5.0) for seed in range(3)) < most
 
 
-def test_looks_every_ten_seconds_are_not_enough() -> None:
-    """What the looks in between are for: without them the promise of 2 s does not hold."""
+def test_polls_every_ten_seconds_are_not_enough() -> None:
+    """Without the polls in between, the documented 2 s are not met."""
     assert mean(mean_error("quorum", seed, 10.0, 10.0) for seed in range(3)) > 2.3
 
 
@@ -99,7 +99,7 @@ def test_looks_every_ten_seconds_are_not_enough() -> None:
 def test_counts_that_are_older_than_the_depth_are_no_departures(
     kind: str, statistics: float, first_counts: float, depth_every: float
 ) -> None:
-    """The consumer hangs and the backlog grows, so what waits never gets less."""
+    """The consumer hangs and the backlog grows, so the depth never falls."""
     chance = random.Random(3)
     own, polled = chance.uniform(0, 5), chance.uniform(0, statistics)
 
@@ -107,21 +107,21 @@ def test_counts_that_are_older_than_the_depth_are_no_departures(
         return math.floor((at - phase) / every) * every + phase
 
     def waiting(at: float) -> int:
-        """A quorum queue tells its depth every 5 s, whoever asks."""
+        """A quorum queue updates its depth every 5 s."""
         return int(50 * max(of(at, own, 5.0) if kind == "quorum" else at, 0.0))
 
     place = QueuePlace(None, "", 0.0)
-    looks = [(20 + n * depth_every, "depth") for n in range(60)]
-    looks += [(20 + first_counts + n * 5.0, "counts") for n in range(int(12 * depth_every))]
+    polls = [(20 + n * depth_every, "depth") for n in range(60)]
+    polls += [(20 + first_counts + n * 5.0, "counts") for n in range(int(12 * depth_every))]
     lags: list[int | None] = []
-    for at, what in sorted(looks):
+    for at, what in sorted(polls):
         if what == "depth":
             old = 2.5 if kind == "quorum" else 0.0
-            place.depth(Depth(QUEUE, waiting(at), 10, old=old), at)
+            place.observe_depth(Depth(QUEUE, waiting(at), 10, old=old), at)
         else:
             then = waiting(of(at, polled, statistics))
             counts = Counts(QUEUE, then, then, 0, 0, 1, deliveries=10, every_protocol=False)
-            place.count(counts, at)
+            place.observe_counts(counts, at)
             assert place.accounting.consumed.known
         lags.append(place.lag)
     assert lags == sorted(lags, key=lambda lag: lag or 0)
@@ -131,7 +131,7 @@ def test_counts_that_are_older_than_the_depth_are_no_departures(
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 @pytest.mark.parametrize("phase", [0.0, 2.0, 4.0])
 def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: float) -> None:
-    """The backlog grows slowly: the age right behind a look at it, which is what is judged, is no larger than the truth."""
+    """The backlog grows slowly: right after a poll, the judged age is at most the true one."""
 
     def came(at: float) -> int:
         return int(50 * max(at, 0.0))
@@ -148,7 +148,7 @@ def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: 
         at = 1 + 5.0 * turn
         moment = old(at, 2.0) if kind == "quorum" else at
         depth = Depth(QUEUE, came(moment) - left(moment), old=2.5 if kind == "quorum" else 0.0)
-        place.depth(depth, at)
+        place.observe_depth(depth, at)
         age = place.age(at, None)
         if turn > 10:
             assert age is not None
@@ -156,5 +156,5 @@ def test_what_waits_says_little_of_what_came_since_the_counts(kind: str, phase: 
         at += 0.2
         outstanding = came(old(at, 1.0)) - left(old(at, 1.0))
         published, consumed = came(old(at, phase)), left(old(at, 3.0))
-        place.count(Counts(QUEUE, outstanding, published, consumed, 0, 1), at)
+        place.observe_counts(Counts(QUEUE, outstanding, published, consumed, 0, 1), at)
     assert max(map(abs, errors)) < 3, "half an interval of the statistics, and some more"

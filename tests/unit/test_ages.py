@@ -1,4 +1,4 @@
-"""Ages of a backlog: what is held, and that the largest is never further off than it says."""
+"""Ages of a backlog: what is kept, and that the error is never larger than the bound."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from exporter.model import Method, Stamps
 AT = 1_700_000_000.0
 HOLD = 120.0
 FLOAT = 1e-6
-"""Seconds; a Unix time in a float is no more exact than some tenths of a microsecond."""
+"""Seconds; a Unix time in a float is accurate to some tenths of a microsecond."""
 
 
 def stamps(
@@ -24,7 +24,7 @@ def stamps(
     partitions: Sequence[int] | None = None,
     method: Method = "time_index",
 ) -> Stamps:
-    """Make a row for each time; the errors are 0 and the partitions 0, 1, … unless said otherwise."""
+    """Make a row for each time. Errors default to 0, partitions to 0, 1, …"""
     return Stamps(
         list(range(len(times))) if partitions is None else partitions,
         times,
@@ -41,10 +41,10 @@ def take(
     now: float = 0.0,
     partitions: Sequence[int] | None = None,
 ) -> Ages:
-    """Take one look at partitions 0, 1, … at the monotonic time `now`."""
+    """Poll partitions 0, 1, … at the monotonic time `now`."""
     places = list(range(len(lags))) if partitions is None else partitions
     labels = [f"p{place}" for place in places]
-    ages.take(places, labels, lags, found, at=AT + now, now=now, hold=HOLD)
+    ages.set_times(places, labels, lags, found, at=AT + now, now=now, hold=HOLD)
     return ages
 
 
@@ -98,7 +98,7 @@ def test_the_method_is_the_last_one_that_was_said() -> None:
     assert said == ["record", "record", "time_index"]
 
 
-# What is held
+# Kept values
 
 
 def test_what_a_look_does_not_know_is_held_and_then_hidden() -> None:
@@ -160,7 +160,7 @@ def test_stamps_may_come_in_another_order() -> None:
     assert ages.uncertainty == pytest.approx(2.001)
 
 
-# How far the largest may be off
+# Error bounds
 
 
 @pytest.mark.parametrize(

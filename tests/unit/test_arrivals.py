@@ -1,4 +1,4 @@
-"""How many messages came and left, by counts that are each taken at a moment of its own."""
+"""How many messages entered and left, from counters that are read at different times."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ QUEUE = Place("/", "q", None, None)
 
 
 class Ticked:
-    """A counter that is seen as it was at its last tick."""
+    """A counter that returns its value of its last tick."""
 
     def __init__(self, phase: float) -> None:
         self._phase = phase
         self._seen = 0
         self._tick = -1
 
-    def look(self, now: float, value: int) -> int:
+    def poll(self, now: float, value: int) -> int:
         tick = int((now + self._phase) // TICK)
         if tick != self._tick:
             self._tick, self._seen = tick, value
@@ -30,7 +30,7 @@ class Ticked:
 
 
 class Rabbit:
-    """A queue, and a place that is told of it as RabbitMQ tells: what waits at once, the rest at ticks."""
+    """A queue and its place. As in RabbitMQ, the depth is immediate, and counters have ticks."""
 
     def __init__(self, chance: random.Random) -> None:
         self.came = self.left = self.acked = 0
@@ -45,27 +45,27 @@ class Rabbit:
         self.came += count
         self.times += [self.now] * count
 
-    def look(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         self.now = now
         published, acked, waiting = self._ticks
         waits = self.came - self.left
-        self.produced += self.place.depth(Depth(QUEUE, waits), now)
+        self.produced += self.place.observe_depth(Depth(QUEUE, waits), now)
         told = Counts(
             QUEUE,
-            waiting.look(now, waits),
-            published.look(now, self.came),
-            acked.look(now, self.acked),
+            waiting.poll(now, waits),
+            published.poll(now, self.came),
+            acked.poll(now, self.acked),
             0,
             1,
         )
-        moved = self.place.count(told, now)
+        moved = self.place.observe_counts(told, now)
         if moved is not None:
             self.produced += moved.produced
             self.consumed += moved.consumed
 
     def settle(self) -> None:
         for _ in range(15):
-            self.look(self.now + 1)
+            self.poll(self.now + 1)
 
     def age(self) -> float:
         """The true age of the oldest message."""
@@ -74,25 +74,25 @@ class Rabbit:
 
 def test_a_burst_that_shows_in_the_backlog_first_is_counted_once() -> None:
     arrivals = Arrivals(0)
-    assert arrivals.at_least(100) == 100
-    assert arrivals.published(100, 0, 2.0) == 0
+    assert arrivals.raise_to(100) == 100
+    assert arrivals.add_published(100, 0, 2.0) == 0
 
 
 def test_a_burst_that_is_published_first_is_counted_once() -> None:
     arrivals = Arrivals(0)
-    assert arrivals.published(100, 0, 1.0) == 100
-    assert arrivals.at_least(100) == 0
+    assert arrivals.add_published(100, 0, 1.0) == 100
+    assert arrivals.raise_to(100) == 0
 
 
 def test_dead_letters_are_counted_and_so_is_what_is_published_later() -> None:
     arrivals = Arrivals(0)
     for second in range(60):
-        arrivals.at_least(3 * (second + 1))
-        arrivals.published(0, 0, float(second))
+        arrivals.raise_to(3 * (second + 1))
+        arrivals.add_published(0, 0, float(second))
     assert arrivals.value == 180
-    # From now on it is published, and expires at once: only the publishes tell.
+    # From now on it is published and expires immediately: only the publishes show it.
     for second in range(60, 120):
-        arrivals.published(5, 0, float(second))
+        arrivals.add_published(5, 0, float(second))
     assert 180 + 300 - 2 * 60 <= arrivals.value <= 180 + 300
 
 
@@ -106,7 +106,7 @@ def test_totals_are_exact_once_it_is_quiet_and_never_ahead(seed: int) -> None:
         done = min(rabbit.came - rabbit.left, chance.randint(0, 70))
         rabbit.left += done
         rabbit.acked += done
-        rabbit.look(15.0 + second)
+        rabbit.poll(15.0 + second)
         assert rabbit.produced <= rabbit.came
         assert rabbit.consumed <= rabbit.left
         assert rabbit.place.left <= rabbit.left
@@ -116,18 +116,18 @@ def test_totals_are_exact_once_it_is_quiet_and_never_ahead(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_burst_and_its_end_in_one_go(seed: int) -> None:
-    """A publisher and a consumer that live for a moment: some counts have it at once, and some late."""
+    """A publisher and a consumer that exist briefly: some counters include them later."""
     rabbit = Rabbit(random.Random(seed))
     rabbit.settle()
     rabbit.publish(100)
     for _ in range(25):
-        rabbit.look(rabbit.now + 1)
+        rabbit.poll(rabbit.now + 1)
         age = rabbit.place.age(rabbit.now, None)
         assert age is not None
         assert abs(age - rabbit.age()) < TICK + 1.5
     rabbit.left = rabbit.acked = 60
     for _ in range(25):
-        rabbit.look(rabbit.now + 1)
+        rabbit.poll(rabbit.now + 1)
         assert rabbit.produced == 100
     age = rabbit.place.age(rabbit.now, None)
     assert age is not None
@@ -146,12 +146,12 @@ def test_what_expires_or_is_purged_leaves_though_nobody_takes_it(seed: int) -> N
     for second in range(100):
         rabbit.publish(20)
         rabbit.left = max(rabbit.came - 200, 0)  # ten seconds' worth stay
-        rabbit.look(15.0 + second)
+        rabbit.poll(15.0 + second)
     age = rabbit.place.age(rabbit.now, None)
     assert age is not None
     assert abs(age - rabbit.age()) < TICK + 1.5
     rabbit.left = rabbit.came
-    rabbit.look(rabbit.now + 1)
+    rabbit.poll(rabbit.now + 1)
     assert rabbit.place.age(rabbit.now, None) == 0.0
     rabbit.settle()
     rabbit.publish(5)

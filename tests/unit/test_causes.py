@@ -1,4 +1,4 @@
-"""Why a backlog is there: each cause from its evidence, and none without."""
+"""Each cause is found from its evidence, and none without evidence."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from exporter.judgement.evidence import Part
+from exporter.judgement.evidence import PartitionBacklog
 from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
 
 TURN = 900.0
-"""The second at which each story turns; 22:28 UTC."""
+"""The second at which each simulation changes; 22:28 UTC."""
 
 
 def told(play: Play, seconds: float = 2_400.0) -> Said:
-    """The last look at which there was a backlog."""
+    """Return the last poll with a backlog."""
     return next(each for each in reversed(play.run(seconds)) if each.status != "ok")
 
 
@@ -59,7 +59,7 @@ def test_some_consumers_left_and_the_others_are_busy() -> None:
 
 
 def test_who_left_long_ago_and_was_not_missed_is_forgotten() -> None:
-    """Fewer consumers were enough for half an hour; then more comes than before."""
+    """Fewer consumers were enough for half an hour; then the produce rate rises."""
     play = Play(
         between(2_700, 9_999, 200, 20), steady(60), consumers=lambda at: 4 if at < TURN else 2
     )
@@ -84,7 +84,7 @@ def test_a_burst_that_drains() -> None:
 
 
 def test_too_few_from_the_beginning() -> None:
-    said = told(Play(steady(100), steady(50), more=lambda _: {"places": 4}))
+    said = told(Play(steady(100), steady(50), more=lambda _: {"max_consumers": 4}))
     assert said.cause == "too_few_consumers"
     evidence = said.causes[0].evidence
     assert evidence.startswith("1 consumer (at most 4 ")
@@ -92,7 +92,7 @@ def test_too_few_from_the_beginning() -> None:
 
 
 def test_as_many_as_can_be_and_still_too_slow() -> None:
-    said = told(Play(steady(100), steady(50), more=lambda _: {"places": 1}))
+    said = told(Play(steady(100), steady(50), more=lambda _: {"max_consumers": 1}))
     assert [each.name for each in said.causes] == ["slow_consumers"]
     assert said.causes[0].evidence.startswith("1 consumer (no more can share the work)")
 
@@ -153,7 +153,7 @@ def test_two_rebalances_are_no_cause() -> None:
 
 
 def test_one_rebalance_that_does_not_end() -> None:
-    """One member stopped polling, another one joins: the first still counts as the only consumer."""
+    """One member stopped polling, and another one joins: the first is still the only consumer."""
     facts = {"rebalancing": True, "rebalancing_since": TURN, "rejoining": 1, "members": 2}
     play = Play(steady(20), between(TURN, 9_999, 0, 50), more=after(**facts))
     said = told(play, TURN + 120)
@@ -216,8 +216,8 @@ def test_a_short_rebalance_is_no_cause() -> None:
     ],
 )
 def test_partitions_that_hold_the_backlog(lags: list[int], evidence: str | None) -> None:
-    parts = [Part(f"partition {n}", lag) for n, lag in enumerate(lags)]
-    play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts))
+    parts = [PartitionBacklog(f"partition {n}", lag) for n, lag in enumerate(lags)]
+    play = Play(steady(20), between(TURN, 9_999, 4, 50), more=after(partitions=lambda: parts))
     found = {each.name: each.evidence for each in told(play).causes}
     assert found.get("uneven_partitions") == evidence
 
@@ -233,8 +233,12 @@ ALARM = "memory alarm on rabbit@a: publishers are blocked"
 
 
 def test_a_partition_that_stands_still_while_others_move() -> None:
-    parts = [Part("partition 0", 40, 2.0), Part("partition 1", 700, 400.0), Part("partition 2", 0)]
-    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts)))
+    parts = [
+        PartitionBacklog("partition 0", 40, 2.0),
+        PartitionBacklog("partition 1", 700, 400.0),
+        PartitionBacklog("partition 2", 0),
+    ]
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(partitions=lambda: parts)))
     name, evidence = said.causes[0]
     assert name == "uneven_partitions"
     assert evidence.startswith("partition 1 has not moved for 7 minutes")
@@ -245,18 +249,32 @@ def test_a_partition_that_stands_still_while_others_move() -> None:
     "parts",
     [
         pytest.param(
-            [Part("partition 0", 400, 400.0), Part("partition 1", 500, 400.0)], id="all stand still"
+            [
+                PartitionBacklog("partition 0", 400, 400.0),
+                PartitionBacklog("partition 1", 500, 400.0),
+            ],
+            id="all stand still",
         ),
         pytest.param(
-            [Part("partition 0", 600, 2.0), Part("partition 1", 400, 400.0)], id="most is elsewhere"
+            [
+                PartitionBacklog("partition 0", 600, 2.0),
+                PartitionBacklog("partition 1", 400, 400.0),
+            ],
+            id="most is elsewhere",
         ),
         pytest.param(
-            [Part("partition 0", 300, 2.0), Part("partition 1", 700, 200.0)], id="not for long"
+            [
+                PartitionBacklog("partition 0", 300, 2.0),
+                PartitionBacklog("partition 1", 700, 200.0),
+            ],
+            id="not for long",
         ),
     ],
 )
-def test_partitions_that_do_not_explain_the_backlog_by_standing_still(parts: list[Part]) -> None:
-    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(parts=lambda: parts)))
+def test_partitions_that_do_not_explain_the_backlog_by_standing_still(
+    parts: list[PartitionBacklog],
+) -> None:
+    said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(partitions=lambda: parts)))
     assert "uneven_partitions" not in {each.name for each in said.causes}
 
 
@@ -282,7 +300,7 @@ CONSUMER_CAUSES = {"no_consumers", "too_few_consumers", "slow_consumers"}
 def test_no_cause_speaks_of_consumers_that_are_not_known(
     takes: float, consumers: int | None
 ) -> None:
-    """With 0 members, whoever moves the position is not a member; with None, nobody knows."""
+    """With 0 members, the offsets are moved by a non-member; with None, this is unknown."""
     play = Play(
         between(TURN, 9_999, 100, 20),
         between(TURN, 9_999, takes, 50),
@@ -297,7 +315,7 @@ def test_no_cause_speaks_of_consumers_that_are_not_known(
 
 
 def test_who_caught_up_at_first_is_not_usually_that_fast() -> None:
-    """It processed 200 a second at the beginning; usually it does 20."""
+    """It processed 200 a second at the beginning; usually it processes 20."""
     play = Play(steady(20), between(TURN, 9_999, 10, 200), starts_with=10_000)
     slow = next(each for each in told(play).causes if each.name == "slow_consumers")
     usual = float(slow.evidence.rpartition("usually ")[2].removesuffix("/s"))
@@ -305,7 +323,7 @@ def test_who_caught_up_at_first_is_not_usually_that_fast() -> None:
 
 
 def test_an_alarm_of_the_broker_explains_slow_consumers() -> None:
-    """They publish what they make of a message, and wait for the broker to take it."""
+    """They publish results, and wait until the broker accepts them."""
     said = told(Play(steady(20), between(TURN, 9_999, 4, 50), more=after(alarms=(ALARM,))))
     assert [each.name for each in said.causes][:2] == ["paused", "slow_consumers"]
     assert said.causes[0].evidence == ALARM

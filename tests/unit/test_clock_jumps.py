@@ -1,4 +1,4 @@
-"""A clock that jumps a day: statuses, causes and rates go by a clock that never does."""
+"""A system clock that jumps a day does not affect statuses, causes and rates."""
 
 from __future__ import annotations
 

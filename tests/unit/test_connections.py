@@ -22,7 +22,7 @@ from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.collector import RabbitCollector
-from exporter.collectors.rabbitmq.probe_connection import Line
+from exporter.collectors.rabbitmq.probe_connection import ProbeConnection
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError, Until
 from exporter.show.top import from_url
@@ -268,7 +268,7 @@ def other_version(connection: socket.socket) -> None:
 @pytest.mark.parametrize("talk", [leaves, other_version])
 def test_refused_probes_of_rabbitmq_leave_no_connection_open(plain: Server, talk: Talk) -> None:
     plain.talk = talk
-    line = Line(RabbitSettings("jobs", ()), f"amqp://{plain.name}")
+    line = ProbeConnection(RabbitSettings("jobs", ()), f"amqp://{plain.name}")
     kept = [line.probe(5.0) for _ in range(20)]
     assert all(outcome.problem is not None for outcome in kept)
     assert plain.accepted >= 20

@@ -21,7 +21,7 @@ from exporter.analysis.families import INFINITY, Family
 from exporter.catalogue import CATALOGUE
 from exporter.show.exposition import Exposition, Format, accepts_gzip, labeler
 from exporter.show.exposition import render as render_pieces
-from exporter.show.gzip_parts import Part, Stream, stream
+from exporter.show.gzip_parts import CompressedPart, GzipStream, stream
 from exporter.show.own_metrics import OwnMetrics
 
 PROMETHEUS = (
@@ -63,7 +63,7 @@ def family(name: str = "mq_lag_messages", group: str = "g", value: float | None 
 
 
 def text(page: Exposition, accept: str = "", encoding: str = "") -> str:
-    answer = page.page(accept, encoding)
+    answer = page.response(accept, encoding)
     body = b"".join(answer.chunks)
     if answer.encoding == "gzip":
         body = gzip.decompress(body)
@@ -103,7 +103,7 @@ def test_the_client_chooses_format_and_encoding(
     accept: str, content_type: str, end: str, encoding: str
 ) -> None:
     page = exposition(family())
-    answer = page.page(accept, encoding)
+    answer = page.response(accept, encoding)
     assert answer.content_type == content_type
     assert answer.encoding == ("gzip" if encoding else None)
     assert text(page, accept, encoding).endswith(end)
@@ -119,12 +119,12 @@ def test_the_client_chooses_format_and_encoding(
     ],
 )
 def test_a_version_that_is_none_is_not_looked_at(accept: str, kind: str) -> None:
-    assert exposition(family()).page(accept, "").content_type.startswith(kind)
+    assert exposition(family()).response(accept, "").content_type.startswith(kind)
 
 
 @given(st.text(max_size=100))
 def test_any_accept_header_gets_a_page(accept: str) -> None:
-    exposition(family()).page(accept, accept)
+    exposition(family()).response(accept, accept)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_page_is_put_in_order_once_for_all_scrapes_until_the_next_change(
 ) -> None:
     made = []
 
-    def counted(parts: Iterable[Part]) -> Stream:
+    def counted(parts: Iterable[CompressedPart]) -> GzipStream:
         made.append(1)
         return stream(parts)
 
@@ -366,7 +366,7 @@ def test_a_removed_source_takes_its_series_with_it() -> None:
 
 
 def test_a_gzip_page_is_one_member() -> None:
-    page = b"".join(exposition(family(), family("mq_consumers")).page("", "gzip").chunks)
+    page = b"".join(exposition(family(), family("mq_consumers")).response("", "gzip").chunks)
     reader = zlib.decompressobj(31)
     assert reader.decompress(page).decode() == text(exposition(family(), family("mq_consumers")))
     assert (reader.eof, reader.unused_data) == (True, b"")
@@ -374,16 +374,16 @@ def test_a_gzip_page_is_one_member() -> None:
 
 def test_what_did_not_change_is_not_rendered_again() -> None:
     page = exposition(family())
-    before = page.page("", "gzip").chunks[0]
+    before = page.response("", "gzip").chunks[0]
     page.update("s", [family()])
-    assert page.page("", "gzip").chunks[0] == before
+    assert page.response("", "gzip").chunks[0] == before
     page.update("s", [family(value=6)])
-    assert page.page("", "gzip").chunks[0] != before
+    assert page.response("", "gzip").chunks[0] != before
 
 
 def test_a_scrape_makes_no_copy_of_the_page() -> None:
     page = exposition(family())
-    first, second = page.page("", "gzip").chunks[0], page.page("", "gzip").chunks[0]
+    first, second = page.response("", "gzip").chunks[0], page.response("", "gzip").chunks[0]
     assert first is second
 
 

@@ -1,4 +1,4 @@
-"""Until retention reaches unread messages: the forecast against simulations that go on until it does."""
+"""Time to loss, compared with simulations that run until retention deletes an unread message."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.time_to_loss import time_to_expiry, time_to_overflow
 from exporter.model import LogTimes, Retention, Stamps
-from tests.support.looks import log, look, state
+from tests.support.observations import log, log_backlog, state
 
 WITHIN = 0.03
-"""How far a forecast may be off, as a part of itself."""
-LOOK = 10
-"""Seconds between two looks at the simulated log."""
+"""Maximum relative error of a forecast."""
+POLL = 10
+"""Seconds between two polls of the simulated log."""
 
 
 # One backlog
@@ -28,7 +28,7 @@ LOOK = 10
 def expires(
     lag: int, age: float, produced: float, consumed: float, *, retention: float, step: float = 0.2
 ) -> float:
-    """Produce and consume single messages until the first unread one is too old; seconds, inf where it never is."""
+    """Produce and consume until the first unread message is too old; return seconds or inf."""
     waiting = deque(-age + age * number / lag for number in range(lag))
     to_produce = to_consume = 0.0
     for tick in range(int(30 * retention / step)):
@@ -79,7 +79,7 @@ def test_the_oldest_unread_message_expires_when_the_forecast_says(
 def test_any_backlog_expires_when_the_forecast_says(
     lag: int, age: float, produced: float, consumed: float, retention: float
 ) -> None:
-    # Where it is a matter of a single message whether it expires at all, both may be right.
+    # If a single message decides whether it expires at all, both answers may be right.
     assume(abs(consumed / produced - 1) > 0.1)
     assume(abs(consumed * retention / lag - 1) > 0.1)
     found = time_to_expiry(lag, age, produced, consumed, retention)
@@ -108,21 +108,21 @@ def test_a_backlog_overflows_when_it_is_more_than_the_log_holds(
 
 @dataclass
 class Partition:
-    """A partition with one writer and one reader of steady rates."""
+    """A partition with one writer and one reader of constant rates."""
 
     produced: int
     consumed: int
     """Messages a second."""
     waiting: int = 0
-    """Messages that were there before anything else, all of this second."""
+    """Messages that were there at the start, all enqueued at this second."""
     times: list[int] = field(default_factory=list)
-    """Second of each message."""
+    """Enqueue time of each message in seconds."""
     start: int = 0
     position: int = 0
     lost: int = 0
 
     def second(self, now: int, retention: Retention, size: int) -> None:
-        """Write, read, and delete what is too old or too much."""
+        """Write, read, and apply retention."""
         self.times += [now] * (self.produced + (self.waiting if now == 0 else 0))
         self.position = min(self.position + self.consumed, len(self.times))
         if retention.seconds is not None:
@@ -134,7 +134,7 @@ class Partition:
 
 
 class Simulation:
-    """A log, a group that reads it, and the state that is told of both."""
+    """A log, a group that reads it, and the state of both."""
 
     def __init__(self, *partitions: Partition, retention: Retention, size: int = 100) -> None:
         self.partitions = partitions
@@ -144,16 +144,16 @@ class Simulation:
         self.now = 0
 
     def run(self, seconds: int) -> None:
-        """Go on for so long."""
+        """Run for some seconds."""
         for _ in range(seconds):
             for each in self.partitions:
                 each.second(self.now, self.retention, self.size)
-            if self.now % LOOK == 0:
-                self._look()
+            if self.now % POLL == 0:
+                self._poll()
             self.now += 1
 
     def lost(self, seconds: int) -> float:
-        """Go on until a message is lost; return after how many seconds, inf where it takes more than these."""
+        """Run until a message is lost; return the seconds, inf if longer than `seconds`."""
         began = self.now
         while self.now < began + seconds:
             self.run(1)
@@ -164,12 +164,14 @@ class Simulation:
     def forecast(self) -> float | None:
         return self.state.subscriptions["g", "t"].time_to_loss
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         parts = self.partitions
         spans = [(each.start, len(each.times)) for each in parts]
         positions = {number: each.position for number, each in enumerate(parts)}
-        self.state.observe(look({"t": log(*spans)}, {"g": {"t": positions}}), float(self.now))
-        self.state.retention({"t": self.retention})
+        self.state.observe(
+            log_backlog({"t": log(*spans)}, {"g": {"t": positions}}), float(self.now)
+        )
+        self.state.set_retention({"t": self.retention})
         times = [
             float(each.times[each.position]) if each.position < len(each.times) else math.inf
             for each in parts
@@ -178,7 +180,7 @@ class Simulation:
         seen = LogTimes(
             float(self.now), {("g", "t"): stamps}, {}, sizes={"t": (10, 10 * self.size)}
         )
-        self.state.times(seen, float(self.now), 120.0)
+        self.state.observe_times(seen, float(self.now), 120.0)
 
 
 BY_TIME = Retention(900.0, None)
@@ -208,7 +210,7 @@ def test_messages_are_lost_when_the_forecast_says(
     forecast = simulation.forecast()
     expected = simulation.lost(20_000)
     assert 100 < expected < math.inf
-    assert forecast == pytest.approx(expected, rel=WITHIN, abs=LOOK), case
+    assert forecast == pytest.approx(expected, rel=WITHIN, abs=POLL), case
 
 
 @pytest.mark.parametrize("retention", [BY_TIME, BY_SIZE])
@@ -227,11 +229,11 @@ def test_a_backlog_that_is_read_too_late_is_lost_though_it_shrinks() -> None:
     only.produced, only.consumed = 2, 4
     simulation.run(71)
     forecast = simulation.forecast()
-    # What waits is not spread as evenly as the forecast takes it to be.
+    # The backlog is not spread as evenly as the forecast assumes.
     assert forecast == pytest.approx(simulation.lost(10_000), rel=2 * WITHIN)
 
 
-# What can't be told
+# Unknown
 
 
 def followed(retention: Retention | None, *partitions: Partition, size: int = 100) -> float | None:
@@ -239,7 +241,7 @@ def followed(retention: Retention | None, *partitions: Partition, size: int = 10
     simulation.run(101)
     sub = simulation.state.subscriptions["g", "t"]
     sub.topic.retention = retention
-    simulation.state.times(LogTimes(101.0, {}, {}), 101.0, 120.0)
+    simulation.state.observe_times(LogTimes(101.0, {}, {}), 101.0, 120.0)
     return sub.time_to_loss
 
 
@@ -266,17 +268,17 @@ def test_without_an_age_nothing_is_said_of_retention_by_time() -> None:
     simulation.run(101)
     sub = simulation.state.subscriptions["g", "t"]
     unknown = LogTimes(101.0, {}, {})
-    simulation.state.times(unknown, 101.0, 60.0)
+    simulation.state.observe_times(unknown, 101.0, 60.0)
     assert sub.time_to_loss is not None, "the age is held"
-    simulation.state.times(unknown, 162.0, 60.0)
+    simulation.state.observe_times(unknown, 162.0, 60.0)
     assert sub.time_to_loss is None
 
 
 def test_a_group_without_a_position_has_no_forecast() -> None:
     s = state()
-    s.observe(look({"t": log((0, 10))}, {"g": {"t": {0: None}}}), 0.0)
-    s.retention({"t": BY_TIME})
-    s.times(LogTimes(0.0, {}, {}), 0.0, 120.0)
+    s.observe(log_backlog({"t": log((0, 10))}, {"g": {"t": {0: None}}}), 0.0)
+    s.set_retention({"t": BY_TIME})
+    s.observe_times(LogTimes(0.0, {}, {}), 0.0, 120.0)
     assert s.subscriptions["g", "t"].time_to_loss is None
 
 
@@ -284,5 +286,5 @@ def test_there_is_no_forecast_before_there_are_rates() -> None:
     simulation = Simulation(Partition(10, 5), retention=BY_TIME)
     simulation.run(1)
     assert simulation.forecast() is None
-    simulation.run(LOOK)
+    simulation.run(POLL)
     assert simulation.forecast() is not None

@@ -1,4 +1,4 @@
-"""Histograms with classic buckets: what is counted where, and that parsers read the page as it was meant."""
+"""Histograms with classic buckets: what is counted where, and what parsers read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from exporter.analysis.probe_results import ProbeState
 from exporter.catalogue import BY_NAME, LATENCY_BUCKETS
 from exporter.model import STAGES, LogTimes, NodeProbe, Probes, Retention, Stamps
 from exporter.show.exposition import Exposition, labeler
-from tests.support.looks import VIEW, log, look, state
+from tests.support.observations import VIEW, log, log_backlog, state
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 LABEL = labeler({"source": "s"})
@@ -72,23 +72,23 @@ def test_every_histogram_of_the_catalogue_has_ascending_buckets_and_nothing_else
         assert math.inf not in metric.buckets
 
 
-# The page
+# The exposition
 
 
 def page() -> Exposition:
-    """A page with the times of three subscriptions, two of which have a histogram, and the probes of two nodes."""
+    """An exposition of three subscriptions, two with a histogram, and probes of two nodes."""
     s = state()
     commits = {group: {"t": {0: 4}} for group in ("g", HOSTILE, "i")}
-    s.observe(look({"t": log((0, 10))}, commits), 0.0)
-    s.retention({"t": Retention(None, None)})
+    s.observe(log_backlog({"t": log((0, 10))}, commits), 0.0)
+    s.set_retention({"t": Retention(None, None)})
     stamps = Stamps([0], [91.5], [0.25], "time_index")
     latencies = {("g", "t"): [0.5, 7.0], (HOSTILE, "t"): [1e6]}
     seen = LogTimes(100.0, {("g", "t"): stamps}, latencies, {"t": (2, 300)}, {"future": 3})
-    s.times(seen, 0.0, 120.0)
+    s.observe_times(seen, 0.0, 120.0)
     for sub in s.subscriptions.values():
         sub.shown = True
     probes = ProbeState(labeler({"system": "kafka", "source": "s"}))
-    probes.take(
+    probes.observe(
         Probes(
             [
                 NodeProbe("k1:9092", sent=True, publish=0.001, receive=0.02, ack=None),
@@ -104,12 +104,12 @@ def page() -> Exposition:
 
 
 def text(accept: str) -> str:
-    return b"".join(page().page(accept, "").chunks).decode()
+    return b"".join(page().response(accept, "").chunks).decode()
 
 
 @pytest.fixture(params=["text", "openmetrics"])
 def families(request: pytest.FixtureRequest) -> dict[str, Metric]:
-    """The page as one of the two parsers reads it, by metric."""
+    """The exposition as one of the two parsers reads it, by metric."""
     parse: Callable[[str], Iterable[Metric]] = parse_text
     accept = ""
     if request.param == "openmetrics":
@@ -205,7 +205,7 @@ def test_infinity_is_written_as_the_formats_ask() -> None:
     made.update("s", [Family("mq_time_to_loss_seconds", [label], [INFINITY])])
     (line,) = [
         line
-        for line in b"".join(made.page("", "").chunks).decode().splitlines()
+        for line in b"".join(made.response("", "").chunks).decode().splitlines()
         if not line.startswith("#")
     ]
     assert line == 'mq_time_to_loss_seconds{group="g"} +Inf'

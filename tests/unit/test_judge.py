@@ -1,4 +1,4 @@
-"""What is said of a consumer as its story goes on; the situations of Burrow's evaluator among them."""
+"""Statuses over time, including the situations of Burrow's evaluator."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def test_who_keeps_up_is_ok_at_any_rate_and_cadence(rate: float, commits_every: 
 
 
 def test_a_lag_between_two_commits_is_no_lag() -> None:
-    """At 100 a second and a commit a minute, up to 6,000 messages wait, and after each commit next to none."""
+    """At 100 a second and a commit a minute, up to 6,000 messages wait, after a commit few."""
     said = Play(steady(100), steady(1_000), 60.0).run(HOUR)
     assert max(each.lag for each in said) >= 5_000
     assert statuses(said, 180.0) == {"ok"}
 
 
 def test_commits_every_ten_minutes_are_known_after_the_second() -> None:
-    """Until its cadence was seen twice, what stands still for longer than the stop time is called so."""
+    """Until two long gaps were observed, a gap longer than the stop time is a stop."""
     said = Play(steady(1), steady(10), 600.0).run(3 * HOUR)
     assert first(said, "stalled") is not None
     assert statuses(said, 4_000.0) == {"ok"}
@@ -61,7 +61,7 @@ def test_a_burst_that_drains_within_the_hold_is_no_lag() -> None:
     assert statuses(said) == {"ok"}
 
 
-# Behind
+# Lagging
 
 
 def test_a_burst_that_drains_slowly_lags_and_says_when_it_is_over() -> None:
@@ -99,7 +99,7 @@ def test_who_is_far_too_slow_lags_within_the_hold() -> None:
     assert 0 < lagging - past <= 45
 
 
-# Standing still
+# Stopped and stalled
 
 
 def test_who_stands_still_is_stalled_after_the_stop_time() -> None:
@@ -145,7 +145,7 @@ def test_a_dead_letter_queue_neither_stopped_nor_stalls(consumers: int | None) -
 
 def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
     """The broker was down for an hour, and the consumers came back with it."""
-    sight = {
+    facts = {
         "lag": 50,
         "consumers": 0,
         "consumed": 5,
@@ -155,7 +155,7 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
     }
     judge = Judge()
     for at in (*range(0, 100, 10), *range(3_700, 3_800, 10)):
-        look = Evidence(
+        evidence = Evidence(
             at=at,
             clock=at,
             age=None,
@@ -163,9 +163,10 @@ def test_a_time_that_was_not_seen_is_no_standing_still() -> None:
             stop=300.0,
             consumed_rate=0.0,
             produced_rate=0.0,
-            **sight,  # type: ignore[arg-type]
+            **facts,  # type: ignore[arg-type]
         )
-        judge.look(look, DEFAULTS, 120.0)
+        consumers = 1 if at == 0 else 0
+        judge.observe(evidence._replace(consumers=consumers), DEFAULTS, 120.0)
         assert judge.status in ("ok", "unknown")
 
 
@@ -193,14 +194,14 @@ def test_who_has_never_committed_is_stalled_only_if_something_came() -> None:
     assert few.run(HOUR)[-1].status == "stalled"
 
 
-# Moved back, and elsewhere
+# Rewound and abandoned
 
 
 def test_who_went_back_is_rewound_until_it_has_regained_its_place() -> None:
     back = Play(
         steady(1),
         steady(10),
-        more=lambda at: {"behind_its_place": 600 <= at < 900, "rewinds": int(at >= 600)},
+        more=lambda at: {"is_rewound": 600 <= at < 900, "rewinds": int(at >= 600)},
     )
     said = back.run(1_500)
     rewound = [at for at, status in changes(said) if status == "rewound"]
@@ -214,7 +215,7 @@ def test_a_topic_that_a_live_group_no_longer_reads_is_abandoned() -> None:
         steady(5),
         between(600, 9_999, 0, 50),
         consumers=lambda at: 2 if at < 600 else 0,
-        more=lambda at: {"read_by_nobody": at >= 600, "members": 2},
+        more=lambda at: {"reads_elsewhere": at >= 600, "members": 2},
     )
     said = play.run(1_500)
     abandoned = first(said, "abandoned")
@@ -225,10 +226,10 @@ def test_a_topic_that_a_live_group_no_longer_reads_is_abandoned() -> None:
     assert "other destinations" in said[-1].causes[0].evidence
 
 
-# What is not known
+# Unknown
 
 
-def test_one_look_is_too_little_history() -> None:
+def test_one_poll_is_too_little_history() -> None:
     assert [each.status for each in Play(steady(1), steady(10)).run(10)] == ["unknown", "ok"]
 
 
@@ -239,12 +240,12 @@ def test_a_lag_that_can_not_be_read_is_unknown_in_time() -> None:
     assert said[-1].drain is None
 
 
-# No flapping
+# Hysteresis
 
 
 @pytest.mark.parametrize("period", [10.0, 20.0, 40.0])
 def test_what_goes_to_and_fro_faster_than_the_hold_does_not_flap(period: float) -> None:
-    """The age is past its threshold at every other look, or two."""
+    """The age is above its threshold at every second or third poll."""
     play = Play(
         steady(10),
         steady(100),
@@ -284,3 +285,54 @@ def test_the_time_to_drain_is_what_it_takes(
         if 300 < each.at < true - 240:
             assert each.drain is not None
             assert each.drain == pytest.approx(true - each.at, rel=0.2, abs=90)
+
+
+# Dormant
+
+
+def test_who_was_dead_before_the_exporter_saw_it_is_dormant_until_it_moves() -> None:
+    """Consumers come back after ten minutes, and leave again after ten more."""
+    play = Play(
+        steady(1),
+        between(600, 1_200, 2, 0),
+        consumers=lambda at: 1 if 600 <= at < 1_200 else 0,
+        starts_with=5_000,
+    )
+    said = play.run(3_000)
+    order = [status for _, status in changes(said)]
+    assert order[:2] == ["unknown", "dormant"]
+    assert "dormant" not in order[2:]
+    assert order[-1] == "stopped"
+    assert statuses([each for each in said if 60 <= each.at < 600]) == {"dormant"}
+
+
+def test_who_was_empty_at_first_sight_and_then_fills_is_news() -> None:
+    play = Play(between(60, 9_999, 1, 0), steady(0), consumers=lambda _: 0)
+    said = play.run(1_200)
+    assert first(said, "dormant") is None
+    assert said[-1].status == "stopped"
+
+
+def test_a_queue_that_is_created_while_the_exporter_runs_is_news() -> None:
+    play = Play(
+        steady(1),
+        steady(0),
+        consumers=lambda _: 0,
+        starts_with=5_000,
+        more=lambda _: {"is_new": True},
+    )
+    assert first(play.run(1_200), "dormant") is None
+
+
+def test_nobody_knows_whether_it_is_dormant_without_the_number_of_consumers() -> None:
+    play = Play(steady(1), steady(0), consumers=lambda _: None, starts_with=5_000)
+    assert first(play.run(1_200), "dormant") is None
+
+
+def test_dead_letters_are_never_dormant() -> None:
+    """Nobody is meant to read them, so a threshold on their number has to work."""
+    thresholds = replace(DEFAULTS, consumers_expected=False, lag_messages=100, lag_seconds=None)
+    play = Play(steady(1), steady(0), consumers=lambda _: 0, starts_with=50, thresholds=thresholds)
+    said = play.run(1_200)
+    assert first(said, "dormant") is None
+    assert said[-1].status == "lagging"

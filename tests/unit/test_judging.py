@@ -1,20 +1,20 @@
-"""What a judgement is made from: only what could be read."""
+"""The evidence includes only what could be read."""
 
 from __future__ import annotations
 
 from exporter.analysis.judging import Judging
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import GroupState, Memberships
-from tests.support.looks import log, look, members, state
+from tests.support.observations import log, log_backlog, members, state
 
 
 def test_what_can_not_be_read_does_not_stand_still() -> None:
-    """The partition has no leader: its end is not known, the group's position is."""
+    """The partition has no leader: its end is unknown, the group's offset is known."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
     statuses = []
     for at in range(0, 700, 10):
         end, position = (1_000 + at * 5, 900 + at * 4) if at < 200 else (None, 1_700)
-        s.observe(look({"t": log((0, end))}, {"g": {"t": {0: position}}}), float(at))
+        s.observe(log_backlog({"t": log((0, end))}, {"g": {"t": {0: position}}}), float(at))
         judging.judge(s, float(at), float(at))
         (subscription,) = s.subscriptions.values()
         statuses.append(subscription.judge.status)
@@ -25,13 +25,13 @@ def test_what_can_not_be_read_does_not_stand_still() -> None:
 
 
 def test_a_part_that_can_not_be_read_makes_the_whole_unknown() -> None:
-    """Known to lag by 20 on partition 0; partition 1 has no leader and 1,970 unread messages."""
+    """The known lag on partition 0 is 20; partition 1 has no leader and 1,970 unread messages."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable(), hold=120.0)
     statuses = {}
     for at in range(0, 700, 10):
         end = 2_000 if at < 100 else None
         commits = {"g": {"t": {0: 80, 1: 30}}}
-        s.observe(look({"t": log((0, 100), (0, end))}, commits), float(at))
+        s.observe(log_backlog({"t": log((0, 100), (0, end))}, commits), float(at))
         judging.judge(s, float(at), float(at))
         (subscription,) = s.subscriptions.values()
         statuses[at] = subscription.judge.status
@@ -43,13 +43,13 @@ def test_a_part_that_can_not_be_read_makes_the_whole_unknown() -> None:
 
 
 def test_a_group_that_never_commits_is_uncommitted() -> None:
-    """It has read 5,000 messages, for all that anybody knows."""
+    """As far as is known, it may have read all 5,000 messages."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0]}, count=2)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, count=2)}), 0.0)
     statuses = set()
     for at in range(0, 700, 10):
-        s.observe(look({"t": log((0, 10 + at * 7))}, {"g": {}}), float(at))
-        s.members(Memberships({"g": members({"t": [0]}, count=2)}), float(at))
+        s.observe(log_backlog({"t": log((0, 10 + at * 7))}, {"g": {}}), float(at))
+        s.observe_members(Memberships({"g": members({"t": [0]}, count=2)}), float(at))
         judging.judge(s, float(at), float(at))
         (subscription,) = s.subscriptions.values()
         statuses.add(subscription.judge.status)
@@ -61,11 +61,11 @@ def test_a_group_that_never_commits_is_uncommitted() -> None:
 
 def test_a_partition_that_stands_still_is_named() -> None:
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0, 1]}, count=2)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0, 1]}, count=2)}), 0.0)
     for at in range(0, 900, 10):
         commits = {"g": {"t": {0: 10 * at, 1: 50}}}
         logs = {"t": log((0, 10 * at + 5), (0, 50 + 5 * at))}
-        s.observe(look(logs, commits), float(at))
+        s.observe(log_backlog(logs, commits), float(at))
         judging.judge(s, float(at), float(at))
     (subscription,) = s.subscriptions.values()
     (cause, evidence), *_ = subscription.judge.causes
@@ -73,14 +73,16 @@ def test_a_partition_that_stands_still_is_named() -> None:
     assert evidence.startswith("partition 1 has not moved for 15 minutes while others move")
 
 
-def test_a_rebalance_has_lasted_since_the_first_look_at_it() -> None:
-    """What was processed before that look does not end it; a settled group does."""
+def test_a_rebalance_has_lasted_since_the_first_poll_that_saw_it() -> None:
+    """Messages processed before that poll do not end it; a settled group does."""
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0]})}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]})}), 0.0)
 
     def cause(at: int, group_state: GroupState, position: int) -> str | None:
         commits = {"g": {"t": {0: position}}}
-        s.observe(look({"t": log((0, 9_000))}, commits, states={"g": group_state}), float(at))
+        s.observe(
+            log_backlog({"t": log((0, 9_000))}, commits, states={"g": group_state}), float(at)
+        )
         judging.judge(s, float(at), float(at))
         (subscription,) = s.subscriptions.values()
         return subscription.judge.cause
@@ -96,11 +98,11 @@ def test_a_rebalance_has_lasted_since_the_first_look_at_it() -> None:
 
 def test_more_members_can_help_a_share_group_than_there_are_partitions() -> None:
     s, judging = state(), Judging("kafka", "s", ThresholdTable())
-    s.members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
+    s.observe_members(Memberships({"g": members({"t": [0]}, count=3)}), 0.0)
     for at in range(0, 600, 10):
         commits = {"g": {"t": {0: at * 5}}}
         shared = frozenset({"g"})
-        s.observe(look({"t": log((0, 2_000 + at * 10))}, commits, shared=shared), float(at))
+        s.observe(log_backlog({"t": log((0, 2_000 + at * 10))}, commits, shared=shared), float(at))
         judging.judge(s, float(at), float(at))
     (subscription,) = s.subscriptions.values()
     (cause,) = subscription.judge.causes

@@ -10,7 +10,7 @@ from rich.console import Console
 from exporter.load import Step, StepError, parse_steps
 from exporter.load.report import report
 from exporter.load.steps import EXAMPLE
-from exporter.load.tally import SAMPLE, Tally
+from exporter.load.tally import SAMPLE, StepTally
 
 
 def test_a_step_goes_on_from_the_one_before() -> None:
@@ -54,10 +54,10 @@ def test_a_step_that_can_not_be_says_what_is_expected(text: str, words: str) -> 
 
 
 def test_figures_are_those_of_the_latencies() -> None:
-    tally = Tally()
+    tally = StepTally()
     for number in range(1, 1_001):
         tally.done(number / 1_000)
-    tally.count(sent=1_100, refused=50, given_back=200)
+    tally.count(sent=1_100, refused=50, rejected=200)
     result = tally.result(Step(), 10.0)
     assert result.mean == pytest.approx(0.5005)
     assert result.p50 == pytest.approx(0.5, abs=0.002)
@@ -68,7 +68,7 @@ def test_figures_are_those_of_the_latencies() -> None:
 
 
 def test_of_many_latencies_a_sample_is_kept() -> None:
-    tally = Tally()
+    tally = StepTally()
     for number in range(2 * SAMPLE):
         tally.done(number % 100)
     result = tally.result(Step(), 1.0)
@@ -78,7 +78,7 @@ def test_of_many_latencies_a_sample_is_kept() -> None:
 
 
 def test_a_step_in_which_nothing_came_has_no_latency() -> None:
-    result = Tally().result(Step(consumers=0, takes=5.0, fails=0.5), 1.0)
+    result = StepTally().result(Step(consumers=0, takes=5.0, fails=0.5), 1.0)
     assert (result.mean, result.p99, result.longest, result.error_rate) == (None, None, None, 0.0)
     out = io.StringIO()
     Console(file=out, width=120).print(report([result]))

@@ -1,4 +1,4 @@
-"""Which nodes of a source are shown, and until when."""
+"""Which nodes of a source are exposed, and for how long."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def roster(at: float, absent: frozenset[str] | None = NONE, **nodes: str) -> Ros
     return Roster(at, {name: identity for identity, name in nodes.items()}, absent)
 
 
-def followed(*looks: tuple[float, dict[str, bool], Roster | None]) -> dict[str, bool]:
-    """The nodes that are shown after looks of (time, which answered, the roster)."""
+def followed(*polls: tuple[float, dict[str, bool], Roster | None]) -> dict[str, bool]:
+    """Return the exposed nodes after polls of (time, which answered, the roster)."""
     nodes: dict[str, Node] = {}
-    for now, seen, known in looks:
+    for now, seen, known in polls:
         follow_nodes(nodes, seen, lambda labels: labels["node"], now, known)
     return {name: node.up for name, node in nodes.items()}
 
@@ -54,8 +54,8 @@ def test_one_answer_with_the_node_begins_the_count_again() -> None:
 
 @pytest.mark.parametrize("absent", [None, frozenset({"i1"})])
 def test_a_node_that_is_down_stays_for_a_day(absent: frozenset[str] | None) -> None:
-    looks = [(n, ONE, roster(n, absent, i0="a")) for n in (1.0, 2.0, 3.0, NODE_KEPT)]
-    assert followed(BOTH, *looks) == {"a": True, "b": False}
+    polls = [(n, ONE, roster(n, absent, i0="a")) for n in (1.0, 2.0, 3.0, NODE_KEPT)]
+    assert followed(BOTH, *polls) == {"a": True, "b": False}
     late = NODE_KEPT + 1.0
     assert followed(BOTH, (late, ONE, roster(late, absent, i0="a"))) == {"a": True}
     assert followed(BOTH, (late, ONE, None)) == {"a": True}
@@ -70,11 +70,11 @@ def test_a_node_that_never_answered_is_gone_once_it_is_not_listed() -> None:
 
 
 def test_of_many_nodes_that_vanished_the_last_ones_are_kept() -> None:
-    looks = [
+    polls = [
         (float(n), {"a": True, f"b{n}": True}, roster(n, None, i0="a", **{f"i{n}": f"b{n}"}))
         for n in range(1, MOST_VANISHED + 50)
     ]
-    shown = followed(*looks)
+    shown = followed(*polls)
     assert len(shown) == MOST_VANISHED + 2
     assert "b1" not in shown
     assert shown[f"b{MOST_VANISHED + 48}"] is False
@@ -82,25 +82,25 @@ def test_of_many_nodes_that_vanished_the_last_ones_are_kept() -> None:
 
 def test_the_old_name_of_a_node_that_has_another_one_is_gone() -> None:
     seen = {"a": True, "c": True}
-    looks = [(n, seen, roster(n, None, i0="a", i1="c")) for n in (1.0, 2.0)]
-    assert followed(BOTH, *looks) == {"a": True, "c": True}
+    polls = [(n, seen, roster(n, None, i0="a", i1="c")) for n in (1.0, 2.0)]
+    assert followed(BOTH, *polls) == {"a": True, "c": True}
 
 
 def test_a_name_that_another_node_has_now_stays() -> None:
-    looks = [(n, {"a": True, "b": True}, roster(n, i0="a", i7="b")) for n in (1.0, 2.0, 3.0)]
-    assert followed(BOTH, *looks) == {"a": True, "b": True}
+    polls = [(n, {"a": True, "b": True}, roster(n, i0="a", i7="b")) for n in (1.0, 2.0, 3.0)]
+    assert followed(BOTH, *polls) == {"a": True, "b": True}
 
 
-# What a Kafka cluster's metadata says
+# Metadata of a Kafka cluster
 
 
 def metadata(brokers: dict[int, str], **topics: list[list[int]]) -> ClusterMetadata:
-    """Brokers, and of each topic the replicas of its partitions."""
+    """Brokers, and the replicas of each topic's partitions."""
     cluster = ClusterMetadata()
     for broker, name in brokers.items():
         row = cluster.brokers[broker] = BrokerMetadata()
         host, port = name.split(":")
-        # They are None until they are read, so that is what they are declared as.
+        # They are None until they are read, so they are declared as None.
         for field, value in (("id", broker), ("host", host), ("port", int(port))):
             setattr(row, field, value)
     for name, partitions in topics.items():

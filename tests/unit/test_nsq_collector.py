@@ -12,7 +12,7 @@ import pytest
 
 from exporter.collectors.access import Login
 from exporter.collectors.nsq.collector import NsqCollector
-from exporter.collectors.nsq.nodes import MOST_NODES, Known, Listing, Nsqd
+from exporter.collectors.nsq.nodes import MOST_NODES, KnownNodes, NodeListing, Nsqd
 from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
@@ -162,24 +162,24 @@ def test_a_node_keeps_its_name_while_it_does_not_answer() -> None:
     url, tcp = "http://localhost:4151", ("localhost", 4150)
     named = Nsqd(url, "10.0.0.1:4151", tcp)
     silent = Nsqd(url, "localhost:4151")
-    known = Known()
-    known.take(Listing({silent.name: silent}, True, ()))
+    known = KnownNodes()
+    known.update(NodeListing({silent.name: silent}, True, ()))
     assert set(known.nodes) == {"localhost:4151"}
-    known.take(Listing({named.name: named}, True, ()))
+    known.update(NodeListing({named.name: named}, True, ()))
     assert set(known.nodes) == {"10.0.0.1:4151"}
-    known.take(Listing({silent.name: silent}, True, ()))
+    known.update(NodeListing({silent.name: silent}, True, ()))
     assert known.nodes == {"10.0.0.1:4151": named}
 
 
 def test_only_what_is_neither_listed_nor_answers_is_gone() -> None:
     node = Nsqd("http://a:1", "a:1", ("a", 2))
-    known = Known()
-    known.take(Listing({"a:1": node}, True, ()))
+    known = KnownNodes()
+    known.update(NodeListing({"a:1": node}, True, ()))
     for _ in range(3):
-        known.take(Listing({}, False, ()))
+        known.update(NodeListing({}, False, ()))
     assert known.drop_silent(()) == frozenset(), "those were incomplete"
     for _ in range(2):
-        known.take(Listing({}, True, ()))
+        known.update(NodeListing({}, True, ()))
     assert known.drop_silent({"a:1"}) == frozenset(), "it answers"
     assert known.drop_silent(()) == {"a:1"}
     assert known.nodes == {}
@@ -190,13 +190,13 @@ def nodes_called(names: Iterable[str]) -> dict[str, Nsqd]:
 
 
 def test_nodes_that_are_registered_all_the_time_do_not_pile_up() -> None:
-    known = Known()
-    assert known.take(Listing(nodes_called(["good:1"]), True, ())) == 0
+    known = KnownNodes()
+    assert known.update(NodeListing(nodes_called(["good:1"]), True, ())) == 0
     known.drop_silent(["good:1"])
     for turn in range(4):
         made = nodes_called(f"{turn}.{number}:1" for number in range(MOST_NODES))
         # What cannot be read makes each discovery incomplete, so that none forgets a node.
-        left_out = known.take(Listing(made, False, (), 1))
+        left_out = known.update(NodeListing(made, False, (), 1))
         assert left_out == (1 if turn == 0 else MOST_NODES)
         assert len(known.nodes) == MOST_NODES
         assert "good:1" in known.nodes
@@ -205,11 +205,11 @@ def test_nodes_that_are_registered_all_the_time_do_not_pile_up() -> None:
 
 
 def test_each_of_too_many_nodes_gets_its_turn() -> None:
-    known = Known()
+    known = KnownNodes()
     made = nodes_called(f"{number}:1" for number in range(MOST_NODES + 200))
     seen: set[str] = set()
     for _ in range(30):
-        assert known.take(Listing(made, True, ())) > 0
+        assert known.update(NodeListing(made, True, ())) > 0
         known.drop_silent(())
         seen |= known.nodes.keys()
     assert seen == made.keys()

@@ -66,7 +66,7 @@ def test_who_was_asked_longest_ago_comes_first() -> None:
     while len(asked) < 2 * THREADS:
         before = len(asked)
         pool.all_at_once(calls, Until(0.1))
-        wait_until(lambda: not pool._held, "the threads to be free")
+        wait_until(lambda: not pool._busy, "the threads to be free")
         assert len(asked) > before
     assert len(set(asked)) == len(asked), "none twice before each was asked once"
     pool.close()

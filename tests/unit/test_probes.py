@@ -1,4 +1,4 @@
-"""What probes add up to, node by node."""
+"""Totals of probes, by node."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def probe(
 
 
 def taken(*rounds: list[NodeProbe]) -> ProbeState:
-    """The state after these rounds, one a second."""
+    """Return the state after these runs, one a second."""
     state = ProbeState(LABEL)
     for now, probes in enumerate(rounds):
-        state.take(Probes(probes), float(now))
+        state.observe(Probes(probes), float(now))
     return state
 
 
 def shown(state: ProbeState, name: str, suffix: str = "", **labels: str) -> int | float | None:
-    """The value of a series, or None where there is no such series."""
+    """Return the value of a series; None if there is no such series."""
     for family in state.families():
         if family.name == name:
             values = dict(zip(family.labels, family.values, strict=True))
@@ -104,19 +104,21 @@ def test_without_a_probe_nothing_is_shown() -> None:
 
 def test_a_node_that_is_not_probed_any_more_goes_after_a_day() -> None:
     state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
-    state.take(Probes([WHOLE]), NODE_KEPT)
+    state.observe(Probes([WHOLE]), NODE_KEPT)
     assert shown(state, "mq_probe_messages_total", node="k2", result="sent") == 1
-    state.take(Probes([WHOLE]), NODE_KEPT + 1.0)
+    state.observe(Probes([WHOLE]), NODE_KEPT + 1.0)
     assert shown(state, "mq_probe_messages_total", node="k2", result="sent") is None
     assert shown(state, "mq_probe_messages_total", node="k1", result="sent") == 3
 
 
 def test_a_node_that_two_answers_lack_takes_its_series_with_it() -> None:
-    """A stale success of a broker that has another address now, or was removed."""
+    """The last success of a broker that has another address now, or was removed."""
     state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
-    state.take(Probes([WHOLE, UNSENT], (), Roster(1.0, {"k1": "1", "k2": "2"}, frozenset())), 1.0)
+    state.observe(
+        Probes([WHOLE, UNSENT], (), Roster(1.0, {"k1": "1", "k2": "2"}, frozenset())), 1.0
+    )
     for at, success in ((2.0, 0), (3.0, None)):
-        state.take(Probes([WHOLE], (), Roster(at, {"k1": "1"}, frozenset())), at)
+        state.observe(Probes([WHOLE], (), Roster(at, {"k1": "1"}, frozenset())), at)
         assert shown(state, "mq_probe_success", node="k2") == success
     assert shown(state, "mq_probe_messages_total", node="k2", result="sent") is None
     assert shown(state, "mq_probe_success", node="k1") == 1
@@ -125,7 +127,7 @@ def test_a_node_that_two_answers_lack_takes_its_series_with_it() -> None:
 def test_a_node_that_never_gave_a_message_back_is_gone_once_it_is_not_listed() -> None:
     state = taken([WHOLE, UNSENT])
     for at in (1.0, 2.0):
-        state.take(Probes([WHOLE], (), Roster(at, {"k1": "1"}, None)), at)
+        state.observe(Probes([WHOLE], (), Roster(at, {"k1": "1"}, None)), at)
     assert shown(state, "mq_probe_messages_total", node="k2", result="sent") is None
     assert shown(state, "mq_probe_success", node="k1") == 1
 
@@ -133,5 +135,5 @@ def test_a_node_that_never_gave_a_message_back_is_gone_once_it_is_not_listed() -
 def test_a_node_that_is_down_and_not_probed_any_more_does_not_succeed() -> None:
     state = taken([WHOLE, probe(0.1, 0.2, node="k2")])
     for at in (1.0, 2.0, 3.0):
-        state.take(Probes([WHOLE], (), Roster(at, {"k1": "1"}, frozenset({""}))), at)
+        state.observe(Probes([WHOLE], (), Roster(at, {"k1": "1"}, frozenset({""}))), at)
     assert shown(state, "mq_probe_success", node="k2") == 0

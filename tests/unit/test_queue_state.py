@@ -1,4 +1,4 @@
-"""What is made of the looks at a source whose destinations are queues."""
+"""The state of a queue source after polls."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Named:
 
 
 class World:
-    """A state, its clock, and what it shows."""
+    """A state, its clock, and its series."""
 
     def __init__(self, view: View = VIEW) -> None:
         self.state = QueueSourceState(labeler({}), StateSettings(120.0))
         self.view = view
         self.now = 1_000.0
 
-    def look(self, *depths: Depth, after: float = 10.0, **more: object) -> None:
+    def poll(self, *depths: Depth, after: float = 10.0, **more: object) -> None:
         self.now += after
         given = {
             "whole": frozenset({depth.place.partition for depth in depths} or {None}),
@@ -51,7 +51,7 @@ class World:
 
     def count(self, *counts: Counts, after: float = 0.0) -> None:
         self.now += after
-        self.state.count(QueueCounts(self.now, counts))
+        self.state.observe_counts(QueueCounts(self.now, counts))
 
     def shown(self, name: str) -> dict[str, float | int | None]:
         families = show_queues(self.state, self.view, self.now).families
@@ -77,11 +77,11 @@ def counts(
 
 def test_what_a_broker_counted_before_is_not_counted() -> None:
     world = World()
-    world.look(Depth(QUEUE, 5, 2))
+    world.poll(Depth(QUEUE, 5, 2))
     world.count(counts(1_000, 995, 5))
     assert world.value("mq_produced_messages_total") == 0
     assert world.value("mq_consumed_messages_total") == 0
-    world.look(Depth(QUEUE, 7, 2))
+    world.poll(Depth(QUEUE, 7, 2))
     world.count(counts(1_010, 1_003, 7))
     assert world.value("mq_produced_messages_total") == 10
     assert world.value("mq_consumed_messages_total") == 8
@@ -92,7 +92,7 @@ def test_what_a_broker_counted_before_is_not_counted() -> None:
 def test_a_list_that_is_older_than_what_was_read_by_name_loses_nothing() -> None:
     """RabbitMQ answers the list from a cache: 29 are acknowledged, then none, then all 50."""
     world = World()
-    world.look(Depth(QUEUE, 50))
+    world.poll(Depth(QUEUE, 50))
     for published, acked, waiting in [(50, 0, 50), (50, 29, 21), (50, 0, 50), (50, 50, 0)]:
         world.count(counts(published, acked, waiting), after=1.0)
     assert world.value("mq_consumed_messages_total") == 50
@@ -104,16 +104,16 @@ def test_a_list_that_is_older_than_what_was_read_by_name_loses_nothing() -> None
 
 
 def test_counters_that_fell_while_nothing_was_read_began_again() -> None:
-    """Its node was restarted 30 s ago: an old answer is not as old as that."""
+    """Its node restarted 30 s ago: an old response is not that old."""
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
-    world.look(Depth(QUEUE, 100), after=1.0)
+    world.poll(Depth(QUEUE, 100), after=1.0)
     world.count(counts(100, 0, 100))
-    world.look(Depth(QUEUE, 50), after=30.0)
+    world.poll(Depth(QUEUE, 50), after=30.0)
     world.count(counts(50, 0, 50))
     for turn in range(40):
-        world.look(Depth(QUEUE, 50), after=1.0)
+        world.poll(Depth(QUEUE, 50), after=1.0)
         world.count(counts(50 + turn, turn, 50))
     age = world.value("mq_lag_seconds")
     assert age is None or age <= 75
@@ -121,14 +121,14 @@ def test_counters_that_fell_while_nothing_was_read_began_again() -> None:
 
 def test_counters_that_began_again_are_followed_in_less_than_a_minute() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     for turn in range(4):
         world.count(counts(10 * turn, 10 * turn, 0), after=1.0)
     for turn in range(60):
-        world.look(Depth(QUEUE, 0), after=1.0)
+        world.poll(Depth(QUEUE, 0), after=1.0)
         world.count(counts(turn // 2, turn // 2, 0), after=0.0)
     before = world.value("mq_consumed_messages_total")
-    world.look(Depth(QUEUE, 0), after=1.0)
+    world.poll(Depth(QUEUE, 0), after=1.0)
     world.count(counts(100, 100, 0), after=0.0)
     assert world.value("mq_consumed_messages_total") == (before or 0) + 71
 
@@ -138,12 +138,12 @@ def test_rates_are_of_the_time_since_the_counts_were_known() -> None:
     world.count(
         counts(600, 595, 5)
     )  # the queue was not seen by then, and the next counts come after 30 s
-    world.look(Depth(QUEUE, 5))
-    world.look(Depth(QUEUE, 5))
-    world.look(Depth(QUEUE, 5))
+    world.poll(Depth(QUEUE, 5))
+    world.poll(Depth(QUEUE, 5))
+    world.poll(Depth(QUEUE, 5))
     world.count(counts(1_000, 995, 5))
     assert world.value("mq_consumed_messages_per_second") is None
-    world.look(Depth(QUEUE, 5))
+    world.poll(Depth(QUEUE, 5))
     world.count(counts(1_400, 1_395, 5))
     for rate in (
         "mq_consumed_messages_per_second",
@@ -155,7 +155,7 @@ def test_rates_are_of_the_time_since_the_counts_were_known() -> None:
 
 def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(100, 100, 0))
     world.count(counts(150, 150, 0), after=30)
     world.count(counts(20, 20, 0), after=30)
@@ -166,28 +166,28 @@ def test_counters_that_began_anew_take_nothing_away_and_add_nothing() -> None:
 
 
 def begun() -> World:
-    """A queue that nothing has come into yet."""
+    """A queue that no message has entered yet."""
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
     return world
 
 
 def restarted(waiting: int, consumed: int = 400) -> World:
-    """A queue with a message a second whose consumer, 100 messages behind, is gone with its node and comes back."""
+    """A queue with a message a second; its consumer lags by 100, leaves and returns."""
     world = begun()
     for number in range(1, 21):
-        world.look(Depth(QUEUE, min(10 * number, 100)))
+        world.poll(Depth(QUEUE, min(10 * number, 100)))
         world.count(counts(10 * number, max(10 * number - 100, 0), min(10 * number, 100)))
     assert world.value("mq_lag_seconds") == pytest.approx(100, abs=5)
     for _ in range(4):
-        world.look(Depth(QUEUE, None))
+        world.poll(Depth(QUEUE, None))
     assert world.value("mq_lag_seconds") == pytest.approx(140, abs=5), "nobody reads meanwhile"
-    world.look(Depth(QUEUE, waiting))
+    world.poll(Depth(QUEUE, waiting))
     assert world.value("mq_lag_seconds") is None, "what left since it is back is not known"
     world.count(counts(0, 0, waiting))
     for part in (1, 2):
-        world.look(Depth(QUEUE, waiting))
+        world.poll(Depth(QUEUE, waiting))
         world.count(counts(part * consumed // 2, part * consumed // 2, waiting))
     return world
 
@@ -200,10 +200,10 @@ def test_behind_a_restart_of_its_node_a_short_age_is_absent_until_what_was_there
     assert produced == 200 + 200, "as much came as left and waits now"
     for _ in range(3):
         assert world.value("mq_lag_seconds") is None
-        world.look(Depth(QUEUE, 50))
+        world.poll(Depth(QUEUE, 50))
         world.count(counts(400, 400, 50))
     for number in range(1, 13):
-        world.look(Depth(QUEUE, 50))
+        world.poll(Depth(QUEUE, 50))
         world.count(counts(400 + 10 * number, 400 + 10 * number, 50))
         age = world.value("mq_lag_seconds")
         assert age is None or age == pytest.approx(50, abs=8)
@@ -213,22 +213,22 @@ def test_behind_a_restart_of_its_node_a_short_age_is_absent_until_what_was_there
 def test_behind_a_restart_of_its_node_a_long_age_stays() -> None:
     world = begun()
     for number in range(1, 101):
-        world.look(Depth(QUEUE, 10 * number))
+        world.poll(Depth(QUEUE, 10 * number))
         world.count(counts(10 * number, 0, 10 * number, consumers=0))
-    world.look(Depth(QUEUE, None))
-    world.look(Depth(QUEUE, 1_000))
+    world.poll(Depth(QUEUE, None))
+    world.poll(Depth(QUEUE, 1_000))
     assert world.value("mq_lag_seconds") is None
     for _ in range(4):
         world.count(counts(0, 0, 1_000, consumers=0))
-        world.look(Depth(QUEUE, 1_000))
+        world.poll(Depth(QUEUE, 1_000))
     assert world.value("mq_lag_seconds") == pytest.approx(1_050, abs=15)
 
 
 def test_behind_a_time_in_which_nothing_could_be_asked_the_age_waits_for_counts() -> None:
     world = begun()
-    world.look(Depth(QUEUE, 10))
+    world.poll(Depth(QUEUE, 10))
     world.count(counts(10, 0, 10))
-    world.look(Depth(QUEUE, 10), after=60)
+    world.poll(Depth(QUEUE, 10), after=60)
     assert world.value("mq_lag_seconds") is None
     world.count(counts(10, 0, 10))
     assert world.value("mq_lag_seconds") == pytest.approx(66, abs=6)
@@ -237,7 +237,7 @@ def test_behind_a_time_in_which_nothing_could_be_asked_the_age_waits_for_counts(
 def test_a_queue_that_could_not_be_read_for_a_moment_goes_on_as_before() -> None:
     world = begun()
     for number in range(1, 11):
-        world.look(Depth(QUEUE, None) if number == 7 else Depth(QUEUE, 10 * number))
+        world.poll(Depth(QUEUE, None) if number == 7 else Depth(QUEUE, 10 * number))
         if number != 7:
             world.count(counts(10 * number, 0, 10 * number))
         assert world.value("mq_lag_seconds") == pytest.approx(10 * number, abs=5)
@@ -245,7 +245,7 @@ def test_a_queue_that_could_not_be_read_for_a_moment_goes_on_as_before() -> None
 
 def test_without_counts_there_are_neither_counters_nor_rates_nor_an_age() -> None:
     world = World()
-    world.look(Depth(QUEUE, 3))
+    world.poll(Depth(QUEUE, 3))
     world.count(Counts(QUEUE, 3, None, None, None, None))
     for name in (
         "mq_consumed_messages_total",
@@ -260,18 +260,18 @@ def test_without_counts_there_are_neither_counters_nor_rates_nor_an_age() -> Non
 
 def test_no_lag_is_no_age_whatever_is_known() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     assert world.value("mq_lag_seconds") == 0.0
 
 
-def test_the_age_of_what_came_since_the_first_look() -> None:
+def test_the_age_of_what_came_since_the_first_poll() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
-    world.look(Depth(QUEUE, 10))
+    world.poll(Depth(QUEUE, 10))
     world.count(counts(10, 0, 10))
     for _ in range(5):
-        world.look(Depth(QUEUE, 10))
+        world.poll(Depth(QUEUE, 10))
         world.count(counts(10, 0, 10))
     assert world.value("mq_lag_seconds") == pytest.approx(59.6, abs=0.2)
     assert list(world.shown("mq_lag_seconds_method")) == [
@@ -281,35 +281,35 @@ def test_the_age_of_what_came_since_the_first_look() -> None:
 
 def test_what_was_seen_empty_has_an_age_though_its_counts_came_later() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
-    world.look(Depth(QUEUE, 4))
+    world.poll(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 4))
     world.count(counts(4, 0, 4), after=5)
     for _ in range(4):
-        world.look(Depth(QUEUE, 4), after=25)
+        world.poll(Depth(QUEUE, 4), after=25)
     assert world.value("mq_lag_seconds") == pytest.approx(113, abs=3)
 
 
 def test_what_was_there_before_has_an_age_only_by_its_timestamp() -> None:
     world = World()
-    world.look(Depth(QUEUE, 4))
+    world.poll(Depth(QUEUE, 4))
     world.count(counts(10, 6, 4))
     assert world.shown("mq_lag_seconds") == {}
     world.count(counts(10, 6, 4, head_age=500.0))
     assert world.value("mq_lag_seconds") == 500.0
-    world.look(Depth(QUEUE, 4))
+    world.poll(Depth(QUEUE, 4))
     assert world.value("mq_lag_seconds") == 510.0, "it stands still, so it grows"
 
 
 def test_a_moving_head_gives_way_to_the_record_unless_it_means_something_else() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
     for step in range(1, 6):
-        world.look(Depth(QUEUE, 10))
+        world.poll(Depth(QUEUE, 10))
         world.count(counts(10 * step + 10, 10 * step, 10, head_age=18.0))
     method = list(world.shown("mq_lag_seconds_method"))
     assert method == ['{vhost="/",destination="q",method="estimate"}']
-    world.look(Depth(QUEUE, 10))
+    world.poll(Depth(QUEUE, 10))
     world.count(counts(70, 60, 10, head_age=86_400.0))
     assert world.value("mq_lag_seconds") == 86_400.0
 
@@ -321,18 +321,18 @@ def test_nsqds_own_percentile_is_for_what_the_record_does_not_reach() -> None:
     def told(enqueued: int, waiting: int) -> Counts:
         return Counts(place, waiting, enqueued, None, 0, 1, wait=33.0)
 
-    world.look(Depth(place, 5, 0, 0), counts=[told(5, 5)])
+    world.poll(Depth(place, 5, 0, 0), counts=[told(5, 5)])
     assert world.value("mq_lag_seconds") == 33.0
     assert "percentile" in next(iter(world.shown("mq_lag_seconds_method")))
-    world.look(Depth(place, 4, 0, 0), counts=[told(9, 4)])
+    world.poll(Depth(place, 4, 0, 0), counts=[told(9, 4)])
     assert world.value("mq_lag_seconds") == pytest.approx(8.75, abs=0.5)
     world.state.configure(StateSettings(120.0, method="percentile"))
     assert world.value("mq_lag_seconds") == 33.0
 
 
-def test_a_latency_is_from_the_enqueueing_to_the_look_that_saw_it_processed() -> None:
+def test_a_latency_is_from_the_enqueueing_to_the_poll_that_saw_it_processed() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
     world.count(counts(10, 0, 10), after=10)
     world.count(counts(10, 10, 0), after=40)
@@ -343,15 +343,15 @@ def test_a_latency_is_from_the_enqueueing_to_the_look_that_saw_it_processed() ->
 
 
 def test_a_latency_is_counted_also_if_the_counts_come_long_after_the_depth() -> None:
-    """The queue is seen empty, then counts are read that do not know of it yet, and then those that do."""
+    """The queue is empty, then counts are read that do not include it yet, then those that do."""
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
-    world.look(Depth(QUEUE, 10))
+    world.poll(Depth(QUEUE, 10))
     world.count(counts(10, 0, 10))
-    world.look(Depth(QUEUE, 10), after=20)
+    world.poll(Depth(QUEUE, 10), after=20)
     world.count(counts(10, 0, 10))
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(10, 0, 10))
     assert world.shown("mq_latency_seconds") == {}
     world.count(counts(10, 10, 0), after=5)
@@ -363,11 +363,11 @@ def test_a_latency_is_counted_also_if_the_counts_come_long_after_the_depth() -> 
 
 def test_messages_that_were_purged_have_no_latency() -> None:
     world = World()
-    world.look(Depth(QUEUE, 0))
+    world.poll(Depth(QUEUE, 0))
     world.count(counts(0, 0, 0))
-    world.look(Depth(QUEUE, 10))
+    world.poll(Depth(QUEUE, 10))
     world.count(counts(10, 0, 10))
-    world.look(Depth(QUEUE, 0), after=20)
+    world.poll(Depth(QUEUE, 0), after=20)
     world.count(counts(10, 0, 0))
     assert world.shown("mq_latency_seconds") == {}
 
@@ -382,7 +382,7 @@ def test_only_so_many_have_a_histogram_and_those_that_are_named() -> None:
 
     for enqueued, waiting in ((0, 0), (5, 5), (5, 0)):
         depths = [Depth(place, waiting, 0, 0) for place in places]
-        world.look(*depths, counts=told(enqueued, waiting))
+        world.poll(*depths, counts=told(enqueued, waiting))
     counted = [label for label in world.shown("mq_latency_seconds") if label.startswith("_count")]
     assert counted == [
         '_count{destination="t",group="a"}',
@@ -392,25 +392,25 @@ def test_only_so_many_have_a_histogram_and_those_that_are_named() -> None:
 
 def test_what_can_not_be_read_is_held_and_then_hidden() -> None:
     world = World()
-    world.look(Depth(QUEUE, 5, 1))
-    world.look(Depth(QUEUE, None), after=60)
+    world.poll(Depth(QUEUE, 5, 1))
+    world.poll(Depth(QUEUE, None), after=60)
     assert world.value("mq_lag_messages") == 5
-    world.look(Depth(QUEUE, None), after=61)
+    world.poll(Depth(QUEUE, None), after=61)
     assert world.shown("mq_lag_messages") == {}
-    world.look(Depth(QUEUE, 6, 1))
+    world.poll(Depth(QUEUE, 6, 1))
     assert world.value("mq_lag_messages") == 6
 
 
-def test_gone_means_missing_in_two_whole_looks() -> None:
+def test_gone_means_missing_in_two_whole_polls() -> None:
     world = World()
-    world.look(Depth(QUEUE, 5))
+    world.poll(Depth(QUEUE, 5))
     other = Depth(Place("/", "other", None, None), 0)
-    world.look(other)
+    world.poll(other)
     assert '{vhost="/",destination="q"}' in world.shown("mq_lag_messages")
-    world.look(other, whole=frozenset())
-    world.look(other, whole=frozenset())
+    world.poll(other, whole=frozenset())
+    world.poll(other, whole=frozenset())
     assert '{vhost="/",destination="q"}' in world.shown("mq_lag_messages"), "those were not whole"
-    world.look(other)
+    world.poll(other)
     assert list(world.shown("mq_lag_messages")) == ['{vhost="/",destination="other"}']
     assert world.state.losses["deleted"] == 1
     assert ("/", "q") not in world.state.destinations.queues
@@ -420,8 +420,8 @@ def test_a_vanished_node_takes_its_part_with_it() -> None:
     here, there = Place(None, "t", "c", "a:1"), Place(None, "t", "c", "b:1")
     produced = [Produced(None, "t", node, 5, None) for node in ("a:1", "b:1")]
     world = World()
-    world.look(Depth(here, 2, 0, 0), Depth(there, 3, 0, 0), produced=produced)
-    world.look(
+    world.poll(Depth(here, 2, 0, 0), Depth(there, 3, 0, 0), produced=produced)
+    world.poll(
         Depth(here, 2, 0, 0),
         produced=produced[:1],
         whole=frozenset({"a:1"}),
@@ -435,7 +435,7 @@ def test_a_vanished_node_takes_its_part_with_it() -> None:
 def test_rates_are_of_what_was_counted_and_stay_elsewhere() -> None:
     world = World()
     other = Place("/", "other", None, None)
-    world.look(Depth(QUEUE, 0), Depth(other, 0))
+    world.poll(Depth(QUEUE, 0), Depth(other, 0))
     world.count(counts(0, 0, 0), counts(0, 0, 0, place=other))
     world.count(counts(100, 100, 0), counts(50, 50, 0, place=other), after=10)
     assert set(world.shown("mq_consumed_messages_per_second").values()) == {5.0, 10.0}
@@ -446,7 +446,7 @@ def test_rates_are_of_what_was_counted_and_stay_elsewhere() -> None:
 def test_series_are_limited_by_whole_subscriptions_the_most_lagging_first() -> None:
     world = World(View(hold=120.0, max_series=14, per_partition=True))
     depths = [Depth(Place("/", f"q{n}", None, None), n, 0) for n in range(6)]
-    world.look(*depths)
+    world.poll(*depths)
     shown = show_queues(world.state, world.view, world.now)
     assert shown.series <= 14
     assert shown.dropped > 0
@@ -457,9 +457,9 @@ def test_series_are_limited_by_whole_subscriptions_the_most_lagging_first() -> N
 def test_sums_where_partitions_are_not_wanted() -> None:
     world = World(View(hold=120.0, max_series=1_000, per_partition=False))
     places = [Place(None, "t", "c", node) for node in ("a:1", "b:1")]
-    world.look(*(Depth(place, 4, 1, 0) for place in places))
+    world.poll(*(Depth(place, 4, 1, 0) for place in places))
     assert world.shown("mq_lag_messages") == {'{destination="t",group="c"}': 8}
-    world.look(Depth(places[0], 4, 1, 0), after=121, whole=frozenset({"a:1"}))
+    world.poll(Depth(places[0], 4, 1, 0), after=121, whole=frozenset({"a:1"}))
     assert world.shown("mq_lag_messages") == {}, "not understated by the part that can't be read"
 
 
@@ -471,10 +471,10 @@ def test_a_sum_of_counters_does_not_fall_when_a_node_goes() -> None:
         return [Produced(None, "t", "a:1", first, None), Produced(None, "t", "b:1", second, None)]
 
     depths = [Depth(here, 0, 0, 0), Depth(there, 0, 0, 0)]
-    world.look(*depths, produced=produced(0, 0))
-    world.look(*depths, produced=produced(5, 3))
+    world.poll(*depths, produced=produced(0, 0))
+    world.poll(*depths, produced=produced(5, 3))
     assert world.value("mq_produced_messages_total") == 8
-    world.look(
+    world.poll(
         depths[0],
         produced=produced(6, 0)[:1],
         whole=frozenset({"a:1"}),
@@ -491,7 +491,7 @@ def test_named_groups_that_come_and_go_leave_the_limit_as_it_is() -> None:
         places = [Place(None, "t", group, "n:1") for group in groups]
         for enqueued, waiting in ((0, 0), (5, 5), (5, 0)):
             told = [Counts(place, waiting, enqueued, None, 0, 1) for place in places]
-            world.look(*(Depth(place, waiting, 0, 0) for place in places), counts=told)
+            world.poll(*(Depth(place, waiting, 0, 0) for place in places), counts=told)
 
     run("named-1", "named-2", "named-3")
     run("a", "b", "c")
@@ -501,7 +501,7 @@ def test_named_groups_that_come_and_go_leave_the_limit_as_it_is() -> None:
 
 def test_rows_have_what_the_page_needs() -> None:
     world = World()
-    world.look(Depth(QUEUE, 5, 1, paused=True))
+    world.poll(Depth(QUEUE, 5, 1, paused=True))
     world.count(counts(10, 5, 5))
     show_queues(world.state, world.view, world.now)
     (row,) = queue_rows(world.state, Named(), world.view, world.now, Wanted(partitions=True))
@@ -523,9 +523,9 @@ def test_rows_have_what_the_page_needs() -> None:
 
 
 def stream(world: World, end: int, lag: int, group: str | None = None, replay: int = 0) -> None:
-    """One look at a stream that one group of consumers reads."""
+    """One poll of a stream that one group of consumers reads."""
     place = Place("/", "s", group, None)
-    world.look(
+    world.poll(
         Depth(place, lag),
         counts=[Counts(place, lag, end, None, None, 1, replay=replay)],
         produced=[Produced("/", "s", None, end, None)],
@@ -543,7 +543,7 @@ def test_consumers_without_a_name_count_a_streams_messages_once() -> None:
 
 
 def test_a_consumer_that_stops_goes_back_to_what_it_stored() -> None:
-    """The oldest message that waits is as old as it is, and nothing was produced by going back."""
+    """The age is that of the oldest waiting message, and going back produces nothing."""
     world = World()
     stream(world, 0, 0, "app")
     stream(world, 60, 0, "app", replay=60)
@@ -556,14 +556,14 @@ def test_a_consumer_that_stops_goes_back_to_what_it_stored() -> None:
     assert world.value("mq_produced_messages_total") == 120
     assert world.value("mq_subscription_produced_messages_total") == 120
     assert world.value("mq_consumed_messages_total") == 120
-    # Message 31 came half way between the first and the second look.
+    # Message 31 came half way between the first and the second poll.
     assert world.value("mq_lag_seconds") == pytest.approx(35, abs=0.2)
 
 
 def test_offsets_of_partitions() -> None:
     world = World()
     places = [Place("/", "super", "app", str(number)) for number in range(2)]
-    world.look(
+    world.poll(
         *(Depth(place, 1) for place in places),
         counts=[Counts(place, 1, 9, None, None, 1, replay=0) for place in places],
         produced=[Produced("/", "super", place.partition, 9, None) for place in places],
@@ -578,18 +578,33 @@ def test_offsets_of_partitions() -> None:
 
 
 def test_a_depth_that_is_older_than_the_counts_makes_no_messages_come() -> None:
-    """A quorum queue's totals may be 5 s old: 50 that were processed since are in them, too."""
+    """A quorum queue's totals may be 5 s old: they include 50 that were processed since."""
     world = World()
-    world.look(Depth(QUEUE, 0, old=2.5))
+    world.poll(Depth(QUEUE, 0, old=2.5))
     world.count(counts(0, 0, 0))
-    world.look(Depth(QUEUE, 0, old=2.5))
+    world.poll(Depth(QUEUE, 0, old=2.5))
     world.count(counts(0, 0, 0), after=3)
-    world.look(Depth(QUEUE, 50, old=2.5), after=7)
+    world.poll(Depth(QUEUE, 50, old=2.5), after=7)
     world.count(counts(0, 50, 0), after=1)
-    world.look(Depth(QUEUE, 50, old=2.5), after=1)
+    world.poll(Depth(QUEUE, 50, old=2.5), after=1)
     assert world.value("mq_produced_messages_total") == 50
     for _ in range(3):
-        world.look(Depth(QUEUE, 0, old=2.5))
+        world.poll(Depth(QUEUE, 0, old=2.5))
         world.count(counts(0, 50, 0))
     assert world.value("mq_produced_messages_total") == 50
     assert world.value("mq_consumed_messages_total") == 50
+
+
+def test_only_what_came_after_a_complete_poll_is_new() -> None:
+    """A queue that a first, incomplete poll missed may be old; so may one that a reload selected."""
+    first, missed, created = (Place("/", name, None, None) for name in ("q", "missed", "created"))
+    world = World()
+    world.poll(Depth(first, 5), whole=frozenset())
+    world.poll(Depth(first, 5), Depth(missed, 5))
+    world.poll(Depth(first, 5), Depth(missed, 5), Depth(created, 5))
+    new = {key[1]: sub.is_new for key, sub in world.state.subscriptions.items()}
+    assert new == {"q": False, "missed": False, "created": True}
+    world.state.reselect()
+    chosen = Place("/", "chosen", None, None)
+    world.poll(Depth(chosen, 5))
+    assert not world.state.subscriptions["/", "chosen", None].is_new

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from exporter.collectors.rabbitmq.detailed import read_detailed, texts
-from exporter.collectors.rabbitmq.queues import Selection, counts_of, left_out, listed, mean_size
+from exporter.collectors.rabbitmq.queues import (
+    QueueSelection,
+    counts_of,
+    left_out,
+    listed,
+    mean_size,
+)
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Depth, Place
@@ -34,8 +40,8 @@ CLASSIC_4: dict[str, Any] = {
 }
 
 
-def selection(**more: Any) -> Selection:
-    return Selection(RabbitSettings("s", ("http://r",), **more))
+def selection(**more: Any) -> QueueSelection:
+    return QueueSelection(RabbitSettings("s", ("http://r",), **more))
 
 
 def test_a_list_with_the_named_fields_only() -> None:

@@ -10,7 +10,7 @@ import pytest
 from exporter.collectors.http import StatusError
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
-from exporter.collectors.rabbitmq.streams import Part, Streams
+from exporter.collectors.rabbitmq.streams import StreamLabels, Streams
 from exporter.collectors.rabbitmq.super_streams import SuperStreams
 from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Problem, Until
@@ -23,8 +23,8 @@ class Cluster:
     """The replies of a management API, and a reader that looks at them every 10 s."""
 
     def __init__(self, *names: tuple[str, str]) -> None:
-        self.parts: dict[tuple[str, str], Part] = {
-            name: Part(name[1], None) for name in names or (NAME,)
+        self.parts: dict[tuple[str, str], StreamLabels] = {
+            name: StreamLabels(name[1], None) for name in names or (NAME,)
         }
         self.consumers: list[dict[str, Any]] | CollectError = []
         self.messages: dict[str, int] = {}
@@ -58,7 +58,7 @@ class Cluster:
 
     def look(self, rows: Rows | None = None) -> tuple[Streams, list[Problem]]:
         self.at += LOOK_SECONDS
-        return self.reader.look(self, self.at, self.parts, Until(10), rows or Rows())  # type: ignore[arg-type]
+        return self.reader.read(self, self.at, self.parts, Until(10), rows or Rows())  # type: ignore[arg-type]
 
     def lags(self) -> dict[str | None, int | None]:
         return {depth.place.group: depth.lag for depth in self.look()[0].depths}
@@ -434,9 +434,9 @@ def refreshed(found: SuperStreams, exchanges: Exchanges, rows: Rows | None = Non
 
 def test_the_partitions_of_a_super_stream() -> None:
     found = refreshed(SuperStreams(), Exchanges())
-    assert found.part(("/", "orders-a")) == Part("orders", "0")
-    assert found.part(("/", "orders-b")) == Part("orders", "1")
-    assert found.part(("/", "alone")) == Part("alone", None)
+    assert found.part(("/", "orders-a")) == StreamLabels("orders", "0")
+    assert found.part(("/", "orders-b")) == StreamLabels("orders", "1")
+    assert found.part(("/", "alone")) == StreamLabels("alone", None)
     assert found.labels == {"0", "1"}
 
 
@@ -452,7 +452,7 @@ def test_a_super_stream_that_cannot_be_read_stays_as_it_was() -> None:
     found = refreshed(SuperStreams(), exchanges)
     exchanges.bindings = CollectError("timeout", "late")
     refreshed(found, exchanges)
-    assert found.part(("/", "orders-a")) == Part("orders", "0")
+    assert found.part(("/", "orders-a")) == StreamLabels("orders", "0")
     assert [problem.subject for problem in found.problems] == ["super stream 'orders'"]
 
 
@@ -476,7 +476,7 @@ def test_an_odd_exchange_or_binding_costs_nothing_of_the_others() -> None:
 def test_a_connection_counts_once_for_all_partitions_that_it_reads() -> None:
     names = [("/", f"orders-{number}") for number in range(3)]
     cluster = Cluster(*names)
-    cluster.parts = {name: Part("orders", str(i)) for i, name in enumerate(names)}
+    cluster.parts = {name: StreamLabels("orders", str(i)) for i, name in enumerate(names)}
     cluster.messages = {name: 10 for _, name in names}
     one, other = {"connection_details": {"name": "a"}}, {"connection_details": {"name": "b"}}
     cluster.consumers = [

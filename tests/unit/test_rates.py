@@ -77,7 +77,7 @@ def test_frequent_samples_are_not_all_kept() -> None:
 def test_a_counter_that_is_read_more_seldom_than_others_has_the_same_rate(
     window: float, first: int
 ) -> None:
-    """Queues without a backlog are read every 30 s, and the others every 5 s."""
+    """Queues without a backlog are read every 30 s, the others every 5 s."""
     table = CounterTable(window)
     seldom, often = table.allocate(0.0), table.allocate(0.0)
     for step in range(100):
@@ -89,6 +89,6 @@ def test_a_counter_that_is_read_more_seldom_than_others_has_the_same_rate(
         table.sample(at, set() if is_read else {seldom})
         if is_read and step > 6:
             assert table.rates[seldom] == pytest.approx(30.0), at
-    assert len(table._gaps[seldom]) <= 2 * window / 30 + 1
+    assert len(table._outages[seldom]) <= 2 * window / 30 + 1
     table.release(seldom)
-    assert not table._gaps
+    assert not table._outages

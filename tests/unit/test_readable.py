@@ -160,7 +160,7 @@ def test_what_is_no_fault_is_not_red(status: str, expected: str) -> None:
         ({"time_to_loss_seconds": None}, "good"),
         ({"time_to_loss_seconds": 60.0, "consumers_expected": False}, "good"),
         ({"time_to_loss_seconds": 60.0, "status": "abandoned"}, "unsure"),
-        ({"time_to_loss_seconds": 60.0, "status": "dormant"}, "unsure"),
+        ({"time_to_loss_seconds": 60.0, "status": "dormant"}, "good"),
         ({"time_to_loss_seconds": 60.0, "status": "lagging", "drains": True}, "bad"),
         ({"stale": True}, "unsure"),
         ({"stale": True, "status": "stalled"}, "bad"),

@@ -1,4 +1,4 @@
-"""Messages that fail again and again, found by their repeats; and what looks like it and is none."""
+"""Messages that fail repeatedly are found by their repeats; similar situations are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MINUTE = 60.0
 
 
 def tries(messages: int, every: float, since: float = 0.0) -> Any:
-    """Each of so many messages is given back every so many seconds, and held back in between."""
+    """Each of some messages is requeued every so many seconds, and held back in between."""
 
     def facts(at: float) -> dict[str, Any]:
         again = int(max(at - since, 0.0) / every)
@@ -22,7 +22,7 @@ def tries(messages: int, every: float, since: float = 0.0) -> Any:
 
 
 def play(more: Any, seconds: float, comes: Story = lambda _: 0.0, **given: Any) -> list[Said]:
-    """Everything that comes is processed, but for what `more` says."""
+    """Everything is processed, except what `more` adds."""
     return Play(comes, steady(1_000), commits_every=1.0, more=more, **given).run(seconds)
 
 
@@ -63,7 +63,7 @@ def test_a_consumer_that_restarts_repeats_its_messages_once() -> None:
 
 
 def test_it_is_over_once_the_messages_are_processed() -> None:
-    """At 600 s the consumer is repaired, and its 40 messages are processed; others wait for a date."""
+    """At 600 s the consumer is repaired and its 40 messages are processed; others are deferred."""
     looping = tries(40, 20.0)
 
     def facts(at: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One row of a reply that is not what it must be takes nothing else with it."""
+"""An invalid row of a response does not affect other rows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from exporter.collectors.nsq.selection import Selection as NsqSelection
+from exporter.collectors.nsq.selection import TopicSelection
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.nsq.stats import Finished, Reading, read_stats
-from exporter.collectors.rabbitmq.queues import Selection, counts_of, listed
+from exporter.collectors.nsq.stats import Finished, NodeStats, read_stats
+from exporter.collectors.rabbitmq.queues import QueueSelection, counts_of, listed
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.reply_rows import RowError, Rows, host, number
 
@@ -42,7 +42,7 @@ TOPIC: dict[str, Any] = {
 def test_a_queue_whose_depth_is_no_number_is_held_and_named(value: Any) -> None:
     rows = Rows()
     bad = {**GOOD, "name": "bad", "messages": value}
-    found = listed([bad, GOOD], Selection(RabbitSettings("s", ("http://r",))), rows)
+    found = listed([bad, GOOD], QueueSelection(RabbitSettings("s", ("http://r",))), rows)
     assert {queue.name[1]: queue.depth.lag for queue in found} == {"bad": None, "good": 3}
     assert (rows.unreadable, rows.nameless) == (1, 0)
     (problem,) = rows.problems()
@@ -53,7 +53,7 @@ def test_a_queue_whose_depth_is_no_number_is_held_and_named(value: Any) -> None:
 @pytest.mark.parametrize("bad", [{}, {"vhost": "/"}, {"vhost": "/", "name": 5}, {"name": "x"}])
 def test_a_row_without_a_name_leaves_the_list_incomplete(bad: dict[str, Any]) -> None:
     rows = Rows()
-    found = listed([bad, GOOD], Selection(RabbitSettings("s", ("http://r",))), rows)
+    found = listed([bad, GOOD], QueueSelection(RabbitSettings("s", ("http://r",))), rows)
     assert [queue.name[1] for queue in found] == ["good"]
     assert (rows.unreadable, rows.nameless) == (1, 1)
 
@@ -73,12 +73,12 @@ def test_many_rows_are_told_as_one_problem() -> None:
     assert len(problem.message) < 200
 
 
-def stats(*topics: Any) -> Reading:
-    selection = NsqSelection(NsqSettings("s"))
+def stats(*topics: Any) -> NodeStats:
+    selection = TopicSelection(NsqSettings("s"))
     return read_stats({"topics": list(topics)}, "n:1", selection, frozenset(), Finished())
 
 
-def lags(reading: Reading) -> dict[tuple[str, str | None], int | None]:
+def lags(reading: NodeStats) -> dict[tuple[str, str | None], int | None]:
     return {(d.place.destination, d.place.group): d.lag for d in reading.depths}
 
 
@@ -111,7 +111,7 @@ def test_a_topic_of_which_nothing_can_be_told_leaves_the_node_incomplete(bad: An
 
 def test_a_bad_client_of_an_ephemeral_channel_is_the_channels_fault_alone() -> None:
     odd = {**CHANNEL, "channel_name": "e#ephemeral", "clients": [{"remote_address": 5}]}
-    selection = NsqSelection(NsqSettings("s", internals=True))
+    selection = TopicSelection(NsqSettings("s", internals=True))
     answer = {"topics": [{**TOPIC, "channels": [odd, CHANNEL]}]}
     found = read_stats(answer, "n:1", selection, frozenset(), Finished())
     assert lags(found) == {("t", "e#ephemeral"): None, ("t", "c"): 5}

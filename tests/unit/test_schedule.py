@@ -1,4 +1,4 @@
-"""The one boundary around tasks: timing, failures, recovery, early runs, an end."""
+"""Running tasks: timing, failures, recovery, early runs, stopping."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_what_a_task_brings_after_its_end_is_not_taken() -> None:
 
 
 def test_a_second_failure_with_the_same_reason_is_logged_too() -> None:
-    """And only once, however often it comes."""
+    """And only once, however often it occurs."""
     answers: list[Observation | CollectError] = [
         Discovery(problems=(Problem("timeout", "partition 3", "timed out"),)),
         Discovery(problems=(Problem("timeout", "partition 3", "the partition has no leader"),)),
@@ -194,7 +194,7 @@ def test_a_second_failure_with_the_same_reason_is_logged_too() -> None:
     assert all((line["source"], line["task"]) == ("s", "backlog") for line in lines)
 
 
-# A loop that goes on, or does not
+# Stuck loops
 
 
 @pytest.mark.parametrize("follows", [False, True])
@@ -279,7 +279,7 @@ def test_a_thread_that_ended_is_noticed_at_once() -> None:
 
 @pytest.mark.parametrize("reason", ["unauthorized", "timeout"])
 def test_a_task_that_waits_long_is_alive(reason: Reason) -> None:
-    """Between two tries after refusals lie six intervals: more than the three in which a loop must be round."""
+    """Two attempts after refusals are six intervals apart: more than the three of a heartbeat."""
     one = runner(fails(reason), interval=30.0, deadline=1.0)
     one._refused = 10
     one.start()
@@ -307,12 +307,12 @@ def test_a_task_that_is_not_woken_is_alive(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 class Counted:
-    """A task that can be waited for."""
+    """A task that a test can wait for."""
 
     def __init__(self, interval: float, *, fails: bool = False, follows: bool = False) -> None:
         self.entered = threading.Semaphore(0)
         self.leave = threading.Semaphore(0)
-        """Released as often as the task may end; only looked at where `holds`."""
+        """Released once for each run that may end; used only if `holds`."""
         self.holds = False
         self.fails = fails
         self.runner = runner(self._run, interval=interval, follows=follows)
@@ -329,12 +329,12 @@ class Counted:
         return self.entered.acquire(timeout=PATIENCE)
 
     def wake_and_wait(self) -> None:
-        """Wake it, and return when it has seen that; what it was woken for before is done by then."""
+        """Wake it, and return when it has noticed. Earlier runs have ended by then."""
         self.runner.wake()
         wait_until(lambda: not self.runner._woken.is_set(), "the task to wake")
 
     def end(self) -> int:
-        """Stop, and return how many runs there were besides those that were waited for."""
+        """Stop, and return the number of runs that were not waited for."""
         self.runner.stop()
         assert self.runner.join(PATIENCE)
         runs = 0

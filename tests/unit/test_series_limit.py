@@ -1,4 +1,4 @@
-"""Series are counted by the tables that make them: `max_series` holds for metrics that are added to a table, too."""
+"""`max_series` counts series by the tables that make them, so that it includes new metrics."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from exporter.analysis.logs import series as log_series
 from exporter.analysis.logs import time_series
 from exporter.analysis.queues import series as queue_series
 from exporter.model import Depth, Place, Produced
-from tests.support.looks import log, look, state
+from tests.support.observations import log, log_backlog, state
 from tests.unit.test_queue_state import World
 
 ADDED = 50
-"""Enough that no series that happens to be absent makes room for them."""
+"""So many that absent series do not make room for them."""
 
 
 def logs_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
-    """How many series there are of two groups on three topics, and how many were left out."""
+    """Return the series of two groups on three topics, and how many were left out."""
     made = state()
     topics = {name: log((0, 10), (0, 10)) for name in ("t", "u", "v")}
-    made.observe(look(topics, {group: {"t": {0: 3, 1: 4}} for group in ("g", "h")}), 0.0)
+    made.observe(log_backlog(topics, {group: {"t": {0: 3, 1: 4}} for group in ("g", "h")}), 0.0)
     for sub in made.judged:
         sub.judge.labels = (sub.label,)
     view = View(hold=120.0, max_series=most, per_partition=per_partition)
@@ -32,13 +32,13 @@ def logs_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
 
 
 def queues_shown(most: int, *, per_partition: bool) -> tuple[int, int]:
-    """The same of two channels on two nodes, and a topic that has none."""
+    """The same of two channels on two nodes, and a topic without a channel."""
     world = World(View(hold=120.0, max_series=most, per_partition=per_partition))
     places = [Place(None, "t", group, node) for group in ("c", "d") for node in ("a:1", "b:1")]
     produced = [
         Produced(None, topic, node, 9, None) for topic in ("t", "u") for node in ("a:1", "b:1")
     ]
-    world.look(*(Depth(place, 4, 1, 0) for place in places), produced=produced)
+    world.poll(*(Depth(place, 4, 1, 0) for place in places), produced=produced)
     shown = world.state.show(world.view, world.now)
     return count_series(shown.families), shown.dropped
 
@@ -63,7 +63,7 @@ LOG_TABLES = [
     pytest.param(shared_series, "_SCALARS", constant, id="judgement"),
 ]
 QUEUE_TABLES = [
-    pytest.param(queue_series, "_PART_COLUMNS", constant, id="parts"),
+    pytest.param(queue_series, "_PARTITION_COLUMNS", constant, id="parts"),
     pytest.param(queue_series, "_QUEUE_SCALARS", constant, id="queue"),
     pytest.param(queue_series, "_SCALARS", constant, id="subscription"),
     pytest.param(queue_series, "_OF_THE_WHOLE", constant, id="subscription-whole"),

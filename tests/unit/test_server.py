@@ -362,14 +362,14 @@ def test_an_accepting_loop_that_fails_goes_on(
 ) -> None:
     """What is around a connection may fail too: a bug, or a log that can't be written."""
     monkeypatch.setattr("exporter.web.server.listener.RETRY_SECONDS", 0.01)
-    accept, failures = Listener._take, iter([MemoryError(), RuntimeError("a bug")])
+    accept, failures = Listener._admit, iter([MemoryError(), RuntimeError("a bug")])
 
     def failing(*arguments: Any) -> None:
         for failure in failures:
             raise failure
         accept(*arguments)
 
-    monkeypatch.setattr(Listener, "_take", failing)
+    monkeypatch.setattr(Listener, "_admit", failing)
     with structlog.testing.capture_logs() as events:
         server = serve()
         for _ in range(2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exporter.collectors.kafka.group_protocol_client import ShareOffsets
 from exporter.collectors.kafka.raw.share_offsets import UNKNOWN, SharePartition
 from exporter.collectors.kafka.share_positions import Settled, SharePositions
-from tests.support.looks import log
+from tests.support.observations import log
 
 
 def settle(

@@ -1,4 +1,4 @@
-"""One source at work: what it shows of several tasks' answers, for how long, and what a reload keeps."""
+"""One running source: which series it exposes, for how long, and what a reload keeps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from exporter.model import (
 )
 from exporter.show.exposition import Exposition
 from exporter.sources.source import Source
-from tests.support.looks import log, look
+from tests.support.observations import log, log_backlog
 
 HOLD = 120.0
 TASKS = ("discovery", "backlog", "latency", "consumers", "probe")
@@ -44,7 +44,7 @@ RABBITMQ = {"name": "s", "system": "rabbitmq", "management_url": "http://r:15672
 
 
 class Fake:
-    """A collector whose tasks answer what they were given; without an answer, they fail."""
+    """A collector whose tasks return given observations; without one, they fail."""
 
     system: str = "kafka"
     follows: Mapping[str, str] = {"latency": "backlog"}
@@ -76,7 +76,7 @@ class Fake:
 
 
 class World:
-    """A source, its collector, its clock and its page."""
+    """A source, its collector, its clock and its exposition."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, config: Mapping[str, object] | None = None
@@ -95,7 +95,7 @@ class World:
         return AT + self.now
 
     def reload(self, **changes: object) -> None:
-        """Go on with another config of the same cluster."""
+        """Reload with another config of the same cluster."""
         before = self.source
         before.stop()
         self.source = self._make(before, **changes)
@@ -115,7 +115,7 @@ class World:
 
     def shown(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
         """The series of a metric that are on the page, by their labels but system and source."""
-        page = b"".join(self.exposition.page("", "").chunks).decode()
+        page = b"".join(self.exposition.response("", "").chunks).decode()
         return {
             tuple(
                 (key, value)
@@ -149,7 +149,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def backlog(*groups: str) -> Observation:
-    return look({"t": log((0, 10))}, {group: {"t": {0: 4}} for group in groups})
+    return log_backlog({"t": log((0, 10))}, {group: {"t": {0: 4}} for group in groups})
 
 
 def times(*groups: str) -> LogTimes:
@@ -200,7 +200,7 @@ def test_times_that_can_not_be_read_are_held_and_then_hidden(world: World) -> No
 
 
 def test_times_go_with_the_positions_that_they_belong_to(world: World) -> None:
-    """What the collector still says of the time of positions that could not be read again is as old as they are."""
+    """Times of positions that could not be read again are as old as the positions."""
     world.run("backlog", backlog("g"))
     world.run("latency", times("g"))
     for seconds, visible in ((HOLD, True), (0.1, False)):
@@ -246,8 +246,8 @@ def test_a_deletion_does_not_make_the_others_times_any_younger(world: World) -> 
 
 
 def test_a_partition_that_is_not_shown_any_more_has_no_age(world: World) -> None:
-    both = look({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 4, 1: 5}}})
-    one = look({"t": log((0, 10), (None, None))}, {"g": {"t": {0: 4, 1: 5}}})
+    both = log_backlog({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 4, 1: 5}}})
+    one = log_backlog({"t": log((0, 10), (None, None))}, {"g": {"t": {0: 4, 1: 5}}})
     world.run("backlog", both)
     world.run("latency", times("g"))
     for seconds, visible in ((HOLD, {"0", "1"}), (1.0, {"0"})):
@@ -260,7 +260,7 @@ def test_a_partition_that_is_not_shown_any_more_has_no_age(world: World) -> None
 
 def test_a_subscription_as_a_whole_has_its_largest_age(world: World) -> None:
     world.reload(granularity="subscription")
-    world.run("backlog", look({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 4, 1: 4}}}))
+    world.run("backlog", log_backlog({"t": log((0, 10), (0, 5))}, {"g": {"t": {0: 4, 1: 4}}}))
     stamps = Stamps([0, 1], [AT - 5.0, AT - 60.0], [0.0, 0.0], "record")
     world.run("latency", LogTimes(AT, {("g", "t"): stamps}, {}))
     assert world.shown("mq_lag_seconds") == {(("destination", "t"), ("group", "g")): 60.0}
@@ -269,7 +269,7 @@ def test_a_subscription_as_a_whole_has_its_largest_age(world: World) -> None:
 def test_what_is_left_out_has_no_times_and_no_sizes_either(world: World) -> None:
     world.reload(max_series=60)
     positions = {"g": {"t": {0: 4}}, "h": {"u": {0: 5}}}
-    world.run("backlog", look({"t": log((0, 10)), "u": log((0, 10))}, positions))
+    world.run("backlog", log_backlog({"t": log((0, 10)), "u": log((0, 10))}, positions))
     sizes = {"t": (1, 100), "u": (1, 100)}
     stamps = {key: Stamps([0], [AT - 1.0], [0.0], "record") for key in (("g", "t"), ("h", "u"))}
     world.run("latency", LogTimes(AT, stamps, {}, sizes))
@@ -312,19 +312,19 @@ def test_a_row_without_times_has_null(world: World) -> None:
     assert [part["lag_seconds"] for part in row["partitions"]] == [None]
 
 
-# What is shown between two updates
+# Between two updates
 
 
 def test_a_held_value_expires_together_with_the_status_that_rests_on_it(world: World) -> None:
     def part() -> Observation:
-        return look({"t": log((0, 10), (None, None))}, {"g": {"t": {0: 4, 1: 4}}})
+        return log_backlog({"t": log((0, 10), (None, None))}, {"g": {"t": {0: 4, 1: 4}}})
 
     def row() -> tuple[int, str]:
         (found,) = world.source.rows()
         return found["unreadable_partitions"], found["status"]
 
     for moved in (10, 11):
-        whole = look({"t": log((0, 10), (0, moved))}, {"g": {"t": {0: 4, 1: 4}}})
+        whole = log_backlog({"t": log((0, 10), (0, moved))}, {"g": {"t": {0: 4, 1: 4}}})
         world.run("backlog", whole)
         world.now += 10
     world.now += HOLD - 15
@@ -348,8 +348,8 @@ def test_a_queues_age_in_a_row_is_that_of_the_page(monkeypatch: pytest.MonkeyPat
         world.now += 10
         depths = [Depth(place, waiting, 0)]
         queues = frozenset({("/", "q", None)})
-        look_at = QueueBacklog(world.now, depths, whole=frozenset({None}), destinations=queues)
-        world.run("backlog", look_at)
+        backlog = QueueBacklog(world.now, depths, whole=frozenset({None}), destinations=queues)
+        world.run("backlog", backlog)
         counts = Counts(place, waiting, published, 0, redelivered=0, consumers=1)
         world.run("latency", QueueCounts(world.now, [counts]))
     (shown,) = world.shown("mq_lag_seconds").values()
@@ -424,7 +424,7 @@ def test_the_series_of_every_task_are_counted(world: World) -> None:
     world.run("latency", times("g"))
     world.run("probe", probes("k1", "k2"))
     world.run("consumers", Memberships({}))
-    page = b"".join(world.exposition.page("", "").chunks).decode()
+    page = b"".join(world.exposition.response("", "").chunks).decode()
     lines = [line for line in page.splitlines() if line.startswith("mq_")]
     own = (
         "mq_up",
@@ -446,7 +446,7 @@ def test_a_withdrawn_source_shows_nothing(world: World) -> None:
     world.run("probe", probes("k1"))
     world.source.stop()
     world.source.withdraw()
-    assert b"".join(world.exposition.page("", "").chunks) == b""
+    assert b"".join(world.exposition.response("", "").chunks) == b""
 
 
 def test_nothing_is_taken_of_a_source_that_was_stopped(world: World) -> None:

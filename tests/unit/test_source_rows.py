@@ -1,4 +1,4 @@
-"""A source's rows and its own state, as the JSON has them: values that are old, offsets, nodes, probes and tasks."""
+"""A source's rows and its own state in the JSON: old values, offsets, nodes, probes and tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from exporter.analysis.rows import PLAIN, Wanted
 from exporter.model import LogTimes, Memberships, NodeProbe, Probes
-from tests.support.looks import log, look, members
+from tests.support.observations import log, log_backlog, members
 from tests.unit.test_source import HOLD, World
 
 STALE = Wanted(stale=True)
@@ -26,7 +26,7 @@ def one(world: World, wanted: Wanted) -> dict[str, Any]:
 
 def test_rows_of_a_dead_source_are_stale_and_kept_where_they_are_wanted(world: World) -> None:
     assert world.source.rows(STALE) == []
-    world.run("backlog", look({"t": log((0, 10))}, {"g": {"t": {0: 4}}}))
+    world.run("backlog", log_backlog({"t": log((0, 10))}, {"g": {"t": {0: 4}}}))
     world.after(3.0)
     row = one(world, PLAIN)
     assert (row["stale"], row["values_age_seconds"]) == (False, 3.0)
@@ -38,7 +38,7 @@ def test_rows_of_a_dead_source_are_stale_and_kept_where_they_are_wanted(world: W
     assert (row["stale"], row["values_age_seconds"]) == (True, HOLD + 4)
     assert (row["lag_messages"], row["group"]) == (6, "g")
     assert world.shown("mq_lag_messages") == {}
-    world.run("backlog", look({"t": log((0, 10))}, {"g": {"t": {0: 5}}}))
+    world.run("backlog", log_backlog({"t": log((0, 10))}, {"g": {"t": {0: 5}}}))
     row = one(world, STALE)
     assert (row["stale"], row["values_age_seconds"], row["lag_messages"]) == (False, 0.0, 5)
 
@@ -48,7 +48,7 @@ def test_a_partition_has_its_offsets_its_last_movement_and_whether_it_has_a_cons
 ) -> None:
     def poll(first: int) -> None:
         logs = {"t": log((2, 10), (3, 20))}
-        world.run("backlog", look(logs, {"g": {"t": {0: first, 1: 20}}}))
+        world.run("backlog", log_backlog(logs, {"g": {"t": {0: first, 1: 20}}}))
 
     poll(4)
     world.run("consumers", Memberships({"g": members({"t": [0]})}))
@@ -67,7 +67,7 @@ def test_a_partition_has_its_offsets_its_last_movement_and_whether_it_has_a_cons
 def test_rebalances_have_their_time(world: World) -> None:
     for state in ("stable", "preparing_rebalance", "stable"):
         commits = {"g": {"t": {0: 4}}}
-        world.run("backlog", look({"t": log((0, 10))}, commits, states={"g": state}))
+        world.run("backlog", log_backlog({"t": log((0, 10))}, commits, states={"g": state}))
         world.now += 10.0
     row = one(world, Wanted(partitions=True, clock=world.time()))
     assert row["rebalanced_at"] == [world.time() - 20.0]
@@ -78,7 +78,7 @@ def test_the_state_of_nodes_probes_and_tasks(world: World) -> None:
     assert (before["nodes"], before["probes"]) == ([], [])
     assert {task["runs"] for task in before["tasks"]} == {0}
     assert "tasks" not in world.source.status()
-    world.run("backlog", look({}, nodes={"b:1": True, "a:1": False}))
+    world.run("backlog", log_backlog({}, nodes={"b:1": True, "a:1": False}))
     world.run("probe", Probes([NodeProbe("b:1", True, 0.1, 0.2, 0.3)]))
     found = world.source.status(health=True)
     assert found["nodes"] == [{"node": "a:1", "up": False}, {"node": "b:1", "up": True}]
@@ -95,7 +95,7 @@ def test_the_state_of_nodes_probes_and_tasks(world: World) -> None:
 
 
 def test_no_age_is_made_up_for_a_row_of_old_values(world: World) -> None:
-    world.run("backlog", look({"t": log((0, 10))}, {"g": {"t": {0: 4}}}))
+    world.run("backlog", log_backlog({"t": log((0, 10))}, {"g": {"t": {0: 4}}}))
     world.run("latency", LogTimes(world.time(), {}, {}))
     world.run("backlog", None)
     world.after(HOLD + 1)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.model import Problem, Reason
-from exporter.task_log import MOST_LINES, REPEAT_SECONDS, RUN_LINES, Seldom, TaskLog, gist
+from exporter.task_log import MOST_LINES, REPEAT_SECONDS, RUN_LINES, LogLimiter, TaskLog, gist
 
 CYCLE = 10.0
 NO_LEADER = "the partition has no leader"
@@ -241,17 +241,22 @@ def test_what_ended_long_ago_takes_no_memory(world: World) -> None:
     assert not world.task._known
 
 
-# Seldom
+# LogLimiter
 
 
 def test_a_recurring_thing_is_allowed_once_in_a_while() -> None:
-    seldom = Seldom(10.0)
-    assert [seldom.allows("a", now) for now in (0.0, 9.0, 10.0, 11.0)] == [True, False, True, False]
-    assert seldom.allows("b", 11.0)
+    limiter = LogLimiter(10.0)
+    assert [limiter.allows("a", now) for now in (0.0, 9.0, 10.0, 11.0)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert limiter.allows("b", 11.0)
 
 
 def test_what_always_differs_is_allowed_a_number_of_times() -> None:
-    seldom = Seldom(10.0)
-    allowed = sum(seldom.allows(number, 0.0) for number in range(5_000))
+    limiter = LogLimiter(10.0)
+    allowed = sum(limiter.allows(number, 0.0) for number in range(5_000))
     assert allowed == 1_000
-    assert seldom.allows("a", 10.0)
+    assert limiter.allows("a", 10.0)

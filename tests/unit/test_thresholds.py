@@ -1,4 +1,4 @@
-"""The table of thresholds: which line holds for whom, and what a config may say."""
+"""The table of thresholds: which line applies, and what a config may contain."""
 
 from __future__ import annotations
 

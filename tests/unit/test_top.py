@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from exporter.show.top import BARS, TREND, View, printable, sparkline, watch
+from exporter.show.top import BARS, TREND, TableView, printable, sparkline, watch
 from exporter.show.wording import duration
 
 HOSTILE = "a\x1b[2Jb\x07c\x9b31md\ne\rf\u202eg"
@@ -65,9 +65,9 @@ def shown(
     looks: Iterable[dict[str, Any]], rows: int = 10, *, terminal: bool = False, width: int = 160
 ) -> str:
     """The screen after these looks."""
-    view, there, screen = View(), console(terminal=terminal, width=width), None
+    view, there, screen = TableView(), console(terminal=terminal, width=width), None
     for look in looks:
-        view.take(look)
+        view.remember(look)
         screen = view.screen(look, rows, "here", width)
     there.print(screen)
     return written(there)
@@ -357,7 +357,7 @@ def test_sparkline(values: Iterable[int], bars: str) -> None:
 def watched(
     fetch: Callable[[], dict[str, Any]], there: Console, looks: int, stop: threading.Event
 ) -> str:
-    watch(fetch, title="here", interval=0.01, stop=stop, console=there, looks=looks)
+    watch(fetch, title="here", interval=0.01, stop=stop, console=there, polls=looks)
     return written(there)
 
 

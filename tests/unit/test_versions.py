@@ -1,4 +1,4 @@
-"""The table of versions: how cells are judged by the clients' records, written, read and compared."""
+"""The table of versions: how cells are judged by the clients' records, written and compared."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 from bench.versions.catalogue import VERSIONS, chosen
 from bench.versions.fetching import UnavailableError, _kept, _ran
 from bench.versions.judging import PROPERTIES, Cell, Verdict, judge
-from bench.versions.looks import Limits, Look, Names, Probes, Watched
 from bench.versions.records import Records
+from bench.versions.samples import Limits, Names, Probes, Sample, Watched
 from bench.versions.table import BEGIN, Row, read, unmeasured, worse, write
 from testbed.exporter import Scrape
 
 START = 1_000.0
 COUNT, RATE, DELAY = 600, 10.0, 4.0
-"""Messages, how many come in a second, and how long each of them waits."""
+"""Number of messages, how many come in a second, and how long each of them waits."""
 STOP = START + COUNT / RATE
 LEFT = int(RATE * DELAY)
-"""Messages that wait when no more come; they are finished at the end only."""
+"""Messages that wait when no more come; they are processed only at the end."""
 END = STOP + 60.0
-NOTHING = Look(
+NOTHING = Sample(
     at=START,
     read_at=START,
     aged_at=START,
@@ -42,11 +42,11 @@ def records() -> Records:
     return Records(tuple(zip(sent, done, strict=True)))
 
 
-def true_look(at: float, consumers: int = 2) -> Look:
-    """What an exporter says that makes no error."""
+def true_sample(at: float, consumers: int = 2) -> Sample:
+    """The samples of an exporter without errors."""
     known = records()
     sent, done = known.sent(START, at), known.done(START, at)
-    return Look(
+    return Sample(
         at=at,
         read_at=at,
         aged_at=at,
@@ -66,9 +66,9 @@ def watched() -> Watched:
         records=records(),
         before=NOTHING,
         since={"produced": START, "consumed": START},
-        load=[true_look(START + second) for second in range(5, 60)],
-        rest=true_look(STOP + 10),
-        end=true_look(END, consumers=1),
+        load=[true_sample(START + second) for second in range(5, 60)],
+        rest=true_sample(STOP + 10),
+        end=true_sample(END, consumers=1),
         consumers=2,
         consumers_at_end=1,
         probes=Probes(
@@ -79,7 +79,7 @@ def watched() -> Watched:
 
 
 def wrong(seen: Watched) -> dict[str, str]:
-    """The wrong cells."""
+    """Return the wrong cells."""
     cells = judge(seen)
     return {name: cell.detail for name, cell in cells.items() if cell.verdict is not Verdict.OK}
 
@@ -123,9 +123,9 @@ def test_a_number_that_is_off_at_rest_makes_its_own_cell_wrong(
     when: str, field: str, off: float | None, cell: str
 ) -> None:
     seen = watched()
-    look: Look = getattr(seen, when)
-    value = None if off is None else getattr(look, field) + off
-    changed = replace(seen, **{when: replace(look, **{field: value})})  # type: ignore[arg-type]
+    sample: Sample = getattr(seen, when)
+    value = None if off is None else getattr(sample, field) + off
+    changed = replace(seen, **{when: replace(sample, **{field: value})})  # type: ignore[arg-type]
     assert list(wrong(changed)) == [cell]
     assert "instead of" in wrong(changed)[cell]
 
@@ -133,24 +133,25 @@ def test_a_number_that_is_off_at_rest_makes_its_own_cell_wrong(
 def test_an_age_that_is_off_on_average_is_wrong_and_a_single_one_is_not() -> None:
     seen = watched()
     one = [
-        replace(look, age=(look.age or 0) + 20 * (number == 30))
-        for number, look in enumerate(seen.load)
+        replace(sample, age=(sample.age or 0) + 20 * (number == 30))
+        for number, sample in enumerate(seen.load)
     ]
     assert not wrong(replace(seen, load=one))
-    all_of_them = [replace(look, age=(look.age or 0) + 1.5) for look in seen.load]
+    all_of_them = [replace(sample, age=(sample.age or 0) + 1.5) for sample in seen.load]
     assert wrong(replace(seen, load=all_of_them)) == {"age": "1.5 s instead of at most 1 s"}
 
 
 def test_an_age_is_held_against_the_moment_at_which_the_broker_was_read() -> None:
     seen = watched()
-    late = [replace(look, at=look.at + 9) for look in seen.load]
+    late = [replace(sample, at=sample.at + 9) for sample in seen.load]
     assert not wrong(replace(seen, load=late))
 
 
 def test_an_age_that_is_mostly_absent_is_wrong() -> None:
     seen = watched()
     absent = [
-        replace(look, age=None if number % 4 else look.age) for number, look in enumerate(seen.load)
+        replace(sample, age=None if number % 4 else sample.age)
+        for number, sample in enumerate(seen.load)
     ]
     assert wrong(replace(seen, load=absent)) == {"age": "absent in 36 of 48 polls"}
 
@@ -206,7 +207,7 @@ def test_a_probe_is_wrong_where_one_is_missing_lost_or_slow(
     assert wrong(replace(seen, probes=probes)) == {"probe": said}
 
 
-# Reading a page
+# Reading a scrape
 
 
 def test_a_look_adds_up_partitions_and_takes_the_largest_age() -> None:
@@ -225,10 +226,10 @@ mq_collect_last_success_timestamp_seconds{source="test",task="latency"} 101
 """,
         text=True,
     )
-    look = Names({"destination": "t", "group": "g"}, "latency").look(page, 105.0)
-    assert (look.at, look.read_at, look.aged_at) == (105, 100, 101)
-    assert (look.lag, look.age, look.consumers, look.produced) == (7, 2.5, 2, 21)
-    assert (look.consumed, look.produced_rate, look.consumed_rate) == (None, None, None)
+    sample = Names({"destination": "t", "group": "g"}, "latency").sample(page, 105.0)
+    assert (sample.at, sample.read_at, sample.aged_at) == (105, 100, 101)
+    assert (sample.lag, sample.age, sample.consumers, sample.produced) == (7, 2.5, 2, 21)
+    assert (sample.consumed, sample.produced_rate, sample.consumed_rate) == (None, None, None)
 
 
 # The document

@@ -366,7 +366,7 @@ def test_rate_limit_is_a_token_bucket() -> None:
 # Changes
 
 
-def changed(config: webconfig.WebConfig) -> tuple[webconfig.Settings, list[str]]:
+def changed(config: webconfig.WebConfig) -> tuple[webconfig.WebSettings, list[str]]:
     """Give the settings after a change, and the events of taking them up."""
     with structlog.testing.capture_logs() as events:
         settings = config.current()

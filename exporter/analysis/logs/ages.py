@@ -1,4 +1,4 @@
-"""The age of one subscription's backlog, partition by partition, and how far the largest may be off."""
+"""Age of one subscription's backlog by partition, and the error bound of the largest age."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from exporter.model import Method, Stamps
 
 MILLI = 1000.0
 ROUNDING = 0.0005
-"""Seconds by which an age may be off because it is told to the millisecond."""
+"""Seconds of error because ages are rounded to milliseconds."""
 
 
 class Ages:
-    """What the last look at the time said; what it could not say is held for a while."""
+    """The ages of the last poll of enqueue times. Unknown ages keep their value for a while."""
 
     __slots__ = ("_partitions", "_unknown_since", "labels", "method", "uncertainty", "values")
 
@@ -21,14 +21,14 @@ class Ages:
         self._partitions: Sequence[int] = ()
         self._unknown_since: dict[int, float] = {}
         self.labels: Sequence[str] = ()
-        """Label texts of the partitions, side by side with `values`."""
+        """Label texts of the partitions, in the order of `values`."""
         self.values: list[float | None] = []
-        """Seconds by partition; None where unknown."""
+        """Seconds by partition; None if unknown."""
         self.uncertainty: float | None = None
-        """Upper bound in seconds on the error of the largest age; None if it is not known."""
+        """Upper bound in seconds on the error of the largest age; None if unknown."""
         self.method: Method | None = None
 
-    def take(
+    def set_times(
         self,
         partitions: Sequence[int],
         labels: Sequence[str],
@@ -39,12 +39,14 @@ class Ages:
         now: float,
         hold: float,
     ) -> None:
-        """Take one look. `partitions`, `labels` and `lags` are side by side; a lag that is not known has no age.
+        """Compute the ages from one poll of enqueue times.
 
-        `at` is the Unix time of the positions, `now` the monotonic time; what is unknown is held for `hold` seconds.
+        `partitions`, `labels` and `lags` have the same order. If a lag is unknown, so is its age.
+        `at` is the Unix time of the positions, `now` the monotonic time. An unknown age keeps its
+        value for `hold` seconds.
         """
         if stamps is not None and (self.method is None or any(lags)):
-            # What had nothing to find has no say: the series would come and go with the lag.
+            # Without lag nothing was looked up. The series should not come and go with the lag.
             self.method = stamps.method
         if not any(lags):
             self.values = [None if lag is None else 0.0 for lag in lags]
@@ -57,16 +59,16 @@ class Ages:
         self._partitions, self.labels = partitions, labels
 
     def largest(self) -> float | None:
-        """The age of the oldest unread message of all partitions; None where one of them is unknown."""
+        """Return the age of the oldest unread message; None if the age of any partition is."""
         known = [value for value in self.values if value is not None]
         return max(known) if known and len(known) == len(self.values) else None
 
     def by_partition(self) -> dict[int, float | None]:
-        """Partition to age in seconds, None where it is unknown."""
+        """Return partition to age in seconds; None if unknown."""
         return dict(zip(self._partitions, self.values, strict=True))
 
     def _whole(self, lags: Sequence[int | None], stamps: Stamps, at: float) -> None:
-        """Each partition has a stamp."""
+        """Compute the ages if there is a stamp for each partition."""
         if self._unknown_since:
             self._unknown_since.clear()
         self.values = [
@@ -111,7 +113,7 @@ class Ages:
         self._bound(errors, lags)
 
     def _bound(self, errors: Sequence[float], lags: Sequence[int | None]) -> None:
-        """Find by how much the largest age may be off, if each one's error is known."""
+        """Set the error bound of the largest age, if the error of each age is known."""
         largest = highest = 0.0
         self.uncertainty = None
         for value, error, lag in zip(self.values, errors, lags, strict=True):
@@ -121,10 +123,11 @@ class Ages:
                 return
             largest = max(largest, value)
             highest = max(highest, value + error)
-        # The true one is not below the largest less that one's error, so upwards is further.
+        # The true largest age is at least the largest one less its error, so the possible error
+        # upwards is at least as large as that downwards.
         self.uncertainty = math.ceil((highest - largest + ROUNDING) * MILLI) / MILLI
 
 
 def _age(at: float, time: float) -> float:
-    """Return the age at `at`, to the millisecond; a time to come is no age."""
+    """Return the age at `at` in seconds, rounded to milliseconds; 0 for a time in the future."""
     return round(at - time, 3) if at > time else 0.0

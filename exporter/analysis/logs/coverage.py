@@ -1,4 +1,4 @@
-"""Which partitions a group should read without having a committed offset there, and what waits on them."""
+"""Partitions that a group should read but has no committed offset for, and their messages."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from exporter.analysis.logs.topic import LogTopic
 
 
 class Uncommitted(NamedTuple):
-    """Partitions that the group should read, that hold messages, and that have no committed offset."""
+    """Partitions that the group should read, with messages but without a committed offset."""
 
     partitions: int
     messages: int
     unassigned: Sequence[int]
-    """Those of them that no member is assigned."""
+    """Those that are not assigned to a member."""
     unassigned_messages: int
 
 
 class Coverage:
-    """Follows which partitions of a topic one group should read.
+    """Determines which partitions of a topic one group should read.
 
-    In a group with members, each partition of a topic that they subscribe to belongs to one of them, or will once they
-    notice that it was added. Without members, a group whose last members subscribed should read all of them, too. Of any
-    other group it is known only of partitions that were added while it had a position on all the others.
+    - Group with members: all partitions of a topic that they subscribe to. Each is assigned to a
+      member, or will be once the members notice that it was added.
+    - Group without members whose last members subscribed: all partitions, too.
+    - Any other group: only partitions that were added while it had an offset on all others.
     """
 
     __slots__ = (
@@ -39,20 +40,21 @@ class Coverage:
         self._assigned: frozenset[int] = frozenset()
         self._with_offset: Collection[int] = ()
         self._covered = 0
-        """How many partitions the topic had when the group last read, or had a position on, all of them."""
+        """Number of partitions when the group last had all of them assigned or committed."""
         self._expected_of: tuple[int, bool, bool] = (0, False, False)
-        """Partitions of the topic, whether members read it, and whether the group subscribes, at the last search."""
+        """Input of the last search: number of partitions, whether members read the topic, whether
+        the group subscribes."""
         self._sure_from = 0
-        """The first of the partitions of which it is sure that a member should be assigned."""
+        """Partitions from this one on must be assigned to a member."""
         self._without_offset: Sequence[int] = ()
 
     @property
     def assigned(self) -> frozenset[int]:
-        """The partitions that members are assigned."""
+        """Partitions that are assigned to members."""
         return self._assigned
 
     def commit(self, partitions: Collection[int], topic: LogTopic) -> None:
-        """Take the partitions on which the group has a committed offset."""
+        """Set the partitions for which the group has a committed offset."""
         self._with_offset = partitions
         self._search(topic, *self._expected_of[1:])
 
@@ -64,7 +66,10 @@ class Coverage:
         has_members: bool,
         subscribes: bool,
     ) -> None:
-        """Take the partitions that members are assigned (None is unknown), and whether the group subscribes to topics."""
+        """Set the partitions that are assigned to members (None is unknown).
+
+        `subscribes` is whether the group subscribes to topics.
+        """
         assigned = frozenset() if assigned is None else assigned
         expected_of = (topic.partitions, has_members, subscribes)
         if assigned != self._assigned or expected_of != self._expected_of:
@@ -74,9 +79,10 @@ class Coverage:
     def uncommitted(
         self, topic: LogTopic, hold: float, now: float, *, members_known: bool
     ) -> Uncommitted | None:
-        """Count what waits on the partitions without a committed offset.
+        """Count the messages on partitions without a committed offset.
 
-        None where that is not known: the members are not, or such a partition could not be read for `hold` seconds.
+        None if unknown: the members are unknown, or such a partition could not be read for `hold`
+        seconds.
         """
         if not members_known and not self._without_offset:
             return None
@@ -98,7 +104,7 @@ class Coverage:
         return Uncommitted(partitions, messages, unassigned, unassigned_messages)
 
     def unreadable(self, topic: LogTopic, hold: float, now: float) -> int:
-        """Count the partitions without a committed offset that could not be read for longer than `hold`."""
+        """Count partitions without an offset that are unreadable for longer than `hold`."""
         return sum(
             topic.end[partition] is None or now - topic.read_at[partition] > hold
             for partition in self._without_offset

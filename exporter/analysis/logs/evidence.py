@@ -1,4 +1,4 @@
-"""What is known of each subscription of a source whose destinations are logs, for its judge."""
+"""The facts about each subscription of a log source that its judge uses."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 from exporter.analysis.logs.group import REBALANCING, Group
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
-from exporter.judgement.evidence import Evidence, Part
+from exporter.judgement.evidence import Evidence, PartitionBacklog
 from exporter.judgement.judge import MEMORY
-from exporter.judgement.recent_events import PARTS
+from exporter.judgement.recent_events import SLICES
 
 WITHHELD = 0.5
-"""Part of a backlog that must be withheld by open transactions for these to be its cause."""
+"""Open transactions are a cause if they hold back more than this fraction of the backlog."""
 
 
 def log_evidence(
     state: LogState, now: float, clock: float, hold: float
 ) -> Iterator[tuple[LogSubscription, Evidence]]:
-    """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+    """Return the facts about each subscription read at `now`; `clock` is that Unix time."""
     span = MEMORY * state.rate_window
     for group in state.groups.values():
         group.judged(now)
-        group.recent.look(now, group.rebalances, span)
+        group.recent.observe(now, group.rebalances, span)
     for sub in state.subscriptions.values():
         if sub.read_at == now:
-            yield sub, _sight(sub, state.groups.get(sub.group), span, hold, now, clock)
+            yield sub, _evidence(sub, state.groups.get(sub.group), span, hold, now, clock)
 
 
-def _sight(
+def _evidence(
     sub: LogSubscription, group: Group | None, span: float, hold: float, now: float, clock: float
 ) -> Evidence:
     positions = sub.positions
@@ -41,8 +41,8 @@ def _sight(
         clock=clock,
         lag=sub.total_lag() if whole and sub.has_position else None,
         age=sub.ages.largest() if whole else None,
-        commit_interval=sub.gaps.longest,
-        stop=sub.gaps.stop,
+        commit_interval=sub.commit_gaps.longest,
+        stop=sub.commit_gaps.stop,
         consumed=sub.consumed.values[sub.consumed_slot],
         produced=sub.produced.values[sub.produced_slot],
         redelivered=0,
@@ -57,8 +57,8 @@ def _sight(
         has_position=sub.has_position,
         had_position=sub.had_position,
         past_end=sub.incidents.past_end.messages,
-        behind_its_place=sub.incidents.is_rewound,
-        read_by_nobody=group is not None and _reads_elsewhere(sub, group),
+        is_rewound=sub.incidents.is_rewound,
+        reads_elsewhere=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,
         rebalancing=group is not None and group.state in REBALANCING,
         rebalancing_since=None if group is None else group.rebalancing_since,
@@ -67,19 +67,19 @@ def _sight(
         rebalanced_for=span,
         rebalance_times=_restless(group, span, now),
         size=sub.topic.size.mean,
-        parts=lambda: [
-            Part(f"partition {partition}", lag or 0, now - moved_at)
+        partitions=lambda: [
+            PartitionBacklog(f"partition {partition}", lag or 0, now - moved_at)
             for partition, lag, moved_at in zip(
                 positions.partitions, positions.lag, positions.moved_at, strict=True
             )
         ],
-        places=None if group is not None and group.shared else sub.topic.partitions,
+        max_consumers=None if group is not None and group.shared else sub.topic.partitions,
         withheld=lambda: _withheld(sub),
     )
 
 
 def _reads_elsewhere(sub: LogSubscription, group: Group) -> bool:
-    """Whether the group's members are known to read, and none of them here."""
+    """Return whether the group's members read other destinations, but not this one."""
     readers = group.readers
     return (
         bool(group.members)
@@ -92,14 +92,17 @@ def _reads_elsewhere(sub: LogSubscription, group: Group) -> bool:
 
 
 def _restless(group: Group | None, span: float, now: float) -> int:
-    """In how many parts of the time the group rebalanced, if it did so a moment ago."""
-    if group is None or group.recent.last is None or now - group.recent.last > 4 * span / PARTS:
+    """Return in how many slices of the span the group rebalanced; 0 if not in a recent one."""
+    if group is None or group.recent.last is None or now - group.recent.last > 4 * span / SLICES:
         return 0
     return group.recent.times
 
 
 def _withheld(sub: LogSubscription) -> tuple[str, int] | None:
-    """Where the position stands at a last stable offset below the end, if that is most of the backlog."""
+    """Return where offsets are at a last stable offset below the end, and the messages held back.
+
+    None if these messages are not most of the backlog.
+    """
     topic, positions = sub.topic, sub.positions
     messages, where = 0, []
     for partition, position in zip(positions.partitions, positions.committed, strict=True):

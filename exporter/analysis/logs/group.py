@@ -1,4 +1,4 @@
-"""The state of one consumer group: members, state and rebalances."""
+"""The state of one consumer group: its members, its state, its rebalances."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from exporter.analysis.logs.topic import GONE_AFTER
 from exporter.analysis.nodes import Labeler
-from exporter.judgement.recent_events import Recent
+from exporter.judgement.recent_events import RecentEvents
 from exporter.model import (
     GROUP_STATES,
-    NOBODY,
+    MEMBERLESS,
     GroupMembers,
     GroupState,
     LogBacklog,
@@ -21,10 +21,10 @@ REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completi
 
 
 class Group:
-    """Follows one group from look to look.
+    """Follows one group from poll to poll.
 
-    A rebalance is counted when the group is seen to begin one, and when two looks at a settled group show
-    that its assignment changed without a rebalance having been seen in between.
+    A rebalance is counted when the group's state changes to rebalancing, and when the assignment
+    changed between two polls without a rebalance that was observed.
     """
 
     __slots__ = (
@@ -56,70 +56,71 @@ class Group:
         self.state: GroupState | None = None
         self.members: int | None = None
         self.readers: Mapping[str, int] | None = None
-        """Destination to members that read it; None is unknown."""
+        """Destination to the number of members that read it; None if unknown."""
         self.assigned: Mapping[str, frozenset[int]] = {}
         self.rebalances = 0
-        self.recent: Final = Recent()
-        """The rebalances of late; whoever judges takes the looks."""
+        self.recent: Final = RecentEvents()
+        """Recent rebalances. Updated when the group is judged."""
         self.missing = 0
-        """Complete listings in a row without this group."""
+        """Number of consecutive complete listings without this group."""
         self.read_at = 0.0
         self.rebalancing_since: float | None = None
-        """First look to be judged at which the rebalance now under way was seen."""
+        """First judged poll that observed the present rebalance."""
         self.rejoining: int | None = None
-        """How many members at most this rebalance waits for; None is unknown."""
+        """Upper bound on the number of members that this rebalance waits for; None if unknown."""
         self.shared = False
-        """Whether any number of members may read the same partition."""
+        """Whether several members can read the same partition."""
         self.subscribes = False
-        """Whether its members, or the last ones, subscribed to topics and did not choose partitions themselves."""
+        """Whether its present or last members subscribed to topics, not to single partitions."""
         self._settled: frozenset[str] = frozenset()
         self._rebalancing = False
         self._counted = False
         self._fingerprint: int | None = None
 
-    def listed(self, state: GroupState, now: float) -> None:
-        """Take the state that a listing gave."""
+    def observe_state(self, state: GroupState, now: float) -> None:
+        """Set the state from a listing."""
         self.missing = 0
         self.read_at = now
         self._move_to(state)
-        if state in NOBODY:
+        if state in MEMBERLESS:
             self._empty()
 
-    def described(self, look: GroupMembers, now: float) -> None:
-        """Take a description."""
+    def observe_members(self, members: GroupMembers, now: float) -> None:
+        """Set state, members and assignment from a description."""
         self.read_at = now
-        self._move_to(look.state)
-        if look.state in NOBODY:
+        self._move_to(members.state)
+        if members.state in MEMBERLESS:
             self._empty()
             return
-        self.members = len(look.members)
-        self._note_newcomers(look)
-        if look.state in REBALANCING and (self.readers is not None or not look.readers):
+        self.members = len(members.members)
+        self._note_newcomers(members)
+        if members.state in REBALANCING and (self.readers is not None or not members.readers):
             return
-        self.readers = look.readers
-        self.assigned = look.assigned
-        if look.state in REBALANCING:
+        self.readers = members.readers
+        self.assigned = members.assigned
+        if members.state in REBALANCING:
             return
-        if self._fingerprint not in (None, look.assignment) and not self._counted:
+        if self._fingerprint not in (None, members.assignment) and not self._counted:
             self.rebalances += 1
-        self._fingerprint = look.assignment
+        self._fingerprint = members.assignment
         self._counted = False
 
     def judged(self, now: float) -> None:
-        """Note that a look is judged at `now`: since when a rebalance has lasted goes by these looks."""
+        """Note that a poll is judged at `now`. The duration of a rebalance counts from there."""
         if self._rebalancing and self.rebalancing_since is None:
             self.rebalancing_since = now
 
-    def _note_newcomers(self, look: GroupMembers) -> None:
-        """Tell members that the rebalance may wait for from those who joined since it began.
+    def _note_newcomers(self, members: GroupMembers) -> None:
+        """Separate members that the rebalance may wait for from those that joined since it began.
 
-        A broker does not say who has rejoined. Who was not there before the rebalance, and has no partition where the
-        others still have theirs, has just joined. Older brokers show no partitions during a rebalance.
+        The broker does not report who has rejoined. A member has just joined if it was not there
+        before the rebalance and has no partition while the others still have theirs. Older brokers
+        report no partitions during a rebalance.
         """
-        if look.state not in REBALANCING:
-            self._settled, self.rejoining = look.members, None
-        elif self._settled and look.unassigned != look.members:
-            self.rejoining = len(look.members - (look.unassigned - self._settled))
+        if members.state not in REBALANCING:
+            self._settled, self.rejoining = members.members, None
+        elif self._settled and members.unassigned != members.members:
+            self.rejoining = len(members.members - (members.unassigned - self._settled))
 
     def _move_to(self, state: GroupState) -> None:
         rebalancing = state in REBALANCING
@@ -141,22 +142,22 @@ class Group:
 
 
 def follow_groups(
-    groups: dict[str, Group], look: LogBacklog, labeler: Labeler, now: float
+    groups: dict[str, Group], backlog: LogBacklog, labeler: Labeler, now: float
 ) -> list[str]:
-    """Change `groups` by what a look saw. Return the names of those that are gone."""
-    for name, state in look.states.items():
-        _known(groups, name, labeler).listed(state, now)
-    for name in look.positions:
+    """Update `groups` from a poll. Return the names of the groups that are gone."""
+    for name, state in backlog.states.items():
+        _known(groups, name, labeler).observe_state(state, now)
+    for name in backlog.positions:
         _known(groups, name, labeler).read_at = now
-    for name in look.shared:
+    for name in backlog.shared:
         _known(groups, name, labeler).shared = True
-    for name in look.subscribing:
+    for name in backlog.subscribing:
         _known(groups, name, labeler).subscribes = True
     gone: list[str] = []
-    if not look.groups_complete:
+    if not backlog.groups_complete:
         return gone
     for name, group in list(groups.items()):
-        if name in look.states or name in look.positions:
+        if name in backlog.states or name in backlog.positions:
             group.missing = 0
             continue
         group.missing += 1
@@ -167,16 +168,16 @@ def follow_groups(
 
 
 def describe_groups(
-    groups: dict[str, Group], look: Memberships, labeler: Labeler, now: float
+    groups: dict[str, Group], memberships: Memberships, labeler: Labeler, now: float
 ) -> None:
-    """Change `groups` by descriptions of some; one that is dead and not known stays unknown."""
-    for name, members in look.groups.items():
+    """Update `groups` from descriptions. An unknown group that is dead is not added."""
+    for name, members in memberships.groups.items():
         if name in groups or members.state != "dead":
-            _known(groups, name, labeler).described(members, now)
+            _known(groups, name, labeler).observe_members(members, now)
 
 
 def _known(groups: dict[str, Group], name: str, labeler: Labeler) -> Group:
-    """Return a group; a new one if it was not known."""
+    """Return a group; add it if it is new."""
     group = groups.get(name)
     if group is None:
         states = tuple(labeler({"group": name, "state": state}) for state in GROUP_STATES)

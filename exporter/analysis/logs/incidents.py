@@ -1,4 +1,4 @@
-"""What went wrong with one group's positions in one log: messages lost, positions moved back or past the end."""
+"""Faults of a group's offsets in one log: messages lost, offsets moved back or past the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from exporter.analysis.logs.past_end import PastEnd
 
 
 class Incidents:
-    """Follows the positions of one subscription from look to look, and counts what is not progress."""
+    """Follows the offsets of one subscription and counts faults."""
 
     __slots__ = (
         "_below",
@@ -17,7 +17,7 @@ class Incidents:
         "_regain",
         "_starts",
         "deleted_topic",
-        "has_looked",
+        "has_polled",
         "lost",
         "past_end",
         "rewinds",
@@ -25,47 +25,47 @@ class Incidents:
 
     def __init__(self) -> None:
         self.lost = 0
-        """Messages that retention deleted unread."""
+        """Messages that retention deleted before they were read."""
         self.rewinds = 0
-        """Times that a position moved back."""
+        """How often an offset moved back."""
         self.past_end: Final = PastEnd()
         self.deleted_topic = 0
-        """Times that the destination of a position ceased to exist."""
-        self.has_looked = False
-        """Whether the positions were read at all."""
+        """How often a destination with a committed offset was deleted."""
+        self.has_polled = False
+        """Whether the offsets have been read at least once."""
         self._orphaned = False
-        """Whether there is a position on a destination that does not exist."""
+        """Whether there is an offset for a destination that does not exist."""
         self._below: dict[int, int] = {}
-        """Partitions whose position is before the log's start, to where the log started."""
+        """Partition whose offset is below the log start, to the log start."""
         self._regain: dict[int, int] = {}
-        """Partitions whose position moved back, to where it was before."""
+        """Partition whose offset moved back, to its value before."""
         self._starts: Sequence[int | None] = ()
-        """By partition: where the log started at the last look."""
+        """Log start by partition at the last poll."""
 
     @property
     def is_rewound(self) -> bool:
-        """Whether a position went back, and has not regained where it was or come to the log's end."""
+        """Whether an offset moved back and has reached neither its value before nor the log end."""
         return bool(self._regain)
 
-    def begin_look(self) -> None:
-        """Begin a look at the positions."""
-        self.past_end.look(is_first=not self.has_looked)
+    def begin_poll(self) -> None:
+        """Begin a poll of the offsets."""
+        self.past_end.begin_poll(is_first=not self.has_polled)
 
     def move(
         self, partition: int, before: int | None, position: int, *, start: int, end: int, high: int
     ) -> int:
-        """Take one position; returns how many messages were processed since the last one.
+        """Record one offset; return how many messages were processed since the last poll.
 
         `end` is the offset up to which the group can read, `high` the log end.
         """
-        # Deleted unread at the look before: what moves past these was not processed.
+        # Deleted unread before the last poll: moving past these messages does not process them.
         lost_up_to = self._below.get(partition, 0) if self._below else 0
         if position < start:
             self._below_start(partition, position, start)
         elif self._below:
             self._below.pop(partition, None)
         if position > high:
-            self.past_end.see(partition, position - high, is_first=not self.has_looked)
+            self.past_end.observe(partition, position - high, is_first=not self.has_polled)
         else:
             self.past_end.forget(partition)
         if before is None or position == before or position > high:
@@ -78,31 +78,31 @@ class Incidents:
             self._regain.pop(partition, None)
         return max(position - max(before, lost_up_to), 0)
 
-    def end_look(self, starts: Sequence[int | None]) -> None:
-        """End a look at which the log started at `starts`, by partition."""
+    def end_poll(self, starts: Sequence[int | None]) -> None:
+        """End the poll. `starts` are the log starts by partition."""
         self._starts = starts
-        self.has_looked = True
+        self.has_polled = True
 
     def orphan(self, *, orphaned: bool) -> None:
-        """Note whether there is a position on a destination that does not exist; counts the transition."""
+        """Set whether the destination of an offset does not exist; count the change."""
         if orphaned and not self._orphaned:
             self.deleted_topic += 1
         self._orphaned = orphaned
 
     def forget(self, partition: int) -> None:
-        """The partition has no position any more."""
+        """Forget a partition that has no offset any more."""
         self.past_end.forget(partition)
         self._below.pop(partition, None)
         self._regain.pop(partition, None)
 
     def restart(self) -> None:
-        """The topic was recreated: count movements from the next poll."""
+        """The topic was recreated: count from the next poll."""
         self._below.clear()
         self._regain.clear()
         self._starts = ()
 
     def _below_start(self, partition: int, position: int, start: int) -> None:
-        """Count what retention deleted between the last look and this one, as far as it was not processed."""
+        """Count messages that retention deleted since the last poll and that were not processed."""
         counted = self._below.get(partition)
         if counted is None and partition < len(self._starts):
             counted = self._starts[partition]

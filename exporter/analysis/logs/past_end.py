@@ -1,4 +1,4 @@
-"""Positions past the end of the log: the topic was truncated or recreated, or the offsets come from elsewhere."""
+"""Offsets past the log end: the topic was truncated or recreated, or the offsets are foreign."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ class PastEnd:
 
     def __init__(self) -> None:
         self.count = 0
-        """Times that a partition was first seen so."""
+        """How often a partition's offset was found to be past the end."""
         self._not_counted = 0
-        """Those of the first look: counted at the next, so that the counter is seen to rise from 0."""
+        """Those of the first poll. They are added at the second: the counter has to rise from 0."""
         self._messages: dict[int, int] = {}
 
     @property
     def messages(self) -> int:
-        """By how many messages positions are past the end now, all partitions together."""
+        """Messages by which offsets are past the end now, summed over partitions."""
         return sum(self._messages.values()) if self._messages else 0
 
-    def look(self, *, is_first: bool) -> None:
-        """Begin a look at the subscription."""
+    def begin_poll(self, *, is_first: bool) -> None:
+        """Begin a poll of the subscription."""
         if self._not_counted and not is_first:
             self.count += self._not_counted
             self._not_counted = 0
 
-    def see(self, partition: int, messages: int, *, is_first: bool) -> None:
-        """Take a position that is `messages` past the end."""
+    def observe(self, partition: int, messages: int, *, is_first: bool) -> None:
+        """Record an offset that is `messages` past the end."""
         if partition not in self._messages:
             if is_first:
                 self._not_counted += 1
@@ -36,6 +36,6 @@ class PastEnd:
         self._messages[partition] = messages
 
     def forget(self, partition: int) -> None:
-        """The partition's position is not past the end, or is gone."""
+        """Forget a partition: its offset is not past the end, or does not exist."""
         if self._messages:
             self._messages.pop(partition, None)

@@ -1,4 +1,4 @@
-"""Where one group stands in one log: its committed offsets and its lag, by partition."""
+"""Committed offsets and lag of one group in one log, by partition."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 
 
 class PositionTable:
-    """The partitions on which a group has a committed offset, in ascending order, and what is known of each.
+    """The partitions for which a group has a committed offset, in ascending order.
 
-    A list for each number, side by side with `partitions`: there are many partitions.
+    One list for each property, in the order of `partitions`, because there are many partitions.
     """
 
     __slots__ = (
@@ -32,21 +32,24 @@ class PositionTable:
         self.committed: list[int | None] = []
         self.lag: list[int | None] = []
         self.moved_at: array[float] = array("d")
-        """When the position last moved, or nothing waited there."""
+        """When the offset last moved, or the partition last had no lag."""
         self.stale: dict[int, float] = {}
-        """Partitions that can't be read now, to when they last could be."""
+        """Partition that cannot be read now, to the time of its last reading."""
         self._shrunk = False
-        """Whether partitions are kept that the last offsets did not contain."""
+        """Whether there are partitions that were missing in the last offsets."""
 
     def match(self, offsets: Mapping[int, int | None], now: float) -> Collection[int] | None:
-        """Make room for the partitions of `offsets`. Return which ones are gone; None if they are those of before."""
+        """Set the partitions to those of `offsets`. Return which are gone; None if no change."""
         if len(offsets) != len(self.partitions) or any(p not in offsets for p in self.partitions):
             return self.fit(offsets, now)
         self._shrunk = False
         return None
 
     def fit(self, offsets: Mapping[int, int | None], now: float) -> Collection[int]:
-        """Change the set of partitions; one that is missing for the first time is kept once. Return which are gone."""
+        """Set the partitions to those of `offsets`. Return those that are gone.
+
+        A partition that is missing for the first time is kept.
+        """
         known = dict(
             zip(
                 self.partitions,
@@ -76,19 +79,19 @@ class PositionTable:
             self.stale.pop(partition, None)
         return gone
 
-    def hold(self, read_at: float) -> None:
-        """No partition could be read this time: everything stays as it was at `read_at`."""
+    def mark_stale(self, read_at: float) -> None:
+        """No partition could be read: keep all values as they were at `read_at`."""
         for partition in self.partitions:
             self.stale.setdefault(partition, read_at)
 
     def restart(self) -> None:
-        """Forget the committed offsets: the next ones belong to another log of the same name."""
+        """Forget the offsets: the next ones belong to a new log of the same name."""
         self.committed = [None] * len(self.committed)
 
     def visible(
         self, values: Sequence[int | None], hold: float, now: float
     ) -> Sequence[int | None]:
-        """Return the values by partition, without those that could not be read for longer than `hold`."""
+        """Return the values by partition; None for partitions unreadable for longer than `hold`."""
         stale = self.stale
         if not stale:
             return values

@@ -1,4 +1,4 @@
-"""The subscriptions of a source whose destinations are logs as rows, for the JSON, the page and the terminal."""
+"""Rows of log subscriptions, for the JSON, the page and `top`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from exporter.judgement.rows import judgement_row
 def log_rows(
     state: LogState, source: Named, view: View, now: float, wanted: Wanted = PLAIN
 ) -> list[dict[str, Any]]:
-    """Return a row for each subscription that is shown and wanted; what is unknown is null."""
+    """Return a row for each exposed subscription that `wanted` includes. Unknown is null."""
     return [
         _row(state, source, subscription, view, now, wanted)
         for subscription in state.subscriptions.values()
-        if subscription.shown and wanted.takes(None, subscription.topic.name, subscription.group)
+        if subscription.shown and wanted.includes(None, subscription.topic.name, subscription.group)
     ]
 
 
@@ -55,7 +55,7 @@ def _row(
         **age_of(sub.ages.values),
         "lag_seconds_uncertainty": sub.ages.uncertainty,
         "lag_seconds_method": sub.ages.method,
-        "commit_interval_seconds": round(sub.gaps.longest, 3),
+        "commit_interval_seconds": round(sub.commit_gaps.longest, 3),
         "time_to_loss_seconds": finite(sub.time_to_loss),
         "consumers": sub.consumers,
         "group_state": group.state if group is not None else None,

@@ -1,4 +1,4 @@
-"""What a log source's state shows now: each metric's series, as label texts and values side by side."""
+"""The series of a log source: for each metric, a list of label texts and a list of values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from exporter.analysis.logs.time_series import (
     time_series_of_a_topic,
 )
 from exporter.analysis.logs.topic import LogTopic
-from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
+from exporter.analysis.series_budget import Budget, Companions, most_lagging_first
 from exporter.analysis.shared_series import judgement_families, judgement_series, losses_family
 from exporter.catalogue import ANOMALIES, LOSSES
 from exporter.model import GROUP_STATES, HIDDEN_KINDS, TIMESTAMP_ANOMALIES
@@ -40,7 +40,7 @@ class _Chosen:
 
 
 def show(state: LogState, view: View, now: float) -> Shown:
-    """Return what `state` shows at `now`: nothing that is older than `hold`, not more than `max_series`."""
+    """Return the series at `now`: no value older than `hold`, at most `max_series` series."""
     every = _Chosen(
         list(state.topics.values()),
         [group for group in state.groups.values() if now - group.read_at <= view.hold],
@@ -62,7 +62,7 @@ def show(state: LogState, view: View, now: float) -> Shown:
 
 
 def _fits(every: _Chosen, view: View) -> bool:
-    """Whether all of it fits for certain."""
+    """Return whether all of it fits, by an upper bound."""
     most = len(_TOPIC_COLUMNS) * sum(topic.partitions for topic in every.topics)
     most += time_series_of_a_topic() * len(every.topics)
     of_a_group = len(_GROUP_SCALARS) + len(_STATED_GROUP_SCALARS) + len(GROUP_STATES)
@@ -71,17 +71,18 @@ def _fits(every: _Chosen, view: View) -> bool:
 
 
 def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
-    """Leave out whole subscriptions, the least lagging first, and topics and groups that none of the shown has.
+    """Leave out whole subscriptions, the least lagging first.
 
-    A subscription brings its topic's and its group's series along. What room is left goes to other topics, then groups.
+    A subscription includes the series of its topic and its group. The remaining room goes to
+    other topics, then to other groups.
     """
     budget = Budget(view.max_series - _OF_THE_SOURCE)
-    topics: Brought[LogTopic] = Brought(
+    topics: Companions[LogTopic] = Companions(
         lambda topic: count_series(_topic_families([topic], view, now)) + time_series_of_a_topic(),
         budget,
         {},
     )
-    groups: Brought[Group] = Brought(
+    groups: Companions[Group] = Companions(
         lambda group: count_series(_group_families([group])), budget, {}
     )
     shown: list[LogSubscription] = []
@@ -90,7 +91,7 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
     ):
         group = state.groups.get(sub.group)
         own = _size(sub, view, now)
-        if budget.take(own + topics.need(sub.topic) + groups.need(group)):
+        if budget.reserve(own + topics.need(sub.topic) + groups.need(group)):
             topics.add(sub.topic)
             groups.add(group)
             shown.append(sub)
@@ -103,7 +104,7 @@ def _choose(state: LogState, every: _Chosen, view: View, now: float) -> _Chosen:
 
 
 def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> Sequence[Value]:
-    """Hide what is older than `hold`; sum up where partitions are not wanted."""
+    """Hide values older than `hold`; sum them up unless partitions are exposed."""
     if not topic.whole:
         values = [
             value if now - read_at <= view.hold else None
@@ -113,11 +114,11 @@ def _fresh(topic: LogTopic, values: Sequence[Value], view: View, now: float) -> 
 
 
 _OF_THE_SOURCE = len(LOSSES) + len(TIMESTAMP_ANOMALIES) + len(HIDDEN_KINDS)
-"""Series that belong to none of a source's destinations and groups."""
+"""Series that belong to no destination and no group."""
 
 
 def _stable(topic: LogTopic, view: View) -> Sequence[Value]:
-    """Return the last stable offsets that are below the end; where a sum is shown, all of them if one is."""
+    """Return the last stable offsets below the log end; for a sum, all of them if one is below."""
     below = [
         stable if stable is not None and end is not None and stable < end else None
         for stable, end in zip(topic.stable, topic.end, strict=True)
@@ -139,7 +140,7 @@ _TOPIC_COLUMNS: tuple[tuple[str, Callable[[LogTopic, View], Sequence[Value]]], .
         lambda topic, _: [topic.produced.rates[slot] for slot in topic.slots()],
     ),
 )
-"""A value for each partition."""
+"""One value for each partition."""
 
 
 def _topic_families(topics: Sequence[LogTopic], view: View, now: float) -> list[Family]:
@@ -164,7 +165,7 @@ _GROUP_SCALARS: tuple[tuple[str, Callable[[Group], Value]], ...] = (
 _STATED_GROUP_SCALARS: tuple[tuple[str, Callable[[Group], Value]], ...] = (
     ("mq_group_rebalances_total", lambda group: group.rebalances),
 )
-"""Of groups whose state is known."""
+"""Only of groups whose state is known."""
 
 
 def _group_families(groups: Sequence[Group]) -> list[Family]:
@@ -187,7 +188,7 @@ def _group_families(groups: Sequence[Group]) -> list[Family]:
 
 
 def _not_shown_family(state: LogState) -> Family:
-    """Every kind is there from the first answer on, so that an alert sees a change from 0."""
+    """Return the series of all kinds, from the first poll on, so that alerts see a rise from 0."""
     return Family(
         "mq_groups_not_shown",
         [state.labeler({"kind": kind}) for kind in HIDDEN_KINDS],
@@ -210,7 +211,7 @@ _SCALARS: tuple[_Scalar, ...] = (
     ("mq_consumers", lambda sub: sub.consumers),
     ("mq_messages_lost_total", lambda sub: sub.incidents.lost),
     ("mq_offset_rewinds_total", lambda sub: sub.incidents.rewinds),
-    ("mq_commit_interval_seconds", lambda sub: round(sub.gaps.longest, 3)),
+    ("mq_commit_interval_seconds", lambda sub: round(sub.commit_gaps.longest, 3)),
 )
 _OF_THE_WHOLE: tuple[_Scalar, ...] = (
     (
@@ -220,17 +221,17 @@ _OF_THE_WHOLE: tuple[_Scalar, ...] = (
     ("mq_consumed_messages_per_second", lambda sub: sub.consumed.rates[sub.consumed_slot]),
     ("mq_retention_margin_messages", lambda sub: sub.margin),
 )
-"""Absent while a partition cannot be read: the number depends on it."""
+"""Absent while a partition cannot be read, because the number depends on it."""
 _UNREAD = ("mq_unreadable_partitions", "mq_uncommitted_partitions", "mq_uncommitted_messages")
 _POSITIONS: tuple[tuple[str, Callable[[LogSubscription], Sequence[int | None]]], ...] = (
     ("mq_lag_messages", lambda sub: sub.positions.lag),
     ("mq_committed_offset", lambda sub: sub.positions.committed),
 )
-"""A value for each partition."""
+"""One value for each partition."""
 
 
 def _at_most(subs: Sequence[LogSubscription], view: View) -> int:
-    """Return how many series the subscriptions can have."""
+    """Return the maximum number of series of the subscriptions."""
     one = len(_SCALARS) + len(_OF_THE_WHOLE) + len(_UNREAD) + len(ANOMALIES)
     one += time_series_of_a_subscription() + judgement_series()
     positions = (
@@ -245,7 +246,7 @@ def _histogram(sub: LogSubscription) -> int:
 
 
 def _size(sub: LogSubscription, view: View, now: float) -> int:
-    """Return how many series the subscription has."""
+    """Return the number of series of the subscription."""
     scalars = count_series(_scalar_families([sub], view, now))
     positions = 0
     for _, values in _POSITIONS:
@@ -294,14 +295,16 @@ def _subscription_families(subs: Sequence[LogSubscription], view: View, now: flo
             flat((sub.incidents.past_end.count, sub.incidents.deleted_topic) for sub in subs),
         )
     )
-    places = (
+    position_labels = (
         list(chain.from_iterable(sub.positions.labels for sub in subs))
         if view.per_partition
         else labels
     )
     return [
         *(
-            family(name, places, flat(_positions(sub, values(sub), view, now) for sub in subs))
+            family(
+                name, position_labels, flat(_positions(sub, values(sub), view, now) for sub in subs)
+            )
             for name, values in _POSITIONS
         ),
         *families,
@@ -312,6 +315,6 @@ def _subscription_families(subs: Sequence[LogSubscription], view: View, now: flo
 def _positions(
     sub: LogSubscription, values: Sequence[int | None], view: View, now: float
 ) -> Sequence[Value]:
-    """Return a value a partition, or their sum where partitions are not wanted."""
+    """Return a value for each partition, or their sum unless partitions are exposed."""
     known = sub.positions.visible(values, view.hold, now)
     return known if view.per_partition else [whole_sum(known)]

@@ -1,4 +1,4 @@
-"""The state of a source whose destinations are logs, as the source uses it (`state.SourceState`)."""
+"""The state of a log source, as the source uses it (`state.SourceState`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from exporter.model import Discovery, LogBacklog, LogTimes, Memberships, Observa
 
 
 class LogSourceState(LogState):
-    """Logs: the ages come from a task of their own, later than the backlog."""
+    """Logs. Their ages come from a separate task, after the backlog."""
 
     warnings: Sequence[str] = ()
 
@@ -29,15 +29,15 @@ class LogSourceState(LogState):
         return iter(self.subscriptions.values())
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:
-        """Take an observation; `hold` is for how many seconds an unknown age keeps its last value."""
+        """Add an observation. An unknown age keeps its last value for `hold` seconds."""
         if isinstance(observation, Discovery):
-            self.retention(observation.retention)
+            self.set_retention(observation.retention)
             return NOTHING_CHANGED
         if isinstance(observation, LogTimes):
-            self.times(observation, now, hold)
+            self.observe_times(observation, now, hold)
             return Accepted(ages=True)
         if isinstance(observation, Memberships):
-            self.members(observation, now)
+            self.observe_members(observation, now)
             return Accepted(backlog=True)
         if isinstance(observation, LogBacklog):
             self.observe(observation, now)
@@ -47,7 +47,7 @@ class LogSourceState(LogState):
     def evidence(
         self, now: float, clock: float, hold: float
     ) -> Iterator[tuple[LogSubscription, Evidence]]:
-        """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+        """Return the facts about each subscription read at `now`; `clock` is that Unix time."""
         return log_evidence(self, now, clock, hold)
 
     def show(self, view: View, now: float) -> Shown:
@@ -61,5 +61,5 @@ class LogSourceState(LogState):
     def rows(
         self, source: Named, view: View, now: float, wanted: Wanted = PLAIN
     ) -> list[dict[str, Any]]:
-        """Return a row for each subscription that is shown and wanted, JSON-ready."""
+        """Return a JSON-ready row for each exposed subscription that `wanted` includes."""
         return log_rows(self, source, view, now, wanted)

@@ -1,6 +1,6 @@
-"""Everything known of a source whose destinations are logs, and how a look at it changes that.
+"""Everything known about a source whose destinations are logs.
 
-One instance a source. Not thread-safe: its owner holds a lock around each call.
+Not thread-safe: the owner holds a lock around each call.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class LogState:
     subscriptions: dict[tuple[str, str], LogSubscription] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
     settling: int = 0
-    """Looks to come in which what is gone was left out on purpose, so it is no loss."""
+    """Number of next polls in which something missing was deselected and is no loss."""
     losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
     timestamp_anomalies: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(TIMESTAMP_ANOMALIES, 0)
     )
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
-    """Kind to how many groups exist that cannot be read."""
+    """Kind to the number of groups that cannot be read."""
     generation: int = 0
-    """Grows whenever a subscription is gone."""
+    """Increases when a subscription is dropped."""
 
     def __post_init__(self) -> None:
         self.topic_produced = CounterTable(self.rate_window)
@@ -57,7 +57,7 @@ class LogState:
 
     @property
     def rate_window(self) -> float:
-        """Seconds over which rates are taken."""
+        """Seconds over which rates are computed."""
         return self.settings.rate_window
 
     def configure(self, settings: StateSettings) -> None:
@@ -66,71 +66,71 @@ class LogState:
         for table in (self.topic_produced, self.produced, self.consumed):
             table.set_window(settings.rate_window)
 
-    def observe(self, look: LogBacklog, now: float) -> None:
-        """Take one look at the whole source; `now` in seconds on a clock that never goes back."""
-        follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
-        self.groups_not_shown = look.groups_not_shown
-        self._vague = look.vague
-        self._topics(look, now)
+    def observe(self, backlog: LogBacklog, now: float) -> None:
+        """Add a poll of the whole source; `now` in monotonic seconds."""
+        follow_nodes(self.nodes, backlog.nodes, self.labeler, now, backlog.roster)
+        self.groups_not_shown = backlog.groups_not_shown
+        self._vague = backlog.vague
+        self._update_topics(backlog, now)
         known = list(self.subscriptions.values())
         for subscription in known:
             subscription.add_produced()
-        self._groups(look, now)
-        for group, positions in look.positions.items():
-            self._positions(group, positions, look, now)
-        self._unread(look, now)
+        self._update_groups(backlog, now)
+        for group, positions in backlog.positions.items():
+            self._update_positions(group, positions, backlog, now)
+        self._update_unread(backlog, now)
         self._assign(now)
-        self._sample(look, now)
+        self._sample(backlog, now)
         self.settling = max(self.settling - 1, 0)
 
     def reselect(self) -> None:
-        """What is shown is chosen anew: what the coming looks leave out was not lost."""
+        """Other topics or groups were selected: what the next polls lack is not lost."""
         self.settling = GONE_AFTER + 1
 
-    def members(self, look: Memberships, now: float) -> None:
-        """Take a description of some groups."""
-        describe_groups(self.groups, look, self.labeler, now)
+    def observe_members(self, memberships: Memberships, now: float) -> None:
+        """Add descriptions of groups."""
+        describe_groups(self.groups, memberships, self.labeler, now)
         self._assign(now)
 
-    def retention(self, known: Mapping[str, Retention]) -> None:
-        """Take what is known of when the logs' messages are deleted."""
+    def set_retention(self, known: Mapping[str, Retention]) -> None:
+        """Set when messages are deleted, by destination."""
         for name, topic in self.topics.items():
             topic.retention = known.get(name)
 
-    def times(self, look: LogTimes, now: float, hold: float) -> None:
-        """Take one look at the time; what it does not know is held for `hold` seconds."""
+    def observe_times(self, times: LogTimes, now: float, hold: float) -> None:
+        """Add a poll of enqueue times. An unknown age keeps its value for `hold` seconds."""
         for key, subscription in self.subscriptions.items():
             positions = subscription.positions
             lags = positions.visible(positions.lag, hold, now)
-            subscription.ages.take(
+            subscription.ages.set_times(
                 positions.partitions,
                 positions.labels,
                 lags,
-                self._stamps(key, look),
-                at=look.at,
+                self._stamps(key, times),
+                at=times.at,
                 now=now,
                 hold=hold,
             )
             subscription.time_to_loss = time_to_loss(subscription, lags)
-        for key, latencies in look.latencies.items():
+        for key, latencies in times.latencies.items():
             known = self.subscriptions.get(key)
             if known is not None:
-                self._latencies(known, latencies)
-        for name, (count, total) in look.sizes.items():
+                self._observe_latencies(known, latencies)
+        for name, (count, total) in times.sizes.items():
             topic = self.topics.get(name)
             if topic is not None:
                 topic.size.add(count, total)
-        for kind, count in look.anomalies.items():
+        for kind, count in times.anomalies.items():
             self.timestamp_anomalies[kind] += count
 
-    def _stamps(self, key: tuple[str, str], look: LogTimes) -> Stamps | None:
-        """Return a subscription's times, without bounds where there may be an older message."""
-        found = look.stamps.get(key)
+    def _stamps(self, key: tuple[str, str], times: LogTimes) -> Stamps | None:
+        """Return a subscription's times, without error bounds if an older message may exist."""
+        found = times.stamps.get(key)
         if found is None or key not in self._vague:
             return found
         return found._replace(errors=[-1.0] * len(found.errors))
 
-    def _latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
+    def _observe_latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
         if subscription.latency is None:
             labels = {"destination": subscription.topic.name, "group": subscription.group}
             subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
@@ -139,10 +139,10 @@ class LogState:
 
     # Destinations
 
-    def _topics(self, look: LogBacklog, now: float) -> None:
-        for name in look.recreated:
+    def _update_topics(self, backlog: LogBacklog, now: float) -> None:
+        for name in backlog.recreated:
             self._restart(name)
-        for topic in follow_topics(self.topics, look, self._new_topic, now):
+        for topic in follow_topics(self.topics, backlog, self._new_topic, now):
             for key in [key for key, sub in self.subscriptions.items() if sub.topic is topic]:
                 self._drop_subscription(key, "deleted")
             topic.release()
@@ -163,17 +163,19 @@ class LogState:
 
     # Groups
 
-    def _groups(self, look: LogBacklog, now: float) -> None:
-        for name in follow_groups(self.groups, look, self.labeler, now):
+    def _update_groups(self, backlog: LogBacklog, now: float) -> None:
+        for name in follow_groups(self.groups, backlog, self.labeler, now):
             for key in [key for key in self.subscriptions if key[0] == name]:
                 self._drop_subscription(key, "deleted")
 
     # Subscriptions
 
-    def _positions(self, group: str, positions: Positions, look: LogBacklog, now: float) -> None:
-        read_committed = group in look.read_committed
-        # A share group may not be done with records before its position.
-        drained = {} if group in look.shared else look.drained
+    def _update_positions(
+        self, group: str, positions: Positions, backlog: LogBacklog, now: float
+    ) -> None:
+        read_committed = group in backlog.read_committed
+        # A share group may still have unprocessed records before its position.
+        drained = {} if group in backlog.shared else backlog.drained
         for destination, offsets in positions.offsets.items():
             topic = self.topics.get(destination)
             if topic is None:
@@ -185,13 +187,13 @@ class LogState:
             subscription.incidents.orphan(orphaned=topic.missing > 0)
             subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
 
-    def _unread(self, look: LogBacklog, now: float) -> None:
-        """Hold the subscriptions that this look could not read; drop those that are no more."""
+    def _update_unread(self, backlog: LogBacklog, now: float) -> None:
+        """Keep subscriptions that this poll could not read; drop those that no longer exist."""
         for key, subscription in list(self.subscriptions.items()):
             group, destination = key
-            positions = look.positions.get(group)
+            positions = backlog.positions.get(group)
             if positions is None:
-                subscription.hold()
+                subscription.mark_stale()
             elif destination not in positions.offsets:
                 subscription.missing += 1
                 if not subscription.has_position:
@@ -201,7 +203,7 @@ class LogState:
                 elif subscription.missing >= GONE_AFTER:
                     self._forget_positions(key)
                 else:
-                    subscription.hold()
+                    subscription.mark_stale()
 
     def _forget_positions(self, key: tuple[str, str]) -> None:
         if not self._reads(*key):
@@ -243,7 +245,7 @@ class LogState:
     # Members
 
     def _assign(self, now: float) -> None:
-        """Give each subscription what its group's description says of it; make those that have no position yet."""
+        """Pass the members' assignment to the subscriptions; add those without an offset."""
         for group in self.groups.values():
             for destination in group.assigned:
                 topic = self.topics.get(destination)
@@ -262,7 +264,7 @@ class LogState:
 
     # Rates
 
-    def _sample(self, look: LogBacklog, now: float) -> None:
+    def _sample(self, backlog: LogBacklog, now: float) -> None:
         stale_partitions = {slot for topic in self.topics.values() for slot in topic.stale_slots()}
         self.topic_produced.sample(now, stale_partitions)
         self.produced.sample(
@@ -274,6 +276,6 @@ class LogState:
             {
                 sub.consumed_slot
                 for (group, _), sub in self.subscriptions.items()
-                if sub.topic.fresh is None or group not in look.positions
+                if sub.topic.fresh is None or group not in backlog.positions
             },
         )

@@ -1,4 +1,4 @@
-"""The state of one subscription of a log: where the group stands in it, and what happened to its position."""
+"""The state of one subscription of a log: offsets, lag, and what happened to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exporter.analysis.logs.incidents import Incidents
 from exporter.analysis.logs.positions import PositionTable
 from exporter.analysis.logs.topic import LogTopic
 from exporter.analysis.rates import CounterTable
-from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 
 Drained = Mapping[tuple[str, int, bool], tuple[int, int]]
@@ -21,16 +21,16 @@ NO_HOLE = (0, -1)
 
 
 class LogSubscription:
-    """Follows one group in one destination from look to look."""
+    """Follows one group in one destination from poll to poll."""
 
     __slots__ = (
         "ages",
         "anomaly_labels",
+        "commit_gaps",
         "consumed",
         "consumed_slot",
         "consumers",
         "coverage",
-        "gaps",
         "group",
         "history",
         "incidents",
@@ -76,19 +76,19 @@ class LogSubscription:
         self.incidents: Final = Incidents()
         self.read_at = now
         self.missing = 0
-        """Complete looks in a row at the group in which it had no position here."""
+        """Number of consecutive complete polls of the group without an offset here."""
         self.shown = False
         self.margin: int | None = None
         self.upper_bound = False
 
         self.ages: Final = Ages()
-        self.gaps: Final = CommitGaps()
+        self.commit_gaps: Final = CommitGaps()
         self.judge: Final = Judge()
         self.history: Final = History()
         self.latency: Histogram | None = None
-        """Of what was consumed, where that is followed."""
+        """Latencies of consumed messages; None if they are not measured."""
         self.time_to_loss: float | None = None
-        """Seconds; None where it is not known."""
+        """Seconds; None if unknown."""
 
         self.consumers: int | None = None
         self.coverage: Final = Coverage()
@@ -103,7 +103,7 @@ class LogSubscription:
         return self.topic.name
 
     def total_lag(self) -> int:
-        """Sum over the partitions whose lag was ever known, to rank by: it may be too small, or outdated."""
+        """Return the sum of known lags, to rank subscriptions. It may be too small or outdated."""
         return sum(lag for lag in self.positions.lag if lag)
 
     def advance(
@@ -114,7 +114,7 @@ class LogSubscription:
         drained: Drained,
         now: float,
     ) -> None:
-        """Take one look at the group's offsets here (partition to offset, None where unreadable)."""
+        """Add a poll of the group's offsets: partition to offset, None if unreadable."""
         table, incidents = self.positions, self.incidents
         gone = table.match(offsets, now)
         if gone is not None:
@@ -122,12 +122,12 @@ class LogSubscription:
         topic = self.topic
         log = topic.fresh
         if log is None:
-            self.hold()
+            self.mark_stale()
             return
         starts, highs = log.start, log.end
         ends = log.stable if read_committed else highs
         known = len(ends)
-        incidents.begin_look()
+        incidents.begin_poll()
         committed, lags = table.committed, table.lag
         margins: list[int] = []
         moved = 0
@@ -146,7 +146,7 @@ class LogSubscription:
             if drained and lag:
                 hole = drained.get((topic.name, partition, read_committed), NO_HOLE)
                 if hole[0] <= first and end <= hole[1]:
-                    lag = 0  # between these offsets no record can be read
+                    lag = 0  # no record between these offsets can be read
             lags[index] = lag
             moved += incidents.move(partition, before, position, start=start, end=end, high=high)
             if position != before or not lag:
@@ -159,16 +159,16 @@ class LogSubscription:
         waits = any(lags)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and waits
-        self.gaps.look(now, moved=moved > 0, waiting=waits)
+        self.commit_gaps.observe(now, moved=moved > 0, waiting=waits)
         self.read_at = now
-        incidents.end_look(starts)
+        incidents.end_poll(starts)
 
-    def hold(self) -> None:
-        """The group could not be read this time: everything stays as it is."""
-        self.positions.hold(self.read_at)
+    def mark_stale(self) -> None:
+        """The group could not be read: keep everything as it is."""
+        self.positions.mark_stale(self.read_at)
 
     def add_produced(self) -> None:
-        """Count what this look saw produced on the partitions that the group reads."""
+        """Count what was produced since the last poll on the partitions that the group reads."""
         topic = self.topic
         if not topic.delta_sum:
             return
@@ -186,20 +186,20 @@ class LogSubscription:
     def assign(
         self, readers: int | None, assigned: frozenset[int] | None, *, subscribes: bool = False
     ) -> None:
-        """Take what the group's description says: members that read here, and the partitions they have.
+        """Set the members that read here, and the partitions assigned to them; None is unknown.
 
-        None is unknown. `subscribes` is for a group without members whose last members subscribed to topics.
+        `subscribes` is whether the group has no members and its last ones subscribed to topics.
         """
         self.consumers = readers
         self.coverage.assign(assigned, self.topic, has_members=bool(readers), subscribes=subscribes)
 
     def uncommitted(self, hold: float, now: float) -> Uncommitted | None:
-        """Count what waits on partitions that the group should read and has no position on; None if not known."""
+        """Count messages on partitions that should be read but have no offset; None if unknown."""
         known = self.consumers is not None
         return self.coverage.uncommitted(self.topic, hold, now, members_known=known)
 
     def unreadable(self, hold: float, now: float) -> int:
-        """Count the partitions that the group reads and that could not be read for longer than `hold`."""
+        """Count partitions that the group reads and that are unreadable for longer than `hold`."""
         found = self.coverage.unreadable(self.topic, hold, now)
         positions = self.positions
         if positions.stale:
@@ -208,13 +208,13 @@ class LogSubscription:
 
     @property
     def has_position(self) -> bool:
-        """Whether the group has a committed offset here, read or not."""
+        """Whether the group has a committed offset here, readable or not."""
         return bool(self.positions.partitions)
 
     @property
     def had_position(self) -> bool:
-        """Whether one was ever seen."""
-        return self.incidents.has_looked or self.has_position
+        """Whether it has ever had one."""
+        return self.incidents.has_polled or self.has_position
 
     def restart(self) -> None:
         """The topic was recreated: count movements from the next poll."""
@@ -222,7 +222,7 @@ class LogSubscription:
         self.incidents.restart()
 
     def clear(self) -> None:
-        """The group has no position here any more, but still reads."""
+        """The group has no offset here any more, but still reads."""
         self._follow(self.positions.fit({}, self.read_at))
         if self.positions.partitions:
             self._follow(self.positions.fit({}, self.read_at))
@@ -230,16 +230,16 @@ class LogSubscription:
         self.upper_bound = False
 
     def touch(self, now: float) -> None:
-        """The group was read, and has no position here."""
+        """The group was read, and has no offset here."""
         self.read_at = now
 
     def release(self) -> None:
-        """Give back what it holds."""
+        """Free the slots of its counters."""
         self.consumed.release(self.consumed_slot)
         self.produced.release(self.produced_slot)
 
     def _follow(self, gone: Collection[int]) -> None:
-        """Take a change of the partitions that have a position; those that are `gone` have none any more."""
+        """Adapt to changed partitions; those in `gone` have no offset any more."""
         for partition in gone:
             self.incidents.forget(partition)
         self.coverage.commit(self.positions.partitions, self.topic)

@@ -1,4 +1,4 @@
-"""What a log source's state shows of time: ages, latencies, what retention threatens."""
+"""Series of a log source about time: ages, latencies, time to loss."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ AGES_OF_A_POSITION = 1
 
 
 def time_series_of_a_subscription() -> int:
-    """Return how many series a subscription has here, at most, besides its ages and its histogram."""
+    """Return the maximum number of series of a subscription, without ages and histogram."""
     return len(SCALARS) + METHOD_SERIES
 
 
 def time_series_of_a_topic() -> int:
-    """Return how many series a topic has here, at most."""
+    """Return the maximum number of series of a topic."""
     return len(TOPIC_SCALARS)
 
 
 def show_times(state: LogState, view: View) -> Sequence[Family]:
-    """Return what the last look at the time says of the subscriptions that are shown."""
+    """Return the series of the exposed subscriptions from the last poll of enqueue times."""
     subs = [sub for sub in state.subscriptions.values() if sub.shown]
     labels = [sub.label for sub in subs]
     followed = [sub.latency for sub in subs if sub.latency is not None]

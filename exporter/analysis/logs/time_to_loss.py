@@ -1,7 +1,7 @@
-"""When retention reaches what was not read yet.
+"""When retention will delete messages that are not read yet.
 
-`lag` is in messages, `age` (of the oldest unread one) in seconds, `produced` and `consumed` in messages a second, each
-of one partition. Plain numbers: there are as many of them as positions.
+Units, each for one partition: `lag` in messages; `age`, of the oldest unread message, in seconds;
+`produced` and `consumed` in messages a second. Plain numbers, because there are many partitions.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from exporter.analysis.logs.subscription import LogSubscription
 def time_to_expiry(
     lag: int, age: float, produced: float, consumed: float, retention: float
 ) -> float:
-    """Return in how many seconds the oldest unread message will be older than `retention` seconds; inf where never.
+    """Return the seconds until the oldest unread message is older than `retention` seconds.
 
-    The backlog's messages are taken to lie evenly over its age, so that the oldest unread one's age goes in a straight
-    line from `age` now to lag / consumed at the turn, lag / consumed seconds from now, when all of today's backlog is
-    read. After that it grows by 1 - consumed / produced seconds a second.
+    inf if it never will be. Assumes that the backlog's messages are spread evenly over its age.
+    Then the age changes linearly from `age` to lag / consumed during the next lag / consumed
+    seconds, in which the present backlog is read. After that it grows by 1 - consumed / produced
+    seconds a second.
     """
     if age >= retention:
         return 0.0
@@ -34,7 +35,7 @@ def time_to_expiry(
 
 
 def time_to_overflow(lag: int, produced: float, consumed: float, room: float) -> float:
-    """Return in how many seconds the backlog will be more than the `room` messages it has; inf where never."""
+    """Return the seconds until the backlog exceeds `room` messages; inf if it never will."""
     if lag >= room:
         return 0.0
     growth = produced - consumed
@@ -42,11 +43,12 @@ def time_to_overflow(lag: int, produced: float, consumed: float, room: float) ->
 
 
 def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | None:
-    """Return in how many seconds retention will reach the subscription's first unread message.
+    """Return the seconds until retention deletes the subscription's first unread message.
 
-    `lags` are side by side with its partitions. inf where it never will at the present rates; None where that can't
-    be told. Retention by size is told by the mean size of the messages that were read, or by how many the log holds
-    now, whichever leaves more room: messages are smaller on the broker's disk when they are compressed.
+    `lags` has the order of its partitions. inf if that never happens at the present rates; None
+    if unknown. For retention by size, the room in messages comes from the mean size of the
+    messages read, or from how many messages the log holds now. The larger one is used, because
+    compressed messages take less space on disk.
     """
     retention = sub.topic.retention
     if retention is None or not lags or None in lags:
@@ -57,8 +59,8 @@ def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | No
     consumed = sub.consumed.rates[sub.consumed_slot]
     if produced is None or consumed is None:
         return None
-    # Consumption is known of all partitions together: those that are read to their end consume what is produced there,
-    # the others share what is left of it.
+    # The consume rate is known only for all partitions together. Partitions without lag consume
+    # what is produced there; the rest is split evenly among the others.
     consumed -= sum(rate for rate, lag in zip(produced, lags, strict=True) if not lag)
     consumed = max(consumed, 0.0) / sum(1 for lag in lags if lag)
     soonest: float | None = math.inf
@@ -71,7 +73,7 @@ def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | No
 
 
 def _produced(sub: LogSubscription) -> list[float] | None:
-    """Return what is produced on each of its partitions, in messages a second; None where one is not known."""
+    """Return messages produced a second by partition; None if one rate is unknown."""
     slots, rates = sub.topic.slots(), sub.topic.produced.rates
     partitions = sub.positions.partitions
     if partitions[-1] >= len(slots):
@@ -87,7 +89,7 @@ def _first_expiry(
     consumed: float,
     retention: float,
 ) -> float | None:
-    """Return the soonest `time_to_expiry` of the partitions; None where an age is not known."""
+    """Return the smallest `time_to_expiry` of the partitions; None if an age is unknown."""
     soonest = math.inf
     for lag, age, rate in zip(lags, sub.ages.values, produced, strict=True):
         if not lag:
@@ -105,7 +107,7 @@ def _first_overflow(
     consumed: float,
     size: int,
 ) -> float | None:
-    """Return the soonest `time_to_overflow` of the partitions of `size` bytes; None if it is not known."""
+    """Return the smallest `time_to_overflow` for partitions of `size` bytes; None if unknown."""
     topic = sub.topic
     mean = topic.size.mean
     if not mean:

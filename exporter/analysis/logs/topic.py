@@ -1,4 +1,4 @@
-"""The state of one log (a Kafka topic): its offsets, and what was produced to it."""
+"""The state of one log (a Kafka topic): its offsets, and how much was produced to it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from exporter.analysis.rates import CounterTable
 from exporter.model import Log, LogBacklog, Retention
 
 GONE_AFTER = 2
-"""Complete listings in a row without a thing before it counts as deleted."""
+"""Something is deleted after this many consecutive complete listings without it."""
 MARK = uuid4().hex
-"""Stands for the partition in a template; in nobody's name."""
+"""Placeholder for the partition in a template of label texts; occurs in no name."""
 
 
 class LogTopic:
-    """Follows one destination from look to look."""
+    """Follows one destination from poll to poll."""
 
     __slots__ = (
         "_label",
@@ -55,33 +55,33 @@ class LogTopic:
         self.start: list[int | None] = []
         self.end: list[int | None] = []
         self.stable: list[int | None] = []
-        """Last known offsets by partition; None where none was ever read."""
+        """Last known offsets by partition; None before the first reading."""
         self.high: list[int | None] = []
         self.delta: list[int] = []
         self.delta_sum = 0
         self.read_at: list[float] = []
         self.fresh: Log | None = None
-        """This look's answer; None where the topic could not be read at all."""
+        """The log at this poll; None if the topic could not be read at all."""
         self.whole = False
-        """Whether this look read every partition."""
+        """Whether this poll read every partition."""
         self.gaps = False
         self.retention: Retention | None = None
-        """When messages are deleted; None where that is not known."""
+        """When messages are deleted; None if unknown."""
         self.size: Final = MeanSize()
         self.missing = 0
-        """Complete listings in a row without this topic."""
+        """Number of consecutive complete listings without this topic."""
 
     @property
     def partitions(self) -> int:
-        """How many partitions are known."""
+        """Number of known partitions."""
         return len(self.end)
 
     def slots(self) -> Sequence[int]:
-        """Slots of the produced counters, by partition."""
+        """Return the slots of the produced counters, by partition."""
         return self._slots
 
     def restart(self) -> None:
-        """Forget the positions: the topic was recreated. Its counters continue."""
+        """Forget the offsets, because the topic was recreated. Counters continue."""
         count = len(self.end)
         self.start = [None] * count
         self.end = [None] * count
@@ -89,7 +89,7 @@ class LogTopic:
         self.high = [None] * count
 
     def advance(self, log: Log | None, now: float) -> None:
-        """Take one look; None is a topic that could not be read."""
+        """Add one poll; None if the topic could not be read."""
         self.fresh = log
         self.delta_sum = 0
         if log is None:
@@ -120,7 +120,7 @@ class LogTopic:
         self.delta = delta
 
     def stale_slots(self) -> list[int]:
-        """Slots of the partitions that this look could not read."""
+        """Return the slots of the partitions that this poll could not read."""
         if self.whole:
             return []
         if self.fresh is None:
@@ -132,7 +132,7 @@ class LogTopic:
         ]
 
     def release(self) -> None:
-        """Give back what it holds; the topic is gone."""
+        """Free the slots of its counters; the topic is gone."""
         for slot in self._slots:
             self.produced.release(slot)
         self._slots = []
@@ -153,21 +153,21 @@ class LogTopic:
 
 
 def follow_topics(
-    topics: dict[str, LogTopic], look: LogBacklog, new: Callable[[str], LogTopic], now: float
+    topics: dict[str, LogTopic], backlog: LogBacklog, new: Callable[[str], LogTopic], now: float
 ) -> list[LogTopic]:
-    """Change `topics` by what a look saw; `new` makes a topic that was not known. Return those that are gone."""
-    for name, log in look.logs.items():
+    """Update `topics` from a poll. `new` makes a topic. Return the topics that are gone."""
+    for name, log in backlog.logs.items():
         topic = topics.get(name)
         if topic is None:
             topic = topics[name] = new(name)
         topic.missing = 0
-        topic.gaps = name in look.gaps
+        topic.gaps = name in backlog.gaps
         topic.advance(log, now)
     gone: list[LogTopic] = []
-    for name in [name for name in topics if name not in look.logs]:
+    for name in [name for name in topics if name not in backlog.logs]:
         topic = topics[name]
         topic.advance(None, now)
-        if look.logs_complete:
+        if backlog.logs_complete:
             topic.missing += 1
             if topic.missing >= GONE_AFTER:
                 gone.append(topics.pop(name))
@@ -175,6 +175,6 @@ def follow_topics(
 
 
 def partition_labels(labeler: Labeler, labels: Mapping[str, str]) -> Callable[[int], str]:
-    """Return a quick maker of label texts that differ in the partition only."""
+    """Return a function that makes label texts quickly: they differ in the partition only."""
     head, _, tail = labeler({**labels, "partition": MARK}).partition(MARK)
     return lambda partition: f"{head}{partition}{tail}"

@@ -1,8 +1,9 @@
-"""When the messages of a queue were enqueued, from a record of how many had been by when.
+"""When the messages of a queue were enqueued, from the number of messages enqueued over time.
 
-A queue is first in, first out: the oldest message not yet processed is the one that came in when so many had been
-enqueued as are processed by now, and one more (the inverse of the cumulative arrivals at the cumulative departures, as
-in the N-curves of queueing theory; Newell, Applications of Queueing Theory, 1982).
+A queue is first in, first out. If n messages are processed by now, the oldest message not yet
+processed is number n + 1, and it was enqueued when the cumulative arrivals reached n + 1. This is
+the inverse of the arrival curve at the departure curve, as in the N-curves of queueing theory
+(Newell, Applications of Queueing Theory, 1982).
 """
 
 from __future__ import annotations
@@ -10,34 +11,34 @@ from __future__ import annotations
 from bisect import bisect_left
 
 MOST_POINTS = 256
-"""Points of a record. Of the older half every second one goes when there are more."""
+"""Maximum number of points. Beyond it, every second point of the older half is dropped."""
 
 
-class Record:
-    """Times, on a clock that never goes back, and how many messages had been enqueued by then."""
+class ArrivalCurve:
+    """Points of (monotonic time, number of messages enqueued by then)."""
 
     __slots__ = ("_counts", "_first", "_times")
 
     def __init__(self, now: float, unknown: int) -> None:
-        """`unknown` messages were there at the first look: when they came is not known."""
+        """`unknown` messages were there at the first poll: their enqueue times are unknown."""
         self._times = [now]
         self._counts: list[float] = [unknown]
         self._first = unknown
 
     @property
     def total(self) -> float:
-        """How many were enqueued by the last time."""
+        """Number of messages enqueued by the last point."""
         return self._counts[-1]
 
     @property
     def last(self) -> float:
-        """When the record was last added to."""
+        """Time of the last point."""
         return self._times[-1]
 
     def add(self, now: float, enqueued: float) -> None:
-        """Note that `enqueued` more messages had come by `now`.
+        """Add a point: `enqueued` more messages by `now`.
 
-        That may be before the last time: then what was known to have come later came by now, too.
+        If `now` is before the last points, these are replaced: their messages came by `now`.
         """
         times, counts = self._times, self._counts
         total = counts[-1] + enqueued
@@ -45,7 +46,7 @@ class Record:
             times.pop()
             counts.pop()
         if enqueued <= 0 and len(counts) > 1 and counts[-2] == total:
-            times[-1] = now  # nothing came: the flat piece gets longer
+            times[-1] = now  # nothing was enqueued: extend the horizontal piece
             return
         times.append(now)
         counts.append(total)
@@ -54,11 +55,11 @@ class Record:
 
     @property
     def first(self) -> float:
-        """When the record begins."""
+        """Time of the first point."""
         return self._times[0]
 
     def pace(self, seconds: float) -> float:
-        """Return messages a second over the last `seconds` of the record, or over somewhat more."""
+        """Return messages a second over the last `seconds` of the curve, or somewhat longer."""
         times, counts = self._times, self._counts
         first = len(times) - 1
         while first > 0 and times[-1] - times[first] < seconds:
@@ -67,7 +68,7 @@ class Record:
         return (counts[-1] - counts[first]) / passed if passed > 0 else 0.0
 
     def forget(self, processed: float) -> None:
-        """Drop what no message that is still to be processed needs."""
+        """Drop points that are needed only for messages that are processed."""
         counts = self._counts
         if len(counts) > 2 and counts[1] <= processed:  # noqa: PLR2004 - a piece has two ends
             keep = bisect_left(counts, processed) - 1
@@ -76,10 +77,10 @@ class Record:
             del self._times[:keep]
 
     def time_of(self, number: float) -> float | None:
-        """Return when message `number` (the first is 1) was enqueued; None where that is not known.
+        """Return when message `number` (the first is 1) was enqueued; None if unknown.
 
-        Between two points messages are taken to have come evenly. One that is not in the record yet came after its
-        last point: that point's time is returned.
+        Interpolates linearly between points. For a message after the last point, returns that
+        point's time.
         """
         counts, times = self._counts, self._times
         if number <= self._first or number <= counts[0]:
@@ -88,8 +89,8 @@ class Record:
         if index >= len(counts):
             return times[-1]
         came = counts[index] - counts[index - 1]
-        part = (number - 0.5 - counts[index - 1]) / came if came > 0 else 1.0
-        return times[index - 1] + min(max(part, 0.0), 1.0) * (times[index] - times[index - 1])
+        share = (number - 0.5 - counts[index - 1]) / came if came > 0 else 1.0
+        return times[index - 1] + min(max(share, 0.0), 1.0) * (times[index] - times[index - 1])
 
     def _thin(self) -> None:
         half = len(self._times) // 2

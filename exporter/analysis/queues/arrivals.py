@@ -1,7 +1,8 @@
-"""How many messages came into a queue, from counts that a broker takes at different moments.
+"""Number of messages that entered a queue, from counters that the broker reads at different times.
 
-RabbitMQ counts publishes and acknowledgements each for itself, every 5 s: at one look they may be so far apart. So totals are
-compared, never single movements, and only with what can't be too large.
+RabbitMQ updates its counters of publishes and of acknowledgements separately, every 5 s. In one
+poll they may be this far apart. So totals are compared, never single increases, and only lower
+bounds are used.
 """
 
 from __future__ import annotations
@@ -9,54 +10,57 @@ from __future__ import annotations
 from collections import deque
 
 TICK = 6.0
-"""Seconds by which two counts of one queue may be apart, with something to spare."""
+"""Upper bound in seconds on the time between two counters of one poll, with some margin."""
 WINDOW = 2.5 * TICK
-"""Seconds after which a difference between two counts is no accident of their moments."""
+"""A difference between two counters that lasts for so many seconds is real."""
 
 
 class Arrivals:
-    """How many messages came in: as many as were published, or more, where they came in another way.
+    """Counts messages that entered a queue: those published, and those that came in another way.
 
-    A dead letter is not counted as a publish; that it came shows in what was processed and what still waits.
+    A dead letter is not counted as a publish. It shows in the messages processed and waiting.
     """
 
     __slots__ = ("_low", "_moves", "_published", "_since", "value")
 
-    def __init__(self, there: int) -> None:
-        """`there` waited at the first look."""
+    def __init__(self, there: int, ahead: int = 0) -> None:
+        """`there` messages waited at the first poll.
+
+        The publishes of `ahead` of them are probably not counted yet.
+        """
         self.value: int = there
-        self._published: int = there
+        self._published: int = there - ahead
         self._since: float | None = None
         self._low = 0
         self._moves: deque[tuple[float, int]] = deque()
 
-    def published(self, count: int, consumed: int, now: float) -> int:
-        """Take how many more were published, and consumed; return how many more came."""
-        slack = self._lately(max(count, consumed), now)
+    def add_published(self, count: int, consumed: int, now: float) -> int:
+        """Add published and consumed messages; return how many entered that were not known."""
+        slack = self._recent_moves(max(count, consumed), now)
         self._published += count
         came = max(self._published - self.value, 0)
         self.value += came
         self._rebase(slack, now)
         return came
 
-    def at_least(self, total: int) -> int:
-        """Take how many must have come in all; return how many more came than was known."""
+    def raise_to(self, total: int) -> int:
+        """Set a lower bound on the total; return how many entered that were not known."""
         came = max(total - self.value, 0)
         self.value += came
         return came
 
     def _rebase(self, slack: int, now: float) -> None:
-        """What came in another way for good is the base of what will be published."""
-        behind = self.value - self._published
+        """Add messages that came in another way to the base for the published ones."""
+        surplus = self.value - self._published
         if self._since is None:
-            self._since, self._low = now, behind
-        self._low = min(self._low, behind)
+            self._since, self._low = now, surplus
+        self._low = min(self._low, surplus)
         if now - self._since >= WINDOW:
             self._published += max(self._low - slack, 0)
             self._since = None
 
-    def _lately(self, moved: int, now: float) -> int:
-        """Return how many messages moved in about two ticks: so many may lie between two counts."""
+    def _recent_moves(self, moved: int, now: float) -> int:
+        """Return the messages moved in about two ticks: two counters may differ by this many."""
         moves = self._moves
         if moved:
             moves.append((now, moved))

@@ -1,4 +1,4 @@
-"""Puts counts in order that a broker gives out of order."""
+"""Corrects counters that a broker returns out of order."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from exporter.analysis.queues.arrivals import TICK
 from exporter.model import Counts
 
 SPAN = 2 * TICK
-"""Seconds. RabbitMQ's answer is older than another one by less."""
+"""Upper bound in seconds on how much older one of RabbitMQ's responses is than another."""
 
 
 class CountsOrder:
-    """Holds counters that fall back to where they were a moment ago.
+    """Replaces counters that fell back to an earlier value.
 
-    RabbitMQ answers the list of queues from a cache, and the same queue may have been read by its name since.
-    So a counter that falls, but not below where it was `SPAN` to twice `SPAN` seconds ago, is an old answer. One that
-    stays down is a counter that began again: it is below that mark soon.
+    RabbitMQ answers the list of queues from a cache, and the same queue may have been read by name
+    since. A counter that falls, but not below its value of `SPAN` to twice `SPAN` seconds ago, is
+    from an old response. A counter that was reset stays low, and is soon below that value.
     """
 
     __slots__ = ("_at", "_floor", "_next", "_since")
 
     def __init__(self) -> None:
         self._floor: tuple[int, int] | None = None
-        """What had been enqueued and processed by then."""
+        """Values of enqueued and processed at that time."""
         self._next = (0, 0)
         self._since = self._at = 0.0
-        """When the mark was moved, and when the last counts came."""
+        """When the floor was moved, and when the last counts were read."""
 
-    def held(self, before: Counts | None, counts: Counts, at: float) -> Counts:
-        """Return the counts, or what they were before where these are older."""
+    def in_order(self, before: Counts | None, counts: Counts, at: float) -> Counts:
+        """Return the counts; if they are older than `before`, the larger values of both."""
         if counts.enqueued is None or counts.processed is None:
             self._floor = None
             return counts

@@ -1,4 +1,4 @@
-"""The destinations of a source that are queues, and what is produced to them."""
+"""Destinations of a queue source, and how much is produced to them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ QueueKey = tuple[str | None, str]
 """vhost, destination."""
 
 
-class Queue:
-    """A destination: how many messages were produced to each of its parts, and how large they are."""
+class QueueDestination:
+    """A destination: messages produced to each of its partitions, and their size."""
 
     __slots__ = (
         "label",
         "mean_size",
         "name",
-        "parts",
+        "partitions",
         "recent",
         "retired",
         "vhost",
@@ -34,17 +34,17 @@ class Queue:
         self.name: Final = name
         self.label: Final = label
         """Text of the destination's labels."""
-        self.parts: dict[str | None, QueuePart] = {}
+        self.partitions: dict[str | None, QueuePartition] = {}
         self.retired = 0
-        """Messages produced to parts that are no more."""
+        """Messages produced to partitions that do not exist any more."""
         self.mean_size: float | None = None
         """Bytes."""
         self.recent: Final = MeanSize()
-        """Of what came in lately, where that is counted."""
+        """Size of recently produced messages, if the broker counts bytes."""
 
 
-class QueuePart:
-    """What was produced to one part of a destination."""
+class QueuePartition:
+    """How much was produced to one partition of a destination."""
 
     __slots__ = (
         "_known",
@@ -63,17 +63,17 @@ class QueuePart:
         self.slot: Final = slot
         self.counted_at = now
         self.counted = True
-        """Whether the broker counts what is produced here."""
+        """Whether the broker counts what is produced."""
         self.rated = True
-        """Whether it did so over the whole rate window."""
+        """Whether it has done so over the whole rate window."""
         self.start: int | None = None
         self.end: int | None = None
-        """Offsets, where it is a stream."""
+        """Offsets, if it is a stream."""
         self._known: tuple[int, int] | None = None
         self._size = 0
 
-    def movement(self, count: int, size: int | None, epoch: int, now: float) -> tuple[int, int]:
-        """Take a broker's count, and the bytes where it counts them; return how far both moved."""
+    def advance(self, count: int, size: int | None, epoch: int, now: float) -> tuple[int, int]:
+        """Set a broker's counters of messages and bytes; return the increase of both."""
         before, self._known = self._known, (count, epoch)
         bytes_before, self._size = self._size, size or 0
         self.counted_at = now
@@ -83,30 +83,30 @@ class QueuePart:
 
 
 class Destinations:
-    """Follows the destinations of one source from look to look."""
+    """Follows the destinations of one source from poll to poll."""
 
     __slots__ = ("_labeler", "produced", "queues")
 
     def __init__(self, labeler: Labeler, rate_window: float) -> None:
         self._labeler: Final = labeler
-        self.queues: dict[QueueKey, Queue] = {}
+        self.queues: dict[QueueKey, QueueDestination] = {}
         self.produced: Final = CounterTable(rate_window)
-        """By `QueuePart.slot`."""
+        """By `QueuePartition.slot`."""
 
-    def queue(self, vhost: str | None, destination: str) -> Queue:
-        """Return a destination; a new one if it was not known."""
+    def queue(self, vhost: str | None, destination: str) -> QueueDestination:
+        """Return a destination; add it if it is new."""
         queue = self.queues.get((vhost, destination))
         if queue is None:
             label = self._labeler(labels_of(vhost, destination))
-            queue = self.queues[vhost, destination] = Queue(vhost, destination, label)
+            queue = self.queues[vhost, destination] = QueueDestination(vhost, destination, label)
         return queue
 
     def count(self, produced: Produced, now: float) -> None:
-        """Take a broker's count of what was produced."""
+        """Set a broker's counter of produced messages."""
         queue = self.queue(produced.vhost, produced.destination)
-        part = self._part(queue, produced.partition, now)
-        moved, grown = part.movement(produced.total, produced.size, produced.epoch, now)
-        self.produced.values[part.slot] += moved
+        partition = self._partition(queue, produced.partition, now)
+        moved, grown = partition.advance(produced.total, produced.size, produced.epoch, now)
+        self.produced.values[partition.slot] += moved
         if produced.size is None or not produced.total:
             return
         if moved:
@@ -115,62 +115,62 @@ class Destinations:
         elif queue.mean_size is None:
             queue.mean_size = round(produced.size / produced.total, 1)
 
-    def add(self, queue: Queue, messages: int, now: float) -> QueuePart:
-        """Add what was produced to a destination of one part, where its only subscription tells it."""
-        part = self._part(queue, None, now)
-        part.counted_at = now
-        self.produced.values[part.slot] += messages
-        return part
+    def add(self, queue: QueueDestination, messages: int, now: float) -> QueuePartition:
+        """Add messages to a destination of one partition, as its only subscription counts them."""
+        partition = self._partition(queue, None, now)
+        partition.counted_at = now
+        self.produced.values[partition.slot] += messages
+        return partition
 
-    def take_offsets(self, offsets: StreamOffsets) -> None:
-        """Take where a log begins and ends."""
-        vhost, destination, _, partition = offsets.place
+    def set_offsets(self, offsets: StreamOffsets) -> None:
+        """Set the start and the end of a stream."""
+        vhost, destination, _, name = offsets.place
         queue = self.queues.get((vhost, destination))
-        part = queue.parts.get(partition) if queue is not None else None
-        if part is not None:
-            part.end, part.start = offsets.end, offsets.start
+        partition = queue.partitions.get(name) if queue is not None else None
+        if partition is not None:
+            partition.end, partition.start = offsets.end, offsets.start
 
-    def take_sizes(self, sizes: Mapping[QueueKey, float]) -> None:
-        """Take the mean sizes of messages, in bytes, where the broker tells them."""
+    def set_sizes(self, sizes: Mapping[QueueKey, float]) -> None:
+        """Set the mean sizes of messages in bytes, if the broker reports them."""
         for key, size in sizes.items():
             queue = self.queues.get(key)
             if queue is not None:
                 queue.mean_size = size
 
     def sample(self, now: float) -> None:
-        """Compute the rates of the parts that were counted at `now`; the others stay as they are."""
+        """Compute the rates of the partitions that were counted at `now`; others keep theirs."""
         self.produced.sample(
             now,
             {
-                part.slot
+                partition.slot
                 for queue in self.queues.values()
-                for part in queue.parts.values()
-                if part.counted_at != now
+                for partition in queue.partitions.values()
+                if partition.counted_at != now
             },
         )
 
     def forget(
-        self, look: QueueBacklog, used: AbstractSet[tuple[str | None, str, str | None]]
+        self, backlog: QueueBacklog, used: AbstractSet[tuple[str | None, str, str | None]]
     ) -> None:
-        """Drop the parts that are not `used` any more (vhost, destination, partition), and with the last one the destination.
+        """Drop partitions that are not `used` any more (vhost, destination, partition).
 
-        Of what the look did not read nothing is dropped.
+        A destination is dropped with its last partition. What the poll did not read is kept.
         """
         alive = {(vhost, destination) for vhost, destination, _ in used}
         for key, queue in list(self.queues.items()):
-            for partition in list(queue.parts):
-                read = partition in look.vanished or partition in look.whole
-                if read and (*key, partition) not in used:
-                    slot = queue.parts.pop(partition).slot
+            for name in list(queue.partitions):
+                read = name in backlog.vanished or name in backlog.whole
+                if read and (*key, name) not in used:
+                    slot = queue.partitions.pop(name).slot
                     queue.retired += self.produced.values[slot]
                     self.produced.release(slot)
-            if not queue.parts and key not in alive:
+            if not queue.partitions and key not in alive:
                 del self.queues[key]
 
-    def _part(self, queue: Queue, partition: str | None, now: float) -> QueuePart:
-        part = queue.parts.get(partition)
-        if part is None:
-            label = self._labeler(labels_of(queue.vhost, queue.name, partition=partition))
-            part = QueuePart(label, self.produced.allocate(now), now)
-            queue.parts[partition] = part
-        return part
+    def _partition(self, queue: QueueDestination, name: str | None, now: float) -> QueuePartition:
+        partition = queue.partitions.get(name)
+        if partition is None:
+            label = self._labeler(labels_of(queue.vhost, queue.name, partition=name))
+            partition = QueuePartition(label, self.produced.allocate(now), now)
+            queue.partitions[name] = partition
+        return partition

@@ -1,4 +1,4 @@
-"""What is known of each subscription of a source whose destinations are queues, for its judge."""
+"""The facts about each subscription of a queue source that its judge uses."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
-from exporter.judgement.evidence import Evidence, Part
+from exporter.judgement.evidence import Evidence, PartitionBacklog
 from exporter.model import Words
 
 
 def queue_evidence(
     state: QueueState, now: float, clock: float, hold: float
 ) -> Iterator[tuple[QueueSubscription, Evidence]]:
-    """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+    """Return the facts about each subscription read at `now`; `clock` is that Unix time."""
     for sub in state.subscriptions.values():
         if any(place.read_at == now for place in sub.places.values()):
-            yield sub, _sight(sub, state, hold, now, clock)
+            yield sub, _evidence(sub, state, hold, now, clock)
 
 
-def _sight(
+def _evidence(
     sub: QueueSubscription, state: QueueState, hold: float, now: float, clock: float
 ) -> Evidence:
     unreadable = sub.unreadable(hold, now)
@@ -32,8 +32,8 @@ def _sight(
         clock=clock,
         lag=sub.total_lag() if whole else None,
         age=max(aged) if whole and len(aged) == len(ages) and aged else None,
-        commit_interval=sub.gaps.longest,
-        stop=sub.gaps.stop,
+        commit_interval=sub.commit_gaps.longest,
+        stop=sub.commit_gaps.stop,
         consumed=sub.consumed.values[sub.consumed_slot] if counted else None,
         produced=sub.produced.values[sub.produced_slot] if counted else None,
         redelivered=sub.redelivered or 0,
@@ -43,19 +43,20 @@ def _sight(
         consumers=sub.consumers() if whole else None,
         deferred=sub.deferred() or 0,
         unreadable=unreadable,
+        is_new=sub.is_new,
         uncounted=not sub.consumed_known,
         activity=sub.activity,
         least_consumed_rate=sub.least_consumed_rate,
         size=sub.queue.mean_size,
-        parts=_parts(sub, state.settings.words),
+        partitions=_partitions(sub, state.settings.words),
         paused=_paused(sub, state.settings.words),
         alarms=state.alarms,
     )
 
 
-def _parts(sub: QueueSubscription, words: Words) -> Callable[[], Sequence[Part]]:
+def _partitions(sub: QueueSubscription, words: Words) -> Callable[[], Sequence[PartitionBacklog]]:
     return lambda: [
-        Part(f"{words.part} {place.partition}", place.lag or 0)
+        PartitionBacklog(f"{words.part} {place.partition}", place.lag or 0)
         for place in sub.places.values()
         if place.partition is not None
     ]

@@ -1,6 +1,6 @@
-"""The flow of messages through one place: how many came and left, and when those that still wait came.
+"""The flow of messages through one place: how many entered and left, and when.
 
-There are two kinds of it, as brokers count in two ways: `exact_flow` and `loose_flow`.
+Brokers count in two ways, so there are two implementations: `exact_flow` and `loose_flow`.
 """
 
 from __future__ import annotations
@@ -8,31 +8,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from exporter.analysis.queues.arrival_curve import Record
+from exporter.analysis.queues.arrival_curve import ArrivalCurve
 from exporter.analysis.queues.arrivals import Arrivals
 from exporter.model import Counts
 
 TOO_OLD = 35.0
-"""Seconds after which a reading says nothing of what happens now."""
+"""A reading that is older than this many seconds does not describe the present."""
 
 
 class Moved:
-    """What one look saw move."""
+    """How many messages moved between two polls."""
 
     __slots__ = ("consumed", "latency", "left", "produced", "redelivered")
 
     def __init__(self, produced: int, consumed: int, redelivered: int) -> None:
         self.left = 0
-        """Messages that were seen to leave and are not among the consumed."""
+        """Messages that were seen to leave and are not counted in `consumed`."""
         self.produced = produced
         self.consumed = consumed
         self.redelivered = redelivered
         self.latency: float | None = None
-        """Seconds from enqueue to consumption of the last message that was consumed, where that is known."""
+        """Seconds from enqueue to consumption of the last consumed message; None if unknown."""
 
 
-class Waiting(Protocol):
-    """What waits in a place, as a flow needs it. None is not known."""
+class PlaceBacklog(Protocol):
+    """The backlog of a place, as a flow uses it. None is unknown."""
 
     @property
     def lag(self) -> int | None:
@@ -40,100 +40,101 @@ class Waiting(Protocol):
 
     @property
     def deferred(self) -> int | None:
-        """Messages that are held back for later; `lag` does not contain them."""
+        """Messages that are held back for later; `lag` does not include them."""
 
     @property
     def depth_at(self) -> float:
-        """The moment that `lag` is of."""
+        """The time for which `lag` is valid."""
 
     @property
     def empty_at(self) -> float | None:
-        """When nothing waited last."""
+        """When the place was last empty."""
 
     @property
     def consumers(self) -> int | None:
-        """How many read from it."""
+        """Number of consumers."""
 
     @property
     def is_lost(self) -> bool:
-        """Whether the last reading of it failed."""
+        """Whether the last reading failed."""
 
 
 class Flow(ABC):
-    """Follows the counts of one place, from the first ones on.
+    """Follows the counts of one place.
 
-    A place keeps one flow as long as its broker counts in the same way. `waiting` is the place: a flow keeps no
-    reference to it.
+    A place keeps its flow while its broker counts in the same way. `waiting` is the place; a flow
+    keeps no reference to it.
     """
 
-    __slots__ = ("_arrivals", "_counted_left", "_record", "_waited", "is_moving", "left")
+    __slots__ = ("_arrivals", "_counted_left", "_curve", "_waited", "is_moving", "left")
 
     def __init__(self) -> None:
         self.left = 0
-        """How many have left since the first counts, at the least."""
+        """Lower bound on the number of messages that left since the first counts."""
         self.is_moving = False
         """Whether messages left between the last two counts."""
         self._counted_left = 0
-        """What `left` was at the last counts."""
+        """Value of `left` at the last counts."""
         self._arrivals = Arrivals(0)
-        self._record: Record | None = None
-        """When messages came; None where nothing is counted."""
+        self._curve: ArrivalCurve | None = None
+        """When messages were enqueued; None if nothing is counted."""
         self._waited: tuple[float, float] | None = None
-        """When a message was last seen to have left and how long it waited, until the counts say that it was consumed."""
+        """When a message was last seen to leave, and how long it had waited, until the counts show
+        it as consumed."""
 
     @abstractmethod
     def in_order(self, before: Counts | None, counts: Counts, at: float) -> Counts:
-        """Return the counts as they are to be used; `before` are the last ones, None if these are the first."""
+        """Return the counts, corrected if they are older than `before`, the last ones."""
 
     @abstractmethod
     def count(
         self,
         before: Counts | None,
         counts: Counts,
-        waiting: Waiting,
+        waiting: PlaceBacklog,
         at: float,
         *,
         every_message: bool,
     ) -> Moved | None:
-        """Process counts that `in_order` returned; return what moved, None if it is not known.
+        """Process counts that `in_order` returned; return what moved, None if unknown.
 
-        `every_message` is False where the counts are known to leave out messages.
+        `every_message` is False if the counts are known to miss messages.
         """
 
     @abstractmethod
-    def read(self, held: int, now: float, *, old: float, is_back: bool) -> int:
-        """Take how many messages the place held `old` seconds ago, deferred ones included.
+    def observe_depth(self, held: int, now: float, *, old: float, is_back: bool) -> int:
+        """Set the number of messages in the place `old` seconds ago, deferred ones included.
 
-        `is_back` says that earlier readings failed, or that the last one is too old. Return how many more messages must
-        have come than the flow knew of.
+        `is_back` is whether earlier readings failed or the last one is too old. Returns how many
+        messages must have entered that the flow did not know.
         """
 
     @abstractmethod
-    def estimate(self, waiting: Waiting, now: float) -> float | None:
-        """Return the age of the oldest message that waits, by the record; None where that is not known.
+    def estimate(self, waiting: PlaceBacklog, now: float) -> float | None:
+        """Return the age of the oldest waiting message by the arrival curve; None if unknown.
 
-        Deferred messages are no lag: others overtake them, so they are passed over.
+        Deferred messages are skipped: they are not lag, and others overtake them.
         """
 
-    def end_record(self) -> None:
-        """Take counts that do not tell what came: the record of arrivals ends."""
-        self._record = None
+    def end_curve(self) -> None:
+        """The counts no longer include what enters: drop the arrival curve."""
+        self._curve = None
 
-    def _begin(self, counts: Counts, waiting: Waiting, at: float) -> None:
-        """Begin to follow the counts."""
+    def _begin(self, counts: Counts, waiting: PlaceBacklog, at: float) -> None:
+        """Start to follow the counts."""
         self._arrivals = Arrivals(counts.outstanding)
         self.left = self._counted_left = 0
-        self._record = _new_record(counts.outstanding, waiting.empty_at, at)
+        self._curve = _new_curve(counts.outstanding, waiting.empty_at, at)
 
-    def _depart(self, record: Record, moved: Moved, deferred: int, at: float) -> None:
-        """Note which messages left since the last counts, and how long the last one that was consumed had waited."""
+    def _depart(self, curve: ArrivalCurve, moved: Moved, deferred: int, at: float) -> None:
+        """Note which messages left since the last counts, and how long the last one waited."""
         self.is_moving = self.left > self._counted_left
         self._counted_left = self.left
         if self.is_moving:
-            enqueued_at = record.time_of(self.left + deferred)
+            enqueued_at = curve.time_of(self.left + deferred)
             self._waited = None if enqueued_at is None else (at, max(at - enqueued_at, 0.0))
         if moved.consumed > 0 and self._waited is not None:
-            # What waits is read more often than the counts are taken, so a message may have left before it was counted.
+            # The backlog is read more often than the counts: messages may leave before they count.
             left_at, waited = self._waited
             if at - left_at < TOO_OLD:
                 moved.latency = waited
@@ -141,9 +142,9 @@ class Flow(ABC):
 
 
 def movement(before: Counts, now: Counts, processed: tuple[int | None, int | None]) -> Moved:
-    """Return how many were published, consumed and delivered again between two looks.
+    """Return how many messages were published, consumed and redelivered between two polls.
 
-    `processed` is how many had been processed by each of them.
+    `processed` is the number of processed messages at each of them.
     """
     if now.epoch != before.epoch:
         return Moved(0, 0, 0)
@@ -155,14 +156,14 @@ def movement(before: Counts, now: Counts, processed: tuple[int | None, int | Non
 
 
 def forward(before: int | None, now: int | None) -> int:
-    """Return how far a counter moved; one that fell began again or lost a part, and shows nothing."""
+    """Return the increase of a counter; 0 if it fell, because it was reset or lost a part."""
     return 0 if before is None or now is None else max(now - before, 0)
 
 
-def _new_record(outstanding: int, empty_at: float | None, at: float) -> Record:
-    """Begin a record: when the place was seen empty, nothing that waits in it now had come."""
+def _new_curve(outstanding: int, empty_at: float | None, at: float) -> ArrivalCurve:
+    """Begin a curve. Messages that wait now were enqueued after the place was last empty."""
     if empty_at is None or empty_at >= at:
-        return Record(at, outstanding)
-    record = Record(empty_at, 0)
-    record.add(at, outstanding)
-    return record
+        return ArrivalCurve(at, outstanding)
+    curve = ArrivalCurve(empty_at, 0)
+    curve.add(at, outstanding)
+    return curve

@@ -1,4 +1,4 @@
-"""The labels of what a source has whose destinations are queues."""
+"""Labels of the objects of a queue source."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ def labels_of(
     group: str | None = None,
     partition: str | None = None,
 ) -> Mapping[str, str]:
-    """Return the labels of a thing; what does not apply is left out."""
+    """Return the labels; those that are None are omitted."""
     named = {"vhost": vhost, "destination": destination, "partition": partition, "group": group}
     return {name: value for name, value in named.items() if value is not None}

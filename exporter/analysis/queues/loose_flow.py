@@ -1,33 +1,34 @@
-"""The flow through a place whose broker takes each count at a moment of its own: a queue of RabbitMQ.
+"""The flow through a place whose broker reads its counters at different times: a RabbitMQ queue.
 
-Such counts fit together only after a while, may be older than the ones before, and begin again without a sign when
-the queue's node restarts.
+These counters are consistent only after a while. They may be older than the ones before, and they
+are reset without notice if the queue's node restarts.
 """
 
 from __future__ import annotations
 
-from exporter.analysis.queues.arrival_curve import Record
+from exporter.analysis.queues.arrival_curve import ArrivalCurve
 from exporter.analysis.queues.arrivals import TICK, Arrivals
 from exporter.analysis.queues.counts_order import CountsOrder
-from exporter.analysis.queues.flow import TOO_OLD, Flow, Moved, Waiting, movement
+from exporter.analysis.queues.flow import TOO_OLD, Flow, Moved, PlaceBacklog, movement
 from exporter.analysis.queues.outflow import Outflow, Processed
 from exporter.model import Counts
 
 STALE = 2.5
-"""Seconds that RabbitMQ's counts are old when they are read, on average: it takes them every 5 s."""
+"""Mean age in seconds of RabbitMQ's counters when they are read: it updates them every 5 s."""
 PACE_SECONDS = 10.0
-"""Over which the pace of arrivals is taken."""
+"""Time over which the arrival rate is measured."""
 REACH = PACE_SECONDS + STALE
-"""Seconds for which a pace is believed to go on. After `TOO_OLD` the counts say nothing of it any more."""
+"""Seconds for which the arrival rate is extrapolated. After `TOO_OLD` it is not used at all."""
 SURE = 4.0
-"""How many times longer than what it may be off by an age has to be to be shown."""
+"""An age is shown if it is at least this multiple of its possible error."""
 
 
 class LooseFlow(Flow):
-    """Follows counts that are not of one moment, and compares them with what waits.
+    """Follows counters of different times and compares them with the depth.
 
-    What was processed by the moment of the counts and what waits now can't be more than what has come in. What had come
-    in by then less what waits now can't be more than what has left.
+    Messages processed by the time of the counters plus messages waiting now are a lower bound on
+    the messages that entered. Messages entered by then less messages waiting now are a lower bound
+    on the messages that left.
     """
 
     __slots__ = (
@@ -47,67 +48,66 @@ class LooseFlow(Flow):
         self._order, self._outflow = CountsOrder(), Outflow()
         self._processed, self._processed_by = 0, Processed()
         self._settled_at = 0.0
-        """When the broker's counts fit together."""
+        """When the broker's counters are consistent."""
         self._fell = False
-        """Whether the counts began again in the gap."""
+        """Whether the counters were reset during the gap."""
         self._gap_from: float | None = None
-        """Since when the broker's counts tell nothing, since it lost them; None while they do."""
+        """Since when the broker's counters are unusable because it lost them; None if usable."""
         self._unsure_to, self._unsure = 0.0, 0.0
-        """Up to which message of the record it may be off since the last such gap, and by how many seconds."""
+        """Last message of the curve whose time is uncertain due to a gap, and its error in s."""
 
     # Counts
 
     def in_order(self, before: Counts | None, counts: Counts, at: float) -> Counts:
-        """Return the counts, or what they were before where these are older."""
-        return self._order.held(before, counts, at)
+        """Return the counts; if they are older than `before`, the larger values of both."""
+        return self._order.in_order(before, counts, at)
 
     def count(
         self,
         before: Counts | None,
         counts: Counts,
-        waiting: Waiting,
+        waiting: PlaceBacklog,
         at: float,
         *,
         every_message: bool,
     ) -> Moved | None:
-        """Process counts that `in_order` returned; return what moved, None if it is not known."""
+        """Process counts that `in_order` returned; return what moved, None if unknown."""
         if not every_message:
             return self._count_blindly(before, counts, waiting, at)
-        moved = self._take(before, counts, waiting, at)
+        moved = self._count_exactly(before, counts, waiting, at)
         self._outflow.note(at, self.left)
         return moved
 
     def _count_blindly(
-        self, before: Counts | None, counts: Counts, waiting: Waiting, at: float
+        self, before: Counts | None, counts: Counts, waiting: PlaceBacklog, at: float
     ) -> Moved:
-        """Take counts that tell neither what comes in nor what goes out: the record ends here."""
-        if self._record is None:
+        """Process counts that include neither what enters nor what leaves: a gap begins."""
+        if self._curve is None:
             self._begin(counts, waiting, at)
         self._fell = True
         self._open_gap()
         return Moved(0, 0, 0) if before is None else _movement(before, counts)
 
-    def _take(
-        self, before: Counts | None, counts: Counts, waiting: Waiting, at: float
+    def _count_exactly(
+        self, before: Counts | None, counts: Counts, waiting: PlaceBacklog, at: float
     ) -> Moved | None:
         if self._is_settling(before, counts, waiting.lag, at):
-            return None if self._record is None else Moved(0, 0, 0)
+            return None if self._curve is None else Moved(0, 0, 0)
         if not self._fell:
-            self._gap_from = None  # it was gone for a moment, and its counts went on
-        if before is None or self._record is None:
+            self._gap_from = None  # the queue was gone for a moment, and its counters went on
+        if before is None or self._curve is None:
             self._begin(counts, waiting, at)
             return Moved(0, 0, 0)
         moved = _movement(before, counts)
         if self._gap_from is not None:
             self._fell = False
-            grown = self._bridge(self._record, self._gap_from, waiting, at)
-            moved.produced = max(moved.produced, grown + moved.consumed)
+            self._bridge(self._curve, moved, self._gap_from, waiting, at)
         else:
-            self._move(self._record, moved, waiting, at)
+            self._move(self._curve, moved, waiting, at)
         return moved
 
-    def _begin(self, counts: Counts, waiting: Waiting, at: float) -> None:
-        """Begin to follow the counts."""
+    def _begin(self, counts: Counts, waiting: PlaceBacklog, at: float) -> None:
+        """Start to follow the counts."""
         super()._begin(counts, waiting, at)
         self._gap_from, self._fell, self._unsure_to = None, False, 0.0
         self._processed = 0
@@ -116,10 +116,10 @@ class LooseFlow(Flow):
     def _is_settling(
         self, before: Counts | None, counts: Counts, lag: int | None, at: float
     ) -> bool:
-        """Whether the broker's counts do not fit together yet.
+        """Return whether the broker's counters are still inconsistent.
 
-        RabbitMQ takes them each at a moment of its own, so that those of a queue that is new, or whose node was
-        restarted, can be some of before and some of now, and some not there at all.
+        RabbitMQ reads each one at a different time. For a queue that is new or whose node
+        restarted, some may be old, some new, and some missing.
         """
         if before is None:
             self._settled_at = at + 2 * TICK
@@ -131,84 +131,98 @@ class LooseFlow(Flow):
             self._fell = True
             self._open_gap()
             return True
-        if self._record is None and counts.outstanding == lag:
+        if self._curve is None and counts.outstanding == lag:
             self._settled_at = at
         return at < self._settled_at
 
-    def _move(self, record: Record, moved: Moved, waiting: Waiting, at: float) -> None:
-        """Add to the record what was published, or must have come in another way."""
+    def _move(self, curve: ArrivalCurve, moved: Moved, waiting: PlaceBacklog, at: float) -> None:
+        """Add to the curve what was published or must have entered in another way."""
         self._processed += moved.consumed
         self._processed_by.note(at, self._processed)
-        moved.produced = self._arrivals.published(moved.produced, moved.consumed, at)
+        moved.produced = self._arrivals.add_published(moved.produced, moved.consumed, at)
         self.left = max(self.left, min(self._processed, self._arrivals.value))
-        record.add(max(at - STALE, record.first), moved.produced)
-        self._depart(record, moved, waiting.deferred or 0, at)
-        record.forget(self.left)
+        curve.add(max(at - STALE, curve.first), moved.produced)
+        self._depart(curve, moved, waiting.deferred or 0, at)
+        curve.forget(self.left)
 
     # Gaps
 
     def _open_gap(self) -> None:
-        """From the last counts on, what came and what left is not known, as the queue's node was gone and they began again."""
-        if self._gap_from is None and self._record is not None:
-            self._gap_from = self._record.last
+        """Begin a gap at the last counts: the queue's node was gone and its counters were reset.
 
-    def _bridge(self, record: Record, since: float, waiting: Waiting, at: float) -> int:
-        """Go on with the record behind a gap. Return by how many more wait than before it.
+        What entered and left in a gap is unknown.
+        """
+        if self._gap_from is None and self._curve is not None:
+            self._gap_from = self._curve.last
 
-        The oldest of those that wait is so many from the record's end as there are. That is right for what comes from now on; what was
-        there before may be off by as long as the gap was.
+    def _bridge(
+        self, curve: ArrivalCurve, moved: Moved, since: float, waiting: PlaceBacklog, at: float
+    ) -> None:
+        """Continue the curve after a gap. What the backlog grew by must have entered.
+
+        The position of the oldest waiting message is counted back from the end of the curve. That
+        is exact for messages that enter from now on. For older ones the error is at most the
+        duration of the gap.
         """
         held = (waiting.lag or 0) + (waiting.deferred or 0)
-        grown = held - int(record.total - self.left)
-        record.add(at, max(grown, 0))
-        self._arrivals = Arrivals(int(record.total))
+        grown = held - int(curve.total - self.left)
+        curve.add(at, max(grown, 0))
+        # The depth is newer than the counters, which will soon include what it shows already.
+        surplus = max(grown + moved.consumed - moved.produced, 0)
+        self._arrivals = Arrivals(
+            int(curve.total), ahead=min(surplus, max(moved.produced, moved.consumed))
+        )
+        moved.produced += surplus
         self.left = self._processed = self._counted_left = max(self._arrivals.value - held, 0)
         self._processed_by.restart()
         self._processed_by.note(at, self._processed)
-        self._unsure_to, self._unsure = record.total, at - since
+        self._unsure_to, self._unsure = curve.total, at - since
         self._gap_from = None
         self.is_moving = False
-        return grown
 
     # What waits
 
-    def read(self, held: int, now: float, *, old: float, is_back: bool) -> int:
-        """Take how many messages the place held `old` seconds ago; return how many more must have come than was counted."""
+    def observe_depth(self, held: int, now: float, *, old: float, is_back: bool) -> int:
+        """Set the number of messages in the place `old` seconds ago.
+
+        Returns how many messages must have entered that were not counted.
+        """
         if is_back:
             self._open_gap()
-        record = self._record
-        if record is None or self._gap_from is not None or now < self._settled_at:
+        curve = self._curve
+        if curve is None or self._gap_from is not None or now < self._settled_at:
             return 0
-        # A depth that is older than the counts may contain messages that they say were processed.
+        # A depth that is older than the counts may include messages that they count as processed.
         known = self._processed_by.by(now - 2 * old) if old else self._processed
-        came = self._arrivals.at_least(known + held)
+        came = self._arrivals.raise_to(known + held)
         if came:
-            _add_at_pace(record, came, now)
+            _add_at_pace(curve, came, now)
         self.left = max(self.left, self._arrivals.value - held)
         return came
 
-    def estimate(self, waiting: Waiting, now: float) -> float | None:
-        """Return the age of the oldest message that waits, by the record; None where that is not known.
+    def estimate(self, waiting: PlaceBacklog, now: float) -> float | None:
+        """Return the age of the oldest waiting message by the arrival curve; None if unknown.
 
-        What was counted is some seconds old, and so is what waits, if less. So what came since the counts is reckoned with
-        the pace at which messages came before, and what left since then with the pace at which they left.
+        The counters are some seconds old, and the depth is, too, but less. So messages that entered
+        since the counters are estimated by the recent arrival rate, and those that left since the
+        depth by the recent departure rate.
         """
-        record = self._record
-        if record is None or self._gap_from is not None:
+        curve = self._curve
+        if curve is None or self._gap_from is not None:
             return None
         depth_at = waiting.depth_at
-        pace = record.pace(PACE_SECONDS)
-        passed = depth_at - record.last
-        came = record.total + (pace * min(max(passed, 0.0), REACH) if passed <= TOO_OLD else 0.0)
+        pace = curve.pace(PACE_SECONDS)
+        passed = depth_at - curve.last
+        came = curve.total + (pace * min(max(passed, 0.0), REACH) if passed <= TOO_OLD else 0.0)
         left = came - (waiting.lag or 0)
         if waiting.consumers != 0 and not waiting.is_lost:
             left += self._outflow.within(now - depth_at)
-        # Something waits, so not all that had come has left.
+        # Messages wait, so not all that entered have left.
         number = max(min(left, came - 1), self.left + (waiting.deferred or 0)) + 1
-        if number > record.total:
-            ahead = (number - record.total) / pace if pace else 0.0
-            return now - min(record.last + ahead, depth_at)
-        enqueued_at = record.time_of(number)
+        if number > curve.total:
+            ahead = (number - curve.total) / pace if pace else 0.0
+            return now - min(curve.last + ahead, depth_at)
+        enqueued_at = curve.time_of(number)
         if enqueued_at is None or (
             number <= self._unsure_to and now - enqueued_at < SURE * self._unsure
         ):
@@ -220,10 +234,10 @@ def _movement(before: Counts, now: Counts) -> Moved:
     return movement(before, now, (before.processed, now.processed))
 
 
-def _add_at_pace(record: Record, came: int, now: float) -> None:
-    """Add to the record what must have come at the least: more may have, so it came by when the pace says.
+def _add_at_pace(curve: ArrivalCurve, came: int, now: float) -> None:
+    """Add a lower bound of messages at the time at which the arrival rate reaches it.
 
-    By `now` it would mean that no more had come since the last counts.
+    More may have entered. Added at `now`, it would mean that no more entered since the last counts.
     """
-    pace = record.pace(PACE_SECONDS)
-    record.add(min(record.last + came / pace, now) if pace else now, came)
+    pace = curve.pace(PACE_SECONDS)
+    curve.add(min(curve.last + came / pace, now) if pace else now, came)

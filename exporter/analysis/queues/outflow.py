@@ -1,19 +1,19 @@
-"""How many messages left a queue lately, and at which pace."""
+"""How many messages left a queue recently, and at which rate."""
 
 from __future__ import annotations
 
 from collections import deque
 
 SECONDS = 15.0
-"""Over which the pace is taken."""
+"""Time over which the rate is measured."""
 FURTHEST = 7.5
-"""Seconds for which it is believed to go on."""
+"""Seconds for which the rate is extrapolated."""
 REMEMBERED = 8
-"""Looks at the counts that are remembered."""
+"""Number of polls of the counts that are kept."""
 
 
 class Processed:
-    """Remembers how many messages were processed by the last looks at the counts."""
+    """Keeps the number of processed messages of the last polls."""
 
     __slots__ = ("_steps",)
 
@@ -21,20 +21,20 @@ class Processed:
         self._steps: deque[tuple[float, int]] = deque(maxlen=REMEMBERED)
 
     def restart(self) -> None:
-        """Forget everything: the count begins again at 0."""
+        """Forget everything: the count starts at 0."""
         self._steps.clear()
 
     def note(self, at: float, processed: int) -> None:
-        """Note that the counts read at `at` say so many."""
+        """Record the number that was read at `at`."""
         self._steps.append((at, processed))
 
     def by(self, at: float) -> int:
-        """Return how many were processed by the last look not later than `at`; 0 before the first."""
+        """Return the number at the last poll not later than `at`; 0 before the first poll."""
         return max((processed for then, processed in self._steps if then <= at), default=0)
 
 
 class Outflow:
-    """Remembers how many messages had left at the last looks."""
+    """Keeps the number of departed messages of the last polls."""
 
     __slots__ = ("_steps",)
 
@@ -42,17 +42,17 @@ class Outflow:
         self._steps: deque[tuple[float, int]] = deque()
 
     def note(self, at: float, left: int) -> None:
-        """Note that `left` messages had left by `at`; a smaller number than before is another count."""
+        """Record that `left` messages had left by `at`. A smaller number starts a new count."""
         steps = self._steps
         if steps and steps[-1][1] > left:
             steps.clear()
         steps.append((at, left))
-        while len(steps) > 2 and at - steps[1][0] >= SECONDS:  # noqa: PLR2004 - two make a pace
+        while len(steps) > 2 and at - steps[1][0] >= SECONDS:  # noqa: PLR2004 - two make a rate
             steps.popleft()
 
     def within(self, seconds: float) -> float:
-        """Return how many messages leave within so many seconds after a look."""
-        if len(self._steps) < 2:  # noqa: PLR2004 - two make a pace
+        """Return the expected number of messages that leave within `seconds` after a poll."""
+        if len(self._steps) < 2:  # noqa: PLR2004 - two make a rate
             return 0.0
         (then, before), (now, after) = self._steps[0], self._steps[-1]
         pace = (after - before) / (now - then) if now > then else 0.0

@@ -1,4 +1,4 @@
-"""The state of one place where messages wait: a queue, or an nsqd's part of a channel."""
+"""The state of one place where messages wait: a queue, or a channel on one nsqd."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from exporter.analysis.queues.loose_flow import STALE, LooseFlow
 from exporter.model import Counts, Depth, Method
 
 APART = 30.0
-"""Seconds by which the head's timestamp and the record may differ before the timestamp is taken to mean something else."""
+"""If the timestamp of the oldest message and the estimate differ by more seconds, the timestamp has
+another meaning than the enqueue time."""
 FRESH = 4.0
-"""Seconds for which what waits is not taken from the counts, as it was read itself."""
+"""A depth that was read directly is used for so many seconds before one from the counts."""
 
 
 class QueuePlace:
-    """Follows one place from look to look: what waits there, and, by its flow, how old that is."""
+    """Follows one place from poll to poll: how many messages wait, and how old the oldest is."""
 
     __slots__ = (
         "_flow",
@@ -55,43 +56,46 @@ class QueuePlace:
         self.paused = False
         self.consumers: int | None = None
         self.committed: int | None = None
-        """Offset of the next message, where the place is a log."""
+        """Offset of the next message, if the place is a log."""
         self.is_upper_bound = False
-        """Whether the lag counts offsets that may hold no message."""
+        """Whether the lag includes offsets that may have no message."""
         self.read_at = now
-        """When it could last be read."""
+        """When it was last readable."""
         self.missing = 0
-        """Whole looks in a row without it."""
+        """Number of consecutive complete polls without it."""
         self.counted_at = now
         """When its counts were last read."""
         self.dropped: int | None = None
-        """Messages that left unconsumed since the first poll; None if it is not known."""
+        """Messages that left unconsumed since the first poll; None if unknown."""
         self.accounting: Final = Accounting()
         self.depth_at = now
-        """The moment that `lag` is of."""
+        """The time for which `lag` is valid."""
         self.empty_at: float | None = None
-        """When it was last seen empty."""
+        """When it was last empty."""
         self.is_lost = False
-        """Whether it could not be read at the last look, as its node was gone."""
+        """Whether it could not be read at the last poll because its node was gone."""
         self._held = 0
-        """How many messages it held when that was last read itself."""
+        """Messages in it at the last direct reading."""
         self._last: Counts | None = None
         self._flow: Flow | None = None
-        """None until its broker's counts tell what came."""
+        """None until its broker's counts include what enters."""
         self._head: tuple[float, float] | None = None
-        """When the head's timestamp was read, and the age it had then."""
+        """When the age of the oldest message by its timestamp was read, and that age."""
         self._wait: float | None = None
         self._method: Method = "estimate"
 
-    def depth(self, depth: Depth, now: float) -> int:
-        """Take what waits now; what could not be read stays as it is. Return how many more must have come than was counted."""
+    def observe_depth(self, depth: Depth, now: float) -> int:
+        """Set the messages that wait. Unreadable numbers keep their values.
+
+        Returns how many messages must have entered that were not counted.
+        """
         self.missing = 0
         if depth.lag is None:
             self.is_lost = True
             return 0
         is_back = self.is_lost or now - self.read_at > TOO_OLD
         self.is_lost = False
-        # From reading to reading: the broker's counts may be older than the reading before them.
+        # Compared with the last reading, because counts may be older than that reading.
         held_before, self._held = self._held, depth.lag + (depth.deferred or 0)
         self.accounting.fallen += max(held_before - self._held, 0)
         self.accounting.stirred += depth.unacknowledged != self.unacknowledged
@@ -105,12 +109,12 @@ class QueuePlace:
         self.read_at = now
         if self._flow is None:
             return 0
-        return self._flow.read(self._held, now, old=depth.old, is_back=is_back)
+        return self._flow.observe_depth(self._held, now, old=depth.old, is_back=is_back)
 
-    def count(self, counts: Counts, at: float) -> Moved | None:
-        """Take what the broker has counted; return what moved, None if it is not known.
+    def observe_counts(self, counts: Counts, at: float) -> Moved | None:
+        """Add the broker's counts; return what moved, None if unknown.
 
-        The first look, and one at counters that began again, show no movement.
+        The first poll shows no movement, nor does one after a reset of the counters.
         """
         flow = self._flow_of(counts)
         before, before_at = self._last, self.counted_at
@@ -126,7 +130,7 @@ class QueuePlace:
         if flow is None:
             return None
         departed = self.accounting.departed(flow.left, at)
-        self.accounting.look(before, counts, departed, at)
+        self.accounting.observe(before, counts, departed, at)
         is_counted = self.accounting.produced.known
         moved = flow.count(before, counts, self, at, every_message=is_counted)
         if moved is not None and not self.accounting.consumed.known:
@@ -136,14 +140,14 @@ class QueuePlace:
         return moved
 
     def _flow_of(self, counts: Counts) -> Flow | None:
-        """Return the flow that the counts belong to, None where they tell nothing of it.
+        """Return the flow for these counts; None if they do not include what enters.
 
         It is a new one if the broker counts in another way than before.
         """
         flow = self._flow
         if counts.enqueued is None:
             if flow is not None:
-                flow.end_record()
+                flow.end_curve()
             return None
         kind = ExactFlow if counts.processed is None else LooseFlow
         if type(flow) is kind:
@@ -154,9 +158,9 @@ class QueuePlace:
         return self._flow
 
     def _refresh(self, before: Counts | None, before_at: float, counts: Counts, at: float) -> None:
-        """Take what waits from the counts, if it was not read itself lately.
+        """Set the messages that wait from the counts, unless they were read directly just before.
 
-        If two counts that were read after the depth differ, the second one was taken after the depth too.
+        If two counts read after the depth differ, the second one is newer than the depth.
         """
         if before is None or before_at < self.read_at or before.outstanding == counts.outstanding:
             return
@@ -167,18 +171,18 @@ class QueuePlace:
 
     @property
     def left(self) -> int:
-        """How many messages have left since the first counts, at the least."""
+        """Lower bound on the number of messages that left since the first counts."""
         return 0 if self._flow is None else self._flow.left
 
     @property
     def activity(self) -> int:
-        """A number that changes when messages are seen to leave, or to be handed to consumers."""
+        """A number that changes when messages leave or are delivered to consumers."""
         return self.accounting.fallen + self.accounting.stirred + self.left
 
     def age(self, now: float, wanted: Method | None) -> float | None:
-        """Return the age of the oldest message not yet processed; None where it is not known.
+        """Return the age of the oldest message not yet processed; None if unknown.
 
-        `wanted` is `percentile` or `estimate` where the user has chosen one of them. `method` says how it was found.
+        `wanted` is `percentile` or `estimate` if the config selects one. Sets `method`.
         """
         if self.lag is None:
             return None
@@ -193,17 +197,18 @@ class QueuePlace:
 
     @property
     def method(self) -> Method:
-        """How the age was last found."""
+        """How the last age was determined."""
         return self._method
 
     def _choose(
         self, estimate: float | None, head: float | None, wanted: Method | None
     ) -> tuple[float, Method] | None:
-        """Choose the way that is nearest to the truth now.
+        """Choose the most accurate age.
 
-        The record is exact to the moment of a look, but knows only what it has seen come. A head's timestamp is
-        as old as the broker's last count, so it serves while the head stands still; where it is far from the record, it
-        does not mean the moment of the enqueueing, and the producer knows best. A broker's percentiles are those of the last minutes.
+        The estimate is exact at the time of a poll, but knows only messages seen to enter. The
+        timestamp of the oldest message is as old as the broker's last update, so it is used while
+        no message leaves. If both are far apart, the timestamp does not mean the enqueue time: the
+        producer knows best. A broker's percentiles cover the last minutes.
         """
         if wanted == "percentile" and self._wait is not None:
             return self._wait, "percentile"

@@ -1,4 +1,4 @@
-"""The subscriptions of a source whose destinations are queues as rows, for the JSON, the page and the terminal."""
+"""Rows of queue subscriptions, for the JSON, the page and `top`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from exporter.judgement.rows import judgement_row
 def queue_rows(
     state: QueueState, source: Named, view: View, now: float, wanted: Wanted = PLAIN
 ) -> list[dict[str, Any]]:
-    """Return a row for each subscription that is shown and wanted; what is unknown or does not apply is null."""
+    """Return a row for each exposed subscription that `wanted` includes.
+
+    Values that are unknown or not applicable are null.
+    """
     return [
         _row(state, source, sub, view, now, wanted)
         for sub in state.subscriptions.values()
-        if sub.shown and wanted.takes(sub.queue.vhost, sub.queue.name, sub.group)
+        if sub.shown and wanted.includes(sub.queue.vhost, sub.queue.name, sub.group)
     ]
 
 
@@ -48,7 +51,7 @@ def _row(
         **age_of(ages),
         "lag_seconds_uncertainty": None,
         "lag_seconds_method": method if any(age is not None for age in ages) else None,
-        "commit_interval_seconds": round(sub.gaps.longest, 3),
+        "commit_interval_seconds": round(sub.commit_gaps.longest, 3),
         "time_to_loss_seconds": None,
         "consumers": sub.consumers() if whole else None,
         "group_state": None,

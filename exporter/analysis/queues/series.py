@@ -1,4 +1,4 @@
-"""What a queue source's state shows now: each metric's series, as label texts and values side by side."""
+"""The series of a queue source: for each metric, a list of label texts and a list of values."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from exporter.analysis.families import (
     flat,
     whole_sum,
 )
-from exporter.analysis.queues.destinations import Queue, QueuePart
+from exporter.analysis.queues.destinations import QueueDestination, QueuePartition
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.series_budget import Brought, Budget, most_lagging_first
+from exporter.analysis.series_budget import Budget, Companions, most_lagging_first
 from exporter.analysis.shared_series import (
     METHOD_SERIES,
     judgement_families,
@@ -33,7 +33,7 @@ Subscriptions = Sequence[QueueSubscription]
 
 
 def show_queues(state: QueueState, view: View, now: float) -> Shown:
-    """Return what `state` shows at `now`: nothing that is older than `hold`, not more than `max_series`."""
+    """Return the series at `now`: no value older than `hold`, at most `max_series` series."""
     fresh = [
         subscription
         for subscription in state.subscriptions.values()
@@ -54,14 +54,14 @@ def show_queues(state: QueueState, view: View, now: float) -> Shown:
 
 def _chosen(
     state: QueueState, fresh: Subscriptions, view: View, now: float
-) -> tuple[Sequence[Queue], Subscriptions, int]:
-    """Leave out whole subscriptions, the least lagging first, where there are more series than may be shown."""
+) -> tuple[Sequence[QueueDestination], Subscriptions, int]:
+    """Leave out whole subscriptions, the least lagging first, if there are too many series."""
     every = list(state.destinations.queues.values())
     most = _queues_at_most(every, view) + _at_most(fresh, view) + len(state.losses)
     if most <= view.max_series:
         return every, fresh, 0
     budget = Budget(view.max_series - len(state.losses))
-    queues: Brought[Queue] = Brought(
+    queues: Companions[QueueDestination] = Companions(
         lambda queue: count_series(_queue_families([queue], state, view, now)), budget, {}
     )
     shown: list[QueueSubscription] = []
@@ -69,7 +69,7 @@ def _chosen(
         fresh, lag=QueueSubscription.total_lag, shown=lambda each: each.shown
     ):
         own = count_series(_subscription_families([subscription], state, view, now))
-        if budget.take(own + queues.need(subscription.queue)):
+        if budget.reserve(own + queues.need(subscription.queue)):
             queues.add(subscription.queue)
             shown.append(subscription)
         else:
@@ -80,51 +80,54 @@ def _chosen(
 # Destinations
 
 
-_QUEUE_SCALARS: tuple[tuple[str, Callable[[Queue], Value]], ...] = (
+_QUEUE_SCALARS: tuple[tuple[str, Callable[[QueueDestination], Value]], ...] = (
     ("mq_message_size_bytes", lambda queue: queue.mean_size),
 )
-_PART_COLUMNS: tuple[tuple[str, Callable[[QueuePart, CounterTable], Value]], ...] = (
-    ("mq_log_start_offset", lambda part, _: part.start),
-    ("mq_log_end_offset", lambda part, _: part.end),
+_PARTITION_COLUMNS: tuple[tuple[str, Callable[[QueuePartition, CounterTable], Value]], ...] = (
+    ("mq_log_start_offset", lambda partition, _: partition.start),
+    ("mq_log_end_offset", lambda partition, _: partition.end),
     (
         "mq_produced_messages_total",
-        lambda part, produced: produced.values[part.slot] if part.counted else None,
+        lambda partition, produced: produced.values[partition.slot] if partition.counted else None,
     ),
     (
         "mq_produced_messages_per_second",
-        lambda part, produced: produced.rates[part.slot] if part.rated else None,
+        lambda partition, produced: produced.rates[partition.slot] if partition.rated else None,
     ),
 )
-"""A value for each part."""
+"""One value for each partition."""
 _TOTALS = frozenset({"mq_produced_messages_total"})
-"""Counters: their sums do not fall when a part of the destination goes."""
+"""Counters: their sums must not fall if a partition of the destination is gone."""
 
 
-def _queues_at_most(queues: Sequence[Queue], view: View) -> int:
-    """Return how many series the destinations can have."""
-    parts = sum(len(queue.parts) for queue in queues) if view.per_partition else len(queues)
-    return len(_PART_COLUMNS) * parts + len(_QUEUE_SCALARS) * len(queues)
+def _queues_at_most(queues: Sequence[QueueDestination], view: View) -> int:
+    """Return the maximum number of series of the destinations."""
+    partitions = (
+        sum(len(queue.partitions) for queue in queues) if view.per_partition else len(queues)
+    )
+    return len(_PARTITION_COLUMNS) * partitions + len(_QUEUE_SCALARS) * len(queues)
 
 
 def _queue_families(
-    queues: Sequence[Queue], state: QueueState, view: View, now: float
+    queues: Sequence[QueueDestination], state: QueueState, view: View, now: float
 ) -> list[Family]:
     produced = state.destinations.produced
     labels = [queue.label for queue in queues]
     families = [
         family(name, labels, [value(queue) for queue in queues]) for name, value in _QUEUE_SCALARS
     ]
-    for name, value in _PART_COLUMNS:
+    for name, value in _PARTITION_COLUMNS:
         if view.per_partition:
-            parts = [part for queue in queues for part in queue.parts.values()]
+            partitions = [each for queue in queues for each in queue.partitions.values()]
             shown = [
-                value(part, produced) if now - part.counted_at <= view.hold else None
-                for part in parts
+                value(each, produced) if now - each.counted_at <= view.hold else None
+                for each in partitions
             ]
-            families.append(family(name, [part.label for part in parts], shown))
+            families.append(family(name, [each.label for each in partitions], shown))
             continue
         sums = [
-            whole_sum([value(part, produced) for part in queue.parts.values()]) for queue in queues
+            whole_sum([value(each, produced) for each in queue.partitions.values()])
+            for queue in queues
         ]
         if name in _TOTALS:
             sums = [
@@ -136,7 +139,7 @@ def _queue_families(
 
 
 def _largest(values: Sequence[float | None]) -> float | None:
-    """Return the largest, and nothing where one is not known: it may be larger."""
+    """Return the largest value; None if one is unknown, because it may be larger."""
     known = [value for value in values if value is not None]
     return max(known) if known and len(known) == len(values) else None
 
@@ -153,7 +156,7 @@ _SCALARS: tuple[_Scalar, ...] = (
     ("mq_messages_lost_total", QueueSubscription.dropped),
     (
         "mq_commit_interval_seconds",
-        lambda sub: round(sub.gaps.longest, 3) if sub.counted else None,
+        lambda sub: round(sub.commit_gaps.longest, 3) if sub.counted else None,
     ),
 )
 _OF_THE_WHOLE: tuple[_Scalar, ...] = (
@@ -162,7 +165,7 @@ _OF_THE_WHOLE: tuple[_Scalar, ...] = (
     ("mq_consumed_messages_per_second_lower_bound", lambda sub: sub.least_consumed_rate),
     ("mq_consumers", QueueSubscription.consumers),
 )
-"""Absent while one of its places cannot be read: the number depends on it."""
+"""Absent while one of its places cannot be read, because the number depends on it."""
 
 _UNREADABLE = 1
 """`mq_unreadable_partitions`."""
@@ -178,7 +181,7 @@ _AGES_OF_A_PLACE = 1
 
 
 def _at_most(subs: Subscriptions, view: View) -> int:
-    """Return how many series the subscriptions can have."""
+    """Return the maximum number of series of the subscriptions."""
     one = len(_SCALARS) + len(_OF_THE_WHOLE) + _UNREADABLE + METHOD_SERIES + judgement_series()
     places = sum(len(sub.places) for sub in subs) if view.per_partition else len(subs)
     histograms = sum(len(sub.latency.labels) for sub in subs if sub.latency is not None)
@@ -208,18 +211,21 @@ def _subscription_families(
     ]
     for name, depth in _DEPTHS:
         if view.per_partition:
-            values = [_held(place, depth, view, now) for place in places]
+            values = [_fresh(place, depth, view, now) for place in places]
             families.append(family(name, [place.label for place in places], values))
         else:
             sums = [
-                whole_sum([_held(place, depth, view, now) for place in sub.places.values()])
+                whole_sum([_fresh(place, depth, view, now) for place in sub.places.values()])
                 for sub in subs
             ]
             families.append(family(name, labels, sums))
     return [*families, *_time_families(subs, state, view, now), *judgement_families(subs)]
 
 
-def _held(place: QueuePlace, value: Callable[[QueuePlace], Value], view: View, now: float) -> Value:
+def _fresh(
+    place: QueuePlace, value: Callable[[QueuePlace], Value], view: View, now: float
+) -> Value:
+    """Hide what is older than `hold`."""
     return value(place) if now - place.read_at <= view.hold else None
 
 

@@ -1,4 +1,4 @@
-"""The state of a source whose destinations are queues, as the source uses it (`state.SourceState`)."""
+"""The state of a queue source, as the source uses it (`state.SourceState`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exporter.model import Observation, QueueBacklog, QueueCounts
 
 
 class QueueSourceState(QueueState):
-    """Queues: their ages are part of the backlog."""
+    """Queues. Their ages are part of the backlog."""
 
     generation = 0
 
@@ -33,19 +33,19 @@ class QueueSourceState(QueueState):
         return iter(self.subscriptions.values())
 
     def accept(self, observation: Observation, now: float, hold: float) -> Accepted:  # noqa: ARG002 - the protocol's
-        """Take an observation."""
+        """Add an observation."""
         if isinstance(observation, QueueBacklog):
             self.observe(observation)
             return Accepted(backlog=True, read_at=observation.at)
         if isinstance(observation, QueueCounts):
-            self.count(observation)
+            self.observe_counts(observation)
             return Accepted(backlog=True)
         return NOTHING_CHANGED
 
     def evidence(
         self, now: float, clock: float, hold: float
     ) -> Iterator[tuple[QueueSubscription, Evidence]]:
-        """Return what is known of each subscription that was read at `now`; `clock` is in Unix time."""
+        """Return the facts about each subscription read at `now`; `clock` is that Unix time."""
         return queue_evidence(self, now, clock, hold)
 
     def show(self, view: View, now: float) -> Shown:
@@ -53,11 +53,11 @@ class QueueSourceState(QueueState):
         return show_queues(self, view, now)
 
     def show_ages(self, view: View) -> Sequence[Family]:  # noqa: ARG002 - the protocol's
-        """Return nothing: `show` has the ages."""
+        """Return nothing: `show` includes the ages."""
         return ()
 
     def rows(
         self, source: Named, view: View, now: float, wanted: Wanted = PLAIN
     ) -> list[dict[str, Any]]:
-        """Return a row for each subscription that is shown and wanted, JSON-ready."""
+        """Return a JSON-ready row for each exposed subscription that `wanted` includes."""
         return queue_rows(self, source, view, now, wanted)

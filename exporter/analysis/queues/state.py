@@ -1,6 +1,6 @@
-"""Everything known of a source whose destinations are queues, and how a look at it changes that.
+"""Everything known about a source whose destinations are queues.
 
-One instance a source. Not thread-safe: its owner holds a lock around each call.
+Not thread-safe: the owner holds a lock around each call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from exporter.model import (
 )
 
 GONE_AFTER = 2
-"""Whole looks in a row without a thing before it counts as deleted."""
+"""Something is deleted after this many consecutive complete polls without it."""
 SubscriptionKey = tuple[str | None, str, str | None]
 """vhost, destination, group."""
 
@@ -45,17 +45,19 @@ class QueueState:
     notices: Sequence[str] = ()
     losses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LOSSES, 0))
     settling: int = 0
-    """Looks to come in which what is gone was left out on purpose, so it is no loss."""
+    """Number of next polls in which something missing was deselected and is no loss."""
 
     def __post_init__(self) -> None:
         self.destinations = Destinations(self.labeler, self.rate_window)
         self.produced = CounterTable(self.rate_window)
         self.consumed = CounterTable(self.rate_window)
         self._latencies = 0
+        self._complete: set[str | None] = set()
+        """Partitions that were read completely in an earlier poll; {None}: the whole source."""
 
     @property
     def rate_window(self) -> float:
-        """Seconds over which rates are taken."""
+        """Seconds over which rates are computed."""
         return self.settings.rate_window
 
     def configure(self, settings: StateSettings) -> None:
@@ -65,37 +67,39 @@ class QueueState:
             table.set_window(settings.rate_window)
 
     def reselect(self) -> None:
-        """What is shown is chosen anew: what the coming looks leave out was not lost."""
+        """Other queues or channels were selected: what the next polls lack is not lost."""
         self.settling = GONE_AFTER + 1
+        self._complete.clear()
 
-    def observe(self, look: QueueBacklog) -> None:
-        """Take one look at what waits, and at the counts where they come with it."""
-        now = look.at
-        if look.nodes is not None:
-            follow_nodes(self.nodes, look.nodes, self.labeler, now, look.roster)
-        self.alarms = look.alarms
-        self.notices = look.notices
-        seen = {depth.place for depth in look.depths}
-        for depth in look.depths:
-            came = self._place(depth.place, now).depth(depth, now)
+    def observe(self, backlog: QueueBacklog) -> None:
+        """Add a poll of the queues, including the counts if they are part of it."""
+        now = backlog.at
+        if backlog.nodes is not None:
+            follow_nodes(self.nodes, backlog.nodes, self.labeler, now, backlog.roster)
+        self.alarms = backlog.alarms
+        self.notices = backlog.notices
+        seen = {depth.place for depth in backlog.depths}
+        for depth in backlog.depths:
+            came = self._place(depth.place, now).observe_depth(depth, now)
             if came:
-                self._came(depth.place, came, now)
-        for produced in look.produced:
+                self._add_uncounted(depth.place, came, now)
+        for produced in backlog.produced:
             self.destinations.count(produced, now)
-        self._counts(look.counts, now)
-        self._streams(look.streams)
-        self._forget(look, seen)
-        self._sample(look.counts, look.produced, now)
+        self._count_all(backlog.counts, now)
+        self._set_offsets(backlog.streams)
+        self._forget(backlog, seen)
+        self._sample(backlog.counts, backlog.produced, now)
         self.settling = max(self.settling - 1, 0)
+        self._complete |= backlog.whole
 
-    def count(self, look: QueueCounts) -> None:
-        """Take the brokers' counts where they come apart from what waits."""
-        self._counts(look.counts, look.at)
-        for produced in look.produced:
-            self.destinations.count(produced, look.at)
-        self._streams(look.streams)
-        self.destinations.take_sizes(look.sizes)
-        self._sample(look.counts, look.produced, look.at)
+    def observe_counts(self, counts: QueueCounts) -> None:
+        """Add the brokers' counts if they are read separately from the backlog."""
+        self._count_all(counts.counts, counts.at)
+        for produced in counts.produced:
+            self.destinations.count(produced, counts.at)
+        self._set_offsets(counts.streams)
+        self.destinations.set_sizes(counts.sizes)
+        self._sample(counts.counts, counts.produced, counts.at)
 
     # Places
 
@@ -103,7 +107,8 @@ class QueueState:
         vhost, destination, group, partition = place
         subscription = self.subscriptions.get((vhost, destination, group))
         if subscription is None:
-            subscription = self._new_subscription(vhost, destination, group, now)
+            is_new = partition in self._complete
+            subscription = self._new_subscription(vhost, destination, group, now, is_new=is_new)
         found = subscription.places.get(partition)
         if found is None:
             labels = labels_of(vhost, destination, group, partition)
@@ -112,7 +117,13 @@ class QueueState:
         return found
 
     def _new_subscription(
-        self, vhost: str | None, destination: str, group: str | None, now: float
+        self,
+        vhost: str | None,
+        destination: str,
+        group: str | None,
+        now: float,
+        *,
+        is_new: bool,
     ) -> QueueSubscription:
         subscription = QueueSubscription(
             self.destinations.queue(vhost, destination),
@@ -121,21 +132,22 @@ class QueueState:
             consumed=self.consumed,
             produced=self.produced,
             now=now,
+            is_new=is_new,
         )
         self.subscriptions[vhost, destination, group] = subscription
         return subscription
 
     # Counts
 
-    def _came(self, place: Place, count: int, now: float) -> None:
-        """Count messages that came in without being counted by the broker, or before it did."""
+    def _add_uncounted(self, place: Place, count: int, now: float) -> None:
+        """Count messages that entered without being counted by the broker, or before it did."""
         subscription = self.subscriptions[place[:3]]
         moved = Moved(count, 0, 0)
-        subscription.take(moved, now)
+        subscription.count(moved, now)
         if place.group is None and place.partition is None:
             self.destinations.add(subscription.queue, count, now)
 
-    def _counts(self, counts: Sequence[Counts], at: float) -> None:
+    def _count_all(self, counts: Sequence[Counts], at: float) -> None:
         touched: dict[SubscriptionKey, tuple[bool, bool, int]] = {}
         for each in counts:
             vhost, destination, group, partition = each.place
@@ -143,26 +155,26 @@ class QueueState:
             subscription = self.subscriptions.get(key)
             place = subscription.places.get(partition) if subscription is not None else None
             if subscription is None or place is None:
-                continue  # what waits there was not seen yet: the next look has both
-            moved = place.count(each, at)
+                continue  # the place is not known yet: the next poll has both
+            moved = place.observe_counts(each, at)
             if moved is None:
                 continue
-            subscription.take(moved, at)
-            self._latency(subscription, moved)
+            subscription.count(moved, at)
+            self._observe_latency(subscription, moved)
             if group is None and partition is None and each.replay is None:
-                part = self.destinations.add(subscription.queue, moved.produced, at)
+                partition_of_queue = self.destinations.add(subscription.queue, moved.produced, at)
                 produced = place.accounting.produced
-                part.counted = produced.known
-                part.rated = produced.is_complete(at, self.rate_window)
+                partition_of_queue.counted = produced.known
+                partition_of_queue.rated = produced.is_complete(at, self.rate_window)
             has_moved, waits, left = touched.get(key, (False, False, 0))
             has_moved = has_moved or moved.consumed > 0 or moved.left > 0
             touched[key] = (has_moved, waits or bool(place.lag), left + moved.left)
         for key, (has_moved, waits, left) in touched.items():
             subscription = self.subscriptions[key]
-            subscription.gaps.look(at, moved=has_moved, waiting=waits)
+            subscription.commit_gaps.observe(at, moved=has_moved, waiting=waits)
             subscription.account(at, left, self.rate_window)
 
-    def _latency(self, subscription: QueueSubscription, moved: Moved) -> None:
+    def _observe_latency(self, subscription: QueueSubscription, moved: Moved) -> None:
         if moved.latency is None:
             return
         if subscription.latency is None:
@@ -176,12 +188,12 @@ class QueueState:
         subscription.latency.observe(moved.latency)
 
     def _is_named(self, subscription: QueueSubscription) -> bool:
-        """Whether the config names it: it has a histogram beside the limit."""
+        """Return whether the config names its group: its histogram does not count to the limit."""
         return subscription.group is not None and self.settings.latency_group(subscription.group)
 
-    def _streams(self, streams: Sequence[StreamOffsets]) -> None:
+    def _set_offsets(self, streams: Sequence[StreamOffsets]) -> None:
         for each in streams:
-            self.destinations.take_offsets(each)
+            self.destinations.set_offsets(each)
             vhost, destination, group, partition = each.place
             subscription = self.subscriptions.get((vhost, destination, group))
             place = subscription.places.get(partition) if subscription is not None else None
@@ -189,7 +201,7 @@ class QueueState:
                 place.committed, place.is_upper_bound = each.committed, each.is_upper_bound
 
     def _sample(self, counts: Sequence[Counts], produced: Sequence[Produced], now: float) -> None:
-        """Compute the rates of what this look counted; the others stay as they are."""
+        """Compute the rates of what this poll counted; others keep theirs."""
         if not counts and not produced:
             return
         counted = {each.place[:3] for each in counts}
@@ -200,22 +212,22 @@ class QueueState:
 
     # What is gone
 
-    def _forget(self, look: QueueBacklog, seen: set[Place]) -> None:
+    def _forget(self, backlog: QueueBacklog, seen: set[Place]) -> None:
         for key, subscription in list(self.subscriptions.items()):
             for partition, place in list(subscription.places.items()):
-                if partition in look.vanished:
+                if partition in backlog.vanished:
                     self._drop_place(key, partition, "node_gone")
-                elif partition in look.whole and Place(*key, partition) not in seen:
+                elif partition in backlog.whole and Place(*key, partition) not in seen:
                     place.missing += 1
                     if place.missing >= GONE_AFTER:
                         self._drop_place(key, partition, self._reason(key))
-        used = set(look.destinations)
+        used = set(backlog.destinations)
         for (vhost, destination, _), subscription in self.subscriptions.items():
             used.update((vhost, destination, partition) for partition in subscription.places)
-        self.destinations.forget(look, used)
+        self.destinations.forget(backlog, used)
 
     def _reason(self, key: SubscriptionKey) -> str | None:
-        """Why something is gone; a topic's first channel takes over what waited for it, which is no loss."""
+        """Return why something is gone; None if a topic's first channel took over its messages."""
         vhost, destination, group = key
         taken_over = group is None and any(
             other.group is not None

@@ -1,4 +1,4 @@
-"""The state of one subscription of a source whose destinations are queues: its places, and what happened in them."""
+"""The state of one subscription of a queue source: its places and its counters."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Final
 
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.history import History
-from exporter.analysis.queues.accounting import Departures
-from exporter.analysis.queues.destinations import Queue
+from exporter.analysis.queues.accounting import UncountedOutflow
+from exporter.analysis.queues.destinations import QueueDestination
 from exporter.analysis.queues.flow import Moved
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.rates import CounterTable
-from exporter.judgement.cadence import CommitGaps
+from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 from exporter.model import Method
 
 
 class QueueSubscription:
-    """Follows one queue's consumers, or one channel, from look to look."""
+    """Follows the consumers of one queue, or one channel, from poll to poll."""
 
     __slots__ = (
+        "commit_gaps",
         "consumed",
         "consumed_known",
         "consumed_rated",
         "consumed_slot",
         "counted",
-        "departures",
-        "gaps",
         "group",
         "history",
+        "is_new",
         "judge",
         "label",
         "latency",
@@ -41,17 +41,19 @@ class QueueSubscription:
         "queue",
         "redelivered",
         "shown",
+        "uncounted",
     )
 
     def __init__(
         self,
-        queue: Queue,
+        queue: QueueDestination,
         group: str | None,
         label: str,
         *,
         consumed: CounterTable,
         produced: CounterTable,
         now: float,
+        is_new: bool = False,
     ) -> None:
         self.queue: Final = queue
         self.group: Final = group
@@ -62,25 +64,27 @@ class QueueSubscription:
         self.consumed_slot: Final = consumed.allocate(now)
         self.produced_slot: Final = produced.allocate(now)
         self.places: dict[str | None, QueuePlace] = {}
-        self.gaps: Final = CommitGaps()
+        self.commit_gaps: Final = CommitGaps()
         self.judge: Final = Judge()
         self.history: Final = History()
         self.latency: Histogram | None = None
-        """Of what was consumed, where that is followed."""
+        """Latencies of consumed messages; None if they are not measured."""
         self.redelivered: int | None = None
         self.counted = False
-        """Whether the broker's counts are known, so that there are counters and rates."""
+        """Whether there are counts, so that there are counters and rates."""
         self.consumed_known = self.consumed_rated = True
-        """Whether the broker counts what is consumed, and did so over the whole rate window."""
+        """Whether the broker counts consumption now, and has done so over the whole rate window."""
         self.produced_known = self.produced_rated = True
-        """The same of what is produced."""
-        self.departures: Departures | None = None
-        """What left, where it is not counted."""
+        """The same for production."""
+        self.uncounted: UncountedOutflow | None = None
+        """Messages that left without being counted; None if all are counted."""
         self.shown = False
+        self.is_new: Final = is_new
+        """Whether it was created while the exporter ran: earlier polls were complete without it."""
 
     @property
     def vhost(self) -> str | None:
-        """The queue's virtual host; None where the system has none."""
+        """The queue's virtual host; None if the system has none."""
         return self.queue.vhost
 
     @property
@@ -88,8 +92,8 @@ class QueueSubscription:
         """The name of the queue, or of the channel's topic."""
         return self.queue.name
 
-    def take(self, moved: Moved, at: float) -> None:
-        """Add what one look saw move in one of its places. Rates are of the time from the first such look on."""
+    def count(self, moved: Moved, at: float) -> None:
+        """Add what moved in one of its places. The time for rates begins with the first call."""
         if not self.counted:
             self.counted = True
             self.consumed.begin(self.consumed_slot, at)
@@ -99,100 +103,100 @@ class QueueSubscription:
         self.redelivered = (self.redelivered or 0) + moved.redelivered
 
     def account(self, at: float, left: int, window: float) -> None:
-        """Take stock after a look at its counts, in which `left` messages left without being counted."""
+        """Update what is counted, after a poll in which `left` messages left uncounted."""
         accounts = [place.accounting for place in self._places()]
         self.consumed_known = all(each.consumed.known for each in accounts)
         self.produced_known = all(each.produced.known for each in accounts)
         self.consumed_rated = all(each.consumed.is_complete(at, window) for each in accounts)
         self.produced_rated = all(each.produced.is_complete(at, window) for each in accounts)
         if self.consumed_known:
-            self.departures = None
+            self.uncounted = None
             return
-        if self.departures is None:
-            self.departures = Departures(at)
+        if self.uncounted is None:
+            self.uncounted = UncountedOutflow(at)
             left = 0
-        self.departures.add(at, left, window)
+        self.uncounted.add(at, left, window)
 
     @property
     def consumed_rate(self) -> float | None:
-        """Messages a second; None where not all are counted."""
+        """Messages a second; None if some are not counted."""
         rated = self.counted and self.consumed_rated
         return self.consumed.rates[self.consumed_slot] if rated else None
 
     @property
     def produced_rate(self) -> float | None:
-        """Messages a second; None where not all are counted."""
+        """Messages a second; None if some are not counted."""
         rated = self.counted and self.produced_rated
         return self.produced.rates[self.produced_slot] if rated else None
 
     @property
     def consumed_total(self) -> int | None:
-        """Messages since the first look; None where not all are counted."""
+        """Messages since the first poll; None if some are not counted."""
         counted = self.counted and self.consumed_known
         return self.consumed.values[self.consumed_slot] if counted else None
 
     @property
     def produced_total(self) -> int | None:
-        """Messages since the first look; None where not all are counted."""
+        """Messages since the first poll; None if some are not counted."""
         counted = self.counted and self.produced_known
         return self.produced.values[self.produced_slot] if counted else None
 
     @property
     def least_consumed_rate(self) -> float | None:
-        """Messages a second that left at the least, where what is consumed is not counted."""
-        return None if self.departures is None else self.departures.rate()
+        """Lower bound on messages consumed a second, if consumption is not counted."""
+        return None if self.uncounted is None else self.uncounted.rate()
 
     @property
     def activity(self) -> int:
-        """A number that changes when messages are seen to leave, or to be handed to consumers."""
+        """A number that changes when messages leave or are delivered to consumers."""
         return sum(place.activity for place in self._places())
 
     def lags(self, hold: float, now: float) -> list[int | None]:
-        """Return what waits, by place; None what could not be read for longer than `hold`."""
+        """Return the lag by place; None for a place unreadable for longer than `hold`."""
         return [place.lag if now - place.read_at <= hold else None for place in self._places()]
 
     def unreadable(self, hold: float, now: float) -> int:
-        """Count the places whose lag could not be read for longer than `hold`."""
+        """Count the places unreadable for longer than `hold`."""
         return sum(lag is None for lag in self.lags(hold, now))
 
     def total_lag(self) -> int:
-        """Sum over the places whose lag was ever known, to rank by: it may be too small, or outdated."""
+        """Return the sum of known lags, to rank subscriptions. It may be too small or outdated."""
         return sum(place.lag or 0 for place in self._places())
 
     def ages(
         self, hold: float, now: float, wanted: Method | None
     ) -> tuple[list[float | None], Method]:
-        """Return the ages by place, and how the largest was found."""
+        """Return the ages by place, and the method of the largest."""
         found: list[float | None] = []
         method: Method = "estimate"
         largest = -1.0
         for place in self._places():
-            held = now - max(place.read_at, place.counted_at) > hold
-            age = None if held else place.age(now, wanted)
+            expired = now - max(place.read_at, place.counted_at) > hold
+            age = None if expired else place.age(now, wanted)
             found.append(age)
             if age is not None and age > largest:
                 largest, method = age, place.method
         return found, method
 
     def consumers(self) -> int | None:
-        """How many read here, where that is known of every place."""
+        """Return the number of consumers; None if it is unknown for a place."""
         found = [place.consumers for place in self._places()]
         known = [count for count in found if count is not None]
         return sum(known) if found and len(known) == len(found) else None
 
     def deferred(self) -> int | None:
-        """Messages that are held back for later, of the places where that is known."""
+        """Return the messages held back for later, of the places where they are counted."""
         known = [place.deferred for place in self._places() if place.deferred is not None]
         return sum(known) if known else None
 
     def dropped(self) -> int | None:
-        """Messages that left without being consumed; None if it is not known."""
+        """Return the messages that left without being consumed; None if unknown."""
         known = [place.dropped for place in self._places() if place.dropped is not None]
         return sum(known) if known else None
 
     @property
     def is_upper_bound(self) -> bool:
-        """Whether what waits counts offsets that may hold no message."""
+        """Whether the lag includes offsets that may have no message."""
         return any(place.is_upper_bound for place in self._places())
 
     @property
@@ -201,7 +205,7 @@ class QueueSubscription:
         return any(place.paused for place in self._places())
 
     def release(self) -> None:
-        """Give back what it holds."""
+        """Free the slots of its counters."""
         self.consumed.release(self.consumed_slot)
         self.produced.release(self.produced_slot)
 

@@ -38,7 +38,7 @@ from exporter.collectors.kafka.topics import (
     topic_rights,
 )
 from exporter.model import (
-    NOBODY,
+    MEMBERLESS,
     CollectError,
     Deadline,
     GroupState,
@@ -293,7 +293,7 @@ class BacklogReader:
         self.changed = frozenset(
             name
             for name, state in states.items()
-            if state not in NOBODY
+            if state not in MEMBERLESS
             and (name not in described or (state != "unknown" and described[name] != state))
         )
         self.new_topics = not self._name_partitions and not all(

@@ -31,7 +31,7 @@ from exporter.collectors.kafka.topics import (
 )
 from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
-    NOBODY,
+    MEMBERLESS,
     CollectError,
     Deadline,
     Discovery,
@@ -156,7 +156,7 @@ class KafkaCollector:
         names = [
             name
             for name, state in states.items()
-            if state not in NOBODY and (not only or name in only)
+            if state not in MEMBERLESS and (not only or name in only)
         ]
         memberships = self._others.describe(
             names,

@@ -1,4 +1,4 @@
-"""Reads one NSQ installation: which tasks there are, and in what order each asks."""
+"""Reads one NSQ installation: its tasks, and the order of requests in each."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.nodes import (
     ANSWER_SHARE,
     MOST_NODES,
-    Known,
+    KnownNodes,
     Nsqd,
     discover,
     roster,
 )
 from exporter.collectors.nsq.probe import NsqProber
-from exporter.collectors.nsq.selection import Selection
+from exporter.collectors.nsq.selection import TopicSelection
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.nsq.stats import Finished, Reading, read_stats
-from exporter.collectors.nsq.trust import Trust, host_of
+from exporter.collectors.nsq.stats import Finished, NodeStats, read_stats
+from exporter.collectors.nsq.trust import NodeTrust, host_of
 from exporter.collectors.parallel import FairPool, Pool
 from exporter.collectors.process.hazards import Hazards
 from exporter.model import (
@@ -39,11 +39,16 @@ from exporter.model import (
 )
 
 SHARE, SILENT = 0.5, 0.15
-"""Parts of a run's time that one nsqd may take: the others' numbers wait for it, and less so the next time."""
+"""Fraction of a run's time that one nsqd may take; less if it did not answer last time. The numbers
+of the other nodes wait for it.
+"""
 
 
 class NsqCollector:
-    """The tasks of one NSQ source: `discovery` finds the nsqds, `backlog` reads them, `probe` times them."""
+    """The tasks of one NSQ source.
+
+    `discovery` finds the nsqds, `backlog` reads them, `probe` measures their response times.
+    """
 
     system = "nsq"
     follows: Mapping[str, str] = {}
@@ -60,36 +65,36 @@ class NsqCollector:
         self._settings = settings
         self._http = HttpClient(settings.name, settings.tls, settings.login)
         self._anonymous = HttpClient(settings.name, settings.tls, Login())
-        self._trust = Trust(settings)
+        self._trust = NodeTrust(settings)
         self._pool = Pool()
         self._nodes = FairPool()
-        """Anybody who reaches an nsqlookupd can register nodes that never answer."""
-        self._selection = Selection(settings)
+        """Fair because anybody who reaches an nsqlookupd can register nodes that never answer."""
+        self._selection = TopicSelection(settings)
         self._finished = Finished()
         self._lock = threading.Lock()
-        self._known = Known()
+        self._known = KnownNodes()
         self._discovered = False
         self._again_soon = False
         self._silent: frozenset[str] = frozenset()
-        """Nodes that did not answer the last time."""
+        """Nodes that did not answer last time."""
         self._prober = NsqProber(settings)
 
     def due_early(self, task: str) -> bool:
-        """Tell whether the backlog should be read before its time: something waits, and reading it is cheap."""
+        """Return whether the backlog should be read early: messages wait, and reading is cheap."""
         return task == "backlog" and self._again_soon
 
     def discovery(self, deadline: Deadline) -> Facts:
         """Find the nsqds."""
         listing = discover(self._settings, self._http, self._pool, deadline)
         with self._lock:
-            left_out = self._known.take(listing)
+            left_out = self._known.update(listing)
             self._discovered = True
         problems = [*listing.problems, *_too_many(left_out)]
         return Facts(unreadable=listing.unreadable, problems=problems)
 
     def backlog(self, deadline: Deadline) -> QueueBacklog:
         """Read all nsqds at the same time."""
-        self._again_soon = False  # a look that fails is not repeated before its time
+        self._again_soon = False  # a failed run is not repeated early
         if not self._discovered:
             self.discovery(deadline)
         with self._lock:
@@ -104,27 +109,27 @@ class NsqCollector:
             },
             Share(deadline, ANSWER_SHARE),
         )
-        readings = {n: a for n, a in found.items() if isinstance(a, Reading)}
+        stats = {n: a for n, a in found.items() if isinstance(a, NodeStats)}
         faults = {n: a for n, a in found.items() if isinstance(a, CollectError)}
         self._silent = frozenset(faults)
         with self._lock:
-            vanished = self._known.drop_silent(readings)
+            vanished = self._known.drop_silent(stats)
         faults = {name: fault for name, fault in faults.items() if name not in vanished}
-        if faults and not readings:
+        if faults and not stats:
             first = next(iter(faults.values()))
             raise CollectError(first.reason, str(first))
         belonging = [node for name, node in nodes.items() if name not in vanished]
-        look = replace(
-            _look(at, readings, faults, vanished),
+        backlog = replace(
+            _backlog_of(at, stats, faults, vanished),
             roster=roster(belonging, self._settings, at),
         )
-        self._finished.keep(depth.place for depth in look.depths)
+        self._finished.keep(depth.place for depth in backlog.depths)
         cheap = time.monotonic() - at < CHEAP_SECONDS
-        self._again_soon = cheap and any(depth.lag for depth in look.depths)
-        return look
+        self._again_soon = cheap and any(depth.lag for depth in backlog.depths)
+        return backlog
 
     def probe(self, deadline: Deadline) -> Probes:
-        """Send a message to each nsqd, and receive it."""
+        """Send a message to each nsqd and receive it."""
         if not self._discovered:
             self.discovery(deadline)
         with self._lock:
@@ -156,7 +161,7 @@ class NsqCollector:
         return findings
 
     def close(self) -> None:
-        """Close all connections; the probes' topics go with them."""
+        """Close all connections. This also deletes the topics of the probes."""
         self._prober.close()
         self._pool.close()
         self._nodes.close()
@@ -164,19 +169,19 @@ class NsqCollector:
         self._anonymous.close()
 
     def _is_trusted(self, node: Nsqd) -> bool:
-        # An address of the config that stands for several is asked at each of them.
+        # If a host name in the config has several addresses, each is asked; all count as
+        # configured.
         return node.configured or self._trust.covers(host_of(node.url))
 
     def _is_strange(self, named: tuple[str, Nsqd]) -> bool:
-        """Sort those last that only an nsqlookupd names."""
+        """Sort key: nodes that only an nsqlookupd names come last."""
         return not self._is_trusted(named[1])
 
-    def _read(self, node: Nsqd, deadline: Deadline) -> Reading:
+    def _read(self, node: Nsqd, deadline: Deadline) -> NodeStats:
         params = {"format": "json", "include_mem": "false"}
         if not self._settings.internals:
-            params["include_clients"] = (
-                "false"  # what each finished tells about ephemeral channels only
-            )
+            # What each client finished is needed only for ephemeral channels.
+            params["include_clients"] = "false"
         host = host_of(node.url)
         trusted = self._is_trusted(node)
         client = self._http if trusted else self._anonymous
@@ -194,31 +199,31 @@ def _too_many(left_out: int) -> list[Problem]:
     return [Problem("invalid", "nodes", text)]
 
 
-def _look(
+def _backlog_of(
     at: float,
-    readings: Mapping[str, Reading],
+    stats: Mapping[str, NodeStats],
     faults: Mapping[str, CollectError],
     vanished: frozenset[str],
 ) -> QueueBacklog:
-    every = list(readings.values())
+    every = list(stats.values())
     return QueueBacklog(
         at,
-        depths=[depth for reading in every for depth in reading.depths],
-        counts=[counts for reading in every for counts in reading.counts],
-        produced=[produced for reading in every for produced in reading.produced],
-        whole=frozenset(name for name, reading in readings.items() if not reading.rows.nameless),
+        depths=[depth for node in every for depth in node.depths],
+        counts=[counts for node in every for counts in node.counts],
+        produced=[produced for node in every for produced in node.produced],
+        whole=frozenset(name for name, node in stats.items() if not node.rows.nameless),
         vanished=vanished,
-        destinations=frozenset().union(*(reading.destinations for reading in every)),
-        nodes={**dict.fromkeys(readings, True), **dict.fromkeys(faults, False)},
-        unreadable=sum(reading.rows.unreadable for reading in every),
+        destinations=frozenset().union(*(node.destinations for node in every)),
+        nodes={**dict.fromkeys(stats, True), **dict.fromkeys(faults, False)},
+        unreadable=sum(node.rows.unreadable for node in every),
         problems=[
             *(Problem(fault.reason, name, str(fault)) for name, fault in faults.items()),
-            *(problem for reading in every for problem in reading.rows.problems()),
+            *(problem for node in every for problem in node.rows.problems()),
         ],
     )
 
 
-def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
+def _findings(name: str, answer: NodeStats | CollectError) -> list[Finding]:
     if isinstance(answer, CollectError):
         return [Finding(f"lag, rates, ages ({name})", ok=False, detail=str(answer), required=True)]
     percentiles = any(counts.wait is not None for counts in answer.counts)
@@ -236,7 +241,8 @@ def _findings(name: str, answer: Reading | CollectError) -> list[Finding]:
             ok=True,
             detail="measured by nsqd"
             if percentiles
-            else "not measured by nsqd (--e2e-processing-latency-percentile); ages are estimated from the counters",
+            else "not measured by nsqd (--e2e-processing-latency-percentile); "
+            "ages are estimated from the counters",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""What the config says about an NSQ source, as settings of its collector."""
+"""Makes the settings of an NSQ collector from its config."""
 
 from __future__ import annotations
 

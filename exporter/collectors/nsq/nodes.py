@@ -1,4 +1,4 @@
-"""Which nsqds there are: those that the nsqlookupds know, and those that the config names."""
+"""Finds the nsqds of a source: from its nsqlookupds and from the config."""
 
 from __future__ import annotations
 
@@ -17,61 +17,66 @@ from exporter.collectors.reply_rows import RowError, Rows, host, port, rows_of
 from exporter.model import CollectError, Deadline, Problem, Roster
 
 ANSWER_SHARE = 0.9
-"""Part of a run's time in which all have to answer."""
+"""Fraction of a run's time within which all servers must answer."""
 GONE_AFTER = 2
-"""Complete discoveries in a row without a node before it is none of the installation's any more, if it is silent too."""
+"""A silent node is dropped after this many complete discoveries in a row that do not list it."""
 
 MOST_NODES = 1_000
-"""Nodes of one source: anybody who reaches an nsqlookupd can register any number, and new ones all the time."""
+"""Limit of nodes per source. Anybody who reaches an nsqlookupd can register any number of nodes,
+and new ones all the time.
+"""
 
 
 @dataclass(frozen=True)
 class Nsqd:
-    """One nsqd: where it is asked, and what it says of itself."""
+    """One nsqd: its addresses, and what is known about it."""
 
     url: str
     name: str
-    """Broadcast address and HTTP port: the same whoever tells of it."""
+    """Broadcast address and HTTP port; the same in every source of information."""
     tcp: tuple[str, int] | None = None
-    """Where clients connect to."""
+    """Address for client connections (the TCP protocol)."""
     tombstones: frozenset[str] = frozenset()
-    """Topics of which every nsqlookupd says that this node is not to be read any more."""
+    """Topics with a tombstone for this node in every nsqlookupd. They are not read from it."""
     configured: bool = False
-    """Whether the config names it, so that it gets the login."""
+    """Whether the node is in the config. Only then it is sent the login."""
 
 
-class Listing(NamedTuple):
-    """What one discovery found."""
+class NodeListing(NamedTuple):
+    """The result of one discovery."""
 
     nodes: Mapping[str, Nsqd]
     complete: bool
     problems: Sequence[Problem]
     unreadable: int = 0
-    """Nodes that were left out."""
+    """Number of nodes that were left out because their row cannot be read."""
 
 
 @dataclass
-class Known:
-    """The nodes that are asked for their statistics: those of the last discoveries."""
+class KnownNodes:
+    """The nodes to read, merged from all discoveries so far."""
 
     nodes: dict[str, Nsqd] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
-    """Nodes that complete discoveries lack now, and how many in a row."""
+    """Node to the number of complete discoveries in a row that did not list it."""
     answering: frozenset[str] = frozenset()
-    """Those of them that answered the last time."""
+    """The nodes that answered in the last run of `backlog`."""
 
-    def take(self, listing: Listing) -> int:
-        """Take a discovery: what an incomplete one lacks stays. Return how many nodes are left out, since there are too many."""
+    def update(self, listing: NodeListing) -> int:
+        """Merge a discovery. Return the number of nodes left out because there are too many.
+
+        Nodes that an incomplete discovery does not list are kept.
+        """
         names = {node.url: name for name, node in self.nodes.items()}
         found: dict[str, Nsqd] = {}
         for name, node in listing.nodes.items():
             known = names.get(node.url)
             if known is not None and known != name and node.tcp is None:
-                # It does not answer now, and was called by the name that it told.
+                # It does not answer now. Keep the name that it reported before.
                 found.setdefault(known, self.nodes[known])
                 continue
             if known is not None and known != name:
-                # It was called by the address of the config, before it told its name.
+                # Until it reported its name, it was called by its address in the config.
                 self.nodes.pop(known, None)
                 self.missing.pop(known, None)
             found[name] = node
@@ -84,12 +89,15 @@ class Known:
         return self._leave_out(found)
 
     def _leave_out(self, listed: Container[str]) -> int:
-        """Forget nodes beyond `MOST_NODES`: those first that are listed no more, then others that do not answer, by chance."""
+        """Forget nodes beyond `MOST_NODES`; return how many.
+
+        Nodes that are no longer listed go first, then nodes that do not answer, in random order.
+        """
         excess = max(len(self.nodes) - MOST_NODES, 0)
 
         def rank(name: str) -> tuple[bool, bool, bool, float]:
             kept = (self.nodes[name].configured, name in self.answering, name in listed)
-            return (*kept, random.random())  # noqa: S311 - gives each its turn, guards nothing
+            return (*kept, random.random())  # noqa: S311 - a fair choice, not a secret
 
         for name in sorted(self.nodes, key=rank)[:excess] if excess else ():
             del self.nodes[name]
@@ -97,9 +105,10 @@ class Known:
         return excess
 
     def drop_silent(self, answered: Iterable[str]) -> frozenset[str]:
-        """Forget the nodes that the discoveries lack and that don't answer either; return them.
+        """Forget nodes that are neither listed nor answering; return them.
 
-        An nsqlookupd that was restarted knows no node until they tell it of themselves.
+        After a restart an nsqlookupd knows no nodes until they register again, so a node that is
+        not listed may still be up.
         """
         self.answering = frozenset(answered)
         gone = frozenset(
@@ -112,17 +121,24 @@ class Known:
 
 
 def roster(nodes: Iterable[Nsqd], settings: NsqSettings, at: float) -> Roster:
-    """Return which nsqds belong to the installation; one that is called by another name is the same at its address.
+    """Return the nsqds of the installation.
 
-    An nsqlookupd forgets an nsqd the moment it crashes, so what it lacks may be down. Where all nsqds are in the config, what
-    is not among them was removed.
+    Nodes with different names and one address are the same node.
+
+    An nsqlookupd forgets an nsqd as soon as it crashes, so a node that is not listed may be down.
+    If the config lists all nsqds, a node that is not in the config was removed.
     """
     absent = None if settings.lookupds else frozenset[str]()
     return Roster(at, {node.name: node.url for node in nodes}, absent)
 
 
-def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Deadline) -> Listing:
-    """Ask all nsqlookupds, and each nsqd of the config, at the same time. Raises `CollectError` where none answers."""
+def discover(
+    settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Deadline
+) -> NodeListing:
+    """Ask all nsqlookupds, and each nsqd of the config, at the same time.
+
+    Raises `CollectError` if none answers.
+    """
     lookupds = [each for url in settings.lookupds for each in addresses(url)]
     nsqds = [each for url in settings.nsqds for each in addresses(url)]
     part = Share(deadline, ANSWER_SHARE)
@@ -146,30 +162,30 @@ def discover(settings: NsqSettings, http: HttpClient, pool: Pool, deadline: Dead
             failures.append(Problem(error.reason, _short(url), str(error)))
             complete &= url not in lookupds
             if url in nsqds:
-                # Shown as down by the address that is known of it.
+                # It is shown as down, named by its address in the config.
                 node = Nsqd(url, _short(url), configured=True)
                 found.setdefault(node.name, []).append(node)
             continue
         unreadable += rows.problems()
         left_out += rows.unreadable
-        # What cannot be read may be any of the nodes that are known.
+        # A row that cannot be read may be any of the known nodes.
         complete &= not rows.unreadable
         for node in nodes:
             found.setdefault(node.name, []).append(node)
     if failures and len(failures) == len(asked):
         raise CollectError(failures[0].reason, failures[0].message)
     merged = {name: _merged(nodes) for name, nodes in found.items()}
-    return Listing(merged, complete, [*failures, *unreadable], left_out)
+    return NodeListing(merged, complete, [*failures, *unreadable], left_out)
 
 
 def addresses(url: str) -> list[str]:
-    """Return the URL for each address that its host name has, where there are several: all of them are meant.
+    """Return a URL for each address of the host name, because each may be a different server.
 
-    A name with one address, or with none that is found now, stays as it is.
+    A name with one address, or one that cannot be resolved now, is returned unchanged.
     """
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname is None:
-        return [url]  # a certificate is for the name
+        return [url]  # the certificate is for the name
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
     except OSError:
@@ -177,7 +193,7 @@ def addresses(url: str) -> list[str]:
     hosts = sorted({str(entry[4][0]) for entry in found})
     families = {entry[0] for entry in found}
     if len(families) > 1:
-        # One server listens on both families as a rule; IPv4 is there in any case.
+        # Usually one server listens on both families. IPv4 is always available.
         hosts = sorted({str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET})
     if len(hosts) < 2:  # noqa: PLR2004 - one address
         return [url]
@@ -189,7 +205,10 @@ def _get(http: HttpClient, url: str, deadline: Deadline) -> Callable[[], Any]:
 
 
 def _listed(answer: Any, url: str, rows: Rows) -> list[Nsqd]:
-    """Return the nodes of an nsqlookupd's `/nodes`; `rows` counts those that cannot be read. Raises `CollectError`."""
+    """Return the nodes in the response of `/nodes` of an nsqlookupd. Raises `CollectError`.
+
+    Rows that cannot be read are counted in `rows`.
+    """
     try:
         producers = rows_of(_data(answer), "producers")
     except RowError as error:
@@ -198,7 +217,10 @@ def _listed(answer: Any, url: str, rows: Rows) -> list[Nsqd]:
 
 
 def _producer(producer: Any) -> Nsqd:
-    """Return one node; whoever can reach an nsqlookupd can register any name. Raises `RowError`."""
+    """Return one node of an nsqlookupd. Raises `RowError`.
+
+    The name is checked: anybody who reaches an nsqlookupd can register any name.
+    """
     name = host(producer, "broadcast_address")
     http_port = port(producer, "http_port")
     topics, tombstones = rows_of(producer, "topics"), rows_of(producer, "tombstones")
@@ -209,7 +231,10 @@ def _producer(producer: Any) -> Nsqd:
 
 
 def _itself(answer: Any, url: str) -> Nsqd:
-    """Return the node of an nsqd's `/info`; it is asked at the address of the config. Raises `CollectError`."""
+    """Return the node described by `/info` of an nsqd, with its address in the config.
+
+    Raises `CollectError`.
+    """
     try:
         data = _data(answer)
         name = f"{_bracketed(host(data, 'broadcast_address'))}:{port(data, 'http_port')}"
@@ -220,7 +245,7 @@ def _itself(answer: Any, url: str) -> Nsqd:
 
 
 def _data(answer: Any) -> Any:
-    """Return what an answer holds; nsq before 1.0 wraps it."""
+    """Return the data of a response; NSQ before 1.0 wraps it in `data`."""
     return answer.get("data", answer) if isinstance(answer, dict) else answer
 
 
@@ -231,7 +256,10 @@ def _not_one(url: str, path: str, program: str, error: RowError) -> CollectError
 
 
 def _merged(nodes: Sequence[Nsqd]) -> Nsqd:
-    """Return one node of what several say of it; the config's address, which comes last, is the one to ask."""
+    """Merge what several servers say about one node.
+
+    The address in the config comes last and is used.
+    """
     dead = frozenset[str].intersection(*(node.tombstones for node in nodes))
     last = nodes[-1]
     return Nsqd(last.url, last.name, last.tcp, dead, last.configured)

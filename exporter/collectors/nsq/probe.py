@@ -1,4 +1,7 @@
-"""A message to each nsqd and back, on an ephemeral topic of the exporter's own, which goes with the connection."""
+"""Sends a message to each nsqd and receives it, on an ephemeral topic of this exporter.
+
+nsqd deletes the topic when the connection is closed.
+"""
 
 from __future__ import annotations
 
@@ -13,59 +16,62 @@ from exporter.collectors.nsq.nodes import Nsqd
 from exporter.collectors.nsq.protocol import ERROR, MESSAGE, MESSAGE_HEAD, NsqConnection, refusal
 from exporter.collectors.nsq.selection import EPHEMERAL
 from exporter.collectors.nsq.settings import NsqSettings
-from exporter.collectors.nsq.trust import Trust
+from exporter.collectors.nsq.trust import NodeTrust
 from exporter.collectors.parallel import FairPool
 from exporter.model import CollectError, Deadline, Finding, NodeProbe, Probes, Problem, Until
 from exporter.scrub import learn, scrub
 from exporter.secret_files import SecretFileError, read_secret
 
 MARGIN = 0.5
-"""Seconds of the task's deadline that are left for everything but waiting."""
+"""Seconds of the task's deadline that are kept for everything but waiting."""
 CHANNEL = f"probe{EPHEMERAL}"
 
 
-class _Outcome(NamedTuple):
-    """What became of one probe."""
+class _NodeOutcome(NamedTuple):
+    """The result of one probe."""
 
     probe: NodeProbe
     problem: Problem | None = None
 
 
-def _unsent(name: str, problem: Problem) -> _Outcome:
-    return _Outcome(NodeProbe(name, sent=False, publish=None, receive=None, ack=None), problem)
+def _unsent(name: str, problem: Problem) -> _NodeOutcome:
+    return _NodeOutcome(NodeProbe(name, sent=False, publish=None, receive=None, ack=None), problem)
 
 
-def _outcome(name: str, answer: _Outcome | CollectError) -> _Outcome:
-    """Return what became of a probe, also of one that was given up."""
+def _outcome(name: str, answer: _NodeOutcome | CollectError) -> _NodeOutcome:
+    """Return the result of a probe, including one that was given up."""
     if isinstance(answer, CollectError):
         return _unsent(name, Problem(answer.reason, name, str(answer)))
     return answer
 
 
 class NsqProber:
-    """Keeps a connection to each nsqd, and sends a message over it and back."""
+    """Keeps a connection to each nsqd and sends a probe over it."""
 
     def __init__(self, settings: NsqSettings) -> None:
         self._settings = settings
         self._topic = f"{settings.probe_topic}-{os.urandom(4).hex()}{EPHEMERAL}"
-        """Each exporter has a topic of its own, so that two don't take each other's messages."""
-        self._lines: dict[str, _Line] = {}
+        """Each exporter has its own topic. Otherwise two exporters would receive each other's
+        messages.
+        """
+        self._connections: dict[str, _NodeConnection] = {}
         self._pool = FairPool()
 
     def run(self, nodes: Sequence[Nsqd], deadline: Deadline) -> Probes:
         """Probe all nsqds at the same time."""
         names = {node.name for node in nodes}
-        for name in [name for name in self._lines if name not in names]:
-            self._lines.pop(name).close()
+        for name in [name for name in self._connections if name not in names]:
+            self._connections.pop(name).close()
         for node in nodes:
-            self._lines.setdefault(node.name, _Line(self._settings, self._topic))
+            self._connections.setdefault(node.name, _NodeConnection(self._settings, self._topic))
         if not nodes:
             return Probes(())
         seconds = min(self._settings.probe_deadline, max(deadline.remaining() - MARGIN, 0.1))
         until = Until(seconds)
-        # Given up a little later than the probes give up themselves: what is slow then is the name's resolution.
+        # The probes have their own, earlier deadline. This one ends the name resolution, which has
+        # none.
         found = self._pool.all_at_once(
-            {node.name: partial(self._lines[node.name].probe, node, until) for node in nodes},
+            {node.name: partial(self._connections[node.name].probe, node, until) for node in nodes},
             Until(seconds + MARGIN / 2),
             lambda outcome: outcome.probe.receive is not None,
         )
@@ -76,7 +82,7 @@ class NsqProber:
         )
 
     def check(self, nodes: Sequence[Nsqd], deadline: Deadline) -> list[Finding]:
-        """Try a probe of each nsqd."""
+        """Probe each nsqd once."""
         probes = self.run(nodes, deadline)
         why = {problem.subject: problem.message for problem in probes.problems}
         return [
@@ -94,39 +100,42 @@ class NsqProber:
         ]
 
     def close(self) -> None:
-        """Leave all nsqds."""
+        """Close all connections."""
         self._pool.close()
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
 
 
-class _Line:
-    """The way to one nsqd and back. Used by one thread at a time."""
+class _NodeConnection:
+    """A connection to one nsqd. Used by one thread at a time."""
 
     def __init__(self, settings: NsqSettings, topic: str) -> None:
         self._settings = settings
-        self._trust = Trust(settings)
+        self._trust = NodeTrust(settings)
         self._topic = topic
         self._connection: NsqConnection | None = None
         self._address: tuple[str, int] | None = None
         self._number = 0
         self._given: tuple[str | None, bytes | None] = (None, None)
-        """The secret, and what tells one content of the certificate files from another, as they were used last."""
+        """The secret and the fingerprint of the certificate files that were used last."""
 
-    def probe(self, node: Nsqd, deadline: Deadline) -> _Outcome:
+    def probe(self, node: Nsqd, deadline: Deadline) -> _NodeOutcome:
         """Send one message and wait for it until the deadline. Never raises."""
         try:
             reused = self._connection is not None
             try:
-                return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
+                return _NodeOutcome(
+                    self._exchange(self._ready(node, deadline), node.name, deadline)
+                )
             except (OSError, CollectError) as error:
-                # nsqd was restarted since, or has left us: that says nothing of how it is now. The same holds for a
-                # refusal of secrets that have been replaced meanwhile.
+                # nsqd was restarted or has closed the connection since the last probe. That says
+                # nothing about its state now, so try once more. The same applies if it
+                # refused secrets that have been replaced since.
                 if not (reused and isinstance(error, OSError)) and not self._is_renewed():
                     raise
                 self.close()
-            return _Outcome(self._exchange(self._ready(node, deadline), node.name, deadline))
+            return _NodeOutcome(self._exchange(self._ready(node, deadline), node.name, deadline))
         except CollectError as error:
             fault = error
             if node.tcp is not None and not node.configured:
@@ -143,7 +152,7 @@ class _Line:
         return _unsent(node.name, Problem(fault.reason, node.name, f"{where}: {fault}"))
 
     def close(self) -> None:
-        """Leave; a next probe connects anew."""
+        """Close the connection; the next probe opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -179,7 +188,7 @@ class _Line:
         return self._secret(), mark
 
     def _is_renewed(self) -> bool:
-        """Tell whether the secrets that were used last are not those of the files any more."""
+        """Return whether the secrets in the files differ from those used last."""
         try:
             return self._secrets() != self._given
         except CollectError:
@@ -211,11 +220,12 @@ class _Line:
             if frame.kind != MESSAGE:
                 publish = frame.at - sent
                 continue
-            # One that comes after its deadline is finished, so that nothing piles up, and counted as what it is: lost.
+            # A message that comes after its deadline is finished, so that messages do not pile up.
+            # It still counts as lost.
             connection.finish(frame.data, deadline)
             if frame.data[MESSAGE_HEAD:] == body:
                 receive = frame.at - sent
         if publish is None:
-            self.close()  # an answer that comes later would be taken for the next one's
+            self.close()  # a late answer would be taken for the answer to the next probe
             receive = None
         return NodeProbe(name, sent=True, publish=publish, receive=receive, ack=None)

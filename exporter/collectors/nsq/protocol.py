@@ -1,4 +1,7 @@
-"""One connection to an nsqd by its TCP protocol, V2 (https://nsq.io/clients/tcp_protocol_spec.html)."""
+"""A connection to an nsqd by its TCP protocol, V2.
+
+Source: https://nsq.io/clients/tcp_protocol_spec.html.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ RESPONSE, ERROR, MESSAGE = 0, 1, 2
 HEARTBEAT = b"_heartbeat_"
 HEARTBEAT_MS = 60_000
 MOST_BYTES = 1 << 20
-"""Of one frame; probes are a few dozen bytes."""
+"""Largest size of a frame. Probes have a few dozen bytes."""
 SHOWN = 120
-"""Characters of nsqd's own words that an error may hold."""
+"""Largest number of characters of nsqd's text in an error message."""
 HEAD = struct.Struct(">ii")
 MESSAGE_HEAD = 26
 """Bytes before a message's body: timestamp, attempts, id."""
@@ -29,7 +32,7 @@ ID_BYTES = 16
 
 
 class Frame(NamedTuple):
-    """What nsqd sent, and when it was here, on the monotonic clock."""
+    """A frame from nsqd, and when it arrived (monotonic clock)."""
 
     kind: int
     data: bytes
@@ -37,11 +40,11 @@ class Frame(NamedTuple):
 
 
 class NsqError(CollectError):
-    """What nsqd refused a command with."""
+    """nsqd rejected a command."""
 
 
 class NsqConnection:
-    """A connection that takes messages without nsqd holding them back to fill a buffer."""
+    """A connection on which nsqd sends each message at once, without waiting to fill a buffer."""
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class NsqConnection:
         server_name: str | None = None,
         secret: str | None = None,
     ) -> None:
-        """Connect and introduce ourselves. Raises `OSError` or `CollectError`."""
+        """Connect and identify. Raises `OSError` or `CollectError`."""
         self._unread = b""
         self._socket = socket.create_connection(address, max(deadline.remaining(), 0.05))
         try:
@@ -64,29 +67,32 @@ class NsqConnection:
             raise
 
     def subscribe(self, topic: str, channel: str, deadline: Deadline) -> None:
-        """Become the channel's consumer."""
+        """Subscribe to the channel."""
         self._command(f"SUB {topic} {channel}\n", deadline)
         self._expect_ok("SUB", deadline)
         self._command("RDY 10\n", deadline)
 
     def publish(self, topic: str, body: bytes, deadline: Deadline) -> None:
-        """Hand a message over; the answer comes as a frame."""
+        """Publish a message; the response arrives as a frame."""
         self._command(f"PUB {topic}\n", deadline, body)
 
     def finish(self, message: bytes, deadline: Deadline) -> None:
-        """Say that a message is done; nsqd does not answer."""
+        """Finish a message; nsqd does not respond."""
         self._command(f"FIN {_id_of(message)}\n", deadline)
 
     def pause(self, deadline: Deadline) -> None:
-        """Want no more messages; some may be on their way."""
+        """Stop the flow of messages; some may still be on their way."""
         self._command("RDY 0\n", deadline)
 
     def requeue(self, message: bytes, deadline: Deadline) -> None:
-        """Give a message back, to be delivered again at once; nsqd does not answer."""
+        """Requeue a message for immediate delivery; nsqd does not respond."""
         self._command(f"REQ {_id_of(message)} 0\n", deadline)
 
     def frame(self, deadline: Deadline) -> Frame | None:
-        """Return the next frame that is no heartbeat; None if none comes in time. Raises `OSError`."""
+        """Return the next frame that is not a heartbeat; None if none arrives in time.
+
+        Raises `OSError`.
+        """
         while True:
             frame = self._whole()
             if frame is None:
@@ -98,7 +104,7 @@ class NsqConnection:
                 return frame
 
     def close(self) -> None:
-        """Leave; what is ephemeral goes with it."""
+        """Close the connection; nsqd then deletes its ephemeral topics and channels."""
         self._socket.close()
 
     def _identify(
@@ -173,7 +179,7 @@ class NsqConnection:
         if len(self._unread) < HEAD.size:
             return None
         size, kind = HEAD.unpack_from(self._unread)
-        if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the kind is counted in
+        if not 4 <= size <= MOST_BYTES:  # noqa: PLR2004 - the size includes the kind
             raise NsqError("invalid", "unexpected data; is this the TCP port of an nsqd?")
         if len(self._unread) < 4 + size:
             return None
@@ -183,7 +189,10 @@ class NsqConnection:
 
 
 def _features(answer: bytes) -> dict[str, Any]:
-    """Return what an nsqd says of itself; one without feature negotiation answers OK. Raises `NsqError`."""
+    """Return the features in nsqd's response to IDENTIFY. Raises `NsqError`.
+
+    An nsqd without feature negotiation responds `OK` and has no features here.
+    """
     if not answer.startswith(b"{"):
         return {}
     try:
@@ -194,7 +203,10 @@ def _features(answer: bytes) -> dict[str, Any]:
 
 
 def _id_of(message: bytes) -> str:
-    """Return a message's id. Raises `NsqError` where it is none: a command is a line of ASCII."""
+    """Return a message's id.
+
+    Raises `NsqError` if it is invalid, because a command is a line of ASCII.
+    """
     found = message[ID]
     if len(found) != ID_BYTES or not found.isascii() or b"\n" in found or b" " in found:
         raise NsqError("invalid", f"nsqd sends a message with the id {said(found)}")
@@ -202,12 +214,12 @@ def _id_of(message: bytes) -> str:
 
 
 def said(data: bytes) -> str:
-    """Return what nsqd sent, as far as a message shows it."""
+    """Return data from nsqd as text for an error message, shortened."""
     return repr(shown(data.decode("utf-8", "backslashreplace"), SHOWN))
 
 
 def refusal(command: str, data: bytes) -> NsqError:
-    """Return the error of a command that nsqd refused."""
+    """Return the error for a command that nsqd rejected."""
     text = shown(data.decode("utf-8", "replace"), SHOWN)
     denied = text.startswith(("E_AUTH", "E_UNAUTHORIZED"))
     advice = "; check probe.auth_secret_file and what it allows" if denied else ""

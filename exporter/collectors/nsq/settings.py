@@ -1,4 +1,4 @@
-"""What an NSQ collector is told: plain data, so that its process needs no library of the config file's."""
+"""Settings of an NSQ collector: plain data, so its process needs no config library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from exporter.name_filter import EVERYTHING, NOTHING, NameMatcher
 
 @dataclass(frozen=True)
 class NsqSettings(Settings):
-    """One installation, and what of it is wanted."""
+    """One installation, and what to read from it."""
 
     TASKS = ("discovery", "backlog", "probe")
     EARLY_AFTER: ClassVar[Mapping[str, float]] = {"backlog": 0.25}
@@ -22,11 +22,11 @@ class NsqSettings(Settings):
     lookupds: tuple[str, ...] = ()
     """HTTP addresses."""
     nsqds: tuple[str, ...] = ()
-    """HTTP addresses of nsqds that are known without asking."""
+    """HTTP addresses of nsqds in the config."""
     tls: Tls = field(default_factory=Tls)
     login: Login = field(default_factory=Login)
     trusted: NameMatcher = NOTHING
-    """Hosts that get login and secret although the config does not name them."""
+    """Hosts that are sent login and secret although they are not in the config."""
     destinations: NameMatcher = EVERYTHING
     groups: NameMatcher = EVERYTHING
     internals: bool = False
@@ -39,5 +39,5 @@ class NsqSettings(Settings):
     auth_secret_file: Path | None = None
 
     def tasks(self) -> tuple[str, ...]:
-        """Return the tasks that there are."""
+        """Return the tasks to run."""
         return self.TASKS if self.probe else self.TASKS[:-1]

@@ -1,4 +1,4 @@
-"""What an nsqd's `/stats` says, as observations."""
+"""Turns the response of an nsqd's `/stats` into observations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from exporter.collectors.nsq.selection import EPHEMERAL, Selection
+from exporter.collectors.nsq.selection import EPHEMERAL, TopicSelection
 from exporter.collectors.reply_rows import (
     RowError,
     Rows,
@@ -22,31 +22,31 @@ NANO = 1e9
 
 
 @dataclass
-class Reading:
-    """What waits at one nsqd, and what it has counted."""
+class NodeStats:
+    """Backlog and counters of one nsqd."""
 
     depths: list[Depth] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
     produced: list[Produced] = field(default_factory=list)
     destinations: set[tuple[str | None, str, str | None]] = field(default_factory=set)
     rows: Rows = field(default_factory=Rows)
-    """Counts the topics and channels that cannot be read."""
+    """Counts topics and channels that cannot be read."""
 
 
 def read_stats(
     answer: Any,
     node: str,
-    selection: Selection,
+    selection: TopicSelection,
     dead: frozenset[str],
     finished: Finished,
-) -> Reading:
-    """Return what the answer of the nsqd `node` says of the selected topics. Raises `CollectError`.
+) -> NodeStats:
+    """Return the stats of the selected topics of the nsqd `node`. Raises `CollectError`.
 
-    `dead` are topics that are not to be read here any more.
+    `dead` are topics with a tombstone, which are not read from this node.
     """
-    reading = Reading()
+    stats = NodeStats()
     try:
-        data = answer.get("data", answer)  # nsq before 1.0 wraps it
+        data = answer.get("data", answer)  # NSQ before 1.0 wraps it
         epoch = number_or_none(data, "start_time") or 0
         topics = list(data["topics"] or ())
     except (AttributeError, KeyError, TypeError, RowError):
@@ -57,39 +57,39 @@ def read_stats(
     def read(topic: Any) -> None:
         name = text(topic, "topic_name")
         if name not in dead and selection.topic(name):
-            _topic(reading, topic, node, epoch, selection, finished)
+            _topic(stats, topic, node, epoch, selection, finished)
 
-    list(reading.rows.each(topics, read, f"a topic of {node}"))
-    if topics and reading.rows.nameless == len(topics):
+    list(stats.rows.each(topics, read, f"a topic of {node}"))
+    if topics and stats.rows.nameless == len(topics):
         raise CollectError("invalid", f"{node}: unexpected response from /stats; is this an nsqd?")
-    return reading
+    return stats
 
 
 def _topic(
-    reading: Reading,
+    stats: NodeStats,
     topic: Mapping[str, Any],
     node: str,
     epoch: int,
-    selection: Selection,
+    selection: TopicSelection,
     finished: Finished,
 ) -> None:
     name = text(topic, "topic_name")
     channels = rows_of(topic, "channels")
-    reading.destinations.add((None, name, node))
+    stats.destinations.add((None, name, node))
     total = depth = None
     try:
         total, depth = number(topic, "message_count"), number(topic, "depth")
         size = number_or_none(topic, "message_bytes")
-        reading.produced.append(Produced(None, name, node, total, size, epoch))
+        stats.produced.append(Produced(None, name, node, total, size, epoch))
     except RowError as error:
-        reading.rows.refuse(f"topic {name!r} of {node}", error)
+        stats.rows.refuse(f"topic {name!r} of {node}", error)
     if not channels and (total is None or depth is None):
-        reading.depths.append(Depth(Place(None, name, None, node), None))
+        stats.depths.append(Depth(Place(None, name, None, node), None))
     elif not channels and total is not None and depth is not None:
         place = Place(None, name, None, node)
         paused = bool(topic.get("paused"))
-        reading.depths.append(Depth(place, depth, paused=paused))
-        reading.counts.append(Counts(place, depth, total, None, None, 0, epoch=epoch))
+        stats.depths.append(Depth(place, depth, paused=paused))
+        stats.counts.append(Counts(place, depth, total, None, None, 0, epoch=epoch))
     kept = depth if topic.get("paused") else 0
 
     def read(channel: Any) -> None:
@@ -102,21 +102,21 @@ def _topic(
             if name.endswith(EPHEMERAL) or group.endswith(EPHEMERAL):
                 counts = finished.corrected(counts, channel)
         except RowError as error:
-            reading.rows.refuse(f"channel {group!r} of topic {name!r} of {node}", error)
-            reading.depths.append(Depth(place, None))
+            stats.rows.refuse(f"channel {group!r} of topic {name!r} of {node}", error)
+            stats.depths.append(Depth(place, None))
         else:
-            reading.depths.append(depth)
-            reading.counts.append(counts)
+            stats.depths.append(depth)
+            stats.counts.append(counts)
 
-    list(reading.rows.each(channels, read, f"a channel of topic {name!r} of {node}"))
+    list(stats.rows.each(channels, read, f"a channel of topic {name!r} of {node}"))
 
 
 def _channel(
     channel: Mapping[str, Any], place: Place, kept: int | None, epoch: int
 ) -> tuple[Depth, Counts]:
-    """Return what waits in one channel, and its counts.
+    """Return the backlog and the counters of one channel. Raises `RowError`.
 
-    `kept` waits in the topic for it, as long as that is paused; None where that cannot be read. Raises `RowError`.
+    `kept` is the number of messages that wait in the topic while it is paused; None if unreadable.
     """
     if kept is None:
         raise RowError("depth", None, "a number, though the topic is paused")
@@ -144,15 +144,15 @@ def _clients(channel: Mapping[str, Any]) -> int | None:
 
 
 def _slowest(latency: Any) -> float | None:
-    """Return the largest of nsqd's percentiles in seconds; a count of 0 means idle, not fast."""
+    """Return the largest of nsqd's percentiles in seconds. A count of 0 means idle, not fast."""
     if not isinstance(latency, dict) or not latency.get("count"):
         return None
     values = [amount(each, "value") for each in rows_of(latency, "percentiles")]
     return max(values) / NANO if values else None
 
 
-class _Seen(NamedTuple):
-    """An ephemeral channel at one look."""
+class _ChannelCounts(NamedTuple):
+    """The counters of an ephemeral channel in one run."""
 
     epoch: int
     left: int
@@ -162,17 +162,18 @@ class _Seen(NamedTuple):
 
 
 class Finished:
-    """Tells what ephemeral channels dropped: what left them and was finished by none of their clients.
+    """Finds out how many messages ephemeral channels dropped.
 
-    An ephemeral channel that is full lets messages go without a word. nsqd counts what each client finished, as long as it
-    is connected: between two looks at which the same clients were there, the difference was dropped.
+    A full ephemeral channel drops messages silently. nsqd counts what each connected client
+    finished. If the same clients were connected in two runs, messages that left the channel between
+    them and that no client finished were dropped.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Place, _Seen] = {}
+        self._seen: dict[Place, _ChannelCounts] = {}
 
     def corrected(self, counts: Counts, channel: Mapping[str, Any]) -> Counts:
-        """Return the counts with what clients processed and what was dropped, each since the first look."""
+        """Return the counts with processed and dropped messages, both since the first run."""
         clients = {
             (text(client, "remote_address"), number(client, "connect_ts")): number(
                 client, "finish_count"
@@ -182,14 +183,14 @@ class Finished:
         left = (counts.enqueued or 0) - counts.outstanding
         before = self._seen.get(counts.place)
         if before is None or before.epoch != counts.epoch:
-            now = _Seen(counts.epoch, left, clients, left, 0)
+            now = _ChannelCounts(counts.epoch, left, clients, left, 0)
         else:
             moved = max(left - before.left, 0)
             done = moved
             if before.clients.keys() <= clients.keys():
                 done = sum(count - before.clients.get(who, 0) for who, count in clients.items())
                 done = min(max(done, 0), moved)
-            now = _Seen(
+            now = _ChannelCounts(
                 counts.epoch,
                 left,
                 clients,
@@ -200,6 +201,6 @@ class Finished:
         return counts._replace(processed=now.finished, dropped=now.dropped)
 
     def keep(self, places: Iterator[Place]) -> None:
-        """Forget all other channels."""
+        """Forget all channels but these."""
         kept = set(places)
         self._seen = {place: seen for place, seen in self._seen.items() if place in kept}

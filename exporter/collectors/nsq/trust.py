@@ -1,4 +1,7 @@
-"""Which nsqds get the login: anybody who reaches an nsqlookupd can register a host of their own there."""
+"""Decides which nsqds are sent the login.
+
+Anybody who reaches an nsqlookupd can register their own host there.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ ADVICE = (
 )
 
 
-class Trust:
-    """Decides by a node's host. Safe to use from any thread."""
+class NodeTrust:
+    """Decides by host name. Safe to use from any thread."""
 
     def __init__(self, settings: NsqSettings) -> None:
         urls = (*settings.lookupds, *settings.nsqds)
@@ -22,11 +25,11 @@ class Trust:
         self._allowed = settings.trusted
 
     def covers(self, host: str) -> bool:
-        """Tell whether the host is one of the config's addresses, or allowed by `nodes`."""
+        """Return whether the host is in the config, or allowed by `nodes`."""
         return host.lower() in self._hosts or self._allowed.allows(host)
 
     def explained(self, host: str, error: CollectError) -> CollectError:
-        """Return the error of a node; a refusal by one that got no login says why it got none."""
+        """Return the error of a node. If it was sent no login and rejected the request, say why."""
         if error.reason != "unauthorized" or self.covers(host):
             return error
         return CollectError("unauthorized", f"{error}; {ADVICE}")

@@ -1,1 +1,1 @@
-"""A process for each source, so that what ends it ends nothing else."""
+"""A separate process for each source, so that a crash affects only one source."""

@@ -1,6 +1,7 @@
-"""How glibc keeps freed memory, which for a page that is made anew every few seconds decides the size of a process.
+"""Limits the memory that glibc keeps after it is freed.
 
-See mallopt(3). Elsewhere than on glibc nothing is changed.
+The exposition is rendered again every few seconds, so this decides the size of the process. See
+mallopt(3). Does nothing if the C library is not glibc.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import ctypes
 
 ARENAS = 2
-"""An arena a thread, which is the default, keeps what each thread freed apart from the others."""
+"""Number of malloc arenas. By default each thread has one, which keeps what it freed."""
 MAPPED_BYTES = 262_144
-"""Blocks from this size on go back to the system when they are freed."""
+"""Blocks of at least this size are returned to the system when they are freed."""
 TRIM_BYTES = 1_048_576
 
 ENVIRONMENT = {
@@ -18,13 +19,13 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(MAPPED_BYTES),
     "MALLOC_TRIM_THRESHOLD_": str(TRIM_BYTES),
 }
-"""The same for a process that is yet to be started."""
+"""The same settings for a process that is not started yet."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def keep_little() -> None:
-    """Set it for this process; to be called before it has threads."""
+    """Apply the settings to this process. Call it before the process has threads."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return

@@ -1,4 +1,4 @@
-"""What the process of one collector does: runs what it is asked to, until nobody is there to ask."""
+"""The process of one collector: runs tasks on request until the daemon is gone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import structlog
 
 from exporter import logging_setup
 from exporter.collectors.process.hazards import Attempt, Hazards
-from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
+from exporter.collectors.process.messages import CLOSE, NOTE, READY, Setup, TaskAnswer, TaskRequest
 from exporter.model import CollectError, Collector, Observation, QueueBacklog, Until
 from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
 from exporter.systems import resolve
-from exporter.task_log import Seldom, gist, is_exhaustion, said
+from exporter.task_log import LogLimiter, gist, is_exhaustion, said
 
 NAME_BYTES = 15
-"""Of a process, in Linux."""
+"""Longest name of a process in Linux."""
 
 
 def serve(connection: Connection) -> NoReturn:
@@ -36,31 +36,34 @@ def serve(connection: Connection) -> NoReturn:
         logging_setup.configure(setup.log_format, setup.log_level)
         answers = _Answers(connection)
         collector = _collector(setup, answers)
-        answers.send(Answer(READY))
+        answers.send(TaskAnswer(READY))
         while True:
-            request: Request = connection.recv()
+            request: TaskRequest = connection.recv()
             threading.Thread(target=_serve, args=(collector, request, answers), daemon=True).start()
     except (EOFError, OSError):
-        # The daemon is gone or has closed this source. Nothing here needs to be put in order, and a broker that
-        # hangs would keep the clients from ending.
+        # The daemon is gone or has closed this source. Nothing needs a clean end here, and a broker
+        # that hangs would keep the clients from ending.
         logging_setup.flush()
         os._exit(0)
 
 
 def _learn(setup: Setup) -> None:
-    """Let the source's secrets be masked from the start; those in files are learnt whenever they are read."""
+    """Mask the source's secrets from the start.
+
+    Secrets in files are learned whenever they are read.
+    """
     learn(*(value for name, value in setup.environment.items() if is_secret(name)))
     setup.settings.learn_secrets()
 
 
 def _name_process(source: str) -> None:
-    """Show the source's name in lists of processes."""
+    """Show the source's name in process lists."""
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_bytes(f"mq/{source}".encode()[:NAME_BYTES])
 
 
 def _collector(setup: Setup, answers: _Answers) -> Collector:
-    """Return the source's collector; a process loads the libraries of its own system only."""
+    """Return the source's collector. Loads only the libraries of its system."""
     collector: Collector = resolve(setup.collector)(
         setup.settings, Hazards(setup.suspicions, answers.note)
     )
@@ -68,17 +71,17 @@ def _collector(setup: Setup, answers: _Answers) -> Collector:
 
 
 class _Answers:
-    """The way back to the daemon, for many threads."""
+    """Sends answers to the daemon. Safe to use from many threads."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._told = 0
-        """Lines missing in the log that the daemon knows of."""
-        self._crashes = Seldom()
+        """Dropped log lines that were reported to the daemon."""
+        self._crashes = LogLimiter()
 
-    def send(self, answer: Answer) -> None:
-        """Send the answer; without a daemon the process ends."""
+    def send(self, answer: TaskAnswer) -> None:
+        """Send the answer; end the process if the daemon is gone."""
         with self._lock:
             dropped = logging_setup.dropped()
             try:
@@ -88,29 +91,32 @@ class _Answers:
             self._told = dropped
 
     def note(self, attempt: Attempt) -> None:
-        """Tell the daemon what may end this process now."""
-        self.send(Answer(NOTE, attempt))
+        """Tell the daemon what may crash this process now."""
+        self.send(TaskAnswer(NOTE, attempt))
 
     def log_crash(self, task: str, error: Exception) -> None:
-        """Log where a task has a bug, not in every run."""
+        """Log a bug in a task, but not in every run."""
         with self._lock:
             allowed = self._crashes.allows((task, gist(repr(error))), time.monotonic())
         if allowed:
             structlog.get_logger(__name__).error("task.crashed", task=task, exc_info=error)
 
 
-def _serve(collector: Collector, request: Request, answers: _Answers) -> None:
-    """Do what is asked and answer; a bug in one task must not end the others, nor keep the daemon waiting."""
+def _serve(collector: Collector, request: TaskRequest, answers: _Answers) -> None:
+    """Run the request and answer it.
+
+    A bug in one task must not end the others or keep the daemon waiting.
+    """
     try:
         answers.send(_answer(collector, request))
     except Exception as error:  # noqa: BLE001
         if not is_exhaustion(error):
             answers.log_crash(request.task, error)
-        answers.send(Answer(request.number, failure=("internal", scrub(said(error)))))
+        answers.send(TaskAnswer(request.number, failure=("internal", scrub(said(error)))))
 
 
 def _without_secrets(observation: Observation) -> Observation:
-    """Return the observation with texts that show no secret."""
+    """Return the observation with secrets masked in its texts."""
     if observation.problems:
         problems = [
             replace(problem, subject=scrub(problem.subject), message=scrub(problem.message))
@@ -126,7 +132,7 @@ def _without_secrets(observation: Observation) -> Observation:
     return observation
 
 
-def _answer(collector: Collector, request: Request) -> Answer:
+def _answer(collector: Collector, request: TaskRequest) -> TaskAnswer:
     deadline = Until(request.until - time.monotonic())
     try:
         if request.task == "check":
@@ -134,12 +140,12 @@ def _answer(collector: Collector, request: Request) -> Answer:
                 replace(finding, feature=scrub(finding.feature), detail=scrub(finding.detail))
                 for finding in collector.check(deadline)
             ]
-            return Answer(request.number, findings)
+            return TaskAnswer(request.number, findings)
         if request.task == CLOSE:
             collector.close()
-            return Answer(request.number)
+            return TaskAnswer(request.number)
         observation = _without_secrets(collector.tasks[request.task](deadline))
     except CollectError as error:
-        return Answer(request.number, failure=(error.reason, scrub(str(error))))
+        return TaskAnswer(request.number, failure=(error.reason, scrub(str(error))))
     early = frozenset(task for task in collector.tasks if collector.due_early(task))
-    return Answer(request.number, observation, early=early)
+    return TaskAnswer(request.number, observation, early=early)

@@ -1,7 +1,8 @@
-"""The environment of the processes that read the sources: what they need, and nothing else.
+"""The environment of the source processes: only the variables that they need.
 
-The daemon's own environment may hold the passwords of all sources, since a config takes them from there (`${NAME}`). What
-one source needs reaches its process in the first message (`wire.Setup`), and is in no `/proc/PID/environ`.
+The daemon's own environment may have the passwords of all sources, since a config can take them
+from there (`${NAME}`). The variables that only one source needs reach its process in the first
+message (`messages.Setup`), so they are in no `/proc/PID/environ`.
 """
 
 from __future__ import annotations
@@ -30,15 +31,17 @@ KEPT: Mapping[str, tuple[str, ...]] = {
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
     ),
 }
-"""Names, by the reason why they are kept."""
+"""Variable names that are passed on, grouped by the reason."""
 KEPT_PREFIXES: Mapping[str, str] = {
     "LC_": "the language of error messages",
     "KRB5": "Kerberos: its configuration, its tickets, its trace",
     "MALLOC_": "how memory is allocated",
 }
-"""The same for all names that begin so."""
+"""Prefixes of variable names that are passed on, and the reason."""
 OF_A_MECHANISM: Mapping[str, str] = {"AWS_MSK_IAM": "AWS_"}
-"""Credentials of a cloud, by the mechanism of the one kind of source that needs them: how their names begin."""
+"""SASL mechanism to the prefix of the variables with its cloud credentials. Only sources with this
+mechanism get them.
+"""
 
 TICKETS = "KRB5CCNAME"
 """The variable that says where Kerberos keeps tickets."""
@@ -57,7 +60,7 @@ def of_all(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_source(properties: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what the process of a source with these client properties needs besides."""
+    """Return the additional variables for a source with these client properties."""
     given = properties.get("sasl.mechanism") or properties.get("sasl.mechanisms")
     mechanism = str(given or "GSSAPI").upper()
     if mechanism == "GSSAPI":
@@ -69,12 +72,15 @@ def of_source(properties: Mapping[str, object], environ: Mapping[str, str]) -> d
 
 
 def _tickets(properties: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, str]:
-    """Give each Kerberos principal a cache of tickets: in the common one, one source would log in as another one's user."""
+    """Return a separate ticket cache for each Kerberos principal.
+
+    With a shared cache, one source would log in as the user of another.
+    """
     identity = [
         str(properties.get(f"sasl.kerberos.{name}", "")) for name in ("principal", "keytab")
     ]
     if TICKETS in environ or not any(identity):
         return {}
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
-    folder = environ.get("TMPDIR") or "/tmp"  # noqa: S108 - where Kerberos has its own by default
+    folder = environ.get("TMPDIR") or "/tmp"  # noqa: S108 - Kerberos's own default folder
     return {TICKETS: f"FILE:{folder}/krb5cc_{os.getuid()}_mq-lag-exporter-{digest}"}

@@ -1,9 +1,10 @@
-"""The daemon's side of the nursery: the processes that read the sources, forked from one that has imported everything.
+"""The daemon's side of the nursery, the process from which the source processes are forked.
 
-A process that starts by itself imports some hundred modules, which takes 0.3 s of CPU and 20 MB. One that is forked shares
-them with all others, and runs at once. The nursery (`exporter.collectors.process.nursery`) is started at the first child. It opens no
-connection and has no thread, so that it can fork at any time. Where it is killed, its children go on, and another
-nursery is started for the next child.
+A process started from scratch imports about a hundred modules, which takes 0.3 s of CPU and 20 MB.
+A forked one shares the imported modules with all others and runs at once. The nursery
+(`exporter.collectors.process.nursery`) is started for the first child. It opens no connection and
+has no threads, so it can fork at any time. If it is killed, its children go on, and a new nursery
+is started for the next child.
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ from exporter import signals
 from exporter.collectors.process import environment
 
 ORDER = struct.Struct("!I200s")
-"""What the daemon sends, with the child's socket: a number for the child, and the module of its collector."""
+"""Message to the nursery, sent with the child's socket: the child's number and the module of its
+collector.
+"""
 REPORT = struct.Struct("!BIIi")
-"""What the nursery sends: what happened, the child's number, its process id, and what `waitpid` says or an error number."""
+"""Message from the nursery: kind, the child's number, its process id, and the status of `waitpid`
+or an error number.
+"""
 BORN, ENDED, FAILED = 1, 2, 3
-"""`BORN` comes with a descriptor of the process, where the system has such (pidfd_open(2))."""
+"""Kinds of reports. `BORN` has a process descriptor if the system supports pidfd_open(2)."""
 
 EXHAUSTED = 71
-"""Code with which a child ends that could not start for want of memory or threads."""
+"""Exit code of a child that could not start because of a lack of memory or threads."""
 _LIMITS = {
     errno.EMFILE: "raise the limit of open files (LimitNOFILE= in systemd, ulimit -n)",
     errno.ENFILE: "the system is out of file handles (sysctl fs.file-max)",
@@ -43,7 +48,7 @@ _LIMITS = {
 
 
 def not_started(number: int) -> str:
-    """Say why a process could not be started, by an error number, and what to do."""
+    """Say why a process could not be started (error number `number`), and what to do."""
     advice = _LIMITS.get(number)
     return os.strerror(number) + (f"; {advice}" if advice else "")
 
@@ -53,35 +58,35 @@ class Child:
 
     def __init__(self) -> None:
         self.pid: int | None = None
-        """None before it is born."""
+        """None before the process exists."""
         self.code: int | None = None
-        """How it ended: its exit code, the negated number of a signal, or None where that is not known."""
+        """How the process ended: its exit code, a negated signal number, or None if unknown."""
         self.fault = ""
-        """Why it could not be started."""
+        """Why the process could not be started."""
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._descriptor: int | None = None
         self._unwanted = False
 
     def kill(self) -> None:
-        """End it by SIGKILL; one that is not born yet, at its birth."""
+        """Send SIGKILL; if the process does not exist yet, as soon as it does."""
         with self._lock:
             self._unwanted = True
             self._kill()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is gone; tell whether it is."""
+        """Wait until the process is gone; return whether it is."""
         return self._over.wait(seconds)
 
-    def is_born(self, pid: int, descriptor: int | None) -> None:
-        """The process is there; `descriptor` is one of it, which is owned from now on."""
+    def on_born(self, pid: int, descriptor: int | None) -> None:
+        """Note that the process exists. Takes ownership of its `descriptor`."""
         with self._lock:
             self.pid, self._descriptor = pid, descriptor
             if self._unwanted:
                 self._kill()
 
-    def has_ended(self, code: int | None, fault: str = "") -> None:
-        """The process is gone, or was never there."""
+    def on_ended(self, code: int | None, fault: str = "") -> None:
+        """Note that the process is gone, or was never started."""
         with self._lock:
             self.code, self.fault = code, fault
             self._over.set()
@@ -89,11 +94,11 @@ class Child:
                 os.close(self._descriptor)
                 self._descriptor = None
 
-    def lose(self) -> None:
-        """Nobody will report its end any more."""
+    def on_nursery_lost(self) -> None:
+        """Handle the loss of the nursery, which can no longer report the process's end."""
         descriptor = self._descriptor
         if descriptor is None:
-            self.has_ended(None)
+            self.on_ended(None)
         else:
             threading.Thread(target=self._watch, args=(descriptor,), daemon=True).start()
 
@@ -101,7 +106,7 @@ class Child:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         poll.poll()
-        self.has_ended(None)
+        self.on_ended(None)
 
     def _kill(self) -> None:
         if self.pid is None or self._over.is_set():
@@ -121,9 +126,10 @@ class Nursery:
         self._process: _Process | None = None
 
     def fork(self, module: str) -> tuple[Child, socket.socket]:
-        """Return a new child that runs a collector of the system, and the way to it.
+        """Return a new child process for a collector of this module, and the socket to it.
 
-        Where it could not be started, the way ends at once. Raises `OSError` where not even that can be tried.
+        If the process cannot be started, the socket is closed at the other end. Raises `OSError` if
+        the nursery cannot be reached or started.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -140,7 +146,7 @@ class Nursery:
 
     def _ask(self, module: str, theirs: socket.socket) -> Child:
         if self._process is not None:
-            # It may have been killed, and its end not have been noticed yet.
+            # The nursery may have been killed without that being noticed yet.
             with contextlib.suppress(OSError):
                 return self._process.fork(module, theirs)
         self._process = _Process()
@@ -148,11 +154,11 @@ class Nursery:
 
 
 class _Process:
-    """One nursery."""
+    """One nursery process."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
-        # No signal is for the nursery, not even before it can ignore them.
+        # Block signals: none must reach the nursery before it ignores them.
         with theirs, signals.blocked():
             self._process = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "exporter.collectors.process.nursery", str(theirs.fileno())],
@@ -164,12 +170,12 @@ class _Process:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._children: dict[int, Child] = {}
-        """Those whose end was not reported yet."""
+        """Children that have not been reported as ended."""
         self._over = False
         threading.Thread(target=self._listen, name="nursery", daemon=True).start()
 
     def fork(self, module: str, theirs: socket.socket) -> Child:
-        """Order a child. Raises `OSError` where the nursery is gone."""
+        """Request a child. Raises `OSError` if the nursery is gone."""
         with self._lock:
             if self._over:
                 raise BrokenPipeError(errno.EPIPE, "the nursery is gone")
@@ -180,9 +186,9 @@ class _Process:
             return child
 
     def _listen(self) -> None:
-        """Take reports until the nursery is gone."""
+        """Receive reports until the nursery is gone."""
         with contextlib.suppress(OSError):
-            while self._take():
+            while self._receive_report():
                 pass
         self._process.kill()
         code = self._process.wait()
@@ -193,10 +199,10 @@ class _Process:
             self._children.clear()
         structlog.get_logger(__name__).warning("nursery.ended", code=code, children=len(orphans))
         for child in orphans:
-            child.lose()
+            child.on_nursery_lost()
 
-    def _take(self) -> bool:
-        """Take one report; tell whether there was one."""
+    def _receive_report(self) -> bool:
+        """Receive one report; return False at the end of the connection."""
         data, descriptors, _, _ = socket.recv_fds(self._control, REPORT.size, 1)
         while data and len(data) < REPORT.size:
             more = self._control.recv(REPORT.size - len(data))
@@ -209,13 +215,13 @@ class _Process:
             if kind != BORN:
                 del self._children[number]
         if kind == BORN:
-            child.is_born(pid, descriptors[0] if descriptors else None)
+            child.on_born(pid, descriptors[0] if descriptors else None)
         elif kind == ENDED:
-            child.has_ended(os.waitstatus_to_exitcode(status))
+            child.on_ended(os.waitstatus_to_exitcode(status))
         else:
-            child.has_ended(None, not_started(status))
+            child.on_ended(None, not_started(status))
         return True
 
 
 NURSERY = Nursery()
-"""The one of this process."""
+"""The nursery of this process."""

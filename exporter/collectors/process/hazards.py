@@ -1,8 +1,9 @@
-"""Parts of a source that end the process which asks for them.
+"""Finds the parts of a source that crash the process which asks for them.
 
-A client library may abort its process on an answer that it cannot parse. The daemon starts another process, which must
-not ask for the same part again. So a process notes what it is about to ask for. If it dies, the daemon halves what it
-asked for, until one part is left. This part is then left out for some time, and counted as a problem.
+A client library may abort its process on a response that it cannot parse. The daemon starts another
+process, which must not ask for the same part again. So a process notes what it is about to ask for.
+If it crashes, the daemon halves that set until one part is left. This part is then left out for
+some time and counted as a problem.
 """
 
 from __future__ import annotations
@@ -14,29 +15,36 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 LEFT_OUT_SECONDS = 3600.0
-"""How long a part that ended two processes is left out."""
+"""How long a part is left out after it crashed two processes."""
 STRIKES = 2
-"""Processes that must have ended while they asked for one part alone. One may be chance."""
+"""Number of processes that must have crashed while they asked for one part alone. One crash may be
+chance.
+"""
 
 
 class Suspicion(NamedTuple):
-    """What is known against one part."""
+    """What is known about one suspected part."""
 
     together: int
-    """With how many others at most it may be asked for, itself included; 0 is not at all."""
+    """Largest number of parts, including this one, to ask for in one batch; 0 if it is left out."""
     until: float = 0.0
-    """Until when it is left out, on the monotonic clock. After that it is asked for alone."""
+    """End of the time for which the part is left out (monotonic clock). After that it is asked for
+    alone.
+    """
 
 
 class Attempt(NamedTuple):
-    """What a thread of a process is about to ask for; nothing, when it has the answer."""
+    """The parts that a thread of the process is about to ask for.
+
+    Empty when it has the response.
+    """
 
     thread: int
     parts: Sequence[str]
 
 
 class Plan(NamedTuple):
-    """How to ask for parts."""
+    """How to ask for a set of parts."""
 
     batches: Sequence[Sequence[str]]
     left_out: Sequence[str]
@@ -44,13 +52,16 @@ class Plan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hazards:
-    """What a process knows of dangerous parts, and how it notes what it asks for."""
+    """The suspected parts that a process knows of, and how it notes what it asks for."""
 
     suspicions: Mapping[str, Suspicion] = field(default_factory=dict)
     note: Callable[[Attempt], None] | None = None
 
     def plan(self, parts: Iterable[str], size: int, now: float) -> Plan:
-        """Divide the parts into batches of at most `size`, the suspected ones last and in smaller ones."""
+        """Divide the parts into batches of at most `size`.
+
+        Suspected parts come last, in smaller batches.
+        """
         by_size: dict[int, list[str]] = {size: []}
         left_out = []
         for part in parts:
@@ -70,7 +81,7 @@ class Hazards:
 
     @contextmanager
     def asking(self, parts: Sequence[str]) -> Iterator[None]:
-        """Note that this thread asks for the parts, and then that it has its answer."""
+        """Note that this thread asks for the parts, and on exit that it has its response."""
         if self.note is None:
             yield
             return
@@ -83,21 +94,24 @@ class Hazards:
 
 
 class Suspects:
-    """What the daemon learns from the processes that died."""
+    """What the daemon learns from processes that crashed."""
 
     def __init__(self) -> None:
         self._known: dict[str, Suspicion] = {}
         self._strikes: dict[str, int] = {}
         self.lessons = 0
-        """How often something was learned."""
+        """Number of crashes from which something was learned."""
 
     @property
     def known(self) -> Mapping[str, Suspicion]:
-        """What the next process has to know."""
+        """The suspicions to pass to the next process."""
         return dict(self._known)
 
     def learn(self, attempts: Iterable[Sequence[str]], now: float) -> list[str]:
-        """Take what a process asked for when it crashed; return the parts that are left out from now on."""
+        """Learn from what a process asked for when it crashed.
+
+        Return the parts that are now left out.
+        """
         condemned = []
         for parts in attempts:
             self.lessons += 1

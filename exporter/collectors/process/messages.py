@@ -1,4 +1,7 @@
-"""What the daemon and a collector's process say to each other; both are this program, so it is pickled."""
+"""Messages between the daemon and the process of a collector.
+
+Both run this program, so they are pickled.
+"""
 
 from __future__ import annotations
 
@@ -11,46 +14,46 @@ from exporter.collectors.settings import Settings
 from exporter.model import Reason
 
 CLOSE = "close"
-"""What is asked instead of a task when it is the last request."""
+"""Takes the place of a task in the last request."""
 READY = -1
-"""The number of the answer that nobody asked for: the process has started."""
+"""Number of the unrequested answer that says that the process has started."""
 NOTE = -2
-"""The number of another one: the value is a `hazards.Attempt`."""
+"""Number of an unrequested answer with a `hazards.Attempt` as its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The first message: what to read, and how to log."""
+    """The first message: which source to read, and how to log."""
 
     collector: str
-    """What makes the collector, as "module:name"."""
+    """Factory of the collector, as "module:name"."""
     settings: Settings
     log_format: Literal["json", "console"]
     log_level: str
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables that this source's process has besides those of all."""
+    """Environment variables of this source's process, in addition to those of all."""
     suspicions: Mapping[str, Suspicion] = field(default_factory=dict)
-    """Parts of the source that may end the process."""
+    """Parts of the source that may crash the process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """Run a task, `check` or `CLOSE`, until then."""
+class TaskRequest:
+    """A request to run a task, `check` or `CLOSE`."""
 
     number: int
     task: str
     until: float
-    """On the monotonic clock, which all processes share."""
+    """Deadline on the monotonic clock, which all processes share."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a request: an observation or findings, or the reason and message of a failure."""
+class TaskAnswer:
+    """The answer to a request: an observation or findings, or reason and message of a failure."""
 
     number: int
     value: Any = None
     failure: tuple[Reason, str] | None = None
     early: frozenset[str] = frozenset()
-    """Tasks that have a reason to run before their time."""
+    """Tasks that should run early."""
     lines_dropped: int = 0
-    """Lines of its log that the process could not write since the answer before."""
+    """Log lines that the process dropped since its last answer."""

@@ -1,7 +1,10 @@
-"""The process that the processes of the sources are forked from (`forking.py` is the daemon's side).
+"""The nursery: the process from which the source processes are forked.
 
-It imports the libraries of a system before the first child of that system, so that all share them. It never opens a
-connection, has no thread and makes no client: a process with those cannot be forked safely.
+`forking.py` is the daemon's side.
+
+It imports the libraries of a system before it forks the first child of that system, so all children
+share them. It never opens a connection, has no threads and creates no clients, because a process
+with any of these cannot be forked safely.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-# structlog loads rich where it finds it, for tracebacks that are not wanted here: 12 MB.
+# structlog imports rich if it is installed, for tracebacks that are not used here: 12 MB.
 sys.modules["rich"] = None  # type: ignore[assignment]
 
 from exporter import signals  # noqa: E402
@@ -30,23 +33,27 @@ from exporter.scrub import scrub  # noqa: E402
 from exporter.task_log import is_exhaustion  # noqa: E402
 
 END_SECONDS = 1.0
-"""Time for the children to end by themselves when the daemon is gone."""
+"""Time for the children to end before they are killed, when the daemon is gone."""
 CRASHED = 1
 
 
 def main() -> None:
-    """Fork children as the connection says that the command line names, until the daemon is gone."""
+    """Fork children until the daemon is gone.
+
+    The first argument is the file descriptor of the connection to it.
+    """
     signals.ignore()
-    # What is imported stays: a collection would only write on the pages that the children share.
+    # Imported modules stay. A garbage collection would write to the memory pages that the children
+    # share.
     gc.disable()
-    _Nursery(socket.socket(fileno=int(sys.argv[1]))).run()
+    _NurseryProcess(socket.socket(fileno=int(sys.argv[1]))).run()
 
 
-class _Nursery:
+class _NurseryProcess:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: dict[int, int] = {}
-        """The children's numbers by their process ids."""
+        """Process id to the child's number."""
         self._loaded: set[str] = set()
         self._deaths, self._woken = os.pipe()
         os.set_blocking(self._deaths, False)
@@ -55,7 +62,7 @@ class _Nursery:
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Serve the daemon; return when it is gone, and no child is left."""
+        """Serve the daemon; return when it is gone and no child is left."""
         with contextlib.suppress(OSError):
             control = self._control.fileno()
             while True:
@@ -67,7 +74,7 @@ class _Nursery:
         self._end()
 
     def _serve(self) -> bool:
-        """Start one child; tell whether the daemon is still there."""
+        """Start one child; return whether the daemon is still there."""
         data, descriptors, _, _ = socket.recv_fds(self._control, ORDER.size, 1)
         while data and len(data) < ORDER.size:
             more = self._control.recv(ORDER.size - len(data))
@@ -99,7 +106,10 @@ class _Nursery:
             os.close(process)
 
     def _load(self, module: str) -> None:
-        """Import what the children with this collector need; what fails here fails there, too, and is said there."""
+        """Import the modules that the children of this collector need.
+
+        Errors are ignored: the child fails with the same error and reports it.
+        """
         if module not in self._loaded:
             self._loaded.add(module)
             with contextlib.suppress(Exception):
@@ -117,9 +127,9 @@ class _Nursery:
             os.close(self._woken)
             gc.enable()
             child.serve(Connection(descriptor))
-        except BaseException as error:  # noqa: BLE001 - this is the end of the process, whatever it is
+        except BaseException as error:  # noqa: BLE001 - the process ends, whatever the error is
             if is_exhaustion(error):
-                os._exit(EXHAUSTED)  # what this means is said once, by the daemon
+                os._exit(EXHAUSTED)  # the daemon logs the meaning once
             sys.stderr.write(scrub(traceback.format_exc()))
         finally:
             os._exit(CRASHED)
@@ -146,7 +156,10 @@ class _Nursery:
             socket.send_fds(self._control, [report], [descriptor])
 
     def _end(self) -> None:
-        """Let the children end by themselves, since their connections have ended too; kill those that hang."""
+        """Wait for the children to end, since their connections have ended too.
+
+        Kill those that hang.
+        """
         until = time.monotonic() + END_SECONDS
         while self._children and time.monotonic() < until:
             select.select([self._deaths], [], [], max(until - time.monotonic(), 0.0))
@@ -155,7 +168,7 @@ class _Nursery:
             os.kill(pid, signal.SIGKILL)
 
     def _forget(self) -> None:
-        """Take note of the children that have ended, with nobody to report to."""
+        """Reap the ended children without reporting them, because the daemon is gone."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._deaths, 4096)
         with contextlib.suppress(ChildProcessError):
@@ -167,7 +180,10 @@ class _Nursery:
 
 
 def _descriptor_of(pid: int) -> int | None:
-    """Return a descriptor of the process, which never means another one; None where the system has no such thing."""
+    """Return a descriptor of the process, which never refers to another one with its id.
+
+    None if the system has no process descriptors.
+    """
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):

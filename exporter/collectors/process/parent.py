@@ -1,8 +1,9 @@
-"""A collector in a process of its own, so that what ends that process ends nothing else.
+"""Runs a collector in a separate process, so that a crash of it ends nothing else.
 
-librdkafka aborts the whole process on a failed assertion, and has a known one that a coordinator's return can trigger
-after a request for it timed out (confluentinc/librdkafka#4605). A daemon that dies with the cluster it watches is of no
-use; here only the process that reads that one cluster dies, and another takes its place.
+librdkafka aborts the whole process on a failed assertion. A known one can be triggered by a
+coordinator's return after a request for it timed out (confluentinc/librdkafka#4605). A daemon that
+dies together with the cluster it watches would be useless. Here only the process that reads this
+one cluster dies, and another replaces it.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ import structlog
 from exporter import logging_setup
 from exporter.collectors.process.forking import EXHAUSTED, NURSERY, Child, not_started
 from exporter.collectors.process.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
-from exporter.collectors.process.messages import CLOSE, NOTE, READY, Answer, Request, Setup
+from exporter.collectors.process.messages import CLOSE, NOTE, READY, Setup, TaskAnswer, TaskRequest
 from exporter.model import CollectError, Deadline, Finding, Observation
 from exporter.systems import module_of
 from exporter.task_log import EXHAUSTION
 
 GRACE = 2.0
-"""Seconds past its deadline after which a task that did not end is ended with its process."""
+"""Seconds after its deadline at which a running task is stopped by killing its process."""
 RETRY_SHARE = 0.4
-"""Part of a run's time that must be left for a second try when the process died under the first."""
+"""Fraction of a run's time that must be left for a second try after a crash."""
 CLEAN_SECONDS = 1.0
-"""Time for a process to clean up; a broker that hangs must not hold up the daemon's end."""
+"""Seconds for a process to clean up. A broker that hangs must not delay the end of the daemon."""
 CLOSE_SECONDS = 2.0
 START_SECONDS = 60.0
-"""Time for a process to start."""
+"""Seconds for a process to start."""
 
 NOT_STARTED = "the process that reads the source could not be started: "
 
@@ -53,15 +54,18 @@ CRASHES = frozenset(
         signal.SIGTRAP,
     )
 )
-"""How a process ends by its own fault, and not since somebody ended it."""
+"""Exit codes of a crash, as opposed to a kill from outside."""
 
 
 class WorkerDiedError(Exception):
-    """The process ended while it had something to do."""
+    """The process ended while a request was pending."""
 
 
 class IsolatedCollector:
-    """Runs a collector's tasks in a child process, which is started at the first task and whenever it is gone."""
+    """Runs a collector's tasks in a child process.
+
+    The process is started for the first task, and again when it is gone.
+    """
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class IsolatedCollector:
         self.system = system
         self.follows = follows
         self.early_after = early_after or {}
-        """Task to the part of its interval after which it may run early."""
+        """Task to the fraction of its interval after which it may run early."""
         self.tasks: Mapping[str, Callable[[Deadline], Observation]] = {
             task: partial(self._run, task) for task in tasks
         }
@@ -85,13 +89,15 @@ class IsolatedCollector:
         self._early: frozenset[str] = frozenset()
         self._closed = False
         self.restarts = 0
-        """How often the process ended by itself and another took its place."""
+        """Number of times that the process ended unexpectedly and was replaced."""
         self.grace = START_SECONDS + GRACE + CLOSE_SECONDS
-        """Seconds past its deadline that a run may take: a process starts, does not answer, and is ended."""
+        """Seconds after its deadline that a run may take: a process starts, does not answer, and is
+        killed.
+        """
         self._log = structlog.get_logger(__name__).bind(source=setup.settings.name)
 
     def due_early(self, task: str) -> bool:
-        """Whether the last answer said that the task has a reason to run before its time."""
+        """Return whether the last answer asked to run the task early."""
         with self._lock:
             due = task in self._early
             self._early -= {task}
@@ -103,7 +109,7 @@ class IsolatedCollector:
         return findings
 
     def close(self) -> None:
-        """Let the process clean up behind itself, then end it; a task that is under way fails."""
+        """Let the process clean up, then kill it; running tasks fail."""
         with self._lock:
             self._closed = True
             worker, self._worker = self._worker, None
@@ -119,8 +125,8 @@ class IsolatedCollector:
         observation: Observation = answer.value
         return observation
 
-    def _ask_again(self, task: str, deadline: Deadline) -> Answer:
-        """Ask; if the process dies, ask the next one, as often as something is learned from the death.
+    def _ask_again(self, task: str, deadline: Deadline) -> TaskAnswer:
+        """Send a request; repeat it with a new process as long as each crash teaches something new.
 
         Raises `CollectError`.
         """
@@ -139,14 +145,18 @@ class IsolatedCollector:
                     raise CollectError("internal", str(death)) from None
 
     def _learn(self, attempts: Sequence[Sequence[str]]) -> None:
-        """Take what the process asked for when it crashed. Called before its requests fail."""
+        """Learn from what the process asked for when it crashed.
+
+        Called before its requests fail.
+        """
         for part in self._suspects.learn(attempts, time.monotonic()):
             self._log.warning("worker.part_left_out", part=part, seconds=LEFT_OUT_SECONDS)
 
-    def _ask(self, task: str, deadline: Deadline) -> Answer:
+    def _ask(self, task: str, deadline: Deadline) -> TaskAnswer:
         seconds = deadline.remaining()
         worker = self._alive()
-        # Many that start at once on a small machine take their time; that is none of a task's.
+        # If many processes start at once on a small machine, each takes long. That time is not the
+        # task's.
         if not worker.ready.wait(START_SECONDS):
             worker.end()
             raise CollectError(
@@ -159,7 +169,8 @@ class IsolatedCollector:
             worker.end()
             raise CollectError(
                 "timeout",
-                f"the task did not finish within {GRACE:g} s after its deadline; its process was stopped",
+                f"the task did not finish within {GRACE:g} s after its deadline; "
+                "its process was stopped",
             ) from None
         if answer.failure is not None:
             raise CollectError(*answer.failure)
@@ -187,7 +198,7 @@ class IsolatedCollector:
 
 
 class _Worker:
-    """One child process and what it was asked."""
+    """One child process and its pending requests."""
 
     def __init__(self, setup: Setup, learn: Callable[[Sequence[Sequence[str]]], None]) -> None:
         """`learn` is called with what the process was asking for, if it crashes."""
@@ -197,7 +208,7 @@ class _Worker:
         self._connection = Connection(ours.detach())
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()
-        self._pending: dict[int, Future[Answer]] = {}
+        self._pending: dict[int, Future[TaskAnswer]] = {}
         self._numbers = itertools.count()
         self.ready = threading.Event()
         """Set when the process has started, and when it is gone."""
@@ -216,20 +227,20 @@ class _Worker:
             self._connection.close()
             raise
 
-    def ask(self, task: str, seconds: float) -> Future[Answer]:
-        """Ask for a run; the future fails with `WorkerDiedError` where the process ends first."""
-        future: Future[Answer] = Future()
+    def ask(self, task: str, seconds: float) -> Future[TaskAnswer]:
+        """Send a request; the future fails with `WorkerDiedError` if the process ends first."""
+        future: Future[TaskAnswer] = Future()
         with self._lock:
             if self.is_over:
                 future.set_exception(WorkerDiedError(self.death))
                 return future
             number = next(self._numbers)
             self._pending[number] = future
-        self._send(Request(number, task, time.monotonic() + seconds))
+        self._send(TaskRequest(number, task, time.monotonic() + seconds))
         return future
 
     def clean_up(self, seconds: float) -> None:
-        """Let the process do what it has to before its end, where it runs and as far as that takes no longer."""
+        """Let the process clean up, if it has started, for at most this long."""
         if self.ready.is_set():
             with contextlib.suppress(FutureTimeoutError, WorkerDiedError):
                 self.ask(CLOSE, seconds).result(seconds)
@@ -239,15 +250,15 @@ class _Worker:
         self._child.kill()
         self._child.wait(CLOSE_SECONDS)
 
-    def _send(self, message: Setup | Request) -> None:
+    def _send(self, message: Setup | TaskRequest) -> None:
         with self._send_lock, contextlib.suppress(OSError):
-            # Where the process is gone, the receiving thread says so to all that wait.
+            # If the process is gone, the receiving thread fails all pending requests.
             self._connection.send(message)
 
     def _receive(self) -> None:
         try:
             while True:
-                answer: Answer = self._connection.recv()
+                answer: TaskAnswer = self._connection.recv()
                 if answer.number == READY:
                     self.has_started = True
                     self.ready.set()
@@ -261,10 +272,10 @@ class _Worker:
                     future.set_result(answer)
         except (EOFError, OSError):
             pass  # the process has ended
-        except Exception:  # noqa: BLE001 - whatever it is, this loop is over
+        except Exception:  # noqa: BLE001 - whatever the error is, this loop ends
             self._log.exception("worker.answer_unreadable")
         finally:
-            # Whatever ended this loop: nobody would hear the process any more.
+            # Without this loop nothing reads the answers of the process any more.
             self._bury()
 
     def _note(self, attempt: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""RabbitMQ's management API: the first of several addresses that answers."""
+"""Client of RabbitMQ's management API. Uses the first of several addresses that answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class ManagementApi:
-    """Asks the node that answered last, and the others where it does not answer any more."""
+    """Asks the node that answered last; if it does not answer, the others."""
 
     def __init__(self, http: HttpClient, urls: tuple[str, ...]) -> None:
         self._http = http
@@ -34,7 +34,7 @@ class ManagementApi:
         return self._urls[self._current]
 
     def get(self, path: str, deadline: Deadline, **params: str) -> Any:
-        """Return the answer to `/api/` and `path`. Raises `CollectError`."""
+        """Return the response to GET `/api/` + `path`. Raises `CollectError`."""
         first = self._current
         count = len(self._urls)
         for turn in range(count):
@@ -51,7 +51,7 @@ class ManagementApi:
         raise AssertionError("a source has an address")
 
     def recognize(self, path: str, rows: Sequence[Any], reader: Rows) -> None:
-        """Raise `CollectError` where no row says what it is of: that is no answer of RabbitMQ's."""
+        """Raise `CollectError` if no row has a readable name: then RabbitMQ did not send it."""
         if rows and reader.nameless == len(rows):
             raise CollectError(
                 "invalid",
@@ -59,9 +59,10 @@ class ManagementApi:
             )
 
     def rows(self, path: str, deadline: Deadline, **params: str) -> list[Mapping[str, Any]]:
-        """Return the answer where that is a list of objects. Raises `CollectError`.
+        """Return the response, which must be a list of objects. Raises `CollectError`.
 
-        Something else in the list is an empty object, which whoever reads the rows finds unreadable.
+        Other elements of the list are replaced by empty objects, which are counted as unreadable
+        later.
         """
         found = self.get(path, deadline, **params)
         objects = isinstance(found, list) and any(isinstance(row, dict) for row in found)
@@ -76,9 +77,11 @@ class ManagementApi:
 def ask_each(
     pool: Pool, kind: str, names: Iterable[Name], ask: Callable[[Name], T], deadline: Deadline
 ) -> dict[Name, T | CollectError]:
-    """Ask for several things at the same time; return each answer, or the `CollectError`, by the thing's name.
+    """Ask for several objects at the same time.
 
-    `kind` is what messages call them, and keeps things of one name apart.
+    Return each response or `CollectError` by the object's name.
+
+    `kind` distinguishes objects of different kinds with the same name, and is used in messages.
     """
     keys = {f"{kind}{vhost}\n{name}": (vhost, name) for vhost, name in names}
     answers = pool.all_at_once({key: partial(ask, name) for key, name in keys.items()}, deadline)
@@ -86,10 +89,10 @@ def ask_each(
 
 
 def is_missing(error: CollectError) -> bool:
-    """Whether the server says that there is no such thing."""
+    """Return whether the server responded that the object does not exist."""
     return isinstance(error, StatusError) and error.status == NOT_FOUND
 
 
 def in_path(name: str) -> str:
-    """Return a name as one part of a URL's path."""
+    """Return a name quoted as one segment of a URL's path."""
     return quote(name, safe="", errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""Tests which features a RabbitMQ source supports with the available rights and plugins."""
+"""Tests which features of a RabbitMQ source work with the available permissions and plugins."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from exporter.collectors.rabbitmq.counting import (
     never_counted,
     uncounted,
 )
-from exporter.collectors.rabbitmq.detailed import FAMILY, Waiting, read_detailed, texts
-from exporter.collectors.rabbitmq.pages import missing_of, not_covered
+from exporter.collectors.rabbitmq.detailed import FAMILY, QueueDepth, read_detailed, texts
+from exporter.collectors.rabbitmq.plugin_backlog import missing_of, not_covered
 from exporter.collectors.rabbitmq.queues import (
     COLUMNS,
     TOTALS,
+    ListedQueue,
     Name,
-    Queue,
-    Selection,
+    QueueSelection,
     counts_of,
     listed,
 )
-from exporter.collectors.rabbitmq.rights import hidden_vhosts, told
+from exporter.collectors.rabbitmq.rights import hidden_vhosts, no_permissions
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Deadline, Finding
 
 TURNS = 10
-"""How often other vhosts are tried that may be closed to the user."""
+"""How many batches of vhosts are tried to find those that the user may not access."""
 
 
 def check_source(
     settings: RabbitSettings, http: HttpClient, api: ManagementApi, deadline: Deadline
 ) -> list[Finding]:
-    """Return a finding a feature; only the first where the management API can't be reached."""
+    """Return a finding for each feature; only the first if the management API cannot be reached."""
     try:
         overview: Any = api.get("overview", deadline)
         rows = api.rows("queues", deadline, **TOTALS)
     except CollectError as error:
         return [Finding("connection", ok=False, detail=str(error), required=True)]
-    selection, reader = Selection(settings), Rows()
+    selection, reader = QueueSelection(settings), Rows()
     queues = listed(rows, selection, reader)
     try:
         api.recognize("queues", rows, reader)
@@ -93,20 +93,20 @@ def check_source(
                 "enable the plugin rabbitmq_stream_management",
             )
         )
-    findings.extend(_pages(settings, http, queues, deadline))
+    findings.extend(_plugin(settings, http, queues, deadline))
     return findings
 
 
-def _pages(
-    settings: RabbitSettings, http: HttpClient, queues: list[Queue], deadline: Deadline
+def _plugin(
+    settings: RabbitSettings, http: HttpClient, queues: list[ListedQueue], deadline: Deadline
 ) -> list[Finding]:
-    """Try each page of the Prometheus plugin, and whether they have all the queues together."""
+    """Read the Prometheus plugin of each URL, and check that together they have all queues."""
     known = texts(queue.name for queue in queues)
-    found: dict[Name, Waiting] = {}
+    found: dict[Name, QueueDepth] = {}
     findings = []
     for url in settings.prometheus:
 
-        def page(url: str = url) -> str:
+        def exposition(url: str = url) -> str:
             answer = http.get(f"{url}/metrics/detailed", deadline, {"family": FAMILY})
             waiting = read_detailed(url, answer, known)
             found.update(waiting)
@@ -114,7 +114,9 @@ def _pages(
 
         findings.append(
             _tried(
-                f"backlog from {url}", page, "enable the plugin rabbitmq_prometheus (3.9 or later)"
+                f"backlog from {url}",
+                exposition,
+                "enable the plugin rabbitmq_prometheus (3.9 or later)",
             )
         )
     missing = sorted(missing_of(queues, found))
@@ -126,13 +128,15 @@ def _pages(
 def _no_hidden(settings: RabbitSettings, hidden: list[str]) -> str:
     hidden = list(dict.fromkeys(hidden))
     if hidden:
-        problem = told(settings.login.username, hidden[0])
+        problem = no_permissions(settings.login.username, hidden[0])
         more = f" (and {len(hidden) - 1} more)" if len(hidden) > 1 else ""
         raise CollectError("unauthorized", f"{problem.subject}{more}: {problem.message}")
     return "the user can access every vhost"
 
 
-def _counted(api: ManagementApi, overview: Any, selection: Selection, deadline: Deadline) -> str:
+def _counted(
+    api: ManagementApi, overview: Any, selection: QueueSelection, deadline: Deadline
+) -> str:
     found, reader = api.rows("queues", deadline, columns=COLUMNS), Rows()
     rows = list(reader.each(found, lambda row: row if selection.queue(row) else None))
     counted = list(reader.each(rows, lambda row: counts_of(row, 0.0)))
@@ -144,23 +148,29 @@ def _counted(api: ManagementApi, overview: Any, selection: Selection, deadline: 
     if missing:
         raise CollectError(
             "partial",
-            f"{len(missing)} of {len(rows)} queues are in use but have no message counts: {listed_names(missing)}; "
-            "RabbitMQ counts only AMQP 0-9-1 clients, so rates and ages are absent for queues that AMQP 1.0 or "
+            f"{len(missing)} of {len(rows)} queues are in use but have no message counts: "
+            f"{listed_names(missing)}; "
+            "RabbitMQ counts only AMQP 0-9-1 clients, so rates and ages are absent for queues that "
+            "AMQP 1.0 or "
             "MQTT clients use",
         )
     heads = sum(1 for counts in counted if counts.head_age is not None)
     unused = never_counted(rows)
     more = (
-        f"; {len(unused)} have consumers but no message counts: {listed_names(unused)}; no message was published yet, "
+        f"; {len(unused)} have consumers but no message counts: {listed_names(unused)}; no message "
+        f"was published yet, "
         "or AMQP 1.0 or MQTT clients use them"
         if unused
         else ""
     )
-    return f"{len(counted) - len(unused)} queues have message counts; {heads} have a timestamp on the message at the head{more}"
+    return (
+        f"{len(counted) - len(unused)} queues have message counts; {heads} have a timestamp on the "
+        f"message at the head{more}"
+    )
 
 
 def _nodes(api: ManagementApi, deadline: Deadline) -> str:
-    """Return how many nodes there are, and which are in maintenance mode."""
+    """Return the number of nodes, and those in maintenance mode."""
     rows = api.rows("nodes", deadline, columns="name,being_drained")
     drained = [str(row.get("name")) for row in rows if row.get("being_drained") is True]
     found = f"{len(rows)} nodes"

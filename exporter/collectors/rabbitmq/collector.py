@@ -1,4 +1,4 @@
-"""Reads one RabbitMQ cluster: which tasks there are, and in what order each asks."""
+"""Reads one RabbitMQ cluster: its tasks, and the order of requests in each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from exporter.collectors.rabbitmq.queues import (
     mean_size,
     name_of,
 )
-from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, told
+from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, no_permissions
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
 from exporter.collectors.reply_rows import RowError, Rows
@@ -49,16 +49,20 @@ from exporter.model import (
 
 LIST_ROW = "a row of the list of queues"
 COUNTLESS = 3
-"""Lists in a row without counts of any queue after which the statistics are taken to be off."""
+"""The statistics are reported as off after this many lists in a row without counts of any queue."""
 CLOSELY = 50
-"""Queues with a backlog, the largest first, whose counts are read one by one in between."""
+"""Number of queues whose counts are read one by one between two full lists: those with the largest
+backlog.
+"""
 
 
 class RabbitCollector:
     """The tasks of one RabbitMQ source.
 
-    `backlog` reads what waits, often; `rates` what was counted in all queues, seldom, since that costs the broker more;
-    `latency` the same of the queues with a backlog, one by one; `discovery` what the user may not see; `probe` times the nodes.
+    `backlog` often reads the messages that wait. `rates` reads the counts of all queues, less often
+    because that costs the broker more. `latency` reads the counts of the queues with a backlog, one
+    by one. `discovery` finds what the user may not access. `probe` measures the nodes' response
+    times.
     """
 
     system = "rabbitmq"
@@ -87,32 +91,35 @@ class RabbitCollector:
         self._nodes = NodeReader(self._api, self._maintenance, self._features.note)
         self._is_list_cheap = self._something_waits = False
         self._turn = 0
-        """How often vhosts were looked for that the user may not see."""
+        """Number of the run of `discovery`, which selects the hidden vhosts to try."""
         self._lagging: Sequence[Name] = ()
         self._counting: Counting | None = None
         self._countless = 0
-        """Lists in a row in which no queue had counts."""
+        """Number of lists in a row in which no queue had counts."""
 
     def due_early(self, task: str) -> bool:
-        """Tell whether something waits and the task is cheap: ages are exact for longer if it runs again soon."""
+        """Return whether the task should run early: messages wait, and the task is cheap.
+
+        Ages are exact for longer if the task runs soon.
+        """
         if task == "backlog":
             return self._is_list_cheap and self._something_waits
         return task == "latency" and bool(self._lagging)
 
     def backlog(self, deadline: Deadline) -> QueueBacklog:
-        """Read what waits in each queue, and the nodes."""
+        """Read the backlog of each queue, and the state of the nodes."""
         at = time.monotonic()
         problems: list[Problem] = []
         reader = Rows()
-        self._is_list_cheap = False  # a look that fails is not repeated before its time
+        self._is_list_cheap = False  # a failed run is not repeated early
         depths = self._list.depths(deadline, problems, reader)
         self._note_lagging(depths)
         self._is_list_cheap = time.monotonic() - at < CHEAP_SECONDS
-        whole = self._list.take_new()
-        queues = self._list.queues  # `rates` may replace them at any moment
+        whole = self._list.pop_is_new()
+        queues = self._list.queues  # `rates` may replace them at any time
         super_streams = self._list.super_streams
         parts = {q.name: super_streams.part(q.name) for q in queues if q.stream}
-        streams, missing = self._streams.look(self._api, at, parts, deadline, reader)
+        streams, missing = self._streams.read(self._api, at, parts, deadline, reader)
         problems += [*super_streams.problems, *missing]
         depths = [*depths, *streams.depths]
         nodes, alarms = self._nodes.read(deadline, problems, reader)
@@ -131,7 +138,7 @@ class RabbitCollector:
                 (q.name[0], *parts[q.name]) if q.stream else (*q.name, None) for q in queues
             ),
             nodes=nodes,
-            # A member that is stopped is listed as such; one that was forgotten is not.
+            # A stopped member of the cluster is still listed; one that was removed is not.
             roster=None if nodes is None else Roster(at, {n: n for n in nodes}, frozenset()),
             alarms=alarms,
             notices=() if nodes is None else self._maintenance.notices,
@@ -140,9 +147,9 @@ class RabbitCollector:
         )
 
     def rates(self, deadline: Deadline) -> QueueCounts:
-        """Read what was counted in all queues."""
+        """Read the counts of all queues."""
         if self._counting is None:
-            with suppress(CollectError):  # which discovery reports
+            with suppress(CollectError):  # `discovery` reports it
                 self._learn_counting(deadline)
         at, now = time.monotonic(), time.time()
         rows = self._api.rows("queues", deadline, columns=COLUMNS)
@@ -159,7 +166,7 @@ class RabbitCollector:
             self._count(name_of(row), row, now, counts, sizes, reader)
         if self._settings.prometheus:
             self._list.read(deadline, Rows())
-        # Queues that are all young, or of a node that was just started, have no counts yet.
+        # Queues have no counts yet if they are all new, or if their node was just started.
         self._countless = 0 if counts or not shown else self._countless + 1
         self._features.note("rates, ages and consumers", self._countless < COUNTLESS, STATS_OFF)
         return QueueCounts(
@@ -167,7 +174,7 @@ class RabbitCollector:
         )
 
     def latency(self, deadline: Deadline) -> QueueCounts:
-        """Read what was counted in the queues with a backlog, so that their ages are exact."""
+        """Read the counts of the queues with a backlog, so that their ages are exact."""
         at, now = time.monotonic(), time.time()
         answers = ask_each(
             self._pool, "", self._lagging, lambda name: self._one(name, deadline), deadline
@@ -191,7 +198,7 @@ class RabbitCollector:
         )
 
     def discovery(self, deadline: Deadline) -> Facts:
-        """Look for what the user may not see, and what the cluster can't serve."""
+        """Find vhosts that the user may not access, and features that the cluster does not have."""
         self._turn += 1
         overview = self._learn_counting(deadline)
         hidden = hidden_vhosts(
@@ -203,10 +210,12 @@ class RabbitCollector:
             deadline,
             turn=self._turn,
         )
-        return Facts(problems=[told(self._settings.login.username, vhost) for vhost in hidden])
+        return Facts(
+            problems=[no_permissions(self._settings.login.username, vhost) for vhost in hidden]
+        )
 
     def probe(self, deadline: Deadline) -> Probes:
-        """Send a message to each node, and receive it."""
+        """Send a message to each node and receive it."""
         found = self._prober.run(deadline)
         return self._maintenance.excuse(found, self._prober.addresses(), deadline)
 
@@ -218,7 +227,7 @@ class RabbitCollector:
         return findings
 
     def close(self) -> None:
-        """Close all connections; the probes' queues go with them."""
+        """Close all connections. This also deletes the queues of the probes."""
         self._prober.close()
         self._pool.close()
         self._http.close()
@@ -226,7 +235,10 @@ class RabbitCollector:
     # Steps
 
     def _learn_counting(self, deadline: Deadline) -> Any:
-        """Learn what the cluster counts; an upgrade or another protocol's plugin changes it. Return the overview."""
+        """Find out what the cluster counts, which an upgrade or a new plugin can change.
+
+        Return the overview.
+        """
         overview = self._api.get("overview", deadline, columns=f"{OVERVIEW},{QUEUES_COLUMN}")
         self._counting = counting_of(overview)
         self._features.note("rates and ages", self._counting.rates_mode != "none", RATES_OFF)
@@ -241,7 +253,7 @@ class RabbitCollector:
         sizes: dict[tuple[str | None, str], float],
         reader: Rows,
     ) -> None:
-        """Add what was counted in one queue."""
+        """Add the counts of one queue."""
         try:
             every = self._counting is not None and self._counting.every_protocol
             found, size = counts_of(row, now, every_protocol=every), mean_size(row)

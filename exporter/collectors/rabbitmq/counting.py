@@ -1,4 +1,4 @@
-"""Which clients' messages a RabbitMQ cluster counts, and which queues it does not count."""
+"""Which messages a RabbitMQ cluster counts, and which queues it does not count."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from exporter.collectors.rabbitmq.queues import Name, name_of
 from exporter.collectors.reply_rows import Rows, number, number_or_none
 
 OVERVIEW = "rabbitmq_version,rates_mode,listeners"
-"""Columns of the overview that tell what is counted."""
+"""Columns of the overview that determine what is counted."""
 NATIVE_MQTT, NATIVE_AMQP = (3, 12), (4, 0)
-"""Versions from which these protocols bypass the channels, which are what is counted."""
-RATES_OFF = "management.rates_mode is none, so RabbitMQ does not count messages; set it to basic in rabbitmq.conf"
+"""Versions from which these protocols bypass channels. Only messages in channels are counted."""
+RATES_OFF = (
+    "management.rates_mode is none, so RabbitMQ does not count messages; set it to basic in "
+    "rabbitmq.conf"
+)
 SHOWN = 3
 
 
@@ -21,12 +24,15 @@ class Counting(NamedTuple):
     """What a cluster counts."""
 
     every_protocol: bool = True
-    """Whether it counts what is published and delivered by each protocol that a client can use."""
+    """Whether messages of every protocol that a client can use are counted."""
     rates_mode: str = ""
 
 
 def counting_of(overview: Any) -> Counting:
-    """Return what the cluster counts; an answer that cannot be read is one of a cluster that counts not all."""
+    """Return what the cluster counts.
+
+    If the overview is unreadable, assume that not everything is counted.
+    """
     if not isinstance(overview, dict):
         return Counting(every_protocol=False)
     mode = str(overview.get("rates_mode", ""))
@@ -48,7 +54,10 @@ def _version(text: Any) -> tuple[int, ...]:
 
 
 def uncounted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
-    """Return the queues whose consumers are not counted: messages wait, and nothing or not what left is counted."""
+    """Return the queues whose consumers are not counted.
+
+    Messages wait in them. Either nothing is counted, or some left without a counted delivery.
+    """
 
     def name(row: Mapping[str, Any]) -> Name | None:
         if row.get("type") == "stream" or not row.get("consumers") or not row.get("messages"):
@@ -64,7 +73,10 @@ def uncounted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
 
 
 def never_counted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
-    """Return the empty queues with consumers of which nothing was counted: no message came, or none is counted."""
+    """Return the empty queues with consumers but without counts.
+
+    Either no message was published yet, or none is counted.
+    """
 
     def name(row: Mapping[str, Any]) -> Name | None:
         is_used = row.get("consumers") and not row.get("messages")
@@ -76,6 +88,6 @@ def never_counted(rows: Iterable[Mapping[str, Any]]) -> list[Name]:
 
 
 def listed_names(names: Sequence[Name]) -> str:
-    """Return some names, as a message shows them."""
+    """Return the first names as text for a message."""
     shown = ", ".join(f"{queue!r} (vhost {vhost!r})" for vhost, queue in names[:SHOWN])
     return f"{shown}, \u2026" if len(names) > SHOWN else shown

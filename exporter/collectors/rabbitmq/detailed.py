@@ -1,4 +1,7 @@
-"""What waits, from the Prometheus plugin of every node: a tenth of what the management API costs the broker."""
+"""Parses the backlog from the Prometheus plugin.
+
+Reading it costs the broker a tenth of what the management API costs.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,28 @@ UNACKED = b"rabbitmq_detailed_queue_messages_unacked{"
 MESSAGES = b"rabbitmq_detailed_queue_messages{"
 
 
-class Waiting(NamedTuple):
-    """What one queue holds."""
+class QueueDepth(NamedTuple):
+    """Number of messages in one queue."""
 
     ready: int
     unacked: int
     messages: int | None
-    """All of them; None where the page does not say."""
+    """All messages; None if the exposition does not have this number."""
 
-    def or_more(self, other: Waiting) -> Waiting:
-        """Return the larger numbers of two pages: only one node has the queue."""
+    def or_more(self, other: QueueDepth) -> QueueDepth:
+        """Return the larger numbers of two expositions. Only one node has the queue."""
         known = [number for number in (self.messages, other.messages) if number is not None]
-        return Waiting(
+        return QueueDepth(
             max(self.ready, other.ready),
             max(self.unacked, other.unacked),
             max(known, default=None),
         )
 
     def on(self, depth: Depth) -> Depth:
-        """Return the depth with these numbers; as in the list of queues, what is deferred is no lag."""
+        """Return the depth with these numbers.
+
+        As in the list of queues, deferred messages are not lag.
+        """
         lag = self.ready + self.unacked
         deferred = None
         if depth.deferred is not None and self.messages is not None:
@@ -42,43 +48,45 @@ class Waiting(NamedTuple):
 
 
 def read_detailed(
-    url: str, page: bytes, known: Mapping[bytes, Name], reader: Rows | None = None
-) -> dict[Name, Waiting]:
-    """Return what waits by queue, of those that are known. Raises `CollectError`.
+    url: str, exposition: bytes, known: Mapping[bytes, Name], reader: Rows | None = None
+) -> dict[Name, QueueDepth]:
+    """Return the backlog of the known queues. Raises `CollectError`.
 
-    A label's text is looked up in `known` (`texts`) instead of being parsed: RabbitMQ before 3.11 writes quotes in names as
-    they are.
+    The text of the labels is looked up in `known` (made by `texts`) and not parsed, because
+    RabbitMQ before 3.11 does not escape quotes in names.
     """
     reader = reader or Rows()
     ready: dict[Name, int] = {}
     unacked: dict[Name, int] = {}
     messages: dict[Name, int] = {}
     seen = False
-    for line in page.split(b"\n"):
+    for line in exposition.split(b"\n"):
         for head, found in ((READY, ready), (UNACKED, unacked), (MESSAGES, messages)):
             if line.startswith(head):
                 seen = True
                 labels, _, value = line[len(head) :].rpartition(b"} ")
                 name = known.get(labels)
                 if name is not None:
-                    _take(found, name, value, reader)
-    if not seen and b"rabbitmq_" not in page:
+                    _add_number(found, name, value, reader)
+    if not seen and b"rabbitmq_" not in exposition:
         raise CollectError(
             "invalid",
-            f"{url}: the response is not from RabbitMQ's Prometheus plugin; is this the right address?",
+            f"{url}: the response is not from RabbitMQ's Prometheus plugin; is this the right "
+            f"address?",
         )
     return {
-        name: Waiting(ready[name], unacked[name], messages.get(name))
+        name: QueueDepth(ready[name], unacked[name], messages.get(name))
         for name in ready.keys() & unacked.keys()
     }
 
 
-def _take(found: dict[Name, int], name: Name, value: bytes, reader: Rows) -> None:
+def _add_number(found: dict[Name, int], name: Name, value: bytes, reader: Rows) -> None:
     try:
         number = float(value)
     except ValueError:
         number = -1.0
-    # NaN compares as false; a float above 2^53 is no exact count, but one that Prometheus can keep.
+    # NaN fails the comparison. A float above 2^53 is not an exact count, but Prometheus can store
+    # it.
     if 0 <= number <= LARGEST and number.is_integer():
         found[name] = int(number)
     else:
@@ -86,7 +94,7 @@ def _take(found: dict[Name, int], name: Name, value: bytes, reader: Rows) -> Non
 
 
 def texts(names: Iterable[Name]) -> dict[bytes, Name]:
-    """Return the texts of the labels that a queue may have on the page."""
+    """Return the texts of labels that each queue may have in the exposition."""
     found: dict[bytes, Name] = {}
     for name in names:
         vhost, queue = name

@@ -1,4 +1,4 @@
-"""pika's errors in our words: what holds, and what to do."""
+"""Turns pika's errors into messages that say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -39,14 +39,17 @@ _KNOWN: tuple[tuple[type | tuple[type, ...], Reason, str], ...] = (
     (
         IncompatibleProtocolError,
         "invalid",
-        "the server does not speak AMQP 0-9-1; check amqp_url, which must begin with amqps:// if the port uses TLS",
+        (
+            "the server does not speak AMQP 0-9-1; check amqp_url, which must begin with amqps:// "
+            "if the port uses TLS"
+        ),
     ),
     (TimeoutError, "timeout", "no connection in time"),
 )
 
 
 def fault_of(error: Any) -> CollectError:
-    """Return the error of a connection or a channel."""
+    """Return the error of a connection or channel as a `CollectError`."""
     if isinstance(error, CollectError):
         return error
     for kind, reason, text in _KNOWN:
@@ -64,7 +67,7 @@ def fault_of(error: Any) -> CollectError:
 
 
 def _inner(error: Any) -> BaseException | None:
-    """Return what a connection's error is about: pika wraps it, as a rule several times."""
+    """Return the cause of a connection's error, which pika wraps, often several times."""
     found: Any = error
     while True:
         tried = getattr(found, "exceptions", None) or [getattr(found, "exception", None)]

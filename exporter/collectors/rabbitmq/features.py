@@ -1,4 +1,4 @@
-"""Features that a RabbitMQ cluster lacks, or that the user may not use."""
+"""Features that a RabbitMQ cluster does not have, or that the user may not use."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Callable
 import structlog
 
 Feature = Callable[[str, bool, str], None]
-"""Notes whether a feature works, and what to do if not."""
+"""Called with a feature's name, whether it works, and what to do if not."""
 
 
 class Features:
-    """Logs once when a feature is found missing, and when it is back: it is no failure of each run."""
+    """Logs when a feature is found to be missing or available again.
+
+    This is no failure of a run.
+    """
 
     def __init__(self, source: str) -> None:
         self._told: dict[str, bool] = {}
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     def note(self, name: str, works: bool, advice: str) -> None:
-        """Take whether a feature works; `advice` says what to do if not."""
+        """Note whether a feature works; `advice` says what to do if not."""
         if self._told.get(name, True) != works:
             self._told[name] = works
             if works:

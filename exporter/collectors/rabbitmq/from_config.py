@@ -1,4 +1,4 @@
-"""What the config says about a RabbitMQ source, as settings of its collector."""
+"""Makes the settings of a RabbitMQ collector from its config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes in maintenance mode: which they are, and which probes fail for no other reason."""
+"""Detects nodes in maintenance mode, and the probes that fail only because of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from exporter.model import CollectError, Deadline, Probes
 
 COLUMNS = "name,being_drained"
 SHARE = 0.5
-"""Part of a probe's remaining time that one question may take."""
+"""Fraction of a probe's remaining time that one request may take."""
 ADVICE = "to end maintenance mode, run rabbitmq-upgrade revive on the node"
 
 
@@ -26,17 +26,22 @@ class Address:
     """An address that is probed."""
 
     node: str
-    """What the probe's metrics call it."""
+    """Name of the node in the probe's metrics."""
     url: str
     queue: str
-    """The probe's queue of now, which is on the node that the address leads to; empty without a connection."""
+    """Current queue of the probe, which is on the node that the address leads to. Empty without a
+    connection.
+    """
 
 
 class Maintenance:
-    """Keeps which nodes are drained, and which address leads to which node. Safe to use from all tasks' threads.
+    """Knows which nodes are drained, and which address leads to which node.
 
-    While the probe of an address works, the node of the probe's own queue is the node of the address. If it never
-    worked, host and port decide: the only node that has this host in its name and listens on this port.
+    Safe to use from any thread.
+
+    While the probe of an address works, the node of the probe's queue is the node of the address.
+    If the probe never worked, host and port decide: the node is the only one that has this host in
+    its name and listens on this port.
     """
 
     def __init__(self, source: str, api: ManagementApi, vhost: str) -> None:
@@ -46,7 +51,7 @@ class Maintenance:
         self._drained: frozenset[str] = frozenset()
         self._every: frozenset[str] = frozenset()
         self._homes: dict[str, tuple[str, str]] = {}
-        """Address to its queue and node."""
+        """Address to the probe's queue and its node."""
         self._log = structlog.get_logger(__name__).bind(source=source)
 
     @property
@@ -57,8 +62,8 @@ class Maintenance:
             for node in sorted(self._drained)
         ]
 
-    def look(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the rows of all nodes, by name; log which began or ended maintenance."""
+    def observe(self, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note the rows of all nodes, by name; log which began or ended maintenance."""
         drained = frozenset(name for name, row in nodes.items() if row.get("being_drained") is True)
         with self._lock:
             began, ended = drained - self._drained, self._drained - drained
@@ -71,7 +76,8 @@ class Maintenance:
     def excuse(self, found: Probes, addresses: Sequence[Address], deadline: Deadline) -> Probes:
         """Return the probes without those that failed because their node is in maintenance mode.
 
-        They are `resting`. If it is not known to which node a failed probe leads, its problem names those in maintenance.
+        Their nodes are `resting`. If the node of a failed probe is unknown, its problem names the
+        nodes in maintenance mode.
         """
         failed = {probe.node for probe in found.probes if probe.receive is None}
         for address in addresses:
@@ -102,12 +108,12 @@ class Maintenance:
         )
 
     def home(self, address: Address) -> str | None:
-        """Return the node that an address leads to; None where that is not known."""
+        """Return the node that an address leads to; None if unknown."""
         known = self._homes.get(address.node)
         return None if known is None else known[1]
 
     def _learn(self, address: Address, deadline: Deadline) -> None:
-        """Ask on which node the probe's queue is, once a connection."""
+        """Find out on which node the probe's queue is, once per connection."""
         known = self._homes.get(address.node)
         if not address.queue or (known is not None and known[0] == address.queue):
             return
@@ -116,10 +122,13 @@ class Maintenance:
             row = self._api.get(path, Share(deadline, SHARE), columns="node", disable_stats="true")
             self._homes[address.node] = (address.queue, text(row, "node"))
         except (CollectError, RowError):
-            return  # it is asked for again at the next probe
+            return  # the next probe asks again
 
     def _guess(self, address: Address, deadline: Deadline) -> None:
-        """Take the node that has the address's host in its name; of several, the one that listens on its port."""
+        """Choose the node with the address's host in its name.
+
+        Of several, the one that listens on its port.
+        """
         host = (urlsplit(address.url).hostname or "").casefold()
         named = [node for node in self._every if _is_host(host, node.rpartition("@")[2].casefold())]
         if len(named) > 1:
@@ -135,16 +144,19 @@ class Maintenance:
             self._homes[address.node] = ("", named[0])
 
     def _ask(self, deadline: Deadline) -> None:
-        """Ask which nodes are drained now; what the last look said stays if nobody answers."""
+        """Ask which nodes are drained now. Without an answer, the last known state stays."""
         try:
             rows = self._api.rows("nodes", Share(deadline, SHARE), columns=COLUMNS)
-            self.look({text(row, "name"): row for row in rows})
+            self.observe({text(row, "name"): row for row in rows})
         except (CollectError, RowError):
             return
 
 
 def _is_host(address: str, node: str) -> bool:
-    """Whether an address's host is that of a node's name, be one of them short."""
+    """Return whether an address's host is the host of a node's name.
+
+    One of them may be a short name.
+    """
     if "." in address and "." in node:
         return address == node
     return address.partition(".")[0] == node.partition(".")[0]

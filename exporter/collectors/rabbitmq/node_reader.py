@@ -15,7 +15,7 @@ NO_MONITORING = "give the user the tag monitoring"
 
 
 class NodeReader:
-    """Asks for the nodes, and tells `maintenance` of each list."""
+    """Reads the list of nodes, and passes it to `maintenance`."""
 
     def __init__(self, api: ManagementApi, maintenance: Maintenance, feature: Feature) -> None:
         self._api = api
@@ -25,7 +25,10 @@ class NodeReader:
     def read(
         self, deadline: Deadline, problems: list[Problem], reader: Rows
     ) -> tuple[Mapping[str, bool] | None, Sequence[str]]:
-        """Return which nodes run, and the alarms; nothing where the user may not know."""
+        """Return which nodes run, and the alarms.
+
+        None and no alarms if the user may not see them.
+        """
         columns = "name,running,being_drained,mem_alarm,disk_free_alarm"
         try:
             rows = self._api.rows("nodes", deadline, columns=columns)
@@ -37,7 +40,7 @@ class NodeReader:
             return None, ()
         named = dict(reader.each(rows, lambda row: (text(row, "name"), row), "a row of the nodes"))
         nodes = {name: bool(row.get("running")) for name, row in named.items()}
-        self._maintenance.look(named)
+        self._maintenance.observe(named)
         return nodes, [alarm for row in named.values() for alarm in _alarms(row)]
 
 

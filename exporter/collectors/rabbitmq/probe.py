@@ -1,4 +1,7 @@
-"""A message to each node and back, through an exclusive queue of the exporter's own, which goes with the connection."""
+"""Sends a message to each node and receives it, through an exclusive queue of this exporter.
+
+RabbitMQ deletes the queue when the connection is closed.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from exporter.collectors.rabbitmq.maintenance import ADVICE, Address, Maintenance
-from exporter.collectors.rabbitmq.probe_connection import Line, Outcome
+from exporter.collectors.rabbitmq.probe_connection import ProbeConnection, ProbeOutcome
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import Deadline, Finding, Probes, Roster
 
 MARGIN = 0.5
-"""Seconds of the task's deadline that are left for everything but waiting."""
+"""Seconds of the task's deadline that are kept for everything but waiting."""
 
 
 class RabbitProber:
-    """Keeps a connection to each address, and sends a message over it and back."""
+    """Keeps a connection to each address and sends a probe over it."""
 
     def __init__(self, settings: RabbitSettings) -> None:
         self._settings = settings
-        self._lines = [Line(settings, url) for url in settings.amqp]
+        self._connections = [ProbeConnection(settings, url) for url in settings.amqp]
 
     def run(self, deadline: Deadline) -> Probes:
         """Probe all addresses at the same time."""
@@ -29,15 +32,22 @@ class RabbitProber:
         return Probes(
             [outcome.probe for outcome in outcomes],
             [outcome.problem for outcome in outcomes if outcome.problem is not None],
-            Roster(time.monotonic(), {line.node: line.node for line in self._lines}, frozenset()),
+            Roster(
+                time.monotonic(),
+                {connection.node: connection.node for connection in self._connections},
+                frozenset(),
+            ),
         )
 
     def addresses(self) -> list[Address]:
-        """Return what is probed, and each probe's queue of now."""
-        return [Address(line.node, line.url, line.queue) for line in self._lines]
+        """Return the probed addresses, and each probe's current queue."""
+        return [
+            Address(connection.node, connection.url, connection.queue)
+            for connection in self._connections
+        ]
 
     def check(self, maintenance: Maintenance, deadline: Deadline) -> list[Finding]:
-        """Try a probe of each address."""
+        """Probe each address once."""
         found = maintenance.excuse(self.run(deadline), self.addresses(), deadline)
         probes = {probe.node: probe for probe in found.probes}
         problems = {problem.subject: problem.message for problem in found.problems}
@@ -58,12 +68,14 @@ class RabbitProber:
 
     def close(self) -> None:
         """Close all connections."""
-        for line in self._lines:
-            line.close()
+        for connection in self._connections:
+            connection.close()
 
-    def _outcomes(self, deadline: Deadline) -> Sequence[Outcome]:
-        if not self._lines:
+    def _outcomes(self, deadline: Deadline) -> Sequence[ProbeOutcome]:
+        if not self._connections:
             return []
         seconds = min(self._settings.probe_deadline, max(deadline.remaining() - MARGIN, 0.1))
-        with ThreadPoolExecutor(len(self._lines)) as threads:
-            return list(threads.map(lambda line: line.probe(seconds), self._lines))
+        with ThreadPoolExecutor(len(self._connections)) as threads:
+            return list(
+                threads.map(lambda connection: connection.probe(seconds), self._connections)
+            )

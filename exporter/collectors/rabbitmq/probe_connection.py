@@ -1,4 +1,4 @@
-"""The way to one RabbitMQ node and back by AMQP: one connection, its queue, and the messages over it."""
+"""A probe's AMQP connection to one RabbitMQ node, its queue, and the messages sent over it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from exporter.model import CollectError, NodeProbe, Problem, Until
 
 PREFETCH = 10
 MOST_ATTEMPTS = 2
-"""Times that a probe is sent again."""
+"""How often a probe is tried again."""
 CLOSE_SECONDS, ABORT_SECONDS = 0.2, 0.02
-"""Time for a node to take leave of us, and for the loop to close a socket."""
+"""Time for the node to close the connection, and for the loop to close the socket."""
 
 
 def _never() -> bool:
     return False
 
 
-class Outcome(NamedTuple):
-    """What became of one probe."""
+class ProbeOutcome(NamedTuple):
+    """The result of one probe."""
 
     probe: NodeProbe
     problem: Problem | None = None
 
 
-class _Flight:
-    """One message under way; times are on the monotonic clock."""
+class _ProbeMessage:
+    """A sent message; times are on the monotonic clock."""
 
     def __init__(self, number: int) -> None:
         self.body = b"%d" % number
@@ -48,7 +48,7 @@ class _Flight:
         return self.published is not None and self.acknowledged is not None
 
     def probe(self, node: str) -> NodeProbe:
-        """Return the times since the sending."""
+        """Return the times since the message was sent."""
         start = self.sent
         if start is None:
             return NodeProbe(node, sent=False, publish=None, receive=None, ack=None)
@@ -59,8 +59,11 @@ class _Flight:
         return NodeProbe(node, sent=True, publish=publish, receive=receive, ack=ack)
 
 
-class Line:
-    """Keeps the connection from probe to probe; it is looked at only during these. Used by one thread at a time."""
+class ProbeConnection:
+    """Keeps a connection open between probes; pika is run only during these.
+
+    Used by one thread at a time.
+    """
 
     def __init__(self, settings: RabbitSettings, url: str) -> None:
         self.url = url
@@ -75,7 +78,7 @@ class Line:
         self._ready = False
         self._blocked = False
         self._fault: CollectError | None = None
-        self._flight: _Flight | None = None
+        self._message: _ProbeMessage | None = None
         self._done: Callable[[], bool] = _never
 
     @property
@@ -83,34 +86,35 @@ class Line:
         """Name of the probe's queue; empty without a connection."""
         return self._queue if self._ready else ""
 
-    def probe(self, seconds: float) -> Outcome:
-        """Send one message and wait for it, `seconds` at the most. Never raises."""
+    def probe(self, seconds: float) -> ProbeOutcome:
+        """Send one message and wait for it, at most `seconds`. Never raises."""
         until = Until(seconds)
-        flight = self._new_flight()
+        message = self._new_message()
         reused = self._ready
-        self._try(flight, until)
+        self._try(message, until)
         for attempt in range(MOST_ATTEMPTS):
-            if self._fault is None or self._blocked or flight.published is not None:
+            if self._fault is None or self._blocked or message.published is not None:
                 break
-            # The node was restarted since, or has left us: that says nothing of how it is now. The same holds for a
-            # refusal of secrets that have been replaced meanwhile.
+            # The node was restarted or has closed the connection since the last probe. That says
+            # nothing about its state now, so try again. The same applies if it refused secrets
+            # that have been replaced since.
             if not (reused and attempt == 0) and not self._endpoint.is_renewed():
                 break
             self.close()
-            flight = self._new_flight()
-            self._try(flight, until)
+            message = self._new_message()
+            self._try(message, until)
         fault = self._fault
-        if fault is None and flight.published is None:
+        if fault is None and message.published is None:
             fault = self._silence()
-        probe = flight.probe(self.node)
+        probe = message.probe(self.node)
         if fault is not None:
             self.close()
             problem = Problem(fault.reason, self.node, str(fault))
-            return Outcome(probe, None if probe.receive is not None else problem)
-        return Outcome(probe)
+            return ProbeOutcome(probe, None if probe.receive is not None else problem)
+        return ProbeOutcome(probe)
 
     def close(self) -> None:
-        """Close the connection, at once and without a word where the node does not take one."""
+        """Close the connection; abort it if the node does not close it in time."""
         connection, loop = self._connection, self._loop
         self._connection = self._channel = self._loop = None
         self._ready = self._blocked = False
@@ -126,38 +130,38 @@ class Line:
             transport = connection._transport
             if transport is not None:
                 transport.abort()
-                # That asks the loop to close the socket.
+                # abort() only asks the loop to close the socket.
                 loop.call_later(ABORT_SECONDS, loop.stop)
                 loop.start()
             loop.close()
-        except Exception:  # noqa: BLE001, S110 - whatever is wrong with it, it is given up
+        except Exception:  # noqa: BLE001, S110 - the connection is given up, whatever the error is
             pass
 
     # One probe
 
-    def _new_flight(self) -> _Flight:
+    def _new_message(self) -> _ProbeMessage:
         self._number += 1
-        return _Flight(self._number)
+        return _ProbeMessage(self._number)
 
-    def _try(self, flight: _Flight, until: Until) -> None:
-        self._flight = flight
+    def _try(self, message: _ProbeMessage, until: Until) -> None:
+        self._message = message
         try:
             if not self._ready:
                 self._connect()
                 self._run(until, lambda: self._ready)
             if self._ready and self._fault is None:
-                flight.sent = time.monotonic()
-                self._channel.basic_publish("", self._queue, flight.body, mandatory=True)
-                self._run(until, lambda: flight.is_over)
+                message.sent = time.monotonic()
+                self._channel.basic_publish("", self._queue, message.body, mandatory=True)
+                self._run(until, lambda: message.is_over)
         except CollectError as error:
             self._fault = error
         except Exception as error:  # noqa: BLE001 - pika raises many kinds from its callbacks
             self._fault = fault_of(error)
         finally:
-            self._flight = None
+            self._message = None
 
     def _run(self, until: Until, done: Callable[[], bool]) -> None:
-        """Let the connection work until that is done, a fault is found or the time is over."""
+        """Run the connection until `done`, until an error occurs or until the time is over."""
         if done() or self._fault is not None:
             return
         loop = self._loop
@@ -167,7 +171,7 @@ class Line:
         loop.remove_timeout(timer)
 
     def _step(self) -> None:
-        """Something happened: let `_run` return where that was all."""
+        """Let `_run` return if it has what it waits for. Called after each event."""
         if self._loop is not None and (self._fault is not None or self._done()):
             self._loop.stop()
 
@@ -178,11 +182,12 @@ class Line:
         self._step()
 
     def _silence(self) -> CollectError:
-        """Why nothing came in time."""
+        """Return why nothing arrived in time."""
         if self._blocked:
             return CollectError(
                 "timeout",
-                "the node blocks publishers because of a memory or disk alarm in the cluster; free memory or disk space, or raise the limit",
+                "the node blocks publishers because of a memory or disk alarm in the cluster; free "
+                "memory or disk space, or raise the limit",
             )
         return CollectError("timeout", "the node did not respond in time")
 
@@ -190,7 +195,8 @@ class Line:
 
     def _connect(self) -> None:
         self.close()
-        # Another name each time: the node may not have noticed yet that a connection before is gone, with its queue.
+        # The name is new each time: the node may not have noticed that the last connection is gone,
+        # and then still has its queue.
         self._queue = f"{self._settings.probe_queue}.{os.urandom(6).hex()}"
         self._loop = IOLoop()
         self._done = _never
@@ -240,27 +246,30 @@ class Line:
     # What happens to a message
 
     def _on_confirm(self, frame: Any) -> None:
-        flight = self._flight
-        if flight is None or flight.published is not None:
+        message = self._message
+        if message is None or message.published is not None:
             return
         if isinstance(frame.method, pika.spec.Basic.Nack):
             self._fail(CollectError("invalid", "the node rejected the message (nack); see its log"))
             return
-        flight.published = time.monotonic()
+        message.published = time.monotonic()
         self._step()
 
     def _on_message(self, channel: Any, method: Any, _: Any, body: bytes) -> None:
         now = time.monotonic()
-        flight = self._flight
+        message = self._message
         channel.basic_ack(method.delivery_tag)
-        if flight is None or flight.body != body or flight.received is not None:
-            return  # it came after its deadline, and is lost
-        flight.received = now
-        # An ack is not answered; what is asked behind it on the same channel is, once the ack was dealt with.
-        channel.basic_qos(prefetch_count=PREFETCH, callback=lambda _: self._on_acknowledged(flight))
+        if message is None or message.body != body or message.received is not None:
+            return  # it arrived after its deadline and counts as lost
+        message.received = now
+        # RabbitMQ does not respond to an ack. It responds to a later request on the same channel
+        # once it has handled the ack.
+        channel.basic_qos(
+            prefetch_count=PREFETCH, callback=lambda _: self._on_acknowledged(message)
+        )
 
-    def _on_acknowledged(self, flight: _Flight) -> None:
-        flight.acknowledged = time.monotonic()
+    def _on_acknowledged(self, message: _ProbeMessage) -> None:
+        message.acknowledged = time.monotonic()
         self._step()
 
     def _on_return(self, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""The AMQP address of one RabbitMQ node, and the login and certificates to connect to it with."""
+"""The AMQP address of one RabbitMQ node, with the login and certificates to connect to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.model import CollectError
 
 HEARTBEAT_LEAST = 60
-"""Seconds. Nobody looks at the connection between two probes, so the heartbeat has to be slower than those."""
+"""Least heartbeat in seconds. pika is not run between two probes, so the heartbeat must be longer
+than their interval.
+"""
 
 
 class Endpoint:
@@ -25,12 +27,15 @@ class Endpoint:
         self._port = parts.port or (5671 if self._tls else 5672)
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.node = f"{host}:{self._port}"
-        """Host and port, as the metrics call the node."""
+        """Host and port, which is the node's name in the metrics."""
         self._given: tuple[tuple[str, str] | None, bytes | None] = (None, None)
-        """Login, and what tells one content of the certificate files from another, as they were used last."""
+        """The login and the fingerprint of the certificate files that were used last."""
 
     def parameters(self) -> pika.ConnectionParameters:
-        """Return how to connect, with the secrets of now. Raises `CollectError` where these can't be read."""
+        """Return the connection parameters with the current secrets.
+
+        Raises `CollectError` if these cannot be read.
+        """
         settings = self._settings
         self._given = self._secrets()
         login = self._given[0]
@@ -54,7 +59,7 @@ class Endpoint:
         return found
 
     def is_renewed(self) -> bool:
-        """Tell whether the secrets that were refused are not those of the files any more."""
+        """Return whether the secrets in the files differ from those used last."""
         try:
             return self._secrets() != self._given
         except CollectError:

@@ -1,4 +1,4 @@
-"""What the management API says of queues, as observations."""
+"""Turns the management API's data about queues into observations."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TOTALS = {
     "columns": "name,vhost,type,state,exclusive,auto_delete,owner_pid_details,"
     "messages,messages_ready,messages_unacknowledged",
 }
-"""Asks for what waits, with nothing of the statistics: the broker's cheapest whole answer."""
+"""Parameters for the backlog without statistics; the cheapest complete list of the broker."""
 NAMES = {
     "disable_stats": "true",
     "columns": "name,vhost,type,state,exclusive,auto_delete,owner_pid_details",
 }
-"""Asks for all queues. Since RabbitMQ 4 the list with totals leaves out those whose node is down."""
+"""Parameters for all queues. Since RabbitMQ 4 the list with totals lacks queues of dead nodes."""
 COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
@@ -39,17 +39,19 @@ COLUMNS = ",".join(
         ),
     )
 )
-"""What the rates, ages and sizes are made of; from 3.13 on the list has these only where they are named."""
+"""Columns for rates, ages and sizes. From 3.13 on the list has them only if they are requested by
+name.
+"""
 QUORUM_OLD = 2.5
-"""Seconds that a quorum queue's totals are old on average: it takes them every 5 s."""
+"""Average age of a quorum queue's totals in seconds: RabbitMQ takes them every 5 s."""
 COUNTED_TYPES = ("classic", "quorum", None)
-"""Types of queues that have a number of messages in every list while they run; streams may lack it."""
+"""Types of queues that always have a number of messages while they run; streams may lack it."""
 Name = tuple[str, str]
 """vhost and queue."""
 
 
-class Queue(NamedTuple):
-    """A queue in the list of all."""
+class ListedQueue(NamedTuple):
+    """A queue in the list of queues."""
 
     name: Name
     stream: bool
@@ -58,8 +60,8 @@ class Queue(NamedTuple):
     """Whether its row could not be read."""
 
 
-class Selection:
-    """The filters of one source, decided once a name. Safe to use from the threads of all tasks."""
+class QueueSelection:
+    """The filters of one source; decides once per name. Safe to use from any thread."""
 
     def __init__(self, settings: RabbitSettings) -> None:
         self._settings = settings
@@ -69,14 +71,14 @@ class Selection:
         self._lock = threading.Lock()
 
     def vhost(self, name: str) -> bool:
-        """Whether the vhost is to be shown."""
+        """Return whether the vhost is shown."""
         found = self._vhosts.get(name)
         if found is None:
             found = self._vhosts[name] = self._settings.vhosts.allows(name)
         return found
 
     def queue(self, row: Mapping[str, Any]) -> bool:
-        """Whether the queue is to be shown."""
+        """Return whether the queue is shown."""
         name = name_of(row)
         with self._lock:
             found = self._queues.get(name)
@@ -85,13 +87,13 @@ class Selection:
         return found
 
     def keep(self, names: set[Name]) -> None:
-        """Forget all other queues: one may come again as another kind."""
+        """Forget all other queues: one may be created again with another type."""
         with self._lock:
             for name in [name for name in self._queues if name not in names]:
                 del self._queues[name]
 
     def rename(self, destinations: Mapping[Name, str]) -> None:
-        """From now on decide about these queues by the names of the destinations that they are parts of."""
+        """From now on, filter these queues by the names of the destinations that they belong to."""
         with self._lock:
             self._destinations = destinations
             self._queues.clear()
@@ -110,37 +112,37 @@ class Selection:
 
 
 def name_of(row: Mapping[str, Any]) -> Name:
-    """Return the queue that a row is of. Raises `RowError`."""
+    """Return the name of the queue in a row. Raises `RowError`."""
     return text(row, "vhost"), text(row, "name")
 
 
 def stream_of(row: Mapping[str, Any]) -> Name | None:
-    """Return the stream that a row is of; None where it is of another queue. Raises `RowError`."""
+    """Return the name of the stream in a row; None if it is another queue. Raises `RowError`."""
     return name_of(row) if row.get("type") == "stream" else None
 
 
 def listed(
-    rows: Iterable[Mapping[str, Any]], selection: Selection, reader: Rows | None = None
-) -> list[Queue]:
+    rows: Iterable[Mapping[str, Any]], selection: QueueSelection, reader: Rows | None = None
+) -> list[ListedQueue]:
     """Return the selected queues of a list with totals.
 
-    One that is down, that its node does not answer for, or whose row cannot be read, has a depth of None. `reader` counts
-    the rows that cannot be read.
+    The depth is None if the queue is down, if its node does not respond for it, or if its row
+    cannot be read. `reader` counts rows that cannot be read.
     """
     reader = reader or Rows()
 
-    def queue(row: Mapping[str, Any]) -> Queue | None:
+    def queue(row: Mapping[str, Any]) -> ListedQueue | None:
         if not selection.queue(row):
             return None
         name, before = name_of(row), reader.unreadable
         depth = _depth(row, name, reader)
-        return Queue(name, row.get("type") == "stream", depth, reader.unreadable > before)
+        return ListedQueue(name, row.get("type") == "stream", depth, reader.unreadable > before)
 
     return list(reader.each(rows, queue, "a row of the list of queues"))
 
 
 def left_out(every: Iterable[Mapping[str, Any]], known: Container[Name]) -> list[Mapping[str, Any]]:
-    """Return the rows whose queues are not `known`, as those of queues that are down with their node."""
+    """Return the rows of queues that are not `known`, marked as down with their node."""
 
     def missing(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if name_of(row) in known:
@@ -163,17 +165,18 @@ def _depth(row: Mapping[str, Any], name: Name, reader: Rows) -> Depth:
     old = QUORUM_OLD if row.get("type") == "quorum" else 0.0
     lag, deferred = split(messages, ready, unacked)
     if row.get("type") == "classic":
-        deferred = None  # they hold nothing back
+        deferred = None  # classic queues do not defer messages
     return Depth(place_of(name), None if lost else lag, unacked, deferred, old=old)
 
 
 def split(
     messages: int | None, ready: int | None, unacked: int | None
 ) -> tuple[int | None, int | None]:
-    """Return which of a queue's messages are lag, and which are deferred; None is not known.
+    """Return how many of a queue's messages are lag, and how many are deferred; None if unknown.
 
-    A quorum queue counts among its messages those that it holds back until their next try (RabbitMQ 4.3), and those
-    whose dead-letter target has not confirmed them yet. They are neither ready nor unacknowledged.
+    The messages of a quorum queue include those that it keeps back until their next delivery
+    attempt (RabbitMQ 4.3), and those that its dead-letter target has not confirmed yet. They are
+    neither ready nor unacknowledged.
     """
     if messages is None or ready is None or unacked is None:
         return messages, None
@@ -182,19 +185,19 @@ def split(
 
 
 def called(name: Name) -> str:
-    """Return what a queue is called in messages."""
+    """Return a queue's name for messages."""
     return f"queue {name[1]!r} in vhost {name[0]!r}"
 
 
 def place_of(name: Name, group: str | None = None) -> Place:
-    """Return where a queue's messages wait."""
+    """Return the place of a queue's messages."""
     return Place(name[0], name[1], group, None)
 
 
 def counts_of(row: Mapping[str, Any], now: float, *, every_protocol: bool = True) -> Counts | None:
-    """Return what was counted in a queue; None where nothing was, or for a stream. `now` is Unix time.
+    """Return the counts of a queue; None without counts, and for a stream. `now` is Unix time.
 
-    `every_protocol` says whether the broker counts the messages of all its clients. Raises `RowError`.
+    `every_protocol` says whether the broker counts the messages of all clients. Raises `RowError`.
     """
     messages = number_or_none(row, "messages")
     if messages is None or row.get("type") == "stream":
@@ -219,14 +222,20 @@ def counts_of(row: Mapping[str, Any], now: float, *, every_protocol: bool = True
 
 
 def _timestamp(row: Mapping[str, Any]) -> int | None:
-    """Return the timestamp of the message at the head; RabbitMQ writes an empty text where there is none."""
+    """Return the timestamp of the message at the head.
+
+    RabbitMQ returns an empty text if there is none.
+    """
     if row.get("head_message_timestamp") in ("", None):
         return None
     return number(row, "head_message_timestamp")
 
 
 def mean_size(row: Mapping[str, Any]) -> float | None:
-    """Return the mean bytes of the messages that wait; None where none does. Raises `RowError`."""
+    """Return the mean size of the messages that wait, in bytes; None if none wait.
+
+    Raises `RowError`.
+    """
     messages, size = number_or_none(row, "messages"), number_or_none(row, "message_bytes")
     if not messages or size is None or row.get("type") == "stream":
         return None

@@ -1,4 +1,7 @@
-"""What the user may not see: a vhost without rights looks like one without queues."""
+"""Finds vhosts that the user may not access.
+
+Without permissions, a vhost looks as if it had no queues.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from exporter.collectors.rabbitmq.api import ManagementApi, in_path
-from exporter.collectors.rabbitmq.queues import Queue, Selection
+from exporter.collectors.rabbitmq.queues import ListedQueue, QueueSelection
 from exporter.collectors.reply_rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
 QUEUES_COLUMN = "object_totals.queues"
-"""Column of the overview that tells how many queues there are."""
+"""Column of the overview with the number of queues."""
 MOST = 50
-"""Vhosts without a queue to be seen that are tried in one run."""
+"""Number of vhosts without visible queues that are tried in one run."""
 
 
 def hidden_vhosts(
     api: ManagementApi,
     overview: Any,
-    selection: Selection,
-    queues: Sequence[Queue],
+    selection: QueueSelection,
+    queues: Sequence[ListedQueue],
     listed: int,
     deadline: Deadline,
     *,
     turn: int,
 ) -> list[str]:
-    """Return the vhosts that are wanted and that the user may not look into.
+    """Return the selected vhosts that the user may not access.
 
-    `listed` queues were in the list of all. Asks further only where the `overview` counts more. Of many vhosts each
-    `turn` tries others. Raises `CollectError`.
+    `listed` is the length of the list of queues. More is asked only if the `overview` counts more
+    queues. If there are many vhosts, each `turn` tries others. Raises `CollectError`.
     """
     if _all_are_listed(overview, listed):
         return []
@@ -45,7 +48,10 @@ def hidden_vhosts(
 
 
 def _all_are_listed(overview: Any, listed: int) -> bool:
-    """Tell whether the overview counts no more queues than were listed; a count that cannot be read tells nothing."""
+    """Return whether the overview counts no more queues than were listed.
+
+    False if the count is unreadable.
+    """
     totals = overview.get("object_totals") if isinstance(overview, dict) else None
     try:
         total = number_or_none(totals, "queues")
@@ -54,13 +60,15 @@ def _all_are_listed(overview: Any, listed: int) -> bool:
     return total is not None and total <= listed
 
 
-def told(user: str | None, vhost: str) -> Problem:
-    """Return what to say of a vhost that the user may not look into."""
+def no_permissions(user: str | None, vhost: str) -> Problem:
+    """Return the problem for a vhost that the user may not access."""
     return Problem(
         "unauthorized",
         f"vhost {vhost!r}",
-        f"the user {user!r} has no permissions in this vhost, so its queues are not visible; grant empty permissions "
-        f"(rabbitmqctl set_permissions -p VHOST USER '^$' '^$' '^$'), or exclude the vhost with vhosts.exclude",
+        f"the user {user!r} has no permissions in this vhost, so its queues are not visible; grant "
+        f"empty permissions "
+        f"(rabbitmqctl set_permissions -p VHOST USER '^$' '^$' '^$'), or exclude the vhost with "
+        f"vhosts.exclude",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a RabbitMQ collector is told: plain data, so that its process needs no library of the config file's."""
+"""Settings of a RabbitMQ collector: plain data, so its process needs no config library."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from exporter.name_filter import EVERYTHING, NameMatcher
 
 @dataclass(frozen=True)
 class RabbitSettings(Settings):
-    """One cluster, and what of it is wanted."""
+    """One cluster, and what to read from it."""
 
     TASKS = ("backlog", "discovery", "rates", "latency", "probe")
     FOLLOWS: ClassVar[Mapping[str, str]] = {"latency": "backlog"}
     EARLY_AFTER: ClassVar[Mapping[str, float]] = {"backlog": 0.5, "latency": 0.5}
 
     management: tuple[str, ...]
-    """URLs of the management API; any of them serves."""
+    """URLs of the management API; any of them will do."""
     prometheus: tuple[str, ...] = ()
-    """URLs of the Prometheus plugin, of every node."""
+    """URLs of the Prometheus plugin of every node."""
     amqp: tuple[str, ...] = ()
     """URLs of the nodes to probe."""
     tls: Tls = field(default_factory=Tls)
@@ -38,5 +38,5 @@ class RabbitSettings(Settings):
     probe_interval: float = 5.0
 
     def tasks(self) -> tuple[str, ...]:
-        """Return the tasks that there are."""
+        """Return the tasks to run."""
         return self.TASKS if self.probe else self.TASKS[:-1]

@@ -1,10 +1,12 @@
-"""What is known of one stream from look to look: where it ends, and where stopped consumers stand in it.
+"""Tracks one stream: the offset of its end, and the positions of stopped consumers.
 
-The management API does not tell where a stream ends. It tells how many messages a stream holds, and for each consumer
-how far it is from the end. Together these give the offset at which the stream begins.
+The management API does not report where a stream ends. It reports how many messages a stream has,
+and how far each consumer is from the end. Together these give the offset at which the stream
+begins.
 
-RabbitMQ writes each stored offset into the stream itself, where it takes an offset like a message. So offsets after the
-last message may hold no message at all. A consumer that has been sent everything shows where the messages end.
+RabbitMQ writes each stored offset into the stream, where it takes an offset like a message. So
+offsets after the last message may have no message at all. A consumer that has been sent everything
+shows where the messages end.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 STORES = 1_000
-"""Looks at which stored offsets had changed, of which it is remembered when."""
+"""Largest number of remembered runs in which stored offsets had changed."""
 STALE_SECONDS = 6.0
-"""How old RabbitMQ's statistics may be: it takes them every 5 s."""
+"""Largest age of RabbitMQ's statistics in seconds: it takes them every 5 s."""
 
 
-class Holds(NamedTuple):
-    """What a stream holds, by the management API; its statistics are some seconds old."""
+class StreamSize(NamedTuple):
+    """Number of messages in a stream.
+
+    It is from the management API's statistics, which are some seconds old.
+    """
 
     messages: int
     has_retention: bool
@@ -31,15 +36,15 @@ class Tail(NamedTuple):
     """A consumer that has been sent every message of the stream."""
 
     offset: int
-    """Of the chunk that was sent to it last."""
+    """Offset of the chunk that was sent to it last."""
     end: int
-    """Where the stream ended when that was counted, stored offsets included; it may be too small."""
+    """End of the stream when this was counted, including stored offsets; may be too small."""
     last_is_message: bool
     """Whether nothing came after that chunk, not even a stored offset."""
 
 
 class Mark(NamedTuple):
-    """Where a consumer goes on after a restart."""
+    """Where a consumer continues after a restart."""
 
     stored: int
     """Offset of the last message that it has processed."""
@@ -48,64 +53,68 @@ class Mark(NamedTuple):
 
 
 class StreamLog:
-    """Follows one stream."""
+    """Tracks one stream from run to run."""
 
     def __init__(self) -> None:
         self.end: int | None = None
-        """Offset that the next message will get; None where that is not known."""
+        """Offset that the next message will get; None if unknown."""
         self.epoch = 0
-        """Another number is another stream of the same name."""
+        """Increased when the stream was deleted and created again."""
         self.stored: Mapping[str, int] = {}
-        """Consumer name to the offset that it stored last; `store` sets it."""
+        """Consumer name to the offset that it stored last; set by `store`."""
         self.is_stored_known = False
         """Whether the last attempt to read the stored offsets succeeded."""
-        self.holds: Holds | None = None
+        self.size: StreamSize | None = None
         self._first: int | None = None
         self._ends: deque[tuple[float, int]] = deque()
-        """The end that consumers told, by the time of the look."""
+        """Time of the run, and the stream's end according to the consumers."""
         self._last: int | None = None
-        """Offset of the last chunk of messages that was seen."""
+        """Offset of the last known chunk of messages."""
         self._last_at = 0.0
-        """When a consumer last told of that chunk."""
+        """When a consumer last reported that chunk."""
         self._empty_from: int | None = None
-        """Offset after that chunk, from which on nothing but stored offsets has come."""
+        """Offset after that chunk from which on only stored offsets have come."""
         self._stores: deque[float] = deque(maxlen=STORES)
-        """When stored offsets were seen to have changed, those that may come after that offset."""
+        """Times of runs in which stored offsets had changed, and so may have come after that
+        offset.
+        """
         self._sure = 0
-        """An end of the stream up to which that chunk's consumer had been sent everything for certain."""
+        """An end of the stream up to which the consumer of that chunk had certainly been sent
+        everything.
+        """
         self._empty = 0
-        """Offsets that are known to hold no message."""
+        """Number of offsets that are known to have no message."""
         self._produced = 0
         self._at = 0.0
         self._before = 0
-        """When the last look was, and where the stream ended before it."""
+        """Time of the last run, and the stream's end before it."""
         self._marks: dict[str, Mark] = {}
 
     def store(self, at: float, stored: Mapping[str, int]) -> None:
-        """Take what is stored now."""
+        """Note the offsets that are stored now."""
         changed = any(self.stored.get(name) != offset for name, offset in stored.items())
         if changed and self.is_stored_known:
             self._stores.append(at)
         self.stored, self.is_stored_known = stored, True
 
-    def measure(self, at: float, holds: Holds | None, end: int | None) -> None:
-        """Find where the stream ends. `end` is the largest that a consumer tells."""
+    def measure(self, at: float, size: StreamSize | None, end: int | None) -> None:
+        """Find where the stream ends. `end` is the largest end that a consumer reports."""
         self._at = at
-        if self._is_another(holds, end):
+        if self._is_another(size, end):
             self._begin_again()
         self._before = self.end or 0
         told = self._told(at, end)
-        if holds is not None:
-            self._find_first(holds, told)
+        if size is not None:
+            self._find_first(size, told)
         known = [each for each in (told, self._counted_end) if each is not None]
         if known:
             self.end = max(self._before, *known)
 
     def _told(self, at: float, end: int | None) -> int | None:
-        """Return where the stream ended some seconds ago, as consumers told it.
+        """Return where the stream ended some seconds ago according to its consumers.
 
-        While a consumer's statistics are still those of its beginning, it tells too much. So the smallest of all
-        since then is taken.
+        A consumer that has just started reports too large an end until its statistics are updated.
+        So this is the smallest end of that time.
         """
         if end is None:
             self._ends.clear()
@@ -119,13 +128,16 @@ class StreamLog:
 
     @property
     def _counted_end(self) -> int | None:
-        """Where the stream ends by what it holds."""
-        if self._first is None or self.holds is None:
+        """End of the stream according to its number of messages."""
+        if self._first is None or self.size is None:
             return None
-        return self._first + self.holds.messages
+        return self._first + self.size.messages
 
     def is_last(self, offset: int, end: int) -> bool:
-        """Whether nothing but stored offsets is after the chunk at `offset`, by a consumer that tells of an `end`."""
+        """Return whether only stored offsets come after the chunk at `offset`.
+
+        `end` is its consumer's end of the stream.
+        """
         if offset != self._last or self._empty_from is None or self.end is None or end < self.end:
             return False
         return self.end - self._empty_from <= len(self._stores)
@@ -133,7 +145,7 @@ class StreamLog:
     def follow(self, tail: Tail | None) -> None:
         """Learn from a consumer that was sent all messages, if there is one."""
         counted = self._counted_end
-        # One that has just begun tells the end instead of its last chunk.
+        # A consumer that has just started reports the end instead of its last chunk.
         knows = tail is not None and counted is not None and tail.offset < counted
         if tail is not None and self.end is not None and knows:
             self._follow(tail, self.end, self._before)
@@ -141,27 +153,33 @@ class StreamLog:
 
     @property
     def produced(self) -> int:
-        """How many messages have come in, offsets without a message left out as far as they are known."""
+        """Number of published messages.
+
+        Offsets without a message are excluded as far as they are known.
+        """
         self._produced = max(self._produced, (self.end or 0) - self._empty)
         return self._produced
 
     def waiting(self, name: str) -> int | None:
-        """Return how many messages a stopped consumer has not processed: at most that many; None where not known."""
+        """Return an upper bound on the messages that a stopped consumer has not processed.
+
+        None if unknown.
+        """
         mark = self._marks.get(name)
         if mark is None or self.end is None:
             return None
         return max(self.end - mark.position, 0)
 
-    def _is_another(self, holds: Holds | None, end: int | None) -> bool:
-        """Whether the stream was deleted and made again: its end went back."""
+    def _is_another(self, size: StreamSize | None, end: int | None) -> bool:
+        """Return whether the stream was deleted and created again: its end went back."""
         if end is not None and self._last is not None and end <= self._last:
-            # Another consumer's statistics may be older than those that told of the chunk.
+            # Another consumer's statistics may be older than those that reported the chunk.
             return self._at - self._last_at >= STALE_SECONDS
-        fell = holds is not None and self.holds is not None and holds.messages < self.holds.messages
-        return fell and holds is not None and not holds.has_retention
+        fell = size is not None and self.size is not None and size.messages < self.size.messages
+        return fell and size is not None and not size.has_retention
 
     def _begin_again(self) -> None:
-        self.end = self._first = self._last = self.holds = None
+        self.end = self._first = self._last = self.size = None
         self._ends.clear()
         self._empty_from = None
         self._sure = self._empty = self._produced = 0
@@ -169,35 +187,36 @@ class StreamLog:
         self._stores.clear()
         self.epoch += 1
 
-    def _find_first(self, holds: Holds, told: int | None) -> None:
+    def _find_first(self, size: StreamSize, told: int | None) -> None:
         """Find the offset at which the stream begins.
 
-        `told` is older than what the stream holds, so their difference is right while nothing comes in, and else
-        too small: the largest is the nearest.
+        `told` is older than the number of messages. Their difference is right while nothing is
+        published, and otherwise too small, so the largest is the best.
         """
-        before, self.holds = self.holds, holds
-        if before is not None and holds.messages < before.messages and self._first is not None:
-            # The oldest messages were deleted. How many may have come in at the same time is not known.
-            self._first = max((self.end or 0) - holds.messages, 0)
-        if not holds.has_retention and self._first is None:
+        before, self.size = self.size, size
+        if before is not None and size.messages < before.messages and self._first is not None:
+            # The oldest messages were deleted. It is unknown how many were published at the same
+            # time.
+            self._first = max((self.end or 0) - size.messages, 0)
+        if not size.has_retention and self._first is None:
             self._first = 0
         if told is not None:
-            self._first = max(told - holds.messages, self._first or 0)
+            self._first = max(told - size.messages, self._first or 0)
 
     def _follow(self, tail: Tail, end: int, before: int) -> None:
         """Learn where messages end from a consumer that was sent all of them."""
         if self._last is not None and tail.offset < self._last:
-            return  # its statistics are older, or the next look tells that the stream was made again
+            return  # its statistics are older, or the next run shows that the stream was recreated
         self._last_at = self._at
         if tail.offset != self._last:
             self._last, self._empty_from, self._sure = tail.offset, None, before
         elif tail.last_is_message:
-            # The consumer was counted after the look before, so it was sent all of that.
+            # The consumer was counted after the last run, so it was sent all messages up to then.
             self._sure = before
             if end == before:
                 self._begin_empty(end)
         if tail.end == end:
-            self._sure = end  # counted at the same moment, so it was sent all there is
+            self._sure = end  # counted at the same time, so it was sent everything
         if self._empty_from is not None and not tail.last_is_message and tail.end >= end:
             self._empty += end - self._empty_from
             self._begin_empty(end)
@@ -210,10 +229,10 @@ class StreamLog:
             self._stores.popleft()
 
     def _mark(self, *, is_current: bool) -> None:
-        """Note where each consumer goes on that has stored an offset."""
+        """Note where each consumer with a stored offset continues."""
         marks: dict[str, Mark] = {}
         for name, stored in self.stored.items():
-            position = stored + 2  # what it stored is in the stream, too, after the message
+            position = stored + 2  # its stored offset is itself in the stream, after the message
             before = self._marks.get(name)
             if self._last is not None and stored >= self._last:
                 is_late = before is not None and before.stored != stored and not is_current

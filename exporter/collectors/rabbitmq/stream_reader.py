@@ -1,4 +1,4 @@
-"""Reads streams by the management API: their consumers, stored offsets, and number of messages."""
+"""Reads streams from the management API: consumers, stored offsets, and number of messages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.features import Feature
 from exporter.collectors.rabbitmq.queues import Name, called
-from exporter.collectors.rabbitmq.stream_log import Holds, StreamLog
+from exporter.collectors.rabbitmq.stream_log import StreamLog, StreamSize
 from exporter.collectors.rabbitmq.streams import (
-    Part,
     Report,
     StreamConsumer,
+    StreamLabels,
     Streams,
     read_consumers,
     tail_of,
@@ -25,33 +25,35 @@ from exporter.collectors.reply_rows import RowError, Rows, number, number_or_non
 from exporter.model import CollectError, Deadline, Depth, Place, Problem
 
 AT_ONCE = 50
-"""Streams whose stored offsets are read in one look; where there are more, they take turns."""
+"""Number of streams whose stored offsets are read in one run; more take turns."""
 AGAIN_SECONDS = 600.0
-"""After which stored offsets are asked for again where the broker has never told any."""
+"""Seconds until stored offsets are asked for again if the broker has never reported any."""
 PART_OF_TIME = 0.5
-HOLDS = "messages,arguments,effective_policy_definition"
+SIZE_COLUMNS = "messages,arguments,effective_policy_definition"
 LIMITS = ("max-age", "max-length-bytes")
 NO_PLUGIN = "enable the plugin rabbitmq_stream_management"
 NO_TRACKING = (
-    "RabbitMQ reports stored offsets since 4.0, unless management.disable_stats is set; without them, a stopped stream "
+    "RabbitMQ reports stored offsets since 4.0, unless management.disable_stats is set; without "
+    "them, a stopped stream "
     "consumer is not shown"
 )
 NO_END = (
-    "RabbitMQ does not report the end of a stream with a retention limit while it has no consumer; the lag of stopped "
+    "RabbitMQ does not report the end of a stream with a retention limit while it has no consumer; "
+    "the lag of stopped "
     "consumers is shown after a consumer has connected"
 )
 
 
-class _Answer(NamedTuple):
-    """What the broker says of one stream; None is what it does not say."""
+class _StreamReplies(NamedTuple):
+    """The broker's replies about one stream; None if it did not reply."""
 
-    holds: Holds | None
+    size: StreamSize | None
     stored: Mapping[str, int | None] | None
-    """Consumer name to offset; None is one that cannot be read."""
+    """Consumer name to offset; None if the offset cannot be read."""
 
 
 class StreamReader:
-    """Reads the streams of one source from look to look."""
+    """Reads the streams of one source, and remembers each from run to run."""
 
     def __init__(self, pool: Pool, feature: Feature) -> None:
         self._pool = pool
@@ -59,20 +61,20 @@ class StreamReader:
         self._logs: dict[Name, StreamLog] = {}
         self._places: Sequence[Place] = ()
         self._ask_at = 0.0
-        """When stored offsets are to be asked for."""
+        """Time from which on stored offsets are asked for."""
         self._tells_stored = False
-        """Whether the broker ever told some: then it does not lack the path, but cannot answer for a while."""
+        """Whether the broker ever reported some. Then an error of this API is temporary."""
         self._turn = 0
 
-    def look(
+    def read(
         self,
         api: ManagementApi,
         at: float,
-        parts: Mapping[Name, Part],
+        parts: Mapping[Name, StreamLabels],
         deadline: Deadline,
         reader: Rows,
     ) -> tuple[Streams, list[Problem]]:
-        """Return what is known of the streams `parts`, and what could not be read."""
+        """Return the observations of the streams `parts`, and the problems."""
         self._logs = {name: self._logs.get(name) or StreamLog() for name in parts}
         if not parts:
             self._places = ()
@@ -84,9 +86,9 @@ class StreamReader:
             self._feature("lag of streams", not missing, NO_PLUGIN)
             if missing:
                 return Streams(), []
-            # Nobody knows which consumers are there.
-            held = [Depth(place, None) for place in self._places]
-            return Streams(depths=held), [Problem(error.reason, "streams", str(error))]
+            # It is unknown which consumers exist.
+            unknown = [Depth(place, None) for place in self._places]
+            return Streams(depths=unknown), [Problem(error.reason, "streams", str(error))]
         self._feature("lag of streams", True, NO_PLUGIN)  # noqa: FBT003 - it works
         consumers = read_consumers(rows, parts, reader)
         answers, problems = self._ask(api, at, deadline, reader)
@@ -102,9 +104,9 @@ class StreamReader:
         self,
         report: Report,
         name: Name,
-        part: Part,
+        part: StreamLabels,
         consumers: Sequence[StreamConsumer],
-        answer: _Answer | None,
+        answer: _StreamReplies | None,
         at: float,
     ) -> None:
         log = self._logs[name]
@@ -115,15 +117,15 @@ class StreamReader:
             }
             log.store(at, {group: offset for group, offset in found.items() if offset is not None})
         ends = [each.end for each in consumers if each.end is not None]
-        log.measure(at, None if answer is None else answer.holds, max(ends, default=None))
+        log.measure(at, None if answer is None else answer.size, max(ends, default=None))
         tail = tail_of(consumers, log)
         log.follow(tail)
         report.add(name, part, consumers, log, tail)
 
     def _ask(
         self, api: ManagementApi, at: float, deadline: Deadline, reader: Rows
-    ) -> tuple[Mapping[Name, _Answer], list[Problem]]:
-        """Read what was stored, and how much is held, of as many streams as may be asked for in one look."""
+    ) -> tuple[Mapping[Name, _StreamReplies], list[Problem]]:
+        """Read stored offsets and number of messages of up to `AT_ONCE` streams."""
         names, with_stored = self._next(), at >= self._ask_at
         share = Share(deadline, PART_OF_TIME)
         found = ask_each(
@@ -133,7 +135,7 @@ class StreamReader:
             lambda name: _read(api, name, share, reader, with_stored=with_stored),
             share,
         )
-        answers: dict[Name, _Answer] = {}
+        answers: dict[Name, _StreamReplies] = {}
         problems: list[Problem] = []
         for name, answer in found.items():
             if not isinstance(answer, CollectError):
@@ -158,23 +160,26 @@ class StreamReader:
 
 def _read(
     api: ManagementApi, name: Name, deadline: Deadline, reader: Rows, *, with_stored: bool
-) -> _Answer:
-    """Return what is known of one stream. Raises `CollectError`, of a status 404 where it does not exist."""
+) -> _StreamReplies:
+    """Return the replies about one stream.
+
+    Raises `CollectError`; with status 404 if the stream does not exist.
+    """
     queue = f"{in_path(name[0])}/{in_path(name[1])}"
-    row = api.get(f"queues/{queue}", deadline, columns=HOLDS)
+    row = api.get(f"queues/{queue}", deadline, columns=SIZE_COLUMNS)
     if not with_stored:
-        return _Answer(_holds(name, row, reader), None)
+        return _StreamReplies(_size(name, row, reader), None)
     try:
         tracking = api.get(f"stream/{queue}/tracking", deadline, type="offset")
     except StatusError as error:
-        # Before 4.0 there is no such path.
+        # Before 4.0 this path does not exist.
         if error.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
             raise
-        return _Answer(_holds(name, row, reader), None)
-    return _Answer(_holds(name, row, reader), _stored(name, tracking, reader))
+        return _StreamReplies(_size(name, row, reader), None)
+    return _StreamReplies(_size(name, row, reader), _stored(name, tracking, reader))
 
 
-def _holds(name: Name, row: Any, reader: Rows) -> Holds | None:
+def _size(name: Name, row: Any, reader: Rows) -> StreamSize | None:
     try:
         messages = number_or_none(row, "messages")
     except RowError as error:
@@ -185,9 +190,9 @@ def _holds(name: Name, row: Any, reader: Rows) -> Holds | None:
     given = row.get("arguments") or {}
     policy = row.get("effective_policy_definition") or {}
     if not isinstance(given, dict) or not isinstance(policy, dict):
-        return Holds(messages, has_retention=True)
+        return StreamSize(messages, has_retention=True)
     limited = any(f"x-{limit}" in given or limit in policy for limit in LIMITS)
-    return Holds(messages, has_retention=limited)
+    return StreamSize(messages, has_retention=limited)
 
 
 def _stored(name: Name, tracking: Any, reader: Rows) -> Mapping[str, int | None]:

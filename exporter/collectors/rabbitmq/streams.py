@@ -1,4 +1,4 @@
-"""Where the consumers of streams stand: what the stream plugin tells, made into observations."""
+"""Turns the stream plugin's data about consumers of streams into observations."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from exporter.collectors.reply_rows import (
 from exporter.model import Counts, Depth, Place, Produced, StreamOffsets
 
 FIXED = ("first", "last", "next")
-"""What stands for the offset of a consumer that has just begun (RabbitMQ 4)."""
+"""Values in place of an offset for a consumer that has just started (RabbitMQ 4)."""
 CREDITS_OF_TWO_CHUNKS = 2
 
 
 @dataclass
 class Streams:
-    """What one look saw of streams."""
+    """The observations of all streams in one run."""
 
     depths: list[Depth] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
@@ -33,39 +33,44 @@ class Streams:
     produced: list[Produced] = field(default_factory=list)
 
 
-class Part(NamedTuple):
-    """What a stream is shown as: a destination of its own, or a partition of a super stream."""
+class StreamLabels(NamedTuple):
+    """How a stream is shown: as a destination, or as a partition of a super stream."""
 
     destination: str
     partition: str | None
 
 
 class StreamConsumer(NamedTuple):
-    """A consumer that receives messages, by the plugin's statistics."""
+    """The plugin's statistics of a consumer that receives messages."""
 
     group: str | None
     connection: str | None
     offset: int | None = None
-    """Of the chunk that was sent to it last; None where that is not known."""
+    """Offset of the chunk that was sent to it last; None if unknown."""
     lag: int = 0
     consumed: int | None = None
-    """Messages that were sent to it."""
+    """Number of messages that were sent to it."""
     credits: int | None = None
-    """Chunks that it would take now."""
+    """Number of chunks that it would accept now."""
     is_single: bool = False
-    """Whether it is the active one of several."""
+    """Whether it is a single active consumer."""
     is_sent_at_once: bool = False
-    """Whether RabbitMQ sends while there is any credit; newer versions wait for half of what there was at first."""
+    """Whether RabbitMQ sends as long as there is any credit. Newer versions wait for half of the
+    initial credit.
+    """
 
     @property
     def end(self) -> int | None:
-        """Where the stream ends, as far as this consumer tells."""
+        """The stream's end according to this consumer."""
         if self.offset is None or self.consumed == 0:
             return None
         return self.offset + max(self.lag, 0) + 1
 
     def was_sent_all(self, stored: int | None) -> bool:
-        """Whether nothing is left to send to it, whatever its lag says: that counts stored offsets, too."""
+        """Return whether nothing is left to send to it.
+
+        Its lag does not show that, because it counts stored offsets.
+        """
         if self.offset is None:
             return False
         if self.lag <= 0:
@@ -74,7 +79,8 @@ class StreamConsumer(NamedTuple):
             return False
         if self.is_sent_at_once:
             return True
-        # It has processed a message of the last chunk, so all chunks before it, whose credit is back.
+        # It has processed a message of the last chunk, so all chunks before it, and their credit is
+        # back.
         has_processed = stored is not None and stored >= self.offset
         return has_processed and self.credits >= CREDITS_OF_TWO_CHUNKS
 
@@ -84,7 +90,7 @@ def read_consumers(
 ) -> dict[Name, list[StreamConsumer]]:
     """Return the consumers of the streams `names` that receive messages.
 
-    Of single active consumers those that wait are left out: they receive nothing.
+    Waiting consumers of a single active consumer group are left out, because they receive nothing.
     """
     found: dict[Name, list[StreamConsumer]] = {name: [] for name in names}
     for row in rows:
@@ -119,7 +125,7 @@ def _consumer(row: Mapping[str, Any]) -> StreamConsumer:
 
 
 def _unread(row: Mapping[str, Any]) -> StreamConsumer:
-    """Return a consumer of which no more is known than that it is there."""
+    """Return a consumer without its numbers."""
     connection, properties = row.get("connection_details"), row.get("properties")
     named = properties.get("name") if isinstance(properties, dict) else None
     by = connection.get("name") if isinstance(connection, dict) else None
@@ -129,7 +135,7 @@ def _unread(row: Mapping[str, Any]) -> StreamConsumer:
 
 
 def tail_of(consumers: Iterable[StreamConsumer], log: StreamLog) -> Tail | None:
-    """Return the consumer that was sent all messages; None where that is true of none for certain."""
+    """Return a consumer that was sent all messages; None if that is certain of none."""
     tails = [
         Tail(each.offset, each.end, each.lag <= 0)
         for each in consumers
@@ -144,7 +150,7 @@ def tail_of(consumers: Iterable[StreamConsumer], log: StreamLog) -> Tail | None:
 
 
 class Report:
-    """Gathers the observations of one look, stream by stream."""
+    """Collects the observations of one run, stream by stream."""
 
     def __init__(self) -> None:
         self.streams = Streams()
@@ -153,17 +159,18 @@ class Report:
     def add(
         self,
         name: Name,
-        part: Part,
+        part: StreamLabels,
         consumers: Sequence[StreamConsumer],
         log: StreamLog,
         tail: Tail | None,
     ) -> None:
         """Add one stream.
 
-        Consumers of one name on one stream are one group, and so are those without a name (their connections come and
-        go, which makes no label). The one that is furthest behind stands for the group: each reads the whole stream.
-        Positions are of what was sent to a consumer, which is as much as RabbitMQ knows of it, and of what it has
-        stored where nobody reads.
+        Consumers of a stream with the same name are one group, and so are those without a name,
+        because their connections come and go and make no useful label. The consumer with the
+        largest lag stands for the group, because each reads the whole stream. Positions are what
+        was sent to a consumer, since RabbitMQ knows no more. If no consumer is connected, they are
+        the stored offset.
         """
         groups: dict[str | None, list[StreamConsumer]] = {group: [] for group in log.stored}
         for each in consumers:
@@ -184,7 +191,7 @@ class Report:
         if place.group is not None and log.is_stored_known:
             stored = log.waiting(place.group)
         if not known and not log.is_stored_known and not members:
-            self.streams.depths.append(Depth(place, None))  # it may be there, or gone
+            self.streams.depths.append(Depth(place, None))  # it may or may not still exist
             return
         lag = max(known) if known else stored
         self.streams.depths.append(Depth(place, lag))
@@ -211,7 +218,7 @@ class Report:
         )
 
     def _consumers(self, place: Place, members: Sequence[StreamConsumer]) -> int:
-        """Count consumers; one that reads several partitions by one connection counts once."""
+        """Count consumers; one that reads several partitions over one connection counts once."""
         vhost, destination, group, partition = place
         count = 0
         for each in members:
@@ -224,12 +231,12 @@ class Report:
 
 
 def _lag(consumer: StreamConsumer, log: StreamLog, tail: Tail | None) -> int | None:
-    """Return how many messages were not sent to a consumer; None where that is not known."""
+    """Return how many messages were not sent to a consumer; None if unknown."""
     if consumer.offset is None:
         return None
     if consumer.consumed == 0:
-        # With credit and nothing sent there is nothing to send, wherever it began. A single active consumer may still
-        # be asked where to begin.
+        # If it has credit and nothing was sent, there is nothing to send, wherever it began. A
+        # single active consumer may not have chosen its first offset yet.
         return 0 if consumer.credits and not consumer.is_single else None
     stored = log.stored.get(consumer.group or "")
     has_last = tail is not None and consumer.offset >= tail.offset

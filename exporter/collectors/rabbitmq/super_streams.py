@@ -1,4 +1,4 @@
-"""Super streams: exchanges whose bindings lead to the streams that are their partitions."""
+"""Super streams: exchanges with bindings to the streams that are their partitions."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 from exporter.collectors.parallel import Pool
 from exporter.collectors.rabbitmq.api import ManagementApi, ask_each, in_path, is_missing
 from exporter.collectors.rabbitmq.queues import Name, name_of
-from exporter.collectors.rabbitmq.streams import Part
+from exporter.collectors.rabbitmq.streams import StreamLabels
 from exporter.collectors.reply_rows import RowError, Rows, number_or_none, text
 from exporter.model import CollectError, Deadline, Problem
 
 AGAIN_SECONDS = 60.0
-"""After which exchanges are asked for again, though no stream came or went."""
+"""Interval of reading the exchanges if no stream was created or deleted."""
 ARGUMENT, ORDER = "x-super-stream", "x-stream-partition-order"
 
 
 class SuperStreams:
-    """Which stream is which partition of a super stream."""
+    """Knows which stream is which partition of a super stream."""
 
     def __init__(self) -> None:
-        self.parts: Mapping[Name, Part] = {}
-        """Streams that are partitions of a super stream."""
+        self.parts: Mapping[Name, StreamLabels] = {}
+        """Stream to its labels, for streams that are partitions."""
         self.labels: set[str] = set()
-        """All partitions that there were so far."""
+        """All partitions that were ever seen."""
         self.problems: Sequence[Problem] = []
-        """What could not be read the last time."""
+        """The problems of the last run."""
         self._of: frozenset[Name] | None = None
         self._is_settled = False
-        """Whether they were read when the streams were the same as now, and nothing was missing."""
+        """Whether all were read since the last change of the streams."""
         self._read_at = 0.0
 
-    def part(self, name: Name) -> Part:
-        """Return what a stream is shown as."""
-        return self.parts.get(name) or Part(name[1], None)
+    def part(self, name: Name) -> StreamLabels:
+        """Return the labels that a stream is shown with."""
+        return self.parts.get(name) or StreamLabels(name[1], None)
 
     def refresh(
         self,
@@ -45,14 +45,17 @@ class SuperStreams:
         deadline: Deadline,
         reader: Rows,
     ) -> None:
-        """Read them if a stream has come or gone, and once a minute. What cannot be read stays as it is."""
+        """Read the super streams if a stream was created or deleted, and once a minute.
+
+        What cannot be read stays as it is.
+        """
         at = time.monotonic()
         if not streams:
             self.parts, self.problems, self._of = {}, [], None
             return
         if streams == self._of and self._is_settled and at - self._read_at < AGAIN_SECONDS:
             return
-        # The streams of a new super stream are there before its bindings are.
+        # The streams of a new super stream exist before its bindings.
         self._is_settled, self._of = streams == self._of, streams
         try:
             names = _super_streams(api, deadline, reader)
@@ -63,7 +66,7 @@ class SuperStreams:
         answers = ask_each(
             pool, "exchange ", names, lambda name: _bindings(api, name, deadline), deadline
         )
-        parts: dict[Name, Part] = {}
+        parts: dict[Name, StreamLabels] = {}
         problems: list[Problem] = []
         for (vhost, name), answer in answers.items():
             if isinstance(answer, CollectError):
@@ -77,7 +80,7 @@ class SuperStreams:
         self._is_settled = self._is_settled and not problems
         self._read_at, self.problems = at, problems
 
-    def _known(self, vhost: str, name: str) -> dict[Name, Part]:
+    def _known(self, vhost: str, name: str) -> dict[Name, StreamLabels]:
         return {
             stream: part
             for stream, part in self.parts.items()
@@ -108,8 +111,11 @@ def _parts(
     rows: Sequence[Mapping[str, Any]],
     streams: frozenset[Name],
     reader: Rows,
-) -> dict[Name, Part]:
-    """Return the partitions of one super stream: by number, or by routing key where a number is missing."""
+) -> dict[Name, StreamLabels]:
+    """Return the partitions of one super stream.
+
+    Their names are their numbers, or their routing keys if a number is missing.
+    """
     numbers: dict[Name, int | None] = {}
     keys: dict[Name, str] = {}
     for row in rows:
@@ -124,6 +130,6 @@ def _parts(
             reader.refuse(f"a binding of super stream {name!r} in vhost {vhost!r}", error)
     numbered = None not in numbers.values() and len(set(numbers.values())) == len(numbers)
     return {
-        stream: Part(name, str(order) if numbered else keys[stream])
+        stream: StreamLabels(name, str(order) if numbered else keys[stream])
         for stream, order in numbers.items()
     }

@@ -1,4 +1,4 @@
-"""The page at `/`: files that a browser gets as they are; what they show comes from `/api/v1/subscriptions`."""
+"""The page at `/`: static files. Their data comes from `/api/v1/subscriptions`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing runs or is fetched but the page's own files, whatever a name on the page contains."""
+"""The browser runs and fetches only the page's own files, whatever text the page shows."""
 HEADERS = (("Cache-Control", "no-cache"), ("Content-Security-Policy", POLICY))
 START = "index.html"
 
 
 def page_routes() -> list[Route]:
-    """Return a route for each file of the page, and `/`."""
+    """Return a route for each file of the page, and for `/`."""
     found = sorted(each.name for each in files(__name__).iterdir() if _kind(each.name) in KINDS)
     routes = [_route(f"/{name}", name) for name in found if name != START]
     return [_route("/", START), *routes]

@@ -1,11 +1,12 @@
-// What the page shows, as the part of the address behind `#`: reload, back and forward work, and links can be shared.
+// The state of the page as the part of the address after `#`, so that reload, back and forward work
+// and links can be shared.
 //
 // `#?filter=…&status=…&system=…&source=…&sort=…` is the list;
 // `#/system/source/vhost/destination/group?…&range=…` is one subscription, and the list to go back to.
 
 const KEYS = ["filter", "status", "system", "source", "sort", "range"];
 
-/** What is shown: the names of one subscription or null, and the choices of the list. */
+/** The names of the shown subscription (`one`; null for the list), and the choices of the list. */
 export function current() {
   const [path, query = ""] = splitOnce(location.hash.slice(1));
   const given = new URLSearchParams(query);
@@ -23,13 +24,13 @@ export function rowAddress(row, view) {
   return `#${key(row)}${query({ ...view, range: "" })}`;
 }
 
-/** What tells a subscription from all others. */
+/** The key of a subscription. */
 export function key(row) {
   const parts = [row.system, row.source, row.vhost, row.destination, row.group];
   return `/${parts.map((part) => encodeURIComponent(part || "")).join("/")}`;
 }
 
-/** Change choices without leaving what is shown; typing in one go is one step for the back button. */
+/** Changes choices. Typing a text is one step for the back button. */
 export function choose(changes, { typing = false } = {}) {
   const view = { ...current(), ...changes };
   const address = `#${view.one === null ? "" : key(view.one)}${query(view)}`;

@@ -1,19 +1,19 @@
-// Polls the exporter, says how old the answer is, and what is wrong if there is none.
+// Polls the exporter. Shows how old the answer is, or why there is none.
 
 import { write } from "./draw.js";
 import { lasting, moment } from "./words.js";
 
 const EVERY = 2000;
-const SELDOM = 30000; // while nobody looks: the title of the tab still counts
+const SELDOM = 30000; // for a hidden tab: its title still counts
 const AT_MOST = 5000;
 const SHARE = 10; // requests of this page may take up to a tenth of the time
 const PATIENCE = [4000, 15000];
 
-/** Asks `query()` again and again and calls `show` with each answer. `now()` asks at once. */
+/** Polls with `query()` and calls `show` with each answer. `now()` polls at once. */
 export function asker({ query, show, parts }) {
   const state = { timer: null, asking: null, answered: null, failed: null, took: null, patience: PATIENCE[1] };
 
-  /** What is asked for already and is not wanted any more is given up. */
+  /** Polls now. A running request that is no longer needed is cancelled. */
   async function ask() {
     clearTimeout(state.timer);
     state.asking?.abort();
@@ -50,7 +50,7 @@ export function asker({ query, show, parts }) {
   }
 
   function fail(error, began) {
-    // A request that hangs is told from one that is refused at once: the next one may take longer.
+    // If requests time out, the next one gets more time. A refused connection changes nothing.
     if (performance.now() - began >= state.patience) state.patience = Math.min(1.5 * state.patience, PATIENCE[1]);
     state.failed = { error, since: state.failed?.since ?? state.answered ?? Date.now() };
     parts.main.setAttribute("aria-busy", "false");
@@ -59,7 +59,7 @@ export function asker({ query, show, parts }) {
     if (state.answered === null) write(parts.none, "Nothing to show yet.");
   }
 
-  /** Once a second: how old the answer is. */
+  /** Shows how old the answer is, once a second. */
   function tick() {
     if (state.failed !== null) {
       const { error, since } = state.failed;
@@ -85,7 +85,7 @@ class Refusal extends Error {
   }
 }
 
-/** What is wrong, apart from for how long: what is read out should not change every second. */
+/** The fault without its duration: screen readers announce each change of this text. */
 function said({ error }, answered) {
   const shown = answered === null ? "" : ` The data shown is from ${moment(answered / 1000)}.`;
   if (error.status === 401) return `Access denied (401): user name and password are needed. Reload the page to sign in.${shown}`;

@@ -1,4 +1,5 @@
-// The history of one subscription as charts with a time axis; pointing at one shows the values of all at that time.
+// The history of one subscription as charts with a time axis. Pointing at one of them shows the
+// values of all charts at that time.
 
 import { drawn, element, write } from "./draw.js";
 import { area, curve, down, HEIGHT, WIDTH } from "./spark.js";
@@ -9,7 +10,7 @@ const TICKS = 4;
 const REBALANCE = "rebalance";
 const LAST = "last commit";
 const KINDS = { [REBALANCE]: "rebalance", [LAST]: "commit" };
-let pointed = null; // the Unix time that is pointed at
+let pointed = null; // the Unix time under the pointer
 
 /** The part of the history that the range shows, oldest first. */
 function cut(row, range) {
@@ -161,7 +162,7 @@ function listen(group, seen, show) {
   });
 }
 
-/** Forget what was pointed at: another subscription is shown. */
+/** Forgets the time under the pointer, because another subscription is shown. */
 export function forgetPointed() {
   pointed = null;
 }

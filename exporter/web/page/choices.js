@@ -1,4 +1,4 @@
-// What can be chosen above the table: the order, the source, and the status.
+// The controls above the table: order, source and status.
 
 import { element, replace, write } from "./draw.js";
 import { count, counted, plain } from "./words.js";
@@ -16,13 +16,13 @@ const COLUMNS = [
 ];
 const SEVERITY = ["bad", "unsure", "good"];
 
-/** The orders that a column's head goes through; the empty one is the worst first. */
+/** The orders that clicks on a column head go through. The empty one is the worst first. */
 function ordersOf(column) {
   const other = column.first.startsWith("-") ? column.first.slice(1) : `-${column.first}`;
   return column.worst ? ["", column.first, other] : [column.first, other, ""];
 }
 
-/** Heads that sort when they are pressed. */
+/** Creates column heads that sort when they are clicked. */
 export function makeHeads(row, choose) {
   replace(row, ...COLUMNS.map((column) => {
     const button = element("button", { type: "button", title: column.hint ?? null }, column.title);
@@ -35,7 +35,7 @@ export function makeHeads(row, choose) {
   }));
 }
 
-/** Mark the column by which the rows are sorted. */
+/** Marks the column by which the rows are sorted. */
 export function showHeads(row, sort) {
   COLUMNS.forEach((column, index) => {
     const head = row.children[index];
@@ -50,7 +50,7 @@ export function showHeads(row, sort) {
   });
 }
 
-/** The same orders for narrow screens, which have no heads. */
+/** Creates the list of orders for narrow screens, which have no column heads. */
 export function makeOrder(select, choose) {
   const options = COLUMNS.flatMap((column) => (column.worst
     ? [element("option", { value: "" }, "worst first")]
@@ -59,7 +59,7 @@ export function makeOrder(select, choose) {
   select.addEventListener("change", () => choose(select.value));
 }
 
-/** One chooser of systems and of their sources; there is nothing to choose with one source. */
+/** A list of systems and their sources. It is hidden if there is only one source. */
 export function showSourceChoice(select, sources, view) {
   const chosen = view.source ? `source/${view.system}/${view.source}` : view.system ? `system/${view.system}` : "";
   const shape = JSON.stringify(sources.map((each) => [each.system, each.source]));
@@ -81,7 +81,7 @@ export function sourceChosen(select) {
   return { system, source: kind === "source" ? rest.join("/") : "" };
 }
 
-/** Buttons that put a status into the filter, or take it out, with how many match the rest of the filter. */
+/** Buttons that add a status to the filter or remove it, with the number of matching rows. */
 export function showStatuses(list, { matching_by_status: counts, standings }, { chosen, meanings, choose }) {
   const order = Object.keys(meanings);
   const place = (status) => (order.includes(status) ? order.indexOf(status) : order.length);
@@ -107,14 +107,14 @@ export function showStatuses(list, { matching_by_status: counts, standings }, { 
   });
 }
 
-/** How many subscriptions there are, and how many of them match. */
+/** The number of subscriptions, and of those that match. */
 export function showCount(place, told) {
   write(place, told.matching === told.total
     ? counted(told.total, "subscription")
     : `${count(told.matching)} of ${counted(told.total, "subscription")}`);
 }
 
-/** What each status means, in the colour it has at worst. */
+/** The meaning of each status, in the colour of its worst standing. */
 export function showLegend(parts, meanings, standings) {
   const shown = Object.entries(meanings).filter(([status]) => status in standings || status === "stale");
   parts.legend.hidden = shown.length === 0;

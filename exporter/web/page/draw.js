@@ -1,13 +1,13 @@
-// Elements. Texts only ever become text nodes and attributes, so that no name can be markup.
+// Elements. Texts become only text nodes and attributes, so that no name can be markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes and children, each a node or a text. */
+/** Creates an element with attributes and children. A child is a node or a text. */
 export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
 
-/** The same for a picture. */
+/** The same for SVG. */
 export function drawn(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
@@ -21,13 +21,13 @@ function filled(node, attributes, children) {
   return node;
 }
 
-/** Put a text in, unless it is there: what does not change can stay selected, and costs nothing. */
+/** Sets the text if it differs. An unchanged text stays selected, and costs nothing. */
 export function write(node, text, kind = null) {
   if (node.textContent !== text) node.textContent = text;
   if (kind !== null && node.className !== kind) node.className = kind;
 }
 
-/** Put other children in. */
+/** Replaces the children. */
 export function replace(node, ...children) {
   node.replaceChildren(...children.filter((child) => child !== null));
 }

@@ -1,4 +1,4 @@
-// The sources: whether they can be read, and how their nodes, probes and tasks fare.
+// The sources: whether they can be read, and the state of their nodes, probes and tasks.
 
 import { element, replace, write } from "./draw.js";
 import { count, counted, lasting, plain } from "./words.js";
@@ -6,12 +6,12 @@ import { count, counted, lasting, plain } from "./words.js";
 const NODES = 20;
 const FEW = 6;
 
-/** Whether a source was tried and cannot be read. */
+/** Whether reading a source has failed. A source that was not read yet is not down. */
 export function isDown(source) {
   return !source.up && source.reason !== null;
 }
 
-/** One line that says how each source is, and the panel below it. */
+/** The line with the state of each source, and the panel below it. */
 export function showHealth(parts, told) {
   parts.health.hidden = told.sources.length === 0;
   const all = told.sources.map((source) => [`${source.source} (${source.system})`, stateOf(source)]);
@@ -38,7 +38,7 @@ export function showDown(banner, told) {
   }).join("\n"));
 }
 
-/** Of many sources, how many are well, and the first of the others. */
+/** Many sources in short: how many are up, and the first of the others. */
 function inShort(all) {
   const wrong = all.filter(([, { kind }]) => kind !== "good");
   const well = [`${counted(all.length, "source")}:`, { kind: "good", text: `${count(all.length - wrong.length)} up` }];

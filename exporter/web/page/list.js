@@ -1,4 +1,4 @@
-// The table of subscriptions. Rows are kept between two responses; only changed cells are written.
+// The table of subscriptions. Rows are reused for the next response; only changed cells are written.
 
 import { key, rowAddress } from "./address.js";
 import { element, replace, write } from "./draw.js";
@@ -75,18 +75,18 @@ function fill(line, row, view) {
   }
 }
 
-/** A text in a cell that may cut it off. */
+/** Sets the text of a cell that may cut it off. */
 function show(cell, text, kind = null) {
   write(cell, text, kind);
   hint(cell, text);
 }
 
-/** The whole text, for those who point at the cell. */
+/** Sets the tooltip: the whole text. */
 function hint(cell, text) {
   if (cell.title !== text) cell.title = text;
 }
 
-/** The line under the table: how many more there are, and a button while more of them may be shown. */
+/** The line below the table: the number of further rows, and a button until `most` are shown. */
 export function showRest(parts, { left, limit, most }) {
   parts.rest.hidden = left <= 0;
   parts.more.hidden = left <= 0 || limit >= most;

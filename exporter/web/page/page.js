@@ -1,4 +1,4 @@
-// Asks the exporter again and again, and shows what it answers: the list, or the one subscription that the address names.
+// Shows the exporter's answers: the list, or the one subscription that the address names.
 
 import { choose, current, key, listAddress } from "./address.js";
 import { asker } from "./asking.js";
@@ -39,7 +39,7 @@ function show(told) {
   name(told);
 }
 
-/** The title of the tab counts what is bad, and the sources that cannot be read. */
+/** Sets the tab's title: the number of bad subscriptions and of sources that cannot be read. */
 function name(told) {
   const bad = (told.by_standing.bad ?? 0) + told.sources.filter(isDown).length;
   const title = bad ? `(${count(bad)}) mq-lag-exporter` : "mq-lag-exporter";
@@ -102,13 +102,13 @@ function showOne(told, view) {
   else if (first || inside) place.querySelector("h2").focus({ preventScroll: !first });
 }
 
-/** Change what is chosen. What the page knows already is shown at once, the rest comes with the next answer. */
+/** Changes the address, and shows what it names. */
 function pick(changes, options) {
   choose(changes, options);
   turn();
 }
 
-/** Another address is shown. */
+/** Shows what the address names: now as far as it is known, and completely with the next answer. */
 function turn() {
   const view = current();
   if (view.one === null) {
@@ -118,7 +118,7 @@ function turn() {
   asking.now();
 }
 
-/** Step to the next or previous subscription of the list. */
+/** Steps to the next or previous subscription of the list. */
 function step(by_) {
   const links = [...by("rows").querySelectorAll("a")];
   const index = links.indexOf(document.activeElement);

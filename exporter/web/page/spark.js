@@ -1,21 +1,21 @@
-// Lines through the points of a history, in a picture of 100 by 30.
+// Curves of a history, in a picture of 100 by 30.
 
 import { drawn } from "./draw.js";
 
 export const WIDTH = 100;
 export const HEIGHT = 30;
 
-/** Where a point is; the newest one is at the right. */
+/** The x coordinate of a point. The newest one is at the right. */
 export function across(index, points, count) {
   return count > 1 ? ((index + count - points) / (count - 1)) * WIDTH : 0;
 }
 
-/** How high a value is. */
+/** The y coordinate of a value. */
 export function down(value, top) {
   return HEIGHT - (top > 0 ? Math.min(value / top, 1) : 0) * HEIGHT;
 }
 
-/** A path through the known points; a gap where one is not known. */
+/** A path through the known points, interrupted at unknown ones. */
 export function curve(values, count, top) {
   let text = "";
   let open = false;
@@ -38,7 +38,7 @@ export function area(values, count, top) {
   return drawn("path", { class: "area", d: `${curve(values, count, top)}V${HEIGHT}H${left}Z` });
 }
 
-/** A small line of one column of a subscription's history, for a table. */
+/** A small line chart of one column of a subscription's history, for the table. */
 export function sparkline(history, column, title) {
   const values = history ? history[column] : [];
   const count = Math.max(values.length, 20);

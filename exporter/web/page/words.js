@@ -1,24 +1,25 @@
-// Texts of the page. How numbers read, and what is good or bad, comes from the exporter: `text` and `standing` of each row.
+// Texts of the page. The exporter formats the numbers and judges what is good or bad: `text` and
+// `standing` of each row.
 
 const UNKNOWN = "–";
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60]];
 
-/** How many there are of something. */
+/** A number of things, as text. */
 export function count(value) {
   return value.toLocaleString("en");
 }
 
-/** The same with the thing counted. */
+/** The same with the name of the thing. */
 export function counted(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** The text of one number of a row, or of a part of it. */
+/** The text of one number of a row, or of one of its partitions. */
 export function told(row, key) {
   return row.text[key] ?? UNKNOWN;
 }
 
-/** The same, with nothing to show where the number is zero. */
+/** The same, but empty if the number is zero. */
 export function toldUnlessZero(row, key) {
   return row[key] ? told(row, key) : UNKNOWN;
 }
@@ -27,7 +28,7 @@ export function isKnown(text) {
   return text !== UNKNOWN;
 }
 
-/** `for` and how long the row has had its status. */
+/** `for` and the time since the row's status changed. */
 export function since(row) {
   return row.text.status_since === undefined ? "" : `for ${row.text.status_since}`;
 }
@@ -36,7 +37,7 @@ export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
 }
 
-/** How long something took that the page itself has measured. */
+/** A duration that the page itself has measured. */
 export function lasting(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [unit, size] = UNITS.find(([, least]) => whole >= least) ?? ["s", 1];

@@ -1,14 +1,15 @@
-"""HTTP and HTTPS: handlers that answer with bytes, within bounds that no client can stretch.
+"""HTTP and HTTPS server. Handlers return bytes; no client can exceed the limits.
 
-Connections are tornado's: its parser refuses what can be read in two ways, its streams send bytes
-without copying them, and an idle connection costs a descriptor and some kilobytes. One thread runs
-the event loop. The loop never waits: a handler that is a plain function runs in a lane, a few
-threads with a bounded queue, and so does the checking of passwords. A handler that is a coroutine
-function runs on the loop; health checks are, so they are answered whatever the lanes do.
+Connections use tornado: its parser rejects ambiguous requests, its streams send bytes without
+copying them, and an idle connection costs a descriptor and some kilobytes. One thread runs the
+event loop, which never waits. A handler that is a plain function runs in a lane: a few threads with
+a bounded queue. Passwords are checked in a lane, too. A handler that is a coroutine function runs
+on the loop. Health checks do, so they are answered even if the lanes are busy.
 
-What tornado lacks is here: separate deadlines for a request, for each piece of a response and for
-all of it (`connection`), the choice of who goes when there are too many (`listener`), refusals with
-the status that fits, and an answer for a client that has closed its sending side (`stream`).
+This package adds what tornado lacks: separate deadlines for a request, for each piece of a response
+and for the whole response (`connection`), the choice of the connection to cut when there are too
+many (`listener`), rejections with the right status, and a response for a client that has closed its
+sending side (`stream`).
 """
 
 from exporter.web.server.binding import ServerError

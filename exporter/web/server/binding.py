@@ -1,4 +1,4 @@
-"""The address to listen on; where it can't be had, the error says what to do."""
+"""Binds the listen address. If that fails, the error says what to do."""
 
 import errno
 import re
@@ -9,7 +9,7 @@ _LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,
 
 
 class ServerError(Exception):
-    """The server can't listen; the text says why and what to do."""
+    """The server cannot listen. The text says why and what to do."""
 
 
 def bind(listen: str) -> socket.socket:
@@ -46,5 +46,8 @@ def _advice(error: OSError) -> str:
         case errno.EACCES | errno.EPERM:
             return "not permitted; choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE"
         case errno.EADDRNOTAVAIL:
-            return "the address does not belong to this machine; use an address of this machine, or :port for all"
+            return (
+                "the address does not belong to this machine; use an address of this machine, or "
+                ":port for all"
+            )
     return f"cannot listen on this address: {error.strerror}; choose another address"

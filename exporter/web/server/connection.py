@@ -1,4 +1,4 @@
-"""An open connection: what it is doing, until when it may, and how it is ended."""
+"""An open connection: its state, its deadline, and how it is closed."""
 
 import asyncio
 import math
@@ -20,34 +20,34 @@ Doing = Literal[
     "idle", "handshake", "request", "head", "body", "handler", "response", "closing", "cut"
 ]
 WAITING = frozenset({"idle", "handshake", "request", "head", "body", "closing"})
-"""What a connection does while it has not sent a whole request."""
+"""States of a connection that has not sent a complete request."""
 LINGER_SECONDS = 2.0
 _LINGER_BYTES = 64 * 1024  # read at once
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Keeper(Protocol):
-    """Who keeps the connections."""
+    """The owner of the connections."""
 
     @property
     def limits(self) -> Limits:
-        """What a client may take."""
+        """The limits for clients."""
         ...
 
-    def moved(self, connection: "Connection") -> None:
-        """The connection does something else now."""
+    def moved(self, connection: "ClientConnection") -> None:
+        """The state of the connection has changed."""
         ...
 
-    def gone(self, connection: "Connection") -> None:
+    def gone(self, connection: "ClientConnection") -> None:
         """The connection's socket is closed."""
         ...
 
 
-class Connection:
-    """What an open connection is doing, and until when it may."""
+class ClientConnection:
+    """The state and the deadline of an open connection."""
 
     def __init__(self, keeper: Keeper, client: str) -> None:
-        """Begin without a stream."""
+        """Create the connection without a stream."""
         self.client = client
         self.doing: Doing = "idle"
         self.deadline = math.inf
@@ -59,7 +59,7 @@ class Connection:
         self._left: socket.socket | None = None
 
     def begin(self, doing: Doing, seconds: float) -> None:
-        """Say what it is doing from now on, for `seconds` at most."""
+        """Change to the state `doing`, for at most `seconds`."""
         self.deadline = time.monotonic() + seconds
         if self.doing not in ("closing", "cut"):
             self.doing = doing
@@ -77,14 +77,17 @@ class Connection:
         return sock
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what the connection waits for; it is given up when the connection is cut."""
+        """Run the work that the connection waits for.
+
+        It is cancelled when the connection is cut.
+        """
         self._task = asyncio.get_running_loop().create_task(work)
 
     def serve(self, stream: Stream, delegate: HTTPServerConnectionDelegate) -> None:
         """Let tornado read requests from the stream."""
         self.stream = stream
         limits = self._keeper.limits
-        # No header_timeout: it would not tell an idle connection from one that trickles.
+        # No header_timeout: it cannot distinguish an idle connection from a slow sender.
         parameters = HTTP1ConnectionParameters(
             max_header_size=limits.head_bytes, max_body_size=limits.body_bytes
         )
@@ -92,20 +95,20 @@ class Connection:
         HTTP1ServerConnection(stream, parameters).start_serving(delegate)
 
     def refuse(self, status: int) -> None:
-        """Answer with the status, and end the connection."""
+        """Respond with the status, and close the connection."""
         self.begin("closing", LINGER_SECONDS)
         if self.stream is not None:
             self.stream.send_now(_refusal(status))
             self.stream.close()
 
     def end(self) -> None:
-        """End it from this side; what was sent is not lost."""
+        """Close the connection from this side; data that was sent still arrives."""
         self.begin("closing", LINGER_SECONDS)
         if self.stream is not None:
             self.stream.close()
 
     def cut(self) -> None:
-        """End it at once; what the client has not read yet is not kept by the kernel either."""
+        """Abort the connection; the kernel drops data that the client has not read."""
         reset = self.doing not in ("idle", "closing")
         if self._task is not None and self.doing in ("handler", "handshake"):
             self._task.cancel()
@@ -118,34 +121,34 @@ class Connection:
             self.stream.close()
         self._close_left()
 
-    # What the stream tells
+    # Called by the stream
 
     @property
     def answering(self) -> bool:
-        """Whether a whole request has come, and the client is waiting for the response."""
+        """Whether a complete request was received and the client is waiting for the response."""
         return self.doing in ("handler", "response")
 
     def received(self) -> None:
-        """Some bytes have come: an idle connection has begun a request."""
+        """Note that bytes were received: an idle connection has begun a request."""
         if self.doing == "idle":
             self.begin("request", self._keeper.limits.head_seconds)
 
     def head_received(self) -> None:
-        """The head has come whole; the body has the rest of the time."""
+        """Note that the head is complete; the body has the rest of the time."""
         if self.doing in ("idle", "request"):
             self.doing = "head"
 
     def last_words(self, *, too_large: bool) -> bytes:
-        """Return what the client still gets to read when a request ends before it is whole."""
+        """Return a response for a client whose request ends before it is complete."""
         if self.doing not in ("request", "body"):
             return b""
         self.begin("closing", LINGER_SECONDS)
         return _refusal(431 if too_large else 400)
 
     def released(self, sock: socket.socket) -> None:
-        """Close the socket once the client has closed it too, or has had the time to.
+        """Close the socket once the client has closed it too, or after a timeout.
 
-        Closed with input unread, it would take along what was sent last.
+        If it were closed with unread input, the data that was sent last would be lost.
         """
         self._left = sock
         if self.doing == "cut":
@@ -153,7 +156,7 @@ class Connection:
             return
         self.begin("closing", LINGER_SECONDS)
         with suppress(OSError):
-            # SSLSocket's own shutdown drops the TLS state.
+            # The shutdown of SSLSocket would drop the TLS state.
             socket.socket.shutdown(sock, socket.SHUT_WR)
             asyncio.get_running_loop().add_reader(sock, self._read_on)
             self._read_on()

@@ -1,4 +1,4 @@
-"""The requests and responses of one connection, as HTTP/1.1."""
+"""The requests and responses of one connection (HTTP/1.1)."""
 
 import math
 import re
@@ -19,11 +19,11 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
-from exporter.web.server.connection import Connection
+from exporter.web.server.connection import ClientConnection
 from exporter.web.server.limits import Limits
 from exporter.web.server.messages import Request, Response, head, pieces
 from exporter.web.server.stream import Stream
-from exporter.web.webconfig import Settings
+from exporter.web.webconfig import WebSettings
 
 log = structlog.get_logger(__name__)
 
@@ -34,28 +34,28 @@ _ABSOLUTE = ("http://", "https://")
 
 
 class Site(Protocol):
-    """What is served, and within which limits."""
+    """Answers requests within limits."""
 
     @property
     def limits(self) -> Limits:
-        """What a client may take."""
+        """The limits for clients."""
         ...
 
     @property
     def stopping(self) -> bool:
-        """Whether every connection is to end with its response."""
+        """Whether every connection is closed after its response."""
         ...
 
-    async def respond(self, request: Request, client: str) -> tuple[Response, Settings | None]:
-        """Return the response, and the settings in force."""
+    async def respond(self, request: Request, client: str) -> tuple[Response, WebSettings | None]:
+        """Return the response, and the web settings in use."""
         ...
 
 
 class Requests(HTTPServerConnectionDelegate):
     """The requests of one connection, one after the other."""
 
-    def __init__(self, site: Site, connection: Connection) -> None:
-        """Answer on `connection` with what `site` serves."""
+    def __init__(self, site: Site, connection: ClientConnection) -> None:
+        """Respond on `connection` with the responses of `site`."""
         self._site, self._connection = site, connection
 
     def start_request(
@@ -63,17 +63,17 @@ class Requests(HTTPServerConnectionDelegate):
         server_conn: object,  # noqa: ARG002 # the base class's name
         request_conn: HTTPConnection,
     ) -> HTTPMessageDelegate:
-        """Return who takes the next request."""
+        """Return the delegate for the next request."""
         return Exchange(self._site, self._connection, cast("HTTP1Connection", request_conn))
 
     def on_close(self, server_conn: object) -> None:
-        """Nothing: the stream's watcher is told."""
+        """Do nothing: the stream's watcher is informed."""
 
 
 class Exchange(HTTPMessageDelegate):
     """One request and its response."""
 
-    def __init__(self, site: Site, connection: Connection, message: HTTP1Connection) -> None:
+    def __init__(self, site: Site, connection: ClientConnection, message: HTTP1Connection) -> None:
         """Wait for the request."""
         self._site, self._connection, self._message = site, connection, message
         self._request: Request | None = None
@@ -82,7 +82,7 @@ class Exchange(HTTPMessageDelegate):
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> None:
-        """Refuse what can't be answered, before any of the body is read."""
+        """Reject an invalid request before any of its body is read."""
         line = cast("RequestStartLine", start_line)
         status = _fault(headers, self._site.limits)
         if status is None:
@@ -99,12 +99,12 @@ class Exchange(HTTPMessageDelegate):
         """Ignore the body."""
 
     def finish(self) -> None:
-        """Answer: the request is whole."""
+        """Respond: the request is complete."""
         self._connection.begin("handler", math.inf)
         self._connection.spawn(self._answer())
 
     def on_connection_close(self) -> None:
-        """Nothing: the stream's watcher is told."""
+        """Do nothing: the stream's watcher is informed."""
 
     async def _answer(self) -> None:
         stream, connection = cast("Stream", self._message.stream), self._connection
@@ -120,7 +120,7 @@ class Exchange(HTTPMessageDelegate):
             log.exception("http.connection_failed", client=connection.client)
             connection.cut()
 
-    async def _send(self, stream: Stream, response: Response, settings: Settings | None) -> None:
+    async def _send(self, stream: Stream, response: Response, settings: WebSettings | None) -> None:
         connection, limits = self._connection, self._site.limits
         keep = self._keep and not self._site.stopping
         first = head(response, settings.headers if settings else (), keep=keep)
@@ -140,10 +140,10 @@ class Exchange(HTTPMessageDelegate):
 
 
 def _fault(headers: HTTPHeaders, limits: Limits) -> int | None:
-    """Return the status with which the head is refused, or None.
+    """Return the status for an invalid head, or None.
 
-    What two servers could read in two ways is refused: the next request on the connection might be
-    a different one for each.
+    Ambiguous requests are rejected. Otherwise another server in front of this one might read them
+    differently, and then also the next request on the connection.
     """
     if sum(1 for _ in headers.get_all()) > MOST_HEADERS:
         return 431
@@ -167,7 +167,7 @@ def _length_fault(length: str, limits: Limits) -> int | None:
 
 
 def _request(line: RequestStartLine, headers: HTTPHeaders) -> Request | None:
-    """Return the request, or None where its target makes no sense."""
+    """Return the request, or None if its target is invalid."""
     target, host = line.path, headers.get("Host")
     try:
         if target.lower().startswith(_ABSOLUTE):
@@ -189,7 +189,7 @@ def _request(line: RequestStartLine, headers: HTTPHeaders) -> Request | None:
 
 
 def _keeps(line: RequestStartLine, headers: HTTPHeaders) -> bool:
-    """Tell whether the client wants the connection kept for its next request."""
+    """Return whether the client wants to keep the connection for its next request."""
     options = {option.strip() for option in headers.get("Connection", "").lower().split(",")}
     if line.version == "HTTP/1.0":
         return options == {"keep-alive"} and line.method in ("GET", "HEAD")

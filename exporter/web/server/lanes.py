@@ -1,4 +1,4 @@
-"""Work beside the event loop: a few threads, and a queue that does not grow without bound."""
+"""Runs work beside the event loop, in a few threads with a bounded queue."""
 
 import asyncio
 import queue
@@ -15,12 +15,12 @@ log = structlog.get_logger(__name__)
 
 
 class BusyError(Exception):
-    """The lane has too much to do already, for everybody or for this client."""
+    """The lane has too much work, in total or for this client."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What to do, and where the result is waited for."""
+    """Work to do, and the future of its result."""
 
     do: Callable[..., Any]
     arguments: tuple[Any, ...]
@@ -29,21 +29,24 @@ class _Work:
 
 
 class Lane:
-    """At most `threads` pieces of work at once, in the order in which they came.
+    """Runs at most `threads` pieces of work at once, in order of arrival.
 
-    At most `waiting` wait, `of_one` of them for the same client. The threads are daemons: work that
-    never ends does not keep the process from ending.
+    At most `waiting` pieces wait, at most `of_one` for the same client. The threads are daemons, so
+    that work that never ends does not keep the process from ending.
     """
 
     def __init__(self, name: str, threads: int, waiting: int, of_one: int) -> None:
-        """Start nothing yet; a thread is started when there is work for it."""
+        """Start no thread yet; threads are started when there is work."""
         self._name, self._most_threads, self._waiting, self._of_one = name, threads, waiting, of_one
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._threads = 0
         self._under_way: Counter[str] = Counter()
 
     async def run(self, client: str, do: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `do` returns, or raise what it raises; raises `BusyError` at once."""
+        """Return the result of `do`, or raise its error.
+
+        Raises `BusyError` at once if the lane is full.
+        """
         if self._queue.qsize() >= self._waiting or self._under_way[client] >= self._of_one:
             raise BusyError
         self._add_thread()
@@ -53,7 +56,7 @@ class Lane:
         return await result
 
     def stop(self) -> None:
-        """Let the threads end once they have done what is queued."""
+        """Let the threads end after the queued work."""
         for _ in range(self._threads):
             self._queue.put(None)
 
@@ -72,11 +75,11 @@ class Lane:
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
             value = error = None
-            # A cancelled future: nobody waits for the result any more.
+            # The future is cancelled if nobody waits for the result any more.
             if not work.result.done():
                 try:
                     value = work.do(*work.arguments)
-                except Exception as raised:  # noqa: BLE001 - it is raised where it is waited for
+                except Exception as raised:  # noqa: BLE001 - raised again in `run`
                     error = raised
             with suppress(RuntimeError):  # the loop has ended
                 work.result.get_loop().call_soon_threadsafe(self._deliver, work, value, error)

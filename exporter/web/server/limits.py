@@ -1,17 +1,19 @@
-"""What clients may take."""
+"""Limits for clients."""
 
 import resource
 from dataclasses import dataclass
 
 MOST_CONNECTIONS = 20_000
-"""Their memory is bounded too: an idle connection takes some kilobytes, with TLS some tens."""
+"""Largest number of connections. Memory limits it too: an idle connection takes some kilobytes,
+with TLS some tens.
+"""
 _RESERVE = 128
 _FEWEST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take, and all together."""
+    """The limits of one client, and of all together."""
 
     connections: int | None = None  # None: as many as the process may open, less a reserve
     head_seconds: float = 10.0  # to send a request, to finish the TLS handshake, to begin at all
@@ -23,16 +25,16 @@ class Limits:
     held_bytes: int = 128 * 1024 * 1024  # that responses under way keep in memory
 
     def most_connections(self) -> int:
-        """Return how many connections may be open at once."""
+        """Return the largest number of open connections."""
         if self.connections is not None:
             return self.connections
         return connections_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def connections_within(descriptors: int) -> int:
-    """Return how many of the process's descriptors connections may take.
+    """Return how many of the process's descriptors connections may use.
 
-    A quarter, and at least 128, is left to sources, files and the log.
+    A quarter, and at least 128, is reserved for sources, files and the log.
     """
     if descriptors == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS

@@ -1,4 +1,4 @@
-"""The open connections: accepts them, cuts those that are late, and chooses who goes when there are too many."""
+"""Accepts connections, cuts those past their deadline, and makes room when there are too many."""
 
 import asyncio
 import errno
@@ -9,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from exporter.web.server.connection import WAITING, Connection
+from exporter.web.server.connection import WAITING, ClientConnection
 from exporter.web.server.exchange import Requests
 from exporter.web.server.limits import Limits
 from exporter.web.server.messages import Request, Response
@@ -17,21 +17,21 @@ from exporter.web.server.routing import Router
 from exporter.web.server.sparing import SparingLog
 from exporter.web.server.stream import Stream, secured
 from exporter.web.server.webfile import WebFile
-from exporter.web.webconfig import Settings
+from exporter.web.webconfig import WebSettings
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0
-"""A client that takes longer for its response may have to go."""
+"""A client that takes longer to read its response may be cut to make room."""
 _BATCH = 64
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _COMPLAINT_SECONDS = 10.0
 
 
 class Listener:
-    """The open connections. Everything here runs on the event loop."""
+    """The open connections. All methods run on the event loop."""
 
     def __init__(
         self, sock: socket.socket, router: Router, web: WebFile | None, limits: Limits
@@ -40,8 +40,8 @@ class Listener:
         self.limits, self.stopping = limits, False
         self._sock, self._router, self._web = sock, router, web
         self._most = limits.most_connections()
-        self._connections: dict[Connection, None] = {}
-        self._waiting: dict[Connection, None] = {}  # the one that has waited longest is the first
+        self._connections: dict[ClientConnection, None] = {}
+        self._waiting: dict[ClientConnection, None] = {}  # longest wait first
         self._changed = asyncio.Event()
         self._complained_at = -_COMPLAINT_SECONDS
         self._sparing = SparingLog()
@@ -58,13 +58,13 @@ class Listener:
             for count in range(_BATCH):
                 if len(self._connections) >= self._most:
                     if count:
-                        return  # nobody may be waiting; where somebody is, this is called again
+                        return  # if more clients are waiting, this is called again
                     if not self._make_room():
                         self._pause(POLL_SECONDS)
                         return
                 sock, address = self._sock.accept()
                 try:
-                    self._take(sock, str(address[0]))
+                    self._admit(sock, str(address[0]))
                 except BaseException:
                     sock.close()
                     raise
@@ -81,7 +81,8 @@ class Listener:
         if now - self._complained_at >= _COMPLAINT_SECONDS:
             self._complained_at = now
             log.error("http.accept_failed", reason=error.strerror)
-        # The connection stays in the queue and would be tried again at once, at full speed.
+        # The connection stays in the queue. Without a pause it would be tried again at once, in a
+        # busy loop.
         if error.errno not in _OUT_OF_RESOURCES or not self._make_room():
             self._pause(POLL_SECONDS)
 
@@ -94,8 +95,8 @@ class Listener:
         if not self.stopping:
             asyncio.get_running_loop().add_reader(self._sock, self._accept)
 
-    def _take(self, sock: socket.socket, client: str) -> None:
-        connection = Connection(self, client.removeprefix("::ffff:"))
+    def _admit(self, sock: socket.socket, client: str) -> None:
+        connection = ClientConnection(self, client.removeprefix("::ffff:"))
         try:
             self._begin(connection, sock)
         except Exception as error:
@@ -107,7 +108,7 @@ class Listener:
             else:
                 log.exception("http.connection_failed", client=connection.client)
 
-    def _begin(self, connection: Connection, sock: socket.socket) -> None:
+    def _begin(self, connection: ClientConnection, sock: socket.socket) -> None:
         self._connections[connection] = None
         if self._web is not None and self._web.tls:
             connection.own(sock)
@@ -116,8 +117,8 @@ class Listener:
         else:
             connection.serve(Stream(sock, connection), Requests(self, connection))
 
-    async def _secure(self, connection: Connection, web: WebFile) -> None:
-        """Shake hands, and turn away who has the wrong name."""
+    async def _secure(self, connection: ClientConnection, web: WebFile) -> None:
+        """Do the TLS handshake, and reject a client certificate with the wrong name."""
         try:
             settings = await web.refreshed()
             context = cast("ssl.SSLContext", settings.context)  # TLS on or off takes a restart
@@ -142,10 +143,10 @@ class Listener:
         else:
             connection.end()
 
-    # What connections tell
+    # Called by connections
 
-    def moved(self, connection: Connection) -> None:
-        """Put a connection that waits, or waits again, at the end of those that do."""
+    def moved(self, connection: ClientConnection) -> None:
+        """Put a connection that waits, or waits again, at the end of the waiting ones."""
         if connection.doing not in WAITING:
             self._waiting.pop(connection, None)
         elif connection not in self._waiting or connection.doing == "idle":
@@ -154,25 +155,25 @@ class Listener:
         if connection.doing == "closing":
             self._changed.set()
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: ClientConnection) -> None:
         """Forget a connection."""
         self._waiting.pop(connection, None)
         self._connections.pop(connection, None)
         self._changed.set()
 
-    async def respond(self, request: Request, client: str) -> tuple[Response, Settings | None]:
-        """Return the response, and the settings in force."""
+    async def respond(self, request: Request, client: str) -> tuple[Response, WebSettings | None]:
+        """Return the response, and the web settings in use."""
         settings = None
         if self._web is not None:
-            # Health checks do not even wait for a file that can't be read.
+            # Health checks do not even wait for a file that cannot be read.
             public = self._router.is_public(request.path)
             settings = self._web.settings if public else await self._web.refreshed()
         return await self._router.respond(request, settings, client), settings
 
-    # Who has to go
+    # Cutting connections
 
     def sweep(self) -> None:
-        """Cut who is past the deadline, and slow clients whose responses fill the memory."""
+        """Cut connections past their deadline, and slow clients whose responses fill the memory."""
         now = time.monotonic()
         for connection in [each for each in self._connections if each.deadline < now]:
             if connection.doing in ("idle", "closing"):
@@ -184,7 +185,7 @@ class Listener:
             self._cut(slow.pop(0))
 
     def _held_bytes(self) -> int:
-        """Return the size of the responses under way; a chunk that several share counts once."""
+        """Return the size of the responses being sent; a shared chunk counts once."""
         return sum(
             {
                 id(chunk): len(chunk)
@@ -193,12 +194,12 @@ class Listener:
             }.values()
         )
 
-    def _cut(self, connection: Connection) -> None:
+    def _cut(self, connection: ClientConnection) -> None:
         self._sparing.info("http.client_cut", client=connection.client, during=connection.doing)
         connection.cut()
 
     def _make_room(self) -> bool:
-        """Cut who has waited longest without a whole request, or who is slowest to read."""
+        """Cut the connection that has waited longest for a request, or else the slowest reader."""
         for connection in self._waiting:
             connection.cut()
             self.gone(connection)
@@ -209,8 +210,8 @@ class Listener:
             return True
         return False
 
-    def _slow(self) -> list[Connection]:
-        """Return those that have been taking their response for a while, the longest first."""
+    def _slow(self) -> list[ClientConnection]:
+        """Return the connections that have been reading a response for a while, longest first."""
         before = time.monotonic() - PATIENCE_SECONDS
         slow = [
             connection
@@ -219,10 +220,10 @@ class Listener:
         ]
         return sorted(slow, key=lambda connection: connection.sending_since)
 
-    # The end
+    # Stopping
 
     async def drain(self, seconds: float) -> None:
-        """End everything within that many seconds: idle connections now, busy ones if they must."""
+        """Close all connections within `seconds`: idle ones now, busy ones at the end."""
         end = time.monotonic() + seconds
         self.stopping = True
         asyncio.get_running_loop().remove_reader(self._sock)

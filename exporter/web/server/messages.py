@@ -1,4 +1,4 @@
-"""What is asked and what is answered, and the pieces in which an answer goes out."""
+"""Requests and responses, and the pieces in which a response is sent."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks for.
+    """A request of a client.
 
-    Header names are lower-case, the path is decoded, the last of a repeated query key counts.
+    Header names are lower-case, the path is decoded, and the last of a repeated query key counts.
     """
 
     method: str
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What it gets: `chunks` one after the other; the length and the usual headers are added."""
+    """A response. The content is `chunks` in order; the length and the usual headers are added."""
 
     status: int
     content_type: str
@@ -34,12 +34,12 @@ class Response:
 
 
 def plain(status: int, text: str, *headers: tuple[str, str]) -> Response:
-    """Return a response of one line of text."""
+    """Return a response with one line of text."""
     return Response(status, _TEXT, (f"{text}\n".encode(),), headers)
 
 
 def refused(status: int) -> Response:
-    """Return the response to a request that can't be understood or is too much; it quotes nothing."""
+    """Return the response to an invalid or oversized request; it quotes nothing of it."""
     return plain(status, HTTPStatus(status).phrase)
 
 
@@ -62,9 +62,9 @@ def head(response: Response, extra: Headers, *, keep: bool) -> bytes:
 
 
 def pieces(head: bytes, chunks: Sequence[bytes]) -> Iterator[bytes | memoryview]:
-    """Join small chunks and cut large ones without copying.
+    """Join small chunks and split large ones without copying.
 
-    Each piece is worth a call, and none is so large that a slow client could not take it in time.
+    Each piece is worth a system call, and small enough that a slow client can receive it in time.
     """
     waiting, size = [head], len(head)
     for chunk in chunks:

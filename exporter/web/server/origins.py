@@ -1,4 +1,4 @@
-"""Who a request is meant for and where it comes from: against DNS rebinding and cross-site requests."""
+"""Checks the host and the origin of a request, against DNS rebinding and cross-site requests."""
 
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
@@ -8,7 +8,10 @@ _OWN_SITE = ("same-origin", "none")
 
 
 def host_allowed(host: str, allowed: Collection[str]) -> bool:
-    """Tell whether a Host header names one of `allowed`; an entry without a port allows every port."""
+    """Return whether a Host header is one of `allowed`.
+
+    An entry without a port allows every port.
+    """
     given = host.strip().lower()
     name = _without_port(given)
     wanted = {entry.lower().rstrip(".") for entry in allowed}
@@ -16,7 +19,7 @@ def host_allowed(host: str, allowed: Collection[str]) -> bool:
 
 
 def cross_site(headers: Mapping[str, str]) -> bool:
-    """Tell whether a browser sent the request for a page of another site.
+    """Return whether a browser sent the request for a page of another site.
 
     Browsers say so in Sec-Fetch-Site, older ones in Origin. Other programs send neither.
     """

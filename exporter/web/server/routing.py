@@ -1,4 +1,4 @@
-"""Which handler answers a request, and whether one may."""
+"""Finds the handler of a request, and checks whether the client may call it."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -11,7 +11,7 @@ from exporter.web.server.lanes import BusyError, Lane
 from exporter.web.server.messages import Request, Response, plain
 from exporter.web.server.origins import cross_site, host_allowed
 from exporter.web.server.sparing import SparingLog
-from exporter.web.webconfig import Settings
+from exporter.web.webconfig import WebSettings
 
 log = structlog.get_logger(__name__)
 
@@ -23,16 +23,16 @@ LANE_WAITING = 128
 LANE_OF_ONE = 96
 HASHES_WAITING = 64
 HASHES_OF_ONE = 16
-"""A stranger who guesses passwords leaves places in the queue to other clients."""
+"""Largest number of queued password checks of one client. Others still get places in the queue."""
 _READS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, and who answers there.
+    """A path and its handler.
 
-    HEAD comes with GET. A handler that is a coroutine function runs on the event loop and must not
-    wait; any other runs in a thread of `lane`, beside those of other lanes. `public` needs no
+    GET includes HEAD. A handler that is a coroutine function runs on the event loop and must not
+    wait; any other runs in a thread of `lane`. Lanes run in parallel. A `public` route needs no
     password, has no rate limit and takes any Host, for health checks.
     """
 
@@ -44,27 +44,29 @@ class Route:
 
 
 class Router:
-    """Finds the handler of a request; whatever goes wrong in it becomes a response."""
+    """Calls the handler of a request; any error becomes a response."""
 
     def __init__(self, routes: Sequence[Route], hosts: Hosts = tuple) -> None:
-        """`hosts` returns the allowed values of Host; empty is any."""
+        """`hosts` returns the allowed values of Host; empty allows any."""
         self._routes = {route.path: route for route in routes}
         self._hosts = hosts
         self._lanes = {
             route.lane: Lane(route.lane, LANE_THREADS, LANE_WAITING, LANE_OF_ONE)
             for route in routes
         }
-        # One hash at a time: strangers who guess get one core, not all.
+        # One hash at a time, so that guessing passwords occupies one core only.
         self._hashing = Lane("passwords", 1, HASHES_WAITING, HASHES_OF_ONE)
         self._sparing = SparingLog()
 
     def is_public(self, path: str) -> bool:
-        """Whether the path is one of a health check."""
+        """Return whether the path is a health check."""
         route = self._routes.get(path)
         return route is not None and route.public
 
-    async def respond(self, request: Request, settings: Settings | None, client: str) -> Response:
-        """Return the handler's response, or the refusal that is due instead."""
+    async def respond(
+        self, request: Request, settings: WebSettings | None, client: str
+    ) -> Response:
+        """Return the handler's response, or the rejection."""
         route = self._routes.get(request.path)
         try:
             if route is None or not route.public:
@@ -103,7 +105,7 @@ class Router:
             return plain(500, "internal error; see the log of the exporter")
 
     async def _refusal(
-        self, request: Request, settings: Settings | None, client: str
+        self, request: Request, settings: WebSettings | None, client: str
     ) -> Response | None:
         hosts = self._hosts()
         if hosts and not host_allowed(request.headers.get("host", ""), hosts):

@@ -1,4 +1,4 @@
-"""The server that a program starts and stops."""
+"""The server, which a program starts and stops."""
 
 import asyncio
 import logging
@@ -21,13 +21,13 @@ from exporter.web.webconfig import WebConfig
 log = structlog.get_logger(__name__)
 
 LOOP_SECONDS = 30.0
-"""An event loop that takes longer to come round is stuck."""
+"""A round of the event loop that takes longer counts as stuck."""
 STOP_SECONDS = 1.0
-"""What the thread gets to end, besides the time for the connections."""
+"""Extra time for the thread to end, after the time for the connections."""
 
 
 class Server:
-    """Serves `routes` on `listen`, from threads of its own.
+    """Serves `routes` on `listen` in its own threads.
 
     `listen` is `host:port`, `[IPv6]:port`, or `:port` for every address of the machine.
     """
@@ -40,27 +40,27 @@ class Server:
         limits: Limits = Limits(),  # noqa: B008 # it is frozen
         hosts: Hosts = tuple,
     ) -> None:
-        """Only keep what is given; `start` binds. `hosts` returns the allowed values of Host."""
+        """Only store the arguments; `start` binds. `hosts` returns the allowed values of Host."""
         self._listen, self._routes, self._web, self._limits = listen, routes, web, limits
         self._hosts = hosts
-        self._loop: _Loop | None = None
+        self._loop: _ServerThread | None = None
         self.pulse = Pulse("the HTTP server")
 
     @property
     def port(self) -> int:
-        """The port bound, also where `listen` left the choice to the system."""
+        """The bound port, also if `listen` left the choice to the system."""
         if self._loop is None:
             message = "the server has not been started"
             raise ServerError(message)
         return self._loop.port
 
     def start(self) -> None:
-        """Bind and serve; raises `ServerError` where the address can't be had."""
+        """Bind and serve. Raises `ServerError` if the address cannot be used."""
         sock = bind(self._listen)
         router = Router(self._routes, self._hosts)
         web = WebFile(self._web) if self._web is not None else None
         try:
-            self._loop = _Loop(sock, router, web, self._limits, self.pulse)
+            self._loop = _ServerThread(sock, router, web, self._limits, self.pulse)
         except (OSError, RuntimeError) as error:
             sock.close()
             message = f"the server cannot start: {error}; raise the limits of the process"
@@ -73,14 +73,14 @@ class Server:
         )
 
     def stop(self, timeout: float) -> None:
-        """Take no more requests and let those being answered finish, for `timeout` seconds."""
+        """Stop accepting requests; let running ones finish for `timeout` seconds."""
         if self._loop is not None:
             self._loop.stop(timeout)
             self._loop = None
 
 
-class _Loop:
-    """An event loop in a thread of its own."""
+class _ServerThread:
+    """A thread with an event loop."""
 
     def __init__(
         self, sock: socket.socket, router: Router, web: WebFile | None, limits: Limits, pulse: Pulse
@@ -100,14 +100,14 @@ class _Loop:
             raise
 
     def stop(self, timeout: float) -> None:
-        """End it within a bounded time."""
+        """Stop the loop within a bounded time."""
         self._loop.call_soon_threadsafe(self._end, timeout)
         self._thread.join(timeout + STOP_SECONDS)
         if self._thread.is_alive():
             log.warning("http.loop_abandoned")
 
     def _run(self) -> None:
-        """Run the loop until it is stopped; whatever goes wrong meanwhile does not end it."""
+        """Run the loop until it is stopped; no error ends it."""
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(self._listener.open)
         self._loop.call_soon(self._come_round)
@@ -141,7 +141,7 @@ class _Loop:
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
-            # One round for what was cancelled.
+            # One more round for the cancelled tasks.
             self._loop.call_soon(self._stop)
 
     def _stop(self) -> None:
@@ -154,7 +154,7 @@ def _log_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 class _Handler(logging.Handler):
-    """Tornado's errors as events of the log; what it says of clients quotes them, and is left out."""
+    """Logs tornado's errors as events. Its messages about clients quote them, and are left out."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log.error("http.connection_failed", reason=record.msg, exc_info=record.exc_info)

@@ -1,4 +1,4 @@
-"""Log events that strangers can cause: a few in a while, and how many more there were."""
+"""Limits log events that clients can cause: a few per period, and the number of the others."""
 
 import time
 from collections import Counter
@@ -12,21 +12,21 @@ log = structlog.get_logger(__name__)
 SECONDS = 10.0
 MOST = 10
 SHOWN = 200
-"""Characters of a text that a client sent."""
+"""Largest number of characters of a client's text."""
 
 
 class SparingLog:
-    """Logs at most `MOST` events of a name in `SECONDS`; the next one says how many were left out."""
+    """Logs at most `MOST` events of a name in `SECONDS`; the next one has the number left out."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with nothing logged."""
+        """Start with nothing logged."""
         self._clock = clock
         self._since = clock()
         self._seen: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
 
     def info(self, event: str, **fields: Any) -> None:
-        """Log the event, or count it; long texts are cut off."""
+        """Log the event, or count it; long texts are truncated."""
         now = self._clock()
         if now - self._since >= SECONDS:
             self._since = now

@@ -1,4 +1,4 @@
-"""A connection's bytes: tornado's streams, with what a server of strangers needs besides."""
+"""A connection's bytes: tornado's streams, hardened against untrusted clients."""
 
 import re
 import socket
@@ -25,38 +25,38 @@ _Error = (
 
 
 class Watcher(Protocol):
-    """Who is told what happens to a stream."""
+    """Is informed of what happens to a stream."""
 
     @property
     def answering(self) -> bool:
-        """Whether a whole request has come, and the client is waiting for the response."""
+        """Whether a complete request was received and the client is waiting for the response."""
         ...
 
     def received(self) -> None:
-        """Some bytes have come."""
+        """Some bytes were received."""
         ...
 
     def head_received(self) -> None:
-        """The head of a request has come whole."""
+        """The head of a request is complete."""
         ...
 
     def refuse(self, status: int) -> None:
-        """Answer with the status, and end the connection."""
+        """Respond with the status, and close the connection."""
         ...
 
     def last_words(self, *, too_large: bool) -> bytes:
-        """Return what the client still gets to read when a request ends before it is whole."""
+        """Return a response for a client whose request ends before it is complete."""
         ...
 
     def released(self, sock: socket.socket) -> None:
-        """The stream is closed, and its socket is to be closed."""
+        """The stream is closed; the watcher must close its socket."""
         ...
 
 
 class Stream(IOStream):
     """A client's connection.
 
-    Heads with a line that does not end with CR LF are refused, an incomplete request gets a
+    A head with a line that does not end with CR LF is rejected, an incomplete request gets a
     response that says so, and a client that closes its sending side still gets its response.
     """
 
@@ -66,7 +66,7 @@ class Stream(IOStream):
         super().__init__(sock, max_buffer_size=BUFFER_BYTES, read_chunk_size=READ_BYTES)
 
     async def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> bytes:
-        """Read the head of a request; HTTP1Connection reads nothing else in this way."""
+        """Read the head of a request. HTTP1Connection calls this method for nothing else."""
         head = await super().read_until_regex(regex, max_bytes)
         self._watcher.head_received()
         status = _fault(head)
@@ -76,12 +76,13 @@ class Stream(IOStream):
         return head
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """Read, and notice the first bytes of a request."""
+        """Read, and report the first bytes of a request."""
         count = super().read_from_fd(buf)
         if count:
             self._watcher.received()
         elif count == 0 and self._watcher.answering:
-            # The end of the input is none of the connection. It stays readable: don't look at it.
+            # The client has closed its sending side, not the connection. The socket stays readable,
+            # so do not poll it.
             events = IOLoop.WRITE if self.writing() else IOLoop.ERROR
             self.io_loop.update_handler(self.fileno(), events)
             return None
@@ -96,12 +97,12 @@ class Stream(IOStream):
         super().close(exc_info)
 
     def close_fd(self) -> None:
-        """Let go of the socket, which is closed once the client has read what was sent."""
+        """Release the socket, which is closed once the client has read what was sent."""
         sock, self.socket = self.socket, None  # type: ignore[assignment] # as in the base class
         self._watcher.released(sock)
 
     def send_now(self, data: bytes) -> None:
-        """Send something short where nothing else is waiting to be sent, as far as there is room."""
+        """Send a short text if nothing else is waiting to be sent, as far as there is room."""
         if data and not self.closed():
             with suppress(OSError):
                 self.write_to_fd(memoryview(data))
@@ -123,14 +124,14 @@ class SecureStream(Stream, SSLIOStream):
 
 
 def secured(sock: socket.socket, context: ssl.SSLContext, watcher: Watcher) -> SecureStream:
-    """Return a stream on which the handshake is about to begin."""
+    """Return a stream whose handshake is about to begin."""
     secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
     return SecureStream(secure, watcher)
 
 
 def _fault(head: bytes) -> int | None:
-    """Return the status with which a head is refused that tornado's parser would take, or None."""
+    """Return the status for an invalid head that tornado's parser would accept, or None."""
     if head.count(b"\n") != head.count(b"\r\n"):
-        # Some servers take a line feed alone as the end of a line, and some as a part of it.
+        # Some servers treat a lone line feed as the end of a line, and some as a part of it.
         return 400
     return 505 if _OTHER_VERSION.match(head) else None

@@ -1,16 +1,16 @@
-"""The web configuration, read beside the event loop."""
+"""Reads the web configuration beside the event loop."""
 
 import asyncio
 
 from exporter.web.server.lanes import BusyError, Lane
-from exporter.web.webconfig import Settings, WebConfig
+from exporter.web.webconfig import WebConfig, WebSettings
 
 READ_SECONDS = 5.0
-"""What takes longer to read goes on in its thread; until then, what was in force stays."""
+"""After this long, a reading continues in its thread while the current settings stay in use."""
 
 
 class WebFile:
-    """The settings in force, read again when one of the files has changed."""
+    """The settings in use. They are read again when one of the files has changed."""
 
     def __init__(self, config: WebConfig) -> None:
         """`config` has been read once."""
@@ -24,12 +24,12 @@ class WebFile:
         return self._config.tls
 
     @property
-    def settings(self) -> Settings:
-        """What is in force, without a look at the files."""
+    def settings(self) -> WebSettings:
+        """The settings in use, without checking the files."""
         return self._config.in_force
 
-    async def refreshed(self) -> Settings:
-        """Return what the files say now, or what is in force where reading them takes too long."""
+    async def refreshed(self) -> WebSettings:
+        """Return the current settings of the files, or those in use if reading takes too long."""
         if self._config.changed():
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.get_running_loop().create_task(self._read())

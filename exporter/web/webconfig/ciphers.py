@@ -1,4 +1,4 @@
-"""OpenSSL's names for what the file names as Go does: cipher suites and curves."""
+"""OpenSSL's names for the cipher suites and curves, which the file names as Go does."""
 
 from typing import Literal
 

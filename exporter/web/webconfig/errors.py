@@ -1,5 +1,5 @@
-"""What is raised for a web configuration that can't be used."""
+"""The error of an invalid web configuration."""
 
 
 class WebConfigError(Exception):
-    """The file can't be used; the text names the key and what was expected, never a secret."""
+    """The file cannot be used. The text names the key and what was expected, never a secret."""

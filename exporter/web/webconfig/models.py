@@ -1,4 +1,4 @@
-"""The file's keys as typed models; an error names the key and what was expected."""
+"""The keys of the file as typed models. An error names the key and what was expected."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -26,7 +26,7 @@ _ClientAuth = Literal[
     "", "NoClientCert", "RequestClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"
 ]
 _Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
-# The headers that can be set, and their values where these are an enumeration.
+# The headers that can be set, and their allowed values if these are an enumeration.
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
     "X-Content-Type-Options": ("nosniff",),
@@ -86,7 +86,7 @@ def _go_seconds(value: object) -> object:
 
 
 def _switch(value: object) -> object:
-    """Take YAML 1.1's words for a truth too, as Go's YAML does."""
+    """Accept YAML 1.1's words for booleans, as Go's YAML does."""
     return _TRUTHS.get(value.lower(), value) if isinstance(value, str) else value
 
 
@@ -107,7 +107,9 @@ def _path(value: str) -> str:
 _Path = Annotated[str, AfterValidator(_path)]
 
 
-class _Tls(_Section):
+class TlsServerConfig(_Section):
+    """The section `tls_server_config`."""
+
     cert: str = ""
     key: str = ""
     client_ca: str = ""
@@ -124,7 +126,7 @@ class _Tls(_Section):
 
     @property
     def enabled(self) -> bool:
-        """Whether TLS is asked for, by the same keys as in exporter-toolkit."""
+        """Return whether TLS is configured, by the same keys as in exporter-toolkit."""
         given = (
             self.cert,
             self.key,
@@ -136,22 +138,19 @@ class _Tls(_Section):
         return any(given) or bool(self.client_auth_type)
 
 
-Tls = _Tls  # the class keeps its name: messages quote it
-
-
 class _Http(_Section):
     http2: _Switch = True
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = {}
 
 
-class _RateLimit(_Section):
+class _RateLimitConfig(_Section):
     interval: Annotated[float, BeforeValidator(_go_seconds)] = 0.0
     burst: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0  # as large as Go's
 
     @model_validator(mode="after")
     def _burst_lets_some_pass(self) -> Self:
-        # A burst of 0 that is written lets nothing pass, as in exporter-toolkit; one that is missing
-        # is more likely forgotten.
+        # An explicit burst of 0 lets nothing pass, as in exporter-toolkit. A missing one was
+        # probably forgotten.
         meant = self.burst == 0 and "burst" in self.model_fields_set
         if self.interval and self.burst < 1 and not meant:
             message = "burst: expected at least 1 if interval is set"
@@ -162,7 +161,7 @@ class _RateLimit(_Section):
 class File(_Section):
     """The whole file."""
 
-    tls_server_config: _Tls = _Tls()
+    tls_server_config: TlsServerConfig = TlsServerConfig()
     http_server_config: _Http = _Http()
     basic_auth_users: dict[str, Annotated[str, AfterValidator(_bcrypt_hash)]] = {}
-    rate_limit: _RateLimit = _RateLimit()
+    rate_limit: _RateLimitConfig = _RateLimitConfig()

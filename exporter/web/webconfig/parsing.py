@@ -1,4 +1,4 @@
-"""The file's text to its model, and a fault to a text that quotes no secret."""
+"""Parses the file into its model. Error texts quote no secret."""
 
 import difflib
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _NO_YAML = "not valid YAML: "
 
 
 def parse(path: Path) -> File:
-    """Read and check the file at `path`; raises `WebConfigError`."""
+    """Read and check the file at `path`. Raises `WebConfigError`."""
     try:
         text = read_bounded(path).decode("utf-8-sig")
     except OSError as error:
@@ -36,9 +36,9 @@ def parse(path: Path) -> File:
 
 
 def _data(text: str, path: Path) -> dict[str, Any]:
-    """Return the file's keys. Those without a value are left out, as Go's YAML has it."""
+    """Return the file's keys. Those without a value are left out, as in Go's YAML."""
     try:
-        # Hashes begin with `$`: no variables.
+        # Hashes begin with `$`, so there are no variables.
         document = document_of(text, path.name, None, verbatim=_is_header)
     except ConfigError as error:
         raise WebConfigError(_yaml_fault(error.faults[0])) from None
@@ -52,12 +52,12 @@ def _data(text: str, path: Path) -> dict[str, Any]:
 
 
 def _is_header(path: tuple[str | int, ...]) -> bool:
-    """Whether a value is that of a header, which is a text whatever it looks like, such as `1`."""
+    """Return whether the path is that of a header. Its value is text even if it looks like `1`."""
     return path[:2] == ("http_server_config", "headers")
 
 
 def _yaml_fault(fault: Fault) -> str:
-    """Say what is wrong with the YAML; the reader's messages quote nothing of the file."""
+    """Return the message of a YAML error. It quotes nothing of the file."""
     where = f"line {fault.line}" if fault.line else ""
     where += f", column {fault.column}" if fault.column else ""
     message = fault.message
@@ -76,6 +76,8 @@ def _first_fault(error: ValidationError) -> str:
         return f"{where}: unknown key; " + (
             f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
         )
+    if fault["type"] == "model_type":
+        return f"{where}: expected keys: {', '.join(_keys_under([*parents, key]))}"
     if fault["loc"][-2:-1] == ("tls_server_config",) and key == "curve_preferences":
         return f"{where}: expected only one of {', '.join(get_args(Curve))}"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}"

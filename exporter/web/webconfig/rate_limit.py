@@ -1,4 +1,4 @@
-"""How many requests are let in, whoever sends them."""
+"""Limits the rate of requests of all clients together."""
 
 import threading
 import time
@@ -11,13 +11,13 @@ class RateLimit:
     def __init__(
         self, interval_seconds: float, burst: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start full; an interval of 0 is no limit."""
+        """Start full; an interval of 0 means no limit."""
         self._interval_seconds, self._burst, self._clock = interval_seconds, burst, clock
         self._tokens, self._filled = float(burst), clock()
         self._lock = threading.Lock()
 
     def allow(self) -> bool:
-        """Whether one more request may be served now."""
+        """Return whether one more request may be served now."""
         if not self._interval_seconds:
             return True
         with self._lock:

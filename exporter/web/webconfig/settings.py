@@ -1,4 +1,4 @@
-"""What is in force at one moment, for everybody who connects."""
+"""The web settings at one moment, for all connections."""
 
 import ipaddress
 import ssl
@@ -10,8 +10,8 @@ from exporter.web.webconfig.users import Users
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What the file says at one moment."""
+class WebSettings:
+    """The content of the file at one moment."""
 
     context: ssl.SSLContext | None
     client_sans: frozenset[str] | None  # None: any
@@ -20,17 +20,20 @@ class Settings:
     rate: RateLimit
 
     def allow_client(self, connection: ssl.SSLSocket) -> bool:
-        """Tell whether the client's verified certificate has an allowed name, if names are set."""
+        """Return whether the client's verified certificate has an allowed name.
+
+        True if none are set.
+        """
         if self.client_sans is None:
             return True
         certificate = connection.getpeercert() or {}
-        # typeshed has one type for all fields of a certificate; here it is pairs of kind and value
+        # typeshed has one type for all fields of a certificate; this one is pairs of kind and value
         names = cast("tuple[tuple[str, str], ...]", certificate.get("subjectAltName", ()))
         return any(comparable_san(kind, value) in self.client_sans for kind, value in names)
 
 
 def comparable_san(kind: str, value: str) -> str:
-    """Write an address in one way, so that both ends' spellings of it compare."""
+    """Normalize a subject alternative name, so that different spellings compare equal."""
     try:
         return str(ipaddress.ip_address(value.strip())) if kind in ("", "IP Address") else value
     except ValueError:

@@ -1,4 +1,4 @@
-"""The TLS context that the file asks for."""
+"""The TLS context for the settings of the file."""
 
 import os
 import ssl
@@ -11,11 +11,11 @@ from pathlib import Path
 from exporter.config.files import MAX_BYTES
 from exporter.web.webconfig.ciphers import CURVES, TLS12_SUITES
 from exporter.web.webconfig.errors import WebConfigError
-from exporter.web.webconfig.models import Tls
+from exporter.web.webconfig.models import TlsServerConfig
 
 
-def tls_context(tls: Tls, folder: Path) -> ssl.SSLContext:
-    """Return the context for `tls`; paths in it are relative to `folder`.
+def tls_context(tls: TlsServerConfig, folder: Path) -> ssl.SSLContext:
+    """Return the context for `tls`; relative paths in it start at `folder`.
 
     Raises `WebConfigError`.
     """
@@ -29,7 +29,7 @@ def tls_context(tls: Tls, folder: Path) -> ssl.SSLContext:
     return context
 
 
-def _set_versions_and_ciphers(context: ssl.SSLContext, tls: Tls) -> None:
+def _set_versions_and_ciphers(context: ssl.SSLContext, tls: TlsServerConfig) -> None:
     suites = [TLS12_SUITES[name] for name in tls.cipher_suites if name in TLS12_SUITES]
     only_tls13 = tls.min_version == "TLS13" or (tls.cipher_suites and not suites)
     if only_tls13 and tls.max_version == "TLS12":
@@ -46,7 +46,7 @@ def _set_versions_and_ciphers(context: ssl.SSLContext, tls: Tls) -> None:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
 
 
-def _load_own_certificate(context: ssl.SSLContext, tls: Tls, folder: Path) -> None:
+def _load_own_certificate(context: ssl.SSLContext, tls: TlsServerConfig, folder: Path) -> None:
     with (
         _pem(folder, "cert", tls.cert_file, tls.cert) as certificate,
         _pem(folder, "key", tls.key_file, tls.key) as key,
@@ -62,7 +62,10 @@ def _load_own_certificate(context: ssl.SSLContext, tls: Tls, folder: Path) -> No
 
 @contextmanager
 def _pem(folder: Path, key: str, name: str, inline: str) -> Iterator[str]:
-    """Give OpenSSL, which reads only files, the file named or the text in the file's place."""
+    """Yield the path of the named file, or of a file with the inline text.
+
+    OpenSSL reads only files.
+    """
     if name:
         _readable(folder / name, f"{key}_file")
         yield str(folder / name)
@@ -80,7 +83,7 @@ def _pem(folder: Path, key: str, name: str, inline: str) -> Iterator[str]:
 
 
 def _readable(path: Path, key: str) -> None:
-    """Refuse what OpenSSL could not read, or would read without end."""
+    """Reject a file that OpenSSL could not read, or would read without end."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
@@ -93,7 +96,7 @@ def _readable(path: Path, key: str) -> None:
         raise WebConfigError(f"tls_server_config.{key}: {path}: {expected}")
 
 
-def _set_client_authentication(context: ssl.SSLContext, tls: Tls, folder: Path) -> None:
+def _set_client_authentication(context: ssl.SSLContext, tls: TlsServerConfig, folder: Path) -> None:
     verified = tls.client_auth_type in ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
     required = tls.client_auth_type == "RequireAndVerifyClientCert"
     if tls.client_allowed_sans is not None and not required:

@@ -1,4 +1,4 @@
-"""Basic authentication: users, their bcrypt hashes, and what a client sends."""
+"""Basic authentication: users, their bcrypt hashes, and the credentials of a request."""
 
 import base64
 import binascii
@@ -9,30 +9,30 @@ from collections.abc import Mapping
 
 import bcrypt
 
-_BCRYPT_INPUT_BYTES = 72  # it looks at no more: Go cuts the rest off, the library refuses it
+_BCRYPT_INPUT_BYTES = 72  # bcrypt uses no more: Go drops the rest, the library rejects it
 _REMEMBERED_LOGINS = 256
 
 
 class Users:
-    """Who may come in: users and their bcrypt hashes.
+    """The users and their bcrypt hashes.
 
-    A right password is hashed once, and after that known by a keyed digest.
+    A right password is hashed once, and after that recognized by a keyed digest.
     """
 
     def __init__(self, hashes: Mapping[str, str]) -> None:
-        """Take `hashes` by user name."""
+        """`hashes` maps user names to hashes."""
         self._hashes = {user.encode(): value.encode() for user, value in hashes.items()}
-        # Checked for unknown users, so that the time taken doesn't tell which users there are.
+        # Checked for unknown users, so that the response time does not show which users exist.
         self._decoy = max(
             self._hashes.values(), key=lambda value: value.split(b"$")[2], default=b""
         )
         self._digest_key = secrets.token_bytes(32)
         self._known: set[bytes] = set()
-        # One hash at a time: strangers who guess get one core, not all.
+        # One hash at a time, so that guessing passwords occupies one core only.
         self._hashing = threading.Lock()
 
     def known(self, authorization: str | None) -> bool | None:
-        """Tell what `allow` would, as far as that takes no hash; None where it does."""
+        """Return the result of `allow` if that needs no hash; otherwise None."""
         if not self._hashes:
             return True
         credentials = _basic_credentials(authorization)
@@ -43,7 +43,9 @@ class Users:
         return True if self._digest(user, password, stored or self._decoy) in self._known else None
 
     def allow(self, authorization: str | None) -> bool:
-        """Tell whether this header has a user and the password; yes, where there are no users.
+        """Return whether the header has a user and the right password.
+
+        True if there are no users.
 
         Takes the time of a hash, except for a password that was right before.
         """
@@ -83,9 +85,9 @@ def _basic_credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
 
 
 def _matches(password: bytes, stored: bytes) -> bool:
-    # Go looks at no letter of the version, and takes all of them for the same algorithm.
+    # Go ignores the letter of the version, and uses the same algorithm for all.
     digest = b"$2b$" + stored.split(b"$", 2)[2]
     try:
         return bcrypt.checkpw(password[:_BCRYPT_INPUT_BYTES], digest)
-    except ValueError:  # a hash that only looked like one
+    except ValueError:  # not really a hash
         return False

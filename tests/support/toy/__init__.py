@@ -1,1 +1,1 @@
-"""Two made-up systems, added as CONTRIBUTING says: a config model, a collector and one row each."""
+"""Two made-up systems, added as CONTRIBUTING says: a config model, a collector and a row each."""

@@ -1,4 +1,4 @@
-"""The command line, with the made-up systems in it."""
+"""The command line with the made-up systems."""
 
 from __future__ import annotations
 

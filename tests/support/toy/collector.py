@@ -1,4 +1,4 @@
-"""Collectors of fixed numbers."""
+"""Collectors that return fixed numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from exporter.model import (
 from tests.support.toy.settings import ToySettings
 
 DEAD = "dead"
-"""The address of a broker that does not answer."""
+"""Address of a broker that does not answer."""
 LAG = 1_500
 PLACE = Place(None, "apples", "eaters", "north")
 
@@ -55,7 +55,7 @@ class ToyCollector:
 
 
 def ledger() -> LogBacklog:
-    """Two partitions of a log, one group: 1,500 messages wait in the second."""
+    """Two partitions of a log and one group: 1,500 messages wait in the second partition."""
     return LogBacklog(
         logs={"entries": Log(start=[0, 0], end=[10, 2_000], stable=[None, None])},
         positions={"readers": Positions("readers", {"entries": {0: 10, 1: 2_000 - LAG}})},
@@ -67,7 +67,7 @@ def ledger() -> LogBacklog:
 
 
 def pile() -> QueueBacklog:
-    """One part of one queue, in which 1,500 messages wait."""
+    """One partition of one queue, in which 1,500 messages wait."""
     return QueueBacklog(
         at=time.monotonic(),
         depths=[Depth(PLACE, LAG, unacknowledged=3)],

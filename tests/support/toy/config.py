@@ -1,4 +1,4 @@
-"""What a config may say about the made-up systems."""
+"""Config models of the made-up systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the config to the settings."""
+"""Makes the settings from the config."""
 
 from __future__ import annotations
 

@@ -1,41 +1,41 @@
-"""How long a healthy position stands still."""
+"""How long a healthy position stays still."""
 
 from __future__ import annotations
 
 import pytest
 
-from exporter.judgement.cadence import RECENT, STOP_SECONDS, CommitGaps
+from exporter.judgement.commit_gaps import RECENT, STOP_SECONDS, CommitGaps
 
 EVERY = 10.0
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 
-def after(looks: str, gaps: CommitGaps | None = None, begin: float = 0.0) -> CommitGaps:
-    """Take a look every ten seconds: `m` moved, `.` stands still with messages waiting, `0` nothing waits."""
+def after(polls: str, gaps: CommitGaps | None = None, begin: float = 0.0) -> CommitGaps:
+    """Poll every ten seconds: `m` moved, `.` still while messages wait, `0` no message waits."""
     gaps = gaps or CommitGaps()
-    for index, seen in enumerate(looks):
-        gaps.look(begin + EVERY * index, moved=seen == "m", waiting=seen != "0")
+    for index, seen in enumerate(polls):
+        gaps.observe(begin + EVERY * index, moved=seen == "m", waiting=seen != "0")
     return gaps
 
 
 @pytest.mark.parametrize(
-    ("case", "looks", "longest"),
+    ("case", "polls", "longest"),
     [
         ("nothing was seen", "", 0.0),
-        ("one look", ".", 0.0),
+        ("one poll", ".", 0.0),
         ("it never moved", ".......", 0.0),
         ("caught up all along", "000000", 0.0),
-        ("it moves with each look", "mmmmmm", 10.0),
-        ("it moves with every third look", "m..m..m", 30.0),
+        ("it moves with each poll", "mmmmmm", 10.0),
+        ("it moves with every third poll", "m..m..m", 30.0),
         ("the longest counts", "m.m...mmm", 40.0),
         ("a gap that did not end yet is none", "mm.........", 10.0),
         ("waiting for messages is no gap", "m00000000m", 10.0),
-        ("it counts from the first look with something to do", "m000..m", 30.0),
-        ("the first movement counts from the first look", "...m", 30.0),
+        ("it counts from the first poll with something to do", "m000..m", 30.0),
+        ("the first movement counts from the first poll", "...m", 30.0),
     ],
 )
-def test_the_longest_gap_between_movements(case: str, looks: str, longest: float) -> None:
-    assert (case, after(looks).longest) == (case, longest)
+def test_the_longest_gap_between_movements(case: str, polls: str, longest: float) -> None:
+    assert (case, after(polls).longest) == (case, longest)
 
 
 def test_a_stop_is_no_longer_than_the_stop_time() -> None:
@@ -47,7 +47,7 @@ def test_a_long_gap_is_remembered_for_half_of_the_recent_movements_at_least() ->
     since = 80.0
     remembered = 1
     while gaps.longest == 70.0:
-        gaps.look(since, moved=True, waiting=True)
+        gaps.observe(since, moved=True, waiting=True)
         since += EVERY
         remembered += 1
         assert remembered <= RECENT + 1

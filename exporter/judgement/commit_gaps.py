@@ -1,22 +1,22 @@
-"""How long a healthy position stands still: the gaps between the movements of a subscription's position."""
+"""Time between the movements of a healthy subscription's position."""
 
 from __future__ import annotations
 
 STOP_SECONDS = 300.0
-"""A position that stood still for longer was not moving, where nobody says otherwise."""
+"""Default: a position that has not moved for longer counts as stopped."""
 RECENT = 8
-"""Movements that are remembered, at least half of them."""
+"""Maximum number of movements that are kept; at least half of them are kept."""
 SLACK = 1.5
-"""A position may stand still for so many times its usual gap."""
+"""A position may stay still for this multiple of its usual time between movements."""
 LONGEST = 6 * 3600.0
-"""Seconds; nobody commits more seldom and calls it healthy."""
+"""Upper limit in seconds: a healthy group commits more often."""
 
 
 class CommitGaps:
-    """Follows one subscription from look to look, and keeps the longest of the recent gaps.
+    """Follows the position of one subscription and keeps the longest recent gap between movements.
 
-    A gap begins with a movement, or with the last look at which there was nothing left to process: waiting for
-    messages is no delay of the group's.
+    A gap begins with a movement, or with the last poll at which no message was waiting. Waiting
+    for messages is not a delay of the group.
     """
 
     __slots__ = ("_before", "_count", "_long", "_longest", "_since", "configured")
@@ -32,22 +32,23 @@ class CommitGaps:
 
     @property
     def longest(self) -> float:
-        """The longest recent gap in seconds, at most `stop`; 0 until one was seen."""
+        """The longest recent gap in seconds, at most `stop`; 0 until a gap was observed."""
         return min(max(self._longest, self._before), self.stop)
 
     @property
     def stop(self) -> float:
-        """Seconds after which this position counts as stopped: later, where it has been seen to move more seldom.
+        """Seconds after which this position counts as stopped.
 
-        One gap past what is configured was a stop. Of two among the recent ones, the smaller is how it usually goes.
+        Longer than configured if the position usually moves less often. One gap longer than
+        `configured` was a stop. Of two recent ones, the shorter is the usual gap.
         """
         if self._long is None:
             return self.configured
         usual = sorted(self._long)[-2]
         return max(self.configured, min(SLACK * usual, LONGEST))
 
-    def look(self, now: float, *, moved: bool, waiting: bool) -> None:
-        """Take one look: whether the position moved since the look before, and whether messages are waiting now."""
+    def observe(self, now: float, *, moved: bool, waiting: bool) -> None:
+        """Record whether the position moved since the last poll, and whether messages wait now."""
         if moved and self._since is not None:
             self._move(now - self._since)
         if moved or not waiting or self._since is None:

@@ -1,4 +1,4 @@
-"""The exporter's page, held to the truth."""
+"""Parses the exposition and compares it with the truth."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ _FAILURES = re.compile(rb"^mq_collect_failures_total\{([^}]*)\} (\S+)$", re.MULT
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How one metric's series compare with the truth."""
+    """Comparison of one metric's series with the truth."""
 
     expected: int
     right: int
     wrong: int
     missing: int
     unexpected: int
-    """Series of something that does not exist."""
+    """Series of objects that do not exist."""
     duplicate: int
     example: str
-    """The first fault found."""
+    """The first fault."""
 
     @property
     def ok(self) -> bool:
-        """Whether every series is there, once, and right."""
+        """Whether every series exists once and is right."""
         return self.right == self.expected and not (self.unexpected or self.duplicate)
 
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How many positions have an age, and how many subscriptions a bound for it."""
+    """Number of positions with an age, and of subscriptions with an error bound."""
 
     known: int
     bounded: int
     wide: int
-    """Bounds that are wider than the tolerance by default."""
+    """Bounds that exceed the default tolerance."""
 
 
-def ages(page: bytes) -> Ages:
-    """Return what the page says of time."""
-    text = page.decode()
+def ages(exposition: bytes) -> Ages:
+    """Count the ages and their bounds."""
+    text = exposition.decode()
     oldest: dict[tuple[str, str], float] = {}
     known = 0
     for place, seconds in _samples("mq_lag_seconds", text):
@@ -78,69 +78,69 @@ def ages(page: bytes) -> Ages:
     return Ages(known, len(bounds), wide)
 
 
-def runs(page: bytes, task: str) -> float:
-    """Return when the task's last run that succeeded began, in Unix time."""
+def last_success(exposition: bytes, task: str) -> float:
+    """Return when the last successful run of a task began, in Unix time."""
     found = re.search(
         rb'^mq_collect_last_success_timestamp_seconds\{[^}]*task="'
         + task.encode()
         + rb'"[^}]*\} (\S+)$',
-        page,
+        exposition,
         re.MULTILINE,
     )
     return float(found[1]) if found else 0.0
 
 
-def succeeded(page: bytes, task: str) -> bool:
-    """Tell whether the task's last run got a whole answer."""
+def succeeded(exposition: bytes, task: str) -> bool:
+    """Return whether the last run of a task was complete."""
     pattern = rb'^mq_collect_success\{[^}]*task="' + task.encode() + rb'"[^}]*\} 1$'
-    return re.search(pattern, page, re.MULTILINE) is not None
+    return re.search(pattern, exposition, re.MULTILINE) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """The last run of the backlog task that succeeded."""
+    """The last successful run of the task `backlog`."""
 
     began: float
-    """Unix time; the daemon's start where there was none yet."""
+    """Unix time; before the first success, the start of the daemon."""
     seconds: float
-    """How long the last run took."""
+    """Duration of the last run."""
     complete: bool
-    """Whether there has been one."""
+    """Whether there has been a success."""
 
 
-def last_cycle(page: bytes) -> Cycle:
-    """Return what the page says of the backlog task."""
-    began, seconds = _SUCCESS.search(page), _DURATION.search(page)
+def last_cycle(exposition: bytes) -> Cycle:
+    """Return the last run of the task `backlog`."""
+    began, seconds = _SUCCESS.search(exposition), _DURATION.search(exposition)
     return Cycle(
         float(began[1]) if began else 0.0,
         float(seconds[1]) if seconds else 0.0,
-        complete=_UP.search(page) is not None,
+        complete=_UP.search(exposition) is not None,
     )
 
 
-def failures(page: bytes) -> dict[str, int]:
-    """Return the failures that were counted, by task and reason, without those that are 0."""
+def failures(exposition: bytes) -> dict[str, int]:
+    """Return the counted failures by task and reason, without those that are 0."""
     found = {}
-    for labels, value in _FAILURES.findall(page):
+    for labels, value in _FAILURES.findall(exposition):
         if count := int(float(value)):
             by_name = dict(_LABEL.findall(labels.decode()))
             found[f"{by_name['task']} {by_name['reason']}"] = count
     return found
 
 
-def series_count(page: bytes) -> int:
-    """Return how many sample lines there are."""
-    return page.count(b"\n") - len(re.findall(rb"^#", page, re.MULTILINE))
+def series_count(exposition: bytes) -> int:
+    """Return the number of sample lines."""
+    return exposition.count(b"\n") - len(re.findall(rb"^#", exposition, re.MULTILINE))
 
 
-def has_all(page: bytes, positions: int) -> bool:
-    """Tell quickly whether the page can be complete."""
-    return all(page.count(f"\n{metric}{{".encode()) >= positions for metric in METRICS)
+def has_all(exposition: bytes, positions: int) -> bool:
+    """Return quickly whether the exposition may be complete."""
+    return all(exposition.count(f"\n{metric}{{".encode()) >= positions for metric in METRICS)
 
 
-def judge(page: bytes, truth: Mapping[Place, Standing]) -> dict[Metric, Verdict]:
+def judge(exposition: bytes, truth: Mapping[Place, Standing]) -> dict[Metric, Verdict]:
     """Compare each series of lag and committed offset with the truth."""
-    text = page.decode()
+    text = exposition.decode()
     return {metric: _judge(metric, _samples(metric, text), truth) for metric in METRICS}
 
 

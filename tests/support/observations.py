@@ -1,4 +1,4 @@
-"""Shorthand for looks at a log source, and for what its state shows."""
+"""Shorthand for observations of a log source, and for the series of its state."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def state() -> LogSourceState:
 
 
 def log(*spans: tuple[Offset, Offset], stable: Sequence[Offset] | None = None) -> Log:
-    """Make a log of (start, end) a partition."""
+    """Make a log from (start, end) of each partition."""
     ends = [end for _, end in spans]
     return Log([start for start, _ in spans], ends, ends if stable is None else stable)
 
 
-def look(
+def log_backlog(
     logs: Mapping[str, Log],
     commits: Mapping[str, Mapping[str, Mapping[int, Offset]]] | None = None,
     *,
     states: Mapping[str, GroupState] | None = None,
     **changes: object,
 ) -> LogBacklog:
-    """Make a complete look; groups are stable unless said otherwise."""
+    """Make a complete backlog. Groups are stable unless `states` differs."""
     commits = commits or {}
-    seen = LogBacklog(
+    backlog = LogBacklog(
         logs=logs,
         positions={group: Positions(group, offsets) for group, offsets in commits.items()},
         states=dict.fromkeys(commits, "stable") if states is None else states,
         logs_complete=True,
         groups_complete=True,
     )
-    return replace(seen, **changes)  # type: ignore[arg-type]
+    return replace(backlog, **changes)  # type: ignore[arg-type]
 
 
 def members(
@@ -55,7 +55,7 @@ def members(
     state: GroupState = "stable",
     assignment: int = 1,
 ) -> GroupMembers:
-    """Make a description in which every member reads every destination."""
+    """Make a description of a group in which each member reads all destinations."""
     return GroupMembers(
         state=state,
         members=frozenset(f"m{index}" for index in range(count)),
@@ -65,8 +65,8 @@ def members(
     )
 
 
-class Seen:
-    """What is shown, by metric and by the labels that matter."""
+class ShownValues:
+    """The exposed values, by metric and labels."""
 
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
@@ -77,7 +77,7 @@ class Seen:
         }
 
     def __call__(self, name: str, **labels: str) -> int | float | None:
-        """Return the series' value, or None where there is no such series."""
+        """Return the value of a series; None if there is no such series."""
         text = labeler({"system": "kafka", "source": "s"})(labels)
         return self.values.get((name, text))
 
@@ -85,5 +85,5 @@ class Seen:
         return {name for name, _ in self.values}
 
 
-def seen(state: LogState, now: float, view: View = VIEW) -> Seen:
-    return Seen(show(state, view, now))
+def shown_values(state: LogState, now: float, view: View = VIEW) -> ShownValues:
+    return ShownValues(show(state, view, now))

@@ -1,4 +1,4 @@
-"""Hides the values of sources that grow too old, and tells which of the daemon's loops are stuck."""
+"""Hides values that are too old, and detects stuck loops."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ TICK = 0.5
 LOOP_SECONDS = 30.0
 """A round that takes longer is stuck."""
 SETTLE_SECONDS = 0.6
-"""A process that was stopped for a while gets so long to come round before it is called stuck."""
+"""After the process was suspended, its loops have this time to continue before they count as
+stuck."""
 
 
-class Watch:
-    """A loop of its own, which goes on whatever the main loop and the tasks do."""
+class SourceWatchdog:
+    """Runs in a separate thread, independent of the main loop and the tasks."""
 
     def __init__(
         self, pulses: Callable[[], Sequence[Pulse]], sources: Callable[[], Sequence[Source]]
     ) -> None:
-        """`pulses` returns those of the loops that are watched besides the sources' tasks."""
+        """`pulses` returns the heartbeats of all other loops than the tasks of the sources."""
         self._pulses = pulses
         self._sources = sources
         self._over = threading.Event()
         self._stuck: dict[str, str] = {}
-        """What was wrong with which loop at the last round."""
+        """Name of each stuck loop at the last round, to what was wrong."""
         self._log = structlog.get_logger(__name__)
         self.pulse = Pulse("the loop that hides old values")
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start the thread."""
         threading.Thread(target=self._loop, name="watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch nothing any more."""
+        """End the thread."""
         self._over.set()
 
     def faults(self) -> dict[str, str]:
-        """Return the loops that do not go on: what each is, and what is wrong with it."""
+        """Return the loops that are stuck, with what is wrong."""
         now = time.monotonic()
         found = {pulse.name: pulse.fault(now) for pulse in self._pulses()}
         for source in self._sources():
@@ -52,7 +53,7 @@ class Watch:
         return {name: fault for name, fault in found.items() if fault is not None}
 
     async def unhealthy(self) -> dict[str, str]:
-        """Return the loops that are stuck; a process that was stopped for a while gets a moment to come round."""
+        """Return the loops that are stuck. After a suspension, they get a moment to continue."""
         faults = self.faults()
         if faults:
             await asyncio.sleep(SETTLE_SECONDS)
@@ -60,20 +61,20 @@ class Watch:
         return faults
 
     def _loop(self) -> None:
-        """Hide what grows too old, and log which loops are stuck, until stopped."""
+        """Hide what is too old and log which loops are stuck, until stopped."""
         while not self._over.is_set():
             self.pulse.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
             for source in self._sources():
                 try:
                     source.expire()
-                except Exception:  # noqa: BLE001 - the others are hidden in time all the same
+                except Exception:  # noqa: BLE001 - the values of the other sources must be hidden in time
                     self._log.exception("source.expire_failed", source=source.config.name)
             self._report_faults()
             self._over.wait(TICK)
         self.pulse.end()
 
     def _report_faults(self) -> None:
-        """Log each loop that is stuck, once, and when it goes on."""
+        """Log each stuck loop once, and log when it continues."""
         faults = self.faults()
         for name in faults.keys() - self._stuck.keys():
             self._log.error("loop.stuck", loop=name, error=faults[name])

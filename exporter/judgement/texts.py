@@ -1,4 +1,4 @@
-"""Numbers and moments as a person reads them at night."""
+"""Formats numbers and times for texts."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def size(value: float) -> str:
     return f"{value:.1f} GB"
 
 
-def part(value: float) -> str:
-    """Format a part of one in per cent; all of it only if nothing is missing."""
+def share(value: float) -> str:
+    """Format a fraction of one in per cent, rounded down: 100 % only if nothing is missing."""
     whole = int(value * 100)
     return f"{whole} %" if whole or not value else "under 1 %"
 
 
 def moment(at: float, now: float) -> str:
-    """Format a Unix time: hours and minutes, and the day where it is not within the last one."""
+    """Format a Unix time as hours and minutes, with the date if it is more than a day ago."""
     when = datetime.fromtimestamp(at, UTC)
     return when.strftime("%H:%M UTC" if now - at < DAY else "%H:%M UTC on %d %B")
 

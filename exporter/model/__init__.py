@@ -1,0 +1,101 @@
+"""Types shared by all parts of the exporter: observations, names, the interface of a collector.
+
+Imports nothing else of the project. Observations are immutable, so that any thread may read them.
+"""
+
+from __future__ import annotations
+
+from exporter.model.collecting import Collector, Deadline, Finding, Observation, Until
+from exporter.model.logs import (
+    Discovery,
+    GroupMembers,
+    Log,
+    LogBacklog,
+    LogTimes,
+    Memberships,
+    Positions,
+    Retention,
+    Stamps,
+)
+from exporter.model.nodes import NodeProbe, Probes, Roster
+from exporter.model.problems import CollectError, Problem
+from exporter.model.queues import (
+    Counts,
+    Depth,
+    Facts,
+    Place,
+    Produced,
+    QueueBacklog,
+    QueueCounts,
+    StreamOffsets,
+)
+from exporter.model.vocabulary import (
+    COMMON_WORDS,
+    GROUP_STATES,
+    HIDDEN_KINDS,
+    MEMBERLESS,
+    PROBE_RESULTS,
+    REASONS,
+    STAGES,
+    STATUSES,
+    TIMESTAMP_ANOMALIES,
+    CauseName,
+    GroupState,
+    HiddenKind,
+    Method,
+    ProbeResult,
+    Reason,
+    Stage,
+    Status,
+    TimestampAnomaly,
+    Words,
+)
+
+__all__ = [
+    "COMMON_WORDS",
+    "GROUP_STATES",
+    "HIDDEN_KINDS",
+    "MEMBERLESS",
+    "PROBE_RESULTS",
+    "REASONS",
+    "STAGES",
+    "STATUSES",
+    "TIMESTAMP_ANOMALIES",
+    "CauseName",
+    "CollectError",
+    "Collector",
+    "Counts",
+    "Deadline",
+    "Depth",
+    "Discovery",
+    "Facts",
+    "Finding",
+    "GroupMembers",
+    "GroupState",
+    "HiddenKind",
+    "Log",
+    "LogBacklog",
+    "LogTimes",
+    "Memberships",
+    "Method",
+    "NodeProbe",
+    "Observation",
+    "Place",
+    "Positions",
+    "ProbeResult",
+    "Probes",
+    "Problem",
+    "Produced",
+    "QueueBacklog",
+    "QueueCounts",
+    "Reason",
+    "Retention",
+    "Roster",
+    "Stage",
+    "Stamps",
+    "Status",
+    "StreamOffsets",
+    "TimestampAnomaly",
+    "Until",
+    "Words",
+]

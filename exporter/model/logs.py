@@ -1,0 +1,145 @@
+"""Observations of a source whose destinations are logs (Kafka topics)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from exporter.model.nodes import Roster
+from exporter.model.problems import Problem
+from exporter.model.vocabulary import GroupState, Method, TimestampAnomaly
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The offsets of one log.
+
+    Lists are indexed by partition number. None means that the partition could not be read.
+    """
+
+    start: Sequence[int | None]
+    end: Sequence[int | None]
+    stable: Sequence[int | None]
+    """Last stable offset; None if it was not requested."""
+
+
+class Positions(NamedTuple):
+    """The committed offsets of one group."""
+
+    group: str
+    offsets: Mapping[str, Mapping[int, int | None]]
+    """Destination to partition to offset. None is an offset that could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogBacklog:
+    """The result of one poll of logs and committed offsets."""
+
+    logs: Mapping[str, Log]
+    """Destinations that exist now."""
+    positions: Mapping[str, Positions]
+    """Groups that were read. A group without offsets has an empty mapping."""
+    states: Mapping[str, GroupState]
+    """Groups that are listed now, read or not. Empty if groups are configured by name."""
+    logs_complete: bool
+    """Whether a destination that is missing in `logs` does not exist."""
+    groups_complete: bool
+    """Whether a group that is missing in `states` and `positions` does not exist."""
+    read_committed: frozenset[str] = frozenset()
+    """Groups that can read only up to the last stable offset."""
+    drained: Mapping[tuple[str, int, bool], tuple[int, int]] = field(default_factory=dict)
+    """(destination, partition, read committed) to (from, end): no record in between can be read."""
+    gaps: frozenset[str] = frozenset()
+    """Destinations that may have offsets without a record (compaction, transactions)."""
+    recreated: frozenset[str] = frozenset()
+    """Destinations that were deleted and created again since the last poll."""
+    nodes: Mapping[str, bool] = field(default_factory=dict)
+    """Broker name to whether it answered."""
+    roster: Roster | None = None
+    """The brokers that belong to the cluster."""
+    shared: frozenset[str] = frozenset()
+    """Groups in which several members can read the same partition (share groups)."""
+    subscribing: frozenset[str] = frozenset()
+    """Groups without members. Their last members subscribed to topics, so that each partition was
+    assigned to one of them."""
+    vague: frozenset[tuple[str, str]] = frozenset()
+    """(group, destination) in which an older unread message may exist than the one that the age is
+    computed from."""
+    groups_not_shown: Mapping[str, int] = field(default_factory=dict)
+    """Kind (one of `HIDDEN_KINDS`) to the number of groups that cannot be read."""
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMembers:
+    """The members of one group at one poll."""
+
+    state: GroupState
+    members: frozenset[str]
+    """Member ids."""
+    readers: Mapping[str, int]
+    """Destination to the number of members that read it."""
+    assigned: Mapping[str, frozenset[int]]
+    """Destination to its partitions that are assigned to a member."""
+    assignment: int
+    """A hash of the assignment. It changes if a rebalance changed the assignment."""
+    unassigned: frozenset[str] = frozenset()
+    """Members without a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memberships:
+    """Groups that were described. Groups that are missing keep their last description."""
+
+    groups: Mapping[str, GroupMembers]
+    problems: Sequence[Problem] = ()
+
+
+class Retention(NamedTuple):
+    """When messages of a log are deleted; None is never."""
+
+    seconds: float | None
+    """Maximum age of a message."""
+    size: int | None
+    """Maximum bytes of a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """Facts that rarely change."""
+
+    retention: Mapping[str, Retention] = field(default_factory=dict)
+    """By destination; a destination whose retention is unknown is missing."""
+    problems: Sequence[Problem] = ()
+
+
+class Stamps(NamedTuple):
+    """When the oldest unread messages of one subscription were enqueued, in columns by partition.
+
+    A partition that lags and is missing here has an unknown time.
+    """
+
+    partitions: Sequence[int]
+    times: Sequence[float]
+    """Unix time in seconds; +inf if the partition has no unread message after all."""
+    errors: Sequence[float]
+    """Upper bound in seconds on the error of the time; negative if unknown."""
+    method: Method
+
+
+@dataclass(frozen=True, slots=True)
+class LogTimes:
+    """The result of one poll of enqueue times."""
+
+    at: float
+    """When the positions were read, in Unix time."""
+    stamps: Mapping[tuple[str, str], Stamps]
+    """(group, destination) to its times. Subscriptions without lag may be missing."""
+    latencies: Mapping[tuple[str, str], Sequence[float]]
+    """(group, destination) to seconds from enqueue to consumption, one for each movement."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Destination to the number of messages read since the last poll, and their bytes."""
+    anomalies: Mapping[TimestampAnomaly, int] = field(default_factory=dict)
+    """Invalid timestamps found since the last poll."""
+    problems: Sequence[Problem] = ()
