@@ -49,7 +49,7 @@ STATUS_MEANINGS: Mapping[str, str] = {
     "unknown": "too little history, or a part cannot be read",
     "stale": "the source cannot be read; the last values are shown",
     "abandoned": "the group is alive but no longer reads this topic; no action is needed",
-    "dormant": "a backlog, but no consumers or movement since it was first seen; no action is needed",
+    "dormant": "no consumers and no movement since it was first seen; no action is needed",
     "uncommitted": "the group reads but does not commit, so its lag is not known; not a fault",
     "ok": "below its thresholds, and moving",
 }

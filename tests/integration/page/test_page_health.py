@@ -112,6 +112,7 @@ def test_while_it_loads_it_says_so(page: Page, daemon: ToldDaemon) -> None:
     page.goto(daemon.url)
     expect(page.locator("#none")).to_contain_text("Loading subscriptions")
     expect(page.locator("#main")).to_have_attribute("aria-busy", "true")
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_the_panel_of_sources(page: Page) -> None:
