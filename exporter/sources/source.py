@@ -179,7 +179,8 @@ class Source:
             observed, visible = self._display.observed, self._display.visible
             if not locked or observed is None or not (visible or wanted.stale):
                 return []
-            at, now = self._display.shown_at, time.monotonic()
+            # After a reload, nothing was shown yet of what the previous source has read.
+            at, now = self._display.shown_at or observed, time.monotonic()
             wanted = wanted._replace(clock=wanted.clock - (now - at))
             rows = self.state.rows(self.config, self._view_at(at), at, wanted)
             stale = not (visible and self.outcomes["backlog"].reached)

@@ -43,6 +43,18 @@ def test_rows_of_a_dead_source_are_stale_and_kept_where_they_are_wanted(world: W
     assert (row["stale"], row["values_age_seconds"], row["lag_messages"]) == (False, 0.0, 5)
 
 
+def test_after_a_reload_the_last_values_are_stale_until_the_next_poll(world: World) -> None:
+    backlog = log_backlog({"t": log((0, 10))}, {"g": {"t": {0: 4}}})
+    world.run("backlog", backlog)
+    world.now += 10.0
+    world.run("backlog", backlog)
+    world.reload()
+    row = one(world, Wanted(partitions=True, stale=True))
+    assert (row["stale"], row["partitions"][0]["unmoved_seconds"]) == (True, 10.0)
+    world.run("backlog", backlog)
+    assert not one(world, STALE)["stale"]
+
+
 def test_a_partition_has_its_offsets_its_last_movement_and_whether_it_has_a_consumer(
     world: World,
 ) -> None:

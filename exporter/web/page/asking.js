@@ -9,8 +9,8 @@ const AT_MOST = 5000;
 const SHARE = 10; // requests of this page may take up to a tenth of the time
 const PATIENCE = [4000, 15000];
 
-/** Polls with `query()` and calls `show` with each answer. `now()` polls at once. */
-export function asker({ query, show, parts }) {
+/** Polls with `query()`. Calls `show` with each answer, or `failed`. `now()` polls at once. */
+export function asker({ query, show, failed, parts }) {
   const state = { timer: null, asking: null, answered: null, failed: null, took: null, patience: PATIENCE[1] };
 
   /** Polls now. A running request that is no longer needed is cancelled. */
@@ -56,6 +56,7 @@ export function asker({ query, show, parts }) {
     parts.main.setAttribute("aria-busy", "false");
     document.body.classList.add("stale");
     parts.trouble.hidden = false;
+    failed();
     if (state.answered === null) write(parts.none, "Nothing to show yet.");
   }
 

@@ -14,7 +14,7 @@ export function isDown(source) {
 /** The line with the state of each source, and the panel below it. */
 export function showHealth(parts, told) {
   parts.health.hidden = told.sources.length === 0;
-  const all = told.sources.map((source) => [`${source.source} (${source.system})`, stateOf(source)]);
+  const all = told.sources.map((source) => [`${source.source} (${source.system})`, stateOf(source, { short: true })]);
   const lines = all.length > FEW ? inShort(all) : all;
   const shape = JSON.stringify(lines);
   if (parts.sources.dataset.shape !== shape) {
@@ -50,11 +50,12 @@ function reasonOf(source) {
   return [plain(source.reason), source.message].filter(Boolean).join(": ");
 }
 
-function stateOf(source) {
+/** The state in words. In short, the reason is left out, because the banner has it. */
+function stateOf(source, { short = false } = {}) {
   const more = [...source.alarms];
   if (source.series_dropped) more.push(`${count(source.series_dropped)} series left out`);
   if (source.up && source.message) more.unshift(source.message);
-  const state = source.up ? "up" : isDown(source) ? `down: ${reasonOf(source)}` : "not read yet";
+  const state = source.up ? "up" : !isDown(source) ? "not read yet" : short ? "down" : `down: ${reasonOf(source)}`;
   const kind = isDown(source) ? "bad" : !source.up || more.length ? "unsure" : "good";
   return { kind, text: [state, ...more].join(": ") };
 }

@@ -42,7 +42,10 @@ function show(told) {
 /** Sets the tab's title: the number of bad subscriptions and of sources that cannot be read. */
 function name(told) {
   const bad = (told.by_standing.bad ?? 0) + told.sources.filter(isDown).length;
-  const title = bad ? `(${count(bad)}) mq-lag-exporter` : "mq-lag-exporter";
+  entitle(bad ? `(${count(bad)}) mq-lag-exporter` : "mq-lag-exporter");
+}
+
+function entitle(title) {
   if (document.title !== title) document.title = title;
 }
 
@@ -140,7 +143,7 @@ function press(event) {
 }
 
 const asking = asker({
-  query, show,
+  query, show, failed: () => entitle("(!) mq-lag-exporter"),
   parts: { updated: by("updated"), trouble: by("trouble"), lasts: by("trouble-lasts"), is: by("trouble-is"), none: by("none"), main: by("main") },
 });
 makeHeads(by("heads"), (sort) => pick({ sort }));

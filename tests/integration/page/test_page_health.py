@@ -86,6 +86,7 @@ def test_an_answer_that_does_not_come_is_no_answer(page: Page, daemon: ToldDaemo
     page.route(ANSWERS, hang)
     expect(page.locator("#trouble")).to_contain_text("request timed out")
     expect(page.locator("body.stale")).to_have_count(1)
+    expect(page).to_have_title("(!) mq-lag-exporter")
     page.unroute(ANSWERS)
     expect(page.locator("#trouble")).to_be_hidden()
 
@@ -157,6 +158,4 @@ def test_of_many_sources_the_ones_in_trouble_are_named(page: Page) -> None:
     told["source-4"].fault = "no broker answers"
     with ToldDaemon(**told) as daemon:
         page.goto(daemon.url)
-        expect(page.locator("#sources")).to_have_text(
-            "9 sources: 8 up source-4 (kafka) down: unreachable: no broker answers"
-        )
+        expect(page.locator("#sources")).to_have_text("9 sources: 8 up source-4 (kafka) down")
