@@ -217,8 +217,13 @@ def rewound(world: World) -> None:
 def lost(world: World) -> None:
     world.topic("lost", 1)
     produce(world.servers, "lost", 0, 250)
-    commit_offsets(world.servers, "lost", {("lost", 0): 100})
-    world.turns.append(lambda: delete_records(world.servers, {("lost", 0): 180}))
+    commit_offsets(world.servers, "lost", {("lost", 0): 50})
+
+    def move_and_delete() -> None:
+        commit_offsets(world.servers, "lost", {("lost", 0): 100})
+        delete_records(world.servers, {("lost", 0): 180})
+
+    world.turns.append(move_and_delete)
     world.told("lost", {"MqMessagesLost"}, "no consumers", "MqNoConsumers", "MqResidenceTimeHigh")
 
 
@@ -255,7 +260,7 @@ def poison(world: World) -> None:
 def unread(world: World) -> None:
     url = world.rabbit.amqp_url()
     rabbit_data.declare(url, "unread")
-    rabbit_data.publish(url, "unread", 20)
+    world.turns.append(lambda: rabbit_data.publish(url, "unread", 20))
     world.expected["unread"] = Expected(
         {"MqNoConsumers"},
         "no consumers",
@@ -364,6 +369,18 @@ def dead_letters(world: World) -> None:
     world.silent |= {"dlq-reader", "jobs.dlq"}
 
 
+def dormant(world: World) -> None:
+    """Dead before the exporter started, and losing messages: known, and no news."""
+    world.topic("dormant", 1)
+    produce(world.servers, "dormant", 0, 5_000)
+    commit_offsets(world.servers, "dormant-group", {("dormant", 0): 100})
+    url = world.rabbit.amqp_url()
+    rabbit_data.declare(url, "dormant-queue")
+    rabbit_data.publish(url, "dormant-queue", 2_000)
+    world.turns.append(lambda: delete_records(world.servers, {("dormant", 0): 180}))
+    world.silent |= {"dormant-group", "dormant-queue"}
+
+
 def abandoned(world: World) -> None:
     world.topic("old-topic", 1)
     world.topic("new-topic", 1)
@@ -391,7 +408,8 @@ def come_and_go(world: World) -> None:
 SCENARIOS = [
     *(slow, killed, some_left, too_few, large, rebalancing, hot, surge, open_transaction),
     *(rewound, lost, retention, poison, unread, paused),
-    *(deploy, connect, batch, deleted, one_of_two, dead_letters, abandoned, come_and_go),
+    *(deploy, connect, batch, deleted, one_of_two, dead_letters, dormant, abandoned),
+    come_and_go,
 ]
 
 
