@@ -246,7 +246,7 @@ def test_the_json_says_what_the_page_says(world: World) -> None:
 
 
 def test_hostile_names_are_in_the_json_as_they_are_and_not_in_the_page(world: World) -> None:
-    """The page takes them from there, as texts: `test_page.py`."""
+    """The page takes them from there, as texts: `page/test_page.py`."""
     rows = world.exporter.get("/api/v1/subscriptions").json()["subscriptions"]
     assert any('truth-quote"' in row["group"] for row in rows)
     assert "truth-" not in world.exporter.get("/").text

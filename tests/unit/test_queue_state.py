@@ -508,7 +508,14 @@ def test_rows_have_what_the_page_needs() -> None:
     assert (row["vhost"], row["destination"], row["group"]) == ("/", "q", None)
     assert (row["lag_messages"], row["paused"]) == (5, True)
     assert row["partitions"] == [
-        {"partition": None, "lag_messages": 5, "lag_seconds": None, "committed_offset": None}
+        {
+            "partition": None,
+            "lag_messages": 5,
+            "lag_seconds": None,
+            "committed_offset": None,
+            "unacknowledged_messages": 1,
+            "consumers": 1,
+        }
     ]
 
 
