@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exporter import commands
 from exporter.config import parse
 from exporter.daemon import Daemon
 from exporter.demo.joining import Joiner, config_path
@@ -18,6 +21,7 @@ from exporter.demo.kafka import DemoWorkload, EmbeddedKafka, GroupScript
 from exporter.demo.programs import Program
 from exporter.demo.run import demo_collector
 from exporter.show.top import TableView
+from testbed.tools import ROOT
 from testbed.waiting import wait_until
 from tests.support.told import Told
 
@@ -59,10 +63,8 @@ def test_a_member_leaves_only_when_it_was_seen(workload: DemoWorkload) -> None:
     seen = workload.members()["mailer"]
     assert (seen.state, len(seen.members), seen.readers) == ("stable", 1, {"emails": 1})
     assert seen.assigned["emails"]
-    left = wait_until(
-        lambda: (found := workload.members()["mailer"]).state == "empty" and found, "it to leave"
-    )
-    assert not left.members
+    wait_until(lambda: workload.members()["mailer"].state == "empty", "it to leave")
+    assert not workload.members()["mailer"].members
 
 
 def test_a_group_that_lost_its_member_was_seen_alive_by_a_slow_exporter(
@@ -171,3 +173,21 @@ def test_a_program_that_ended_says_why(tmp_path: Path) -> None:
         assert waiting.ended() is None
     finally:
         waiting.end()
+
+
+def test_a_line_appears_before_anything_slow(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the libraries are loaded, which takes seconds on a slow machine."""
+    monkeypatch.setitem(sys.modules, "exporter.demo.run", None)
+    with pytest.raises(ImportError):
+        commands.demo(Namespace())
+    assert capsys.readouterr().out == "Starting an embedded Kafka cluster and the exporter.\n"
+
+
+def test_make_passes_the_port_on() -> None:
+    (recipe,) = re.findall(
+        r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    assert "-m exporter demo" in recipe
+    assert "$(if $(PORT),--listen 127.0.0.1:$(PORT))" in recipe
