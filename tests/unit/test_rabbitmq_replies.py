@@ -146,3 +146,50 @@ def test_a_queue_without_numbers_is_unreadable_and_one_that_is_down_is_not() -> 
     reader = Rows()
     assert [queue.depth.lag for queue in listed([stream], selection(), reader)] == [None]
     assert reader.unreadable == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "mean"),
+    [
+        # Persistent messages only, as in every quorum queue. `messages` is of another moment.
+        ({"messages": 2, "message_bytes": 680, "message_bytes_persistent": 680}, None),
+        (
+            {
+                "messages": 2,
+                "message_bytes": 680,
+                "message_bytes_persistent": 680,
+                "messages_persistent": 68,
+            },
+            10.0,
+        ),
+        # Both kinds of messages, or transient ones only.
+        (
+            {
+                "messages": 9,
+                "message_bytes": 120,
+                "message_bytes_ready": 100,
+                "message_bytes_persistent": 30,
+                "messages_persistent": 1,
+                "backing_queue_status": {"len": 8},
+            },
+            12.5,
+        ),
+        ({"messages": 9, "message_bytes_ready": 0, "backing_queue_status": {"len": 0}}, None),
+        ({"messages": 0, "message_bytes_ready": 50, "backing_queue_status": {"len": 2}}, 25.0),
+        ({"messages": 9, "message_bytes_ready": 50, "backing_queue_status": []}, None),
+        ({"messages": 9, "message_bytes": 90}, None),
+        (
+            {
+                "messages": 0,
+                "message_bytes": 0,
+                "message_bytes_persistent": 0,
+                "messages_persistent": 0,
+            },
+            None,
+        ),
+    ],
+)
+def test_a_mean_size_is_of_one_moment(fields: dict[str, Any], mean: float | None) -> None:
+    row = {"name": "q", "vhost": "/", "type": "classic", **fields}
+    assert mean_size(row) == mean
+    assert mean_size({**row, "type": "stream"}) is None

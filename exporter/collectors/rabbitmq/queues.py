@@ -25,7 +25,9 @@ NAMES = {
 COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
-        *("messages", "message_bytes", "consumers", "head_message_timestamp"),
+        *("messages", "consumers", "head_message_timestamp"),
+        *("message_bytes", "message_bytes_persistent", "messages_persistent"),
+        *("message_bytes_ready", "backing_queue_status.len"),
         *(
             f"message_stats.{name}"
             for name in (
@@ -232,11 +234,20 @@ def _timestamp(row: Mapping[str, Any]) -> int | None:
 
 
 def mean_size(row: Mapping[str, Any]) -> float | None:
-    """Return the mean size of the messages that wait, in bytes; None if none wait.
+    """Return the mean size of the messages that wait, in bytes; None if none wait or it is unknown.
 
-    Raises `RowError`.
+    `messages` is not of the same moment as the bytes: RabbitMQ samples them separately, each every
+    few seconds. The fields used here are of one moment. If all bytes are those of persistent
+    messages (always so in a quorum queue), they are divided by the number of these; if not, the
+    bytes that are ready by the length of the classic queue. Raises `RowError`.
     """
-    messages, size = number_or_none(row, "messages"), number_or_none(row, "message_bytes")
-    if not messages or size is None or row.get("type") == "stream":
+    if row.get("type") == "stream":
         return None
-    return round(size / messages, 1)
+    size = number_or_none(row, "message_bytes")
+    persistent = number_or_none(row, "messages_persistent")
+    if persistent and size is not None and size == row.get("message_bytes_persistent"):
+        return round(size / persistent, 1)
+    status = row.get("backing_queue_status")
+    length = number_or_none(status, "len") if isinstance(status, dict) else None
+    ready = number_or_none(row, "message_bytes_ready")
+    return round(ready / length, 1) if length and ready is not None else None
