@@ -64,6 +64,26 @@ def test_an_installation_that_failed_prints_all_that_pip_said(project: Path) -> 
     assert "Downloading rich-14.0.0.whl" in done.stderr
 
 
+FAKE_PYTHON = """#!/bin/sh
+case "$1" in
+  --version) echo "Python 3.12.1" ;;
+  -m) [ "$2" = venv ] && mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+esac
+exit 0
+"""
+
+
+def test_a_new_environment_is_announced_and_one_that_works_is_kept(project: Path) -> None:
+    shutil.rmtree(project / ".venv")
+    python = project / "python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    first, second = (run(project, "create-venv", str(python)) for _ in range(2))
+    assert (first.returncode, first.stderr) == (second.returncode, second.stderr) == (0, "")
+    assert first.stdout == "creating .venv with Python 3.12.1\n"
+    assert second.stdout == ""
+
+
 # install-test-tools
 
 BASICS = ("bash", "cat", "cksum", "dirname", "grep", "head", "mkdir", "rm", "sed")
