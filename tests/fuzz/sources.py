@@ -78,8 +78,8 @@ def watch(config: RabbitSource | NsqSource, collector: Collector) -> None:
 QUEUES = [
     {"vhost": "/", "name": "q", "type": "classic", "state": "running", "consumers": 1}
     | {"messages": 7, "messages_unacknowledged": 2, "message_bytes": 70}
-    | {"messages_persistent": 7, "message_bytes_persistent": 70, "message_bytes_ready": 50}
-    | {"backing_queue_status": {"len": 5}, "head_message_timestamp": 1_700_000_000}
+    | {"messages_persistent": 7, "message_bytes_persistent": 70}
+    | {"head_message_timestamp": 1_700_000_000}
     | {"message_stats": {"publish": 30, "ack": 20, "deliver_no_ack": 3, "redeliver": 1}},
     {"vhost": "/", "name": "s", "type": "stream", "state": "running", "messages": 9},
 ]
@@ -135,10 +135,12 @@ QUEUE = rows_like(
     messages=COUNT,
     messages_unacknowledged=COUNT,
     message_bytes=COUNT,
-    message_bytes_ready=COUNT,
-    message_bytes_persistent=COUNT,
     messages_persistent=COUNT,
-    backing_queue_status=rows_like(len=COUNT),
+    message_bytes_persistent=COUNT,
+    messages_ram=COUNT,
+    message_bytes_ram=COUNT,
+    messages_paged_out=COUNT,
+    message_bytes_paged_out=COUNT,
     consumers=COUNT,
     head_message_timestamp=COUNT,
     message_stats=STATS,

@@ -148,48 +148,34 @@ def test_a_queue_without_numbers_is_unreadable_and_one_that_is_down_is_not() -> 
     assert reader.unreadable == 0
 
 
+def sizes(**parts: tuple[int, int]) -> dict[str, int]:
+    """The fields of a row: the number and the bytes of each part of the queue."""
+    return {
+        f"{field}_{part}": number
+        for part, numbers in parts.items()
+        for field, number in zip(("messages", "message_bytes"), numbers, strict=True)
+    }
+
+
 @pytest.mark.parametrize(
-    ("fields", "mean"),
+    ("total", "parts", "mean"),
     [
-        # Persistent messages only, as in every quorum queue. `messages` is of another moment.
-        ({"messages": 2, "message_bytes": 680, "message_bytes_persistent": 680}, None),
-        (
-            {
-                "messages": 2,
-                "message_bytes": 680,
-                "message_bytes_persistent": 680,
-                "messages_persistent": 68,
-            },
-            10.0,
-        ),
-        # Both kinds of messages, or transient ones only.
-        (
-            {
-                "messages": 9,
-                "message_bytes": 120,
-                "message_bytes_ready": 100,
-                "message_bytes_persistent": 30,
-                "messages_persistent": 1,
-                "backing_queue_status": {"len": 8},
-            },
-            12.5,
-        ),
-        ({"messages": 9, "message_bytes_ready": 0, "backing_queue_status": {"len": 0}}, None),
-        ({"messages": 0, "message_bytes_ready": 50, "backing_queue_status": {"len": 2}}, 25.0),
-        ({"messages": 9, "message_bytes_ready": 50, "backing_queue_status": []}, None),
-        ({"messages": 9, "message_bytes": 90}, None),
-        (
-            {
-                "messages": 0,
-                "message_bytes": 0,
-                "message_bytes_persistent": 0,
-                "messages_persistent": 0,
-            },
-            None,
-        ),
+        (90, {}, None),
+        (680, sizes(persistent=(68, 680)), 10.0),  # a quorum queue
+        (680, sizes(persistent=(68, 680), ram=(1, 10), paged_out=(0, 0)), 10.0),
+        (300, sizes(persistent=(0, 0), ram=(1, 10), paged_out=(29, 290)), 10.0),
+        (100, sizes(persistent=(1, 30), ram=(8, 100), paged_out=(0, 0)), 12.5),
+        (100, sizes(persistent=(1, 30), ram=(1, 30), paged_out=(7, 70)), 12.5),
+        # Neither all persistent, nor all in memory or paged out.
+        (100, sizes(persistent=(1, 30), ram=(2, 40), paged_out=(3, 50)), None),
+        (0, sizes(persistent=(0, 0), ram=(0, 0), paged_out=(0, 0)), None),
+        (0, sizes(persistent=(3, 0), ram=(0, 0), paged_out=(0, 0)), 0.0),
     ],
 )
-def test_a_mean_size_is_of_one_moment(fields: dict[str, Any], mean: float | None) -> None:
-    row = {"name": "q", "vhost": "/", "type": "classic", **fields}
-    assert mean_size(row) == mean
-    assert mean_size({**row, "type": "stream"}) is None
+def test_a_mean_size_is_of_one_moment(
+    total: int, parts: dict[str, int], mean: float | None
+) -> None:
+    """`messages` is of another one."""
+    row = {"name": "q", "vhost": "/", "type": "classic", "messages": 2, "message_bytes": total}
+    assert mean_size({**row, **parts}) == mean
+    assert mean_size({**row, **parts, "type": "stream"}) is None

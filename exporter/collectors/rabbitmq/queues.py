@@ -26,8 +26,8 @@ COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
         *("messages", "consumers", "head_message_timestamp"),
-        *("message_bytes", "message_bytes_persistent", "messages_persistent"),
-        *("message_bytes_ready", "backing_queue_status.len"),
+        *("message_bytes", "messages_persistent", "message_bytes_persistent"),
+        *("messages_ram", "message_bytes_ram", "messages_paged_out", "message_bytes_paged_out"),
         *(
             f"message_stats.{name}"
             for name in (
@@ -48,6 +48,8 @@ QUORUM_OLD = 2.5
 """Average age of a quorum queue's totals in seconds: RabbitMQ takes them every 5 s."""
 COUNTED_TYPES = ("classic", "quorum", None)
 """Types of queues that always have a number of messages while they run; streams may lack it."""
+DISJOINT = (("persistent",), ("ram",), ("ram", "paged_out"), ("persistent", "paged_out"))
+"""Parts of a queue that have no message in common: only transient messages are paged out."""
 Name = tuple[str, str]
 """vhost and queue."""
 
@@ -237,17 +239,18 @@ def mean_size(row: Mapping[str, Any]) -> float | None:
     """Return the mean size of the messages that wait, in bytes; None if none wait or it is unknown.
 
     `messages` is not of the same moment as the bytes: RabbitMQ samples them separately, each every
-    few seconds. The fields used here are of one moment. If all bytes are those of persistent
-    messages (always so in a quorum queue), they are divided by the number of these; if not, the
-    bytes that are ready by the length of the classic queue. Raises `RowError`.
+    few seconds. The numbers used here are of one moment. If parts of the queue have all its bytes,
+    they have all its messages. Raises `RowError`.
     """
-    if row.get("type") == "stream":
-        return None
     size = number_or_none(row, "message_bytes")
-    persistent = number_or_none(row, "messages_persistent")
-    if persistent and size is not None and size == row.get("message_bytes_persistent"):
-        return round(size / persistent, 1)
-    status = row.get("backing_queue_status")
-    length = number_or_none(status, "len") if isinstance(status, dict) else None
-    ready = number_or_none(row, "message_bytes_ready")
-    return round(ready / length, 1) if length and ready is not None else None
+    if size is None or row.get("type") == "stream":
+        return None
+    for parts in DISJOINT:
+        counts = [number_or_none(row, f"messages_{part}") for part in parts]
+        sizes = [number_or_none(row, f"message_bytes_{part}") for part in parts]
+        if None in counts or None in sizes:
+            continue
+        count = sum(filter(None, counts))
+        if count and sum(filter(None, sizes)) == size:
+            return round(size / count, 1)
+    return None
