@@ -260,7 +260,7 @@ class Alerting:
                         "send_resolved": True,
                     }
                 ],
-            }
+            },
         ]
         shutil.copy(ROOT / "config" / "notifications.tmpl", self._folder)
         path.write_text(yaml.safe_dump(config))

@@ -84,6 +84,7 @@ def watch(config: RabbitSource | NsqSource, collector: Collector) -> None:
 QUEUES = [
     {"vhost": "/", "name": "q", "type": "classic", "state": "running", "consumers": 1}
     | {"messages": 7, "messages_unacknowledged": 2, "message_bytes": 70}
+    | {"messages_persistent": 7, "message_bytes_persistent": 70}
     | {"head_message_timestamp": 1_700_000_000}
     | {"message_stats": {"publish": 30, "ack": 20, "deliver_no_ack": 3, "redeliver": 1}},
     {"vhost": "/", "name": "s", "type": "stream", "state": "running", "messages": 9},
@@ -140,6 +141,12 @@ QUEUE = rows_like(
     messages=COUNT,
     messages_unacknowledged=COUNT,
     message_bytes=COUNT,
+    messages_persistent=COUNT,
+    message_bytes_persistent=COUNT,
+    messages_ram=COUNT,
+    message_bytes_ram=COUNT,
+    messages_paged_out=COUNT,
+    message_bytes_paged_out=COUNT,
     consumers=COUNT,
     head_message_timestamp=COUNT,
     message_stats=STATS,

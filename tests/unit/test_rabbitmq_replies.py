@@ -148,3 +148,36 @@ def test_a_queue_without_numbers_is_unreadable_and_one_that_is_down_is_not() -> 
     reader = Rows()
     assert [queue.depth.lag for queue in listed([stream], selection(), reader)] == [None]
     assert reader.unreadable == 0
+
+
+def sizes(**parts: tuple[int, int]) -> dict[str, int]:
+    """The fields of a row: the number and the bytes of each part of the queue."""
+    return {
+        f"{field}_{part}": number
+        for part, numbers in parts.items()
+        for field, number in zip(("messages", "message_bytes"), numbers, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("total", "parts", "mean"),
+    [
+        (90, {}, None),
+        (680, sizes(persistent=(68, 680)), 10.0),  # a quorum queue
+        (680, sizes(persistent=(68, 680), ram=(1, 10), paged_out=(0, 0)), 10.0),
+        (300, sizes(persistent=(0, 0), ram=(1, 10), paged_out=(29, 290)), 10.0),
+        (100, sizes(persistent=(1, 30), ram=(8, 100), paged_out=(0, 0)), 12.5),
+        (100, sizes(persistent=(1, 30), ram=(1, 30), paged_out=(7, 70)), 12.5),
+        # Neither all persistent, nor all in memory or paged out.
+        (100, sizes(persistent=(1, 30), ram=(2, 40), paged_out=(3, 50)), None),
+        (0, sizes(persistent=(0, 0), ram=(0, 0), paged_out=(0, 0)), None),
+        (0, sizes(persistent=(3, 0), ram=(0, 0), paged_out=(0, 0)), 0.0),
+    ],
+)
+def test_a_mean_size_is_of_one_moment(
+    total: int, parts: dict[str, int], mean: float | None
+) -> None:
+    """`messages` is of another one."""
+    row = {"name": "q", "vhost": "/", "type": "classic", "messages": 2, "message_bytes": total}
+    assert mean_size({**row, **parts}) == mean
+    assert mean_size({**row, **parts, "type": "stream"}) is None
