@@ -2,9 +2,11 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-# Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), ARGS="more arguments" (for test,
-# bench and others), WORKERS (for test), MINUTES (for fuzz)
+# Settings: PYTHON=/path/to/python3.11-or-newer (for a new .venv), PORT (for demo), ARGS="more
+# arguments" (for test, bench and others), WORKERS (for test), MINUTES (for fuzz)
 PYTHON ?=
+# The port of the demo's page and /metrics, instead of 9877.
+PORT ?=
 ARGS ?=
 # Test files that run at the same time.
 WORKERS ?= 2
@@ -32,11 +34,12 @@ GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/aler
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) ## Run the exporter with embedded brokers and show its table
-	@trap : INT; PATH="$$PATH:$(firstword $(wildcard $(CURDIR)/.cache/nsq-*))" $(PY) -m exporter demo || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
+demo: $(RUNTIME) ## Run the exporter with embedded brokers and show its table (PORT=9999 for another port)
+	@trap : INT; PATH="$$PATH:$(firstword $(wildcard $(CURDIR)/.cache/nsq-*))" $(PY) -m exporter demo \
+	  $(if $(PORT),--listen 127.0.0.1:$(PORT)) || { status=$$?; [[ $$status -eq 130 ]] || exit $$status; }
 
 stack: $(DEV) ## Run docker-compose.yml without containers (and without Grafana)
-	@scripts/install-test-tools
+	@scripts/install-test-tools kafka rabbitmq nsq compose prometheus alertmanager
 	@trap : INT; $(PY) scripts/stack.py
 
 unit: $(DEV) ## Run the tests that need no broker and no other program, in a minute (ARGS="-k word" for some)
@@ -137,13 +140,11 @@ clean: ## Remove everything that make has created, including .venv and .cache
 
 $(RUNTIME): requirements.lock
 	@scripts/create-venv $(PYTHON)
-	@echo "setting up .venv; this takes about 20 seconds the first time"
-	@$(PIP) install --no-deps --require-hashes --requirement requirements.lock
+	@scripts/install-packages requirements.lock
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml
 	@scripts/create-venv $(PYTHON)
-	@echo "setting up .venv for development; this takes about a minute the first time"
-	@$(PIP) install --no-deps --require-hashes --requirement requirements-dev.lock
+	@scripts/install-packages requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@

@@ -153,6 +153,8 @@ def health(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Run the demo."""
+    # Imports and the start take a second or two, longer on a slow machine.
+    print("Starting an embedded Kafka cluster and the exporter.", flush=True)
     from rich.console import Console
 
     from exporter.demo.run import run_demo

@@ -21,6 +21,7 @@ from exporter.scrub import scrub
 from exporter.show.exposition import Exposition
 from exporter.show.overview import Query, Row, finish, key_of, select
 from exporter.show.own_metrics import OwnMetrics
+from exporter.show.texts import STATUS_MEANINGS
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
 from exporter.sources.thresholds import threshold_table
@@ -264,7 +265,8 @@ class Daemon:
     def overview(self, query: Query = EVERYTHING) -> dict[str, Any]:
         """Return the sources and the selected subscriptions as JSON data, the worst first."""
         sources = list(self.sources.values())
-        selected = select((row for source in sources for row in source.rows()), query)
+        wanted = Wanted(stale=query.stale)
+        selected = select((row for source in sources for row in source.rows(wanted)), query)
         if query.partitions or query.history:
             selected["subscriptions"] = self._with_more(selected["subscriptions"], query)
         now = round(time.time(), 3)
@@ -272,8 +274,9 @@ class Daemon:
         return {
             "version": __version__,
             "time": now,
-            "sources": [source.status() for source in sources],
+            "sources": [source.status(health=query.health) for source in sources],
             **selected,
+            **({"status_meanings": dict(STATUS_MEANINGS)} if query.legend else {}),
         }
 
     def _with_more(self, rows: list[Row], query: Query) -> list[Row]:
@@ -286,7 +289,7 @@ class Daemon:
             for name, keys in names.items()
             if name in self.sources
             for row in self.sources[name].rows(
-                Wanted(query.partitions, query.history, time.time(), keys)
+                Wanted(query.partitions, query.history, time.time(), keys, query.stale)
             )
         }
         return [found.get((row["source"], key_of(row)), row) for row in rows]

@@ -446,6 +446,20 @@ and ignoring (stage) {PROBE}
         resolved="{{ $labels.source }} ({{ $labels.system }}): can be read again",
     ),
     Alert(
+        "MqSourceRecovering",
+        f"""\
+{UP} == 1
+and on ({EXPORTERS}) max_over_time(ALERTS{{alertname="MqSourceDown",alertstate="firing"}}[4m])
+""",
+        "info",
+        "source",
+        "{{ $labels.source }} ({{ $labels.system }}): can be read again",
+        "For about 5 minutes, the alerts of its subscriptions and nodes are not sent, so that consumers can come back and "
+        "catch up.",
+        keeps=None,
+        resolved="{{ $labels.source }} ({{ $labels.system }}): its alerts are sent again",
+    ),
+    Alert(
         "MqManyLagging",
         f"""\
 count by ({EXPORTERS}) (

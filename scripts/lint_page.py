@@ -35,12 +35,12 @@ def page() -> bytes:
     workload = DemoWorkload(
         cluster.bootstrap_servers, {"t": 50.0}, (GroupScript(GROUP, "t", 20.0),)
     )
-    workload.start()
     config = parse(
         CONFIG.format(servers=cluster.bootstrap_servers, group=json.dumps(GROUP)), "lint"
     )
-    cluster.make_topic(config.sources[0].probe.destination)
-    daemon = Daemon(config, make=demo_collector)
+    cluster.make_topics("t", config.sources[0].probe.destination)
+    daemon = Daemon(config, make=demo_collector(workload))
+    workload.start()
     until = time.monotonic() + PATIENCE_SECONDS
     found = b""
     while missing := [name.decode() for name in LAST if name + b"{" not in found]:

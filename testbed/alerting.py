@@ -246,6 +246,7 @@ class Alerting:
         config = yaml.safe_load((ROOT / "config" / "alertmanager.yml").read_text())
         _scale_route(config["route"], self._scale)
         config["receivers"] = [
+            {"name": "nobody"},
             {
                 "name": "team",
                 "webhook_configs": [{"url": f"{self.receiver.url}/webhook"}],
@@ -259,7 +260,7 @@ class Alerting:
                         "send_resolved": True,
                     }
                 ],
-            }
+            },
         ]
         shutil.copy(ROOT / "config" / "notifications.tmpl", self._folder)
         path.write_text(yaml.safe_dump(config))

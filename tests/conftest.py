@@ -18,17 +18,17 @@ from testbed.rabbit_data import delete_all_queues
 from testbed.rabbitmq import RabbitCluster
 from tests.support.scheduling import TIMED_SCOPE, FileScheduling, scope_of
 
-# A busy machine is no fault, so no example has a deadline. A failure prints how to repeat it.
+# A busy machine is not a fault, so examples have no deadline. A failure prints how to repeat it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tests")
 
-# A run under nohup ignores SIGHUP, and every process that it starts would, too.
+# Under nohup, this process and every process that it starts would ignore SIGHUP.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that one process runs one after another: they take the longest."""
+    """Begin with the tests that share one process: they take the longest."""
     items.sort(key=lambda item: scope_of(item.nodeid) != TIMED_SCOPE)
 
 
@@ -44,7 +44,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Report the CPU time of each test, and what RabbitMQ has counted if it failed."""
+    """Report the CPU time of each test, and RabbitMQ's counters if it failed."""
     report = yield
     if report.when == "teardown":
         report.user_properties.append(("cpu_seconds", _cpu_since_last_test()))
@@ -63,7 +63,7 @@ _cpu_before = 0.0
 
 
 def _cpu_since_last_test() -> str:
-    """Seconds of this process and of the children that ended since the last test.
+    """Return CPU seconds of this process and of its children that ended since the last test.
 
     Brokers count when they end, so a shared broker counts for the last test.
     """
@@ -77,7 +77,7 @@ def _cpu_since_last_test() -> str:
 @pytest.fixture(scope="session")
 def local_kafka() -> Iterator[KafkaCluster]:
     """Three brokers with all listeners, shared by all tests: for tests that break nothing."""
-    # A broker that was fenced for a moment on a busy machine leads again before a test misses it.
+    # A broker that was fenced for a moment on a busy machine leads its partitions again soon.
     with KafkaCluster(settings={"leader.imbalance.check.interval.seconds": "10"}) as cluster:
         yield cluster
 
@@ -115,6 +115,6 @@ def rabbitmq(rabbit_node: RabbitCluster) -> Iterator[RabbitCluster]:
 
 @pytest.fixture
 def nsq() -> Iterator[NsqCluster]:
-    """Two nsqds and two nsqlookupds for one test alone; they start in no time."""
+    """Two nsqds and two nsqlookupds for one test alone; they start within moments."""
     with NsqCluster(nsqds=2, lookupds=2) as cluster:
         yield cluster

@@ -30,6 +30,8 @@ class Wanted(NamedTuple):
     """Unix time of the request; the history is relative to it."""
     only: Container[Key] | None = None
     """None is all subscriptions."""
+    stale: bool = False
+    """Whether to return last values that are too old to be exposed as metrics."""
 
     def includes(self, vhost: str | None, destination: str, group: str | None) -> bool:
         """Return whether this subscription is wanted."""

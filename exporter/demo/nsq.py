@@ -47,10 +47,7 @@ class EmbeddedNsq:
         )
 
     def start(self, folder: Path) -> None:
-        """Start the server with data in `folder`.
-
-        It is available after a moment, and then the workload starts.
-        """
+        """Start the server with data in `folder`."""
         nsqd = find("nsqd")
         if nsqd is None:
             return
@@ -66,6 +63,21 @@ class EmbeddedNsq:
             ],
             self._folder / "log",
         )
+
+    def answers(self) -> bool:
+        """Return whether nsqd can be used."""
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self._http}/ping", timeout=PATIENCE):
+                return True
+        except OSError:
+            return False
+
+    def ended(self) -> str | None:
+        """Return the last line of nsqd's log if nsqd has ended by itself."""
+        return None if self._program is None else self._program.ended()
+
+    def work(self) -> None:
+        """Start the workload."""
         threading.Thread(target=self._produce, daemon=True).start()
         for channel, rate in READERS.items():
             threading.Thread(target=self._consume, args=(channel, rate), daemon=True).start()

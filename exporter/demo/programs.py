@@ -49,6 +49,7 @@ class Program:
     def __init__(
         self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
     ) -> None:
+        self._log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - a server that was found on this machine
                 command,
@@ -58,6 +59,16 @@ class Program:
                 env=environment,
                 process_group=0,  # a Ctrl-C is for the demo, which then ends its servers
             )
+
+    def ended(self) -> str | None:
+        """Return the last line of the log if the process has ended by itself."""
+        if self._process.poll() is None:
+            return None
+        try:
+            lines = self._log.read_text(errors="replace").split("\n")
+        except OSError:
+            lines = []
+        return next((line for line in reversed(lines) if line.strip()), "it has ended")
 
     def end(self) -> None:
         """Kill the process; its data is not needed."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import requests
 from pika.exceptions import AMQPError
 
 from exporter.demo.programs import LOOPBACK, Program, find, free_ports
@@ -20,7 +21,9 @@ CONSUMER_RATE = 24.0
 """Messages per second that the consumer of QUEUE can process."""
 DEAD = "invoices.failed"
 """Queue that gets every tenth message and has no consumer."""
+QUEUES = (QUEUE, DEAD)
 RETRY_SECONDS = 1.0
+PATIENCE = 10.0
 
 
 class EmbeddedRabbit:
@@ -28,7 +31,7 @@ class EmbeddedRabbit:
 
     name = "billing"
     story = (
-        "a real RabbitMQ (available after some seconds): its consumer is too slow, and queue "
+        "a real RabbitMQ, which joins when it has started: its consumer is too slow, and queue "
         "invoices.failed has no consumer"
     )
 
@@ -55,10 +58,7 @@ class EmbeddedRabbit:
         )
 
     def start(self, folder: Path) -> None:
-        """Start the node with data in `folder`.
-
-        It is available after some seconds, and then the workload starts.
-        """
+        """Start the node with data in `folder`."""
         server, epmd = find("rabbitmq-server", SCRIPTS), find("epmd")
         if server is None or epmd is None:
             return
@@ -80,6 +80,30 @@ class EmbeddedRabbit:
                 ),
             ),
         ]
+
+    def answers(self) -> bool:
+        """Return whether the node can be used: it has the queues, and the management API."""
+        try:
+            connection = pika.BlockingConnection(self._parameters())
+            declare(connection.channel())
+            connection.close()
+            with requests.Session() as session:
+                session.trust_env = False
+                answer = session.get(
+                    f"http://{LOOPBACK}:{self._http}/api/queues",
+                    auth=("demo", self._password),
+                    timeout=PATIENCE,
+                )
+                return answer.ok and len(answer.json()) == len(QUEUES)
+        except (AMQPError, OSError, ValueError):
+            return False
+
+    def ended(self) -> str | None:
+        """Return the last line of the node's log if the node has ended by itself."""
+        return self._programs[-1].ended() if self._programs else None
+
+    def work(self) -> None:
+        """Start the workload."""
         for run in (self._produce, self._consume):
             threading.Thread(target=self._until_stopped, args=(run,), daemon=True).start()
 
@@ -111,24 +135,25 @@ class EmbeddedRabbit:
         config.touch(mode=0o600)
         config.write_text(lines)
 
-    def _until_stopped(self, run: Any) -> None:
-        """Call `run` with a connection and a channel.
-
-        Repeat it whenever the node is not available.
-        """
-        parameters = pika.ConnectionParameters(
+    def _parameters(self) -> pika.ConnectionParameters:
+        return pika.ConnectionParameters(
             LOOPBACK,
             self._amqp,
             credentials=pika.PlainCredentials("demo", self._password),
             connection_attempts=1,
             blocked_connection_timeout=10,
         )
+
+    def _until_stopped(self, run: Any) -> None:
+        """Call `run` with a connection and a channel.
+
+        Repeat it whenever the node is not available.
+        """
         while not self._stop.wait(RETRY_SECONDS):
             try:
-                connection = pika.BlockingConnection(parameters)
+                connection = pika.BlockingConnection(self._parameters())
                 channel = connection.channel()
-                for queue in (QUEUE, DEAD):
-                    channel.queue_declare(queue, durable=True)
+                declare(channel)
                 run(connection, channel)
                 connection.close()
             except (AMQPError, OSError):
@@ -153,3 +178,9 @@ class EmbeddedRabbit:
                 channel.basic_publish("", DEAD, body)
             connection.sleep(1.0 / CONSUMER_RATE)
             channel.basic_ack(method.delivery_tag)
+
+
+def declare(channel: Any) -> None:
+    """Create the queues, unless they exist."""
+    for queue in QUEUES:
+        channel.queue_declare(queue, durable=True)

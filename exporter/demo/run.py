@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from exporter import logging_setup
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.from_config import kafka_settings
+from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.making import make_collector
 from exporter.config import SourceConfig, parse
 from exporter.config.kafka import KafkaSource
-from exporter.daemon import Daemon
+from exporter.daemon import Daemon, MakeCollector
+from exporter.demo.joining import EmbeddedServer, Joiner, config_path
 from exporter.demo.kafka import READERS, TOPICS, DemoWorkload, EmbeddedKafka
 from exporter.demo.nsq import EmbeddedNsq
 from exporter.demo.rabbitmq import EmbeddedRabbit
-from exporter.model import Collector
+from exporter.model import Collector, Deadline, Memberships
 from exporter.show.top import watch
 from exporter.signals import Signals
 
@@ -36,7 +38,7 @@ sources:
     system: kafka
     bootstrap_servers: "{bootstrap_servers}"
     groups: {{names: {groups}}}
-    schedule: {{backlog: 1s, latency: 1s, consumers: 10s}}
+    schedule: {{backlog: 1s, latency: 1s, consumers: 2s}}
     rate_window: 20s
 """
 FAILED = 1
@@ -52,35 +54,33 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
     signals.deliver(stop=stop.set)
     logging_setup.configure("console", "error")
     cluster = EmbeddedKafka()
-    others = [kind() for kind in OTHERS if kind.found()]
     text = CONFIG.format(
         listen=free(listen),
         bootstrap_servers=cluster.bootstrap_servers,
         groups=[reader.group for reader in READERS],
     )
-    text += "".join(other.source() for other in others)
     config = parse(text, "demo", os.environ)
-    cluster.make_topic(config.sources[0].probe.destination)
+    cluster.make_topics(*TOPICS, config.sources[0].probe.destination)
     workload = DemoWorkload(cluster.bootstrap_servers, TOPICS, READERS)
-    daemon = Daemon(config, make=demo_collector)
+    folder = Path(tempfile.gettempdir(), f"mq-lag-exporter-demo-{secrets.token_hex(8)}")
+    daemon = Daemon(config, path=config_path(folder), make=demo_collector(workload))
+    servers: list[EmbeddedServer] = [kind() for kind in OTHERS if kind.found()]
+    joiner = Joiner(servers, daemon, text, folder)
     workload.start()
     daemon.start()
-    folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-demo-"))
     code = FAILED
     try:
-        for other in others:
-            other.start(folder / other.name)
-        _introduce(console, config.listen, cluster.bootstrap_servers, others)
+        folder.mkdir(mode=0o700)
+        joiner.start()
+        if config.listen != listen:
+            console.print(f"{listen} is in use, so the demo listens on {config.listen}.")
+        _introduce(console, config.listen, cluster.bootstrap_servers, servers)
         if seconds is not None:
             timer = threading.Timer(seconds, stop.set)
             timer.daemon = True
             timer.start()
-
-        def fetch() -> dict[str, Any]:
-            return daemon.overview()
-
         title = f"http://{config.listen}/metrics"
-        code = watch(fetch, title=title, interval=1.0, stop=stop, console=console)
+        code = watch(joiner.fetch, title=title, interval=1.0, stop=stop, console=console)
         console.print("Stopping.")
     finally:
         # Needed even if the terminal is gone: the servers are separate processes and would go on
@@ -90,8 +90,7 @@ def run_demo(signals: Signals, *, listen: str, seconds: float | None, console: C
         ender.start()
         for source in daemon.sources.values():
             source.stop(0.0)
-        for other in others:
-            other.stop()
+        joiner.stop()
         shutil.rmtree(folder, ignore_errors=True)
         workload.stop(STOP_SECONDS)
         daemon.stop()
@@ -114,21 +113,42 @@ def free(listen: str) -> str:
     return listen
 
 
-def demo_collector(config: SourceConfig) -> Collector:
-    """Return the collector of a source.
+class EmbeddedKafkaCollector(KafkaCollector):
+    """The collector of the embedded cluster: runs in this process and names its partitions.
 
-    The collector of the embedded cluster runs in this process and names its partitions.
+    It gets the members of groups from the workload.
     """
-    if not isinstance(config, KafkaSource):
-        return make_collector(config, "console", "error")
-    return KafkaCollector(kafka_settings(config), name_partitions=True)
+
+    def __init__(self, settings: KafkaSettings, workload: DemoWorkload) -> None:
+        super().__init__(settings, name_partitions=True)
+        self._workload = workload
+
+    def due_early(self, task: str) -> bool:
+        """Return whether the last poll of the backlog found work for this task."""
+        return task != "consumers" and super().due_early(task)
+
+    def consumers(self, deadline: Deadline) -> Memberships:
+        """Return the members of all groups."""
+        del deadline
+        return Memberships(self._workload.members())
+
+
+def demo_collector(workload: DemoWorkload) -> MakeCollector:
+    """Return a function that makes the collector of a source."""
+
+    def make(config: SourceConfig) -> Collector:
+        if not isinstance(config, KafkaSource):
+            return make_collector(config, "console", "error")
+        return EmbeddedKafkaCollector(kafka_settings(config), workload)
+
+    return make
 
 
 def _introduce(
     console: Console,
     listen: str,
     bootstrap_servers: str,
-    others: Sequence[EmbeddedNsq | EmbeddedRabbit],
+    servers: Sequence[EmbeddedServer],
 ) -> None:
     console.print(
         f"[bold]mq-lag-exporter demo[/]: an embedded Kafka cluster on {bootstrap_servers}"
@@ -139,6 +159,6 @@ def _introduce(
         console.print(
             f"  group [cyan]{reader.group}[/] reads [cyan]{reader.topic}[/] and {reader.story}"
         )
-    for other in others:
-        console.print(f"  source [cyan]{other.name}[/] is {other.story}")
+    for server in servers:
+        console.print(f"  source [cyan]{server.name}[/] is {server.story}")
     console.print("Press Ctrl-C to stop.\n")

@@ -46,6 +46,11 @@ class RecentEvents:
         return self._moves[-1][0] if self._moves else None
 
     @property
+    def moments(self) -> list[float]:
+        """When it moved, to within a part of the span."""
+        return [at for at, _ in self._moves] if self._moves else []
+
+    @property
     def times(self) -> int:
         """In how many slices of the span it moved."""
         return len(self._moves) if self._moves else 0

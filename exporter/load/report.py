@@ -10,6 +10,8 @@ from exporter.load.steps import Step
 from exporter.load.tally import Result
 from exporter.show.wording import number
 
+FOREIGN = "messages that this run did not send were consumed, too. No figure includes them."
+
 
 def report(results: Sequence[Result]) -> Table:
     """Return a table with a row for each step.
@@ -30,6 +32,9 @@ def report(results: Sequence[Result]) -> Table:
             f"{result.error_rate:.1%}",
             *("-" if each is None else _time(each) for each in latencies),
         )
+    foreign = sum(result.foreign for result in results)
+    if foreign:
+        table.caption = f"{number(foreign, 0)} {FOREIGN}"
     return table
 
 

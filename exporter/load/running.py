@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from contextlib import suppress
 from itertools import cycle
 
 from exporter.load.clients import Receiver, Sender, Workload
+from exporter.load.marks import MARK_BYTES, RunMark
 from exporter.load.steps import Step
 from exporter.load.tally import Result, StepTally
 
@@ -19,7 +19,6 @@ MOST_AT_ONCE = 5_000
 """Largest number of messages sent at once, to catch up after a broker was too slow."""
 RETRY_SECONDS = 0.5
 JOIN_SECONDS = 15.0
-SENT_AT = struct.Struct(">d")
 
 
 class Load:
@@ -27,6 +26,7 @@ class Load:
 
     def __init__(self, workload: Workload) -> None:
         self._workload = workload
+        self._mark = RunMark()
         self._step = Step()
         self._tally = StepTally()
         self._count_lock = threading.Lock()
@@ -107,8 +107,8 @@ class Load:
             owed -= count
             if not count:
                 continue
-            padding = random.randbytes(step.size - SENT_AT.size)  # noqa: S311 - a load, no secret
-            bodies = [SENT_AT.pack(time.time()) + padding for _ in range(count)]
+            padding = random.randbytes(step.size - MARK_BYTES)  # noqa: S311 - a load, no secret
+            bodies = [self._mark.now() + padding for _ in range(count)]
             try:
                 sender = sender or self._workload.sender()
                 refused = sender.send(bodies)
@@ -154,11 +154,13 @@ class Load:
             if step.takes:
                 due = max(due + 1.0 / step.takes, time.monotonic() - 1.0)
                 end.wait(max(due - time.monotonic(), 0.0))
-            if random.random() < step.fails:  # noqa: S311 - chance
+            sent_at = self._mark.sent_at(delivery.body)
+            if sent_at is None:
+                receiver.finish(delivery)
+                self._count(foreign=1)
+            elif random.random() < step.fails:  # noqa: S311 - chance
                 receiver.reject(delivery)
                 self._count(rejected=1)
-                continue
-            receiver.finish(delivery)
-            if len(delivery.body) >= SENT_AT.size:
-                (sent_at,) = SENT_AT.unpack_from(delivery.body)
-                self._done(max(time.time() - sent_at, 0.0))
+            else:
+                receiver.finish(delivery)
+                self._done(time.monotonic() - sent_at)

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from exporter.config.types import seconds
+from exporter.load.marks import MARK_BYTES
 
 EXAMPLE = "rate=100 for=30s; rate=500 consumers=4 takes=100 size=10kB fails=5%"
 SIZES = {"MB": 1_000_000, "kB": 1_000, "B": 1}
-LEAST_SIZE = 8
-"""Least size of a message in bytes, which is that of the send time in it."""
+LEAST_SIZE = MARK_BYTES
+"""Least size of a message in bytes, which is that of the mark in it."""
 MOST_SIZE = 1_000_000
 MOST_CONSUMERS = 1_000
 

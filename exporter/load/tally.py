@@ -15,7 +15,8 @@ SAMPLE = 50_000
 class Result:
     """The results of one step.
 
-    Latencies are in seconds from sent to processed; None if nothing was processed.
+    Latencies are in seconds from sent to processed; None if nothing was processed. Messages of
+    others count as `foreign` only.
     """
 
     step: Step
@@ -28,6 +29,8 @@ class Result:
     """Deliveries that consumers rejected, as the step wants."""
     errors: int
     """How often a consumer lost its connection."""
+    foreign: int
+    """Consumed messages that this run did not send. They are in no other figure."""
     mean: float | None
     p50: float | None
     p95: float | None
@@ -50,6 +53,7 @@ class StepTally:
     processed: int = 0
     rejected: int = 0
     errors: int = 0
+    foreign: int = 0
     _sum: float = 0.0
     _longest: float = 0.0
     _sample: list[float] = field(default_factory=list)
@@ -84,6 +88,7 @@ class StepTally:
             processed=self.processed,
             rejected=self.rejected,
             errors=self.errors,
+            foreign=self.foreign,
             mean=self._sum / self.processed if self.processed else None,
             p50=quantile(0.5),
             p95=quantile(0.95),

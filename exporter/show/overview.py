@@ -10,12 +10,16 @@ from typing import Any
 
 from exporter.analysis.history import Point
 from exporter.analysis.rows import Key
-from exporter.show.texts import add_texts, part_name
+from exporter.show.links import links
+from exporter.show.sorting import SORTS, is_sort, sorted_by
+from exporter.show.texts import add_points, add_texts, part_name
 from exporter.show.wording import plain, standing, standings
 
 Row = dict[str, Any]
 EXACT = ("system", "source", "vhost", "destination", "group", "status")
 STANDINGS = ("bad", "unsure", "good")
+STALE = "stale"
+"""Stands for the status of a subscription whose source cannot be read."""
 TRUE = frozenset({"1", "true"})
 _LIMIT = re.compile("[0-9]{1,9}")
 
@@ -36,16 +40,37 @@ class Query:
     history: Sequence[str] = ()
     text: bool = False
     """Whether numbers are also returned as texts."""
+    sort: str = ""
+    """A column of `sorting.SORTS`; empty is the worst first."""
+    stale: bool = False
+    """Whether to return the last values of unreadable sources; their status is then `stale`."""
+    detail: bool = False
+    """Whether links are returned, and the history's points as texts."""
+    health: bool = False
+    """Whether nodes, probes and tasks of the sources are returned."""
+    legend: bool = False
+    """Whether the meanings of the statuses are returned."""
+
+    def status_of(self, row: Row) -> str:
+        """Return the status by which a subscription is counted and found."""
+        return STALE if self.stale and row.get("stale") else str(row["status"])
 
     def wants(self, row: Row) -> bool:
         """Return whether the query selects a subscription."""
-        if any((row[name] or "") != value for name, value in self.exact.items()):
+        status = self.status_of(row)
+        return self.matches(row) and self.exact.get("status", status) == status
+
+    def matches(self, row: Row) -> bool:
+        """Return whether the query selects a subscription, whatever its status."""
+        if any(
+            (row[name] or "") != value for name, value in self.exact.items() if name != "status"
+        ):
             return False
         if not self.words:
             return True
         names = (row["system"], row["source"], row["vhost"], row["destination"], row["group"])
         text = "\n".join(name for name in names if name)
-        text += f"\n{plain(row['status'])}\n{plain(row['cause'])}"
+        text += f"\n{plain(self.status_of(row))}\n{plain(row['cause'])}"
         text = text.casefold()
         return all(word in text for word in self.words)
 
@@ -55,6 +80,9 @@ def query_of(given: Mapping[str, str]) -> Query:
     limit = given.get("limit")
     if limit is not None and not _LIMIT.fullmatch(limit):
         raise BadQueryError("limit: expected a number of subscriptions, such as limit=100")
+    sort = given.get("sort", "")
+    if sort and not is_sort(sort):
+        raise BadQueryError(f"sort: expected one of {', '.join(SORTS)}, or -lag_messages etc.")
     return Query(
         words=given.get("filter", "").casefold().split(),
         exact={name: given[name] for name in EXACT if name in given},
@@ -62,6 +90,11 @@ def query_of(given: Mapping[str, str]) -> Query:
         partitions=given.get("partitions", "") in TRUE,
         history=_columns(given.get("history", "")),
         text=given.get("text", "") in TRUE,
+        sort=sort,
+        stale=given.get("stale", "") in TRUE,
+        detail=given.get("detail", "") in TRUE,
+        health=given.get("health", "") in TRUE,
+        legend=given.get("legend", "") in TRUE,
     )
 
 
@@ -93,19 +126,29 @@ def worst_first(row: Row) -> tuple[int, float, int]:
 
 
 def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
-    """Return the selected subscriptions, the worst first, with counts.
+    """Return the selected subscriptions in their order, with counts.
 
     `matching` is the number of selected subscriptions, `statuses` the number of all by status,
-    `standings` the worst standing of each status.
+    `standings` the worst standing of each status, `by_standing` the number of all that are not
+    stale, `matching_by_status` the number by status and standing, whatever status the query has.
     """
     everything = list(rows)
-    found = [row for row in everything if query.wants(row)]
+    matching = [row for row in everything if query.matches(row)]
+    found = [row for row in matching if query.wants(row)]
     found.sort(key=worst_first)
+    if query.sort:
+        found = sorted_by(found, query.sort)
+    by_status: dict[str, Counter[str]] = {}
+    for row in matching:
+        by_status.setdefault(query.status_of(row), Counter())[standing(row)] += 1
+    fresh = (row for row in everything if not row.get("stale"))
     return {
         "total": len(everything),
         "matching": len(found),
         "statuses": dict(Counter(row["status"] for row in everything)),
         "standings": standings(),
+        "by_standing": dict(Counter(standing(row) for row in fresh)),
+        "matching_by_status": {status: dict(counts) for status, counts in by_status.items()},
         "subscriptions": found if query.limit is None else found[: query.limit],
     }
 
@@ -120,6 +163,10 @@ def finish(rows: Iterable[Row], query: Query, now: float) -> None:
         row["part"] = part_name(row)
         if query.text:
             add_texts(row, now)
+        if query.detail:
+            row["links"] = links(row)
+            if query.text and "history" in row:
+                add_points(row)
 
 
 def key_of(row: Row) -> Key:

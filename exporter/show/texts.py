@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from exporter.show.wording import age, duration, lag, names, rate, whole, why
+from exporter.show.wording import age, duration, lag, losing, names, rate, whole, why
 from exporter.systems import SYSTEMS
 
 Row = dict[str, Any]
@@ -31,8 +31,29 @@ FORMATS: Mapping[str, Format] = {
     "redelivered_messages": whole,
     "deferred_messages": whole,
     "committed_offset": whole,
+    "start_offset": whole,
+    "end_offset": whole,
+    "unmoved_seconds": duration,
+    "unacknowledged_messages": whole,
+    "values_age_seconds": duration,
 }
 """Key of a row, partition, threshold or history to its format."""
+STATUS_MEANINGS: Mapping[str, str] = {
+    "stopped": "messages wait, no consumer is connected, and nothing is processed",
+    "stalled": "messages wait, consumers are connected or expected, and nothing is processed",
+    "retry_loop": "the same messages fail again and again",
+    "past_end": "the committed offset is past the log end; new messages will be skipped",
+    "lagging": "the lag or the age is above its threshold",
+    "rewound": "the committed offset moved back; messages are processed twice",
+    "falling_behind": "the lag grows; no threshold is passed yet",
+    "unknown": "too little history, or a part cannot be read",
+    "stale": "the source cannot be read; the last values are shown",
+    "abandoned": "the group is alive but no longer reads this topic; no action is needed",
+    "dormant": "no consumers and no movement since it was first seen; no action is needed",
+    "uncommitted": "the group reads but does not commit, so its lag is not known; not a fault",
+    "ok": "below its thresholds, and moving",
+}
+"""One line for each status, the worst first. `stale` replaces the status of unreadable sources."""
 BOUNDED: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("lag_messages", lag),
     ("lag_seconds", age),
@@ -53,6 +74,8 @@ def add_texts(row: Row, now: float) -> None:
     if row["status_since"] is not None:
         text["status_since"] = duration(max(now - row["status_since"], 0.0))
     text["why"] = why(row)
+    if losing(row):
+        text["loss"] = losing(row)
     text["thresholds"] = _texts(row["thresholds"])
     if "history" in row:
         text["history"] = _history(row["history"])
@@ -62,6 +85,16 @@ def add_texts(row: Row, now: float) -> None:
         for part in parts:
             part["text"] = _texts(part)
     row["text"] = text
+
+
+def add_points(row: Row) -> None:
+    """Add the texts of each point of the history, in the order of the points."""
+    history = row["history"]
+    row["text"]["points"] = {
+        key: [None if value is None else FORMATS[key](value) for value in values]
+        for key, values in history.items()
+        if isinstance(values, list)
+    }
 
 
 def part_name(row: Row, count: int = 1) -> str:

@@ -127,7 +127,8 @@ class TableView:
         lines = [Text(title, style="dim")]
         for source in overview["sources"]:
             if not source["up"]:
-                fault = printable(source["message"] or "not read yet")
+                early = "starting" if source.get("starting") else "not read yet"
+                fault = printable(source["message"] or early)
                 style = "red" if source["message"] else "dim"
                 lines.append(Text(f"{printable(source['source'])}: {fault}", style=style))
             lines += [

@@ -14,6 +14,10 @@ ALWAYS_BAD = frozenset({"past_end", "stopped", "stalled", "retry_loop"})
 BEHIND = frozenset({"lagging", "rewound"})
 LOSS_SECONDS = 86_400.0
 """Losses further away are not shown."""
+SOON_SECONDS = 3_600.0
+"""If unread messages will be deleted within this time, the standing is bad."""
+QUIET = frozenset({"abandoned", "dormant"})
+"""Statuses of subscriptions that nobody is expected to read."""
 VAGUE_SECONDS, VAGUE_RATIO = 1.0, 0.1
 """An age is marked as vague if its uncertainty exceeds both, in seconds and as a fraction of the
 age.
@@ -108,37 +112,47 @@ def standing(row: dict[str, Any]) -> Standing:
     """Judge a subscription's backlog by its status.
 
     Bad is a subscription that has stopped, whose messages fail again and again, that is past a
-    threshold and does not drain, or whose position is past the end.
+    threshold and does not drain, whose position is past the end, or that will lose unread messages
+    within the hour. Values of an unreadable source are never good.
     """
     status = row["status"]
-    if status in NO_FAULT:
-        return "good"
-    if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False):
+    if status in ALWAYS_BAD or (status in BEHIND and row["drains"] is False) or loses_soon(row):
         return "bad"
-    return "unsure"
+    return "good" if status in NO_FAULT and not row.get("stale") else "unsure"
+
+
+def loses_soon(row: dict[str, Any]) -> bool:
+    """Return whether retention will delete messages within the hour that should be read."""
+    seconds = row.get("time_to_loss_seconds")
+    if seconds is None or seconds >= SOON_SECONDS:
+        return False
+    return row["status"] not in QUIET and row.get("consumers_expected") is not False
 
 
 def standings() -> dict[str, Standing]:
-    """Return the worst standing that a subscription of each status can have."""
+    """Return the worst standing that a subscription of each status can have, without losses."""
     return {status: standing({"status": status, "drains": False}) for status in STATUSES}
 
 
 def why(row: dict[str, Any]) -> str:
     """Return one line with time to loss, reason of the status, and the likeliest cause."""
-    parts = []
-    soon = loss(row)
-    if soon:
-        parts.append(
-            f"unread messages will be deleted in {soon}"
-            if row["time_to_loss_seconds"]
-            else "retention has reached unread messages"
-        )
+    parts = [losing(row)]
     reason, causes = row["status_reason"], row["causes"]
     if reason and (not causes or causes[0]["evidence"] != reason):
         parts.append(reason)
     if causes:
         parts.append(f"{plain(causes[0]['cause'])}: {causes[0]['evidence']}")
-    return "; ".join(parts)
+    return "; ".join(part for part in parts if part)
+
+
+def losing(row: dict[str, Any]) -> str:
+    """Return how soon messages will be lost; empty if unknown, or a day away or more."""
+    soon = loss(row)
+    if not soon:
+        return ""
+    if row["time_to_loss_seconds"]:
+        return f"unread messages will be deleted in {soon}"
+    return "retention has reached unread messages"
 
 
 def plain(word: str | None) -> str:

@@ -21,6 +21,7 @@ from exporter.show.exposition import Exposition, labeler
 from exporter.sources.display import Display, TaskSeries
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
+from exporter.sources.health_rows import health_rows
 from exporter.sources.schedule import Outcome
 from exporter.sources.tasks import Tasks
 
@@ -171,20 +172,32 @@ class Source:
     def rows(self, wanted: Wanted = PLAIN) -> list[dict[str, Any]]:
         """Return the exposed subscriptions that `wanted` includes, as JSON-ready rows.
 
-        Empty if a task hangs. The values are those of `/metrics`, from the last update.
+        Empty if a task hangs. The values are those of `/metrics`, from the last update. With
+        `wanted.stale`, the rows of a hidden source are its last values.
         """
         with self._locked(LOCK_SECONDS) as locked:
-            if not (locked and self._display.visible):
+            observed, visible = self._display.observed, self._display.visible
+            if not locked or observed is None or not (visible or wanted.stale):
                 return []
-            at = self._display.shown_at
-            wanted = wanted._replace(clock=wanted.clock - (time.monotonic() - at))
-            return self.state.rows(self.config, self._view_at(at), at, wanted)
+            # After a reload, nothing was shown yet of what the previous source has read.
+            at, now = self._display.shown_at or observed, time.monotonic()
+            wanted = wanted._replace(clock=wanted.clock - (now - at))
+            rows = self.state.rows(self.config, self._view_at(at), at, wanted)
+            stale = not (visible and self.outcomes["backlog"].reached)
+            for row in rows:
+                row.update(stale=stale, values_age_seconds=round(now - observed, 3))
+            return rows
 
-    def status(self) -> dict[str, Any]:
-        """Return the source's status, JSON-ready. Needs no lock, so it works if a task hangs."""
+    def status(self, *, health: bool = False) -> dict[str, Any]:
+        """Return the source's status, JSON-ready. Needs no lock, so it works if a task hangs.
+
+        With `health`, it includes nodes, probes and tasks.
+        """
         backlog, observed = self.outcomes["backlog"], self._display.observed
         now = time.monotonic()
+        found = health_rows(self.outcomes, self.state.nodes, self._probes.nodes) if health else {}
         return {
+            **found,
             "system": self.config.system,
             "source": self.config.name,
             "up": backlog.reached,

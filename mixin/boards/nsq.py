@@ -21,7 +21,7 @@ from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, UP, merged
 NODES = f'{IN_CLUSTER},system="nsq",source=~"$source"'
 OF = f'{NODES},destination=~"$destination"'
 CHANNEL = "{{group}} of {{destination}} · {{source}} {{cluster}}"
-AT = "{{group}} of {{destination}} at {{partition}}"
+AT = "{{group}} of {{destination}} at {{partition}} · {{source}} {{cluster}}"
 BY_TOPIC = "cluster, namespace, source, destination"
 
 

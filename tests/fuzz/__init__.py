@@ -1,4 +1,4 @@
-"""Fuzzing: a target for each parser of bytes that others send.
+"""Fuzzing: a target for each parser of external input.
 
 `tests/fuzz/test_targets.py` runs each target for a second or two; `make fuzz` runs them for longer.
 """

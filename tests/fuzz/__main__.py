@@ -1,7 +1,7 @@
 """`make fuzz`: runs the targets for longer than the unit tests do.
 
-What a target fails on is made as small as can be and written into its corpus, so that the unit
-tests fail too until the fault is fixed. Exits with 1 where a target failed.
+If a target fails, the input is made as small as possible and written to its corpus, so that the
+unit tests fail too until the fault is fixed. Exits with 1 if a target failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.fuzz.target import CORPUS, Target
 from tests.fuzz.targets import TARGETS
 
 BATCH = 300
-"""Inputs between two looks at the clock."""
+"""Number of inputs between two checks of the time."""
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def _run(target: Target, seconds: float) -> bool:
-    """Run one target; tell whether nothing was found."""
+    """Run one target; return whether it found no fault."""
     fed = _Fed(target)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -61,7 +61,7 @@ def _say(line: str) -> None:
 
 
 class _Fed:
-    """A target that remembers its last input: after a failure that is the smallest one that fails."""
+    """A target that keeps its last input: after a failure, the smallest one that fails."""
 
     def __init__(self, target: Target) -> None:
         self.count = 0

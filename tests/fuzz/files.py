@@ -16,17 +16,17 @@ from exporter.web.webconfig import WebConfigError
 from tests.fuzz.target import JSON, VALUES, Target, rows_like
 
 LONGEST_LINE = 4_000
-"""Characters of a line of an error."""
+"""Maximum number of characters of a line of an error."""
 
 
 @cache
 def folder() -> Path:
-    """A folder for the files; those that they name are not in it."""
+    """A folder for the files. Files that they name do not exist in it."""
     return Path(tempfile.mkdtemp(prefix="mq-lag-exporter-fuzz-"))
 
 
 def read_config(data: bytes) -> None:
-    """Read a config; what is taken has to make a collector for each of its sources."""
+    """Read a config. If it is valid, a collector is made for each of its sources."""
     path = folder() / "config.yaml"
     path.write_bytes(data)
     try:

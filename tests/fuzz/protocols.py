@@ -1,4 +1,7 @@
-"""Bytes of the brokers' own protocols: Kafka's answers, its SCRAM messages and record headers, and NSQ's frames."""
+"""The brokers' binary protocols.
+
+Kafka's responses, its SCRAM messages and record headers, and NSQ's frames.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +39,13 @@ from exporter.model import CollectError, Log, Until
 from tests.fuzz.target import Target
 
 SECONDS = 2.0
-"""Nothing is waited for: what the other side sends is there, and it has ended."""
+"""Never waits: the peer has sent everything and has closed its side."""
 LAST_PORT = 65_535
 
 
 @contextmanager
 def other_side(data: bytes) -> Iterator[socket.socket]:
-    """A connected socket whose peer has sent `data`, sends no more, and reads what it gets."""
+    """A connected socket whose peer has sent `data`, sends no more, and reads what it receives."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data)
@@ -62,7 +65,7 @@ NO_TAGS, NULL = b"\0", b"\0"
 
 
 def ask_kafka(data: bytes) -> None:
-    """Log in and ask everything that is ever asked; each answer is a part of `data`."""
+    """Log in and send every kind of request; each response is a part of `data`."""
     security = (
         Security(None, "PLAIN", "user", "word") if data[:1] == b"\0" else Security(None, None)
     )
@@ -79,7 +82,7 @@ def ask_kafka(data: bytes) -> None:
 
 
 def ask_all(connection: BrokerConnection) -> None:
-    """Send each request, and use its answer."""
+    """Send each request, and use its response."""
     deadline = Until(SECONDS)
     group_requests.supports_groups(connection)
     group_requests.list_groups(connection, deadline)
@@ -99,7 +102,7 @@ def check_coordinators(found: Mapping[str, str]) -> None:
 
 
 def check_described(found: Mapping[str, Described | Refused]) -> None:
-    """Each can be turned into members; partitions are none of below zero."""
+    """Each can be turned into members; no partition has a negative number."""
     for described in found.values():
         if isinstance(described, Described):
             members = group_members(described, lambda _: True)
@@ -107,7 +110,7 @@ def check_described(found: Mapping[str, Described | Refused]) -> None:
 
 
 def check_offsets(found: Mapping[str, Sequence[share_offsets.SharePartition] | Refused]) -> None:
-    """Each settles to a position within the log."""
+    """Each gives a position within the log."""
     rows = {name: answer for name, answer in found.items() if not isinstance(answer, Refused)}
     topics = {row.topic for each in rows.values() for row in each}
     logs = {topic: Log([0] * 3, [10] * 3, [10] * 3) for topic in topics}
@@ -122,7 +125,7 @@ def check_offsets(found: Mapping[str, Sequence[share_offsets.SharePartition] | R
                     assert offset is None or offset >= 0
 
 
-# Kafka: single answers
+# Kafka: single responses
 
 
 DECODERS: tuple[Callable[[Decoder], Any], ...] = (
@@ -142,7 +145,7 @@ CHECKS: tuple[Callable[[Any], None], ...] = (
 
 
 def read_answer(data: bytes) -> None:
-    """Decode one answer; the first byte chooses which."""
+    """Decode one response; the first byte chooses its kind."""
     which = (data[0] if data else 0) % len(DECODERS)
     try:
         found = group_protocol.read_answer(Decoder(data[1:]), DECODERS[which])
@@ -165,7 +168,7 @@ TAGS = st.just(NO_TAGS) | st.just(varint(1) + varint(0) + varint(2) + b"xx")
 
 
 def sequence(*parts: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """Parts one after the other."""
+    """Concatenates the parts."""
     return st.tuples(*parts).map(b"".join)
 
 
@@ -207,7 +210,7 @@ VERSIONS = struct.pack(">hi", 0, len(APIS)) + b"".join(
 
 
 def answered(bodies: Sequence[bytes]) -> bytes:
-    """Return the answers to the first requests of a connection, each with its size and number."""
+    """Return the responses to the first requests of a connection, each with its size and number."""
     found = (struct.pack(">i", number) + body for number, body in enumerate(bodies, 1))
     return b"".join(struct.pack(">i", len(each)) + each for each in found)
 
@@ -221,7 +224,10 @@ LOGGED_IN = SAID.map(lambda bodies: b"\x00" + answered([*LOGIN, VERSIONS, *bodie
 
 
 def answer_scram(data: bytes) -> None:
-    """Take the server's two messages, one a line; `NONCE` in the first stands for the client's."""
+    """Process the server's two messages, one per line.
+
+    `NONCE` in the first one stands for the client's nonce.
+    """
     client = Scram("SCRAM-SHA-256", "user", "word")
     nonce = client.first().decode().rpartition("r=")[2].encode()
     first, _, second = data.partition(b"\n")
@@ -240,7 +246,7 @@ SCRAM = st.tuples(SALT, COUNT, SALT).map(lambda each: b"r=NONCEx,s=%s,i=%s\nv=%s
 
 
 class Record:
-    """A record of which the header `at` has a value, as the library hands it out."""
+    """A record whose header number `at` has the given value, as the library returns it."""
 
     def __init__(self, value: bytes) -> None:
         self._value = value

@@ -18,13 +18,13 @@ from tests.support.told import Told, ToldDaemon
 
 PATIENCE = 60.0
 ALLOWED = frozenset({100, 200, 304, 400, 403, 404, 405, 413, 414, 417, 421, 431, 501, 505})
-"""Nothing that a client sends is a fault of ours (500), or keeps another one waiting (503)."""
+"""No request may cause an error in the exporter (500) or make other requests wait (503)."""
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 @cache
 def daemon() -> ToldDaemon:
-    """The daemon that is asked, which runs until `close`."""
+    """The daemon that gets the requests; it runs until `close`."""
     return ToldDaemon(one=Told({("g", "t"): [5, 6], ("é\n", "t"): [0, 1]})).__enter__()
 
 
@@ -36,7 +36,7 @@ def close() -> None:
 
 
 def send(data: bytes) -> None:
-    """Send `data`, and read all that comes back until the daemon ends the connection; then ask for its health."""
+    """Send `data`, read until the daemon closes the connection, then check its health."""
     port = daemon().port
     for asked in (data, b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
@@ -91,7 +91,7 @@ HEADS = st.lists(HEAD, min_size=1, max_size=3).map(b"".join)
 
 
 def ask(data: bytes) -> None:
-    """Ask the API by the query `data`."""
+    """Query the API with `data`."""
     target = "/api/v1/subscriptions?" + data.decode("latin-1")
     request = _request(RequestStartLine("GET", target, "HTTP/1.1"), HTTPHeaders())
     if request is None:

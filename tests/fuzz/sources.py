@@ -1,4 +1,7 @@
-"""RabbitMQ's and NSQ's replies, read by a whole source: from the body of a reply to the metrics page and the API."""
+"""RabbitMQ's and NSQ's replies, read by a whole source.
+
+From the body of a reply to `/metrics` and the API.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from tests.fuzz.target import COUNT, JSON, VALUES, Target, in_bytes, rows_like
 
 LARGEST = 2.0**63
 ENDLESS = frozenset({"mq_time_to_drain_seconds", "mq_time_to_loss_seconds"})
-"""Metrics for which +Inf means never."""
+"""Metrics in which +Inf means never."""
 RABBITMQ = {
     "name": "s",
     "system": "rabbitmq",
@@ -39,7 +42,7 @@ NSQ_WITH_NSQD = {**NSQ, "nsqd": "http://127.0.0.1:4151", "nsqlookupd": []}
 
 
 class Canned(HttpClient):
-    """Answers with given bodies, by the end of the URL's path; what has none is missing."""
+    """Returns given bodies, chosen by the end of the URL's path, and 404 for other URLs."""
 
     def __init__(self, bodies: Mapping[str, bytes]) -> None:
         super().__init__("s", Tls(), Login())
@@ -53,7 +56,10 @@ class Canned(HttpClient):
 
 
 def watch(config: RabbitSource | NsqSource, collector: Collector) -> None:
-    """Run each task twice, and look at everything that the source shows. Raises where anything is wrong."""
+    """Poll each task twice, and check everything that the source shows.
+
+    Raises if anything is wrong.
+    """
     exposition = Exposition(lambda _: b"")
     source = Source(config, collector, exposition, started=1_700_000_000.0)
     try:
@@ -78,6 +84,7 @@ def watch(config: RabbitSource | NsqSource, collector: Collector) -> None:
 QUEUES = [
     {"vhost": "/", "name": "q", "type": "classic", "state": "running", "consumers": 1}
     | {"messages": 7, "messages_unacknowledged": 2, "message_bytes": 70}
+    | {"messages_persistent": 7, "message_bytes_persistent": 70}
     | {"head_message_timestamp": 1_700_000_000}
     | {"message_stats": {"publish": 30, "ack": 20, "deliver_no_ack": 3, "redeliver": 1}},
     {"vhost": "/", "name": "s", "type": "stream", "state": "running", "messages": 9},
@@ -105,7 +112,7 @@ RABBIT_BODIES: Mapping[str, Any] = {
 
 
 def read_rabbitmq(path: str, data: bytes) -> None:
-    """Read a cluster of which one reply is `data`."""
+    """Read a cluster in which one reply is `data`."""
     config = RabbitSource.model_validate(RABBITMQ)
     collector = RabbitCollector(rabbit_settings(config))
     client = Canned(
@@ -134,6 +141,12 @@ QUEUE = rows_like(
     messages=COUNT,
     messages_unacknowledged=COUNT,
     message_bytes=COUNT,
+    messages_persistent=COUNT,
+    message_bytes_persistent=COUNT,
+    messages_ram=COUNT,
+    message_bytes_ram=COUNT,
+    messages_paged_out=COUNT,
+    message_bytes_paged_out=COUNT,
     consumers=COUNT,
     head_message_timestamp=COUNT,
     message_stats=STATS,
@@ -206,12 +219,12 @@ PRODUCERS = {"producers": [{"broadcast_address": "nsqd", "http_port": 4151, "tcp
 
 
 def read_nsq(path: str, data: bytes) -> None:
-    """Read an installation of which one reply is `data`."""
+    """Read an installation in which one reply is `data`."""
     config = NsqSource.model_validate(NSQ_WITH_NSQD if path == "/info" else NSQ)
     collector = NsqCollector(nsq_settings(config))
     bodies = {"/nodes": _json(PRODUCERS), "/info": _json(NODE_INFO), "/stats": _json(STATS_BODY)}
     collector._http = collector._anonymous = Canned({**bodies, path: data})
-    # The probe has a target of its own.
+    # The probe has its own target.
     collector.tasks = {name: run for name, run in collector.tasks.items() if name != "probe"}
     watch(config, collector)
 

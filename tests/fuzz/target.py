@@ -1,4 +1,4 @@
-"""What a fuzz target is, and the inputs that it gets: the corpus, mutations of it, and its grammar."""
+"""A fuzz target, and its inputs: the corpus, mutations of it, and the target's grammar."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 CORPUS = Path(__file__).with_name("corpus")
 CPU_SECONDS = 5.0
-"""Of one input in the thread that parses it: more is a way to keep the daemon busy."""
+"""Seconds of CPU for one input, in the thread that parses it. More could keep the daemon busy."""
 LONGEST = 60_000
-"""Bytes of an input; what is sent through a socket pair has to fit its buffer."""
+"""Bytes of an input. What is sent through a socket pair must fit its buffer."""
 FAULTS = frozenset({"error", "critical"})
 
 TOKENS = (
@@ -67,7 +67,7 @@ TOKENS = (
         b"&a ",
     ),
 )
-"""What a mutation puts in, besides random bytes."""
+"""What a mutation inserts, besides random bytes."""
 
 Mutation = tuple[str, int, int, bytes]
 
@@ -78,11 +78,11 @@ class Target:
 
     name: str
     feed: Callable[[bytes], None]
-    """Parses an input. Must not raise, whatever the input; raises where the result is wrong."""
+    """Parses an input. Raises only if the result is wrong."""
     grammar: st.SearchStrategy[bytes]
     """Inputs that look like real ones."""
     examples: int = 60
-    """Inputs of a run of the unit tests."""
+    """Number of inputs in a run of the unit tests."""
     quiet: bool = True
     """Whether an error in the log is a fault too."""
 
@@ -91,12 +91,15 @@ class Target:
 
     @property
     def corpus(self) -> list[bytes]:
-        """The inputs of the corpus, in the order of their names."""
+        """Return the inputs of the corpus, ordered by name."""
         found = sorted((CORPUS / self.name).glob("*"))
         return [path.read_bytes() for path in (*found, *self.elsewhere)]
 
     def check(self, data: bytes) -> None:
-        """Feed one input. Raises whatever the parser raises, and `AssertionError` where it takes long or logs an error."""
+        """Feed one input.
+
+        Raises whatever the parser raises, and `AssertionError` if it takes long or logs an error.
+        """
         began = time.thread_time()
         with structlog.testing.capture_logs() as events:
             self.feed(data)
@@ -108,7 +111,7 @@ class Target:
     def run(self, examples: int | None = None) -> None:
         """Feed random inputs. Raises what `check` raises, for the smallest input that was found."""
         corpus = self.corpus
-        # By their numbers: hypothesis would print all of them with a failure.
+        # Inputs are chosen by number: hypothesis would print all of them with a failure.
         numbers = st.integers(0, len(corpus) - 1)
         inputs = self.grammar | mutated(numbers.map(corpus.__getitem__) | self.grammar)
         bounded = inputs.map(lambda data: data[:LONGEST])
@@ -171,7 +174,7 @@ COUNT = st.integers(0, 10**6)
 
 
 def rows_like(**fields: st.SearchStrategy[Any] | Any) -> st.SearchStrategy[Any]:
-    """Objects with some of the fields that a parser looks at, right values or wrong ones in them."""
+    """Objects with some of the fields that a parser reads, with valid or invalid values."""
     known = {
         name: (value if isinstance(value, st.SearchStrategy) else st.just(value)) | VALUES | JSON
         for name, value in fields.items()

@@ -1,4 +1,4 @@
-"""Whatever others send: each parser returns what it should, or refuses it; nothing else ever leaves it.
+"""Each parser returns a valid result or refuses its input; it raises nothing else.
 
 The targets and their corpus are in `tests/fuzz`; `make fuzz` runs them for longer.
 """

@@ -243,6 +243,15 @@ CASES: dict[str, tuple[Page, Mapping[float, Sequence[str]]]] = {
         HEALTHY.but({"mq_up": before(20, 1, 0)}),
         {21: [], 23: ["MqSourceDown"], 30: ["MqSourceDown"]},
     ),
+    "MqSourceRecovering": (
+        HEALTHY.but({"mq_up": lambda m: 0 if 20 <= m < 25 else 1}),
+        {
+            23: ["MqSourceDown"],
+            25.75: ["MqSourceDown", "MqSourceRecovering"],
+            28: ["MqSourceRecovering"],
+            32: [],
+        },
+    ),
     "MqSourceUnwatched": (
         HEALTHY.beside(OTHERS).but(
             {

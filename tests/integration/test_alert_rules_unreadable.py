@@ -1,4 +1,7 @@
-"""Alerts on a subscription with a partition that cannot be read: they go on as they were, and none begins by guesswork."""
+"""Alerts on a subscription with a partition that cannot be read.
+
+Firing alerts continue, and no new one fires without evidence.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,15 @@ FIRST, SECOND = (f'mq_lag_messages{{{SUBSCRIPTION},partition="{number}"}}' for n
 UNREADABLE = f"mq_unreadable_partitions{{{SUBSCRIPTION}}}"
 DRAIN = "mq_time_to_drain_seconds"
 GONE = "stale"
-"""What Prometheus notes at a scrape that lacks a series which the one before had."""
+"""What Prometheus stores at a scrape that lacks a series which the scrape before had."""
 CONSUMED = "mq_consumed_messages_total"
 
 
 def leaderless(start: float, end: float, second: Values) -> dict[str, Value | Values]:
-    """The second partition has no leader from one minute to another, after the exporter has held its last values."""
+    """The second partition has no leader from one minute to another.
+
+    This begins after `hold`, when the exporter no longer exposes its last values.
+    """
     return {
         SECOND: lambda minute: GONE if start <= minute < end else second(minute),
         DRAIN: lambda minute: GONE if start <= minute < end else INF,

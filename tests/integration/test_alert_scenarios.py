@@ -1,7 +1,7 @@
-"""What goes wrong on real brokers, all at once, and what the receiver is told of it: the right alerts, with the right cause.
+"""Scenarios on real brokers, all at once: the receiver gets the right alerts with the right cause.
 
-Each scenario has a group, queue or channel of its own. Beside them are those of which nothing may be told: deploys, batches,
-rare commits, and what nobody is meant to read.
+Each scenario has its own group, queue or channel. Others must not fire any alert: deploys, batches,
+rare commits, and destinations that need no consumers.
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ DEAD_LETTERS = {
     "lag_messages": 1_000,
 }
 SCALE = 10
-"""Slower than elsewhere: what must not be told of should have time on a slow machine too."""
+"""Slower than in other tests, so that healthy scenarios have enough time on a slow machine too."""
 PARTITIONS = 4
 
 
 @dataclass
 class Expected:
-    """What the receiver has to be told of one subscription."""
+    """The alerts that the receiver must get about one subscription."""
 
     alerts: set[str]
-    """One of these has to be told."""
+    """At least one of these."""
     cause: str
-    """In plain words."""
+    """As the notification names it."""
     labels: Mapping[str, str]
     others: set[str] = field(default_factory=set)
-    """Alerts that may be told too."""
+    """Alerts that may come too."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class World:
     stack: ExitStack
     expected: dict[str, Expected] = field(default_factory=dict)
     turns: list[Callable[[], object]] = field(default_factory=list)
-    """What makes the healthy ones ill, once they were seen healthy."""
+    """The actions that cause the faults, after all subscriptions were seen healthy."""
     silent: set[str] = field(default_factory=set)
 
     @property
@@ -191,7 +191,7 @@ def open_transaction(world: World) -> None:
     world.reader("open")
 
     def begin() -> None:
-        # The broker ends it after a minute, so that there may be nothing left to abort.
+        # The broker ends it after a minute, so there may be nothing left to abort.
         world.stack.enter_context(suppress(KafkaException))
         producer = world.stack.enter_context(transaction(world.servers, commit=False))
         produce_in(producer, "open", 0, 1)
@@ -217,8 +217,13 @@ def rewound(world: World) -> None:
 def lost(world: World) -> None:
     world.topic("lost", 1)
     produce(world.servers, "lost", 0, 250)
-    commit_offsets(world.servers, "lost", {("lost", 0): 100})
-    world.turns.append(lambda: delete_records(world.servers, {("lost", 0): 180}))
+    commit_offsets(world.servers, "lost", {("lost", 0): 50})
+
+    def move_and_delete() -> None:
+        commit_offsets(world.servers, "lost", {("lost", 0): 100})
+        delete_records(world.servers, {("lost", 0): 180})
+
+    world.turns.append(move_and_delete)
     world.told("lost", {"MqMessagesLost"}, "no consumers", "MqNoConsumers", "MqResidenceTimeHigh")
 
 
@@ -255,7 +260,7 @@ def poison(world: World) -> None:
 def unread(world: World) -> None:
     url = world.rabbit.amqp_url()
     rabbit_data.declare(url, "unread")
-    rabbit_data.publish(url, "unread", 20)
+    world.turns.append(lambda: rabbit_data.publish(url, "unread", 20))
     world.expected["unread"] = Expected(
         {"MqNoConsumers"},
         "no consumers",
@@ -287,7 +292,7 @@ def paused(world: World) -> None:
     )
 
 
-# What nothing may be told of
+# Scenarios that must not fire an alert
 
 
 def deploy(world: World) -> None:
@@ -364,6 +369,18 @@ def dead_letters(world: World) -> None:
     world.silent |= {"dlq-reader", "jobs.dlq"}
 
 
+def dormant(world: World) -> None:
+    """Dead before the exporter started, and losing messages: known, and no news."""
+    world.topic("dormant", 1)
+    produce(world.servers, "dormant", 0, 5_000)
+    commit_offsets(world.servers, "dormant-group", {("dormant", 0): 100})
+    url = world.rabbit.amqp_url()
+    rabbit_data.declare(url, "dormant-queue")
+    rabbit_data.publish(url, "dormant-queue", 2_000)
+    world.turns.append(lambda: delete_records(world.servers, {("dormant", 0): 180}))
+    world.silent |= {"dormant-group", "dormant-queue"}
+
+
 def abandoned(world: World) -> None:
     world.topic("old-topic", 1)
     world.topic("new-topic", 1)
@@ -391,7 +408,8 @@ def come_and_go(world: World) -> None:
 SCENARIOS = [
     *(slow, killed, some_left, too_few, large, rebalancing, hot, surge, open_transaction),
     *(rewound, lost, retention, poison, unread, paused),
-    *(deploy, connect, batch, deleted, one_of_two, dead_letters, abandoned, come_and_go),
+    *(deploy, connect, batch, deleted, one_of_two, dead_letters, dormant, abandoned),
+    come_and_go,
 ]
 
 
@@ -408,7 +426,7 @@ def world() -> Iterator[World]:
 
 
 def subject(notification: Notification) -> set[str]:
-    """The names of what a notification is about."""
+    """Return the names of the subscription that a notification is about."""
     names = ("group", "destination")
     return {each["labels"][n] for each in notification.alerts for n in names if n in each["labels"]}
 
@@ -427,7 +445,7 @@ def sources(world: World) -> list[dict[str, Any]]:
 
 
 def wait_healthy(exporter: Exporter) -> None:
-    """Every source was looked at for long enough to know what is usual."""
+    """Wait until every source was polled for long enough to know the usual rates."""
     for source in ("shop", "jobs", "events"):
         exporter.cycles(20, source)
 
@@ -475,7 +493,7 @@ def test_every_scenario_comes_out_at_the_receiver(world: World, tmp_path: Path) 
 
 
 def cause(told: list[Notification], expected: Expected) -> str | None:
-    """The cause in the last notification that names one."""
+    """Return the cause in the last notification that names one."""
     found = None
     for each in told:
         if expected.labels.items() <= each.labels.items():
@@ -486,7 +504,7 @@ def cause(told: list[Notification], expected: Expected) -> str | None:
 
 
 def report(told: list[Notification], rows: list[dict[str, Any]], world: World) -> None:
-    """Print what was told and the evidence, for the documents and for whoever looks at a failure."""
+    """Print the notifications and the evidence, for the documents and to examine a failure."""
     for name, expected in world.expected.items():
         names = sorted(
             {

@@ -1,4 +1,7 @@
-"""From a real broker to a notification: the daemon, a real Prometheus, a real Alertmanager, and a receiver."""
+"""From a real broker to a notification.
+
+With the daemon, a real Prometheus, a real Alertmanager and a receiver.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from testbed.waiting import wait_until
 
 
 def paced(scale: float) -> dict[str, Any]:
-    """What a source does how often: `scale` times as often as is usual, and a look a second."""
+    """Intervals of a source: `scale` times as short as by default, and a poll every second."""
     tasks = ("backlog", "consumers", "rates", "latency", "probe")
     return {
         "schedule": {**dict.fromkeys(tasks, "1s"), "discovery": "2s"},
@@ -159,7 +162,10 @@ def test_a_backlog_drains_when_the_forecast_said(own_kafka: KafkaCluster, tmp_pa
 def test_what_fails_around_the_subscriptions_is_told(
     own_kafka: KafkaCluster, nsq: NsqCluster, tmp_path: Path
 ) -> None:
-    """Series left out, an nsqd that never answers, slow probes, a frozen broker, and in the end no exporter."""
+    """Series left out, an nsqd that never answers, slow probes, a frozen broker.
+
+    At the end there is no exporter.
+    """
     servers = own_kafka.bootstrap
     for number in range(4):
         create_topic(servers, f"t{number}", 3, 3)

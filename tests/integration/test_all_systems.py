@@ -1,4 +1,4 @@
-"""One daemon for all three systems: the same metrics, the same way of reading them."""
+"""One daemon for all three systems: the same metrics, with the same meaning."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EVERYWHERE = (
 
 @pytest.fixture
 def name() -> str:
-    """Of a topic, a queue, a channel: one that no other test has."""
+    """The name of a topic, a queue or a channel that no other test has."""
     return f"all-{uuid4().hex}"
 
 
@@ -52,7 +52,7 @@ def name() -> str:
 def sources(
     local_kafka: KafkaCluster, rabbitmq: RabbitCluster, nsq: NsqCluster, name: str
 ) -> list[dict[str, Any]]:
-    """A queue, a channel and a group, each of which lags by three."""
+    """A queue, a channel and a group, each with a lag of three."""
     create_topic(local_kafka.bootstrap, name, 1, 3)
     produce(local_kafka.bootstrap, name, 0, 5)
     commit_offsets(local_kafka.bootstrap, name, {(name, 0): 2})
@@ -90,7 +90,7 @@ def systems_of(page: Scrape, metric: str) -> set[str]:
 def test_each_system_has_the_same_metrics(
     exporter: Exporter, rabbitmq: RabbitCluster, nsq: NsqCluster, name: str
 ) -> None:
-    # What was there before the exporter has an age on Kafka only; what comes now has one everywhere.
+    # Messages older than the exporter have an age on Kafka only; new ones have an age everywhere.
     rabbit_data.get(rabbitmq.amqp_url(), name, 3)
     exporter.wait(lambda page: lags(page)["rabbitmq"] == 0, "an empty queue")
     nsq_data.empty(nsq.http_url(), name, name)

@@ -1,4 +1,7 @@
-"""The processes that read the sources: forked, reported, killed; what they share and what they must not know."""
+"""The processes that read the sources: how they are forked, reported and killed.
+
+Also what they share, and what they must not know.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ def nursery() -> Iterator[Nursery]:
 
 
 def begin(nursery: Nursery, **more: Any) -> tuple[Child, Connection]:
-    """A child that has said that it is ready."""
+    """Fork a child, and wait until it is ready."""
     child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     connection = Connection(way.detach())
     settings = kafka_settings(parse(CONFIG, "test").sources[0])  # type: ignore[arg-type]
@@ -54,7 +57,7 @@ def begin(nursery: Nursery, **more: Any) -> tuple[Child, Connection]:
 
 
 def end(nursery: Nursery) -> int:
-    """Kill it, as the system does that has no memory left; returns its process id."""
+    """Kill the nursery as a system without memory does; return its process id."""
     process = nursery._process
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
@@ -83,7 +86,7 @@ def test_a_child_whose_way_is_closed_ends_by_itself(nursery: Nursery) -> None:
 def test_children_end_when_their_own_way_is_closed_whatever_others_there_are(
     nursery: Nursery,
 ) -> None:
-    """No child holds the way to another one open."""
+    """No child keeps the connection to another child open."""
     some = [begin(nursery) for _ in range(5)]
     for child, connection in reversed(some):
         connection.close()
@@ -108,7 +111,7 @@ def test_a_child_that_is_stopped_can_be_killed(nursery: Nursery) -> None:
         child.kill()
         ends_by_itself(child)
         assert child.code == -signal.SIGKILL
-    child.kill()  # and again, which nobody else gets
+    child.kill()  # a second kill must not hit another process
 
 
 def test_one_that_is_not_wanted_any_more_is_killed_at_its_birth(nursery: Nursery) -> None:
@@ -199,7 +202,7 @@ nursery.main()
 def test_children_that_hang_are_killed_when_the_daemon_is_gone(
     nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that is stuck in a library does not notice that its way has ended."""
+    """A process that hangs in a library does not notice that its connection was closed."""
     run_instead(DEAF, monkeypatch)
     child, way = nursery.fork(module_of(SYSTEMS["kafka"].collector))
     connection = Connection(way.detach())

@@ -465,6 +465,7 @@ def test_the_demo_takes_another_port_where_its_own_is_taken(
     found = re.search(r"http://127.0.0.1:(\d+)/metrics", finished.stdout)
     assert found is not None
     assert int(found[1]) > taken
+    assert f"127.0.0.1:{taken} is in use, so the demo listens on" in finished.stdout
 
 
 @pytest.mark.parametrize("listen", ["here", "[::1]:99999"])

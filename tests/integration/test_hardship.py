@@ -1,4 +1,4 @@
-"""The daemon short of descriptors, memory, a disk to write to, a user of its own, or a clock that goes right."""
+"""The daemon without descriptors, memory, disk space or a user entry, and with a wrong clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from testbed.waiting import wait_until
 QUICK: dict[str, Any] = {"schedule": {"backlog": "300ms", "discovery": "1s", "probe": "500ms"}}
 NOBODY = "127.0.0.1:1"
 AGES = frozenset({"mq_lag_seconds_uncertainty"})
-"""What may be missing when the clock is off."""
+"""What may be missing while the clock is wrong."""
 SOME_UID = 12_345
 DAY = 86_400.0
 CLOCK = """
@@ -35,18 +35,25 @@ _time, _time_ns = time.time, time.time_ns
 time.time = lambda: _time() + struct.unpack("d", _offset)[0]
 time.time_ns = lambda: _time_ns() + int(struct.unpack("d", _offset)[0] * 1e9)
 """
-"""Loaded by every Python process at its start (`sitecustomize`): the clock is off by what a file says."""
+"""Loaded by every Python process at its start (`sitecustomize`).
+
+Shifts the clock by the seconds in a file.
+"""
 
 
 def processes(exporter: Exporter) -> list[psutil.Process]:
-    """The daemon, and what it started."""
+    """Return the daemon and the processes that it started."""
     daemon = psutil.Process(exporter.pid)
     return [daemon, *daemon.children(recursive=True)]
 
 
 @contextmanager
 def limited(exporter: Exporter, kind: int, *, room: int | None) -> Iterator[None]:
-    """Each process of the daemon has `room` more of address space than it takes now; without `room`, no new descriptor."""
+    """Limit each process of the daemon.
+
+    With `room`, to that much more address space than it uses now. Without `room`, to no new
+    descriptor.
+    """
     before = {}
     for process in processes(exporter):
         before[process.pid] = resource.prlimit(process.pid, kind)
@@ -87,7 +94,7 @@ def lag(page: Scrape, topic: str) -> float | None:
 
 
 def kill_readers(exporter: Exporter) -> None:
-    """End the processes that read the sources."""
+    """Kill the processes that read the sources."""
     for process in processes(exporter)[2:]:
         process.kill()
 
@@ -103,7 +110,7 @@ def topic(nsq: NsqCluster, request: pytest.FixtureRequest) -> str:
 
 
 def sources(nsq: NsqCluster) -> list[dict[str, Any]]:
-    """One that can be read, and one that cannot."""
+    """A source that can be read, and one that cannot."""
     return [nsq_source(nsq, **QUICK), kafka_source(NOBODY, "dead")]
 
 
@@ -115,14 +122,14 @@ def test_out_of_descriptors(nsq: NsqCluster, topic: str, tmp_path: Path) -> None
             kill_readers(exporter)
             scraper.wait("mq_up", 0, source="test")
             nsq_data.publish_all(nsq.http_url("nsqd-0"), topic, [b"x"] * 2)
-            # What is held is what was read; connections that are open go on.
+            # Held values are the last ones that were read; open connections continue to work.
             assert lag(scraper.page(), topic) == 3
             assert scraper.get("/-/healthy").text == "healthy\n"
             assert "could not be started: Too many open files; raise the limit" in exporter.log()
         exporter.wait(lambda page: lag(page, topic) == 5, "the lag")
         page = exporter.scrape()
         assert page.value("mq_up", source="test") == 1
-        # Tries that started nothing are no restarts, and not logged as such.
+        # Attempts that started no process are not restarts, and are not logged as such.
         assert page.value("mq_collector_restarts_total", source="test") == 1
         assert exporter.log().count("worker.replaced") <= 2
         assert "Traceback" not in exporter.log()
@@ -145,7 +152,7 @@ def test_out_of_memory(nsq: NsqCluster, topic: str, tmp_path: Path) -> None:
 
 
 def served(exporter: Exporter, topic: str) -> None:
-    """The lag is shown, a reload is taken, and the end is an orderly one."""
+    """The lag is shown, a reload works, and the daemon stops cleanly."""
     exporter.wait(lambda page: lag(page, topic) == 3, "the lag")
     exporter.hang_up()
     wait_until(lambda: "config.reloaded" in exporter.log(), "the reload")
@@ -173,7 +180,7 @@ def test_a_file_system_that_is_read_only(nsq: NsqCluster, topic: str, tmp_path: 
 
 
 def test_any_uid_without_a_home(nsq: NsqCluster, topic: str, tmp_path: Path) -> None:
-    """As OpenShift and `docker run --user` have it: no entry in /etc/passwd, and nothing that it may write."""
+    """As with OpenShift and `docker run --user`: no entry in /etc/passwd, no writable folder."""
     become = f"env -u USER -u LOGNAME -u HOME unshare --user --map-user={SOME_UID} -- "
     assert_uid = f'sh -c \'[ "$(id -u)" = {SOME_UID} ] && exec "$@"\' sh '
     script = f'{READ_ONLY}exec {become}{assert_uid}"$@"'
@@ -183,7 +190,7 @@ def test_any_uid_without_a_home(nsq: NsqCluster, topic: str, tmp_path: Path) -> 
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Path:
-    """A folder with a clock that is right until `jump`."""
+    """A folder with a clock that is correct until `jump`."""
     folder = tmp_path / "clock"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(CLOCK)
@@ -192,7 +199,7 @@ def clock(tmp_path: Path) -> Path:
 
 
 def jump(clock: Path, seconds: float) -> None:
-    """Let the clock be off by so many seconds, from now on."""
+    """Shift the clock by so many seconds from now on."""
     with (clock / "offset").open("r+b") as file:
         file.write(struct.pack("d", seconds))
 
@@ -220,7 +227,7 @@ def test_a_clock_that_jumps_a_day(
         late = days * DAY + time.time() - 60
 
         def is_aware(page: Scrape) -> bool:
-            """Each source was read by the clock that is off."""
+            """Each source was read with the shifted clock."""
             times = page.find("mq_collect_last_success_timestamp_seconds", task="backlog")
             return all(abs(value - late) < DAY / 2 for value in times.values())
 
@@ -233,7 +240,7 @@ def test_a_clock_that_jumps_a_day(
         )
         exporter.cycles(7, source="kafka")  # longer than `hold`: nothing expires
         page = exporter.scrape()
-        # All that was there is there, counts and rates go on, and nothing failed.
+        # All series are still there, counts and rates continue, and nothing failed.
         missing = {key for key in before.series if key not in page.series}
         assert not {metric for metric, _ in missing} - AGES
         assert set(page.find("mq_up").values()) == {1}

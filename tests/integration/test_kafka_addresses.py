@@ -1,4 +1,4 @@
-"""Brokers that tell clients addresses which lead nowhere, and listeners that are not what the config says."""
+"""Brokers with advertised addresses that lead nowhere, and listeners of another protocol."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ from testbed.waiting import wait_until
 from tests.support.checking import check
 
 RUNS = 5
-"""Of `check`: its process died in each of them."""
+"""Runs of `check`, because its process died in each of them."""
 
 
 @dataclass
 class Wrong:
-    """A cluster whose listeners advertise wrong addresses; `plaintext` and `mtls` do not, but for one broker."""
+    """A cluster whose listeners advertise wrong addresses.
+
+    The addresses of `plaintext` are correct, and so are those of `mtls`, except that one broker has
+    none.
+    """
 
     cluster: KafkaCluster
     closed: str
@@ -34,7 +38,10 @@ class Wrong:
 
 
 def black_hole() -> tuple[socket.socket, list[socket.socket]]:
-    """A port whose connections never come about: its queue is full, so that the system drops what asks for one."""
+    """A port whose connections never succeed.
+
+    Its queue is full, so the system drops requests for new connections.
+    """
     hole = socket.socket()
     hole.bind(("127.0.0.1", 0))
     hole.listen(0)
@@ -49,7 +56,10 @@ def black_hole() -> tuple[socket.socket, list[socket.socket]]:
 
 @pytest.fixture(scope="module")
 def wrong() -> Iterator[Wrong]:
-    """Of `sasl` brokers 1 and 2 are wrong, of `ssl` broker 2, of `sasl_ssl` all; broker 2 has no `mtls`."""
+    """Wrong addresses: `sasl` of brokers 1 and 2, `ssl` of broker 2, all of `sasl_ssl`.
+
+    Broker 2 has no `mtls`.
+    """
     hole, fillers = black_hole()
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -110,7 +120,7 @@ def status(exporter: Exporter, name: str) -> dict[str, Any]:
 
 
 def told(exporter: Exporter, name: str, *words: str) -> dict[str, Any]:
-    """How the source fares once its message has these words."""
+    """Return the status of a source once its message contains these words."""
 
     def look() -> dict[str, Any] | None:
         found = status(exporter, name)
@@ -234,7 +244,7 @@ MISMATCHES = {
     "login on plain": ("plaintext", "does not use a login: set security.protocol"),
     "login and tls on tls": ("ssl", "does not use a login: set security.protocol"),
 }
-"""The listener, and what is said to do."""
+"""The listener, and the advice that the message must contain."""
 
 
 @pytest.mark.parametrize("name", MISMATCHES)
@@ -263,7 +273,7 @@ def test_a_listener_of_another_protocol_is_recognized(
 def test_an_address_that_takes_connections_and_never_answers_leaves_the_source_down(
     tmp_path: Path,
 ) -> None:
-    """A load balancer in front of nothing. Nothing can be read, whatever the library calls that."""
+    """A load balancer without a broker. Nothing can be read, whatever the library's error is."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with KafkaCluster(brokers=1, advertised={0: {"sasl_ssl": address}}) as cluster:
@@ -285,7 +295,7 @@ def test_an_address_that_takes_connections_and_never_answers_leaves_the_source_d
 
 
 def commit_one(bootstrap: str) -> None:
-    """A group that lags by one on the topic `one`."""
+    """A group with a lag of one on the topic `one`."""
     create_topic(bootstrap, "one")
     produce(bootstrap, "one", 0, 2)
     commit_offsets(bootstrap, "g", {("one", 0): 1})

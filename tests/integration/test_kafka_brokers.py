@@ -1,4 +1,4 @@
-"""Brokers that leave a cluster for good or come back at another address take their series with them; dead ones don't."""
+"""The series of removed brokers and old addresses end; those of dead brokers don't."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def up(page: Scrape) -> dict[str, float]:
 
 
 def named(page: Scrape, node: str) -> set[str]:
-    """The metrics that have a series of the node."""
+    """Return the metrics that have a series of the node."""
     return {name for name, labels in page.series if ("node", node) in labels}
 
 
@@ -55,7 +55,7 @@ def test_a_broker_that_was_decommissioned_goes_and_a_dead_one_stays_down(
     assert named(page, third) == set()
     assert page.value("mq_collect_success", task="probe") == 1
     assert watching.log().count("probe.partitions_orphaned") == 1
-    # The series of one that is dead stay, though it is listed no more than the other one: it still has replicas.
+    # The series of a dead broker stay although it is not listed either: it still has replicas.
     before = counts(page, second)
     cluster.restart(2)
     watching.wait(lambda page: up(page).get(third) == 1, "it to be a broker again")

@@ -1,4 +1,4 @@
-"""The collector itself, in this process: what no page shows."""
+"""The collector itself, in this process: what metrics do not show."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Coordinators that move to another broker while the old one lives: a preferred leader is elected.
 
-librdkafka 2.16 crashes when a broker answers to a request for commits that it is not the coordinator
-(librdkafka#5040).
+librdkafka 2.16 crashes if a broker answers a request for commits by saying that it is not the
+coordinator (librdkafka#5040).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCHEDULE = {"backlog": "3s", "consumers": "1s", "discovery": "2s"}
 
 
 def leaders(bootstrap: str) -> dict[int, int]:
-    """The broker that coordinates the groups of each partition of the offsets' topic."""
+    """Return the broker that coordinates the groups of each partition of the offsets topic."""
     topic = admin_client(bootstrap).list_topics(OFFSETS, timeout=10).topics[OFFSETS]
     return {partition.id: partition.leader for partition in topic.partitions.values()}
 
@@ -54,7 +54,7 @@ def test_no_process_ends_when_coordinators_move(own_kafka: KafkaCluster, tmp_pat
         ]
         assert moved, "something is to be moved back"
         exporter.cycles(1)  # the next one begins seconds later, so none is under way
-        admin = admin_client(bootstrap)  # a client that is let go of answers nothing
+        admin = admin_client(bootstrap)  # a client that is garbage-collected answers nothing
         admin.elect_leaders(
             ElectionType.PREFERRED, [TopicPartition(OFFSETS, partition) for partition in moved]
         ).result(30)

@@ -1,4 +1,4 @@
-"""What the page says while brokers die, hang and come back: the truth, what was true lately, or nothing."""
+"""Metrics while brokers die, hang and come back: the true value, a recent value, or none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from testbed.waiting import wait_until
 from tests.support.watching import Watch
 
 SLOWEST = 2.0
-"""Seconds: far below every time-out of a broker, far above what a scrape takes on a busy machine."""
+"""Seconds: far less than every timeout of a broker, far more than a scrape on a busy machine."""
 HOLD = {"hold": "8s", "deadline": "4s"}
 Key = tuple[str, str, int]
 
@@ -39,7 +39,10 @@ def cluster() -> Iterator[KafkaCluster]:
 
 @pytest.fixture(scope="module")
 def truth(cluster: KafkaCluster) -> dict[Key, int]:
-    """Positions on twelve partitions of every leader, by groups of every coordinator; nothing moves."""
+    """Positions on twelve partitions of every leader, of groups of every coordinator.
+
+    Nothing moves.
+    """
     create_topic(cluster.bootstrap, "still", 12, 3)
     for partition in range(12):
         produce(cluster.bootstrap, "still", partition, 20)
@@ -104,7 +107,7 @@ def test_a_cluster_killed_for_longer_than_hold(
         assert page.value("mq_collect_success", task="backlog") == 0
         failures = page.find("mq_collect_failures_total", task="backlog", reason="unreachable")
         assert sum(failures.values()) >= 1
-        # The probes of before the kill are judged by the next ones, which may end later than the held values.
+        # Probes sent before the kill are judged by the next ones, which may end later than `hold`.
         exporter.wait(
             lambda p: (
                 p.value("mq_series") == sum(name.startswith("mq_probe_") for name, _ in p.series)

@@ -1,4 +1,4 @@
-"""A group whose description ends the process that asks for it, beside others, on a real broker."""
+"""A group whose description crashes the process that requests it, on a real broker."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_group_that_ends_the_process_is_left_out_and_the_others_are_described(
         replaced = page.value("mq_collector_restarts_total", source="test")
         assert replaced is not None
         assert 1 <= replaced <= 8, exporter.log()
-        # From here on, nothing dies any more.
+        # From here on, no process dies any more.
         page = exporter.cycles(3)
         assert page.value("mq_collector_restarts_total", source="test") == replaced
         assert page.value("mq_up", source="test") == 1

@@ -1,4 +1,4 @@
-"""Ages, latencies and commit intervals while producers and consumers are at work, and what retention threatens."""
+"""Ages, latencies and commit intervals under load, and the time until retention loses messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WEEK = {"retention.ms": str(7 * DAY)}
 
 
 class Source(Background):
-    """Produces `count` records every `every` seconds for so long, and keeps their timestamps."""
+    """Produces `count` records every `every` seconds, and keeps their timestamps."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Source(Background):
         seconds: float,
         again: float | None = None,
     ) -> None:
-        """`again` is after how many seconds so many come once more."""
+        """After `again` seconds, the same number of records is produced once more."""
         super().__init__()
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "acks": "all", "linger.ms": 5, "log_level": 0}
@@ -78,7 +78,7 @@ class Source(Background):
 
 
 class Reader(Background):
-    """A consumer that takes `pause` seconds for a message and commits every `every` seconds."""
+    """A consumer that takes `pause` seconds per message and commits every `every` seconds."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, pause: float, every: float) -> None:
         super().__init__()
@@ -117,10 +117,10 @@ def consumer(bootstrap: str, group: str, topic: str) -> Consumer:
 
 @dataclass(frozen=True)
 class Look:
-    """What one page said of a source: ages, and the positions that they belong to."""
+    """What one scrape shows of a source: ages, and the positions that they belong to."""
 
     began: float
-    """When the last look at the backlog began, in Unix time."""
+    """When the last poll of the backlog began, in Unix time."""
     took: float
     """Seconds."""
     ages: Ages
@@ -131,7 +131,7 @@ class Look:
 
 
 class Watch(Background):
-    """Scrapes on and on."""
+    """Scrapes all the time."""
 
     def __init__(self, exporter: Exporter, clock: Clock) -> None:
         super().__init__()
@@ -168,10 +168,10 @@ class Watch(Background):
         )
 
     def whole(self, source: str) -> list[Look]:
-        """One page of each look at the time, with the very positions that the ages belong to.
+        """Return one scrape of each poll of the times, with the positions that its ages belong to.
 
-        A page may have newer positions than ages. One that stayed the same for two scrapes, and whose last look at
-        the backlog began before the moment of the ages, has not.
+        A scrape may have newer positions than ages. It has not if it stayed the same for two
+        scrapes, and if its last poll of the backlog began before the time of the ages.
         """
         looks = self.looks[source]
         found = {
@@ -193,12 +193,12 @@ def by_subscription(page: Scrape, metric: str) -> dict[tuple[str, str], float]:
 
 @dataclass
 class Consumption:
-    """What a consumer wrote down of its commits after the first: bounds of what may be seen of each."""
+    """What a consumer stored about its commits after the first: bounds of what may be observed."""
 
     first_seen: list[float] = field(default_factory=list)
     """Seconds from the last message's timestamp to the commit."""
     last_seen: dict[str, list[float]] = field(default_factory=dict)
-    """The same to when the page counted it, by source."""
+    """Seconds from the same timestamp until the metrics counted it, by source."""
 
 
 @dataclass
@@ -210,7 +210,7 @@ class World:
     """By topic."""
     consumption: Consumption
     histogram: Mapping[str, Scrape]
-    """`mq_latency_seconds` of the consumption, by source, when it was over."""
+    """`mq_latency_seconds` of the consumption, by source, after its end."""
 
     def value(self, source: str, metric: str, **labels: str) -> float | None:
         return scrape_some(self.exporter, source, metric).value(metric, **labels)
@@ -264,7 +264,7 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
                 stack.enter_context(worker)
             consume(exporter, bootstrap, consumption)
             left = LOAD_SECONDS - (time.monotonic() - started)
-            watch._stopping.wait(left)  # the load's time is what is measured
+            watch._stopping.wait(left)  # the duration of the load is what is measured
         histogram = {source: latencies(exporter, source, "live-paced") for source in METHODS}
         yield World(exporter, bootstrap, watch, sources, consumption, histogram)
 
@@ -278,7 +278,7 @@ def write_clock(bootstrap: str) -> float:
 
 
 AGES = (2 * DAY, DAY - HOUR, 2 * HOUR, 20 * MINUTE, 3 * MINUTE, 20 * SECOND, 7 * SECOND)
-"""Of the records that wait for the paced consumer, in milliseconds; a batch each."""
+"""Ages in milliseconds of the records that wait for the paced consumer, one batch each."""
 BATCH = 5
 
 
@@ -302,7 +302,10 @@ def latencies(exporter: Exporter, source: str, group: str) -> Scrape:
 
 
 def consume(exporter: Exporter, bootstrap: str, noted: Consumption) -> None:
-    """Consume at a pace that lets the exporter see each commit; each source has seen the first before the second."""
+    """Consume slowly enough for the exporter to see each commit.
+
+    Each source has seen the first commit before the second one is made.
+    """
     reader = consumer(bootstrap, "live-paced", "live-paced")
     noted.last_seen = {source: [] for source in METHODS}
     for number in range(len(AGES) + 3):
@@ -334,7 +337,7 @@ def consume(exporter: Exporter, bootstrap: str, noted: Consumption) -> None:
 
 @pytest.mark.parametrize("source", METHODS)
 def test_ages_under_load_are_true(world: World, source: str) -> None:
-    """Within the tolerance, and never further off than is said; exact where records are read."""
+    """Within the tolerance and the stated bound, and exact where records are read."""
     looks = world.watch.whole(source)
     seen: dict[tuple[str, str], list[float]] = {}
     wrong = []
@@ -386,7 +389,7 @@ def test_each_movement_is_one_observation(world: World, source: str) -> None:
 
 @pytest.mark.parametrize("source", METHODS)
 def test_latencies_are_the_consumers_own_within_one_look(world: World, source: str) -> None:
-    """Each is the commit's or longer, by no more than the time until it was seen."""
+    """Each is the commit's or longer, by no more than the time until it was observed."""
     noted, page = world.consumption, world.histogram[source]
     off = [0.01 if source == "auto" else tolerance(first) for first in noted.first_seen]
     first = [seen - less for seen, less in zip(noted.first_seen, off, strict=True)]
@@ -406,7 +409,7 @@ def test_latencies_are_the_consumers_own_within_one_look(world: World, source: s
 def test_consumers_under_load_have_latencies_of_about_their_commit_interval(
     world: World, source: str
 ) -> None:
-    """One that reads at once and commits every three seconds sees its last message wait for the look only."""
+    """It commits every three seconds, so its last message waits for the poll only."""
     for group, most in (("live-fast", 3.0), ("live-slow", 3.0), ("live-idle", 3.0)):
         page = latencies(world.exporter, source, group)
         count = page.value("mq_latency_seconds_count")
@@ -423,7 +426,7 @@ def test_consumers_under_load_have_latencies_of_about_their_commit_interval(
 def test_a_transactions_marker_is_not_the_last_message_that_was_consumed(
     world: World, source: str
 ) -> None:
-    """A consumer that has read all stands behind it, or in front of it."""
+    """The position of a consumer that has read everything is before or after the marker."""
     topic = f"live-transactions-{source.replace('_', '-')}"
     create_topic(world.bootstrap, topic)
     stamp = int(time.time() * 1000) - 10 * MINUTE
@@ -477,7 +480,7 @@ def test_waiting_for_messages_is_no_commit_interval(world: World, source: str) -
 
 @pytest.mark.parametrize("source", METHODS)
 def test_a_group_that_drains_its_backlog_in_time_loses_nothing(world: World, source: str) -> None:
-    """Beside one that stands still, which loses what retention reaches."""
+    """Next to a group that does not move, which loses the messages that retention reaches."""
     topic = f"live-drains-{source.replace('_', '-')}"
     create_topic(world.bootstrap, topic, 1, 1, WEEK)
     stamp = int(time.time() * 1000) - DAY

@@ -1,4 +1,7 @@
-"""Deleted groups and topics go away, also for a user with few rights and beside a topic without a leader."""
+"""Series of deleted groups and topics end.
+
+Also for a user with few rights, and next to a topic without a leader.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ SEEN = {("stays", "seen-orders", 0): 6, ("goes", "seen-orders", 0): 3}
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[KafkaCluster]:
-    """Three brokers; a user sees topics by prefix and not the offsets' topic; one topic lost its only replica."""
+    """Three brokers; one topic has lost its only replica.
+
+    A user sees topics with a certain prefix, but not the offsets topic.
+    """
     with KafkaCluster() as cluster:
         create_topic(cluster.bootstrap, "seen-orders", 1, 3)
         produce(cluster.bootstrap, "seen-orders", 0, 10)
@@ -79,7 +85,10 @@ def test_a_deleted_group_is_gone_for_a_user_who_cannot_see_the_offsets_topic(
 def test_groups_are_kept_while_nobody_can_tell_whether_they_exist(
     cluster: KafkaCluster, tmp_path: Path
 ) -> None:
-    """After all brokers were down they list no group at first, and call that all; the user cannot see why."""
+    """After all brokers were down, they list no group at first, as if that were complete.
+
+    The user cannot see why.
+    """
     commit_offsets(cluster.bootstrap, "goes", {("seen-orders", 0): 6})
     with Exporter(tmp_path, [few_rights(cluster, "test")]) as exporter:
         exporter.wait(lambda page: len(page.lags()) == 2, "both groups")

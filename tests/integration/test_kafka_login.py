@@ -1,4 +1,7 @@
-"""Logins that need somebody else: tokens of an OIDC issuer that expire within seconds, and tickets of a Kerberos KDC."""
+"""Logins with a third party.
+
+Tokens of an OIDC issuer that expire within seconds, and tickets of a Kerberos KDC.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def kerberos(ports: PortBlock, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def cluster(issuer: Issuer, kerberos: Realm) -> Iterator[KafkaCluster]:
-    """A broker that checks tokens by the issuer's keys, ends connections with their tokens, and trusts the realm."""
+    """A broker that verifies tokens with the issuer's keys, and trusts the realm.
+
+    It closes connections when their tokens expire.
+    """
     modules = "org.apache.kafka.common.security.oauthbearer"
     of_tokens = {
         "sasl.jaas.config": f"{modules}.OAuthBearerLoginModule required;",
@@ -90,7 +96,7 @@ def source(
 def checked(
     folder: Path, shown: dict[str, Any], environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Return the exit code of `check`, and what it prints, which holds no secret."""
+    """Return the exit code of `check` and its output, which contains no secret."""
     if environment is not None:
         environment = {"PATH": "/usr/bin:/bin:/usr/sbin", **environment}
     done = check(folder, shown, environment=environment)
@@ -100,7 +106,7 @@ def checked(
 
 
 def failures(page: Scrape, name: str) -> dict[str, float]:
-    """Failures of a source by task and reason."""
+    """Return the failures of a source by task and reason."""
     found = page.find("mq_collect_failures_total", source=name)
     return {"/".join((dict(k)["task"], dict(k)["reason"])): n for k, n in found.items() if n}
 
@@ -134,7 +140,10 @@ def with_tokens(
 def test_no_run_fails_over_many_tokens_and_an_outage_of_their_issuer(
     cluster: KafkaCluster, issuer: Issuer, tmp_path: Path
 ) -> None:
-    """The broker ends connections when their token of 20 seconds does, so each logs in again before; three sources."""
+    """The broker closes connections when their token of 20 seconds expires.
+
+    So each connection logs in again before that. There are three sources.
+    """
     scopes = {name: f"{LIVES}20 {name}" for name in ("s0", "s1", "s2")}
     sources = [with_tokens(cluster, issuer, name, scope) for name, scope in scopes.items()]
     with Exporter(tmp_path, sources) as exporter:
@@ -166,7 +175,7 @@ def probed(page: Scrape, name: str) -> bool:
 
 
 def missed(exporter: Exporter, name: str) -> bool:
-    """Whether the source says that it could not renew its token."""
+    """Return whether the source reports that it could not renew its token."""
     lines = map(json.loads, exporter.log().splitlines())
     return any((e["event"], e.get("source")) == ("token.not_renewed", name) for e in lines)
 
@@ -252,7 +261,7 @@ def kerberos_environment(kerberos: Realm, folder: Path) -> dict[str, str]:
 def test_two_principals_log_in_by_kerberos_and_see_what_each_may(
     cluster: KafkaCluster, kerberos: Realm, tmp_path: Path
 ) -> None:
-    """Tickets of two sources in one cache would be those of one of them."""
+    """If two sources shared a cache, both would use the tickets of one of them."""
     sources = []
     for user in ("login", "narrow"):
         cluster.allow(user, ["describe", "read"], "topic", f"{user}-", prefixed=True)
@@ -264,7 +273,7 @@ def test_two_principals_log_in_by_kerberos_and_see_what_each_may(
             expected = {(f"{user}-group", f"{user}-topic", 0): 7}
             exporter.wait(has_lags(user, expected), f"{user}'s lag")
         before = {user: failures(exporter.scrape(), user) for user in ("login", "narrow")}
-        # Tickets outlive the KDC, whatever kinit says meanwhile.
+        # Tickets stay valid without the KDC, whatever kinit prints meanwhile.
         kerberos.stop()
         for user in ("login", "narrow"):
             exporter.cycles(3, user)

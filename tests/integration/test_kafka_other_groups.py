@@ -1,4 +1,4 @@
-"""Streams groups and share groups on real brokers: shown as they are, or counted and named."""
+"""Streams groups and share groups on real brokers: shown correctly, or counted and named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAUSES_OF_CONSUMERS = {"no_consumers", "too_few_consumers"}
 
 
 class ShareMember:
-    """A member of a share group that reads from the beginning, and acknowledges what a test says."""
+    """A member of a share group that reads from the beginning and acknowledges on request."""
 
     def __init__(self, bootstrap: str, group: str, topic: str) -> None:
         first = ConfigEntry(
@@ -46,7 +46,10 @@ class ShareMember:
         self._consumer.subscribe([topic])
 
     def finish(self, wanted: Mapping[tuple[int, int], AcknowledgeType]) -> None:
-        """Acknowledge these records, by partition and offset, each as it says; give back all others."""
+        """Acknowledge these records, by partition and offset, with the given type.
+
+        All others are released.
+        """
         left = dict(wanted)
 
         def all_done() -> bool:
@@ -81,7 +84,7 @@ def share_member(bootstrap: str, group: str, topic: str) -> Iterator[ShareMember
 
 
 def row(exporter: Exporter, group: str) -> dict[str, Any]:
-    """The group's subscription as the JSON has it."""
+    """Return the group's subscription from the JSON."""
     rows = exporter.get("/api/v1/subscriptions?partitions=true").json()["subscriptions"]
     (found,) = [each for each in rows if each["group"] == group]
     return dict(found)
@@ -160,7 +163,10 @@ def share_lags(name: str, *lags: int) -> dict[tuple[str, str, int], int]:
 
 @dataclass
 class World:
-    """A group of each kind with a member, on two partitions: the streams group lags by 6, the share group by 4."""
+    """A group of each kind with a member, on two partitions.
+
+    The streams group has a lag of 6, the share group of 4.
+    """
 
     kafka: KafkaCluster
 
@@ -259,7 +265,7 @@ def test_where_only_librdkafka_can_connect_the_share_group_is_counted(
 def test_groups_that_may_be_listed_and_not_read_are_counted_and_named(
     world: World, tmp_path: Path
 ) -> None:
-    """The right to describe the cluster lists all groups, and tells nothing of them."""
+    """The right to describe the cluster lists all groups, and shows nothing else of them."""
     world.kafka.add_user("other-lister")
     world.kafka.allow("other-lister", ["describe"], "broker", "kafka-cluster")
     world.kafka.allow("other-lister", ["describe"], "topic", "other-", prefixed=True)

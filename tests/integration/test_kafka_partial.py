@@ -1,4 +1,4 @@
-"""Numbers that depend on what cannot be read, and positions that say less than they seem to, on a real cluster."""
+"""Numbers that depend on unreadable parts, and positions that say little, on a real cluster."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def wait_row(exporter: Exporter, group: str, holds: Callable[[Row], bool], what:
 def test_a_partition_without_a_leader_makes_what_depends_on_it_unknown(
     cluster: KafkaCluster, tmp_path: Path
 ) -> None:
-    """20 messages wait on a partition of broker 0, 50 on one of broker 2, which goes: 70 is true."""
+    """20 messages wait on a partition of broker 0, and 50 on one of broker 2, which stops: 70."""
     create_on(cluster, "partial", [0, 2])
     produce(cluster.bootstrap, "partial", 0, 120)
     produce(cluster.bootstrap, "partial", 1, 150)
@@ -183,7 +183,8 @@ def test_added_partitions_are_unread_until_they_are_assigned(
         assert row["uncommitted_messages"] == 200
         assert row["cause"] == "unassigned_partitions"
         assert "partition 2" in row["causes"][0]["evidence"]
-    # Another exporter that meets the group without members, and never saw the topic with one partition.
+    # A new exporter first sees the group without members, and never saw the topic with one
+    # partition.
     with Exporter(tmp_path, [source]) as exporter:
         page = exporter.wait(
             lambda p: (
@@ -198,7 +199,7 @@ def test_added_partitions_are_unread_until_they_are_assigned(
 
 
 def test_a_partition_that_stands_still_is_named(cluster: KafkaCluster, tmp_path: Path) -> None:
-    """Its consumer has paused partition 1, as clients do with one that they cannot process."""
+    """Its consumer has paused partition 1, as clients do if they cannot process a message."""
     create_topic(cluster.bootstrap, "stuck", 2)
     commit_offsets(cluster.bootstrap, "stuck", {("stuck", 0): 0, ("stuck", 1): 0})
     source = kafka_source(cluster.bootstrap, groups={"include": ["stuck"]})

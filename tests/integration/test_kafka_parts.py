@@ -1,4 +1,4 @@
-"""A group, or what its members say, that the client library cannot take: it hides nothing else."""
+"""A group or a member's data that the client library cannot handle does not hide others."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from tests.support.checking import check
 
 Key = tuple[str, str, int]
 ODD = ['a"b\\c\nd', "ü😀", " ", "..", "a/b", "x" * 20_000]
-"""Ids that a broker takes, and that can be asked for."""
+"""Ids that a broker accepts, and that the library can request."""
 LONGEST = 1_000
 UNPARSED = "unparsed"
-"""A group whose member has an assignment that is none."""
+"""A group whose member has an invalid assignment."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def cluster() -> Iterator[KafkaCluster]:
 
 
 def shown(group: str) -> str:
-    """The label of a group: of a very long id the rest becomes a digest."""
+    """Return the label of a group: the end of a very long id becomes a digest."""
     if len(group) <= LONGEST:
         return group
     return f"{group[:LONGEST]}...{sha256(group.encode()).hexdigest()[:12]}"
@@ -69,7 +69,7 @@ TRUTH: dict[Key, int] = {
     **{(shown(group), "orders", 0): 4 for group in ODD},
 }
 UNDECODED = re.compile("\ufffd+")
-"""What Kafka makes of an id that is no UTF-8."""
+"""What Kafka makes of an id that is not valid UTF-8."""
 
 
 def named(lags: dict[Key, int]) -> dict[Key, int]:
@@ -178,7 +178,7 @@ def test_check_says_which_named_group_does_not_exist(cluster: KafkaCluster, tmp_
     assert (done.code, done.errors) == (0, ""), done.printed
 
 
-# Each call by itself
+# Single calls
 
 LONE = "\ud800"
 CUT = "orders\0"
@@ -266,7 +266,7 @@ def test_the_other_records_are_read(client: KafkaClient) -> None:
 def test_a_header_whose_name_is_no_utf_8_is_one_record_that_cannot_be_read(
     cluster: KafkaCluster, client: KafkaClient
 ) -> None:
-    """Asked for it twice, the library ended the process."""
+    """When it was requested twice, the library crashed the process."""
     create_topic(cluster.bootstrap, "headers", 1)
     produce_with_header(cluster.bootstrap, "headers", b"\xff\xfe", b"1700000000")
     produce(cluster.bootstrap, "headers", 0, 1, headers=[("sent", b"1700000000")])
@@ -279,7 +279,7 @@ def test_a_header_whose_name_is_no_utf_8_is_one_record_that_cannot_be_read(
     }
     reader.close()
     for _ in range(1_000):
-        # Code that has run often is compiled to another one, which checks less.
+        # Python specializes code that has run often, and then checks less.
         assert record_time(records[1], "sent").anomaly is None
     own = records[0].timestamp()[1] / 1000
     assert record_time(records[0], "sent") == RecordTime(own, "unreadable")

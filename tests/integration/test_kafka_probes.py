@@ -1,4 +1,4 @@
-"""Probes of real brokers: timed truly, covering each broker, disturbed by nobody, and leaving nothing behind."""
+"""Probes of real brokers: correct times, every broker covered, independent, cleaned up."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def probing(bootstrap: str, topic: str, name: str = "test", **more: Any) -> dict
 
 
 def counts(page: Scrape, node: str, name: str = "test") -> dict[str, float]:
-    """Probes of a node, by what became of them."""
+    """Return the probes of a node, by result."""
     found = page.find("mq_probe_messages_total", source=name, node=node)
     return {dict(labels)["result"]: value for labels, value in found.items()}
 
 
 def received(page: Scrape, nodes: list[str], name: str = "test") -> float:
-    """Probes received from the node of which the fewest were."""
+    """Return the smallest number of received probes of a node."""
     return min(counts(page, node, name).get("received", 0) for node in nodes)
 
 
 def stage(page: Scrape, node: str, name: str, stage: str) -> tuple[float, float]:
-    """How many were timed, and their mean in seconds."""
+    """Return the number of timed probes, and their mean in seconds."""
     labels = {"source": name, "node": node, "stage": stage}
     count = page.value("mq_probe_latency_seconds_count", **labels) or 0.0
     total = page.value("mq_probe_latency_seconds_sum", **labels) or 0.0
@@ -62,7 +62,7 @@ def leaders(bootstrap: str, topic: str) -> dict[int, tuple[int, list[int]]]:
 
 
 def groups(bootstrap: str, topic: str) -> set[str]:
-    """The groups that there are whose names begin with the topic's."""
+    """Return the existing groups whose names begin with the topic's name."""
     client = admin_client(bootstrap)
     listed = client.list_consumer_groups().result(30)
     assert listed.errors == []
@@ -70,7 +70,7 @@ def groups(bootstrap: str, topic: str) -> set[str]:
 
 
 def own_times(bootstrap: str, topic: str, partition: int, count: int) -> list[tuple[float, float]]:
-    """What this test's own producer and consumer measure: seconds to publish and to receive."""
+    """Seconds to publish and to receive, measured by this test's own producer and consumer."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0, "log_level": 0})
     consumer = Consumer(
         {
@@ -115,7 +115,7 @@ TOPIC = "probes-shared"
 def pair(
     local_kafka: KafkaCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Exporter, Exporter]]:
-    """Two exporters that began at once, and each of which has received ten probes of each broker."""
+    """Two exporters that started together; each has received ten probes of each broker."""
     bootstrap = local_kafka.bootstrap
     open_source = probing(bootstrap, TOPIC, "open", internals=True)
     folders = [tmp_path_factory.mktemp("probes") for _ in range(2)]
@@ -159,7 +159,7 @@ def test_two_exporters_on_one_topic_receive_every_probe(
 def test_each_stage_is_timed_as_others_time_it(
     local_kafka: KafkaCluster, pair: tuple[Exporter, Exporter]
 ) -> None:
-    """Bounds that hold on any machine: both measured at the same time, on the same partition."""
+    """Bounds that hold on any machine: both measure at the same time on the same partition."""
     for broker, node in zip(local_kafka.broker_ids, nodes_of(local_kafka), strict=True):
         own = own_times(local_kafka.bootstrap, TOPIC, broker, 20)
         page = pair[0].scrape()
@@ -195,7 +195,7 @@ def test_the_probes_own_topic_and_groups_are_shown_only_where_internals_are(
 def test_an_end_in_good_order_deletes_the_groups_and_disturbs_nobody(
     local_kafka: KafkaCluster, pair: tuple[Exporter, Exporter]
 ) -> None:
-    """The last test of the pair, since it ends both."""
+    """Runs as the last test of the pair, since it stops both."""
     nodes = nodes_of(local_kafka)
     first, second = pair
     end(first)
@@ -296,7 +296,7 @@ USERS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "reads": (("describe", "read"), ("read",)),
     "none": ((), ()),
 }
-"""Each user's operations on the topics and on the groups that begin with `probes-USER`."""
+"""Each user's operations on the topics, and on the groups that begin with `probes-USER`."""
 
 
 @pytest.fixture(scope="module")
@@ -346,7 +346,7 @@ def test_the_rights_that_the_docs_ask_for_suffice(
 def test_a_topic_that_may_not_be_changed_is_used_as_it_is(
     local_kafka: KafkaCluster, users: None, tmp_path: Path, enabled: bool | None
 ) -> None:
-    """Its one partition covers one broker; the others are named, and no commit is allowed."""
+    """Its one partition covers one broker; the others are named, and commits are not allowed."""
     ((leader, _),) = leaders(local_kafka.bootstrap, "probes-uses").values()
     covered = local_kafka.address(leader, "sasl")
     others = {local_kafka.address(b, "sasl") for b in local_kafka.broker_ids if b != leader}
@@ -426,7 +426,7 @@ def watching(breakable: KafkaCluster, tmp_path: Path) -> Iterator[Exporter]:
 
 
 def hold_of_the_others(before: Scrape, page: Scrape, nodes: list[str]) -> None:
-    """Every probe of these came back in time, and there were some."""
+    """Check that every probe of these came back in time, and that there were some."""
     for node in nodes:
         seen = counts(page, node)
         assert (seen["lost"], seen["failed"]) == (0, 0), node

@@ -1,4 +1,4 @@
-"""A quota that holds back the exporter's requests is named, instead of a time-out that nobody can explain."""
+"""If a quota delays the exporter's requests, the error names it, not just a timeout."""
 
 from __future__ import annotations
 

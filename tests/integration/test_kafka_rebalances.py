@@ -19,14 +19,17 @@ SETTINGS: dict[str, Any] = {
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "range",
     "session.timeout.ms": 30_000,
-    # Longer than the test: the group waits for a member that stopped polling for as long.
+    # Longer than the test: this is how long the group waits for a member that stopped polling.
     "max.poll.interval.ms": 600_000,
     "log_level": 0,
 }
 
 
 def test_a_group_that_waits_for_a_member_is_rebalancing(kafka: Kafka, tmp_path: Path) -> None:
-    """The member sends heartbeats, so it counts as alive, and never rejoins, since it does not poll."""
+    """The member sends heartbeats, so it counts as alive.
+
+    It does not poll, so it never rejoins.
+    """
     create_topic(kafka.bootstrap, NAME, partitions=2)
     produce(kafka.bootstrap, NAME, n=10)
     stuck = Consumer({"bootstrap.servers": kafka.bootstrap, **SETTINGS})
@@ -54,6 +57,6 @@ def test_a_group_that_waits_for_a_member_is_rebalancing(kafka: Kafka, tmp_path: 
 
 
 def _rebalancing(exporter: Exporter) -> dict[str, Any] | None:
-    """The subscription as the JSON has it, once its cause is the rebalance."""
+    """Return the subscription from the JSON, once its cause is the rebalance."""
     rows = exporter.get("/api/v1/subscriptions").json()["subscriptions"]
     return next((row for row in rows if row["cause"] == "rebalancing"), None)

@@ -1,4 +1,7 @@
-"""A collector that runs for long: its clients are replaced, so that topics which came and went leave nothing behind."""
+"""A collector that runs for a long time replaces its clients.
+
+So topics that came and went leave nothing in memory.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ GROUP = "renewal"
 
 
 class CountedConsumer:
-    """A consumer of the exporter's, and the topics that it was ever assigned."""
+    """A consumer of the exporter, and the topics that it was ever assigned."""
 
     made: ClassVar[list[CountedConsumer]] = []
 
@@ -71,7 +74,7 @@ def collector(
 
 
 def look(collector: KafkaCollector) -> None:
-    """Both tasks that read records: the second look at the backlog finds positions that stand still."""
+    """Run both tasks that read records; the second poll finds positions that did not move."""
     for _ in range(2):
         collector.backlog(Until(60))
         collector.latency(Until(60))
@@ -104,7 +107,7 @@ def test_many_short_lived_topics_leave_no_consumer_and_no_topic_behind(
         look(collector)
     made = CountedConsumer.made
     assert len({topic for each in made for topic in each.topics}) == BATCHES * TOPICS
-    # A look, and what is left of one, may come between the limit and the renewal.
+    # A poll, and the rest of one, may come between the limit and the replacement.
     assert max(len(each.topics) for each in made) <= MOST_NAMES + 2 * TOPICS
     assert sum(not each.is_closed for each in made) <= 4
     collector.close()
@@ -130,7 +133,7 @@ def test_every_client_is_replaced_once_the_first_is_old(
     assert before != []
     monkeypatch.setattr(client, "MAX_AGE", 0.0)
     now = time.monotonic()
-    # The others are younger, as they are made at their first use.
+    # The others are younger, as they are created at their first use.
     monkeypatch.setattr(collector._client, "_made_at", now - 1.0)
     collector.backlog(Until(60))
     monkeypatch.setattr(client, "MAX_AGE", 3600.0)

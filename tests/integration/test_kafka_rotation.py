@@ -1,4 +1,4 @@
-"""Passwords and certificates of a Kafka source are replaced: no run fails while old and new ones are valid."""
+"""Secrets of a Kafka source are replaced: no poll fails while old and new ones are valid."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.support.rotation import Mount, certificate_files
 
 TOPIC, GROUP, LAG = "rotation", "rotation-readers", 7
 REAUTHENTICATE_MS = 1_500
-"""The broker ends connections whose login is older, unless they log in again."""
+"""The broker closes connections whose login is older, unless they log in again."""
 EXPIRES = 20.0
-"""Seconds for which the first certificate is valid: enough for a few runs on a busy machine."""
+"""Seconds for which the first certificate is valid: enough for a few polls on a busy machine."""
 SECONDS = 30.0
 
 
@@ -46,7 +46,7 @@ def login(user: str, password: str | None = None) -> dict[str, str | bytes]:
 
 
 def scram(kafka: KafkaCluster, mount: Mount) -> KafkaCollector:
-    """User and password stand in files."""
+    """User and password are in files."""
     properties = {
         k: str(v) for k, v in kafka.client_config("sasl", "-", "-", "SCRAM-SHA-512").items()
     }
@@ -56,7 +56,7 @@ def scram(kafka: KafkaCluster, mount: Mount) -> KafkaCollector:
 
 
 def mutual(kafka: KafkaCluster, mount: Mount) -> KafkaCollector:
-    """Certificate and key stand in files that librdkafka reads."""
+    """Certificate and key are in files that librdkafka reads."""
     properties = {k: str(v) for k, v in kafka.client_config("mtls").items()}
     properties["ssl.certificate.location"] = str(mount.path("tls.crt"))
     properties["ssl.key.location"] = str(mount.path("tls.key"))
@@ -64,7 +64,7 @@ def mutual(kafka: KafkaCluster, mount: Mount) -> KafkaCollector:
 
 
 def run_all(collector: KafkaCollector) -> None:
-    """Run each task once; none may fail, nor lack a part."""
+    """Run each task once; each must return complete data."""
     for task in ("discovery", "backlog", "latency", "consumers", "probe"):
         found = collector.tasks[task](Until(SECONDS))
         assert list(found.problems) == [], task
@@ -76,7 +76,7 @@ def run_all(collector: KafkaCollector) -> None:
 
 
 def probed(collector: KafkaCollector) -> None:
-    """The topic of the probes is there, and a probe came back."""
+    """Wait until the probe topic exists and a probe came back."""
 
     def came_back() -> bool:
         collector.backlog(Until(SECONDS))
@@ -94,7 +94,7 @@ def delete_user(kafka: KafkaCluster, user: str) -> None:
 
 
 def refusals(kafka: KafkaCluster) -> int:
-    """Logins that the broker refused so far."""
+    """Return the number of logins that the broker has refused so far."""
     return kafka.log_file(0).read_text().count("Failed authentication")
 
 
@@ -109,7 +109,7 @@ def test_no_run_fails_when_user_and_password_are_swapped_and_the_old_ones_end(
         run_all(collector)
         delete_user(kafka, "rotation-a")
         before = refusals(kafka)
-        # Every connection of the old user has to log in again, and can't.
+        # Every connection of the old user has to log in again, and cannot.
         ended = time.monotonic() + 2 * REAUTHENTICATE_MS / 1000
         while time.monotonic() < ended:
             run_all(collector)
@@ -161,7 +161,7 @@ def test_no_run_fails_when_a_certificate_is_swapped_and_the_old_one_expires(
 def test_what_is_in_force_stays_while_key_and_certificate_do_not_go_together(
     kafka: KafkaCluster, tmp_path: Path
 ) -> None:
-    """They are written one after the other, and whoever writes them is slow."""
+    """They are written one after the other, slowly."""
     first, second = (certificate_files(kafka.certificates) for _ in range(2))
     mount = Mount(tmp_path / "tls", first)
     with closing(mutual(kafka, mount)) as collector:

@@ -1,4 +1,4 @@
-"""Every kind of security, what goes wrong with each, few rights, and secrets that nobody gets to see."""
+"""Every kind of security, the faults of each, limited rights, and secrets that stay hidden."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ Key = tuple[str, str, int]
 Properties = Mapping[str, str | int | float | bool]
 
 MARK = "hunter2"
-"""In every password of these tests, and in every value that is no property's value."""
+"""Part of every password of these tests, and not of any value of a property."""
 OUT_OF_RANGE = "987654321"
 SCRAPE_SECONDS = 2.0
 """More than any scrape takes on a busy machine, and less than any wait for a broker."""
 
 
 class PlainExporter(Exporter):
-    """Asks for pages as they are: urllib3 2.8 repeats bytes where a gzip member fills its buffer to the end."""
+    """Requests uncompressed pages.
+
+    urllib3 2.8 repeats bytes if a gzip member fills its buffer to the end.
+    """
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return super().get(path, **{"Accept-Encoding": "identity", **headers})
@@ -44,7 +47,7 @@ class PlainExporter(Exporter):
 
 @dataclass
 class Seen:
-    """What a daemon showed and wrote in its time."""
+    """What a daemon exposed and logged while it ran."""
 
     page: Scrape
     sources: Mapping[str, dict[str, Any]]
@@ -55,7 +58,7 @@ class Seen:
 
     @staticmethod
     def of(exporter: Exporter, slowest: float = 0.0, before: Scrape | None = None) -> Seen:
-        """Everything there is to see now; `before` is a page whose failures are not counted."""
+        """Return what is exposed now; `before` is a scrape whose failures are not counted."""
         paths = ("/metrics", "/", "/api/v1/subscriptions?partitions=1", "/-/ready")
         answers = {path: exporter.get(path).text for path in paths}
         rows = json.loads(answers[paths[2]])["sources"]
@@ -69,7 +72,7 @@ class Seen:
         )
 
     def failures(self, source: str, task: str = "backlog") -> set[str]:
-        """The reasons for which the task has failed."""
+        """Return the reasons for which the task has failed."""
         which = {"source": source, "task": task}
         found = self.page.find("mq_collect_failures_total", **which)
         old = self.before.find("mq_collect_failures_total", **which) if self.before else {}
@@ -78,7 +81,7 @@ class Seen:
         }
 
     def succeeded(self, source: str) -> dict[str, bool]:
-        """Each task, and whether its last run was whole."""
+        """Return each task, and whether its last poll was complete."""
         found = self.page.find("mq_collect_success", source=source)
         return {dict(labels)["task"]: bool(value) for labels, value in found.items()}
 
@@ -99,17 +102,17 @@ class Seen:
 
 @dataclass
 class Printed:
-    """What a command said, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str
     err: str
     findings: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Of `check`: each feature, `ok` or `missing`, and what is said about it."""
+    """Return each feature of `check`, `ok` or `missing`, and its text."""
 
 
 def run(command: str, folder: Path, sources: list[dict[str, Any]]) -> Printed:
-    """Run a command of the exporter on a config of these sources."""
+    """Run a command of the exporter with a config of these sources."""
     config = folder / f"{command}.yaml"
     config.write_text(json.dumps({"sources": sources}))
     option = [] if command == "check" else ["--config"]
@@ -133,7 +136,7 @@ def source(name: str, client: Properties, *without: str, **more: Any) -> dict[st
 
 
 def only(*prefixes: str) -> dict[str, Any]:
-    """Filters for a source that sees more than this test's topics and groups."""
+    """Filters for a source that sees more than the topics and groups of this test."""
     include = [f"{prefix}.*" for prefix in prefixes]
     return {"destinations": {"include": include}, "groups": {"include": include}}
 
@@ -143,7 +146,7 @@ def password(user: str) -> str:
 
 
 def key_lines(pem: str) -> list[str]:
-    """The lines of a private key that hold it."""
+    """Return the lines with the content of a private key."""
     return [line for line in pem.splitlines() if line and not line.startswith("-----")]
 
 
@@ -158,7 +161,7 @@ def secrets_of(kafka: KafkaCluster) -> list[str]:
 
 
 def found_secrets(kafka: KafkaCluster, *texts: str) -> set[str]:
-    """The secrets that are in the texts; no more than the first letters of each."""
+    """Return the secrets that occur in the texts, each only by its first letters."""
     return {secret[:12] for secret in secrets_of(kafka) for text in texts if secret in text}
 
 
@@ -167,7 +170,7 @@ def found_secrets(kafka: KafkaCluster, *texts: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def lags(local_kafka: KafkaCluster) -> dict[Key, int]:
-    """What every source that may see it must say about a topic with two groups."""
+    """Check a topic with two groups, which every source that may see it must show."""
     bootstrap, topic = local_kafka.bootstrap, "security-topic"
     create_topic(bootstrap, topic, 2, 3)
     produce(bootstrap, topic, 0, 10)
@@ -221,7 +224,7 @@ def kinds(kafka: KafkaCluster) -> list[dict[str, Any]]:
 def secured(
     local_kafka: KafkaCluster, lags: dict[Key, int], tmp_path_factory: pytest.TempPathFactory
 ) -> Seen:
-    """What one daemon shows that reads the cluster in every way there is."""
+    """The output of one daemon that reads the cluster with every kind of security."""
     folder = tmp_path_factory.mktemp("kinds")
     with PlainExporter(folder, kinds(local_kafka), log_level="debug") as exporter:
         wait_until(lambda: exporter.get("/-/ready").ok, "every source to be read", 120)
@@ -264,7 +267,7 @@ FAULTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no-token": ("unauthorized", ("sasl.oauthbearer.config",)),
     "no-file": ("invalid", ("client_files.sasl.password", "absent", "No such file")),
 }
-"""Each fault, its reason, and words that the message must have."""
+"""Each fault, its reason, and words that the message must contain."""
 
 
 def faulty(kafka: KafkaCluster, folder: Path, closed_port: int) -> list[dict[str, Any]]:
@@ -312,7 +315,7 @@ def faulty(kafka: KafkaCluster, folder: Path, closed_port: int) -> list[dict[str
 
 @pytest.fixture(scope="module")
 def closed_port() -> Iterator[int]:
-    """A port on which nobody listens, and nobody else can."""
+    """A port on which nobody listens, and which nobody else can take."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
@@ -325,7 +328,7 @@ def broken(
     closed_port: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Seen:
-    """What one daemon shows that has every fault, and one healthy source."""
+    """The output of one daemon with every fault, and one healthy source."""
     folder = tmp_path_factory.mktemp("faults")
     sources = faulty(local_kafka, folder, closed_port)
     healthy = source("healthy", local_kafka.client_config("plaintext"), **only("security-"))
@@ -427,7 +430,10 @@ RIGHTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "named": (("describe",), ("rights-a",)),
     "nothing": ((), ()),
 }
-"""Each user's operations on the topics `rights-*`, and on which groups there is Describe, by prefix."""
+"""Each user's operations on the topics `rights-*`.
+
+And the prefix of the groups that the user may describe.
+"""
 LAGS: dict[Key, int] = {
     ("rights-a", "rights-plain", 0): 7,
     ("rights-a", "rights-plain", 1): 0,
@@ -438,7 +444,7 @@ LAGS: dict[Key, int] = {
     ("rights-consumer", "rights-plain", 0): 6,
 }
 UNREAD = {**LAGS, ("rights-a", "rights-marker", 0): 1}
-"""Without Read nobody knows that only a transaction's marker is left."""
+"""Without Read it cannot be known that only a transaction's marker is left."""
 COMPACTED = {("rights-a", "rights-compacted")}
 
 
@@ -448,7 +454,7 @@ def lags_of(group: str) -> dict[Key, int]:
 
 @pytest.fixture(scope="module")
 def users(local_kafka: KafkaCluster) -> Iterator[None]:
-    """The users, and what there is to see; two groups have members that read a hidden topic too."""
+    """The users, topics and groups; two groups have members that read a hidden topic too."""
     bootstrap = local_kafka.bootstrap
     create_topic(bootstrap, "rights-plain", 2, 3)
     create_topic(bootstrap, "rights-compacted", 1, 3, {"cleanup.policy": "compact"})
@@ -489,7 +495,10 @@ def users(local_kafka: KafkaCluster) -> Iterator[None]:
 
 
 def member(bootstrap: str, protocol: str) -> Consumer:
-    """A member of the group `rights-PROTOCOL`, which reads a topic that is hidden and one that is not."""
+    """A member of the group `rights-PROTOCOL`.
+
+    It reads a topic that is hidden and one that is not.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -510,7 +519,7 @@ def member(bootstrap: str, protocol: str) -> Consumer:
 
 
 def as_user(kafka: KafkaCluster, user: str, name: str | None = None, **more: Any) -> dict[str, Any]:
-    """A source that logs in as one of the users; what follows is the source's."""
+    """A source that logs in as one of the users; `more` are fields of the source."""
     login = f"rights-{user}"
     client = kafka.client_config("sasl", login, password(login), "SCRAM-SHA-512")
     return source(name or user, client, **more)
@@ -520,7 +529,7 @@ def as_user(kafka: KafkaCluster, user: str, name: str | None = None, **more: Any
 def allowed(
     local_kafka: KafkaCluster, users: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Seen:
-    """What one daemon shows that logs in as each of the users."""
+    """The output of one daemon that logs in as each of the users."""
     named: dict[str, list[str]] = {
         "by-name": ["rights-a"],
         "denied": ["rights-a", "rights-b"],
@@ -578,7 +587,7 @@ def test_a_right_that_is_not_given_is_no_failure(allowed: Seen, name: str) -> No
     assert allowed.succeeded(name) == dict.fromkeys(tasks, True)
     assert [allowed.failures(name, task) for task in tasks] == [set()] * len(tasks)
     assert allowed.sources[name]["message"] == ""
-    # A source that failed for a moment, as it may on a busy machine, says that it has recovered.
+    # A source that failed for a moment on a busy machine logs that it has recovered.
     ends = {"task.recovered", "task.problem_ended"}
     told = [event for event in allowed.events(name, "info") if event not in ends]
     assert len(told) == len(set(told)), "each once"
@@ -589,7 +598,7 @@ def test_a_right_that_is_not_given_is_no_failure(allowed: Seen, name: str) -> No
 
 @pytest.mark.parametrize("name", ["full", "fewest"])
 def test_members_are_seen_as_far_as_the_broker_shows_them(allowed: Seen, name: str) -> None:
-    """Of a consumer-protocol group that reads a hidden topic too, it shows no member at all."""
+    """The broker shows no member of a consumer-protocol group that reads a hidden topic too."""
     members = allowed.page.find("mq_group_members", source=name)
     assert {dict(labels)["group"]: count for labels, count in members.items()} == {
         "rights-a": 0,
@@ -629,7 +638,7 @@ def test_a_source_without_any_right_does_not_look_like_an_empty_cluster(allowed:
     assert allowed.events("nothing", "warning") == ["task.partial"]
 
 
-# What the commands say
+# The output of the commands
 
 READING = "exact ages, bounds, transaction markers"
 FEATURES = (
@@ -646,9 +655,9 @@ FEATURES = (
     "probe",
 )
 COMMITS = ("probe's stage ack", "probe's clean-up")
-"""What is said of the probe's groups, where a probe can be sent."""
+"""What `check` reports on the probe's groups, if a probe can be sent."""
 PROBE = {"probe": "Create, Read and Write on the topic"}
-"""What is missing where the probe's topic neither may be seen nor made."""
+"""What is missing if the probe topic may be neither seen nor created."""
 
 
 @pytest.mark.parametrize(

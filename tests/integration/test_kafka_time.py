@@ -1,4 +1,4 @@
-"""The age of every backlog against the times at which its records were enqueued, awkward ones included."""
+"""The age of every backlog, compared with the times at which its records were enqueued."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from testbed.waiting import wait_until
 from tests.support.ages import Ages, Clock, Heads, Key, scrape_ages, scrape_some
 
 METHODS = ("auto", "time_index", "record")
-"""Sources of the daemon that differ in how ages are found, each named after it."""
+"""Sources of the daemon with different methods for ages, each named after its method."""
 BLIND = "blind"
 """A source whose user may read no record."""
 COARSE = "coarse"
-"""A source that shows subscriptions, not partitions, and looks at the time every third time only."""
+"""A source that shows subscriptions, not partitions, and polls the times three times as rarely."""
 HEADER = "header"
 """A source whose ages come from a header."""
 SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
@@ -55,15 +55,15 @@ WEEK = {"retention.ms": str(7 * DAY)}
 
 @dataclass
 class Data:
-    """What the tests have written, and so what must be shown."""
+    """What the tests have written, and what must therefore be shown."""
 
     bootstrap: str
     now: int
-    """Milliseconds of Unix time, to which the others are relative."""
+    """Unix time in milliseconds, to which the others are relative."""
     heads: dict[Key, float | None] = field(default_factory=dict)
-    """When the oldest unread record of each position was enqueued; None where there is none."""
+    """When the oldest unread record of each position was enqueued; None if there is none."""
     disordered: set[str] = field(default_factory=set)
-    """Topics in which lookups by timestamp can't tell the truth."""
+    """Topics in which lookups by timestamp cannot give the true times."""
 
     def write(
         self,
@@ -72,7 +72,7 @@ class Data:
         config: Mapping[str, str] | None = None,
         value: bytes = b"v",
     ) -> None:
-        """Make a topic of records with these timestamps, relative to `now`."""
+        """Create a topic with records that have these timestamps, relative to `now`."""
         create_topic(self.bootstrap, topic, len(partitions), 1, config)
         for partition, stamps in enumerate(partitions):
             self.add(topic, partition, stamps, value=value)
@@ -90,7 +90,7 @@ class Data:
     def stand(
         self, topic: str, offset: int, head: int | None, group: str = "", part: int = 0
     ) -> None:
-        """Commit, and note the timestamp (relative to `now`) of the oldest unread record."""
+        """Commit, and store the timestamp (relative to `now`) of the oldest unread record."""
         self.commit(topic, {part: offset}, {part: head}, group)
 
     def commit(
@@ -192,7 +192,7 @@ def write_ordered(data: Data) -> None:
 
 
 def write_disordered(data: Data) -> None:
-    """A replay of last week behind newer records, with today's behind it."""
+    """A replay of last week after newer records, and today's records after it."""
     before = [-2 * HOUR + i * 18 * SECOND for i in range(200)]
     replayed = [-6 * DAY + i * 60 * SECOND for i in range(200)]
     after = [-20 * 60 * SECOND + i * 60 * SECOND for i in range(20)]
@@ -211,7 +211,10 @@ def write_disordered(data: Data) -> None:
 
 
 def write_switched(data: Data) -> None:
-    """Topics whose timestamps are the broker's since a moment, or were until then; the producers' are out of order."""
+    """Topics whose timestamps were set by the producers and later by the broker, or vice versa.
+
+    The timestamps of the producers are not in order.
+    """
     stamps = [-91 * SECOND + i * 10 for i in range(50)] + [
         -3623 * SECOND + i * 10 for i in range(50)
     ]
@@ -230,7 +233,7 @@ def write_switched(data: Data) -> None:
 
 
 def write_gaps(data: Data) -> None:
-    """Offsets that hold no record."""
+    """Offsets without a record."""
     bootstrap, now = data.bootstrap, data.now
 
     create_topic(bootstrap, "time-marker")
@@ -275,7 +278,10 @@ def write_gaps(data: Data) -> None:
 
 
 def wait_for_gap(bootstrap: str, topic: str, gap: range) -> dict[int, int]:
-    """Write on until the cleaner has removed these records; the timestamps of those that are left."""
+    """Write until the cleaner has removed these records.
+
+    Returns the timestamps of those that are left.
+    """
 
     def left() -> dict[int, int] | None:
         found = read_timestamps(bootstrap, topic)
@@ -290,7 +296,10 @@ def wait_for_gap(bootstrap: str, topic: str, gap: range) -> dict[int, int]:
 
 
 def write_appended(data: Data) -> Callable[[], None]:
-    """A topic whose broker stamps the records, in two bursts; the second and the positions come with the call."""
+    """A topic with broker timestamps, in two bursts.
+
+    The returned function writes the second burst and the positions.
+    """
     topic = "time-appended"
     create_topic(data.bootstrap, topic, 1, 1, {"message.timestamp.type": "LogAppendTime"})
     produce(data.bootstrap, topic, n=50, timestamp_ms=data.now - 3 * DAY)
@@ -320,7 +329,10 @@ HEADERS: Sequence[Callable[[int], bytes]] = (
 
 
 def write_headers(data: Data) -> None:
-    """A record of each form, enqueued (by the header) a whole number of hours ago, and two without a time."""
+    """A record with each form of header, and two records without a time in their header.
+
+    The headers give whole numbers of hours ago.
+    """
     topic = "time-header"
     create_topic(data.bootstrap, topic)
     whole = data.now // 1000 * 1000
@@ -342,13 +354,16 @@ class World:
     data: Data
     clock: Clock
     groups: frozenset[str]
-    """Those that were there before the daemon."""
+    """Groups that existed before the daemon."""
     committed: Mapping[str, Mapping[tuple[str, int], int]]
 
     def wait(
         self, source: str, condition: Callable[[Ages], bool], what: str, heads: Heads | None = None
     ) -> Ages:
-        """The first page for which it holds; none before it may say of itself to be more exact than it is."""
+        """Return the first ages for which the condition holds.
+
+        None before them may have an error larger than its bound.
+        """
 
         def holds() -> Ages | None:
             found = scrape_ages(self.exporter, self.clock, source)
@@ -362,12 +377,12 @@ class World:
         return found
 
     def fresh(self, source: str) -> Ages:
-        """A page of a look that has begun after this call."""
+        """Return the ages of a poll that began after this call."""
         begun = time.time()
         return self.wait(source, lambda page: page.at > begun, "another look")
 
     def value(self, source: str, metric: str, **labels: str) -> float | None:
-        """What the page says now."""
+        """Return the value that is exposed now."""
         return scrape_some(self.exporter, source, metric).value(metric, **labels)
 
 
@@ -420,7 +435,7 @@ def blind_source(kafka: KafkaCluster, **more: object) -> dict[str, object]:
     return kafka_source(servers, BLIND, client=client, **more)
 
 
-# Where every record that is asked for can be read
+# All requested records can be read
 
 
 @pytest.mark.parametrize("source", METHODS)
@@ -526,7 +541,7 @@ def test_the_time_to_loss_of_a_stopped_group_is_what_retention_leaves(
     assert without_lag == (None if source == BLIND else float("inf"))
 
 
-# Where none may be read
+# No record can be read
 
 
 def test_lookups_alone_tell_ages_within_the_tolerance(world: World) -> None:
@@ -540,7 +555,10 @@ def test_lookups_alone_tell_ages_within_the_tolerance(world: World) -> None:
 
 
 def test_what_can_not_be_checked_is_no_promise(world: World) -> None:
-    """Not even where the broker stamps the records: it may have done so for a while only, and a marker is no record."""
+    """Not even if the broker sets the timestamps.
+
+    It may have done so only for a while, and a marker is no record.
+    """
     heads = world.data.heads
     page = world.wait(BLIND, lambda p: not p.wrong(world.data.of("time-appended")), "the ages")
     lagging = {key[:2] for key, head in heads.items() if head is not None}
@@ -557,11 +575,11 @@ def test_no_right_to_read_is_no_failure(world: World) -> None:
     assert page.value("mq_collect_success", task="latency") == 1
 
 
-# What happens while the daemon watches
+# Changes while the daemon runs
 
 
 def test_behind_a_marker_the_age_is_that_of_the_next_record(world: World) -> None:
-    """Not that of the marker, which has a time too."""
+    """Not the age of the marker, which has a timestamp too."""
     data, topic = world.data, "time-next"
     create_topic(world.bootstrap, topic)
     produce_transaction(world.bootstrap, topic, n=3, timestamp_ms=data.now - 3 * HOUR)
@@ -580,7 +598,7 @@ def test_behind_a_marker_the_age_is_that_of_the_next_record(world: World) -> Non
 
 
 def test_a_topic_made_anew_has_the_ages_of_its_new_records(world: World) -> None:
-    """Also where it is longer than the old one, and where looks at the time are rarer than at the backlog."""
+    """Also if it is longer than the old one, and if times are polled rarely."""
     data, topic = world.data, "time-anew"
 
     def made(stamps: Sequence[int], source: str) -> Heads:
@@ -602,7 +620,7 @@ def test_a_topic_made_anew_has_the_ages_of_its_new_records(world: World) -> None
 
 
 def test_a_topic_that_was_away_for_one_look_is_another(world: World) -> None:
-    """Whichever of the tasks sees it away."""
+    """Whichever of the tasks notices its absence."""
     data, topic = world.data, "times-away"
     collector = KafkaCollector(
         KafkaSettings(
@@ -636,7 +654,7 @@ def test_a_topic_that_was_away_for_one_look_is_another(world: World) -> None:
 
 
 def test_a_topic_made_anew_between_two_looks_is_another_at_once(world: World) -> None:
-    """Also where nothing of its offsets tells: as many records, the same position."""
+    """Even if its offsets do not show it: as many records, the same position."""
     topic = "times-swapped"
     collector = KafkaCollector(
         KafkaSettings(
@@ -680,7 +698,7 @@ def test_an_age_is_of_the_record_that_is_left_when_others_are_deleted(world: Wor
 def collector_of(
     kafka: KafkaCluster, name: str, *, blind: bool = False, **settings: Any
 ) -> KafkaCollector:
-    """A collector of one topic, read by the group of its name."""
+    """A collector of one topic, which a group with the same name reads."""
     client = {"bootstrap.servers": kafka.bootstrap}
     if blind:
         kafka.allow("time-blind", ["describe"], "topic", name)
@@ -694,7 +712,7 @@ def collector_of(
 
 
 def times_of(collector: KafkaCollector, name: str, looks: int = 3) -> LogTimes:
-    """What is known of time after some looks; their anomalies are added up."""
+    """Return the times after some polls; their anomalies are added up."""
     anomalies: Counter[TimestampAnomaly] = Counter()
     for _ in range(looks):
         collector.backlog(Until(60))
@@ -704,7 +722,7 @@ def times_of(collector: KafkaCollector, name: str, looks: int = 3) -> LogTimes:
 
 
 ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1), "retention.ms": "-1"}
-"""Kafka's retention goes by the timestamps too: it would delete records of 1970 at once."""
+"""Kafka's retention uses the timestamps too: it would delete records of 1970 at once."""
 UNITS: Mapping[str, Callable[[int], int]] = {
     "seconds": lambda ms: ms // 1000,
     "microseconds": lambda ms: ms * 1000,
@@ -753,7 +771,10 @@ def test_a_producer_of_another_unit_between_others_gets_their_age_without_a_boun
 def test_an_age_of_a_topic_that_was_switched_is_true_or_no_promise(
     local_kafka: KafkaCluster, world: World, method: Literal["auto", "time_index"]
 ) -> None:
-    """Also at the first look, whatever was read by then; in the end every record was, and all are exact."""
+    """Also at the first poll, whatever was read by then.
+
+    In the end every record was read, and all are exact.
+    """
     topic = "time-switched"
     collector = collector_of(local_kafka, topic, method=method)
     collector._filters._groups.update(dict.fromkeys((k[0] for k in world.data.of(topic)), True))
@@ -773,11 +794,11 @@ def test_an_age_of_a_topic_that_was_switched_is_true_or_no_promise(
     collector.close()
 
 
-# Nothing is moved
+# Nothing is changed
 
 
 def test_the_exporter_joins_no_group_and_commits_nothing(world: World) -> None:
-    """Last, after all the reading."""
+    """Runs last, after all reads."""
     bootstrap = world.bootstrap
     for group, before in world.committed.items():
         assert committed_offsets(bootstrap, group) == before

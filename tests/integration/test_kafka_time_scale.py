@@ -1,4 +1,4 @@
-"""Ages at scale: 50,000 positions in five shapes of traffic, right after a few looks and never falsely exact."""
+"""Ages of 50,000 positions in five shapes of traffic, after a few polls and within bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.ages import ROUNDING, Ages, Clock, Key, tolerance
 TOPICS, PARTITIONS, RECORDS = 100, 10, 300
 GROUPS, TOPICS_OF_GROUP = 200, 25
 LOOKS = 3
-"""Looks at the time after which everything is known."""
+"""Polls of the times after which all ages are known."""
 SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
 
 CLOCK = re.compile(r'^mq_lag_seconds{[^}]*group="clock"[^}]*} .*$', re.MULTILINE)
@@ -31,7 +31,7 @@ Shape = Callable[[random.Random], Sequence[int]]
 
 
 def spread(since: int, over: int) -> Sequence[int]:
-    """Timestamps (ms, relative to now) that lie evenly."""
+    """Return timestamps (ms, relative to now) at equal distances."""
     return [since + over * i // RECORDS for i in range(RECORDS)]
 
 
@@ -61,7 +61,7 @@ def replayed() -> Sequence[int]:
 class World:
     heads: Mapping[Key, float]
     looks: Sequence[Ages]
-    """What was shown after each of the first looks at the time that succeeded."""
+    """The ages after each of the first successful polls of the times."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def first_looks(exporter: Exporter, clock: Clock) -> list[Ages]:
-    """One page after each look; a page takes longer to parse than to look again, so they are parsed in the end."""
+    """Return one scrape after each poll.
+
+    Parsing takes longer than the next poll, so they are parsed at the end.
+    """
     pages: dict[str, str] = {}
 
     def has_looked() -> bool:
@@ -102,7 +105,7 @@ def first_looks(exporter: Exporter, clock: Clock) -> list[Ages]:
 
 
 def parse(page: str, clock: Clock) -> Ages:
-    """Names without anything to escape."""
+    """Only for names without characters to escape."""
     ages: dict[Key, float] = {}
     bounds: dict[tuple[str, str], float] = {}
     for line in page.split("\n"):

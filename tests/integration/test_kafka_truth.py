@@ -1,4 +1,4 @@
-"""Every number against what is known to be true of a real cluster, awkward positions included."""
+"""Every number, compared with the known state of a real cluster, unusual positions included."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Position = Callable[[str, str, int, int, int], None]
 
 
 class Reader:
-    """A consumer with a group, which reads so many messages, commits, and stays."""
+    """A consumer with a group that reads so many messages, commits, and stays."""
 
     def __init__(self, bootstrap: str, group: str, topic: str, count: int, protocol: str) -> None:
         self.consumer = Consumer(
@@ -84,7 +84,7 @@ class Reader:
 
 @dataclass
 class Truth:
-    """What the page must say."""
+    """What must be exposed."""
 
     lags: dict[Key, int] = field(default_factory=dict)
     bounds: set[tuple[str, str]] = field(default_factory=set)
@@ -175,7 +175,7 @@ def write_awkward(bootstrap: str, truth: Truth, position: Position) -> None:
 
 
 def wait_for_gap(bootstrap: str, topic: str, offset: int) -> None:
-    """Write on until the cleaner has removed the record at the offset."""
+    """Write until the cleaner has removed the record at the offset."""
 
     def first_behind() -> int:
         produce(bootstrap, topic, 0, 1, key=b"same")
@@ -246,7 +246,7 @@ def test_the_json_says_what_the_page_says(world: World) -> None:
 
 
 def test_hostile_names_are_in_the_json_as_they_are_and_not_in_the_page(world: World) -> None:
-    """The page takes them from there, as texts: `test_page.py`."""
+    """The page takes them from there, as texts: `page/test_page.py`."""
     rows = world.exporter.get("/api/v1/subscriptions").json()["subscriptions"]
     assert any('truth-quote"' in row["group"] for row in rows)
     assert "truth-" not in world.exporter.get("/").text

@@ -1,4 +1,7 @@
-"""A daemon in which something hangs: old values go all the same, the rest goes on, and `/-/healthy` says what it is."""
+"""A daemon in which something hangs: old values are hidden, the rest goes on.
+
+`/-/healthy` names what hangs.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ STUCK = "task backlog of source stuck: no sign of life for "
 
 
 class World:
-    """A daemon with two sources; what is to hang hangs until the end."""
+    """A daemon with two sources; what hangs, hangs until the end."""
 
     def __init__(self) -> None:
         self.sources = {name: Told({("g", "t"): [7]}) for name in ("stuck", "sound")}
@@ -38,7 +41,7 @@ class World:
         return self.told.daemon
 
     def hang(self, *_: object, **__: object) -> None:
-        """Stand in for anything that does not return."""
+        """Replaces any function by one that does not return."""
         self.entered.set()
         self.leave.wait()
 
@@ -52,7 +55,7 @@ class World:
         return self.page().value("mq_lag_messages", source=source)
 
     def unhealthy(self) -> str:
-        """What `/-/healthy` says once something is wrong."""
+        """Return what `/-/healthy` reports once something is wrong."""
 
         def look() -> str | None:
             answer = self.get("/-/healthy")
@@ -111,7 +114,7 @@ def test_a_source_whose_answer_is_never_taken(
 def test_many_requests_do_not_wait_for_a_source_that_hangs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than the server has places: they must all come free again."""
+    """More than the server has places: all must become free again."""
     monkeypatch.setattr(world.daemon.sources["stuck"]._judging, "judge", world.hang)
     assert world.entered.wait(PATIENCE)
     for _ in range(3):
@@ -129,7 +132,10 @@ def test_many_requests_do_not_wait_for_a_source_that_hangs(
 def test_a_reload_replaces_a_source_that_hangs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its state may be half changed: the new one starts afresh, and what the old one still does shows nowhere."""
+    """The state of the old source may be half changed, so the new one starts without it.
+
+    What the old one still does shows nowhere.
+    """
     before = world.daemon.sources["stuck"]
     monkeypatch.setattr(before._judging, "judge", world.hang)
     assert world.entered.wait(PATIENCE)
@@ -208,7 +214,7 @@ def test_a_collector_that_hangs_is_said_by_the_command_health(world: World) -> N
 
 
 def test_an_http_server_that_hangs_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its health check cannot be answered then, but the log says why."""
+    """`/-/healthy` cannot be answered then, but the log says why."""
     monkeypatch.setattr("exporter.web.server.serving.LOOP_SECONDS", 1.0)
     server = world.daemon.server
     assert server is not None

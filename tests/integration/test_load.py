@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from confluent_kafka.admin import ConfigResource
 from exporter.load import Load, LoadError, Result, parse_steps, workload_of
 from testbed import nsq_data, rabbit_data
 from testbed.kafka import Kafka
-from testbed.kafka_data import admin_client, committed_offsets, end_offsets
+from testbed.kafka_data import admin_client, committed_offsets, end_offsets, produce
 from testbed.nsq import NsqCluster
 from testbed.rabbitmq import RabbitCluster
 from testbed.waiting import wait_until
@@ -74,6 +75,23 @@ def test_a_workload_on_rabbitmq(rabbitmq: RabbitCluster) -> None:
 def test_a_workload_on_nsq(nsq: NsqCluster) -> None:
     sent = hold(played("nsq", nsq.http_url(), "load-nsq"))
     assert nsq_data.topic_stats(nsq.http_url(), "load-nsq")["message_count"] == sent
+
+
+def test_messages_of_others_are_in_no_figure(kafka: Kafka) -> None:
+    """The topic has messages without a mark, and those of an earlier run."""
+    topic = "load-shared"
+    (earlier,) = played("kafka", kafka.bootstrap, topic, "rate=100 for=3s consumers=0")
+    strangers = [random.randbytes(100) for _ in range(500)] + [b"", b"{}"]
+    produce(kafka.bootstrap, topic, n=len(strangers), value=strangers.__getitem__)
+    steps = "rate=50 for=8s consumers=0; rate=0 consumers=2 for=20s"
+    waiting, catching_up = played("kafka", kafka.bootstrap, topic, steps)
+    assert waiting.foreign == waiting.processed == 0
+    assert catching_up.foreign == earlier.sent + len(strangers)
+    assert catching_up.processed == waiting.sent
+    # They were sent over eight seconds, and consumed after these.
+    assert 4.0 < (catching_up.mean or 0) < 20.0
+    assert 4.0 < (catching_up.p50 or 0) < 20.0
+    assert (catching_up.longest or 0) > 8.0
 
 
 def test_it_goes_on_behind_a_broker_that_was_killed(nsq: NsqCluster) -> None:

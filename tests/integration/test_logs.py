@@ -1,4 +1,7 @@
-"""The log: whatever happens to its output or its events, who logs goes on; what is missing is counted, and said."""
+"""Whatever happens to the log's output or its events, the daemon continues.
+
+Missing lines are counted and reported.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ UNREADABLE = "\ud800 from a broker"
 
 @pytest.fixture
 def config(tmp_path: Path) -> Iterator[Exporter]:
-    """A daemon's config, with a broker that is not there; the test runs it by itself."""
+    """A daemon's config with a broker that does not exist; the test runs it itself."""
     exporter = Exporter(tmp_path, [kafka_source("127.0.0.1:1")])
     yield exporter
     exporter._ports.release()
@@ -64,7 +67,7 @@ def test_a_daemon_whose_output_is_broken_collects_and_ends_in_order(
             wait_until(lambda: runs() >= before + 3, "the tasks to go on")
             config.get("/-/healthy").raise_for_status()
             dropped = config.scrape().value("mq_log_lines_dropped_total") or 0
-            # In place of a closed stream there is nothing; what is written there is no fault.
+            # A closed stream has no output; writing to it is not an error.
             assert dropped >= 2 if output != "closed" else dropped == 0
             daemon.send_signal(signal.SIGHUP)
             read_at = "mq_config_last_reload_success_timestamp_seconds"
@@ -77,7 +80,7 @@ def test_a_daemon_whose_output_is_broken_collects_and_ends_in_order(
 
 
 def test_a_reader_that_reads_nothing_stops_nobody() -> None:
-    """A pipe that is full blocks whoever writes to it: that must not be a task, nor the main loop."""
+    """A full pipe blocks its writer. This must be neither a task nor the main loop."""
     unread, written = os.pipe()
     output = Output(written, most_waiting=100)
     for number in range(3_000):

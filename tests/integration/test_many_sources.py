@@ -1,4 +1,4 @@
-"""Many sources in one daemon: it ends in time, and takes all its processes with it however it ends."""
+"""Many sources in one daemon: it stops in time, and all its processes end with it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from testbed.waiting import wait_until
 NOBODY = "127.0.0.1:1"
 COUNT = 30
 STOP_SECONDS = 20.0
-"""To end in, on a machine that is busy; it takes less than a second on one that is not."""
+"""Limit for stopping on a busy machine; otherwise it takes less than a second."""
 GONE_SECONDS = 10.0
 
 
 @pytest.fixture
 def hanging() -> Iterator[str]:
-    """A broker that takes connections and never answers."""
+    """A broker that accepts connections and never answers."""
     ports = PortBlock()
     with closing(socket.create_server(("127.0.0.1", ports.take()), backlog=500)) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
@@ -49,7 +49,7 @@ def sources(hanging: str) -> list[dict[str, Any]]:
 
 
 def processes(exporter: Exporter) -> list[int]:
-    """Those of the daemon that are there, whoever their parents are by now."""
+    """Return the daemon's processes that exist, whoever their parents are now."""
     found = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError):
@@ -59,7 +59,7 @@ def processes(exporter: Exporter) -> list[int]:
 
 
 def children(exporter: Exporter) -> list[psutil.Process]:
-    """The processes that read the sources."""
+    """Return the processes that read the sources."""
     return [
         child
         for nursery in psutil.Process(exporter.pid).children()
@@ -146,7 +146,7 @@ def test_what_ended_a_process_is_in_the_log(tmp_path: Path) -> None:
 def test_secrets_in_the_daemons_environment_are_in_none_of_its_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A password that a config takes from there reaches the broker all the same."""
+    """A password that a config takes from the environment still reaches the broker."""
     monkeypatch.setenv("JOBS_PASSWORD", "hunter2")
     ports = PortBlock()
     asked: list[bytes] = []
@@ -183,7 +183,10 @@ def _hear(server: socket.socket, asked: list[bytes]) -> None:
 
 
 def test_replies_that_trickle_their_headers_end_no_process(tmp_path: Path) -> None:
-    """Every task of the source gets such a reply, again and again; each ends at its own deadline."""
+    """Every task of the source gets such a reply again and again.
+
+    Each one ends at its own deadline.
+    """
     ports = PortBlock()
     with closing(socket.create_server(("127.0.0.1", ports.take()), backlog=100)) as server:
         threading.Thread(target=_trickle_to_all, args=(server,), daemon=True).start()

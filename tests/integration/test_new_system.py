@@ -1,4 +1,4 @@
-"""A system is a folder, a config model and one row: two made-up ones, as users would run them."""
+"""A system is a folder, a config model and one row: two made-up systems, run as users would."""
 
 from __future__ import annotations
 

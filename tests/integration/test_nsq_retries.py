@@ -1,4 +1,4 @@
-"""NSQ: messages that fail again and again and are held back in between, and messages that are held back on purpose."""
+"""NSQ messages that fail again and again, and messages that are deferred on purpose."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def exporter(nsq: NsqCluster, tmp_path: Path) -> Iterator[Exporter]:
 
 
 def status(page: Scrape, channel: str) -> str | None:
-    """The status that the channel has."""
+    """Return the status of the channel."""
     found = page.find("mq_subscription_status", group=channel)
     return next((dict(labels)["status"] for labels, value in found.items() if value == 1), None)
 
@@ -38,7 +38,7 @@ def row(exporter: Exporter, channel: str) -> dict[str, Any]:
 
 
 def is_told(row: dict[str, Any]) -> bool:
-    """Whether the row says why: repeats, and nothing processed."""
+    """Return whether the row gives the reason: repeats, and nothing processed."""
     evidence = [each["evidence"] for each in row["causes"] if each["cause"] == "retry_loop"]
     return any(
         "of the deliveries are repeats (" in e and ", 0 processed within " in e for e in evidence

@@ -1,4 +1,4 @@
-"""What the page says of an NSQ installation, held against what was done to it."""
+"""The metrics of an NSQ installation, compared with what was done to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def exporter(nsq: NsqCluster, tmp_path: Path) -> Iterator[Exporter]:
 
 
 def node(nsq: NsqCluster, nsqd: str) -> str:
-    """What a node is called: its broadcast address and HTTP port."""
+    """Return the label of a node: its broadcast address and HTTP port."""
     return nsq.http_url(nsqd).removeprefix("http://")
 
 
@@ -189,7 +189,7 @@ def _restart_counts_on(nsq: NsqCluster, exporter: Exporter) -> None:
     nsq.terminate("nsqd-0")
     exporter.wait(lambda page: page.value("mq_node_up", node=node(nsq, "nsqd-0")) == 0, "down")
     assert exporter.scrape().value("mq_lag_messages", group="c") == 6, "held"
-    time.sleep(1)  # nsqd tells when it was started in whole seconds
+    time.sleep(1)  # nsqd reports its start time in whole seconds
     nsq.restart("nsqd-0")
     exporter.wait(lambda page: page.value("mq_node_up", node=node(nsq, "nsqd-0")) == 1, "up")
     settled(exporter, wanted, group="c")
@@ -208,7 +208,7 @@ def test_a_node_that_is_gone_for_good_takes_its_series_with_it(
     data.create_channel(url, "t", "c")
     data.publish_all(url, "t", [b"v"] * 3)
     settled(exporter, {"mq_lag_messages": 3}, partition=node(nsq, "nsqd-1"))
-    nsq.terminate("nsqd-1")  # it takes leave of the nsqlookupds
+    nsq.terminate("nsqd-1")  # it unregisters from the nsqlookupds
     exporter.wait(lambda page: page.find("mq_lag_messages", group="c") == {}, "its series to end")
     page = exporter.scrape()
     assert page.value("mq_subscriptions_lost_total", reason="node_gone") == 1
@@ -219,7 +219,7 @@ def test_a_node_that_is_gone_for_good_takes_its_series_with_it(
 def test_an_nsqd_that_is_taken_out_of_the_config_takes_its_series_with_it(
     nsq: NsqCluster, tmp_path: Path
 ) -> None:
-    """Where no nsqlookupd tells, the config says which nsqds there are; a dead one stays, as down."""
+    """Without nsqlookupds, the config says which nsqds there are. A dead one stays, as down."""
     first, second = node(nsq, "nsqd-0"), node(nsq, "nsqd-1")
     source = {"name": "test", "system": "nsq", **QUICK}
     urls = [nsq.http_url(nsqd) for nsqd in nsq.nsqds]
@@ -387,7 +387,8 @@ def test_percentiles_where_they_are_wanted(tmp_path: Path) -> None:
             consumer.rate = 0
             slowest = max(each.processed_at - each.enqueued_at for each in consumer.processed)
             with Exporter(tmp_path, [nsq_source(nsq, **QUICK)]) as exporter:
-                # What waits now was there before the exporter: its own record does not reach so far back.
+                # The waiting messages are older than the exporter, so its own history does not
+                # include them.
                 page = exporter.wait(lambda page: page.find("mq_lag_seconds", group="c"), "an age")
                 assert page.find("mq_lag_seconds_method", group="c", method="percentile")
                 assert page.value("mq_lag_seconds", group="c") == pytest.approx(slowest, abs=0.3)
@@ -426,7 +427,7 @@ def test_probes_are_quick_and_leave_nothing(nsq: NsqCluster, tmp_path: Path) -> 
 
 
 def test_nsqds_that_want_authentication(tmp_path: Path) -> None:
-    """By a secret, which an HTTP server of the operator's own knows."""
+    """With a secret that the operator's own HTTP server verifies."""
     ports = PortBlock()
     site = Site(ports.take())
     rights = {

@@ -1,4 +1,7 @@
-"""How far off the estimated ages are as Prometheus scrapes them, with the default schedule and a load that swings."""
+"""Errors of the estimated ages, as Prometheus scrapes them.
+
+With the default schedule and a varying load.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,26 @@ from testbed.rabbitmq import RabbitCluster
 from testbed.swinging import SwingingProducer, Truth
 
 SECONDS = 75.0
-"""Length of the load."""
+"""Duration of the load."""
 PERIOD = 33.0
-"""Seconds of one swing; no multiple of a look, so that each look meets another part of it."""
+"""Seconds of one period; no multiple of a poll interval, so that polls meet all parts of it."""
 SETTLED = 15.0
 """Seconds until a queue's counts are known."""
 RATE = 40.0
-"""What the consumers process a second: the mean of the load, so the backlog comes and goes."""
+"""Messages a second that the consumers process: the mean load, so the backlog comes and goes."""
 KINDS = ("classic", "quorum", "nsq")
 MOST = {"classic": 3.0, "quorum": 3.0, "nsq": 1.5}
-"""Seconds of mean error. On a quiet machine it is 1.3, 1.8 and 0.6; a busy one delays looks and clients."""
+"""Seconds of mean error.
+
+It is 1.3, 1.8 and 0.6 on a quiet machine; a busy machine delays polls and clients.
+"""
 
 Seen = dict[str, list[tuple[float, float]]]
-"""By kind: when the page was scraped (UNIX time), and the age that it showed."""
+"""By kind: when the metrics were scraped (Unix time), and the exposed age."""
 
 
 class Send:
-    """Publishes to one queue over a connection of its own."""
+    """Publishes to one queue over its own connection."""
 
     def __init__(self, url: str, queue: str) -> None:
         self._queue = queue
@@ -52,7 +58,7 @@ class Send:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seen, dict[str, Truth]]]:
-    """What one daemon said of three queues under the same load, and what was so."""
+    """The ages that one daemon exposed for three queues under the same load, and the true ones."""
     with ExitStack() as stack:
         rabbit = stack.enter_context(RabbitCluster())
         nsq = stack.enter_context(NsqCluster())
@@ -87,7 +93,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Seen, d
 
 
 def watch(exporter: Exporter, seconds: float) -> Seen:
-    """Note the ages that are shown, twice a second."""
+    """Store the exposed ages, twice a second."""
     seen: Seen = {kind: [] for kind in KINDS}
     began = time.monotonic()
     while time.monotonic() < began + seconds:

@@ -1,4 +1,4 @@
-"""What the page says while RabbitMQ nodes die, hang and come back."""
+"""The metrics while RabbitMQ nodes die, hang and come back."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_no_age_is_wrong_behind_a_restart_of_the_queue_s_node(
             if found:
                 assert found <= time.time() - renewed + 8
                 return True
-            if time.time() - renewed > 10:  # what was there at the return has left
+            if time.time() - renewed > 10:  # messages that were there at the return have left
                 data.purge(url, queue)
                 renewed = time.time()
                 data.publish(url, queue, 1)
@@ -118,7 +118,7 @@ def test_no_age_is_wrong_behind_a_restart_of_the_queue_s_node(
 
 
 def test_a_killed_node_and_the_one_that_is_left(cluster: RabbitCluster, tmp_path: Path) -> None:
-    """The management API of the dead node comes first in the config: the other one is asked instead."""
+    """The dead node's management API is the first in the config: the other one is used instead."""
     source = rabbit_source(cluster, **QUICK, hold="6s")
     source["management_url"] = [cluster.management_url(1), cluster.management_url(0)]
     with Exporter(tmp_path, [source]) as exporter:
@@ -178,7 +178,10 @@ def test_a_node_that_hangs_fails_its_own_probes_only(
 
 
 def test_a_node_in_maintenance_mode_is_no_failure(cluster: RabbitCluster, tmp_path: Path) -> None:
-    """It takes no clients on purpose: its probe is not due, and nothing fails, whether it was seen to work before or not."""
+    """It takes no clients on purpose: its probe is not due, and nothing fails.
+
+    This holds whether the probe has worked before or not.
+    """
     source = rabbit_source(cluster, **QUICK)
     resting = amqp(cluster, 1)
 
@@ -239,7 +242,7 @@ def test_a_cluster_that_is_down_is_held_then_hidden_and_comes_back(
 
 
 def test_a_node_that_was_forgotten_takes_its_series_with_it(tmp_path: Path) -> None:
-    """A stopped member stays, as down; and a probe's address goes with its line of the config."""
+    """A stopped member stays, as down. A probe's address is gone when its line of the config is."""
     with RabbitCluster(2, quick_statistics=True) as cluster:
         kept, gone = cluster.name(0), cluster.name(1)
         source = rabbit_source(cluster, **QUICK)

@@ -1,4 +1,4 @@
-"""What quorum queues hold back: messages until their next try, and dead letters that nobody has confirmed."""
+"""Deferred messages of quorum queues: delayed retries, and unconfirmed dead letters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK: dict[str, Any] = {
     "schedule": {"backlog": "300ms", "rates": "1s", "latency": "300ms", "probe": "5s"}
 }
 SOURCES = ("api", "page")
-"""The same node, read by the management API and by the Prometheus plugin's page."""
+"""The same node, read by the management API and by the metrics of the Prometheus plugin."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def exporter(
 
 
 def holds_back(rabbitmq: RabbitCluster) -> bool:
-    """Whether this RabbitMQ has delayed retry: since 4.3."""
+    """Return whether this RabbitMQ has delayed retry (4.3 and later)."""
     version = rabbitmq.api("GET", "overview")["rabbitmq_version"]
     return tuple(map(int, version.split(".")[:2])) >= (4, 3)
 
@@ -59,7 +59,7 @@ def wait_shown(exporter: Exporter, queue: str, *numbers: float) -> None:
 def test_dead_letters_without_a_target_are_deferred(
     rabbitmq: RabbitCluster, exporter: Exporter
 ) -> None:
-    """With at-least-once dead lettering (3.10 and later) they stay in the queue until somebody has them."""
+    """With at-least-once dead lettering (3.10 and later) they stay in the queue until confirmed."""
     url, queue = rabbitmq.amqp_url(), "letters"
     strategy = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     data.declare(url, queue, "quorum", dead_letter_to="nowhere", arguments=strategy)
@@ -75,7 +75,7 @@ def test_dead_letters_without_a_target_are_deferred(
 
 
 def test_messages_that_wait_for_their_next_try(rabbitmq: RabbitCluster, exporter: Exporter) -> None:
-    """Before 4.3 the arguments mean nothing, and what is given back is ready at once."""
+    """Before 4.3 the arguments have no effect, and a returned message is ready at once."""
     url, queue = rabbitmq.amqp_url(), "tries"
     delay = {"x-delayed-retry-type": "all", "x-delayed-retry-min": 1_000_000}
     data.declare(url, queue, "quorum", arguments={**delay, "x-delayed-retry-max": 1_000_000})
@@ -91,7 +91,7 @@ def test_messages_that_wait_for_their_next_try(rabbitmq: RabbitCluster, exporter
 
 
 def test_messages_that_fail_again_and_again(rabbitmq: RabbitCluster, exporter: Exporter) -> None:
-    """With delayed retry as without: a consumer gives everything back, and nothing is processed."""
+    """With and without delayed retry: a consumer returns every message, and processes none."""
     url, queue = rabbitmq.amqp_url(), "failing"
     arguments = {
         "x-delayed-retry-type": "all",
@@ -113,7 +113,7 @@ def test_messages_that_fail_again_and_again(rabbitmq: RabbitCluster, exporter: E
 
 
 def is_loop(page: Scrape, queue: str, *, held: bool) -> bool:
-    """Whether both sources say that the messages fail again and again, and those that are held back are no lag."""
+    """Return whether both sources report repeated failures, and deferred messages are not lag."""
     causes = page.find("mq_backlog_cause", destination=queue, cause="retry_loop")
     if len(causes) < len(SOURCES):
         return False

@@ -1,4 +1,4 @@
-"""RabbitMQ 4 set up in unusual ways: the numbers stay right, or the exporter says which are missing."""
+"""RabbitMQ 4 with unusual settings: the numbers are right, or the exporter names missing ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DENIED = "deprecated_features.permit"
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RabbitCluster]:
-    """One node that refuses transient queues and looks after consumers that are late every second."""
+    """One node that refuses transient queues and looks for late consumers every second."""
     settings = {f"{DENIED}.transient_nonexcl_queues": "false"}
     tick = {"channel_tick_interval": "1000"}
     with RabbitCluster(settings=settings, rabbit=tick, quick_statistics=True) as cluster:
@@ -41,7 +41,7 @@ def exporter(
 
 
 def known(exporter: Exporter, queue: str, vhost: str = "/") -> None:
-    """Wait until the queue's counts are known: what moves from now on is counted."""
+    """Wait until the queue's counts are known: messages that move from now on are counted."""
     exporter.wait(
         lambda page: page.find("mq_consumed_messages_total", destination=queue, vhost=vhost),
         f"{queue}",
@@ -65,7 +65,7 @@ def test_transient_queues_are_refused_and_durable_ones_go_on(
 def test_a_quorum_queue_drops_after_twenty_tries(
     cluster: RabbitCluster, exporter: Exporter
 ) -> None:
-    """Nobody has set a limit: since 4.0 it is 20. What is dropped was not consumed."""
+    """No limit is set: since 4.0 the default is 20. Dropped messages were not consumed."""
     url, queue = cluster.amqp_url(), "twenty"
     data.declare(url, queue, "quorum")
     known(exporter, queue)
@@ -112,7 +112,7 @@ def test_priorities_of_a_quorum_queue(cluster: RabbitCluster, exporter: Exporter
 
 
 def test_a_policy_and_a_vhost_s_default_type(cluster: RabbitCluster, exporter: Exporter) -> None:
-    """A queue that is declared without a type is a quorum queue here, and the policy gives it a limit later."""
+    """A queue declared without a type is a quorum queue here; the policy limits it later."""
     cluster.add_vhost("typed")
     cluster.api("PUT", "vhosts/typed", {"default_queue_type": "quorum"})
     url, queue = cluster.amqp_url(vhost="typed"), "limited"
@@ -143,7 +143,7 @@ def test_a_policy_and_a_vhost_s_default_type(cluster: RabbitCluster, exporter: E
 def test_a_consumer_that_is_too_slow_for_the_broker(
     cluster: RabbitCluster, exporter: Exporter
 ) -> None:
-    """The broker closes its channel, and what it held waits again."""
+    """The broker closes its channel, and its messages wait again."""
     url, queue = cluster.amqp_url(), "late"
     data.declare(url, queue, arguments={"x-consumer-timeout": 2_000})
     known(exporter, queue)
@@ -178,7 +178,7 @@ def test_a_consumer_that_is_too_slow_for_the_broker(
 
 
 def test_statistics_that_are_not_permitted(tmp_path: Path) -> None:
-    """Lag goes on, what depends on statistics is absent, and the key that denies them is named."""
+    """Lag is shown, what needs statistics is absent, and the key that disables them is named."""
     settings = {f"{DENIED}.management_metrics_collection": "false"}
     with RabbitCluster(settings=settings) as cluster:
         url, source = cluster.amqp_url(), rabbit_source(cluster, **QUICK)
@@ -243,7 +243,10 @@ def works_through(cluster: RabbitCluster, exporter: Exporter, name: str, count: 
 
 
 def test_two_of_three_nodes_are_killed(tmp_path: Path) -> None:
-    """A quorum queue has no majority: it is held, never empty and never deleted; the rest goes on."""
+    """A quorum queue without a majority keeps its values: it is never empty and never deleted.
+
+    All other queues are read as usual.
+    """
     with RabbitCluster(3, quick_statistics=True) as cluster:
         url = cluster.amqp_url()
         data.declare(url, "majority", "quorum")

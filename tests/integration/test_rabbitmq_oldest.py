@@ -1,4 +1,7 @@
-"""RabbitMQ 3.10, the oldest that is supported: lag, rates, ages, consumers, streams and probes on a real node."""
+"""RabbitMQ 3.10, the oldest version in these tests.
+
+Lag, rates, ages, consumers, streams and probes on a real node.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def test_lag_counts_ages_consumers_and_probes(cluster: RabbitCluster, exporter: 
 def test_a_consumer_of_a_stream_at_next_has_no_lag_and_counts_what_comes(
     cluster: RabbitCluster, exporter: Exporter
 ) -> None:
-    """3.10 tells a lag of the whole stream for it, and does not tell stored offsets."""
+    """3.10 reports a lag of the whole stream for it, and does not report stored offsets."""
     with StreamClients(cluster) as clients:
         clients.create("events")
         settled(exporter, {"mq_produced_messages_total": 0}, destination="events")

@@ -73,7 +73,7 @@ def test_amqp_1_0_both_ways(rabbitmq: RabbitCluster, exporter: Exporter, tmp_pat
             },
             destination=queue,
         )
-        # Nothing moves any more, and it can be known of nobody whether that is a fault.
+        # Nothing moves any more, and it cannot be known whether that is a fault.
         exporter.wait(
             lambda _: row(exporter, queue)["status"] == "unknown" and is_uncounted(exporter, queue),
             "the status to say what is not known",
@@ -110,7 +110,7 @@ def test_a_moving_backlog_has_a_lower_bound(rabbitmq: RabbitCluster, exporter: E
                 ),
                 "the bound",
             )
-            # 40 messages left since; how long the look before was ago is not known to the test.
+            # 40 messages left since then; the test does not know the time of the poll before.
             assert bound(page) * (time.monotonic() - began) < 4 * 40
             assert row(exporter, queue)["consumed_messages_per_second_at_least"] > 0
 

@@ -1,4 +1,4 @@
-"""Streams as their consumers use them: stored offsets, single active consumers, `next`, super streams."""
+"""Streams with stored offsets, single active consumers, `next`, and super streams."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clients(rabbitmq: RabbitCluster) -> Iterator[StreamClients]:
 
 
 def created(clients: StreamClients, exporter: Exporter, stream: str, **arguments: Any) -> str:
-    """A new stream whose messages are counted from now on."""
+    """Create a stream whose messages are counted from now on."""
     clients.create(stream, {key.replace("_", "-"): value for key, value in arguments.items()})
     settled(exporter, {"mq_produced_messages_total": 0}, destination=stream)
     return stream
@@ -76,7 +76,7 @@ def test_a_named_consumer_that_stops_stays(exporter: Exporter, clients: StreamCl
 def test_one_that_processed_all_and_stops_has_no_lag(
     exporter: Exporter, clients: StreamClients
 ) -> None:
-    """It stored its offset after each message; RabbitMQ writes what is stored into the stream."""
+    """It stored its offset after each message; RabbitMQ writes stored offsets into the stream."""
     stream = created(clients, exporter, "done")
     clients.publish(stream, 20)
     reader = clients.reader(stream, "app")
@@ -155,7 +155,7 @@ def test_of_single_active_consumers_the_active_one_stands(
     active.store(29)
     settled(exporter, {"mq_lag_messages": 0, "mq_log_end_offset": 31}, destination=stream)
     active.close()
-    waiting.wait_received(30)  # it begins at the first
+    waiting.wait_received(30)  # it begins at the first message
     settled(exporter, {"mq_lag_messages": 0, "mq_consumers": 1}, destination=stream)
 
 
@@ -203,7 +203,7 @@ def test_the_streams_of_a_super_stream_are_partitions(
 def test_a_stream_of_which_the_oldest_messages_were_deleted(
     exporter: Exporter, clients: StreamClients
 ) -> None:
-    """It holds less than its end says, and goes on where a consumer saw it end."""
+    """It has fewer messages than its end offset, which continues from where a consumer saw it."""
     stream = "short"
     limits = {"max-length-bytes": 4_000, "stream-max-segment-size-bytes": 2_000}
     clients.create(stream, limits)

@@ -1,4 +1,4 @@
-"""What the page says of RabbitMQ's queues, held against what was done to them."""
+"""The metrics of RabbitMQ's queues, compared with what was done to them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HOSTILE = ('quote"', "back\\slash", "sp ace/{},=", "🐇", "%2F", "x" * 200)
 def exporter(
     rabbitmq: RabbitCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exporter]:
-    """One daemon for the tests that only look; it shows each test's own queues."""
+    """One daemon for the tests that change nothing; it shows each test's own queues."""
     source = rabbit_source(rabbitmq, **QUICK)
     with Exporter(tmp_path_factory.mktemp("rabbit"), [source]) as exporter:
         exporter.wait(lambda page: page.value("mq_up") == 1, "the source to be up")
@@ -43,7 +43,7 @@ def exporter(
 
 
 def known(exporter: Exporter, queue: str) -> None:
-    """Wait until the queue's counts are known: what moves from now on is counted."""
+    """Wait until the queue's counts are known: messages that move from now on are counted."""
     exporter.wait(
         lambda page: page.find("mq_consumed_messages_total", destination=queue), f"{queue}", 40
     )
@@ -90,7 +90,7 @@ def test_lag_rates_and_consumers(
 
 
 def test_the_ways_in_which_messages_leave(rabbitmq: RabbitCluster, exporter: Exporter) -> None:
-    """Acknowledged, taken without, requeued, rejected: what was processed, and what came again."""
+    """Acknowledged, taken without acknowledgement, requeued, rejected: processed or redelivered."""
     url, queue = rabbitmq.amqp_url(), "ways"
     data.declare(url, queue)
     known(exporter, queue)
@@ -173,7 +173,7 @@ def test_a_length_limit_and_a_purge_are_no_consumption(
             },
             destination=queue,
         )
-    # What is left of both is young: what was dropped before it has left, whoever took it.
+    # The messages that are left in both are young: dropped ones have left too.
     data.publish(url, "purged", 3)
     page = settled(exporter, {"mq_lag_messages": 3}, destination="purged")
     began = time.monotonic()
@@ -188,7 +188,7 @@ def test_a_length_limit_and_a_purge_are_no_consumption(
 def test_the_age_of_what_was_there_before_is_the_heads_timestamp(
     rabbitmq: RabbitCluster, tmp_path: Path
 ) -> None:
-    """And absent without one: the exporter's record does not reach so far back."""
+    """And absent without one: the exporter's history does not reach back that far."""
     url, hour = rabbitmq.amqp_url(), 3_600
     now = int(time.time())
     data.declare(url, "stamped")
@@ -210,7 +210,7 @@ def test_the_age_of_what_was_there_before_is_the_heads_timestamp(
 
 
 def counted(rabbitmq: RabbitCluster, queue: str) -> int | None:
-    """How many messages the statistics know to have been published."""
+    """Return how many messages have been published according to the statistics."""
     row = rabbitmq.api("GET", f"queues/%2F/{quote_name(queue)}")
     published: int | None = row.get("message_stats", {}).get("publish")
     return published if row.get("messages") == published else None
@@ -233,7 +233,7 @@ def test_an_estimate_of_a_backlog_that_stands_still(
 
 
 def test_bursts_of_clients_that_come_and_go(rabbitmq: RabbitCluster, exporter: Exporter) -> None:
-    """Their counts and the queues' are taken at different moments: none may be counted twice."""
+    """Their counts and those of the queues have different times: none may be counted twice."""
     url, queues = rabbitmq.amqp_url(), [f"burst-{number}" for number in range(12)]
     for queue in queues:
         data.declare(url, queue)
@@ -254,7 +254,7 @@ def test_bursts_of_clients_that_come_and_go(rabbitmq: RabbitCluster, exporter: E
         asked = time.time()
         age = exporter.scrape().value("mq_lag_seconds", destination=queue)
         assert age is not None
-        # An age is as old as the last look, which a busy machine may delay.
+        # An age is as old as the last poll, which a busy machine may delay.
         assert asked - published[queue] - 8 < age < time.time() - begun[queue] + 4
     for queue in queues:
         data.get(url, queue, 60)
@@ -372,11 +372,17 @@ def test_a_consumer_of_a_stream_lags_by_what_was_not_sent_to_it(
 
 
 CHUNK = 50
-"""Messages that the broker stores and sends together, at the most here; it tells positions by the first of them."""
+"""Maximum number of messages per chunk here.
+
+The broker stores and sends a chunk at once, and reports positions by its first message.
+"""
 
 
 async def _stream(rabbitmq: RabbitCluster, exporter: Exporter, stream: str) -> None:
-    """Publish, read slowly, read all; the exporter is asked in a thread, so that the clients go on."""
+    """Publish, read slowly, read all.
+
+    The exporter is scraped in a thread, so that the clients continue.
+    """
     login: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": rabbitmq.port("stream"),
@@ -396,7 +402,7 @@ async def _stream(rabbitmq: RabbitCluster, exporter: Exporter, stream: str) -> N
         for _ in range(60):
             await producer.send_batch(stream, [rstream.AMQPMessage(body=b"x")] * (CHUNK - 1))
             last = rstream.AMQPMessage(body=b"x")
-            await producer.send_wait(stream, last, timeout=60)  # it is stored: the chunk is over
+            await producer.send_wait(stream, last, timeout=60)  # stored: the chunk is complete
     consumer = rstream.Consumer(**login)
     await consumer.start()
     try:
@@ -466,7 +472,7 @@ def test_the_plugins_page_says_the_same(rabbitmq: RabbitCluster, tmp_path: Path)
 
 
 def test_a_broker_without_statistics_has_its_lag(tmp_path: Path) -> None:
-    """And says what is missing, once; it is no failure of each run."""
+    """The log says once what is missing; the poll does not fail."""
     with RabbitCluster(settings={"management_agent.disable_metrics_collector": "true"}) as rabbit:
         data.declare(rabbit.amqp_url(), "q")
         data.publish(rabbit.amqp_url(), "q", 4)
@@ -487,7 +493,7 @@ def test_a_broker_without_statistics_has_its_lag(tmp_path: Path) -> None:
 def test_a_poison_message_and_its_delivery_limit(
     rabbitmq: RabbitCluster, exporter: Exporter
 ) -> None:
-    """What a quorum queue drops after so many deliveries was not consumed."""
+    """What a quorum queue drops after too many deliveries was not consumed."""
     url, queue = rabbitmq.amqp_url(), "poison"
     data.declare(url, queue, "quorum", arguments={"x-delivery-limit": 3})
     known(exporter, queue)

@@ -1,4 +1,7 @@
-"""Passwords and certificates of RabbitMQ and NSQ sources are replaced: no run fails while old and new ones are valid."""
+"""Secrets of RabbitMQ and NSQ sources are replaced.
+
+No poll fails while old and new ones are valid.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ DEMANDS = {
     for prefix in ("ssl_options", "management.ssl")
     for key, value in {"verify": "verify_peer", "fail_if_no_peer_cert": "true"}.items()
 }
-"""Each client shows a certificate."""
+"""Each client presents a certificate."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def rabbit() -> Iterator[RabbitCluster]:
 
 
 def collector_of(rabbit: RabbitCluster, mount: Mount) -> RabbitCollector:
-    """Both APIs by TLS with a certificate, and a password from a file."""
+    """Both APIs with TLS, a certificate, and a password from a file."""
     return RabbitCollector(
         RabbitSettings(
             "jobs",
@@ -59,7 +62,7 @@ def collector_of(rabbit: RabbitCluster, mount: Mount) -> RabbitCollector:
 
 
 def run_all(collector: RabbitCollector | NsqCollector) -> None:
-    """Run each task once; none may fail, nor lack a part."""
+    """Run each task once; each must return complete data."""
     for name, task in collector.tasks.items():
         found = task(Until(SECONDS))
         assert list(found.problems) == [], name
@@ -79,7 +82,7 @@ def test_rabbitmq(rabbit: RabbitCluster, tmp_path: Path) -> None:
     mount = Mount(tmp_path / "secret", {**old, "password": "first-secret\n"})
     with closing(collector_of(rabbit, mount)) as collector:
         run_all(collector)
-        # The broker has only one password at a time: between these two it refuses.
+        # The broker has one password at a time, so it refuses requests between these two.
         change_password(rabbit, "second-secret")
         with pytest.raises(CollectError, match="access denied"):
             collector.backlog(Until(SECONDS))
@@ -98,7 +101,7 @@ def test_rabbitmq(rabbit: RabbitCluster, tmp_path: Path) -> None:
 
 
 class Front:
-    """HTTPS in front of an nsqd: it wants a client's certificate and one of some logins."""
+    """HTTPS in front of an nsqd: it requires a client certificate and one of some logins."""
 
     def __init__(self, port: int, nsqd: str, certificates: Certificates) -> None:
         self.url = f"https://127.0.0.1:{port}"
@@ -123,7 +126,7 @@ class Front:
                 pass
 
         self.ends = False
-        """Whether each connection is for one request."""
+        """Return whether each connection is for one request."""
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.ca)

@@ -1,4 +1,4 @@
-"""Secrets that servers and libraries repeat: in no log, no page and no output of `check`."""
+"""Secrets that servers and libraries repeat appear in no log, metric or output of `check`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUNS = "mq_collect_failures_total"
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A server that refuses everybody, and repeats what it was sent."""
+    """A server that refuses everybody, and repeats what was sent to it."""
     ports = PortBlock()
     with closing(Site(ports.take())) as site:
         for path in ("/api/overview", "/api/queues", "/stats", "/info", "/nodes"):
@@ -38,7 +38,7 @@ def site() -> Iterator[Site]:
 def echo(request: BaseHTTPRequestHandler) -> None:
     header = request.headers.get("Authorization", "")
     plain = base64.b64decode(header.removeprefix("Basic ")).decode()
-    # The second time it does not fit into what an error shows.
+    # The second one does not fit into what an error shows.
     body = f"{header} {plain} {json.dumps(plain)} {'x' * 60} {header * 20}".encode()
     request.send_response(401)
     request.send_header("Content-Length", str(len(body)))
@@ -52,7 +52,7 @@ def shown(exporter: Exporter) -> str:
 
 
 def leaked(text: str) -> set[str]:
-    """Parts of the secrets that are in the text, encoded or not."""
+    """Return parts of the secrets that occur in the text, encoded or not."""
     parts = [PASSWORD[:7], base64.b64encode(b"me:hunt").decode()[:8], "HVudGVyM"]
     return {part for part in parts if part in text}
 
@@ -98,7 +98,7 @@ def test_a_server_that_echoes_our_login_gets_it_into_no_text(tmp_path: Path, sit
 
 
 BY_LIBRDKAFKA = {"sasl.oauthbearer.metadata.authentication.type": "none"}
-"""A property that only librdkafka knows: it gets the tokens itself."""
+"""A property that only librdkafka supports, so it gets the tokens itself."""
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ BY_LIBRDKAFKA = {"sasl.oauthbearer.metadata.authentication.type": "none"}
 def test_a_token_endpoint_with_a_password_is_logged_without_it(
     tmp_path: Path, local_kafka: KafkaCluster, site: Site, more: dict[str, str], endpoint: str
 ) -> None:
-    """Both quote its URL when no token comes from there."""
+    """Both quote its URL if no token comes from there."""
     properties = {
         "security.protocol": "SASL_PLAINTEXT",
         "sasl.mechanism": "OAUTHBEARER",

@@ -1,4 +1,7 @@
-"""The HTTP server against clients that mean harm: heads that can be read in two ways, crowds, guessers, other sites."""
+"""The HTTP server against hostile clients.
+
+Ambiguous heads, many connections, guessed passwords, other sites.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from tests.support.told import Told, ToldDaemon
 
 GET, POST = frozenset({"GET"}), frozenset({"POST"})
 PATIENCE = 60.0
-"""Seconds; far more than an answer takes, also on a busy machine."""
+"""Seconds; far more than an answer takes, even on a busy machine."""
 
 
 def text(body: str) -> Response:
@@ -71,7 +74,7 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 def raw(server: Server, data: bytes, *, half_close: bool = False) -> bytes:
-    """Send bytes, and give all that comes back until the server ends the connection."""
+    """Send bytes, and return all that comes back until the server closes the connection."""
     with connect(server.port) as sock:
         sock.sendall(data)
         if half_close:
@@ -79,7 +82,7 @@ def raw(server: Server, data: bytes, *, half_close: bool = False) -> bytes:
         return read_all(sock)
 
 
-# Heads that two servers read in two ways
+# Heads that two servers read in different ways
 
 
 LINES = "GET /hello HTTP/1.1\r\nHost: a\r\n"
@@ -118,7 +121,7 @@ TWO_WAYS = {
 
 @pytest.mark.parametrize("data", TWO_WAYS.values(), ids=TWO_WAYS)
 def test_what_can_be_read_in_two_ways_is_refused(serve: Serve, data: str) -> None:
-    """And so is all that follows on the connection, which might be another request to somebody else."""
+    """Everything after it on the connection is refused too: it might be another request."""
     follows = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
     reply = raw(serve(), data.encode("latin-1") + follows)
     assert reply.startswith(b"HTTP/1.1 400 ")
@@ -157,7 +160,7 @@ def test_a_client_that_closes_its_sending_side_gets_its_response(serve: Serve) -
         sock.shutdown(socket.SHUT_WR)
         assert entered.wait(PATIENCE)
         before = time.process_time()
-        time.sleep(0.5)  # a loop that reads the end of the input again and again would use it all
+        time.sleep(0.5)  # a loop that rereads the end of the input would use all of it
         assert time.process_time() - before < 0.3
         proceed.set()
         assert read_all(sock).endswith(b"x" * 10_000_000)
@@ -199,12 +202,12 @@ def test_what_strangers_cause_is_logged_sparingly() -> None:
     assert events[-1]["left_out"] == 90
 
 
-# Crowds
+# Many clients
 
 
 @contextmanager
 def crowd_server(*arguments: str) -> Iterator[int]:
-    """Run the server in a process of its own; gives its port."""
+    """Run the server in a separate process; yield its port."""
     ports = PortBlock()
     port = ports.take()
     line = [sys.executable, "-m", "tests.support.crowd_server", str(port), *arguments]
@@ -239,7 +242,7 @@ def get(port: int, path: str, **options: Any) -> requests.Response:
 
 
 def worst_of(port: int, path: str, times: int, **options: Any) -> float:
-    """The longest time of some answers on connections of their own."""
+    """Return the longest time of some answers, each on its own connection."""
     took = []
     for _ in range(times):
         began = time.monotonic()
@@ -303,7 +306,7 @@ def test_a_thousand_idle_tls_connections_cost_little(tmp_path: Path) -> None:
 def test_health_and_scrapes_are_answered_while_guessers_and_the_api_are_busy(
     tmp_path: Path,
 ) -> None:
-    """70 guessers took all the places of a server with a thread for each connection."""
+    """70 guessers took all threads of a server with a thread for each connection."""
     hashed = bcrypt.hashpw(b"right", bcrypt.gensalt(12)).decode()
     web = tmp_path / "web.yml"
     web.write_text(f"basic_auth_users: {{alice: '{hashed}'}}\n")
@@ -398,7 +401,7 @@ def test_the_process_keeps_descriptors_for_itself(descriptors: int, connections:
     assert connections_within(descriptors) == connections
 
 
-# Work beside the loop
+# Work outside the event loop
 
 
 def test_a_handler_that_hangs_stops_no_other_lane_and_its_own_says_so(
@@ -435,7 +438,7 @@ def test_a_handler_that_hangs_stops_no_other_lane_and_its_own_says_so(
             stack.enter_context(connect(server.port)) for _ in range(4)
         ]
         for number, sock in enumerate(socks):
-            # Two are under way before two others wait.
+            # Two are running before two others wait.
             sock.sendall(b"GET /hang HTTP/1.0\r\n\r\n")
             assert queued.acquire(timeout=PATIENCE)
             assert number > 1 or entered.acquire(timeout=PATIENCE)

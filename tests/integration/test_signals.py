@@ -1,4 +1,4 @@
-"""Signals: they stop and reload a command whatever it does at that moment, and however many of them come."""
+"""Signals stop or reload a command at any moment, however many of them come."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from testbed.ports import PortBlock
 from testbed.waiting import wait_until
 
 NOBODY = "127.0.0.1:1"
-"""Where no broker listens."""
+"""An address where no broker listens."""
 STOP_SECONDS = 60.0
-"""To end in, on a machine that is busy."""
+"""Limit for stopping on a busy machine."""
 BURST = 20
 BURST_SECONDS = 0.04
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -40,7 +40,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def storm(pid: int, numbers: Sequence[signal.Signals], seconds: float) -> None:
-    """Send the signals, spread by chance over the time."""
+    """Send the signals at random times within this time."""
     with suppress(ProcessLookupError):
         for number in numbers:
             os.kill(pid, number)
@@ -48,13 +48,13 @@ def storm(pid: int, numbers: Sequence[signal.Signals], seconds: float) -> None:
 
 
 def code_of(child: Child) -> int:
-    """The exit code of a process that has to end by itself."""
+    """Return the exit code of a process that must end by itself."""
     return child._process.wait(STOP_SECONDS)
 
 
 @contextmanager
 def running(arguments: Sequence[str], log: Path) -> Iterator[Child]:
-    """A command, and nothing of it afterwards."""
+    """Run a command, and end it with the block."""
     child = Child([sys.executable, *arguments], log)
     try:
         yield child
@@ -72,7 +72,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Iterator[str]:
-    """A config file whose broker is not there."""
+    """A config file whose broker does not exist."""
     exporter = Exporter(tmp_path, [kafka_source(NOBODY)])
     yield str(exporter.config)
     exporter._ports.release()
@@ -88,7 +88,7 @@ def exporter(tmp_path: Path) -> Iterator[Exporter]:
 
 
 def test_bursts_of_reloads_are_all_followed_and_then_the_end(config: str, tmp_path: Path) -> None:
-    """With a handler that takes a lock, a daemon hangs in one of the first of these."""
+    """If the handler took a lock, the daemon would hang at one of the first of these."""
     with running(["-c", EAGER, "run", "--config", config], tmp_path / "log") as child:
 
         def reloads() -> int:
@@ -120,7 +120,7 @@ def test_a_burst_of_reloads_and_a_stop(
 
 
 def test_reloads_that_come_together_are_not_each_followed(exporter: Exporter) -> None:
-    """One for the first signal, and one for those that came while that was under way."""
+    """One for the first signal, and one for those that came during this reload."""
     child = exporter.child
     assert child is not None
     storm(child.pid, [signal.SIGHUP] * BURST, BURST_SECONDS / 40)
@@ -131,7 +131,7 @@ def test_reloads_that_come_together_are_not_each_followed(exporter: Exporter) ->
 
 
 def loads(child: Child, module: str) -> bool:
-    """Whether the process has begun to import something that takes its time."""
+    """Return whether the process has begun to import a module that takes long."""
     with suppress(OSError):
         return module in Path(f"/proc/{child.pid}/maps").read_text()
     return False
@@ -164,7 +164,7 @@ def test_a_stop_during_the_start_is_an_orderly_end(starting: Child, number: sign
 def test_signals_to_all_processes_of_the_daemon_leave_the_collectors_alone(
     exporter: Exporter,
 ) -> None:
-    """From the first moment on: a process that is just starting must not be killed by what is not meant for it."""
+    """From the first moment on: signals to all processes must not kill one that is starting."""
 
     def children() -> list[psutil.Process]:
         return psutil.Process(exporter.pid).children(recursive=True)
@@ -210,7 +210,7 @@ sys.exit(main(sys.argv[1:]))
 def test_a_main_loop_that_hangs_does_not_keep_the_process_alive(
     config: str, tmp_path: Path
 ) -> None:
-    """A reload that never returns: the end comes by force, and the log says so."""
+    """A reload that never returns: the process is killed, and the log says so."""
     with running(["-c", HANGS, "run", "--config", config], tmp_path / "log") as child:
         wait_until(lambda: "daemon.started" in child.log.read_text(), "the daemon")
         os.kill(child.pid, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml as it runs without containers: everything there, and an alert that reaches people."""
+"""The stack of docker-compose.yml without containers: all services run, and an alert arrives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testbed.tools import ROOT
 from testbed.waiting import wait_until
 
 ALERT_SECONDS = 400.0
-"""Two minutes are meant, on a machine that has nothing else to do."""
+"""Meant are two minutes, on a machine that has nothing else to do."""
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_make_stack_ends_with_all_that_it_started(temporary: Path) -> None:
         told = "".join(lines)
         for address in re.findall(r"^http://\S+", told, re.MULTILINE):
             assert requests.get(address, timeout=10).ok, address
-        for _ in range(3):  # an impatient person
+        for _ in range(3):  # an impatient user
             process.send_signal(signal.SIGINT)
         process.stdout.read()
     assert process.returncode == 0, told

@@ -48,7 +48,7 @@ def round_trip(client: Config, topic: str, value: bytes) -> bytes | None:
 
 
 def login_error(client: Config) -> int | None:
-    """The code of the first error that a client reports; None if it gets in."""
+    """Return the code of the first error that a client reports; None if it gets in."""
     errors: list[KafkaError] = []
     admin = AdminClient({**client, "log_level": 0, "error_cb": errors.append})  # type: ignore[dict-item]
 

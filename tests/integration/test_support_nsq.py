@@ -80,7 +80,7 @@ def test_a_consumer_keeps_its_rate_answers_heartbeats_and_gives_back_what_it_hol
         processed = consumer.wait_processed(26)
         consumer.rate = 0
         held = consumer.wait_held(20)
-        time.sleep(2.5)  # of two heartbeats missed in a row nsqd closes the connection
+        time.sleep(2.5)  # after two missed heartbeats nsqd closes the connection
         consumer.rate = 50
         consumer.wait_processed(len(consumer.processed) + 1)
         consumer.rate = 0

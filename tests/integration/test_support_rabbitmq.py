@@ -33,7 +33,7 @@ def url(rabbitmq: RabbitCluster) -> str:
 
 
 def shown(cluster: RabbitCluster, queue: str, vhost: str = "/") -> Any:
-    """What the management API says of a queue."""
+    """Return what the management API reports of a queue."""
     return cluster.api("GET", f"queues/{quote_name(vhost)}/{quote_name(queue)}")
 
 
@@ -200,7 +200,7 @@ def test_the_restricted_user_gets_nothing_until_allowed(
 
 @pytest.mark.parametrize("vhost", ["with space/and slash", 'ünï cödé 🐇 %2F "quoted"'])
 def test_vhosts_and_queues_have_any_name(rabbitmq: RabbitCluster, vhost: str) -> None:
-    queue = f"queue of {vhost} {uuid4()}"  # RabbitMQ takes line ends out of names
+    queue = f"queue of {vhost} {uuid4()}"  # RabbitMQ removes line ends from names
     rabbitmq.add_vhost(vhost)
     url = rabbitmq.amqp_url(vhost=vhost)
     rabbit_data.declare(url, queue)
@@ -246,7 +246,7 @@ def test_a_killed_node_comes_back_with_its_durable_messages(own: RabbitCluster) 
         rabbit_data.publish(own.amqp_url(), kind, 5)
         rabbit_data.publish(own.amqp_url(), kind, 5, persistent=False)
     rabbit_data.declare(own.amqp_url(), "transient", durable=False)
-    time.sleep(2)  # nothing tells when a new quorum queue is on disk
+    time.sleep(2)  # there is no sign that a new quorum queue is on disk
     own.kill(0)
     with pytest.raises(requests.ConnectionError):
         own.api("GET", "overview")
@@ -318,5 +318,5 @@ def environment_of(process: psutil.Process) -> str:
 
 
 def running(cluster: RabbitCluster, node: int) -> set[str]:
-    """Which nodes this one believes to run."""
+    """Return the nodes that this node considers running."""
     return {each["name"] for each in cluster.api("GET", "nodes", node=node) if each["running"]}

@@ -184,7 +184,7 @@ def run(page: Page, until: float, tests: Mapping[str, Any], folder: Path) -> str
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "GOGC": "400"},  # a fifth of its time is collecting garbage
+        env={**os.environ, "GOGC": "400"},  # garbage collection takes a fifth of its time
     )
     return None if done.returncode == 0 else done.stdout + done.stderr
 

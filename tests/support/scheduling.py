@@ -21,6 +21,10 @@ TIMED = frozenset(
         "kafka_time_scale",
         "load",
         "page",
+        "page_choices",
+        "page_detail",
+        "page_health",
+        "page_looks",
         "queue_ages",
         "stack",
     )

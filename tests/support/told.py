@@ -45,8 +45,7 @@ class Told:
         self.tasks = {"backlog": self._backlog}
 
     def _backlog(self, _: Deadline) -> Observation:
-        if self.fault is not None:
-            raise CollectError("unreachable", self.fault)
+        self.fail_if_told()
         parts: dict[str, int] = {}
         positions: dict[str, dict[str, dict[int, int | None]]] = {}
         for (group, topic), lags in list(self.lags.items()):
@@ -55,6 +54,11 @@ class Told:
             positions.setdefault(group, {})[topic] = {**offsets}
         logs = {topic: log(*[(0, self.end)] * count) for topic, count in parts.items()}
         return log_backlog(logs, positions)
+
+    def fail_if_told(self) -> None:
+        """Raise what a cluster that can't be read raises."""
+        if self.fault is not None:
+            raise CollectError("unreachable", self.fault)
 
     def due_early(self, task: str) -> bool:
         return False
@@ -69,7 +73,9 @@ class Told:
 class ToldDaemon:
     """A daemon in this process, with a source for each `Told`; a context manager."""
 
-    def __init__(self, **told: Told) -> None:
+    def __init__(self, settings: str = "", /, **told: Told) -> None:
+        """`settings` are further lines of the config."""
+        self._settings = settings
         self._ports = PortBlock()
         self.port = self._ports.take()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -91,7 +97,7 @@ class ToldDaemon:
 
     def start(self) -> None:
         """Start, or restart at the same address."""
-        text = CONFIG.format(port=self.port)
+        text = self._settings + CONFIG.format(port=self.port)
         text += "".join(SOURCE.format(name=name) for name in self._told)
         self.daemon = Daemon(parse(text, "told", {}), make=self._make)
         self.daemon.start()

@@ -21,7 +21,7 @@ QUEUE = Place("/", "q", None, None)
 
 
 class Load:
-    """When messages came and left, in fake time."""
+    """When messages arrived and left, in fake time."""
 
     def __init__(self) -> None:
         self.came: list[float] = []

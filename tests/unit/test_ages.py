@@ -182,9 +182,9 @@ def test_the_uncertainty_is_that_of_the_largest(
 
 PLACE = st.tuples(
     st.integers(0, 3),  # lag
-    st.floats(-100.0, 100_000.0),  # how long before the look the message was enqueued, in truth
-    st.floats(0.0, 5_000.0),  # how far the stamp may be off
-    st.floats(-1.0, 1.0),  # how far it is off, as a part of that
+    st.floats(-100.0, 100_000.0),  # how long before the poll the message was enqueued, in truth
+    st.floats(0.0, 5_000.0),  # upper bound on the error of the timestamp
+    st.floats(-1.0, 1.0),  # its error, as a fraction of the bound
 )
 
 

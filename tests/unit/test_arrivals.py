@@ -39,7 +39,7 @@ class Rabbit:
         self.place = QueuePlace(None, "", 0.0)
         self.now = 0.0
         self.times: list[float] = []
-        """When each message came."""
+        """When each message arrived."""
 
     def publish(self, count: int) -> None:
         self.came += count
@@ -145,7 +145,7 @@ def test_what_expires_or_is_purged_leaves_though_nobody_takes_it(seed: int) -> N
     rabbit.settle()
     for second in range(100):
         rabbit.publish(20)
-        rabbit.left = max(rabbit.came - 200, 0)  # ten seconds' worth stay
+        rabbit.left = max(rabbit.came - 200, 0)  # the messages of the last ten seconds stay
         rabbit.poll(15.0 + second)
     age = rabbit.place.age(rabbit.now, None)
     assert age is not None

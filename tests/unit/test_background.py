@@ -1,4 +1,4 @@
-"""What runs beside a test ends with its block, and fails there."""
+"""Work in the background of a test ends with its block, and its failures fail the test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from testbed.background import Background
 
 
 class Counting(Background):
-    """Counts its starts, and runs until it is stopped, or fails."""
+    """Counts its starts, and runs until it is stopped or fails."""
 
     def __init__(self, failure: BaseException | None = None) -> None:
         super().__init__()

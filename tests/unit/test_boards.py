@@ -1,4 +1,4 @@
-"""The dashboards' files: made of the code, by Grafana's own types, and after the house rules."""
+"""The dashboard files: made by the code with Grafana's own types, following the house rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mixin.boards.model import STATUS_COLOURS
 
 ROOT = Path(__file__).parent.parent.parent
 MENU, MARGIN = 300, 16
-"""Pixels of Grafana's docked menu and of the space beside panels."""
+"""Pixels of Grafana's docked menu and of the margins of panels."""
 FILES = sorted((ROOT / "dashboards").glob("*.json"))
 RECORDED = {
     rule["record"]
@@ -33,8 +33,11 @@ NOT_SHOWN = {
     *("mq_log_lines_dropped_total", "mq_values_out_of_range_total"),
     "mq_consumed_messages_per_second_lower_bound",
 }
-"""Deliberately: rates over a window are for users without Prometheus; thresholds are settings that alerts use; gaps in the
-log and on the page are looked for when they are read."""
+"""Metrics that are left out on purpose.
+
+Rates over a window are for users without Prometheus. Thresholds are settings that alerts use. Gaps
+in the log and in `/metrics` are noticed by those who read them.
+"""
 BOUNDED = re.compile(
     r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max|min)\(|histogram_quantile"
 )
@@ -54,7 +57,7 @@ def board(path: Path) -> dict[str, Any]:
 
 
 def everything(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows and panels, those of folded rows included."""
+    """Return rows and panels, including those of folded rows."""
     return [each for top in found["panels"] for each in (top, *top.get("panels", ()))]
 
 
@@ -63,7 +66,7 @@ def panels(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def overrides(panel: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The properties that a column, a series or a query has, by its name."""
+    """Return the properties of a column, a series or a query, by name."""
     found: dict[str, dict[str, Any]] = {}
     for each in panel["fieldConfig"]["overrides"]:
         properties = {item["id"]: item["value"] for item in each["properties"]}
@@ -80,7 +83,7 @@ def expressions(found: dict[str, Any]) -> list[str]:
 
 
 def metrics(text: str) -> set[str]:
-    """Names of metrics in an expression: recorded ones, and others without labels and functions."""
+    """Return names of metrics: recorded ones, and others without labels and functions."""
     bare = re.sub(r'"[^"]*"', '""', text)
     names = set(re.findall(r"[a-z_]+:[a-z_]+:[a-z_0-9]+", bare))
     bare = re.sub(r"[a-z_]+:[a-z_]+:[a-z_0-9]+", "", bare)
@@ -103,7 +106,7 @@ def test_all_seven_are_there() -> None:
 def test_grafana_s_own_types_read_it_and_write_the_same(path: Path) -> None:
     found = board(path)
     for annotation in found["annotations"]["list"]:
-        # Of the Prometheus plugin: Grafana's own types do not have these
+        # From the Prometheus plugin: Grafana's own types do not have these
         for name in ("titleFormat", "tagKeys", "step"):
             del annotation[name]
     again = JSONEncoder(sort_keys=True, indent=2).encode(Dashboard.from_json(found))
@@ -137,7 +140,7 @@ def test_each_panel_has_a_unit_and_asks_the_chosen_prometheus(path: Path) -> Non
 
 
 def test_tables_merge_rows_by_labels_and_not_by_the_names_of_metrics(path: Path) -> None:
-    """Grafana merges rows only where all columns that they share are equal."""
+    """Grafana merges rows only if all columns that they share are equal."""
     for panel in panels(board(path)):
         ids = [each["id"] for each in panel.get("transformations", ())]
         if "merge" in ids:
@@ -164,7 +167,7 @@ def test_panels_do_not_overlap_and_leave_no_hole(path: Path) -> None:
 
 
 def test_the_columns_of_a_table_fit_a_screen_of_1300_pixels(path: Path) -> None:
-    """With Grafana's menu docked. A column without a width has 150 pixels at least."""
+    """With Grafana's menu docked. A column without a width has at least 150 pixels."""
     for panel in panels(board(path)):
         if panel["type"] != "table":
             continue
@@ -241,7 +244,7 @@ def test_series_of_a_panel_have_names_of_their_own(path: Path) -> None:
 
 
 def test_no_query_can_bring_thousands_of_series(path: Path) -> None:
-    """One subscription's dashboard is bounded by its variables, but for its partitions."""
+    """The dashboard of one subscription is limited by its variables, except for its partitions."""
     for panel in panels(board(path)):
         for target in panel["targets"]:
             expr = target["expr"]

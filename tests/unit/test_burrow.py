@@ -1,6 +1,8 @@
-"""The situations of Burrow's evaluator, replayed: where its rules and ours say the same, and who says it sooner.
+"""Situations of Burrow's evaluator, replayed with its rules and with ours.
 
-Its rules, as its documentation has them ("Consumer Lag Evaluation Rules"), look at the last ten commits of a partition. The table that the documents show is what this test prints (`pytest -s`).
+Checks what each of the two reports, and which one reports it sooner. Burrow's rules are those of
+its documentation ("Consumer Lag Evaluation Rules"): they use the last ten commits of a partition.
+This test prints the table in docs/alerting.md (`pytest -s`).
 """
 
 from __future__ import annotations
@@ -18,18 +20,18 @@ from tests.unit.play import Play, Said, between, changes, first, steady
 
 Verdict = Literal["OK", "WARN", "STALL", "STOP", "REWIND"]
 WINDOW = 10
-"""Commits that Burrow keeps."""
+"""Number of commits that Burrow keeps."""
 
 
 REFRESHES = 10
-"""Log ends that Burrow keeps, one every ten seconds, as our looks."""
+"""Number of log ends that Burrow keeps, one every ten seconds, like our polls."""
 
 
 def burrow(commits: Sequence[tuple[float, int, int]], ends: Sequence[int], now: float) -> Verdict:
-    """Judge by the last ten commits (time, offset, lag) and the log's last ends."""
+    """Judge by the last ten commits (time, offset, lag) and the last log ends."""
     kept = [commit for commit in commits if commit[0] <= now][-WINDOW:]
     if not kept or ends[-1] <= kept[-1][1]:
-        return "OK"  # nothing waits
+        return "OK"  # no message waits
     offsets = [offset for _, offset, _ in kept]
     lags = [lag for _, _, lag in kept]
     recently_at_the_end = offsets[-1] >= ends[-REFRESHES:][0]
@@ -47,14 +49,14 @@ def burrow(commits: Sequence[tuple[float, int, int]], ends: Sequence[int], now: 
 
 @dataclass(frozen=True)
 class Situation:
-    """A story, and who should say what."""
+    """A situation, and what each of the two should report."""
 
     play: Play
     turn: float
-    """When it goes wrong; None of both should say anything before."""
+    """When the fault begins. Before that, neither may report anything."""
     theirs: Verdict | None
     ours: str | None
-    """What is to be said in the end; None is nothing, ever."""
+    """What is reported in the end; None means that nothing is ever reported."""
 
 
 PATIENT = replace(DEFAULTS, stop_seconds=900.0)
@@ -127,7 +129,7 @@ def situations() -> dict[str, Situation]:
 
 
 def verdicts(play: Play, said: Sequence[Said]) -> list[tuple[float, Verdict]]:
-    """What Burrow would say at each look."""
+    """Return what Burrow would report at each poll."""
     ends = [play.starts_with + each.produced for each in said]
     return [
         (each.at, burrow(play.commits, ends[: number + 1], each.at))

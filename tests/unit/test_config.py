@@ -1,4 +1,4 @@
-"""The config file: what is taken, what is refused and how that is said, and that no secret is shown."""
+"""The config file: what is accepted, what is refused, the messages, and hidden secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from exporter.web import webconfig
 
 ROOT = Path(__file__).parent.parent.parent
 BROKEN = sorted((Path(__file__).parent / "configs").glob("*.yaml"))
-"""One fault each; the first line says which, with FILE for the path."""
+"""One error each. The first line names it, with FILE for the path."""
 EXAMPLES = [ROOT / "config" / "example.yaml", *sorted((ROOT / "config").glob("kafka-*.yaml"))]
 SOURCE = "sources:\n  - name: orders\n    system: kafka\n    bootstrap_servers: kafka-1:9092\n"
 SECRET = "hunter2-marker"
@@ -44,12 +44,12 @@ def read(text: str, **environ: str) -> Config:
 
 
 def source(more: str = "", **environ: str) -> KafkaSource:
-    """The one source of a config, with more lines at its end."""
+    """Parse a config with one source and more lines at its end."""
     return clusters(read(SOURCE + more, **environ))[0]
 
 
 def clusters(config: Config) -> list[KafkaSource]:
-    """The sources of a config, which are all Kafka's."""
+    """Return the sources of a config that has Kafka sources only."""
     found = [source for source in config.sources if isinstance(source, KafkaSource)]
     assert len(found) == len(config.sources)
     return found
@@ -61,7 +61,7 @@ def refusal(text: str, **environ: str) -> str:
     return str(raised.value)
 
 
-# Broken files
+# Invalid files
 
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
@@ -201,7 +201,7 @@ def test_a_pair_of_surrogates_as_json_writes_it_is_one_character() -> None:
     assert source('    groups: {names: ["\\ud83d\\ude42"]}\n').groups.names == ("🙂",)
 
 
-# What is taken
+# What is accepted
 
 
 def test_what_is_not_said_has_its_default() -> None:
@@ -420,7 +420,7 @@ def test_the_collector_is_told_of_the_time_as_the_source_says() -> None:
     assert (told.probe, told.probe_topic, told.probe_deadline) == (False, "probes", 3.0)
 
 
-# The environment
+# Environment variables
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_variables_serve_typed_keys() -> None:
     assert (only.max_series, only.hold, only.internals) == (12, 180.0, True)
 
 
-# Files with secrets
+# Secret files
 
 
 def test_client_files_are_read_at_each_call_beside_the_config(tmp_path: Path) -> None:
@@ -560,7 +560,7 @@ def test_a_number_from_the_environment_is_not_shown() -> None:
     assert refusal(SOURCE + "    hold: ${P}\n", P="4711") == expected
 
 
-# Equality, which a reload goes by
+# Equality, which a reload depends on
 
 
 def test_sources_are_equal_as_long_as_nothing_changed() -> None:
@@ -585,7 +585,7 @@ def test_a_source_differs_where_its_defaults_changed() -> None:
 
 
 def example(path: Path, folder: Path) -> str:
-    """An example's text, with the files that it names made in a folder of the test."""
+    """The text of an example. The files that it names are created in a folder of the test."""
     text = re.sub(r"/(?:etc|run)/[\w/]*/(?=[\w.-]+)", f"{folder}/", path.read_text())
     authority = trustme.CA()
     certificate = authority.issue_cert("exporter")
@@ -603,7 +603,7 @@ def example(path: Path, folder: Path) -> str:
 
 
 def accept(properties: dict[str, str]) -> None:
-    """Have librdkafka check the properties; raises `KafkaException` where it refuses them."""
+    """Let librdkafka check the properties. Raises `KafkaException` if it refuses them."""
     quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None}
     shown: dict[str, Any] = {**properties}
     if fetcher(properties) is not None:
@@ -616,7 +616,7 @@ def test_librdkafka_accepts_every_example(path: Path, tmp_path: Path) -> None:
     environ = dict.fromkeys(("KAFKA_PASSWORD", "KAFKA_KEY_PASSWORD", "CONFLUENT_API_KEY"), SECRET)
     for each in clusters(parse(example(path, tmp_path), path.name, environ)):
         if path.stem == "kafka-kerberos":
-            # The wheel's librdkafka has no Kerberos; test_kafka_login.py uses one that has.
+            # The librdkafka of the wheel has no Kerberos; test_kafka_login.py uses one that has.
             with pytest.raises(KafkaException, match="No provider for SASL mechanism GSSAPI"):
                 accept(each.client_properties())
         else:
@@ -649,7 +649,7 @@ def keys(value: Any) -> set[str]:
 
 FULL = ROOT / "config" / "kafka-full.yaml"
 GIVEN = {"client", "client_files", "labels", "read_committed_groups"}
-"""Keys whose values are examples in the full config, since they are empty by default."""
+"""Keys whose values in the full config are examples, since they are empty by default."""
 
 
 def test_the_full_examples_have_every_key() -> None:
@@ -737,7 +737,7 @@ ABOUT = {"$defs", "$schema", "title", "description", "default", "examples", "for
 
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:
-    """Whether the value is what the schema says, by those words of JSON Schema that it uses."""
+    """Return whether the value matches the schema, by the keywords of JSON Schema that it uses."""
     assert schema.keys() <= {*WORDS, *ABOUT, "$ref", "anyOf", *PARTS}
     if "$ref" in schema and not fits(value, SCHEMA["$defs"][schema["$ref"].split("/")[-1]]):
         return False
@@ -750,7 +750,7 @@ def fits(value: Any, schema: dict[str, Any]) -> bool:
 
 
 def parts(value: Any, schema: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """The parts of a value with what the schema says of each; False where it may not be there."""
+    """The parts of a value with the schema of each; False for a part that is not allowed."""
     if isinstance(value, list):
         yield from ((item, schema["items"]) for item in value if "items" in schema)
     elif isinstance(value, dict):

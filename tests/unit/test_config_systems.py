@@ -1,4 +1,4 @@
-"""What a config may say of RabbitMQ and NSQ, and what it is told of its faults."""
+"""The config of RabbitMQ and NSQ sources: what is accepted, and the messages for errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Connections after refusals: each is closed when its request has failed, and not when the garbage is collected."""
+"""Connections after refusals: each is closed when its request has failed.
+
+Not only when the garbage is collected.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ Talk = Callable[[socket.socket], None]
 
 
 class Server:
-    """Answers each client by `talk`, and counts the connections that clients have not closed."""
+    """Answers each client with `talk`, and counts the connections that clients have not closed."""
 
     def __init__(self, port: int, tls: Certificates | None = None) -> None:
         self.name = f"127.0.0.1:{port}"
@@ -71,7 +74,7 @@ class Server:
                 connection = self._context.wrap_socket(connection, server_side=True)
             with connection, suppress(OSError):
                 self.talk(connection)
-                # Until the client closes its end, whatever was said.
+                # Wait until the client closes its end, whatever was sent.
                 while connection.recv(4096):
                     pass
         with self._lock:
@@ -112,7 +115,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def requests_of(connection: socket.socket) -> Iterator[bytes]:
-    """The heads of a client's requests."""
+    """Yield the heads of a client's requests."""
     seen = b""
     while True:
         while b"\r\n\r\n" not in seen:
@@ -125,7 +128,7 @@ def requests_of(connection: socket.socket) -> Iterator[bytes]:
 
 
 def answers(status: int, body: bytes = b"no", head: bytes = b"") -> Talk:
-    """Answers each request, and keeps the connection."""
+    """Answers each request, and keeps the connection open."""
     whole = b"HTTP/1.1 %d Said\r\n%sContent-Length: %d\r\n\r\n" % (status, head, len(body)) + body
 
     def talk(connection: socket.socket) -> None:
@@ -136,7 +139,7 @@ def answers(status: int, body: bytes = b"no", head: bytes = b"") -> Talk:
 
 
 def says_once(text: bytes) -> Talk:
-    """Reads something, says the text, and then nothing."""
+    """Reads something, sends the text, and then nothing."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(4096)
@@ -146,7 +149,7 @@ def says_once(text: bytes) -> Talk:
 
 
 def leaves(connection: socket.socket) -> None:
-    """Ends the connection without an answer."""
+    """Closes the connection without an answer."""
     connection.recv(4096)
     connection.shutdown(socket.SHUT_RDWR)
 
@@ -172,7 +175,7 @@ NEVER_ENDING = ("a reply that is cut",)
 
 
 def all_closed(server: Server, most: int = 0) -> None:
-    """Those that clients close are gone as soon as the server has seen it."""
+    """Connections that clients close are gone as soon as the server has seen it."""
     with suppress(TimeoutError):
         wait_until(lambda: server.open <= most, "the connections to be closed", 10)
     assert server.open <= most
@@ -198,19 +201,19 @@ def test_servers_that_are_not_trusted_leave_no_connection_open(encrypted: Server
 
 
 def refuse(server: Server, tls: Tls, rounds: int, *, late: bool = False) -> None:
-    """Ask several times at once, and count the connections that are left."""
+    """Send several requests at once, and count the connections that are left."""
     client = HttpClient("jobs", tls, Login("me", "hunter2"))
     pool, kept = Pool(), []
     for _ in range(rounds):
         seconds = 0.1 if late else SECONDS
         ask = partial(client.get_json, server.url, Until(seconds))
         kept.append(pool.all_at_once(dict.fromkeys("abcde", ask), Until(SECONDS)))
-    # Whoever keeps the errors, as a log does, keeps no connection with them.
+    # Errors that are kept, for example by a log, must not keep connections open.
     assert {type(each) for answer in kept for each in answer.values()} <= {
         CollectError,
         *CollectError.__subclasses__(),
     }
-    # A page that is no JSON came over a connection that is in order.
+    # A body that is not JSON came over a valid connection, which is kept.
     all_closed(server, KEPT)
     client.close()
     all_closed(server)
@@ -220,12 +223,12 @@ def refuse(server: Server, tls: Tls, rounds: int, *, late: bool = False) -> None
 def test_what_is_not_used_any_more_is_closed(
     plain: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nodes that come and go: the connections to those that went do not stay for ever."""
+    """Nodes that come and go: connections to nodes that are gone must not stay open for ever."""
     monkeypatch.setattr(http_sessions, "IDLE_SECONDS", 0.0)
     plain.talk = answers(200, b"1")
     client = HttpClient("jobs", Tls(), Login())
     for turn in range(200):
-        # Another origin each time, as far as the client knows.
+        # For the client this is another origin each time.
         host = plain.name.replace("127.0.0.1", f"127.0.0.{1}")
         assert client.get_json(f"http://u{turn}@{host}", Until(SECONDS)) == 1
     assert plain.accepted == 200
@@ -247,7 +250,7 @@ def test_a_collector_that_closes_leaves_nothing_open(plain: Server) -> None:
 def test_refused_logins_of_kafka_leave_no_connection_open(
     plain: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broker that ends the connection instead of an answer to the login."""
+    """A broker that closes the connection instead of answering the login."""
     monkeypatch.setattr("exporter.collectors.kafka.raw.brokers.REST", 0.0)
     plain.talk = leaves
     properties = {"security.protocol": "sasl_plaintext", "sasl.mechanism": "PLAIN"}
@@ -259,7 +262,7 @@ def test_refused_logins_of_kafka_leave_no_connection_open(
 
 
 def other_version(connection: socket.socket) -> None:
-    """Names another version of AMQP than was asked for, and leaves."""
+    """Answers with another version of AMQP than requested, and closes the connection."""
     connection.recv(4096)
     connection.sendall(b"AMQP\x00\x00\x09\x00")
     connection.shutdown(socket.SHUT_RDWR)
@@ -291,7 +294,7 @@ def test_refused_probes_of_nsq_leave_no_connection_open(plain: Server, talk: Tal
 
 
 def test_top_leaves_no_connection_open(plain: Server) -> None:
-    """The daemon that it watches refuses it."""
+    """The daemon refuses the connection."""
     plain.talk = answers(401)
     fetch, kept = from_url(plain.url), []
     for _ in range(100):
@@ -302,7 +305,7 @@ def test_top_leaves_no_connection_open(plain: Server) -> None:
 
 
 def test_descriptors_stay_the_same(plain: Server) -> None:
-    """Those of this process, the watchdog's copies included."""
+    """Connections of this process, including the watchdog's copies."""
     plain.talk = answers(404)
     client, pool = HttpClient("jobs", Tls(), Login()), Pool()
 

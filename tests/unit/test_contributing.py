@@ -11,7 +11,7 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def folders(folder: Path) -> list[str]:
-    """Those that hold something of the project."""
+    """Return the folders that have files of the project."""
     return sorted(
         found.name
         for found in folder.iterdir()
@@ -22,7 +22,7 @@ def folders(folder: Path) -> list[str]:
 @pytest.mark.parametrize("name", folders(ROOT))
 def test_the_map_names_each_folder_at_the_top(name: str) -> None:
     if name in ("dist", "mq_lag_exporter.egg-info"):
-        return  # made, and not part of the project
+        return  # generated; not part of the project
     assert f"`{name}/" in TEXT
 
 

@@ -1,4 +1,7 @@
-"""Events of the log: those that the documents name exist, so that an on-call engineer finds what a runbook looks for."""
+"""Events of the log that the documents name exist.
+
+So an on-call engineer finds the events that a runbook names.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ BROKERS = {
     "management_agent.disable_metrics_collector",
     "sasl.mechanism",
 }
-"""Settings of brokers and of their clients that the documents speak of."""
+"""Settings of brokers and their clients that the documents name."""
 
 
 def logged() -> set[str]:
-    """Every event that the code logs."""
+    """Return every event that the code logs."""
     found: set[str] = set()
     for path in (ROOT / "exporter").rglob("*.py"):
         found.update(LOGGED.findall(path.read_text()))
@@ -45,7 +48,7 @@ def logged() -> set[str]:
 
 
 def keys(value: Any) -> set[str]:
-    """The keys of the config with the key above, as the documents write them."""
+    """Return the keys of the config with the key above, as the documents write them."""
     found: set[str] = set()
     if isinstance(value, dict):
         for name, inner in value.items():
@@ -64,7 +67,7 @@ def settings() -> set[str]:
 
 
 def named(path: Path) -> set[str]:
-    """What looks like an event in a document, and is neither a file nor a setting."""
+    """Return what looks like an event in a document, and is neither a file nor a setting."""
     words = {word for word in NAMED.findall(path.read_text()) if Path(word).suffix not in FILES}
     return words - settings() - BROKERS
 
@@ -75,7 +78,7 @@ def test_events_that_a_document_names_exist(path: Path) -> None:
 
 
 def test_events_are_found_in_documents_and_code() -> None:
-    """Or else the test above would hold nothing."""
+    """Otherwise the test above would check nothing."""
     assert {"task.partial", "task.failed"} <= named(ROOT / "docs" / "runbooks" / "MqDataStale.md")
     assert {"task.partial", "config.refused", "worker.replaced"} <= logged()
     assert "probe.deadline" in settings()

@@ -1,4 +1,4 @@
-"""The page's bytes: formats, encodings, hostile names, and that nothing is rendered twice."""
+"""The bytes of `/metrics`: formats, encodings, hostile names; nothing is rendered twice."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ def test_a_page_is_put_in_order_once_for_all_scrapes_until_the_next_change(
 
 
 def test_scrapes_beside_updates_are_whole() -> None:
-    """Each source's two metrics always have the same value: an update shows as a whole, or not yet."""
+    """Both metrics of a source have the same value: an update shows as a whole or not yet."""
     page = Exposition(own)
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Parts compressed apart make one stream that any reader reads."""
+"""Parts that are compressed separately form one stream that any reader can read."""
 
 from __future__ import annotations
 

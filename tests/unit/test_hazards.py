@@ -1,4 +1,4 @@
-"""What is learned from processes that crashed, and how the next one asks."""
+"""What is learned from processes that crashed, and which requests the next process makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMES = [f"g{number}" for number in range(200)]
 
 
 def ask(hazards: Hazards, names: Sequence[str], fatal: set[str], now: float) -> list[str]:
-    """Ask as a process does; return the batch that ends it, or nothing."""
+    """Make requests as a process does; return the batch that crashes it, or nothing."""
     for batch in hazards.plan(names, 200, now).batches:
         if fatal.intersection(batch):
             return list(batch)
@@ -18,7 +18,7 @@ def ask(hazards: Hazards, names: Sequence[str], fatal: set[str], now: float) -> 
 
 
 def learn_all(suspects: Suspects, names: Sequence[str], fatal: set[str], now: float) -> int:
-    """Let processes die until none does; return how many did."""
+    """Let processes crash until one survives; return how many crashed."""
     for deaths in range(100):
         batch = ask(Hazards(suspects.known), names, fatal, now)
         if not batch:

@@ -1,4 +1,4 @@
-"""What the HTTP client makes of servers that refuse, lie, dawdle and never end."""
+"""The HTTP client against servers that refuse, lie, answer slowly or never stop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
 class Listener:
-    """A server that reads a request and then does what it is told, once a connection."""
+    """A server that reads a request and then does what the test says, once per connection."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -169,7 +169,7 @@ def test_a_server_that_never_answers(listener: Listener) -> None:
 
 
 def test_an_answer_that_never_ends(listener: Listener) -> None:
-    """It trickles: each read gets something at once."""
+    """The reply arrives slowly: each read gets something at once."""
 
     def trickle(connection: socket.socket) -> None:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
@@ -184,7 +184,7 @@ def test_an_answer_that_never_ends(listener: Listener) -> None:
 
 
 def drip(first: bytes, again: bytes) -> Answer:
-    """Say `first`, and `again` for ever."""
+    """Send `first`, and then `again` for ever."""
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(first)
@@ -218,7 +218,7 @@ def test_a_reply_that_trickles_ends_at_the_deadline(listener: Listener, where: s
 
 
 def test_a_handshake_that_trickles_ends_at_the_deadline() -> None:
-    """A TLS record of which a byte comes now and then."""
+    """A TLS record of which single bytes arrive from time to time."""
     ports = PortBlock()
     with closing(socket.create_server(("127.0.0.1", ports.take()))) as server:
 
@@ -252,7 +252,7 @@ def test_a_connection_used_before_ends_at_the_deadline_too(listener: Listener) -
 
 
 def test_requests_beside_one_that_is_cut_go_on(listener: Listener) -> None:
-    """Each request has a deadline of its own, the later ones made first."""
+    """Each request has its own deadline; later requests are made first."""
     begun = threading.Semaphore(0)
 
     def slow(connection: socket.socket) -> None:
@@ -295,7 +295,7 @@ def test_no_descriptor_stays_open(listener: Listener) -> None:
 def test_all_addresses_of_a_name_together_have_the_time_of_a_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Addresses that nobody answers at; the last one refuses."""
+    """Addresses at which nobody answers; the last one refuses."""
     ports = PortBlock()
     with closing(socket.create_server(("127.0.0.1", ports.take()), backlog=0)) as full:
         address = full.getsockname()

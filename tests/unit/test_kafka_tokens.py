@@ -65,7 +65,7 @@ def test_more_than_an_hour_of_tokens_valid_for_five_minutes() -> None:
         assert tokens.get().value.startswith("token-")
         assert tokens.fault() is None
         issuer.now += 10
-    # Both use the same token, so there is one every 225 to 250 s.
+    # Both use the same token, so there is a new one every 225 to 250 s.
     assert 7200 / 250 - 1 <= issuer.count <= 7200 / 225 + 1
 
 

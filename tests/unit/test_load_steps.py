@@ -1,4 +1,4 @@
-"""How the steps of a workload are written, and what is reckoned of them."""
+"""How the steps of a workload are written, and what is computed from them."""
 
 from __future__ import annotations
 
@@ -83,3 +83,17 @@ def test_a_step_in_which_nothing_came_has_no_latency() -> None:
     out = io.StringIO()
     Console(file=out, width=120).print(report([result]))
     assert "100/s of 100 B, 0 consumers at 5/s, 50% fail" in out.getvalue()
+
+
+def test_a_table_tells_of_messages_of_others() -> None:
+    tally = StepTally()
+    tally.done(1.0)
+    tally.count(foreign=1_234)
+    result = tally.result(Step(), 1.0)
+    assert (result.processed, result.foreign, result.mean) == (1, 1_234, 1.0)
+    out = io.StringIO()
+    Console(file=out, width=120).print(report([result, result]))
+    assert "2,468 messages that this run did not send were consumed" in out.getvalue()
+    out = io.StringIO()
+    Console(file=out, width=120).print(report([StepTally().result(Step(), 1.0)]))
+    assert "did not send" not in out.getvalue()

@@ -12,7 +12,7 @@ EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 
 
 def logged() -> set[str]:
-    """The first arguments of log calls that look like the name of an event."""
+    """Return the first arguments of log calls that look like the name of an event."""
     found = set()
     for path in (ROOT / "exporter").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

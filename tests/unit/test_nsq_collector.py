@@ -1,4 +1,4 @@
-"""Which nsqds there are, and what is made of answers that no real one gives."""
+"""Which nsqds are read, and how invalid replies are handled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATS = {"version": "1.3.0", "start_time": 1, "topics": []}
 
 
 def trickle(request: BaseHTTPRequestHandler) -> None:
-    """Header after header, and never a body."""
+    """Sends header after header, and never a body."""
     request.wfile.write(b"HTTP/1.1 200 OK\r\n")
     until = time.monotonic() + 60
     while time.monotonic() < until:
@@ -50,7 +50,7 @@ def site() -> Iterator[Callable[[], Site]]:
 
 
 def nsqd(site: Site) -> Site:
-    """Let it answer as an nsqd."""
+    """Answer as an nsqd."""
     host, port = site.name.split(":")
     info = {"broadcast_address": host, "http_port": int(port), "tcp_port": 1}
     site.replies = {"/stats": says(STATS), "/info": says(info)}
@@ -77,7 +77,7 @@ SILENT = 100
 
 @pytest.fixture
 def silent() -> Iterator[list[Nsqd]]:
-    """Nodes that take connections and never say a word."""
+    """Nodes that accept connections and never answer."""
     ports = PortBlock()
     port = ports.take()
     with ExitStack() as opened:
@@ -149,7 +149,7 @@ def test_a_look_that_failed_is_not_repeated_before_its_time(site: Callable[[], S
     node.replies["/stats"] = says({**STATS, "topics": [topic]})
     collector = NsqCollector(NsqSettings("s", nsqds=(node.url,), probe=False))
     collector.discovery(Until(20))
-    while not collector.due_early("backlog"):  # that look took too long
+    while not collector.due_early("backlog"):  # that poll took too long
         collector.backlog(Until(20))
     node.replies["/stats"] = status(503)
     with pytest.raises(CollectError):
@@ -195,7 +195,7 @@ def test_nodes_that_are_registered_all_the_time_do_not_pile_up() -> None:
     known.drop_silent(["good:1"])
     for turn in range(4):
         made = nodes_called(f"{turn}.{number}:1" for number in range(MOST_NODES))
-        # What cannot be read makes each discovery incomplete, so that none forgets a node.
+        # What cannot be read makes each discovery incomplete, so that no node is forgotten.
         left_out = known.update(NodeListing(made, False, (), 1))
         assert left_out == (1 if turn == 0 else MOST_NODES)
         assert len(known.nodes) == MOST_NODES
@@ -251,7 +251,7 @@ def test_a_queue_whose_numbers_are_none_is_the_only_one_that_is_not_read(
 
 
 def test_a_queue_whose_own_page_fails_is_told_unless_it_is_gone(site: Callable[[], Site]) -> None:
-    """Whatever digits are in names and addresses."""
+    """Whatever digits names and addresses have."""
     other = site()
     queue = {"vhost": "/", "name": "404", "messages": 3, "messages_unacknowledged": 0}
     other.replies = {"/api/queues": says([queue]), "/api/nodes": says([])}
@@ -284,7 +284,7 @@ def test_every_vhost_has_its_turn(site: Callable[[], Site]) -> None:
 
 
 def lookupd(site: Site, *producers: dict[str, object]) -> Site:
-    """Let it answer as an nsqlookupd that these nodes have registered with."""
+    """Answer as an nsqlookupd with which these nodes have registered."""
     site.replies = {"/nodes": says({"producers": list(producers)})}
     return site
 
@@ -309,7 +309,7 @@ LOGIN = Login("lag", "s3cret")
 def test_only_hosts_that_the_user_names_get_the_login(
     site: Callable[[], Site], host: str, trusted: NameMatcher, *, gets_it: bool
 ) -> None:
-    """Anybody who reaches an nsqlookupd can register a host there."""
+    """Anybody who can reach an nsqlookupd can register a host there."""
     node, seen = nsqd(site()), []
     answer = node.replies["/stats"]
 

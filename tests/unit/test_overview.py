@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exporter.show.overview import BadQueryError, Query, query_of, select
+from exporter.show.sorting import SORTS
 
 
 def row(group: str, **changes: Any) -> dict[str, Any]:
@@ -139,3 +140,68 @@ def test_a_query_that_makes_no_sense_says_what_it_should_be(
 ) -> None:
     with pytest.raises(BadQueryError, match=words):
         query_of(given)
+
+
+def test_any_column_sorts_and_what_is_unknown_comes_last_either_way() -> None:
+    rows = [
+        row("b", lag_messages=5, consumers=None),
+        row("a", lag_messages=9, consumers=1),
+        row("c", lag_messages=None, consumers=2),
+    ]
+
+    def sorted_by(sort: str) -> list[str]:
+        found = select(rows, query_of({"sort": sort}))["subscriptions"]
+        return [each["group"] for each in found]
+
+    assert sorted_by("lag_messages") == ["b", "a", "c"]
+    assert sorted_by("-lag_messages") == ["a", "b", "c"]
+    assert sorted_by("name") == ["a", "b", "c"]
+    assert sorted_by("-name") == ["c", "b", "a"]
+    assert sorted_by("consumers") == ["a", "c", "b"]
+    assert sorted_by("-consumers") == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_each_sort_takes_every_row(sort: str) -> None:
+    numbers = dict.fromkeys(
+        ("consumers", "produced_messages_per_second", "consumed_messages_per_second")
+    )
+    rows = [row("a", **numbers), row("b", **{**dict.fromkeys(numbers, 1), "cause": "paused"})]
+    for direction in ("", "-"):
+        found = select(rows, query_of({"sort": direction + sort}))["subscriptions"]
+        assert sorted(each["group"] for each in found) == ["a", "b"]
+
+
+@pytest.mark.parametrize("sort", ["nothing", "--name", "lag"])
+def test_a_sort_that_does_not_exist_is_refused(sort: str) -> None:
+    with pytest.raises(BadQueryError, match="sort: expected one of name, status, lag_messages"):
+        query_of({"sort": sort})
+
+
+def test_counts_by_status_follow_the_filter_but_not_the_status() -> None:
+    rows = [
+        row("a", status="stalled"),
+        row("b"),
+        row("b", status="lagging", drains=False),
+        row("b", status="lagging"),
+    ]
+    found = select(rows, query_of({"group": "b", "status": "ok"}))
+    assert found["matching"] == 1
+    assert found["matching_by_status"] == {"ok": {"good": 1}, "lagging": {"bad": 1, "unsure": 1}}
+    assert found["by_standing"] == {"bad": 2, "good": 1, "unsure": 1}
+    assert found["statuses"] == {"stalled": 1, "ok": 1, "lagging": 2}
+
+
+def test_what_is_stale_has_a_status_of_its_own_where_it_is_wanted() -> None:
+    rows = [row("old", stale=True, status="ok"), row("new", stale=False), row("other")]
+    found = select(rows, query_of({"stale": "true"}))
+    assert found["matching_by_status"] == {"stale": {"unsure": 1}, "ok": {"good": 2}}
+    assert found["by_standing"] == {"good": 2}
+
+    def wanted(**query: str) -> list[str]:
+        return [each["group"] for each in select(rows, query_of(query))["subscriptions"]]
+
+    assert wanted(stale="true", status="stale") == ["old"]
+    assert wanted(stale="true", filter="STALE") == ["old"]
+    assert wanted(stale="true", status="ok") == ["new", "other"]
+    assert wanted(status="ok") == ["old", "new", "other"]

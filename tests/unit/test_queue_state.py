@@ -508,7 +508,14 @@ def test_rows_have_what_the_page_needs() -> None:
     assert (row["vhost"], row["destination"], row["group"]) == ("/", "q", None)
     assert (row["lag_messages"], row["paused"]) == (5, True)
     assert row["partitions"] == [
-        {"partition": None, "lag_messages": 5, "lag_seconds": None, "committed_offset": None}
+        {
+            "partition": None,
+            "lag_messages": 5,
+            "lag_seconds": None,
+            "committed_offset": None,
+            "unacknowledged_messages": 1,
+            "consumers": 1,
+        }
     ]
 
 
@@ -589,7 +596,10 @@ def test_a_depth_that_is_older_than_the_counts_makes_no_messages_come() -> None:
 
 
 def test_only_what_came_after_a_complete_poll_is_new() -> None:
-    """A queue that a first, incomplete poll missed may be old; so may one that a reload selected."""
+    """A queue that a first, incomplete poll missed may be old.
+
+    So may a queue that a reload selected.
+    """
     first, missed, created = (Place("/", name, None, None) for name in ("q", "missed", "created"))
     world = World()
     world.poll(Depth(first, 5), whole=frozenset())

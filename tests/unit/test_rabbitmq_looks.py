@@ -1,4 +1,4 @@
-"""One look of a RabbitMQ collector, at replies of our own."""
+"""One poll of a RabbitMQ collector, with made-up replies."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def row(name: str, kind: str) -> dict[str, Any]:
 
 
 class Replies:
-    """The management API and the plugin's page."""
+    """The management API and the metrics of the Prometheus plugin."""
 
     def __init__(self) -> None:
         self.queues = [row("q", "classic")]
         self.fault: CollectError | None = None
         self.meanwhile: Callable[[], object] = bool
-        """What happens while the nodes are asked for."""
+        """What happens while the nodes are read."""
 
     def get_json(self, url: str, deadline: object, params: Mapping[str, str]) -> Any:
         if self.fault is not None:
@@ -53,7 +53,7 @@ def collector(replies: Replies, monkeypatch: pytest.MonkeyPatch, **more: Any) ->
 
 
 def test_a_stream_that_is_listed_in_the_middle_of_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With `prometheus_url` the task `rates` lists the queues, beside the look at the pages."""
+    """With `prometheus_url`, `rates` lists the queues while `backlog` reads the metrics."""
     replies = Replies()
     made = collector(replies, monkeypatch, prometheus=("http://p",))
     made.backlog(Until(5))
@@ -71,7 +71,7 @@ def test_a_stream_that_is_listed_in_the_middle_of_a_look(monkeypatch: pytest.Mon
 def test_a_look_that_failed_is_not_repeated_before_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A login that is refused may lock the account, and other tasks' answers tell who is due early, too."""
+    """A refused login may lock the account; other tasks' answers also make a task due early."""
     replies = Replies()
     made = collector(replies, monkeypatch)
     made.backlog(Until(5))
@@ -85,7 +85,7 @@ def test_a_look_that_failed_is_not_repeated_before_its_time(
 def test_a_queue_without_numbers_is_told_at_each_look_at_the_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No page has it either."""
+    """No node's metrics have it either."""
     replies = Replies()
     replies.queues.append({**row("odd", "quorum"), "messages": None})
     made = collector(replies, monkeypatch, prometheus=("http://p",))

@@ -1,4 +1,7 @@
-"""Probes of nodes in maintenance mode: by which address which node is meant, and what is said where that is not known."""
+"""Probes of nodes in maintenance mode.
+
+Which node an address means, and what is reported if that is not known.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ REFUSED = "Connection refused; check amqp_url and that a node listens there"
 
 
 class Api:
-    """A management API that knows which nodes are drained, on which node a queue is, and who listens where."""
+    """A management API that knows drained nodes, the node of a queue, and who listens where."""
 
     def __init__(self, nodes: dict[str, bool], queues: dict[str, str] | None = None) -> None:
         self.nodes = nodes
@@ -42,7 +45,7 @@ def address(host: str, queue: str = "", port: int = 5672) -> Address:
 
 
 def excused(maintenance: Maintenance, *addresses: tuple[Address, bool]) -> Probes:
-    """What is left of a round in which some addresses answered and the others refused."""
+    """The probes after a round in which some addresses answered and the others refused."""
     probes = [
         NodeProbe(each.node, works, *([0.001] * 3 if works else [None] * 3))
         for each, works in addresses

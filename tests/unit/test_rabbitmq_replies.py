@@ -1,4 +1,4 @@
-"""Replies of versions that do not run here, as their release notes and API references have them."""
+"""Replies of versions that do not run here, from their release notes and API references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from exporter.collectors.reply_rows import Rows
 from exporter.model import CollectError, Depth, Place
 
 QUORUM_313: dict[str, Any] = {
-    # From 3.13 on there is nothing but what `columns` names, and quorum queues have no `exclusive`.
+    # From 3.13 on, a reply has only the fields that `columns` names, and quorum queues have no
+    # `exclusive`.
     "name": "q",
     "vhost": "/",
     "type": "quorum",
@@ -29,7 +30,7 @@ QUORUM_313: dict[str, Any] = {
     "messages_unacknowledged": 2,
 }
 CLASSIC_4: dict[str, Any] = {
-    # 4.x tells an exclusive queue by its owner.
+    # 4.x marks an exclusive queue by its owner.
     "name": "mine",
     "vhost": "/",
     "type": "classic",
@@ -90,8 +91,9 @@ def test_labels_of_the_plugins_page_escaped_or_not() -> None:
 
 
 RETRIES_43 = {
-    # 4.3.6: of 10 messages one is unacknowledged, and four wait for the end of their delay (`messages_delayed`, which the
-    # list with totals lacks). 4.0.5 counts so what its dead-letter target has not confirmed (`messages_dlx`).
+    # 4.3.6: of 10 messages one is unacknowledged, and four wait for the end of their delay
+    # (`messages_delayed`, which is not in the list with totals). 4.0.5 counts in the same way
+    # messages that the dead-letter target has not confirmed (`messages_dlx`).
     "name": "retry",
     "vhost": "/",
     "type": "quorum",
@@ -146,3 +148,36 @@ def test_a_queue_without_numbers_is_unreadable_and_one_that_is_down_is_not() -> 
     reader = Rows()
     assert [queue.depth.lag for queue in listed([stream], selection(), reader)] == [None]
     assert reader.unreadable == 0
+
+
+def sizes(**parts: tuple[int, int]) -> dict[str, int]:
+    """The fields of a row: the number and the bytes of each part of the queue."""
+    return {
+        f"{field}_{part}": number
+        for part, numbers in parts.items()
+        for field, number in zip(("messages", "message_bytes"), numbers, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("total", "parts", "mean"),
+    [
+        (90, {}, None),
+        (680, sizes(persistent=(68, 680)), 10.0),  # a quorum queue
+        (680, sizes(persistent=(68, 680), ram=(1, 10), paged_out=(0, 0)), 10.0),
+        (300, sizes(persistent=(0, 0), ram=(1, 10), paged_out=(29, 290)), 10.0),
+        (100, sizes(persistent=(1, 30), ram=(8, 100), paged_out=(0, 0)), 12.5),
+        (100, sizes(persistent=(1, 30), ram=(1, 30), paged_out=(7, 70)), 12.5),
+        # Neither all persistent, nor all in memory or paged out.
+        (100, sizes(persistent=(1, 30), ram=(2, 40), paged_out=(3, 50)), None),
+        (0, sizes(persistent=(0, 0), ram=(0, 0), paged_out=(0, 0)), None),
+        (0, sizes(persistent=(3, 0), ram=(0, 0), paged_out=(0, 0)), 0.0),
+    ],
+)
+def test_a_mean_size_is_of_one_moment(
+    total: int, parts: dict[str, int], mean: float | None
+) -> None:
+    """`messages` is of another one."""
+    row = {"name": "q", "vhost": "/", "type": "classic", "messages": 2, "message_bytes": total}
+    assert mean_size({**row, **parts}) == mean
+    assert mean_size({**row, **parts, "type": "stream"}) is None

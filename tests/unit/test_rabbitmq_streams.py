@@ -1,4 +1,4 @@
-"""Where consumers of streams stand, by what the management API says of them."""
+"""Positions of stream consumers, from the replies of the management API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOK_SECONDS = 10.0
 
 
 class Cluster:
-    """The replies of a management API, and a reader that looks at them every 10 s."""
+    """The replies of a management API, and a reader that polls them every 10 s."""
 
     def __init__(self, *names: tuple[str, str]) -> None:
         self.parts: dict[tuple[str, str], StreamLabels] = {
@@ -138,7 +138,7 @@ def test_a_consumer_that_stops_stays_where_it_stored() -> None:
 
 
 def test_a_slow_consumer_that_tells_less_than_one_that_left_makes_no_stream_anew() -> None:
-    """Its statistics are some seconds older than those of the one at the end, which has just left."""
+    """Its statistics are older than those of the consumer at the end, which has just left."""
     cluster = Cluster()
     cluster.arguments = {"x-max-age": "1h"}
     cluster.stored = {"stopped": 500}
@@ -175,7 +175,10 @@ def test_what_had_been_sent_and_not_stored_waits_again() -> None:
 
 
 def test_offsets_of_stored_offsets_are_no_messages() -> None:
-    """A consumer that stores after each message, and has processed all, has no lag: neither now nor when it stops."""
+    """A consumer that stores after each message and has processed all has no lag.
+
+    Neither while it runs nor when it stops.
+    """
     cluster = Cluster()
     cluster.messages["s"] = 132
     cluster.consumers = [consumer(131, 0, "app", consumed=132)]
@@ -194,7 +197,7 @@ def test_offsets_of_stored_offsets_are_no_messages() -> None:
 
 
 def test_one_that_stores_below_what_it_was_sent_has_no_lag() -> None:
-    """It stores each fiftieth offset; that it did takes an offset after the last message."""
+    """It stores every fiftieth offset; a stored offset takes an offset after the last message."""
     cluster = Cluster()
     cluster.messages["s"] = 132
     cluster.consumers = [consumer(130, 0, "app", consumed=132)]  # a chunk of two messages
@@ -234,7 +237,7 @@ def test_another_that_has_read_all_does_not_hide_the_lag_of_one_that_stopped() -
 
 
 def test_a_stream_with_retention_ends_where_a_consumer_said() -> None:
-    """What it holds is less than its end: the oldest messages are gone."""
+    """The stream has fewer messages than its end offset: the oldest messages are deleted."""
     cluster = Cluster()
     cluster.arguments = {"x-max-age": "1D"}
     cluster.messages["s"], cluster.stored = 400, {"app": 900}
@@ -266,7 +269,7 @@ def test_a_stream_that_was_made_again_begins_anew() -> None:
 
 
 def test_without_stored_offsets_a_consumer_that_stops_goes() -> None:
-    """RabbitMQ 3.10 answers 400 where newer ones tell stored offsets."""
+    """RabbitMQ 3.10 answers 400 where newer versions return stored offsets."""
     cluster = Cluster()
     cluster.messages["s"], cluster.stored = 132, NOT_THERE
     cluster.consumers = [of_3_10(31, 100, credits=0)]
@@ -282,7 +285,7 @@ def test_without_stored_offsets_a_consumer_that_stops_goes() -> None:
 
 
 def test_a_broker_that_told_stored_offsets_is_asked_again_at_once() -> None:
-    """A stream without a leader has none to tell, while a node restarts."""
+    """While a node restarts, a stream without a leader returns none."""
     cluster = Cluster()
     cluster.messages["s"] = 133
     cluster.stored = {"app": 49}

@@ -66,7 +66,7 @@ def test_a_duration_is_cut_off_by_less_than_its_smaller_unit(seconds: float) -> 
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    """A subscription that keeps up, a little behind as they all are."""
+    """A subscription that keeps up, with a small lag as always."""
     return {
         "lag_messages": 12,
         "lag_seconds": 0.4,
@@ -149,3 +149,24 @@ def test_an_age_that_is_known_in_part_is_marked() -> None:
 )
 def test_what_is_no_fault_is_not_red(status: str, expected: str) -> None:
     assert standing({"status": status, "drains": None}) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"time_to_loss_seconds": 3_599.0}, "bad"),
+        ({"time_to_loss_seconds": 0.0}, "bad"),
+        ({"time_to_loss_seconds": 3_600.0}, "good"),
+        ({"time_to_loss_seconds": None}, "good"),
+        ({"time_to_loss_seconds": 60.0, "consumers_expected": False}, "good"),
+        ({"time_to_loss_seconds": 60.0, "status": "abandoned"}, "unsure"),
+        ({"time_to_loss_seconds": 60.0, "status": "dormant"}, "good"),
+        ({"time_to_loss_seconds": 60.0, "status": "lagging", "drains": True}, "bad"),
+        ({"stale": True}, "unsure"),
+        ({"stale": True, "status": "stalled"}, "bad"),
+    ],
+)
+def test_a_loss_within_the_hour_is_bad_and_what_is_old_is_not_good(
+    changes: dict[str, Any], expected: str
+) -> None:
+    assert standing({"status": "ok", "drains": None, **changes}) == expected

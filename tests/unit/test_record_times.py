@@ -103,7 +103,7 @@ def test_a_header_with_a_time_before_2000_is_unreadable(value: bytes) -> None:
 
 
 def test_the_last_header_of_the_name_counts() -> None:
-    """A later hop adds another one."""
+    """A later hop adds another header."""
     headers: Headers = [("time", b"soon"), ("other", b"5"), ("time", b"1700000000.123"), ("z", b"")]
     assert record_time(message(headers), "time") == RecordTime(TIME)
 

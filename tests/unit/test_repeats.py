@@ -12,7 +12,7 @@ MINUTE = 60.0
 
 
 def tries(messages: int, every: float, since: float = 0.0) -> Any:
-    """Each of some messages is requeued every so many seconds, and held back in between."""
+    """Some messages are each requeued every so many seconds, and deferred in between."""
 
     def facts(at: float) -> dict[str, Any]:
         again = int(max(at - since, 0.0) / every)

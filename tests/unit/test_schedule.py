@@ -238,7 +238,7 @@ def test_a_fault_behind_a_run_does_not_keep_those_waiting_that_follow() -> None:
 
 @pytest.mark.parametrize("follows", [False, True])
 def test_a_run_that_does_not_return_is_noticed_in_time(*, follows: bool) -> None:
-    """Three intervals, the deadline and the grace: not sooner, and not much later."""
+    """Three intervals, the deadline and the grace time: not sooner, and not much later."""
     entered, leave = threading.Event(), threading.Event()
 
     def run(_: Deadline) -> Observation:

@@ -17,5 +17,5 @@ def test_tests_of_a_file_share_a_process(request: pytest.FixtureRequest) -> None
 def test_timed_files_are_there_and_share_a_process() -> None:
     folder = Path(__file__).parents[1] / "integration"
     for name in TIMED:
-        assert (folder / f"{name}.py").exists()
+        assert list(folder.rglob(f"{name}.py"))
         assert scope_of(f"tests/integration/{name}.py::test_x") == TIMED_SCOPE

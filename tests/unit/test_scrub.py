@@ -17,7 +17,7 @@ from exporter.scrub import MASK, Scrubber, is_secret
 from exporter.secret_files import with_secrets
 
 SECRET = 'hunter2 "ü/+\\'
-"""With characters that each way of writing changes."""
+"""With characters that each encoding changes."""
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ raise SystemError(f"main {secret} from-config")
 @pytest.mark.parametrize("fmt", ["json", "console"])
 @pytest.mark.parametrize("valid", [True, False])
 def test_log_tracebacks_and_libraries_are_scrubbed(tmp_path: Path, fmt: str, valid: bool) -> None:
-    """Also where the config is refused: its secrets are known all the same."""
+    """Also if the config is refused: its secrets are known all the same."""
     config, secret = tmp_path / "config.yaml", tmp_path / "secret"
     source = (
         "name: a, system: kafka, bootstrap_servers: 'k:9092', client: {sasl.password: from-config}"

@@ -1,4 +1,4 @@
-"""The HTTP server against real sockets: what a client gets, and what it can't take."""
+"""The HTTP server with real sockets: what clients get, and what they cannot do to it."""
 
 import base64
 import http.client
@@ -31,9 +31,9 @@ HASTE = Limits(head_seconds=0.1)
 
 
 def free_port() -> int:
-    """Find a free port below the range that outgoing connections are given theirs from."""
+    """Find a free port below the range from which outgoing connections get theirs."""
     while True:
-        port = random.randrange(15000, 32000)  # no secret
+        port = random.randrange(15000, 32000)  # not a secret
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
@@ -74,7 +74,7 @@ def serve() -> Iterator[Serve]:
                 server = Server(
                     f"127.0.0.1:{free_port()}", routes or ROUTES, web, limits or Limits()
                 )
-                with suppress(ServerError):  # someone was faster at the port
+                with suppress(ServerError):  # another process was faster
                     server.start()
                     stack.callback(server.stop, 5)
                     return server
@@ -87,14 +87,14 @@ def connect(server: Server) -> socket.socket:
 
 
 def raw(server: Server, request: bytes) -> bytes:
-    """Send bytes, and give all that comes back until the server ends the connection."""
+    """Send bytes, and return all that comes back until the server closes the connection."""
     with connect(server) as sock:
         sock.sendall(request)
         return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
 def ended(sock: socket.socket) -> bool:
-    """Wait until the other side ended the connection; its clean end and a reset are both one."""
+    """Wait until the other side closed the connection, cleanly or with a reset."""
     try:
         while sock.recv(65536):
             pass
@@ -206,7 +206,7 @@ def test_failing_handler_tells_the_log_and_not_the_client(serve: Serve) -> None:
     assert (event["path"], event["exc_info"]) == ("/broken", True)
 
 
-# What is refused
+# Requests that are refused
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_largest_body_is_taken(serve: Serve) -> None:
     assert reply.text == "reloaded"
 
 
-# What a slow or silent client can't do
+# What a slow or silent client cannot do
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /hel"])
@@ -253,7 +253,7 @@ def test_client_that_sends_no_request_is_cut(serve: Serve, sent: bytes) -> None:
 
 def test_client_that_dribbles_is_cut(serve: Serve) -> None:
     def dribble(sock: socket.socket) -> None:
-        for _ in range(3000):  # each byte is in time, all of them are not
+        for _ in range(3000):  # each byte is in time, all of them together are not
             sock.sendall(b"G")
             time.sleep(0.01)
 
@@ -272,7 +272,7 @@ def test_client_that_does_not_read_is_cut(serve: Serve) -> None:
         server = serve(limits=Limits(piece_seconds=0.2))
         with connect(server) as sock:
             sock.sendall(b"GET /large HTTP/1.1\r\n\r\n")
-            # Only the log tells: reading would be what this client does not do.
+            # Check this in the log: reading would be what this client does not do.
             wait_for(lambda: any(event["event"] == "http.client_cut" for event in events))
             received = 0
             with suppress(ConnectionError):
@@ -360,7 +360,7 @@ def test_lack_of_threads_is_logged_and_lived_through(
 def test_an_accepting_loop_that_fails_goes_on(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is around a connection may fail too: a bug, or a log that can't be written."""
+    """Code outside the handlers may fail too: a bug, or a log that cannot be written."""
     monkeypatch.setattr("exporter.web.server.listener.RETRY_SECONDS", 0.01)
     accept, failures = Listener._admit, iter([MemoryError(), RuntimeError("a bug")])
 
@@ -485,7 +485,7 @@ def test_stop_is_bounded_with_idle_silent_and_stuck_clients(serve: Serve) -> Non
         assert stuck.recv(1)
         began = time.monotonic()
         server.stop(2)
-        # Far below what the stuck client could hold out otherwise: `piece_seconds` is 30.
+        # Far less than the stuck client could take otherwise: `piece_seconds` is 30.
         assert time.monotonic() - began < 10
         assert ended(silent)
         assert ended(stuck)

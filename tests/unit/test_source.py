@@ -114,7 +114,7 @@ class World:
         self.source.expire()
 
     def shown(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """The series of a metric that are on the page, by their labels but system and source."""
+        """Return the exposed series of a metric, by their labels without system and source."""
         page = b"".join(self.exposition.response("", "").chunks).decode()
         return {
             tuple(

@@ -1,4 +1,4 @@
-"""How texts of docker-compose.yml become those of this machine."""
+"""How the addresses in docker-compose.yml are replaced by those of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the log says of a task's problems: each once, with its subject, and its end; and never a flood."""
+"""What is logged about a task's problems.
+
+Each is logged once, with its subject, and once when it ends. The number of lines is limited.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ Line = tuple[str, Mapping[str, Any]]
 
 
 class Log:
-    """Takes what would be logged."""
+    """Collects what would be logged."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -27,7 +30,7 @@ class Log:
 
 
 class World:
-    """A task's log and its clock: each run takes a cycle."""
+    """A task's log and its clock: each poll takes one interval."""
 
     def __init__(self) -> None:
         self.log = Log()
@@ -35,11 +38,11 @@ class World:
         self.now = 0.0
 
     def fail(self, reason: Reason, message: str) -> list[Line]:
-        """The lines of a run that fails."""
+        """Return the lines of a poll that fails."""
         return self._run(lambda: self.task.failed(reason, message, self.now))
 
     def answer(self, *problems: Problem) -> list[Line]:
-        """The lines of a run that brings an answer that lacks this."""
+        """Return the lines of a poll whose answer is incomplete because of these problems."""
         return self._run(lambda: self.task.answered(problems, self.now))
 
     def _run(self, report: Any) -> list[Line]:
@@ -70,7 +73,7 @@ def partial(count: int, *subjects: int, error: str = NO_LEADER) -> Line:
     )
 
 
-# What begins
+# Problems that begin
 
 
 def test_a_failure_is_logged_once(world: World) -> None:
@@ -81,7 +84,7 @@ def test_a_failure_is_logged_once(world: World) -> None:
 
 
 def test_a_second_failure_with_the_same_reason_is_another_problem(world: World) -> None:
-    """The case of the issue: the later message says what is the matter."""
+    """The case of the issue: the later message names the cause."""
     problem = Problem("timeout", "topic orders, partition 3", "timed out")
     later = Problem("timeout", "topic orders, partition 3", NO_LEADER)
     world.answer(problem)
@@ -130,7 +133,7 @@ def test_a_crash_comes_with_its_exception_once(world: World) -> None:
     assert len(world.log.lines) == 2
 
 
-# What ends
+# Problems that end
 
 
 def test_an_end_says_how_long_it_lasted(world: World) -> None:
@@ -170,7 +173,7 @@ def test_without_problems_nothing_is_logged(world: World) -> None:
     assert world.answer() == []
 
 
-# No flood
+# Limits
 
 
 def test_a_thousand_partitions_are_a_line_with_a_count(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The texts of a row, which the page draws as they are, and what stands beside them."""
+"""The texts of a row, which the page draws unchanged, and the judgement next to them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = 1_000_000.0
 
 
 def row(**changes: Any) -> dict[str, Any]:
-    """A subscription that lags, as `overview` has it before the texts are added."""
+    """A subscription that lags, as `overview` returns it before texts are added."""
     return shown(
         "billing",
         lag_messages=1_234,

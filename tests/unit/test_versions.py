@@ -17,10 +17,10 @@ from testbed.exporter import Scrape
 
 START = 1_000.0
 COUNT, RATE, DELAY = 600, 10.0, 4.0
-"""Number of messages, how many come in a second, and how long each of them waits."""
+"""Number of messages, how many arrive per second, and how long each of them waits."""
 STOP = START + COUNT / RATE
 LEFT = int(RATE * DELAY)
-"""Messages that wait when no more come; they are processed only at the end."""
+"""Messages that wait when no more arrive; they are processed only at the end."""
 END = STOP + 60.0
 NOTHING = Sample(
     at=START,

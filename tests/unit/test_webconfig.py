@@ -1,4 +1,4 @@
-"""Prometheus's web configuration file: what is taken, what is refused, what a change does."""
+"""Prometheus's web config file: what is accepted, what is refused, and what a change does."""
 
 import base64
 import os
@@ -18,7 +18,7 @@ from exporter.web.webconfig import RateLimit, Users, WebConfigError, load
 from exporter.web.webconfig.ciphers import TLS12_SUITES
 
 HASH = "$2b$04$j5Q1A5jFFNXt2FRGoAH4ROl0Dv3FMVUA/w.l0W98SQZMlwVAp5s6G"
-"""Of the password `right`; always the same, as it is in the names of tests."""
+"""Hash of the password `right`; always the same, because it is part of the names of tests."""
 Write = Callable[[str], Path]
 
 
@@ -29,7 +29,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def write(tmp_path: Path, authority: trustme.CA) -> Write:
-    """Write a configuration beside `c.pem`, its `c.key`, a stranger's `x.key` and `ca.pem`."""
+    """Write a config next to `c.pem`, its `c.key`, an unrelated `x.key` and `ca.pem`."""
     issued = authority.issue_cert("127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(str(tmp_path / "c.pem"))
     issued.private_key_pem.write_to_path(str(tmp_path / "c.key"))
@@ -59,7 +59,7 @@ def context(path: Path) -> ssl.SSLContext:
     return found
 
 
-# What is taken
+# What is accepted
 
 
 @pytest.mark.parametrize("content", ["", "{}\n", "tls_server_config:\nbasic_auth_users:\n"])
@@ -270,7 +270,7 @@ def test_encrypted_key_is_refused_without_asking_for_its_passphrase(
 
 @pytest.fixture
 def hashings(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Collect the stored hashes that passwords were really checked against."""
+    """Collect the stored hashes against which passwords were really checked."""
     checked: list[bytes] = []
     original = bcrypt.checkpw
 
@@ -367,7 +367,7 @@ def test_rate_limit_is_a_token_bucket() -> None:
 
 
 def changed(config: webconfig.WebConfig) -> tuple[webconfig.WebSettings, list[str]]:
-    """Give the settings after a change, and the events of taking them up."""
+    """Return the settings after a change, and the events of the reload."""
     with structlog.testing.capture_logs() as events:
         settings = config.current()
         assert config.current() is settings

@@ -1,4 +1,4 @@
-"""Web configuration files that attack their reader, and those that Prometheus's exporter-toolkit judges."""
+"""Web config files that attack their reader, and the test files of exporter-toolkit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from exporter.web.webconfig import Users, WebConfigError, load
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
 SECONDS = 10.0
-"""Far less than a file that grows without bound takes."""
+"""Far less than a file that grows without bound needs."""
 Write = Callable[[str], Path]
 
 BOMB = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -159,7 +159,7 @@ def test_a_certificate_without_end_is_refused(write: Write, tmp_path: Path, key:
         load(path)
 
 
-# As exporter-toolkit has it
+# The same judgement as exporter-toolkit
 
 
 @pytest.mark.parametrize("prefix", ["$2$", "$2a$", "$2b$", "$2x$", "$2y$"])

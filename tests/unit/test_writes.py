@@ -1,4 +1,4 @@
-"""What `run` says at its start of what it writes to the brokers."""
+"""What `run` logs at its start about what it writes to the brokers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ sources:
 
 
 def reports(*texts: str, path: Path) -> list[MutableMapping[str, Any]]:
-    """The events of a daemon that starts with the first config and reads the others one by one."""
+    """Return the events of a daemon that starts with the first config and reloads the others."""
     path.write_text(texts[0])
     daemon = Daemon(parse(texts[0], "test", {}), path=path, make=lambda _: Told())
     with structlog.testing.capture_logs() as events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from exporter.analysis.families import View
@@ -74,12 +75,24 @@ def _row(
                 "lag_messages": lag,
                 "lag_seconds": ages.get(partition),
                 "committed_offset": position,
+                "start_offset": _at(sub.topic.start, partition),
+                "end_offset": _at(sub.topic.end, partition),
+                "unmoved_seconds": round(now - moved_at, 3) if lag else None,
+                "assigned": None if sub.consumers is None else partition in sub.coverage.assigned,
             }
-            for partition, lag, position in zip(
+            for partition, lag, position, moved_at in zip(
                 positions.partitions,
                 lags,
                 positions.visible(positions.committed, view.hold, now),
+                positions.moved_at,
                 strict=True,
             )
         ]
+        recent = [] if group is None else group.recent.moments
+        row["rebalanced_at"] = [round(wanted.clock - now + at, 3) for at in recent]
     return row
+
+
+def _at(values: Sequence[int | None], partition: int) -> int | None:
+    """Return a partition's value; None of one that the topic no longer has."""
+    return values[partition] if partition < len(values) else None

@@ -73,6 +73,8 @@ def _row(
                 "lag_messages": lag,
                 "lag_seconds": age,
                 "committed_offset": place.committed,
+                "unacknowledged_messages": place.unacknowledged,
+                "consumers": place.consumers,
             }
             for place, lag, age in zip(sub.places.values(), lags, ages, strict=True)
         ]

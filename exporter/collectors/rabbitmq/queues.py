@@ -25,7 +25,9 @@ NAMES = {
 COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
-        *("messages", "message_bytes", "consumers", "head_message_timestamp"),
+        *("messages", "consumers", "head_message_timestamp"),
+        *("message_bytes", "messages_persistent", "message_bytes_persistent"),
+        *("messages_ram", "message_bytes_ram", "messages_paged_out", "message_bytes_paged_out"),
         *(
             f"message_stats.{name}"
             for name in (
@@ -46,6 +48,8 @@ QUORUM_OLD = 2.5
 """Average age of a quorum queue's totals in seconds: RabbitMQ takes them every 5 s."""
 COUNTED_TYPES = ("classic", "quorum", None)
 """Types of queues that always have a number of messages while they run; streams may lack it."""
+DISJOINT = (("persistent",), ("ram",), ("ram", "paged_out"), ("persistent", "paged_out"))
+"""Parts of a queue that have no message in common: only transient messages are paged out."""
 Name = tuple[str, str]
 """vhost and queue."""
 
@@ -232,11 +236,21 @@ def _timestamp(row: Mapping[str, Any]) -> int | None:
 
 
 def mean_size(row: Mapping[str, Any]) -> float | None:
-    """Return the mean size of the messages that wait, in bytes; None if none wait.
+    """Return the mean size of the messages that wait, in bytes; None if none wait or it is unknown.
 
-    Raises `RowError`.
+    `messages` is not of the same moment as the bytes: RabbitMQ samples them separately, each every
+    few seconds. The numbers used here are of one moment. If parts of the queue have all its bytes,
+    they have all its messages. Raises `RowError`.
     """
-    messages, size = number_or_none(row, "messages"), number_or_none(row, "message_bytes")
-    if not messages or size is None or row.get("type") == "stream":
+    size = number_or_none(row, "message_bytes")
+    if size is None or row.get("type") == "stream":
         return None
-    return round(size / messages, 1)
+    for parts in DISJOINT:
+        counts = [number_or_none(row, f"messages_{part}") for part in parts]
+        sizes = [number_or_none(row, f"message_bytes_{part}") for part in parts]
+        if None in counts or None in sizes:
+            continue
+        count = sum(filter(None, counts))
+        if count and sum(filter(None, sizes)) == size:
+            return round(size / count, 1)
+    return None

@@ -1,125 +1,124 @@
-// Polls the exporter and shows the response: the list, or the one subscription that the URL names.
+// Shows the exporter's answers: the list, or the one subscription that the address names.
 
-import { showDetail } from "./detail.js";
-import { replace, element, write } from "./draw.js";
-import { showRows, showSources, showStatuses } from "./list.js";
-import { count, moment } from "./words.js";
+import { choose, current, key, listAddress } from "./address.js";
+import { asker } from "./asking.js";
+import { forgetPointed } from "./charts.js";
+import { makeHeads, makeOrder, showCount, showHeads, showLegend, showSourceChoice, showStatuses, sourceChosen } from "./choices.js";
+import { backLink, showDetail } from "./detail.js";
+import { element, replace, write } from "./draw.js";
+import { isDown, showDown, showHealth } from "./health.js";
+import { linkOf, showRest, showRows } from "./list.js";
+import { count } from "./words.js";
 
-const EVERY = 2000;
-const SHARE = 10; // requests of this page may take up to a tenth of the time
-const PATIENCE = 15000;
 const ROWS = 100;
+const MOST = 400;
 const by = (id) => document.getElementById(id);
-
-const page = { words: "", status: "", limit: ROWS, timer: null, asking: null, answered: null, place: "" };
-
-/** The names of the subscription in the address after `#`; null for the list. */
-function place() {
-  const parts = location.hash.slice(2).split("/");
-  if (!location.hash.startsWith("#/") || parts.length !== 5) return null;
-  try {
-    const [system, source, vhost, destination, group] = parts.map(decodeURIComponent);
-    return { system, source, vhost, destination, group };
-  } catch {
-    return null;
-  }
-}
+const page = { limit: ROWS, meanings: {}, shown: null, left: null, told: null };
 
 function query() {
-  const one = place();
-  if (one !== null) return new URLSearchParams({ ...one, partitions: "true", history: "true", text: "true" });
-  const wanted = { filter: page.words, limit: page.limit, history: "lag_messages", text: "true" };
-  return new URLSearchParams(page.status ? { ...wanted, status: page.status } : wanted);
-}
-
-/** Polls now. A running request that is no longer needed is cancelled. */
-async function ask() {
-  clearTimeout(page.timer);
-  page.asking?.abort();
-  const asking = new AbortController();
-  page.asking = asking;
-  const began = Date.now();
-  const late = setTimeout(() => asking.abort(new Error("request timed out")), PATIENCE);
-  try {
-    const answer = await fetch(`api/v1/subscriptions?${query()}`, { signal: asking.signal, cache: "no-store" });
-    if (!answer.ok) throw new Error(`status ${answer.status} ${answer.statusText}`);
-    const told = await answer.json();
-    if (page.asking !== asking) return;
-    page.answered = Date.now();
-    show(told);
-  } catch (error) {
-    if (page.asking !== asking) return;
-    trouble(error);
-  } finally {
-    clearTimeout(late);
-    if (page.asking === asking) page.timer = setTimeout(ask, Math.max(EVERY, SHARE * (Date.now() - began)));
-  }
-}
-
-function trouble(error) {
-  const since = page.answered === null ? "" : ` The data shown is from ${moment(page.answered / 1000)}.`;
-  const reason = error instanceof TypeError ? "connection failed" : error.message;
-  write(by("trouble"), `The exporter does not respond: ${reason}.${since}`);
-  by("trouble").hidden = false;
-  document.body.classList.add("stale");
+  const { one, filter, status, system, source, sort } = current();
+  const wanted = { text: "true", stale: "true", health: "true" };
+  if (!Object.keys(page.meanings).length) wanted.legend = "true";
+  if (one !== null) return new URLSearchParams({ ...wanted, ...one, partitions: "true", history: "true", detail: "true" });
+  const chosen = Object.entries({ filter, status, system, source, sort }).filter(([, value]) => value);
+  return new URLSearchParams({ ...wanted, limit: page.limit, history: "lag_messages", ...Object.fromEntries(chosen) });
 }
 
 function show(told) {
-  by("trouble").hidden = true;
-  document.body.classList.remove("stale");
+  page.told = told;
+  page.meanings = told.status_meanings ?? page.meanings;
   by("main").setAttribute("aria-busy", "false");
   write(by("version"), told.version);
-  showSources(by("sources"), told.sources);
-  const rows = told.subscriptions;
-  const one = place();
-  by("list").hidden = one !== null;
-  by("detail").hidden = one === null;
-  if (one === null) showList(told, rows);
-  else showOne(one, rows);
-  const bad = (told.statuses.stopped || 0) + (told.statuses.stalled || 0) + (told.statuses.lagging || 0) + (told.statuses.past_end || 0);
-  const title = bad ? `(${count(bad)}) mq-lag-exporter` : "mq-lag-exporter";
+  showHealth({ health: by("health"), sources: by("sources"), panel: by("health-of-sources") }, told);
+  showDown(by("down"), told);
+  const view = current();
+  by("list").hidden = view.one !== null;
+  by("detail").hidden = view.one === null;
+  if (view.one === null) showList(told, view);
+  else showOne(told, view);
+  name(told);
+}
+
+/** Sets the tab's title: the number of bad subscriptions and of sources that cannot be read. */
+function name(told) {
+  const bad = (told.by_standing.bad ?? 0) + told.sources.filter(isDown).length;
+  entitle(bad ? `(${count(bad)}) mq-lag-exporter` : "mq-lag-exporter");
+}
+
+function entitle(title) {
   if (document.title !== title) document.title = title;
 }
 
-function showList(told, rows) {
-  showStatuses(by("statuses"), told, page.status, choose);
-  showRows(by("rows"), rows);
-  const more = told.matching - rows.length;
-  write(by("count"), told.matching === told.total ? `${count(told.total)} subscriptions` : `${count(told.matching)} of ${count(told.total)} subscriptions`);
+function showList(told, view) {
+  page.shown = null;
+  const { meanings } = page;
+  showChoices(view);
+  showSourceChoice(by("source"), told.sources, view);
+  showStatuses(by("statuses"), told, { chosen: view.status, meanings, choose: (status) => pick({ status }) });
+  showRows(by("rows"), told.subscriptions, view);
+  by("rows").classList.toggle("single", told.sources.length === 1);
+  showCount(by("count"), told);
+  const left = told.matching - told.subscriptions.length;
+  showRest({ rest: by("rest"), more: by("more"), narrow: by("narrow") }, { left, limit: page.limit, most: MOST });
+  by("table").hidden = told.matching === 0;
   by("none").hidden = told.matching > 0;
   if (!told.matching) write(by("none"), nothing(told));
-  by("more").hidden = more <= 0;
-  if (more > 0) write(by("more"), `show ${count(Math.min(more, page.limit))} more of ${count(more)}`);
+  showLegend({ legend: by("legend"), meanings: by("meanings") }, meanings, told.standings);
+  if (page.left !== null) linkOf(page.left)?.focus();
+  page.left = null;
+}
+
+function showChoices(view) {
+  showHeads(by("heads"), view.sort);
+  if (by("order").value !== view.sort) by("order").value = view.sort;
+  if (by("filter").value.trim() !== view.filter.trim()) by("filter").value = view.filter;
 }
 
 function nothing(told) {
   if (told.total) return "No subscription matches.";
-  if (told.sources.some((source) => !source.up)) return "No subscriptions to show. A source cannot be read, see above.";
+  if (told.sources.some(isDown)) return "No subscriptions to show. A source cannot be read, see above.";
+  if (told.sources.some((source) => !source.up)) return "The sources are being read for the first time.";
   return "No subscriptions yet. A Kafka group appears after its first commit, a queue or channel as soon as it exists.";
 }
 
-function showOne(names, rows) {
-  const [row] = rows;
-  const first = page.place !== location.hash;
-  page.place = location.hash;
+function showOne(told, view) {
+  const [row] = told.subscriptions;
+  const first = page.shown !== key(view.one);
+  const place = by("detail");
+  if (first) forgetPointed();
+  page.shown = key(view.one);
+  page.left = view.one;
   if (!row) {
-    replace(by("detail"), element("p", {}, element("a", { href: "#", id: "back" }, "← all subscriptions")),
-      element("p", {}, `${names.group ? `${names.group} on ` : ""}${names.destination} (${names.source}) does not exist, or cannot be read at the moment.`));
+    const { group, destination, source } = view.one;
+    replace(place, backLink(view), element("p", {}, `${group ? `${group} on ` : ""}${destination} (${source}) does not exist, or cannot be read at the moment.`));
     return;
   }
   const marked = getSelection();
-  if (!first && !marked.isCollapsed && by("detail").contains(marked.anchorNode)) return; // somebody is about to copy it
+  if (!first && !marked.isCollapsed && place.contains(marked.anchorNode)) return; // somebody is about to copy it
   const focused = document.activeElement;
-  const inside = by("detail").contains(focused);
-  showDetail(by("detail"), row);
-  if (inside && focused.id === "back" && !first) by("back").focus({ preventScroll: true });
-  else if (first || inside) by("detail").querySelector("h2").focus({ preventScroll: !first });
+  const inside = place.contains(focused);
+  const scrolled = by("scroll")?.scrollLeft ?? 0;
+  showDetail(place, row, { view, now: told.time - row.values_age_seconds, meanings: page.meanings, chooseRange: (range) => pick({ range }) });
+  if (!first && by("scroll")) by("scroll").scrollLeft = scrolled;
+  const same = inside && !first && focused.id ? by(focused.id) : null;
+  if (same) same.focus({ preventScroll: true });
+  else if (first || inside) place.querySelector("h2").focus({ preventScroll: !first });
 }
 
-function choose(status) {
-  page.status = status;
-  page.limit = ROWS;
-  ask();
+/** Changes the address, and shows what it names. */
+function pick(changes, options) {
+  choose(changes, options);
+  turn();
+}
+
+/** Shows what the address names: now as far as it is known, and completely with the next answer. */
+function turn() {
+  const view = current();
+  if (view.one === null) {
+    showChoices(view);
+    page.limit = ROWS;
+  } else if (page.shown === key(view.one) && page.told?.subscriptions.length) showOne(page.told, view);
+  asking.now();
 }
 
 /** Steps to the next or previous subscription of the list. */
@@ -130,37 +129,34 @@ function step(by_) {
   links[next]?.focus();
 }
 
-function key(event) {
+function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const types = event.target instanceof HTMLInputElement;
-  if (event.key === "Escape" && place() !== null) location.hash = "";
+  const types = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+  const view = current();
+  if (event.key === "Escape" && view.one !== null) location.hash = listAddress(view);
   else if (event.key === "Escape" && types) event.target.blur();
   else if (types) return;
-  else if (event.key === "/" && place() === null) {
+  else if (event.key === "/" && view.one === null) {
     event.preventDefault();
     by("filter").focus();
   } else if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
 }
 
-by("filter").addEventListener("input", () => {
-  page.words = by("filter").value;
-  page.limit = ROWS;
-  ask();
+const asking = asker({
+  query, show, failed: () => entitle("(!) mq-lag-exporter"),
+  parts: { updated: by("updated"), trouble: by("trouble"), lasts: by("trouble-lasts"), is: by("trouble-is"), none: by("none"), main: by("main") },
 });
+makeHeads(by("heads"), (sort) => pick({ sort }));
+makeOrder(by("order"), (sort) => pick({ sort }));
+by("filter").addEventListener("input", () => pick({ filter: by("filter").value }, { typing: true }));
+by("source").addEventListener("change", () => pick(sourceChosen(by("source"))));
 by("search").addEventListener("submit", (event) => event.preventDefault());
 by("more").addEventListener("click", () => {
-  page.limit *= 2;
-  ask();
+  page.limit = Math.min(page.limit * 2, MOST);
+  asking.now();
 });
-addEventListener("hashchange", () => {
-  const one = place();
-  if (one === null) page.place = "";
-  ask();
-});
-addEventListener("keydown", key);
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) clearTimeout(page.timer);
-  else ask();
-});
-page.words = by("filter").value;
-ask();
+by("health").addEventListener("toggle", () => page.told && showHealth({ health: by("health"), sources: by("sources"), panel: by("health-of-sources") }, page.told));
+addEventListener("hashchange", turn);
+addEventListener("keydown", press);
+if (by("filter").value && !location.hash) choose({ filter: by("filter").value });
+turn();

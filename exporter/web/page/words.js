@@ -2,10 +2,16 @@
 // `standing` of each row.
 
 const UNKNOWN = "–";
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60]];
 
 /** A number of things, as text. */
 export function count(value) {
   return value.toLocaleString("en");
+}
+
+/** The same with the name of the thing. */
+export function counted(value, one, many = `${one}s`) {
+  return `${count(value)} ${value === 1 ? one : many}`;
 }
 
 /** The text of one number of a row, or of one of its partitions. */
@@ -29,6 +35,13 @@ export function since(row) {
 
 export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleTimeString("en-GB");
+}
+
+/** A duration that the page itself has measured. */
+export function lasting(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [unit, size] = UNITS.find(([, least]) => whole >= least) ?? ["s", 1];
+  return `${count(Math.floor(whole / size))} ${unit}`;
 }
 
 export function plain(word) {

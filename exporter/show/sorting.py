@@ -1,0 +1,53 @@
+"""Sorts subscriptions by a column: the parameter `sort` of the JSON API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from exporter.show.wording import plain
+
+Row = dict[str, Any]
+Value = Callable[[Row], Any]
+
+
+def sorted_by(rows: Iterable[Row], sort: str) -> list[Row]:
+    """Return the rows sorted by a column of `SORTS`; with a leading minus, the largest first.
+
+    Rows without a value come last in both directions. The sort is stable.
+    """
+    value = SORTS[sort.removeprefix("-")]
+    known: list[Row] = []
+    unknown: list[Row] = []
+    for row in rows:
+        (unknown if value(row) is None else known).append(row)
+    return sorted(known, key=value, reverse=sort.startswith("-")) + unknown
+
+
+def is_sort(sort: str) -> bool:
+    """Return whether this is a column of `SORTS`, with or without a leading minus."""
+    return sort.removeprefix("-") in SORTS
+
+
+def _name(row: Row) -> tuple[str, str, str]:
+    place = row["destination"].casefold()
+    return (row["group"] or place).casefold(), place, row["source"]
+
+
+def _growth(row: Row) -> float | None:
+    produced = row["produced_messages_per_second"]
+    consumed = row["consumed_messages_per_second"]
+    return None if produced is None or consumed is None else produced - consumed
+
+
+SORTS: Mapping[str, Value] = {
+    "name": _name,
+    "status": lambda row: plain(row["status"]),
+    "lag_messages": lambda row: row["lag_messages_at_least"],
+    "growth": _growth,
+    "lag_seconds": lambda row: row["lag_seconds_at_least"],
+    "produced_messages_per_second": lambda row: row["produced_messages_per_second"],
+    "consumed_messages_per_second": lambda row: row["consumed_messages_per_second"],
+    "consumers": lambda row: row["consumers"],
+    "cause": lambda row: plain(row["cause"]) or None,
+}

@@ -1,0 +1,41 @@
+"""Nodes, probes and tasks of a source, for the JSON API and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.analysis.nodes import Node
+from exporter.analysis.probe_results import ProbedNode
+from exporter.sources.schedule import Outcome
+
+
+def health_rows(
+    outcomes: Mapping[str, Outcome], nodes: Mapping[str, Node], probed: Mapping[str, ProbedNode]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return `nodes`, `probes` and `tasks`, JSON-ready.
+
+    Other threads may change the mappings, so each is copied in one step.
+    """
+    reached = outcomes["backlog"].reached or outcomes["backlog"].reason != "unreachable"
+    return {
+        "nodes": [
+            {"node": name, "up": node.up and reached} for name, node in sorted(dict(nodes).items())
+        ],
+        "probes": [
+            {"node": name, "success": None if probe.resting else probe.success, **probe.counts}
+            for name, probe in sorted(dict(probed).items())
+        ],
+        "tasks": [
+            {
+                "task": name,
+                "success": outcome.success,
+                "runs": outcome.runs,
+                "reason": outcome.reason,
+                "message": outcome.message,
+                "duration_seconds": round(outcome.duration, 3),
+                "last_success": round(outcome.last_success, 3),
+            }
+            for name, outcome in dict(outcomes).items()
+        ],
+    }
