@@ -334,3 +334,18 @@ def test_the_first_messages_of_a_queue_without_statistics_are_counted_once() -> 
             assert world.value(CONSUMED) is not None
     assert world.value("mq_produced_messages_total") == 1_878
     assert world.value("mq_consumed_messages_total") == 1_802
+
+
+def test_a_depth_that_comes_before_all_counters_is_counted_once() -> None:
+    """50 messages are published to an idle queue; the first counters after that are still old."""
+    world = Judged()
+    for _ in range(6):
+        world.step(0, consumers=1)
+    world.poll(Depth(QUEUE, 50, 8))
+    world.count(Counts(QUEUE, 0, 0, 0, 0, 1, deliveries=8))
+    world.poll(Depth(QUEUE, 50, 8), after=5.0)
+    world.count(Counts(QUEUE, 50, 50, 0, 0, 1, deliveries=8))
+    for _ in range(4):
+        world.poll(Depth(QUEUE, 50, 8))
+        world.count(Counts(QUEUE, 50, 50, 0, 0, 1, deliveries=8))
+        assert world.value("mq_produced_messages_total") == 50

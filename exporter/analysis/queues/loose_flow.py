@@ -6,6 +6,8 @@ are reset without notice if the queue's node restarts.
 
 from __future__ import annotations
 
+from collections import deque
+
 from exporter.analysis.queues.arrival_curve import ArrivalCurve
 from exporter.analysis.queues.arrivals import TICK, Arrivals
 from exporter.analysis.queues.counts_order import CountsOrder
@@ -32,6 +34,7 @@ class LooseFlow(Flow):
     """
 
     __slots__ = (
+        "_depths",
         "_fell",
         "_gap_from",
         "_order",
@@ -46,6 +49,8 @@ class LooseFlow(Flow):
     def __init__(self) -> None:
         super().__init__()
         self._order, self._outflow = CountsOrder(), Outflow()
+        self._depths: deque[tuple[float, int]] = deque()
+        """Recent depths: the last one that is older than a tick, and all later ones."""
         self._processed, self._processed_by = 0, Processed()
         self._settled_at = 0.0
         """When the broker's counters are consistent."""
@@ -169,9 +174,8 @@ class LooseFlow(Flow):
         curve.add(at, max(grown, 0))
         # The depth is newer than the counters, which will soon include what it shows already.
         surplus = max(grown + moved.consumed - moved.produced, 0)
-        self._arrivals = Arrivals(
-            int(curve.total), ahead=min(surplus, max(moved.produced, moved.consumed))
-        )
+        recent = max(moved.produced, moved.consumed, held - self._held_a_tick_ago(held))
+        self._arrivals = Arrivals(int(curve.total), ahead=min(surplus, recent))
         moved.produced += surplus
         self.left = self._processed = self._counted_left = max(self._arrivals.value - held, 0)
         self._processed_by.restart()
@@ -182,11 +186,18 @@ class LooseFlow(Flow):
 
     # What waits
 
+    def _held_a_tick_ago(self, held: int) -> int:
+        """Return the depth when the present counters were updated, or before it."""
+        return self._depths[0][1] if self._depths else held
+
     def observe_depth(self, held: int, now: float, *, old: float, is_back: bool) -> int:
         """Set the number of messages in the place `old` seconds ago.
 
         Returns how many messages must have entered that were not counted.
         """
+        self._depths.append((now, held))
+        while len(self._depths) > 1 and now - self._depths[1][0] >= TICK:
+            self._depths.popleft()
         if is_back:
             self._open_gap()
         curve = self._curve
