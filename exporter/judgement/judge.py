@@ -18,7 +18,7 @@ from exporter.judgement.status import Situation, status_of
 from exporter.judgement.status_reason import status_reason
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.judgement.trend import Trend
-from exporter.model import Status
+from exporter.model import FOREVER, Status
 
 HYSTERESIS = 4
 """A status changes after the rules have not returned it for the window divided by this."""
@@ -267,4 +267,5 @@ class Judge:
 def _drain(lag: float, consumed: float | None, produced: float | None) -> float | None:
     if consumed is None or produced is None:
         return None
-    return lag / (consumed - produced) if consumed > produced else math.inf
+    seconds = lag / (consumed - produced) if consumed > produced else math.inf
+    return seconds if seconds < FOREVER else math.inf

@@ -31,6 +31,7 @@ from exporter.model.queues import (
 )
 from exporter.model.vocabulary import (
     COMMON_WORDS,
+    FOREVER,
     GROUP_STATES,
     HIDDEN_KINDS,
     MEMBERLESS,
@@ -53,6 +54,7 @@ from exporter.model.vocabulary import (
 
 __all__ = [
     "COMMON_WORDS",
+    "FOREVER",
     "GROUP_STATES",
     "HIDDEN_KINDS",
     "MEMBERLESS",

@@ -57,6 +57,9 @@ HiddenKind = Literal["share", "streams", "other", "empty_id", "unreadable_id"]
 HIDDEN_KINDS: tuple[HiddenKind, ...] = get_args(HiddenKind)
 """Kinds of groups that cannot be read. `other` is a share or a streams group, unknown which."""
 
+FOREVER = 100 * 365 * 86_400.0
+"""A forecast of more seconds means never: it comes from rates that are zero but for rounding."""
+
 
 class Words(NamedTuple):
     """The terms that a system's users know, for texts about a source of that system."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.judgement.evidence import Evidence
-from exporter.judgement.judge import Judge
+from exporter.judgement.judge import Judge, _drain
 from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, changes, first, steady
 
@@ -336,3 +336,10 @@ def test_dead_letters_are_never_dormant() -> None:
     said = play.run(1_200)
     assert first(said, "dormant") is None
     assert said[-1].status == "lagging"
+
+
+def test_a_forecast_of_centuries_means_never() -> None:
+    """Rates of which only rounding is left."""
+    assert _drain(8_000, 10.0 + 1e-12, 10.0) == math.inf
+    assert _drain(8_000, 20.0, 10.0) == 800
+    assert _drain(8_000, None, 10.0) is None

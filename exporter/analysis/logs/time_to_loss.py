@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from exporter.analysis.logs.subscription import LogSubscription
+from exporter.model import FOREVER
 
 
 def time_to_expiry(
@@ -69,7 +70,9 @@ def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | No
     if retention.size is not None and soonest is not None:
         overflow = _first_overflow(sub, lags, produced, consumed, retention.size)
         soonest = None if overflow is None else min(soonest, overflow)
-    return None if soonest is None else round(soonest, 3)
+    if soonest is None:
+        return None
+    return round(soonest, 3) if soonest < FOREVER else math.inf
 
 
 def _produced(sub: LogSubscription) -> list[float] | None:
