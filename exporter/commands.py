@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from exporter.load import Result
-    from exporter.survey.report import Line
+    from exporter.survey.lines import Line
 
 MARKS = {
     "ok": ("ok", "green"),
@@ -25,6 +25,8 @@ MARKS = {
     "note": ("note", ""),
     "warning": ("warning", "yellow"),
     "exclude": ("exclude", "bold"),
+    "unknown": ("unknown", "bold"),
+    "paste": ("paste", ""),
 }
 """What `check` prints for the mark of a line, and its colour."""
 WIDE = 120

@@ -11,6 +11,7 @@ from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import Stillness, Survey, Surveyed
 from exporter.patterns import escaped
 from exporter.survey.filters import filters_of, names_listed, shown
+from exporter.survey.lines import Line
 from exporter.survey.matches import subscriptions
 
 MOST_UNKNOWN = 20
@@ -22,11 +23,11 @@ Names = Mapping[str, int]
 
 def exclusions(
     source: SourceConfig, survey: Survey, table: ThresholdTable, days: float
-) -> list[str]:
+) -> list[Line]:
     """Return the lines about what may be excluded; empty if there is nothing.
 
-    A filter is about names. So a name is left out if one of its subscriptions has consumers, or is
-    not expected to have any.
+    A filter is about names. So a name is left out if one of its subscriptions, shown or not, has
+    consumers, or is not expected to have any.
     """
     filters = filters_of(source)
     key = next((key for key in ("groups", "destinations") if key in filters), None)
@@ -34,15 +35,18 @@ def exclusions(
         return []
     still: dict[str, int] = {}
     unknown: dict[str, int] = {}
-    for name, found in sorted(_by_name(source, survey, key).items()):
+    numbers = {name: len(rows) for name, rows in _by_name(key, shown(source, survey)).items()}
+    every = _by_name(key, survey.subscriptions)
+    for name, number in sorted(numbers.items()):
+        found = every[name]
         if any(each.consumers != 0 or not _expected(source, each, table) for each in found):
             continue
         said = _together([each.stillness for each in found], is_group=key == "groups")
         if said == "still":
-            still[name] = len(found)
+            still[name] = number
         elif said != "moved":
-            unknown[name] = len(found)
-    lines: list[str] = []
+            unknown[name] = number
+    lines: list[Line] = []
     if still:
         lines += _known(source, key, filters[key], still, days)
     if unknown:
@@ -50,9 +54,9 @@ def exclusions(
     return lines
 
 
-def _by_name(source: SourceConfig, survey: Survey, key: str) -> dict[str, list[Surveyed]]:
+def _by_name(key: str, rows: Iterable[Surveyed]) -> dict[str, list[Surveyed]]:
     found: dict[str, list[Surveyed]] = {}
-    for each in shown(source, survey):
+    for each in rows:
         name = each.group if key == "groups" else each.destination
         if name is not None:
             found.setdefault(name, []).append(each)
@@ -79,37 +83,36 @@ def _together(found: Sequence[Stillness], *, is_group: bool) -> Stillness:
 
 def _known(
     source: SourceConfig, key: str, given: NameFilter, names: Names, days: float
-) -> list[str]:
-    head = (
-        f"{_count(names, key)} without consumers have not moved for more than {_days(days)}"
-        if len(names) > 1
-        else f"{_count(names, key)} without consumers has not moved for more than {_days(days)}"
-    )
-    listed = names_listed(filters_of(source)) if key == "groups" else None
-    if listed is not None:
-        return [f"{head}. Remove them from groups.names: {', '.join(map(yaml_text, names))}"]
-    verb = "replace" if given.model_fields_set else "add"
-    lines = [f"{head}. To exclude them, {verb} `{key}` of `- name: {source.name}`:", f"    {key}:"]
+) -> list[Line]:
+    text = f"{_count(names, key)}: no consumers, no movement for more than {_days(days)}"
+    head = Line("exclude", text)
+    if key == "groups" and names_listed(filters_of(source)) is not None:
+        removed = ", ".join(map(yaml_text, names))
+        return [head, Line("paste", f"nothing; remove from groups.names: {removed}")]
+    instead = f", instead of its `{key}`" if given.model_fields_set else ""
+    texts = [f"    {key}:"]
     if "include" in given.model_fields_set:
-        lines += ["      include:", *(f"        - {yaml_text(each)}" for each in given.include)]
-    lines += ["      exclude:", *(f"        - {yaml_text(each)}" for each in given.exclude)]
-    return [*lines, *_items(names)]
+        texts += ["      include:", *(f"        - {yaml_text(each)}" for each in given.include)]
+    texts += ["      exclude:", *(f"        - {yaml_text(each)}" for each in given.exclude)]
+    texts += _items(names)
+    place = Line("paste", f"under `- name: {source.name}`{instead}:")
+    return [head, place, *(Line("", text) for text in texts)]
 
 
-def _unknown(key: str, names: Names) -> list[str]:
-    has = "has" if len(names) == 1 else "have"
-    head = (
-        f"{_count(names, key)} without consumers {has} an unknown time of the last movement: "
-        "nothing waits, or the broker does not say. If it is dead, add its line to "
-        f"{key}.exclude:"
-    )
+def _unknown(key: str, names: Names) -> list[Line]:
+    """Return the names as comments: pasted by mistake, they exclude nothing."""
     listed = _items(dict(list(names.items())[:MOST_UNKNOWN]))
-    lines = [head, *(f"        # {line.strip()}" for line in listed)]
     left = len(names) - MOST_UNKNOWN
-    return [*lines, f"        # and {left:,} more"] if left > 0 else lines
+    more = [f"and {left:,} more"] if left > 0 else []
+    why = "nothing waits, or the broker does not say when they last moved"
+    return [
+        Line("unknown", f"{_count(names, key)}: no consumers; {why}"),
+        Line("paste", f"under `{key}: exclude:` those that you know to be dead:"),
+        *(Line("", f"        # {text.strip()}") for text in [*listed, *more]),
+    ]
 
 
-def _items(names: Names) -> Iterable[str]:
+def _items(names: Names) -> list[str]:
     return [
         f"        - {yaml_text(escaped(name))} # {subscriptions(number)}"
         for name, number in names.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
 
 from exporter.collectors.making import make_collector
 from exporter.config import Config, SourceConfig
@@ -11,21 +10,10 @@ from exporter.model import CollectError, Collector, Finding, Survey, Until
 from exporter.sources.thresholds import idle_thresholds, switched_off, threshold_table
 from exporter.survey.exclusions import exclusions
 from exporter.survey.filters import filters_of, widened
+from exporter.survey.lines import Line, Mark
 from exporter.survey.matches import Note, source_matches, threshold_matches
 
 DAY = 86_400.0
-Mark = Literal["ok", "missing", "failed", "note", "warning", "exclude", ""]
-
-
-class Line(NamedTuple):
-    """A line of the report.
-
-    `failed` is a missing feature that is required. Without a mark, the text is a title or something
-    to paste.
-    """
-
-    mark: Mark
-    text: str
 
 
 class Report:
@@ -86,8 +74,7 @@ class Report:
             self._surveys[source.name] = survey
         yield from _noted(source_matches(source, survey))
         table = threshold_table(self._config)
-        for text in exclusions(source, survey, table, self._days):
-            yield Line("" if text.startswith(" ") else "exclude", text)
+        yield from exclusions(source, survey, table, self._days)
 
 
 def _survey(collector: Collector, deadline: float, days: float) -> Survey:

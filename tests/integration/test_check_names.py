@@ -81,7 +81,8 @@ def test_kafka_groups_that_have_left_old_records_unread(kafka: Kafka, tmp_path: 
         "groups": {"include": ["names.*"], "exclude": ["names-nobody", r"names\.dead"]}
     }
     assert (
-        "1 group (2 subscriptions) without consumers has not moved for more than 7 days" in printed
+        "exclude 1 group (2 subscriptions): no consumers, no movement for more than 7 days"
+        in printed
     )
     assert set(unknown(printed)) == {"names-late", "names-caught-up"}
     assert "warning destinations.exclude[0] names-o*: matches none of " in printed
@@ -144,6 +145,6 @@ def test_nsq_channels_without_consumers_are_unknown(nsq: NsqCluster, tmp_path: P
         printed = checked(tmp_path, nsq_source(nsq, groups={"include": ["dead|live", "mails-*"]}))
     assert pasted(printed) == {}
     assert unknown(printed) == ["dead"]
-    assert "1 group (2 subscriptions) without consumers has an unknown time" in printed
+    assert "unknown 1 group (2 subscriptions): no consumers; " in printed
     assert "groups.include[0] dead|live: matches 2 of 2 groups" in printed
     assert "warning groups.include[1] mails-*: matches none of 2 groups" in printed

@@ -80,7 +80,9 @@ def queue(
 
 def proposed(found: Survey, more: str = "", base: str = KAFKA, days: float = 7.0) -> list[str]:
     config = config_of(base + more)
-    return exclusions(config.sources[0], found, threshold_table(config), days)
+    return [
+        each.text for each in exclusions(config.sources[0], found, threshold_table(config), days)
+    ]
 
 
 # Exclusions
@@ -89,10 +91,8 @@ def proposed(found: Survey, more: str = "", base: str = KAFKA, days: float = 7.0
 def test_dead_groups_are_lines_to_paste_with_the_number_of_their_subscriptions() -> None:
     found = survey(sub("old"), sub("old", "mails"), sub("b.v1"), sub("live", consumers=2))
     assert proposed(found) == [
-        (
-            "2 groups (3 subscriptions) without consumers have not moved for more than 7 days. "
-            "To exclude them, add `groups` of `- name: shop`:"
-        ),
+        "2 groups (3 subscriptions): no consumers, no movement for more than 7 days",
+        "under `- name: shop`:",
         "    groups:",
         "      exclude:",
         r"        - 'b\.v1' # 1 subscription",
@@ -102,7 +102,7 @@ def test_dead_groups_are_lines_to_paste_with_the_number_of_their_subscriptions()
 
 def test_the_pasted_lines_leave_out_the_dead_groups_and_nothing_else() -> None:
     names = ["a.b", "it's", "x(1)", "tab\there", "${HOME}", "$$", "ü 🐟", "-", "# no", "[a]*"]
-    lines = proposed(survey(*map(sub, names)))[1:]
+    lines = proposed(survey(*map(sub, names)))[2:]
     pasted = source_of("\n".join(lines) + "\n")
     rows = [*map(sub, names), sub("aXb"), sub("x1"), sub("aaa")]
     assert [row.group for row in shown(pasted, survey(*rows))] == ["aXb", "x1", "aaa"]
@@ -112,21 +112,21 @@ def test_the_lines_keep_the_patterns_of_the_config() -> None:
     more = "    groups: {include: ['[a-z].*'], exclude: [tmp, 'x$${']}\n"
     more = more.replace("x$${", r"x\$\{")
     lines = proposed(survey(sub("old"), sub("tmp"), sub("9")), more)
-    assert "replace `groups` of `- name: shop`" in lines[0]
-    again = source_of("\n".join(lines[1:]) + "\n").groups  # type: ignore[attr-defined]
+    assert lines[1] == "under `- name: shop`, instead of its `groups`:"
+    again = source_of("\n".join(lines[2:]) + "\n").groups  # type: ignore[attr-defined]
     assert again.include == ("[a-z].*",)
     assert again.exclude == ("tmp", r"x\$\{", "old")
 
 
 def test_queues_are_excluded_under_destinations() -> None:
     lines = proposed(survey(queue("old"), queue("old", vhost="b"), queue("live")), base=RABBIT)
-    assert lines[1:] == [
+    assert lines[2:] == [
         "    destinations:",
         "      exclude:",
         "        - 'live' # 1 subscription",
         "        - 'old' # 2 subscriptions",
     ]
-    source_of("\n".join(lines[1:]) + "\n", base=RABBIT)
+    source_of("\n".join(lines[2:]) + "\n", base=RABBIT)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,19 @@ def test_a_name_with_a_sign_of_life_anywhere_is_not_proposed(more: Surveyed) -> 
     assert proposed(survey(sub("old"), more)) == []
 
 
+def test_movement_on_a_topic_that_is_not_shown_is_a_sign_of_life() -> None:
+    hidden = "    destinations: {exclude: [tmp]}\n"
+    assert proposed(survey(sub("g"), sub("g", "tmp", "moved")), hidden) == []
+    (head, *_) = proposed(survey(sub("g"), sub("g", "tmp")), hidden)
+    assert head.startswith("1 group (1 subscription): ")
+
+
 def test_a_queue_of_the_same_name_elsewhere_is_no_evidence() -> None:
     lines = proposed(survey(queue("q"), queue("q", "drained", vhost="b")), base=RABBIT)
-    assert len(lines) == 2
-    assert "unknown time" in lines[0]
+    assert len(lines) == 3
+    assert lines[0].startswith(
+        "1 destination (2 subscriptions): no consumers; nothing waits, or the"
+    )
 
 
 def test_what_needs_no_consumers_is_not_proposed() -> None:
@@ -158,23 +167,23 @@ def test_what_needs_no_consumers_is_not_proposed() -> None:
 
 def test_a_caught_up_topic_does_not_hide_that_a_group_is_dead() -> None:
     lines = proposed(survey(sub("old"), sub("old", "quiet", "drained")), days=1.0)
-    assert lines[0].startswith("1 group (2 subscriptions) without consumers has not moved for more")
-    assert "more than 1 day." in lines[0]
+    assert lines[0] == "1 group (2 subscriptions): no consumers, no movement for more than 1 day"
 
 
 @pytest.mark.parametrize("stillness", ["drained", "unknown"])
 def test_unknown_is_said_and_its_lines_are_comments(stillness: Stillness) -> None:
     lines = proposed(survey(sub("who", stillness=stillness), sub("dead")))
-    head, line = lines[-2:]
-    assert "1 group (1 subscription) without consumers has an unknown time" in head
+    head, place, line = lines[-3:]
+    assert head.startswith("1 group (1 subscription): no consumers; nothing waits, or the broker")
+    assert place == "under `groups: exclude:` those that you know to be dead:"
     assert line == "        # - 'who' # 1 subscription"
-    pasted = source_of("\n".join([*lines[1:-2], line]) + "\n")
+    pasted = source_of("\n".join([*lines[2:-3], line]) + "\n")
     assert pasted.groups.exclude == ("dead",)  # type: ignore[attr-defined]
 
 
 def test_only_some_of_many_unknown_names_are_listed() -> None:
     lines = proposed(survey(*(sub(f"g{n}", stillness="unknown") for n in range(MOST_UNKNOWN + 5))))
-    assert len(lines) == MOST_UNKNOWN + 2
+    assert len(lines) == MOST_UNKNOWN + 3
     assert lines[-1] == "        # and 5 more"
 
 
@@ -184,10 +193,10 @@ def test_what_is_excluded_already_is_not_proposed_again() -> None:
 
 
 def test_groups_given_by_name_are_removed_from_there() -> None:
-    (line,) = proposed(
+    _, line = proposed(
         survey(sub("old"), sub("new", consumers=1)), "    groups: {names: [old, new]}\n"
     )
-    assert line.endswith("Remove them from groups.names: 'old'")
+    assert line == "nothing; remove from groups.names: 'old'"
 
 
 @pytest.mark.parametrize("text", ["a$b", "$", "a$$b", "x${HOME}", "$${", "\n${A}", "'"])
@@ -371,8 +380,8 @@ def test_the_report_has_features_writes_patterns_and_exclusions(
         2.0,
     )
     assert asked.seconds == [172_800.0]
-    assert [mark for mark, _ in lines[:8]] == [
-        *("note", "", "ok", "note", "note", "warning", "exclude", ""),
+    assert [mark for mark, _ in lines[:9]] == [
+        *("note", "", "ok", "note", "note", "warning", "exclude", "paste", ""),
     ]
     assert lines[0][1].startswith("thresholds[0] (group: old): lag_seconds off")
     assert lines[3][1].startswith("the probe writes: topic mq-lag-exporter-probe")
