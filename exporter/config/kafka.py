@@ -123,8 +123,9 @@ class KafkaSource(SourceConfig):
         """What the probe writes to the brokers; None if it is switched off."""
         if self.probe.enabled is False:
             return None
+        rights = "" if self.probe.enabled else "if the user has the rights: "
         return (
-            f"topic {self.probe.destination} (created if missing): a message to each broker every "
+            f"{rights}topic {self.probe.destination} (created if missing): a message to each broker every "
             f"{self.schedule.probe:g} s; offset commits of groups {self.probe.destination}-<number>"
         )
 

@@ -104,9 +104,8 @@ def _unknown(key: str, names: Names) -> list[Line]:
     listed = _items(dict(list(names.items())[:MOST_UNKNOWN]))
     left = len(names) - MOST_UNKNOWN
     more = [f"and {left:,} more"] if left > 0 else []
-    why = "nothing waits, or the broker does not say when they last moved"
     return [
-        Line("unknown", f"{_count(names, key)}: no consumers; {why}"),
+        Line("unknown", f"{_count(names, key)}: no consumers, last movement unknown"),
         Line("paste", f"under `{key}: exclude:` those that you know to be dead:"),
         *(Line("", f"        # {text.strip()}") for text in [*listed, *more]),
     ]

@@ -384,7 +384,7 @@ def test_the_report_has_features_writes_patterns_and_exclusions(
         *("note", "", "ok", "note", "note", "warning", "exclude", "paste", ""),
     ]
     assert lines[0][1].startswith("thresholds[0] (group: old): lag_seconds off")
-    assert lines[3][1].startswith("the probe writes: topic mq-lag-exporter-probe")
+    assert lines[3][1].startswith("the probe writes: if the user has the rights: topic ")
     assert "groups.include[1] x-*: matches none of 2 groups" in lines[5][1]
     assert lines[-2:] == [
         ("", "\nthresholds"),
