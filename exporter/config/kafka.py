@@ -124,9 +124,10 @@ class KafkaSource(SourceConfig):
         if self.probe.enabled is False:
             return None
         rights = "" if self.probe.enabled else "if the user has the rights: "
+        topic = self.probe.destination
         return (
-            f"{rights}topic {self.probe.destination} (created if missing): a message to each broker every "
-            f"{self.schedule.probe:g} s; offset commits of groups {self.probe.destination}-<number>"
+            f"{rights}topic {topic} (created if missing): a message to each broker every "
+            f"{self.schedule.probe:g} s; offset commits of groups {topic}-<number>"
         )
 
     def client_properties(self) -> dict[str, str]:

@@ -10,8 +10,8 @@ from exporter.model.problems import Problem
 
 Stillness = Literal["still", "moved", "drained", "unknown"]
 """still: a message has been unread for longer than was asked, or the broker says that nothing has
-happened for that long. moved: a newer message was read. drained: nothing shows when it last moved,
-because nothing waits. unknown: the broker does not say.
+happened for that long. moved: a newer message was read. drained: no message that waits is that old,
+so nothing shows when it last moved. unknown: the broker does not say.
 """
 
 

@@ -145,6 +145,6 @@ def test_nsq_channels_without_consumers_are_unknown(nsq: NsqCluster, tmp_path: P
         printed = checked(tmp_path, nsq_source(nsq, groups={"include": ["dead|live", "mails-*"]}))
     assert pasted(printed) == {}
     assert unknown(printed) == ["dead"]
-    assert "unknown 1 group (2 subscriptions): no consumers; " in printed
+    assert "unknown 1 group (2 subscriptions): no consumers, last movement unknown\n" in printed
     assert "groups.include[0] dead|live: matches 2 of 2 groups" in printed
     assert "warning groups.include[1] mails-*: matches none of 2 groups" in printed
