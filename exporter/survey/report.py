@@ -53,9 +53,10 @@ class Report:
             mark: Mark = "ok" if finding.ok else "failed" if finding.required else "missing"
             yield Line(mark, f"{finding.feature}: {finding.detail}")
         self.good &= all(finding.ok for finding in findings if finding.required)
+        if not all(each.ok for each in findings if each.feature == "connection"):
+            return
         yield Line("note", f"the probe writes: {source.writes or 'nothing, it is off'}")
-        connected = all(each.ok for each in findings if each.feature == "connection")
-        if connected and filters_of(source):
+        if filters_of(source):
             yield from self._names(source)
 
     def _names(self, source: SourceConfig) -> Iterator[Line]:
