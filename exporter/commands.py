@@ -16,8 +16,19 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from exporter.load import Result
-    from exporter.model import Finding
+    from exporter.survey.lines import Line
 
+MARKS = {
+    "ok": ("ok", "green"),
+    "missing": ("missing", "yellow"),
+    "failed": ("missing", "red"),
+    "note": ("note", ""),
+    "warning": ("warning", "yellow"),
+    "exclude": ("exclude", "bold"),
+    "unknown": ("unknown", "bold"),
+    "paste": ("paste", ""),
+}
+"""What `check` prints for the mark of a line, and its colour."""
 WIDE = 120
 """Characters per line of a wide table."""
 FAILED, MISUSED = 1, 2
@@ -80,48 +91,30 @@ def check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from exporter import logging_setup
-    from exporter.config import LogConfig
     from exporter.config import load as load_config
-    from exporter.daemon import collectors
-    from exporter.model import CollectError, Finding, Until
-    from exporter.show.top import printable
-    from exporter.sources.thresholds import idle_thresholds
+    from exporter.survey.report import Report
 
     config = load_config(options.config)
     logging_setup.configure("console", "error")
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, highlight=False)
     console.print(f"{options.config}: the config is valid", markup=False)
-    for note in idle_thresholds(config):
-        console.print(f"  note    {printable(note)}", markup=False)
-    good = True
-    make = collectors(LogConfig(format="console", level="error"))
-    for source in config.sources:
-        console.print(f"\n{printable(source.name)} ({source.system})", markup=False)
-        collector = make(source)
-        try:
-            findings = collector.check(Until(source.deadline))
-        except CollectError as error:
-            findings = [Finding("connection", ok=False, detail=str(error), required=True)]
-        finally:
-            collector.close()
-        good &= all(finding.ok for finding in findings if finding.required)
-        for finding in findings:
-            console.print(_line(finding))
-    return 0 if good else FAILED
+    report = Report(config, options.idle_days)
+    for line in report.lines():
+        console.print(_line(line))
+    return 0 if report.good else FAILED
 
 
-def _line(finding: Finding) -> Text:
+def _line(line: Line) -> Text:
     from rich.text import Text
 
     from exporter.scrub import scrub
     from exporter.show.top import printable
 
-    mark, style = (
-        ("ok     ", "green") if finding.ok else ("missing", "red" if finding.required else "yellow")
-    )
-    return Text.assemble(
-        "  ", (mark, style), f" {finding.feature}: {printable(scrub(finding.detail))}"
-    )
+    if not line.mark:
+        before = "\n" if line.text.startswith("\n") else ""
+        return Text(before + printable(scrub(line.text.removeprefix("\n"))))
+    shown, style = MARKS[line.mark]
+    return Text.assemble("  ", (f"{shown:<7}", style), f" {printable(scrub(line.text))}")
 
 
 def health(options: argparse.Namespace) -> int:

@@ -24,8 +24,9 @@ from exporter.show.own_metrics import OwnMetrics
 from exporter.show.texts import STATUS_MEANINGS
 from exporter.sources.from_config import same_place
 from exporter.sources.source import Carried, Source
-from exporter.sources.thresholds import threshold_table
+from exporter.sources.thresholds import switched_off, threshold_table
 from exporter.sources.watchdog import SourceWatchdog
+from exporter.survey.globs import GlobWatch
 from exporter.web.routes import routes
 from exporter.web.server import Server
 from exporter.web.webconfig import WebConfig
@@ -72,6 +73,9 @@ class Daemon:
         self._reload_wanted = False
         self._writes: dict[str, str] = {}
         """Source to what its probe writes, as last logged."""
+        self._off: list[str] = []
+        """The thresholds that are off, as last logged."""
+        self._globs = GlobWatch(config)
         self._log = structlog.get_logger(__name__)
         self._own = OwnMetrics(lambda: self.exposition.left_out)
         self.exposition = Exposition(self._own.render)
@@ -98,7 +102,7 @@ class Daemon:
             port=self.server.port,
             sources=sorted(self.sources),
         )
-        self._report_writes()
+        self._report_config()
 
     def run(self) -> None:
         """Start, then serve until `end` is called."""
@@ -106,15 +110,18 @@ class Daemon:
         self.wait()
         self.stop()
 
-    def _report_writes(self) -> None:
-        """Log what the probes write to the brokers, and how to disable that.
+    def _report_config(self) -> None:
+        """Log what the probes write, how to disable that, and which thresholds are off.
 
         Again after a reload that changes it.
         """
         writes = {source.name: source.writes for source in self._config.sources if source.writes}
         if writes and writes != self._writes:
             self._log.info("probe.writes", sources=writes, switch_off=SWITCH_OFF)
-        self._writes = writes
+        off = switched_off(self._config)
+        if off and off != self._off:
+            self._log.info("config.switched_off", thresholds=off)
+        self._writes, self._off = writes, off
 
     def wait(self) -> None:
         """Return when `end` is called. Until then, reload when `want_reload` was called."""
@@ -122,6 +129,7 @@ class Daemon:
             self._main.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
             self._wake.wait(TICK)
             self._wake.clear()
+            self._globs.look(self.sources.values())
             if self._reload_wanted:
                 self._reload_wanted = False
                 self.reload()
@@ -231,9 +239,9 @@ class Daemon:
                 self.sources[name].start()
         if config.listen != self._config.listen:
             self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
-        self._config = config
+        self._config, self._globs = config, GlobWatch(config)
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
-        self._report_writes()
+        self._report_config()
 
     def _pulses(self) -> list[Pulse]:
         pulses = [self._main, self.watch.pulse]

@@ -6,7 +6,13 @@ references, which make other engines backtrack. `\d`, `\w` and `\s` are ASCII.
 
 from __future__ import annotations
 
+import re
+
 import re2
+
+_LOOKS_LIKE_GLOB = re.compile(r"(?!.*[\\^$|()\[\]{}+])(?:.*[^.*?])?[*?].*", re.DOTALL)
+"""Only characters of names and wildcards, and a wildcard that does not follow a dot."""
+_SPECIAL = re.compile(r"[\\^$.|?*+()\[\]{}]")
 
 LONGEST = 4_096
 """Largest number of characters in a pattern."""
@@ -35,6 +41,26 @@ class NamePattern:
     def matches(self, name: str) -> bool:
         """Return whether the pattern matches the whole name."""
         return self._compiled.fullmatch(_legal(name)) is not None
+
+
+def escaped(name: str) -> str:
+    """Return the pattern that matches only this name."""
+    return _SPECIAL.sub(r"\\\g<0>", name)
+
+
+def meant_by_glob(text: str) -> str | None:
+    """Return the regular expression that a glob such as `billing-*` or `*.dlq` stands for.
+
+    None if the text does not look like a glob. A text that looks like one may be a valid regular
+    expression: `billing-*` matches "billing-" and "billing--".
+    """
+    if len(text) > LONGEST or not _LOOKS_LIKE_GLOB.fullmatch(text):
+        return None
+    parts = re.split(r"([*]+|[?])", text)
+    return "".join(
+        escaped(part) if index % 2 == 0 else "." if part == "?" else ".*"
+        for index, part in enumerate(parts)
+    )
 
 
 def _legal(text: str) -> str:

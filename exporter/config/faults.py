@@ -23,6 +23,13 @@ _STRUCTURE = {
     "model_type": "keys and values",
     "model_attributes_type": "keys and values",
 }
+_SYNONYMS = {
+    **dict.fromkeys(("topic", "queue", "stream"), ("destination", "destinations")),
+    **dict.fromkeys(("topics", "queues", "streams"), ("destinations", "destination")),
+    **dict.fromkeys(("channel", "consumer_group"), ("group", "groups", "destination")),
+    **dict.fromkeys(("channels", "consumer_groups"), ("groups", "group", "destinations")),
+}
+"""Words of a system to the keys that they may mean. The first one that is allowed is suggested."""
 _WANTED = {
     "name": "each source needs a unique name",
     "system": f"one of: {', '.join(SOURCES)}",
@@ -141,7 +148,9 @@ def _unknown(path: Path, document: Document) -> str:
 
 def _nearest(path: Path, document: Document) -> str | None:
     """Return the known key that is most similar to an unknown one, if any is similar."""
-    near = difflib.get_close_matches(str(path[-1]), _keys_at(path[:-1], document), 1, 0.6)
+    key, known = str(path[-1]), _keys_at(path[:-1], document)
+    meant = [each for each in _SYNONYMS.get(key.lower().replace("-", "_"), ()) if each in known]
+    near = meant or difflib.get_close_matches(key, known, 1, 0.6)
     return near[0] if near else None
 
 

@@ -123,9 +123,11 @@ class KafkaSource(SourceConfig):
         """What the probe writes to the brokers; None if it is switched off."""
         if self.probe.enabled is False:
             return None
+        rights = "" if self.probe.enabled else "if the user has the rights: "
+        topic = self.probe.destination
         return (
-            f"topic {self.probe.destination} (created if missing): a message to each broker every "
-            f"{self.schedule.probe:g} s; offset commits of groups {self.probe.destination}-<number>"
+            f"{rights}topic {topic} (created if missing): a message to each broker every "
+            f"{self.schedule.probe:g} s; offset commits of groups {topic}-<number>"
         )
 
     def client_properties(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from exporter.patterns import NamePattern, PatternError
+from exporter.patterns import NamePattern, PatternError, meant_by_glob
 
 UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
@@ -86,7 +86,11 @@ def _pattern(value: Any) -> Any:
         NamePattern(value)
     except PatternError as error:
         # The engine quotes the part that is wrong, which may come from a variable.
-        raise fault("not a regular expression", f"not a regular expression: {error}") from None
+        glob = meant_by_glob(value)
+        hint = "" if glob is None else f"; did you mean `{glob}`?"
+        raise fault(
+            "not a regular expression", f"not a regular expression: {error}{hint}"
+        ) from None
     return value
 
 

@@ -29,6 +29,7 @@ from exporter.model.queues import (
     QueueCounts,
     StreamOffsets,
 )
+from exporter.model.survey import Stillness, Survey, Surveyed
 from exporter.model.vocabulary import (
     COMMON_WORDS,
     FOREVER,
@@ -96,7 +97,10 @@ __all__ = [
     "Stage",
     "Stamps",
     "Status",
+    "Stillness",
     "StreamOffsets",
+    "Survey",
+    "Surveyed",
     "TimestampAnomaly",
     "Until",
     "Words",

@@ -10,6 +10,7 @@ from typing import Protocol
 from exporter.model.logs import Discovery, LogBacklog, LogTimes, Memberships
 from exporter.model.nodes import Probes
 from exporter.model.queues import Facts, QueueBacklog, QueueCounts
+from exporter.model.survey import Survey
 
 Observation = (
     LogBacklog | Memberships | Discovery | LogTimes | Probes | QueueBacklog | QueueCounts | Facts
@@ -60,6 +61,13 @@ class Collector(Protocol):
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         """Try each feature once."""
+        ...
+
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:
+        """Return all names, and which subscriptions have not moved for `seconds`.
+
+        Raises `CollectError`.
+        """
         ...
 
     def close(self) -> None:

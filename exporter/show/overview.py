@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,17 +11,21 @@ from typing import Any
 
 from exporter.analysis.history import Point
 from exporter.analysis.rows import Key
+from exporter.model import STATUSES
 from exporter.show.links import links
 from exporter.show.sorting import SORTS, is_sort, sorted_by
 from exporter.show.texts import add_points, add_texts, part_name
 from exporter.show.wording import plain, standing, standings
+from exporter.systems import SYSTEMS
 
 Row = dict[str, Any]
 EXACT = ("system", "source", "vhost", "destination", "group", "status")
 STANDINGS = ("bad", "unsure", "good")
 STALE = "stale"
 """Stands for the status of a subscription whose source cannot be read."""
-TRUE = frozenset({"1", "true"})
+TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
+LONGEST_VALUE = 100
+"""Longest value in characters that is compared with the valid ones."""
 _LIMIT = re.compile("[0-9]{1,9}")
 
 
@@ -82,30 +87,52 @@ def query_of(given: Mapping[str, str]) -> Query:
         raise BadQueryError("limit: expected a number of subscriptions, such as limit=100")
     sort = given.get("sort", "")
     if sort and not is_sort(sort):
-        raise BadQueryError(f"sort: expected one of {', '.join(SORTS)}, or -lag_messages etc.")
+        raise _wrong("sort", sort, [*SORTS, *(f"-{name}" for name in SORTS)])
+    for name, known in (("system", list(SYSTEMS)), ("status", [*STATUSES, STALE])):
+        value = given.get(name, "")
+        if value and value not in known:
+            raise _wrong(name, value, known)
     return Query(
         words=given.get("filter", "").casefold().split(),
         exact={name: given[name] for name in EXACT if name in given},
         limit=None if limit is None else int(limit),
-        partitions=given.get("partitions", "") in TRUE,
+        partitions=_switch("partitions", given),
         history=_columns(given.get("history", "")),
-        text=given.get("text", "") in TRUE,
+        text=_switch("text", given),
         sort=sort,
-        stale=given.get("stale", "") in TRUE,
-        detail=given.get("detail", "") in TRUE,
-        health=given.get("health", "") in TRUE,
-        legend=given.get("legend", "") in TRUE,
+        stale=_switch("stale", given),
+        detail=_switch("detail", given),
+        health=_switch("health", given),
+        legend=_switch("legend", given),
     )
 
 
+def _wrong(name: str, value: str, known: Sequence[str]) -> BadQueryError:
+    """Return the error of a value that is not one of `known`, with the most similar one."""
+    near = difflib.get_close_matches(value[:LONGEST_VALUE].lower(), known, 1, 0.6)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return BadQueryError(f"{name}: unknown value; {hint}Expected one of: {', '.join(known)}")
+
+
+def _switch(name: str, given: Mapping[str, str]) -> bool:
+    value = given.get(name, "").lower()
+    if value not in TRUE | FALSE:
+        raise BadQueryError(f"{name}: expected true or false")
+    return value in TRUE
+
+
 def _columns(given: str) -> Sequence[str]:
-    if given in ("", "0", "false"):
+    if given.lower() in FALSE:
         return ()
-    if given in TRUE:
+    if given.lower() in TRUE:
         return Point._fields
     columns = given.split(",")
-    if not set(columns) <= set(Point._fields):
-        raise BadQueryError(f"history: expected true, or some of {', '.join(Point._fields)}")
+    for column in columns:
+        if column not in Point._fields:
+            near = difflib.get_close_matches(column[:LONGEST_VALUE], Point._fields, 1, 0.6)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            expected = f"expected true, or some of {', '.join(Point._fields)}"
+            raise BadQueryError(f"history: {expected}{hint}")
     return columns
 
 

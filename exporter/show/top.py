@@ -5,6 +5,7 @@ The data comes from a daemon's JSON or from sources read by this process.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
@@ -13,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.cells import cell_len
 from rich.console import Console, Group
@@ -22,6 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.scrub import scrub
+from exporter.show.keyboard import Keyboard, keyboard
+from exporter.show.table_control import TableControl
 from exporter.show.wording import Standing, age, lag, loss, names, number, plain, standing
 
 Overview = dict[str, Any]
@@ -45,6 +48,8 @@ GAP = 2
 """Characters between two columns."""
 COLOURS: dict[Standing, str] = {"good": "green", "unsure": "yellow", "bad": "red"}
 TIMEOUT = 5.0
+STOP_SECONDS = 0.2
+"""Longest wait for a key before `stop` is looked at again."""
 
 
 def from_url(url: str, context: ssl.SSLContext | None = None) -> Fetch:
@@ -86,10 +91,13 @@ class TableView:
         for key in [key for key in self._trends if key not in present]:
             del self._trends[key]
 
-    def table(self, overview: Overview, rows: int, width: int) -> Table:
-        """Return the worst `rows` subscriptions as a table for a terminal of `width` characters."""
+    def table(self, overview: Overview, rows: int, width: int, first: int = 0) -> Table:
+        """Return `rows` subscriptions from the `first` on as a table of at most `width` characters.
+
+        The first ones are the worst.
+        """
         subscriptions = overview["subscriptions"]
-        shown = subscriptions[:rows]
+        shown = subscriptions[first : first + rows]
         keys = [names(row) for row in shown]
         columns = [[printable(key[part]) for key in keys] for part in range(len(NAMES))]
         numbers = _numbers(shown)
@@ -116,13 +124,17 @@ class TableView:
                 *(Text(cells[index], style.get(head, "")) for head, cells in numbers.items()),
                 *([drawn] if trend else []),
             )
-        notes = [f"{len(subscriptions) - rows} more"] if len(subscriptions) > rows else []
+        below = len(subscriptions) - first - rows
+        notes = [f"{first} above"] if first else []
+        notes += [f"{below} more"] if below > 0 else []
         if left_out:
             notes.append(f"too narrow for {', '.join(left_out)}")
         table.caption = "; ".join(notes) or None
         return table
 
-    def screen(self, overview: Overview, rows: int, title: str, width: int) -> Group:
+    def screen(
+        self, overview: Overview, rows: int, title: str, width: int, first: int = 0
+    ) -> Group:
         """Return the title, the faults of sources, and the table."""
         lines = [Text(title, style="dim")]
         for source in overview["sources"]:
@@ -135,7 +147,7 @@ class TableView:
                 Text(f"{printable(source['source'])}: {printable(alarm)}", style="red")
                 for alarm in source.get("alarms", ())
             ]
-        return Group(*lines, self.table(overview, rows, width))
+        return Group(*lines, self.table(overview, rows, width, first))
 
 
 def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
@@ -190,51 +202,107 @@ def watch(
     console: Console,
     polls: int | None = None,
 ) -> int:
-    """Show the table until `stop` is set, or `polls` times; return an exit code.
+    """Show the table until `stop` is set or the user quits, or `polls` times; return an exit code.
 
     Without a terminal, the tables are printed one below the other.
     """
-    view = TableView()
     shown = 0
-    answered = True
-    live = Live(console=console, auto_refresh=False, screen=False) if console.is_terminal else None
-    try:
-        if live is not None:
-            live.start()
+    with contextlib.ExitStack() as stack:
+        keys = stack.enter_context(keyboard()) if console.is_terminal else None
+        screen = _Screen(console, title, keys)
+        stack.enter_context(screen)
         while not stop.is_set():
             started = time.monotonic()
-            try:
-                overview = fetch()
-                view.remember(overview)
-                rows = max(console.height - 6, 5)
-                screen: Any = view.screen(overview, rows, title, console.width)
-                answered = True
-            except (OSError, ValueError) as error:
-                answered = False
-                reason = getattr(error, "reason", error)
-                screen = Text(
-                    printable(f"{title}: request failed: {scrub(str(reason))}"), style="red"
-                )
-            except (KeyError, TypeError, AttributeError):
-                answered = False
-                screen = Text(
-                    f"{title}: request failed: this is not an mq-lag-exporter", style="red"
-                )
-            if live is not None:
-                live.update(screen, refresh=True)
-            else:
-                console.print(screen)
+            screen.poll(fetch)
             shown += 1
-            if not answered and shown == 1:
+            if not screen.answered and shown == 1:
                 # The first poll failed, so this is not a daemon. Later failures may be a restart.
                 break
             if polls is not None and shown >= polls:
                 break
-            stop.wait(max(interval - (time.monotonic() - started), 0.1))
-    finally:
-        if live is not None:
-            live.stop()
-    return 0 if answered or stop.is_set() else 1
+            if screen.wait(max(interval - (time.monotonic() - started), 0.1), stop):
+                break
+    return 0 if screen.answered or stop.is_set() else 1
+
+
+class _Screen:
+    """The table on the console, and the keys that change it."""
+
+    def __init__(self, console: Console, title: str, keys: Keyboard | None) -> None:
+        self._console = console
+        self._title = title
+        self._keys = keys
+        self._view = TableView()
+        self._control = TableControl()
+        self._overview: Overview | None = None
+        self._live = (
+            Live(console=console, auto_refresh=False, screen=False) if console.is_terminal else None
+        )
+        self.answered = True
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def poll(self, fetch: Fetch) -> None:
+        """Fetch the subscriptions and show them, or the error."""
+        title = self._title
+        try:
+            overview = fetch()
+            self._view.remember(overview)
+            drawn = self._drawn(overview)
+            self._overview, self.answered = overview, True
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            drawn = Text(printable(f"{title}: request failed: {scrub(str(reason))}"), style="red")
+            self._overview, self.answered = None, False
+        except (KeyError, TypeError, AttributeError):
+            drawn = Text(f"{title}: request failed: this is not an mq-lag-exporter", style="red")
+            self._overview, self.answered = None, False
+        self._show(drawn)
+
+    def wait(self, seconds: float, stop: threading.Event) -> bool:
+        """Wait, and redraw at each key; return whether the user quits."""
+        until = time.monotonic() + seconds
+        while not stop.is_set() and (left := until - time.monotonic()) > 0:
+            if self._keys is None or self._keys.ended:
+                stop.wait(left)
+                continue
+            pressed = self._keys.read(min(left, STOP_SECONDS))
+            for key in pressed:
+                count = len(self._overview["subscriptions"]) if self._overview else 0
+                self._control.press(key, self._page, count)
+            if self._control.quit:
+                return True
+            if pressed and self._overview is not None:
+                self._show(self._drawn(self._overview))
+        return False
+
+    @property
+    def _page(self) -> int:
+        """Number of rows that fit."""
+        return max(self._console.height - (6 if self._keys is None else 7), 5)
+
+    def _drawn(self, overview: Overview) -> Any:
+        page, width = self._page, self._console.width
+        if self._keys is None:
+            return self._view.screen(overview, page, self._title, width)
+        rows = self._control.rows(overview["subscriptions"], page)
+        found = {**overview, "subscriptions": rows}
+        table = self._view.screen(found, page, self._title, width, self._control.first)
+        line = Text(printable(self._control.line()), "dim", no_wrap=True, overflow="ellipsis")
+        return Group(table, line)
+
+    def _show(self, drawn: Any) -> None:
+        if self._live is not None:
+            self._live.update(drawn, refresh=True)
+        else:
+            self._console.print(drawn)
 
 
 def sparkline(values: Sequence[int]) -> str:

@@ -39,6 +39,22 @@ def idle_thresholds(config: Config) -> list[str]:
     return notes
 
 
+def switched_off(config: Config) -> list[str]:
+    """Return a text for each line of the thresholds that switches something off."""
+    found = []
+    for number, line in enumerate(config.thresholds):
+        said = line.said()
+        off = [name for name in type(line).model_fields if said.get(name, "") is None]
+        texts = [f"{', '.join(off)} off: not compared, and no alert uses it"] if off else []
+        if said.get("consumers_expected") is False:
+            texts.append("consumers_expected is false: having no consumers is not a fault")
+        if texts:
+            patterns = {} if line.match is None else line.match.patterns()
+            shown = ", ".join(f"{label}: {text}" for label, text in patterns.items())
+            found.append(f"thresholds[{number}] ({shown or 'everything else'}): {'; '.join(texts)}")
+    return found
+
+
 def _idle(
     config: Config, patterns: dict[str, str], said: set[str], before: list[dict[str, str]]
 ) -> str | None:

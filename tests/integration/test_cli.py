@@ -178,11 +178,13 @@ def test_every_command_has_help(command: Command, name: str) -> None:
     [
         ((), "the following arguments are required: COMMAND"),
         (("frobnicate",), "invalid choice: 'frobnicate' (choose from "),
-        (("run",), "the following arguments are required: --config"),
-        (("once",), "the following arguments are required: --config"),
+        (("run",), "the following arguments are required: FILE"),
+        (("once",), "the following arguments are required: FILE"),
         (("check",), "the following arguments are required: FILE"),
         (("demo", "--seconds", "soon"), "--seconds: invalid float value: 'soon'"),
-        (("run", "--confg", "x"), "the following arguments are required: --config"),
+        (("run", "--confg", "x"), "unrecognized arguments: --confg"),
+        (("check", "a.yaml", "--config", "b.yaml"), "FILE and --config name two different configs"),
+        (("check", "a.yaml", "--idle-days", "0"), "--idle-days: invalid number of days value: '0'"),
         (("--frobnicate",), "the following arguments are required: COMMAND"),
     ],
 )
@@ -198,10 +200,13 @@ def test_a_wrong_command_line_says_what_is_wrong(
 
 # A config that is wrong
 
-WITH_CONFIG = [("run", "--config"), ("once", "--config"), ("check",), ("top", "--config")]
+WITH_CONFIG = [
+    *((name, *option) for name in ("run", "once", "check") for option in ((), ("--config",))),
+    ("top", "--config"),
+]
 
 
-@pytest.mark.parametrize("arguments", WITH_CONFIG, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("arguments", WITH_CONFIG, ids=" ".join)
 def test_a_broken_config_is_told_of_on_stderr_and_nothing_else(
     command: Command, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -212,7 +217,7 @@ def test_a_broken_config_is_told_of_on_stderr_and_nothing_else(
     assert finished.stderr == BROKEN_FAULTS.format(path=path)
 
 
-@pytest.mark.parametrize("arguments", WITH_CONFIG, ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("arguments", WITH_CONFIG, ids=" ".join)
 def test_a_missing_config_is_told_of(
     command: Command, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:

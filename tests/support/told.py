@@ -10,7 +10,7 @@ from typing import Self
 
 from exporter.config import SourceConfig, parse
 from exporter.daemon import Daemon
-from exporter.model import CollectError, Collector, Deadline, Finding, Observation
+from exporter.model import CollectError, Collector, Deadline, Finding, Observation, Survey
 from testbed.ports import PortBlock
 from tests.support.observations import log, log_backlog
 
@@ -65,6 +65,9 @@ class Told:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         return ()
+
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:
+        return Survey(frozenset(), frozenset(), ())
 
     def close(self) -> None:
         pass

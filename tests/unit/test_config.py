@@ -358,6 +358,15 @@ def test_other_label_names_are_refused(name: str) -> None:
         ("latency: {limit: true}", "latency.limit", "expected a whole number of 0 or more"),
         ("latency: {groups: billing}", "latency.groups", "expected a list, not text"),
         (
+            "destinations: {exclude: ['*.dlq']}",
+            "destinations.exclude[0]",
+            r"not a regular expression: no argument for repetition operator: *; did you mean `.*\.dlq`?",
+        ),
+        ("topics: {}", "topics", "unknown key; did you mean 'destinations'?"),
+        ("queues: {}", "queues", "unknown key; did you mean 'destinations'?"),
+        ("channels: {}", "channels", "unknown key; did you mean 'groups'?"),
+        ("consumer-groups: {}", "consumer-groups", "unknown key; did you mean 'groups'?"),
+        (
             "latency: {groups: ['(']}",
             "latency.groups[0]",
             "not a regular expression: missing ): (",
@@ -369,7 +378,7 @@ def test_other_label_names_are_refused(name: str) -> None:
         (
             "probe: {topic: a}",
             "probe.topic",
-            "unknown key; allowed here: enabled, destination, deadline",
+            "unknown key; did you mean 'destination'?",
         ),
     ],
 )

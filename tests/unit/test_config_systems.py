@@ -106,6 +106,7 @@ def test_every_task_has_an_interval() -> None:
         ("    passwrod: a\n", "did you mean 'password'?"),
         ("    bootstrap_servers: k:9092\n", "unknown key; allowed here: username, password"),
         ('    vhosts: {include: ["("]}\n', "not a regular expression"),
+        ("    channels: {}\n", "unknown key; did you mean 'destinations'?"),
     ],
 )
 def test_faults_of_a_rabbitmq_source(more: str, said: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.judgement.thresholds import ThresholdLine, ThresholdTable
 from exporter.name_filter import NameMatcher
-from exporter.patterns import LONGEST, NamePattern, PatternError
+from exporter.patterns import LONGEST, NamePattern, PatternError, escaped, meant_by_glob
 
 BACKTRACKS = r"([a-z]+-?)+\.dlq"
 """Takes an engine that backtracks longer than the age of the universe on the name below."""
@@ -58,3 +58,36 @@ def test_no_name_makes_a_pattern_run_for_long() -> None:
     found = table.of_subscription("rabbitmq", "jobs", "/", HOSTILE, None)
     assert found.lag_messages == 1_000
     assert time.monotonic() - began < 10
+
+
+# Globs
+
+
+@pytest.mark.parametrize(
+    ("glob", "pattern"),
+    [
+        ("billing-*", "billing-.*"),
+        ("*.dlq", r".*\.dlq"),
+        ("*", ".*"),
+        ("a**", "a.*"),
+        ("*.orders.*", r".*\.orders\..*"),
+        ("log-?", "log-."),
+        ("orders/*/v1", "orders/.*/v1"),
+    ],
+)
+def test_a_glob_is_recognized_and_translated(glob: str, pattern: str) -> None:
+    assert meant_by_glob(glob) == pattern
+    NamePattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "text", ["billing-.*", ".*", "", "billing", r"a\*", "(a|b)*", "[a-z]*", "a+b*", "a.?", "x{2}*"]
+)
+def test_other_patterns_are_no_globs(text: str) -> None:
+    assert meant_by_glob(text) is None
+
+
+@pytest.mark.parametrize("name", ["a.b", "a+(b)", r"a\d", "[a]{2}^$|?*", "ü-🐟\n"])
+def test_an_escaped_name_matches_itself_only(name: str) -> None:
+    assert NamePattern(escaped(name)).matches(name)
+    assert not NamePattern(escaped(name)).matches(name.replace(".", "x") + "x")

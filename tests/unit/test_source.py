@@ -31,6 +31,7 @@ from exporter.model import (
     QueueCounts,
     Retention,
     Stamps,
+    Survey,
 )
 from exporter.show.exposition import Exposition
 from exporter.sources.source import Source
@@ -70,6 +71,9 @@ class Fake:
 
     def check(self, deadline: Deadline) -> Sequence[Finding]:
         return ()
+
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:
+        raise NotImplementedError
 
     def close(self) -> None:
         pass

@@ -45,7 +45,7 @@ def test_what_probes_write_is_logged_with_the_key_that_switches_it_off(tmp_path:
     (event,) = reports(CONFIG, path=tmp_path / "config.yaml")
     writes = event["sources"]
     assert set(writes) == {"k", "r", "n"}
-    assert "topic mq-lag-exporter-probe " in writes["k"]
+    assert writes["k"].startswith("if the user has the rights: topic mq-lag-exporter-probe ")
     assert "every 20 s" in writes["k"]
     assert "groups mq-lag-exporter-probe-" in writes["k"]
     assert "queue mq-lag-exporter-probe." in writes["r"]

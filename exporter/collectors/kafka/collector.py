@@ -25,6 +25,7 @@ from exporter.collectors.kafka.other_groups import (
 from exporter.collectors.kafka.probe.prober import Prober
 from exporter.collectors.kafka.renewal import LEAST_SECONDS, Renewal
 from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.collectors.kafka.survey import survey_of
 from exporter.collectors.kafka.topics import (
     TopicFacts,
     read_topology,
@@ -41,10 +42,14 @@ from exporter.model import (
     Memberships,
     Observation,
     Probes,
+    Survey,
 )
 
 WHOLE_AGAIN = 0.9
 """Fraction of the interval after which all groups are described, and not only changed ones."""
+
+SURVEY_SHARE = 0.6
+"""Fraction of the remaining time that each step of a survey may take."""
 
 
 class KafkaCollector:
@@ -214,6 +219,14 @@ class KafkaCollector:
         if not connected and deadline.remaining() > LEAST_SECONDS and self._renewal.check_files():
             findings = check_source(self._client, self._settings, deadline)
         return findings
+
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:
+        """Return all names, and which groups have not moved for `seconds`."""
+        backlog = self.backlog(Share(deadline, SURVEY_SHARE))
+        members = self.consumers(Share(deadline, SURVEY_SHARE))
+        topology = self._backlog.topology
+        leaders = {} if topology is None else topology.leaders
+        return survey_of(self._times_client, leaders, backlog, members, seconds, deadline)
 
     def close(self) -> None:
         """Delete the probes' groups, and close or drop all clients, within about a second.

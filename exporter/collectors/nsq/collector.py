@@ -24,6 +24,7 @@ from exporter.collectors.nsq.probe import NsqProber
 from exporter.collectors.nsq.selection import TopicSelection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.nsq.stats import Finished, NodeStats, read_stats
+from exporter.collectors.nsq.survey import survey_of
 from exporter.collectors.nsq.trust import NodeTrust, host_of
 from exporter.collectors.parallel import FairPool, Pool
 from exporter.collectors.process.hazards import Hazards
@@ -36,6 +37,7 @@ from exporter.model import (
     Probes,
     Problem,
     QueueBacklog,
+    Survey,
 )
 
 SHARE, SILENT = 0.5, 0.15
@@ -159,6 +161,10 @@ class NsqCollector:
         if self._settings.probe:
             findings += self._prober.check(list(nodes.values()), deadline)
         return findings
+
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:  # noqa: ARG002 - unknown to nsqd
+        """Return all names; nsqd does not say when a channel last moved."""
+        return survey_of(self.backlog(deadline))
 
     def close(self) -> None:
         """Close all connections. This also deletes the topics of the probes."""

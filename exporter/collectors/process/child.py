@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,8 +16,16 @@ import structlog
 
 from exporter import logging_setup
 from exporter.collectors.process.hazards import Attempt, Hazards
-from exporter.collectors.process.messages import CLOSE, NOTE, READY, Setup, TaskAnswer, TaskRequest
-from exporter.model import CollectError, Collector, Observation, QueueBacklog, Until
+from exporter.collectors.process.messages import (
+    CLOSE,
+    NOTE,
+    READY,
+    SURVEY,
+    Setup,
+    TaskAnswer,
+    TaskRequest,
+)
+from exporter.model import CollectError, Collector, Observation, Problem, QueueBacklog, Until
 from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
 from exporter.systems import resolve
 from exporter.task_log import LogLimiter, gist, is_exhaustion, said
@@ -115,14 +124,17 @@ def _serve(collector: Collector, request: TaskRequest, answers: _Answers) -> Non
         answers.send(TaskAnswer(request.number, failure=("internal", scrub(said(error)))))
 
 
+def _masked(problems: Sequence[Problem]) -> list[Problem]:
+    return [
+        replace(problem, subject=scrub(problem.subject), message=scrub(problem.message))
+        for problem in problems
+    ]
+
+
 def _without_secrets(observation: Observation) -> Observation:
     """Return the observation with secrets masked in its texts."""
     if observation.problems:
-        problems = [
-            replace(problem, subject=scrub(problem.subject), message=scrub(problem.message))
-            for problem in observation.problems
-        ]
-        observation = replace(observation, problems=problems)
+        observation = replace(observation, problems=_masked(observation.problems))
     if isinstance(observation, QueueBacklog) and (observation.alarms or observation.notices):
         observation = replace(
             observation,
@@ -141,6 +153,9 @@ def _answer(collector: Collector, request: TaskRequest) -> TaskAnswer:
                 for finding in collector.check(deadline)
             ]
             return TaskAnswer(request.number, findings)
+        if request.task == SURVEY:
+            survey = collector.survey(deadline, request.seconds)
+            return TaskAnswer(request.number, replace(survey, problems=_masked(survey.problems)))
         if request.task == CLOSE:
             collector.close()
             return TaskAnswer(request.number)

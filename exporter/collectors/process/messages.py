@@ -15,6 +15,7 @@ from exporter.model import Reason
 
 CLOSE = "close"
 """Takes the place of a task in the last request."""
+SURVEY = "survey"
 READY = -1
 """Number of the unrequested answer that says that the process has started."""
 NOTE = -2
@@ -38,12 +39,14 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """A request to run a task, `check` or `CLOSE`."""
+    """A request to run a task, `check`, `SURVEY` or `CLOSE`."""
 
     number: int
     task: str
     until: float
     """Deadline on the monotonic clock, which all processes share."""
+    seconds: float = 0.0
+    """For `SURVEY`: how long a subscription must not have moved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,16 @@ import structlog
 from exporter import logging_setup
 from exporter.collectors.process.forking import EXHAUSTED, NURSERY, Child, not_started
 from exporter.collectors.process.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
-from exporter.collectors.process.messages import CLOSE, NOTE, READY, Setup, TaskAnswer, TaskRequest
-from exporter.model import CollectError, Deadline, Finding, Observation
+from exporter.collectors.process.messages import (
+    CLOSE,
+    NOTE,
+    READY,
+    SURVEY,
+    Setup,
+    TaskAnswer,
+    TaskRequest,
+)
+from exporter.model import CollectError, Deadline, Finding, Observation, Survey
 from exporter.systems import module_of
 from exporter.task_log import EXHAUSTION
 
@@ -108,6 +116,11 @@ class IsolatedCollector:
         findings: Sequence[Finding] = self._ask_again("check", deadline).value
         return findings
 
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:
+        """Return all names, and which subscriptions have not moved for `seconds`."""
+        survey: Survey = self._ask_again(SURVEY, deadline, seconds).value
+        return survey
+
     def close(self) -> None:
         """Let the process clean up, then kill it; running tasks fail."""
         with self._lock:
@@ -125,7 +138,7 @@ class IsolatedCollector:
         observation: Observation = answer.value
         return observation
 
-    def _ask_again(self, task: str, deadline: Deadline) -> TaskAnswer:
+    def _ask_again(self, task: str, deadline: Deadline, argument: float = 0.0) -> TaskAnswer:
         """Send a request; repeat it with a new process as long as each crash teaches something new.
 
         Raises `CollectError`.
@@ -136,7 +149,7 @@ class IsolatedCollector:
             lessons = self._suspects.lessons
             tries += 1
             try:
-                return self._ask(task, deadline)
+                return self._ask(task, deadline, argument)
             except WorkerDiedError as death:
                 learned = self._suspects.lessons > lessons
                 if not learned and (tries > 1 or deadline.remaining() < whole * RETRY_SHARE):
@@ -152,7 +165,7 @@ class IsolatedCollector:
         for part in self._suspects.learn(attempts, time.monotonic()):
             self._log.warning("worker.part_left_out", part=part, seconds=LEFT_OUT_SECONDS)
 
-    def _ask(self, task: str, deadline: Deadline) -> TaskAnswer:
+    def _ask(self, task: str, deadline: Deadline, argument: float) -> TaskAnswer:
         seconds = deadline.remaining()
         worker = self._alive()
         # If many processes start at once on a small machine, each takes long. That time is not the
@@ -162,7 +175,7 @@ class IsolatedCollector:
             raise CollectError(
                 "internal", "the process that reads the source did not start in time"
             )
-        future = worker.ask(task, seconds)
+        future = worker.ask(task, seconds, argument)
         try:
             answer = future.result(seconds + GRACE)
         except FutureTimeoutError:
@@ -227,7 +240,7 @@ class _Worker:
             self._connection.close()
             raise
 
-    def ask(self, task: str, seconds: float) -> Future[TaskAnswer]:
+    def ask(self, task: str, seconds: float, argument: float = 0.0) -> Future[TaskAnswer]:
         """Send a request; the future fails with `WorkerDiedError` if the process ends first."""
         future: Future[TaskAnswer] = Future()
         with self._lock:
@@ -236,7 +249,7 @@ class _Worker:
                 return future
             number = next(self._numbers)
             self._pending[number] = future
-        self._send(TaskRequest(number, task, time.monotonic() + seconds))
+        self._send(TaskRequest(number, task, time.monotonic() + seconds, argument))
         return future
 
     def clean_up(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from exporter.collectors.deadlines import CHEAP_SECONDS
+from exporter.collectors.deadlines import CHEAP_SECONDS, Share
 from exporter.collectors.http import HttpClient
 from exporter.collectors.parallel import Pool
 from exporter.collectors.process.hazards import Hazards
@@ -31,6 +31,8 @@ from exporter.collectors.rabbitmq.queues import (
 from exporter.collectors.rabbitmq.rights import QUEUES_COLUMN, hidden_vhosts, no_permissions
 from exporter.collectors.rabbitmq.settings import RabbitSettings
 from exporter.collectors.rabbitmq.stream_reader import StreamReader
+from exporter.collectors.rabbitmq.survey import COLUMNS as SURVEYED
+from exporter.collectors.rabbitmq.survey import survey_of
 from exporter.collectors.reply_rows import RowError, Rows
 from exporter.model import (
     CollectError,
@@ -45,8 +47,11 @@ from exporter.model import (
     QueueBacklog,
     QueueCounts,
     Roster,
+    Survey,
 )
 
+SURVEY_SHARE = 0.6
+"""Fraction of a survey's time for the first of its two lists."""
 LIST_ROW = "a row of the list of queues"
 COUNTLESS = 3
 """The statistics are reported as off after this many lists in a row without counts of any queue."""
@@ -225,6 +230,13 @@ class RabbitCollector:
         if self._settings.probe and findings[0].ok:
             findings += self._prober.check(self._maintenance, deadline)
         return findings
+
+    def survey(self, deadline: Deadline, seconds: float) -> Survey:
+        """Return all names, and which queues have not moved for `seconds`."""
+        self._list.read(Share(deadline, SURVEY_SHARE), Rows())  # finds the super streams
+        rows = self._api.rows("queues", deadline, columns=SURVEYED)
+        part = self._list.super_streams.part
+        return survey_of(rows, self._list.selection.queue, lambda name: part(name)[0], seconds)
 
     def close(self) -> None:
         """Close all connections. This also deletes the queues of the probes."""

@@ -18,6 +18,7 @@ from exporter.model import (
     Place,
     Positions,
     QueueBacklog,
+    Survey,
 )
 from tests.support.toy.settings import ToySettings
 
@@ -46,6 +47,9 @@ class ToyCollector:
     def check(self, _: Deadline) -> Sequence[Finding]:
         alive = self._settings.address != DEAD
         return [Finding(f"{self.system} answers", alive, self._settings.address, required=True)]
+
+    def survey(self, _: Deadline, __: float) -> Survey:
+        return Survey(frozenset(), frozenset(), ())
 
     def due_early(self, _: str) -> bool:
         return False

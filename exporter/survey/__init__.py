@@ -1,0 +1,1 @@
+"""What the names of a source say about its config: patterns without effect, what to exclude."""
