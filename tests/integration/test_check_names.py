@@ -126,20 +126,6 @@ def test_rabbitmq_queues_with_an_old_message_at_the_head(
     assert pasted(printed)["destinations"]["include"] == [r"names\..*"]
 
 
-def test_a_classic_queue_that_was_not_used_for_long(
-    rabbitmq: RabbitCluster, tmp_path: Path
-) -> None:
-    """RabbitMQ says since when a classic queue is idle. A few seconds stand for the days."""
-    rabbit_data.declare(rabbitmq.amqp_url(), "idle.queue")
-    source = rabbit_source(rabbitmq, destinations={"include": ["idle[.].*"]})
-    assert pasted(checked(tmp_path, source)) == {}
-    end = time.monotonic() + 120
-    found: dict[str, Any] = {}
-    while not found and time.monotonic() < end:
-        found = pasted(checked(tmp_path, source, "--idle-days", "0.00002"))
-    assert found["destinations"]["exclude"] == [r"idle\.queue"]
-
-
 def test_nsq_channels_without_consumers_are_unknown(nsq: NsqCluster, tmp_path: Path) -> None:
     url = nsq.http_url()
     nsq_data.create_channel(url, "orders", "dead")

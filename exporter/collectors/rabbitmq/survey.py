@@ -15,7 +15,10 @@ COLUMNS = (
     "name,vhost,type,exclusive,auto_delete,owner_pid_details,messages,consumers,"
     "head_message_timestamp,idle_since"
 )
-"""`idle_since` is when the queue was last used; only classic queues have it."""
+"""`idle_since` is when the queue was last used; only classic queues have it.
+
+A list with totals, as `backlog` reads it, counts as a use. So it may be too late, never too early.
+"""
 
 
 def survey_of(
