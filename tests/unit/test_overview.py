@@ -184,7 +184,7 @@ def test_each_sort_takes_every_row(sort: str) -> None:
 
 @pytest.mark.parametrize("sort", ["nothing", "--name", "lag"])
 def test_a_sort_that_does_not_exist_is_refused(sort: str) -> None:
-    with pytest.raises(BadQueryError, match="sort: .*xpected one of: name, status, lag_messages"):
+    with pytest.raises(BadQueryError, match="xpected one of: name, status"):
         query_of({"sort": sort})
 
 
