@@ -125,7 +125,7 @@ def test_the_json_and_the_table_show_them_side_by_side(exporter: Exporter, name:
     assert {row["vhost"] for row in rows.values()} == {None, "/"}
     assert len({frozenset(row) - SPECIAL for row in rows.values()}) == 1
     assert '<script type="module" src="page.js">' in exporter.get("/").text
-    assert "api/v1/subscriptions" in exporter.get("/page.js").text
+    assert "api/v1/subscriptions" in exporter.get("/asking.js").text
     line = [sys.executable, "-m", "exporter", "top", exporter.url, "--looks", "1"]
     table = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     assert sorted(row.split()[0] for row in table.splitlines() if name[:6] in row) == sorted(
