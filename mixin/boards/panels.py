@@ -69,6 +69,8 @@ WIDTHS: Mapping[str, int] = {
 """Pixels of columns. Grafana gives each other column 150."""
 PLACE_HEADING = "where"
 LEGEND_WIDTH = 290
+BELOW = 2
+"""Rows of a table that fit below a diagram of the usual height."""
 NARROW = 68
 """Pixels of a column with a number."""
 GROWS = frozenset({"group", "destination", PLACE, "subject"})
@@ -95,19 +97,6 @@ def draw(panel: Panel) -> Any:
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
-    # A list of many names needs the height of the panel
-    many = "topk(" in panel.queries[0].expr or "bottomk(" in panel.queries[0].expr
-    legend = (
-        common.VizLegendOptions()
-        .display_mode(shapes.LegendDisplayMode.TABLE)
-        .placement(shapes.LegendPlacement.RIGHT if many else shapes.LegendPlacement.BOTTOM)
-        .show_legend(True)  # noqa: FBT003
-        .calcs(["lastNotNull", "max"])
-        .sort_by("Last *")
-        .sort_desc(True)  # noqa: FBT003
-    )
-    if many:
-        legend.width(LEGEND_WIDTH)
     tooltip = (
         common.VizTooltipOptions()
         .mode(shapes.TooltipDisplayMode.MULTI)
@@ -117,7 +106,7 @@ def _lines(panel: Panel) -> timeseries.Panel:
         timeseries.Panel()
         .unit(panel.unit)
         .min(0)
-        .legend(legend)
+        .legend(_legend(panel))
         .tooltip(tooltip)
         .show_points(shapes.VisibilityMode.NEVER)
         .line_width(1)
@@ -135,6 +124,28 @@ def _lines(panel: Panel) -> timeseries.Panel:
         if query.limit:
             made.override_by_query(chr(ord("A") + index), _values(OVERRIDES))
     return made
+
+
+def _legend(panel: Panel) -> common.VizLegendOptions:
+    """Return the names of the lines, where there is space for them."""
+    legend = (
+        common.VizLegendOptions()
+        .show_legend(True)  # noqa: FBT003
+        .sort_by("Last *")
+        .sort_desc(True)  # noqa: FBT003
+    )
+    if any("{{" in query.legend for query in panel.queries):
+        # Nobody knows how many: they get the height of the panel, and names the width of a number
+        return (
+            legend.display_mode(shapes.LegendDisplayMode.TABLE)
+            .placement(shapes.LegendPlacement.RIGHT)
+            .width(LEGEND_WIDTH)
+            .calcs(["lastNotNull"])
+        )
+    few = len(panel.queries) <= BELOW
+    mode = shapes.LegendDisplayMode.TABLE if few else shapes.LegendDisplayMode.LIST
+    legend.display_mode(mode).placement(shapes.LegendPlacement.BOTTOM)
+    return legend.calcs(["lastNotNull", "max"])
 
 
 def _fixed(colour: str) -> dict[str, Any]:
