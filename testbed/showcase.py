@@ -134,10 +134,10 @@ class Showcase:
         slow = rabbit_data.RabbitConsumer(url, mails, 100.0, outcome=sometimes_fails)
         stack.enter_context(slow)
         stack.enter_context(rabbit_data.RabbitConsumer(url, invoices, 60.0))
-        stack.enter_context(Repeated(1.0, lambda: rabbit_data.publish(url, mails, 40)))
-        stack.enter_context(Repeated(1.0, lambda: rabbit_data.publish(url, invoices, 20)))
+        stack.enter_context(Repeated(1.0, lambda: self._publish(url, mails, 40)))
+        stack.enter_context(Repeated(1.0, lambda: self._publish(url, invoices, 20)))
         self._changes(slow, 15.0)
-        self._slow.append(lambda: rabbit_data.publish(url, unread, 300))
+        self._slow.append(lambda: self._publish(url, unread, 300))
         return [rabbit_source(rabbit, SOURCES[1])]
 
     def _nsq(self, stack: ExitStack) -> list[dict[str, Any]]:
@@ -157,6 +157,10 @@ class Showcase:
         nsq_data.create_topic(url, unheard)
         self._slow.append(lambda: nsq_data.publish_all(url, unheard, [b"x"] * 50))
         return [nsq_source(nsq, SOURCES[2])]
+
+    @staticmethod
+    def _publish(url: str, queue: str, count: int) -> None:
+        rabbit_data.publish(url, queue, count, body=bytes(count * 20))
 
     @staticmethod
     def _click(url: str, topic: str) -> None:

@@ -22,7 +22,7 @@ function diagram(board, { top, splits, labels, lines }, draw) {
     values: () => labels,
     grid: { show: lines },
     ticks: { show: lines },
-    gap: lines ? 5 : 12,
+    gap: lines ? 5 : 16,
     theme,
   });
   config.addSeries({ scaleKey: 'y', pathBuilder: () => null, show: true, lineWidth: 0, theme });
@@ -55,7 +55,7 @@ export function States({ panel, frames, board, step, width, height }) {
     const axis = {
       top: count,
       splits: frames.map((_, index) => count - index - 0.5),
-      labels: frames.map((frame) => shortened(frame.name)),
+      labels: frames.map((frame) => frame.name),
       lines: false,
     };
     return diagram(board, axis, (ctx, bbox, x) => {
@@ -72,11 +72,6 @@ export function States({ panel, frames, board, step, width, height }) {
     });
   }, [frames]);
   return <Chart board={board} config={config} width={width} height={height} />;
-}
-
-// Grafana cuts long names of stripes in the same way.
-function shortened(name) {
-  return name.length > 40 ? `${name.slice(0, 40)}…` : name;
 }
 
 // Successive equal values, without gaps between them, as pieces of time.

@@ -78,7 +78,8 @@ export function Page({ board, shown, loaded }) {
 }
 
 function Heading({ text, folded }) {
-  return <div style={{ fontSize: 18, fontWeight: 500, lineHeight: `${CELL}px` }}>{`${folded ? '›' : '⌄'} ${text}`}</div>;
+  const style = { fontSize: 18, fontWeight: 500, lineHeight: `${CELL}px` };
+  return <div style={style}>{`${folded ? '›' : '⌄'} ${text}`}</div>;
 }
 
 function Top({ board }) {
