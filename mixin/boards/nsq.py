@@ -21,7 +21,7 @@ from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, UP, merged
 NODES = f'{IN_CLUSTER},system="nsq",source=~"$source"'
 OF = f'{NODES},destination=~"$destination"'
 CHANNEL = "{{group}} {{destination}} · {{source}} {{cluster}}"
-AT = "{{group}} {{destination}} {{partition}}"
+AT = "{{group}} {{destination}} {{partition}} {{cluster}}"
 BY_TOPIC = "cluster, namespace, source, destination"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,11 +70,6 @@ WIDTHS: Mapping[str, int] = {
 }
 """Pixels of columns. Grafana gives each other column 150."""
 PLACE_HEADING = "where"
-LEGEND_WIDTH = 250
-"""Pixels. More would leave no space for the diagram on a screen of 1300 pixels."""
-SHORT_LEGEND_WIDTH = 190
-SHORT = frozenset({"status", "state", "result", "partition"})
-"""Labels with short values."""
 BELOW = 2
 """Rows of a table that fit below a diagram of the usual height."""
 NARROW = 68
@@ -144,13 +138,12 @@ def _legend(panel: Panel) -> common.VizLegendOptions:
         .sort_by("Last *")
         .sort_desc(True)  # noqa: FBT003
     )
-    labels = {label for query in panel.queries for label in re.findall(r"{{(\w+)}}", query.legend)}
-    if labels:
-        # Nobody knows how many: they get the height of the panel, and names the width of a number
+    if any("{{" in query.legend for query in panel.queries):
+        # Nobody knows how many: they get the height of the panel, and the width of names and numbers,
+        # of which Grafana gives them at most 60%
         return (
             legend.display_mode(shapes.LegendDisplayMode.TABLE)
             .placement(shapes.LegendPlacement.RIGHT)
-            .width(SHORT_LEGEND_WIDTH if labels <= SHORT else LEGEND_WIDTH)
             .calcs(["lastNotNull"])
         )
     few = len(panel.queries) <= BELOW
