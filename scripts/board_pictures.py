@@ -56,7 +56,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the pictures")
-    parser.add_argument("--minutes", type=int, default=6, help="time range, and how long to wait")
+    parser.add_argument("--minutes", type=int, default=4, help="time range, and how long to wait")
     parser.add_argument("--width", type=int, default=1600, help="width of the pictures in pixels")
     parser.add_argument("--clusters", nargs="*", default=(), help="names of clusters")
     parser.add_argument("--long-names", action="store_true", help="names of 60 letters")
