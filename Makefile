@@ -75,9 +75,10 @@ format: $(DEV) ## Format the code and fix what can be fixed automatically
 generate: $(DEV) ## Write the generated files: docs/metrics.md, config schema, alert rules, dashboards
 	$(PY) scripts/generate.py
 
-pictures: $(DEV) ## Create the README's pictures from the demo
+pictures: $(DEV) ## Create the pictures in docs/: the demo's, and those of the dashboards (needs Node.js and npm)
 	@scripts/install-test-tools
 	@$(PY) scripts/pictures.py
+	@$(PY) scripts/board_pictures.py $(ARGS)
 
 bench: $(DEV) ## Measure the exporter with Kafka (ARGS="--help" for options)
 	@scripts/install-test-tools

@@ -135,7 +135,8 @@ def _target(query: Query, ref: str, kind: Kind) -> prometheus.Dataquery:
     made = prometheus.Dataquery().expr(query.expr).ref_id(ref).datasource(DATASOURCE)
     if query.legend:
         made.legend_format(query.legend)
-    if kind == "table":
+    if kind in ("stat", "table"):
+        # The last value of a range may be one of a series that ended long ago
         made.instant()
     else:
         made.range()

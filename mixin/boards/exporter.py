@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from mixin.boards.model import CHOSEN, IN_CLUSTER, OF_SOURCE, Board, Panel, Query, Row, rate
+from mixin.boards.model import CHOSEN, IN_CLUSTER, OF_SOURCE, Board, Panel, Query, Row
 from mixin.recording import UP, merged
 
 TASK = "{{source}} {{task}} {{cluster}}"
 INSTANCE = "{{instance}} {{cluster}}"
 OURS = f"and on (job, instance) mq_exporter_build_info{{{IN_CLUSTER}}}"
+
+
+def counted(metric: str, by: str) -> str:
+    """Return how often something happened within ten minutes; nothing if it did not."""
+    return f"sum by ({by}) ({merged(f'increase({metric}{{{CHOSEN}}}[10m])')}) > 0"
+
 
 BOARD = Board(
     uid="mq-exporter",
@@ -58,7 +64,7 @@ BOARD = Board(
         ),
         Panel(
             "stat",
-            "Rejected config reloads",
+            "Rejected reloads",
             "How many exporters still use the previous config because the new one was rejected?",
             (Query(f"count(mq_config_last_reload_successful{{{IN_CLUSTER}}} == 0) or vector(0)"),),
             width=4,
@@ -81,21 +87,20 @@ BOARD = Board(
         ),
         Panel(
             "line",
-            "Failures by reason",
-            "Why do tasks fail?",
+            "Failures within 10 minutes, by reason",
+            "Why do tasks fail, and how often?",
             (
                 Query(
-                    rate("mq_collect_failures_total", CHOSEN, "cluster, source, task, reason")
-                    + " > 0",
+                    counted("mq_collect_failures_total", "cluster, source, task, reason"),
                     "{{source}} {{task}}: {{reason}} {{cluster}}",
                 ),
                 Query(
-                    rate("mq_rows_unreadable_total", CHOSEN, "cluster, source, task") + " > 0",
+                    counted("mq_rows_unreadable_total", "cluster, source, task"),
                     "{{source}} {{task}}: rows skipped {{cluster}}",
                 ),
             ),
-            unit="mps",
             may_be_empty="a task failed",
+            decimals=0,
         ),
         Panel(
             "line",
@@ -112,6 +117,7 @@ BOARD = Board(
                 ),
             ),
             may_be_empty="a part of a source cannot be read",
+            decimals=0,
         ),
         Panel(
             "line",
@@ -130,6 +136,7 @@ BOARD = Board(
                     "{{source}} {{cluster}}",
                 ),
             ),
+            decimals=0,
         ),
         Row("Process"),
         Panel(

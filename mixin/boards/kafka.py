@@ -14,6 +14,7 @@ from mixin.boards.model import (
     events,
     of_system,
     placed,
+    seen,
     stat,
     worst,
 )
@@ -90,7 +91,7 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "First unread deletion in",
+            "Next loss in",
             "How soon will retention reach the first unread message of any group?",
             f"min({LOSS}{{{GROUP}}})",
             unit="s",
@@ -185,7 +186,7 @@ BOARD = Board(
             "stack",
             "Groups by state",
             "How many groups are in each state?",
-            (Query(f"sum by (state) ({merged(f'mq_group_state{{{MEMBERS}}}')})", "{{state}}"),),
+            (Query(seen(f"mq_group_state{{{MEMBERS}}}", "state"), "{{state}}"),),
             colours=GROUP_COLOURS,
             decimals=0,
         ),

@@ -37,7 +37,8 @@ class Panel:
     unit: str = "short"
     width: int = 12
     """In units of the grid: 24 is the whole width."""
-    height: int = 8
+    height: int = 9
+    """A list of ten names fits beside a diagram of this height."""
     may_be_empty: str = ""
     """When there is data to show. Such a panel says "none" instead of "No data"."""
     bad: float | None = None
@@ -201,6 +202,17 @@ def buckets(metric: str, matchers: str) -> str:
     """Return how many observations each bucket of a histogram got."""
     counted = merged(f"increase({metric}{{{matchers}}}[$__rate_interval])")
     return f"sum by (le) ({counted})"
+
+
+def seen(selector: str, by: str) -> str:
+    """Return sums by a label, without those that were zero in the whole time range."""
+    now, largest = merged(selector), merged(f"max_over_time({selector}[$__range] @ end())")
+    return f"sum by ({by}) ({now}) and sum by ({by}) ({largest}) > 0"
+
+
+def word(series: str, label: str, otherwise: str) -> str:
+    """Return the series for a panel that shows the value of a label, or one with another word."""
+    return f'{series} or label_replace(vector(1) unless on () ({series}), "{label}", "{otherwise}", "", "")'
 
 
 def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, ...]:

@@ -20,8 +20,8 @@ from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, UP, merged
 
 NODES = f'{IN_CLUSTER},system="nsq",source=~"$source"'
 OF = f'{NODES},destination=~"$destination"'
-CHANNEL = "{{group}} of {{destination}} · {{source}} {{cluster}}"
-AT = "{{group}} of {{destination}} at {{partition}} · {{source}} {{cluster}}"
+CHANNEL = "{{group}} {{destination}} · {{source}} {{cluster}}"
+AT = "{{group}} {{destination}} {{partition}} {{cluster}}"
 BY_TOPIC = "cluster, namespace, source, destination"
 
 
@@ -55,7 +55,7 @@ BOARD = Board(
             unit="mps",
         ),
         stat(
-            "Topics without a channel",
+            "Without a channel",
             "How many topics have messages but no channel to deliver them to?",
             f'count({LAG}{{{OF},group=""}} > 0) or 0 * count({UP}{{{NODES}}})',
             bad=1,

@@ -14,6 +14,7 @@ from mixin.boards.model import (
     Query,
     Row,
     placed,
+    seen,
     stat,
     worst,
 )
@@ -94,8 +95,8 @@ BOARD = Board(
             unit="s",
         ),
         stat(
-            "Lost in the last 24 hours",
-            "How many messages were deleted before they were processed?",
+            "Lost in 24 hours",
+            "How many messages were deleted within 24 hours before they were processed?",
             f"sum({merged(f'increase(mq_messages_lost_total{{{CHOSEN}}}[1d])')}) or vector(0)",
             bad=1,
             decimals=0,
@@ -206,7 +207,7 @@ BOARD = Board(
             "stack",
             "Subscriptions by status",
             "How many subscriptions have each status?",
-            (Query(f"sum by (status) ({STATUSES}{{{CHOSEN}}})", "{{status}}"),),
+            (Query(seen(f"{STATUSES}{{{CHOSEN}}}", "status"), "{{status}}"),),
             colours=STATUS_COLOURS,
             decimals=0,
         ),

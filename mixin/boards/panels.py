@@ -35,43 +35,46 @@ SUBSCRIPTION = ("cluster", "namespace", "system", "source", "vhost", "destinatio
 """Labels that a link to a subscription needs, and variables of its dashboard."""
 HIDEABLE = (*SUBSCRIPTION, "status", "cause", "kind", "reason", "method", "state", "alertname")
 WIDTHS: Mapping[str, int] = {
-    "status": 90,
-    "cause": 110,
-    "group": 90,
-    "destination": 100,
-    PLACE: 80,
+    "status": 104,
+    "cause": 118,
+    "group": 72,
+    "destination": 98,
+    PLACE: 66,
+    "system": 82,
     "severity": 75,
-    "alertname": 165,
-    "subject": 130,
+    "alertname": 190,
+    "subject": 110,
     "kind": 90,
     "partition": 80,
     "reason": 110,
     "method": 110,
-    "lag": 60,
-    "age": 72,
-    "for": 72,
-    "in /s": 56,
-    "out /s": 58,
-    "consumers": 82,
-    "drained in": 80,
-    "deleted in": 82,
-    "partitions": 80,
-    "messages": 80,
+    "lag": 58,
+    "age": 70,
+    "for": 70,
+    "in /s": 52,
+    "out /s": 54,
+    "consumers": 94,
+    "drained in": 90,
+    "deleted in": 90,
+    "partitions": 92,
+    "messages": 94,
     "subscriptions": 110,
     "log start": 110,
     "log end": 110,
     "committed": 110,
-    "last data": 80,
+    "last data": 84,
+    "nodes up": 84,
     "lag is an upper bound": 150,
     "unreadable partitions": 150,
     "messages past the log end": 180,
 }
 """Pixels of columns. Grafana gives each other column 150."""
 PLACE_HEADING = "where"
-LEGEND_WIDTH = 290
+BELOW = 2
+"""Rows of a table that fit below a diagram of the usual height."""
 NARROW = 68
 """Pixels of a column with a number."""
-GROWS = frozenset({"group", "destination", PLACE, "subject"})
+GROWS = frozenset({"cause", "group", "destination", PLACE, "subject"})
 """Columns that take what is left of the width."""
 NEVER = models.ValueMap(options={"Infinity": models.ValueMappingResult(text="never", index=0)})
 """The text for `+Inf` seconds. A range without an end matches nothing in Grafana."""
@@ -95,19 +98,6 @@ def draw(panel: Panel) -> Any:
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
-    # A list of many names needs the height of the panel
-    many = "topk(" in panel.queries[0].expr or "bottomk(" in panel.queries[0].expr
-    legend = (
-        common.VizLegendOptions()
-        .display_mode(shapes.LegendDisplayMode.TABLE)
-        .placement(shapes.LegendPlacement.RIGHT if many else shapes.LegendPlacement.BOTTOM)
-        .show_legend(True)  # noqa: FBT003
-        .calcs(["lastNotNull", "max"])
-        .sort_by("Last *")
-        .sort_desc(True)  # noqa: FBT003
-    )
-    if many:
-        legend.width(LEGEND_WIDTH)
     tooltip = (
         common.VizTooltipOptions()
         .mode(shapes.TooltipDisplayMode.MULTI)
@@ -117,14 +107,17 @@ def _lines(panel: Panel) -> timeseries.Panel:
         timeseries.Panel()
         .unit(panel.unit)
         .min(0)
-        .legend(legend)
+        .legend(_legend(panel))
         .tooltip(tooltip)
         .show_points(shapes.VisibilityMode.NEVER)
         .line_width(1)
         .fill_opacity(40 if panel.kind == "stack" else 8)
     )
     if panel.decimals is not None:
-        made.decimals(panel.decimals).axis_soft_max(1)
+        made.decimals(panel.decimals)
+    if panel.unit in ("short", "mps"):
+        # Or nothing but zeros would have an axis up to 100
+        made.axis_soft_max(1)
     if panel.may_be_empty:
         made.no_value("none")
     if panel.kind == "stack":
@@ -135,6 +128,28 @@ def _lines(panel: Panel) -> timeseries.Panel:
         if query.limit:
             made.override_by_query(chr(ord("A") + index), _values(OVERRIDES))
     return made
+
+
+def _legend(panel: Panel) -> common.VizLegendOptions:
+    """Return the names of the lines, where there is space for them."""
+    legend = (
+        common.VizLegendOptions()
+        .show_legend(True)  # noqa: FBT003
+        .sort_by("Last *")
+        .sort_desc(True)  # noqa: FBT003
+    )
+    if any("{{" in query.legend for query in panel.queries):
+        # Nobody knows how many: they get the height of the panel, and the width of names and numbers,
+        # of which Grafana gives them at most 60%
+        return (
+            legend.display_mode(shapes.LegendDisplayMode.TABLE)
+            .placement(shapes.LegendPlacement.RIGHT)
+            .calcs(["lastNotNull"])
+        )
+    few = len(panel.queries) <= BELOW
+    mode = shapes.LegendDisplayMode.TABLE if few else shapes.LegendDisplayMode.LIST
+    legend.display_mode(mode).placement(shapes.LegendPlacement.BOTTOM)
+    return legend.calcs(["lastNotNull", "max"])
 
 
 def _fixed(colour: str) -> dict[str, Any]:
@@ -159,14 +174,13 @@ def _stat(panel: Panel) -> stat.Panel:
         shows = shapes.BigValueTextMode.NAME
     elif panel.named:
         shows = shapes.BigValueTextMode.VALUE_AND_NAME
-    graph = shapes.BigValueGraphMode.NONE if panel.words else shapes.BigValueGraphMode.AREA
     made = (
         stat.Panel()
         .unit(panel.unit)
         .mappings([NEVER] if panel.unit == "s" else [])
         .thresholds(thresholds)
         .text_mode(shows)
-        .graph_mode(graph)
+        .graph_mode(shapes.BigValueGraphMode.NONE)
         .color_mode(shapes.BigValueColorMode.VALUE)
         .reduce_options(common.ReduceDataOptions().calcs(["last"]))
         .no_value("none" if panel.may_be_empty else "no data")
@@ -196,8 +210,8 @@ def _table(panel: Panel) -> table.Panel:
         unit = query.unit or panel.unit
         shown: dict[str, Any] = {"unit": unit, "noValue": "-", "custom.align": "right"}
         if unit == "s":
-            shown["mappings"] = [NEVER]
-        if panel.decimals is not None:
+            shown |= {"mappings": [NEVER], "decimals": 1}
+        elif panel.decimals is not None:
             shown["decimals"] = panel.decimals
         made.override_by_name(query.column, _values(shown))
     if len(panel.queries) > 1:
@@ -220,8 +234,11 @@ def _table(panel: Panel) -> table.Panel:
 
 def _column(name: str, panel: Panel) -> dict[str, Any]:
     """Return how a column looks: its width, the colours of its words, its links."""
-    size = "custom.minWidth" if name in GROWS else "custom.width"
-    shown: dict[str, Any] = {size: WIDTHS.get(name, NARROW)}
+    grows = name in GROWS or not GROWS.intersection(panel.columns)
+    shown: dict[str, Any] = {
+        "custom.minWidth" if grows else "custom.width": WIDTHS.get(name, NARROW),
+        "noValue": "-",
+    }
     if name in ("status", "severity"):
         shown["mappings"] = [_words(panel.colours)]
         shown["custom.cellOptions"] = {"type": "color-text"}

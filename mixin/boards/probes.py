@@ -27,7 +27,8 @@ def quantile(part: float, stage: str, window: str = "$__rate_interval") -> str:
     by = "sum by (le, cluster, namespace, system, source, node)"
     now = f"histogram_quantile({part}, {by} (rate({counted}[{window}])))"
     hour = f"histogram_quantile({part}, {by} (rate({counted}[$__range] @ end())))"
-    return f"{now} and topk(20, {hour})"
+    # A stage that a system does not have counts nothing, and its quantile is no number
+    return f"({now} >= 0) and topk(20, {hour} >= 0)"
 
 
 BOARD = Board(
@@ -105,9 +106,9 @@ BOARD = Board(
             unit="mps",
         ),
         Panel(
-            "line",
+            "states",
             "Nodes up",
-            "Which nodes respond? Shows the 50 nodes that were down longest in the selected time range.",
+            "When did each node respond? Shows the 50 nodes that were down longest in the selected time range.",
             (
                 Query(
                     worst(f"mq_node_up{{{NODE}}}", 50, over="avg_over_time", pick="bottomk"),

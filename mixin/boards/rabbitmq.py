@@ -58,7 +58,7 @@ BOARD = Board(
             unit="mps",
         ),
         stat(
-            "Queues without consumers",
+            "Without consumers",
             "How many queues have messages but no consumer?",
             f"count({LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0) or 0 * count({UP}{{{NODES}}})",
             bad=1,

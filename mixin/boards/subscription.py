@@ -13,6 +13,7 @@ from mixin.boards.model import (
     busiest,
     rate,
     stat,
+    word,
     worst,
 )
 from mixin.recording import (
@@ -48,6 +49,10 @@ MOST = f"topk(100, {positions('mq_lag_messages', SUB)})"
 """The hundred partitions with the most lag."""
 
 
+STATUS = f"{largest('mq_subscription_status')} == 1"
+CAUSE = f"{largest('mq_backlog_cause')} == 1"
+
+
 def threshold(name: str) -> Query:
     """Return the line of a threshold in messages or seconds."""
     return Query(f"max({largest(name)})", "threshold", limit=True)
@@ -71,7 +76,7 @@ BOARD = Board(
             "stat",
             "Status",
             "Which status does the subscription have now?",
-            (Query(f"{largest('mq_subscription_status')} == 1", "{{status}}"),),
+            (Query(word(STATUS, "status", "no data"), "{{status}}"),),
             width=4,
             height=4,
             words=True,
@@ -81,11 +86,10 @@ BOARD = Board(
             "stat",
             "Likely cause",
             "Why is there a backlog, according to the evidence that the exporter has?",
-            (Query(f"{largest('mq_backlog_cause')} == 1", "{{cause}}"),),
+            (Query(word(CAUSE, "cause", "none"), "{{cause}}"),),
             width=4,
             height=4,
             words=True,
-            may_be_empty="there is a backlog, and evidence of its cause",
         ),
         Panel(
             "stat",
@@ -104,7 +108,7 @@ BOARD = Board(
         ),
         stat("Lag", "How many messages are not yet processed?", f"{LAG}{{{SUB}}}", width=3),
         stat(
-            "Oldest message",
+            "Age",
             "How old is the oldest message that is not yet processed?",
             f"{AGE}{{{SUB}}}",
             unit="s",
@@ -187,7 +191,7 @@ BOARD = Board(
             "states",
             "Status",
             "Which status did the subscription have, and when?",
-            (Query(f"{largest('mq_subscription_status')} == 1", "{{status}}"),),
+            (Query(STATUS, "{{status}}"),),
             height=6,
             colours=STATUS_COLOURS,
         ),
@@ -196,7 +200,7 @@ BOARD = Board(
             "Causes and alerts",
             "Which cause was the most likely one, and which alerts fired, and when?",
             (
-                Query(f"{largest('mq_backlog_cause')} == 1", "cause: {{cause}}"),
+                Query(CAUSE, "cause: {{cause}}"),
                 Query(
                     f'max by (alertname) (ALERTS{{alertname=~"Mq.+",alertstate="firing",{SUB}}})',
                     "alert: {{alertname}}",
@@ -213,6 +217,7 @@ BOARD = Board(
             "How long will it take to process the backlog at the current rates? No line while the backlog does not shrink.",
             (Query(f"{DRAIN}{{{SUB}}} < Inf", "drained in"),),
             unit="s",
+            may_be_empty="the backlog shrinks",
         ),
         Panel(
             "line",
@@ -234,6 +239,7 @@ BOARD = Board(
                     "members of the group",
                 ),
             ),
+            decimals=0,
         ),
         Panel(
             "line",
@@ -319,6 +325,7 @@ BOARD = Board(
                     "invalid positions",
                 ),
             ),
+            decimals=0,
         ),
         Panel(
             "line",
@@ -329,6 +336,7 @@ BOARD = Board(
                 Query(largest("mq_uncommitted_messages"), "messages"),
             ),
             may_be_empty="it is a Kafka group with an assignment",
+            decimals=0,
         ),
         Panel(
             "line",
@@ -356,6 +364,7 @@ BOARD = Board(
                 Query(largest("mq_past_end_messages"), column="messages past the log end"),
             ),
             width=24,
+            height=4,
             columns=(
                 *("method", "lag is an upper bound"),
                 *("unreadable partitions", "messages past the log end"),

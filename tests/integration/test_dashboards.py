@@ -47,7 +47,7 @@ ONE_BY_ONE = (
 NEEDS_MORE = {
     "Partitions without a committed offset",
     "Nearest to deletion of unread messages",
-    "First unread deletion in",
+    "Next loss in",
     "Open transactions",
     "Invalid positions",
     "Deleted before it is read in",
@@ -55,7 +55,7 @@ NEEDS_MORE = {
     "Removed while lagging",
     "Will be deleted before they are read",
     "Failing tasks",
-    "Failures by reason",
+    "Failures within 10 minutes, by reason",
     "Not readable",
 }
 """Panels that show what has gone wrong, which nothing here does; their queries have to be answered all the same. So has that

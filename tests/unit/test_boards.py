@@ -243,6 +243,64 @@ def test_series_of_a_panel_have_names_of_their_own(path: Path) -> None:
         assert len(set(legends)) == len(legends), panel["title"]
 
 
+def test_legends_have_space(path: Path) -> None:
+    """Below a diagram Grafana gives a legend a third of the height; beside it, names push numbers out."""
+    for panel in panels(board(path)):
+        if panel["type"] != "timeseries":
+            continue
+        legend = panel["options"]["legend"]
+        names = [target["legendFormat"] for target in panel["targets"]]
+        if any("{{" in name for name in names):
+            assert legend["placement"] == "right", panel["title"]
+            assert "width" not in legend, "it is as wide as its names, and at most 60%"
+            assert len(legend["calcs"]) == 1, panel["title"]
+        else:
+            assert legend["placement"] == "bottom", panel["title"]
+            assert legend["displayMode"] == "list" or len(names) <= 2, panel["title"]
+
+
+def test_a_number_is_of_now(path: Path) -> None:
+    """The last value of a range may be of a series that ended long ago: a former status, or a forecast."""
+    for panel in panels(board(path)):
+        if panel["type"] == "stat":
+            assert all(target["instant"] for target in panel["targets"]), panel["title"]
+            assert panel["options"]["graphMode"] == "none", panel["title"]
+
+
+def test_the_title_of_a_number_fits_its_panel(path: Path) -> None:
+    """On a screen of 1300 pixels with Grafana's menu."""
+    for panel in panels(board(path)):
+        if panel["type"] == "stat":
+            assert len(panel["title"]) <= 4.5 * panel["gridPos"]["w"], panel["title"]
+
+
+def test_a_word_is_always_there(path: Path) -> None:
+    """Grafana shows nothing at all if a panel with a name has no series."""
+    for panel in panels(board(path)):
+        if panel["type"] == "stat" and panel["options"]["textMode"] == "name":
+            assert "or label_replace(vector(1)" in panel["targets"][0]["expr"], panel["title"]
+
+
+def test_an_axis_of_zeros_does_not_go_to_a_hundred(path: Path) -> None:
+    for panel in panels(board(path)):
+        defaults = panel["fieldConfig"]["defaults"]
+        if panel["type"] == "timeseries" and defaults["unit"] in ("short", "mps"):
+            assert defaults["custom"]["axisSoftMax"] == 1, panel["title"]
+
+
+def test_a_table_uses_its_width(path: Path) -> None:
+    for panel in panels(board(path)):
+        if panel["type"] == "table":
+            sizes = overrides(panel).values()
+            assert any("custom.minWidth" in given for given in sizes), panel["title"]
+
+
+def test_each_has_a_picture(path: Path) -> None:
+    picture = ROOT / "docs" / "dashboards" / f"{path.stem}.png"
+    assert picture.stat().st_size < 250_000
+    assert f"](dashboards/{picture.name})" in (ROOT / "docs" / "dashboards.md").read_text()
+
+
 def test_no_query_can_bring_thousands_of_series(path: Path) -> None:
     """The dashboard of one subscription is limited by its variables, except for its partitions."""
     for panel in panels(board(path)):
