@@ -200,8 +200,9 @@ def test_a_killed_broker_leaves_the_cluster_usable_and_comes_back_with_its_data(
 
 
 def test_a_paused_broker_answers_again_when_it_is_resumed(own_kafka: KafkaCluster) -> None:
-    client = AdminClient({"bootstrap.servers": own_kafka.address(0), "log_level": 0})
     own_kafka.pause(0)
+    # Made now: it must not learn the addresses of the others before
+    client = AdminClient({"bootstrap.servers": own_kafka.address(0), "log_level": 0})
     with pytest.raises(KafkaException):
         client.list_topics(timeout=2)
     own_kafka.wait_fenced(0)
