@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from exporter.show.links import RUNBOOKS
 from mixin.recording import (
     AGE,
     CONSUMED,
@@ -50,8 +51,6 @@ from mixin.texts import (
     asked,
     reason_of,
 )
-
-RUNBOOKS = "https://github.com/mq-lag-exporter/mq-lag-exporter/blob/main/docs/runbooks/"
 
 Scope = Literal["subscription", "group", "node", "source", "exporter"]
 Severity = Literal["critical", "warning", "info"]

@@ -45,7 +45,6 @@ MOVEMENTS = merged(
     "mq_consumed_messages_total + (mq_offset_rewinds_total or 0 * mq_consumed_messages_total)"
 )
 """Messages processed plus offset rewinds: a number that grows with each movement of the position."""
-IS_OK = 'max without (instance, pod, status) (mq_subscription_status{status="ok"})'
 
 
 def _has_status(matcher: str) -> str:
@@ -54,6 +53,7 @@ def _has_status(matcher: str) -> str:
 
 
 HAS_KNOWN_STATUS = _has_status('!~"dormant|unknown"')
+IS_OK = _has_status('="ok"')
 IS_ABANDONED = _has_status('="abandoned"')
 IS_DORMANT = _has_status('="dormant"')
 
@@ -107,7 +107,7 @@ unless {merged("sum without (partition) (mq_lag_messages) unless mq_unreadable_p
         OK_AT,
         "\nor ".join(
             (
-                f"0 * ({IS_OK} == 1) + time()",
+                f"0 * ({IS_OK}) + time()",
                 f"(last_over_time({OK_AT}[10m]) and {LAG})",
                 f"0 * {LAG} + time()",
             )

@@ -11,6 +11,7 @@ from mixin.boards.model import (
     Row,
     Variable,
     busiest,
+    counted,
     events,
     of_system,
     placed,
@@ -18,7 +19,7 @@ from mixin.boards.model import (
     stat,
     worst,
 )
-from mixin.recording import AGE, CONSUMED, LAG, LOSS, PRODUCED, UP, merged
+from mixin.recording import AGE, CONSUMED, LAG, LOSS, PRODUCED, merged
 
 OF = f'{IN_CLUSTER},system="kafka",source=~"$source"'
 TOPIC = f'{OF},destination=~"$destination"'
@@ -86,7 +87,7 @@ BOARD = Board(
         stat(
             "Brokers down",
             "How many brokers do not respond?",
-            f"count({merged(f'mq_node_up{{{OF}}}')} == 0) or 0 * count({UP}{{{OF}}})",
+            counted(f"{merged(f'mq_node_up{{{OF}}}')} == 0", OF),
             bad=1,
             decimals=0,
         ),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixin.recording import merged
+from mixin.recording import UP, merged
 
 Kind = Literal["line", "stack", "stat", "table", "heat", "states"]
 """Time series, stacked areas, one number, a table, a histogram over time, a state timeline."""
@@ -155,6 +155,11 @@ def stat(
         bad_below=bad_below,
         decimals=decimals,
     )
+
+
+def counted(condition: str, sources: str) -> str:
+    """Return how many series fulfil a condition; 0 if none does, absent without sources."""
+    return f"count({condition}) or 0 * count({UP}{{{sources}}})"
 
 
 def placed(expr: str) -> str:

@@ -11,17 +11,19 @@ from mixin.boards.model import (
     Row,
     Variable,
     busiest,
+    counted,
     of_system,
     placed,
     stat,
     worst,
 )
-from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, UP, merged
+from mixin.recording import AGE, CONSUMED, LAG, PRODUCED, merged
 
 NODES = f'{IN_CLUSTER},system="nsq",source=~"$source"'
 OF = f'{NODES},destination=~"$destination"'
 CHANNEL = "{{group}} {{destination}} · {{source}} {{cluster}}"
 AT = "{{group}} {{destination}} {{partition}} {{cluster}}"
+UNHEARD = f'{LAG}{{{OF},group=""}} > 0'
 BY_TOPIC = "cluster, namespace, source, destination"
 
 
@@ -57,14 +59,14 @@ BOARD = Board(
         stat(
             "Without a channel",
             "How many topics have messages but no channel to deliver them to?",
-            f'count({LAG}{{{OF},group=""}} > 0) or 0 * count({UP}{{{NODES}}})',
+            counted(UNHEARD, NODES),
             bad=1,
             decimals=0,
         ),
         stat(
             "nsqds down",
             "How many nsqds do not respond?",
-            f"count({merged(f'mq_node_up{{{NODES}}}')} == 0) or 0 * count({UP}{{{NODES}}})",
+            counted(f"{merged(f'mq_node_up{{{NODES}}}')} == 0", NODES),
             bad=1,
             decimals=0,
         ),
@@ -91,7 +93,7 @@ BOARD = Board(
             "table",
             "Messages without a channel",
             "Which topics have messages but no channel to deliver them to?",
-            (Query(placed(f'topk(50, {LAG}{{{OF},group=""}} > 0)'), column="messages"),),
+            (Query(placed(f"topk(50, {UNHEARD})"), column="messages"),),
             columns=("destination", PLACE, "messages"),
             sorted_by="messages",
             may_be_empty="a topic has messages and no channel",

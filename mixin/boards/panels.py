@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 
-from mixin.alerts import RUNBOOKS
+from exporter.show.links import RUNBOOKS
 from mixin.boards.model import PLACE, Panel
 
 OVERRIDES: dict[str, Any] = {

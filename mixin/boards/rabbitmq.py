@@ -11,16 +11,18 @@ from mixin.boards.model import (
     Row,
     Variable,
     busiest,
+    counted,
     of_system,
     placed,
     stat,
     worst,
 )
-from mixin.recording import AGE, CONSUMED, CONSUMERS, LAG, PRODUCED, UP, merged
+from mixin.recording import AGE, CONSUMED, CONSUMERS, LAG, PRODUCED, merged
 
 OF = f'{IN_CLUSTER},system="rabbitmq",source=~"$source",vhost=~"$vhost"'
 NODES = f'{IN_CLUSTER},system="rabbitmq",source=~"$source"'
 QUEUE = "{{destination}} {{group}} {{vhost}} · {{source}} {{cluster}}"
+UNREAD = f"{LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0"
 BY_QUEUE = "cluster, namespace, source, vhost, destination"
 
 
@@ -60,14 +62,14 @@ BOARD = Board(
         stat(
             "Without consumers",
             "How many queues have messages but no consumer?",
-            f"count({LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0) or 0 * count({UP}{{{NODES}}})",
+            counted(UNREAD, NODES),
             bad=1,
             decimals=0,
         ),
         stat(
             "Nodes down",
             "How many nodes do not run?",
-            f"count({merged(f'mq_node_up{{{NODES}}}')} == 0) or 0 * count({UP}{{{NODES}}})",
+            counted(f"{merged(f'mq_node_up{{{NODES}}}')} == 0", NODES),
             bad=1,
             decimals=0,
         ),
@@ -96,7 +98,7 @@ BOARD = Board(
             "Which queues have messages but no consumer?",
             (
                 Query(
-                    placed(f"topk(50, {LAG}{{{OF}}} > 0 and {CONSUMERS}{{{OF}}} == 0)"),
+                    placed(f"topk(50, {UNREAD})"),
                     column="messages",
                 ),
             ),
