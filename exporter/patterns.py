@@ -7,6 +7,7 @@ references, which make other engines backtrack. `\d`, `\w` and `\s` are ASCII.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import re2
 
@@ -41,6 +42,32 @@ class NamePattern:
     def matches(self, name: str) -> bool:
         """Return whether the pattern matches the whole name."""
         return self._compiled.fullmatch(_legal(name)) is not None
+
+
+class LabelPatterns:
+    """Patterns by label, which must all match the label's whole value."""
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        """Raise `PatternError` if a pattern is invalid or too large."""
+        self.labels = patterns.keys()
+        self._compiled = [(label, NamePattern(text)) for label, text in patterns.items()]
+
+    def matches(self, values: Mapping[str, str | None]) -> bool:
+        """Return whether all patterns match. A label that does not apply counts as empty."""
+        return all(pattern.matches(values[label] or "") for label, pattern in self._compiled)
+
+
+def labels_of_subscription(
+    system: str, source: str, vhost: str | None, destination: str, group: str | None
+) -> dict[str, str | None]:
+    """Return the labels of a subscription by name, for `LabelPatterns`."""
+    return {
+        "system": system,
+        "source": source,
+        "vhost": vhost,
+        "destination": destination,
+        "group": group,
+    }
 
 
 def escaped(name: str) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from exporter.patterns import NamePattern
+from exporter.patterns import LabelPatterns, labels_of_subscription
 
-SUBSCRIPTION_LABELS = ("system", "source", "vhost", "destination", "group")
 SOURCE_LABELS = frozenset({"system", "source"})
 
 
@@ -47,24 +46,16 @@ class ThresholdTable:
     def __init__(
         self, lines: Sequence[ThresholdLine] = (), rest: Mapping[str, Any] | None = None
     ) -> None:
-        self._lines = [
-            (
-                {label: NamePattern(each) for label, each in line.match.items()},
-                line.said,
-            )
-            for line in lines
-        ]
+        self._lines = [(LabelPatterns(line.match), line.said) for line in lines]
         self._rest = replace(DEFAULTS, **(rest or {}))
 
     def of_subscription(
         self, system: str, source: str, vhost: str | None, destination: str, group: str | None
     ) -> Thresholds:
         """Return the thresholds of a subscription. A label that does not apply counts as empty."""
-        values = dict(
-            zip(SUBSCRIPTION_LABELS, (system, source, vhost, destination, group), strict=True)
-        )
+        values = labels_of_subscription(system, source, vhost, destination, group)
         for patterns, said in self._lines:
-            if all(each.matches(values[label] or "") for label, each in patterns.items()):
+            if patterns.matches(values):
                 return replace(self._rest, **said)
         return self._rest
 
@@ -75,8 +66,6 @@ class ThresholdTable:
         """
         values = {"system": system, "source": source}
         for patterns, said in self._lines:
-            if patterns.keys() <= SOURCE_LABELS and all(
-                each.matches(values[label]) for label, each in patterns.items()
-            ):
+            if patterns.labels <= SOURCE_LABELS and patterns.matches(values):
                 return replace(self._rest, **said)
         return self._rest

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporter.patterns import NamePattern
-
-LABELS = ("system", "source", "vhost", "destination", "group")
+from exporter.patterns import LabelPatterns, labels_of_subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +49,15 @@ class PolicyTable:
 
     def __init__(self, lines: Sequence[PolicyLine] = ()) -> None:
         self._lines = [
-            (
-                {label: NamePattern(each) for label, each in line.match.items()},
-                replace(ScalingPolicy(), **line.settings),
-            )
-            for line in lines
+            (LabelPatterns(line.match), replace(ScalingPolicy(), **line.settings)) for line in lines
         ]
 
     def of_subscription(
         self, system: str, source: str, vhost: str | None, destination: str, group: str | None
     ) -> ScalingPolicy | None:
         """Return the policy; None if no line matches: nothing is advised then."""
-        values = dict(zip(LABELS, (system, source, vhost, destination, group), strict=True))
+        values = labels_of_subscription(system, source, vhost, destination, group)
         for patterns, policy in self._lines:
-            if all(each.matches(values[label] or "") for label, each in patterns.items()):
+            if patterns.matches(values):
                 return policy
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from exporter.config import Config, SourceConfig
-from exporter.model import Survey, Surveyed
-from exporter.patterns import NamePattern, meant_by_glob
+from exporter.model import Survey
+from exporter.patterns import LabelPatterns, NamePattern, labels_of_subscription, meant_by_glob
 from exporter.survey.filters import filters_of, names_listed, names_of, shown
 
 SURVEYED_LABELS = ("vhost", "destination", "group")
@@ -71,7 +71,7 @@ def threshold_matches(config: Config, surveys: Mapping[str, Survey]) -> Iterator
     mistake for sure.
     """
     rows = [
-        (source, row)
+        labels_of_subscription(source.system, source.name, row.vhost, row.destination, row.group)
         for source in config.sources
         if source.name in surveys
         for row in shown(source, surveys[source.name])
@@ -82,12 +82,12 @@ def threshold_matches(config: Config, surveys: Mapping[str, Survey]) -> Iterator
         patterns = {} if line.match is None else line.match.patterns()
         if not patterns:
             continue
-        compiled = {label: NamePattern(text) for label, text in patterns.items()}
-        found = {at for at, row in enumerate(rows) if _fits(compiled, *row)}
+        compiled = LabelPatterns(patterns)
+        found = {at for at, row in enumerate(rows) if compiled.matches(row)}
         if patterns.keys() & set(SURVEYED_LABELS):
             shown_as = ", ".join(f"{label}: {text}" for label, text in patterns.items())
             place = f"thresholds[{index}] ({shown_as})"
-            hints = "" if found else _hints(patterns, [row for _, row in rows])
+            hints = "" if found else _hints(patterns, rows)
             yield _threshold_note(place, found, taken, hints, whole=whole)
         taken |= found
 
@@ -106,23 +106,12 @@ def _threshold_note(
     return Note(text)
 
 
-def _fits(compiled: Mapping[str, NamePattern], source: SourceConfig, row: Surveyed) -> bool:
-    values = {
-        "system": source.system,
-        "source": source.name,
-        "vhost": row.vhost,
-        "destination": row.destination,
-        "group": row.group,
-    }
-    return all(pattern.matches(values[label] or "") for label, pattern in compiled.items())
-
-
-def _hints(patterns: Mapping[str, str], rows: list[Surveyed]) -> str:
+def _hints(patterns: Mapping[str, str], rows: Sequence[Mapping[str, str | None]]) -> str:
     """Say which of the patterns look like globs and match nothing."""
     hints = ""
     for label in SURVEYED_LABELS:
         text = patterns.get(label)
-        names = {getattr(row, label) or "" for row in rows}
+        names = {row[label] or "" for row in rows}
         if text is not None and not count(text, names):
             hints += glob_hint(text, names)
     return hints
