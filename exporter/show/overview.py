@@ -109,9 +109,14 @@ def query_of(given: Mapping[str, str]) -> Query:
 
 def _wrong(name: str, value: str, known: Sequence[str]) -> BadQueryError:
     """Return the error of a value that is not one of `known`, with the most similar one."""
-    near = difflib.get_close_matches(value[:LONGEST_VALUE].lower(), known, 1, 0.6)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = _nearest(value.lower(), known)
+    hint = f"did you mean {near}? " if near else ""
     return BadQueryError(f"{name}: unknown value; {hint}Expected one of: {', '.join(known)}")
+
+
+def _nearest(value: str, known: Sequence[str]) -> str | None:
+    """Return the most similar of the valid values; None if none is similar."""
+    return next(iter(difflib.get_close_matches(value[:LONGEST_VALUE], known, 1, 0.6)), None)
 
 
 def _switch(name: str, given: Mapping[str, str]) -> bool:
@@ -129,8 +134,8 @@ def _columns(given: str) -> Sequence[str]:
     columns = given.split(",")
     for column in columns:
         if column not in Point._fields:
-            near = difflib.get_close_matches(column[:LONGEST_VALUE], Point._fields, 1, 0.6)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = _nearest(column, Point._fields)
+            hint = f"; did you mean {near}?" if near else ""
             expected = f"expected true, or some of {', '.join(Point._fields)}"
             raise BadQueryError(f"history: {expected}{hint}")
     return columns
@@ -149,17 +154,19 @@ def worst_first(row: Row) -> tuple[int, float, int]:
         lag / most if most else 0.0,
         age / (oldest + row["commit_interval_seconds"]) if oldest else 0.0,
     )
-    return STANDINGS.index(standing(row)), -past, -lag
+    return STANDINGS.index(row["standing"]), -past, -lag
 
 
 def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
-    """Return the selected subscriptions in their order, with counts.
+    """Return the selected subscriptions in their order, with counts. Adds `standing` to all rows.
 
     `matching` is the number of selected subscriptions, `statuses` the number of all by status,
     `standings` the worst standing of each status, `by_standing` the number of all that are not
     stale, `matching_by_status` the number by status and standing, whatever status the query has.
     """
     everything = list(rows)
+    for row in everything:
+        row["standing"] = standing(row)
     matching = [row for row in everything if query.matches(row)]
     found = [row for row in matching if query.wants(row)]
     found.sort(key=worst_first)
@@ -167,14 +174,14 @@ def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:
         found = sorted_by(found, query.sort)
     by_status: dict[str, Counter[str]] = {}
     for row in matching:
-        by_status.setdefault(query.status_of(row), Counter())[standing(row)] += 1
+        by_status.setdefault(query.status_of(row), Counter())[row["standing"]] += 1
     fresh = (row for row in everything if not row.get("stale"))
     return {
         "total": len(everything),
         "matching": len(found),
         "statuses": dict(Counter(row["status"] for row in everything)),
         "standings": standings(),
-        "by_standing": dict(Counter(standing(row) for row in fresh)),
+        "by_standing": dict(Counter(row["standing"] for row in fresh)),
         "matching_by_status": {status: dict(counts) for status, counts in by_status.items()},
         "subscriptions": found if query.limit is None else found[: query.limit],
     }

@@ -1,4 +1,4 @@
-"""Sorts subscriptions by a column: the parameter `sort` of the JSON API."""
+"""Sorts subscriptions by a column: for `top`, and for the parameter `sort` of the JSON API."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ Value = Callable[[Row], Any]
 
 
 def sorted_by(rows: Iterable[Row], sort: str) -> list[Row]:
-    """Return the rows sorted by a column of `SORTS`; with a leading minus, the largest first.
+    """Return the rows sorted by a column of `SORTS`; with a leading minus, the largest first."""
+    return by_value(rows, SORTS[sort.removeprefix("-")], reverse=sort.startswith("-"))
 
-    Rows without a value come last in both directions. The sort is stable.
+
+def by_value(rows: Iterable[Row], value: Value, *, reverse: bool) -> list[Row]:
+    """Return the rows sorted by a value. The sort is stable.
+
+    Rows without a value (None) come last in both directions.
     """
-    value = SORTS[sort.removeprefix("-")]
     known: list[Row] = []
     unknown: list[Row] = []
     for row in rows:
         (unknown if value(row) is None else known).append(row)
-    return sorted(known, key=value, reverse=sort.startswith("-")) + unknown
+    return sorted(known, key=value, reverse=reverse) + unknown
 
 
 def is_sort(sort: str) -> bool:

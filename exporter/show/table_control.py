@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from exporter.show.overview import Query
+from exporter.show.sorting import by_value
 from exporter.show.wording import names
 
 Row = dict[str, Any]
@@ -96,7 +97,7 @@ class TableControl:
         query = Query(words=self.words.casefold().split())
         found = [row for row in every if query.wants(row)]
         if self.order != WORST:
-            found = _sorted(found, SORTS[self.order], reverse=self.reverse)
+            found = by_value(found, SORTS[self.order], reverse=self.reverse)
         elif self.reverse:
             found.reverse()
         self.first = max(min(self.first, len(found) - page), 0)
@@ -123,17 +124,3 @@ class TableControl:
 
     def _filter(self, words: str, *, typing: bool = False) -> None:
         self.words, self.typing, self.first = words, typing, 0
-
-
-def _sorted(rows: Sequence[Row], value: Callable[[Row], Value], *, reverse: bool) -> list[Row]:
-    """Sort the rows; those without a value come last in both directions."""
-    known: list[tuple[Any, Row]] = []
-    unknown: list[Row] = []
-    for row in rows:
-        found = value(row)
-        if found is None:
-            unknown.append(row)
-        else:
-            known.append((found, row))
-    known.sort(key=lambda pair: pair[0], reverse=reverse)
-    return [row for _, row in known] + unknown
