@@ -56,6 +56,17 @@ def scaled_rules(folder: Path, scale: float = SCALE) -> list[Path]:
     return made
 
 
+def paced(scale: float) -> dict[str, Any]:
+    """Intervals of a source: `scale` times as short as by default, and a poll every second."""
+    tasks = ("backlog", "consumers", "rates", "latency", "probe")
+    return {
+        "schedule": {**dict.fromkeys(tasks, "1s"), "discovery": "2s"},
+        "deadline": "2s",
+        "rate_window": f"{round(120_000 / scale)}ms",
+        "hold": f"{round(120_000 / scale)}ms",
+    }
+
+
 @dataclass(frozen=True)
 class Notification:
     """One notification of Alertmanager to the receiver."""

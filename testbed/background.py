@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -56,3 +57,15 @@ class Background:
 
     def _run(self) -> None:
         raise NotImplementedError
+
+
+class Repeated(Background):
+    """Calls a function again and again."""
+
+    def __init__(self, seconds: float, call: Callable[[], object]) -> None:
+        super().__init__()
+        self._seconds, self._call = seconds, call
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._seconds):
+            self._call()

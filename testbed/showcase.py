@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from testbed import nsq_data, rabbit_data
-from testbed.alerting import SCALE, Alerting
-from testbed.background import Background
+from testbed.alerting import SCALE, Alerting, paced
+from testbed.background import Repeated
 from testbed.consuming import Delivery, Outcome
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
@@ -24,26 +24,7 @@ SOURCES = ("shop", "jobs", "events")
 """Of Kafka, RabbitMQ and NSQ."""
 LONG = 60
 """Letters of a long name."""
-TASKS = ("backlog", "consumers", "rates", "latency", "probe")
-DEFAULTS = {
-    "schedule": {**dict.fromkeys(TASKS, "1s"), "discovery": "2s"},
-    "deadline": "2s",
-    "rate_window": f"{120 // SCALE}s",
-    "hold": f"{120 // SCALE}s",
-}
 THRESHOLDS = {"lag_messages": 2_000, "lag_seconds": "15s", "stop_seconds": f"{300 // SCALE}s"}
-
-
-class Repeated(Background):
-    """Calls a function again and again."""
-
-    def __init__(self, seconds: float, call: Callable[[], object]) -> None:
-        super().__init__()
-        self._seconds, self._call = seconds, call
-
-    def _run(self) -> None:
-        while not self._stopping.wait(self._seconds):
-            self._call()
 
 
 class Showcase:
@@ -64,7 +45,7 @@ class Showcase:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             sources = [*self._kafka(stack), *self._rabbitmq(stack), *self._nsq(stack)]
-            exporter = Exporter(self._folder, sources, defaults=DEFAULTS)
+            exporter = Exporter(self._folder, sources, defaults=paced(SCALE))
             exporter.write(sources, thresholds=[THRESHOLDS])
             stack.enter_context(exporter)
             address = f"127.0.0.1:{exporter.port}"

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from testbed import nsq_data, rabbit_data
 from testbed.alerting import Alerting, Notification
-from testbed.background import Background
+from testbed.background import Background, Repeated
 from testbed.consuming import Delivery, Outcome
 from testbed.exporter import Exporter, kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
@@ -276,17 +276,12 @@ def paused(world: World) -> None:
     url, address = world.nsq.http_url(), world.nsq.tcp_address()
     nsq_data.create_channel(url, "paused", "work")
     world.stack.enter_context(nsq_data.NsqConsumer(address, "paused", "work"))
-    stop = threading.Event()
 
     def publish() -> None:
-        while not stop.wait(0.1):
-            with suppress(OSError):
-                nsq_data.publish(url, "paused")
+        with suppress(OSError):
+            nsq_data.publish(url, "paused")
 
-    thread = threading.Thread(target=publish, daemon=True)
-    thread.start()
-    world.stack.callback(thread.join, 10)
-    world.stack.callback(stop.set)
+    world.stack.enter_context(Repeated(0.1, publish))
     world.turns.append(lambda: nsq_data.pause(url, "paused", "work"))
     world.expected["paused"] = Expected(
         {"MqStalled"},

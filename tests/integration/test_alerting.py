@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from testbed.alerting import SCALE, Alerting, scaled
+from testbed.alerting import SCALE, Alerting, paced, scaled
 from testbed.exporter import Exporter, Scrape, kafka_source
 from testbed.kafka import KafkaCluster
 from testbed.kafka_data import commit_offsets, create_topic
@@ -18,17 +18,6 @@ from testbed.kafka_load import Feed, Reader
 from testbed.nsq import NsqCluster
 from testbed.ports import PortBlock
 from testbed.waiting import wait_until
-
-
-def paced(scale: float) -> dict[str, Any]:
-    """Intervals of a source: `scale` times as short as by default, and a poll every second."""
-    tasks = ("backlog", "consumers", "rates", "latency", "probe")
-    return {
-        "schedule": {**dict.fromkeys(tasks, "1s"), "discovery": "2s"},
-        "deadline": "2s",
-        "rate_window": f"{round(120_000 / scale)}ms",
-        "hold": f"{round(120_000 / scale)}ms",
-    }
 
 
 def thresholds(scale: float) -> dict[str, Any]:

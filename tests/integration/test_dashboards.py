@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import requests
 
 from testbed import nsq_data, rabbit_data
 from testbed.alerting import Alerting
+from testbed.background import Repeated
 from testbed.consuming import Delivery, Outcome
 from testbed.exporter import kafka_source, nsq_source, rabbit_source
 from testbed.kafka import KafkaCluster
@@ -114,20 +114,6 @@ def queries() -> list[Asked]:
     return found
 
 
-def periodic(stack: ExitStack, seconds: float, call: Callable[[], object]) -> None:
-    """Do something again and again, until the stack's end."""
-    stop = threading.Event()
-
-    def run() -> None:
-        while not stop.wait(seconds):
-            call()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    stack.callback(thread.join, 30)
-    stack.callback(stop.set)
-
-
 def load(stack: ExitStack, kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqCluster) -> None:
     """Readers that are too slow, on all three systems, some deliveries that are repeats, and a great many others."""
     servers = kafka.bootstrap
@@ -146,7 +132,7 @@ def load(stack: ExitStack, kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqC
         return "finish" if delivery.attempts > 1 else "requeue"
 
     stack.enter_context(rabbit_data.RabbitConsumer(url, "mails", 20.0, outcome=fails_at_first))
-    periodic(stack, 1.0, lambda: rabbit_data.publish(url, "mails", 30))
+    stack.enter_context(Repeated(1.0, lambda: rabbit_data.publish(url, "mails", 30)))
 
     address = nsq.http_url()
     nsq_data.create_topic(address, "clicks")
@@ -160,7 +146,7 @@ def load(stack: ExitStack, kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqC
         nsq_data.publish_all(address, "clicks", [b"x"] * 10)
         nsq_data.publish(address, "clicks", defer_ms=30_000)
 
-    periodic(stack, 0.5, publish)
+    stack.enter_context(Repeated(0.5, publish))
 
 
 @pytest.fixture(scope="module")

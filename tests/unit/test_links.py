@@ -9,7 +9,7 @@ import pytest
 from exporter.model import STATUSES, CauseName
 from exporter.show.links import BY_CAUSE, BY_STATUS, RUNBOOKS, links
 from exporter.show.texts import STATUS_MEANINGS
-from mixin.alerts import RUNBOOKS as RUNBOOKS_OF_ALERTS
+from mixin.alerts import ALERTS
 from testbed.tools import ROOT
 
 
@@ -55,7 +55,8 @@ def test_every_runbook_exists_and_has_the_address_of_the_alerts() -> None:
     named.add("MqResidenceTimeHigh")
     for name in named:
         assert (ROOT / f"docs/runbooks/{name}.md").exists(), name
-    assert RUNBOOKS == RUNBOOKS_OF_ALERTS
+    for alert in ALERTS:
+        assert alert.rule()["annotations"]["runbook_url"] == f"{RUNBOOKS}{alert.name}.md"
     assert BY_CAUSE.keys() <= set(get_args(CauseName))
     assert BY_STATUS.keys() <= set(STATUSES)
 
