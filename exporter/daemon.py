@@ -129,7 +129,7 @@ class Daemon:
             self._main.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
             self._wake.wait(TICK)
             self._wake.clear()
-            self._globs.look(self.sources.values())
+            self._globs.observe(self.sources.values())
             if self._reload_wanted:
                 self._reload_wanted = False
                 self.reload()

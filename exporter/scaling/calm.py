@@ -27,8 +27,7 @@ class Calm:
 
     def advise(self, need: int, consumers: int, policy: ScalingPolicy, at: float) -> int:
         """Return the advice for a need. `consumers` is their present number."""
-        lowest = max(policy.minimum, 1 if policy.minimum else 0)
-        need = min(max(need, lowest), policy.maximum)
+        need = min(max(need, policy.minimum), policy.maximum)
         self._needs.append((at, need))
         while at - self._needs[0][0] > policy.cooldown_in:
             self._needs.popleft()
@@ -41,7 +40,7 @@ class Calm:
             watched = at - self._needs[0][0] >= 0.9 * policy.cooldown_in
             if highest < present and watched:
                 return self._change(self._bounded(highest, present), at)
-        self.advice = min(max(present, lowest), policy.maximum)
+        self.advice = min(max(present, policy.minimum), policy.maximum)
         return self.advice
 
     def step_back(self, consumers: int, at: float) -> int:

@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 
 class RunningSource(Protocol):
-    """The part of a source that is looked at."""
+    """The part of a source that is compared with the patterns."""
 
     config: SourceConfig
 
@@ -49,7 +49,7 @@ class GlobWatch:
         self._of_thresholds = list(_of_thresholds(config))
         self._log = structlog.get_logger(__name__)
 
-    def look(self, sources: Iterable[RunningSource]) -> None:
+    def observe(self, sources: Iterable[RunningSource]) -> None:
         """Log the mistakes in the patterns of the sources that were read for the first time."""
         if not self._of_sources and not self._of_thresholds:
             return

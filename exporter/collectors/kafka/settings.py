@@ -71,7 +71,7 @@ class KafkaSettings(Settings):
         learn_client(self.properties)
 
     def secret_paths(self) -> tuple[Path, ...]:
-        """Return the files with passwords, keys and certificates, whoever reads them.
+        """Return all files with passwords, keys and certificates that the source uses.
 
         The exporter reads some of them, librdkafka the others.
         """

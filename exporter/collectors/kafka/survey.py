@@ -31,7 +31,7 @@ def survey_of(
     seconds: float,
     deadline: Deadline,
 ) -> Survey:
-    """Return the names, and who has not moved for `seconds`.
+    """Return the names, and which groups have not moved for `seconds`.
 
     One lookup by timestamp for each partition of groups without members: a record that is older
     than `seconds` and was not read, or a newer one that was, tells about every group.
