@@ -8,8 +8,8 @@ PYTHON ?=
 # The port of the demo's page and /metrics, instead of 9877.
 PORT ?=
 ARGS ?=
-# Test files that run at the same time.
-WORKERS ?= 2
+# Test files that run at the same time. The third one is a file that mostly waits.
+WORKERS ?= 3
 # Minutes for each fuzz target.
 MINUTES ?= 1
 

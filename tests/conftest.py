@@ -16,7 +16,7 @@ from testbed.kafka import Kafka, KafkaCluster
 from testbed.nsq import NsqCluster
 from testbed.rabbit_data import delete_all_queues
 from testbed.rabbitmq import RabbitCluster
-from tests.support.scheduling import TIMED_SCOPE, FileScheduling, scope_of
+from tests.support.scheduling import FileScheduling, order_of
 
 # A busy machine is not a fault, so examples have no deadline. A failure prints how to repeat it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
@@ -29,7 +29,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that share one process: they take the longest."""
-    items.sort(key=lambda item: scope_of(item.nodeid) != TIMED_SCOPE)
+    items.sort(key=lambda item: order_of(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)

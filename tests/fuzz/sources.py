@@ -18,7 +18,6 @@ from exporter.collectors.access import Login, Tls
 from exporter.collectors.http import HttpClient, StatusError
 from exporter.collectors.nsq.collector import NsqCollector
 from exporter.collectors.nsq.from_config import nsq_settings
-from exporter.collectors.rabbitmq.api import ManagementApi
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.from_config import rabbit_settings
 from exporter.config.nsq import NsqSource
@@ -114,16 +113,13 @@ RABBIT_BODIES: Mapping[str, Any] = {
 def read_rabbitmq(path: str, data: bytes) -> None:
     """Read a cluster in which one reply is `data`."""
     config = RabbitSource.model_validate(RABBITMQ)
-    collector = RabbitCollector(rabbit_settings(config))
     client = Canned(
         {
             **{p: b if isinstance(b, bytes) else _json(b) for p, b in RABBIT_BODIES.items()},
             path: data,
         }
     )
-    collector._http = client
-    collector._api = ManagementApi(client, ("http://rabbit:15672",))
-    watch(config, collector)
+    watch(config, RabbitCollector(rabbit_settings(config), client))
 
 
 def _json(value: Any) -> bytes:
@@ -221,9 +217,8 @@ PRODUCERS = {"producers": [{"broadcast_address": "nsqd", "http_port": 4151, "tcp
 def read_nsq(path: str, data: bytes) -> None:
     """Read an installation in which one reply is `data`."""
     config = NsqSource.model_validate(NSQ_WITH_NSQD if path == "/info" else NSQ)
-    collector = NsqCollector(nsq_settings(config))
     bodies = {"/nodes": _json(PRODUCERS), "/info": _json(NODE_INFO), "/stats": _json(STATS_BODY)}
-    collector._http = collector._anonymous = Canned({**bodies, path: data})
+    collector = NsqCollector(nsq_settings(config), Canned({**bodies, path: data}))
     # The probe has its own target.
     collector.tasks = {name: run for name, run in collector.tasks.items() if name != "probe"}
     watch(config, collector)
@@ -233,11 +228,11 @@ NODE_INFO = {"version": "1.3.0", "broadcast_address": "nsqd", "http_port": 4151,
 
 
 def _rabbit(name: str, path: str, grammar: st.SearchStrategy[bytes]) -> Target:
-    return Target(f"rabbitmq-{name}", partial(read_rabbitmq, path), grammar, examples=40)
+    return Target(f"rabbitmq-{name}", partial(read_rabbitmq, path), grammar, examples=100)
 
 
 def _nsq(name: str, path: str, grammar: st.SearchStrategy[bytes]) -> Target:
-    return Target(f"nsq-{name}", partial(read_nsq, path), grammar, examples=40)
+    return Target(f"nsq-{name}", partial(read_nsq, path), grammar, examples=100)
 
 
 TARGETS = (

@@ -179,7 +179,9 @@ def test_no_address_that_can_be_reached_is_a_source_that_is_down(
     assert set(nodes(page, "sasl_ssl").values()) <= {0}
     assert page.lags("sasl_ssl") == {}
     failures = page.find("mq_collect_failures_total", source="sasl_ssl", task="backlog")
-    assert {dict(k)["reason"] for k, count in failures.items() if count} == {"unreachable"}
+    reasons = {dict(k)["reason"] for k, count in failures.items() if count}
+    # A resolver that is slow for once makes a run time out before the reason is known.
+    assert reasons - {"timeout"} == {"unreachable"}
 
 
 def test_a_leader_without_our_listener_is_not_called_missing(exporter: Exporter) -> None:

@@ -9,28 +9,49 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
-TIMED = frozenset(
-    f"test_{name}"
-    for name in (
-        "alert_scenarios",
-        "alerting",
-        "dashboards",
-        "hardship",
-        "kafka_latency",
-        "kafka_time_scale",
-        "load",
-        "page",
-        "page_choices",
-        "page_detail",
-        "page_health",
-        "page_looks",
-        "queue_ages",
-        "stack",
-    )
+
+def _files(*names: str) -> frozenset[str]:
+    return frozenset(f"test_{name}" for name in names)
+
+
+TIMED = _files(
+    "alert_scenarios",
+    "alerting",
+    "dashboards",
+    "hardship",
+    "kafka_latency",
+    "kafka_time_scale",
+    "queue_ages",
+    "stack",
 )
 """Files whose alerts, ages and rates need the machine: no two of them run at the same time."""
+WAITING = _files(
+    "load",
+    "page",
+    "page_choices",
+    "page_detail",
+    "page_health",
+    "page_looks",
+    "kafka_addresses",
+    "kafka_other_groups",
+    "kafka_login",
+    "liveness",
+    "kafka_time",
+    "kafka_rotation",
+    "rotation",
+    "server_hostile",
+    "rabbitmq_protocols",
+    "rabbitmq_streams",
+    "kafka_rebalances",
+    "nsq_retries",
+    "kafka_partial",
+)
+"""Files that wait most of their time: one of them runs beside two others on two processors."""
 TIMED_SCOPE = "timed"
+COMPUTING = 2
+"""Number of processes that run any file. Further ones begin with those that wait."""
 
 
 def scope_of(nodeid: str) -> str:
@@ -39,8 +60,21 @@ def scope_of(nodeid: str) -> str:
     return TIMED_SCOPE if stem in TIMED else stem
 
 
+def order_of(nodeid: str) -> int:
+    """Return a number to sort tests by: timed files first, files that wait last."""
+    scope = scope_of(nodeid)
+    return 0 if scope == TIMED_SCOPE else 2 if scope in WAITING else 1
+
+
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Gives each process whole files, so that their brokers start once."""
 
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if int(node.gateway.id.removeprefix("gw")) >= COMPUTING:
+            scope = next((scope for scope in self.workqueue if scope in WAITING), None)
+            if scope is not None:
+                self.workqueue.move_to_end(scope, last=False)
+        super()._assign_work_unit(node)

@@ -14,6 +14,7 @@ from exporter.collectors.access import Login
 from exporter.collectors.nsq.collector import NsqCollector
 from exporter.collectors.nsq.nodes import MOST_NODES, KnownNodes, NodeListing, Nsqd
 from exporter.collectors.nsq.probe import NsqProber
+from exporter.collectors.nsq.protocol import NsqConnection
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.rabbitmq.collector import RabbitCollector
 from exporter.collectors.rabbitmq.settings import RabbitSettings
@@ -345,3 +346,21 @@ def test_a_registered_node_that_is_no_host_is_left_out(
         assert "broadcast_address" in facts.problems[0].message
         assert facts.unreadable == 1
         assert collector.backlog(Until(20)).nodes == {good.name: True}
+
+
+@pytest.mark.parametrize("host", ["nsqd..local", "n" * 64, "."], ids=["empty", "long", "dot"])
+def test_a_name_that_no_host_can_have_is_that_node_s_problem(
+    site: Callable[[], Site], host: str
+) -> None:
+    """Python refuses such names with another error than the resolver's."""
+    good = nsqd(site())
+    directory = lookupd(site(), producer("127.0.0.1", good), producer(host, site()))
+    settings = NsqSettings(
+        "s", lookupds=(directory.url,), nsqds=(f"http://{host}:4151",), probe=True
+    )
+    with closing(NsqCollector(settings)) as collector:
+        found = collector.backlog(Until(20))
+        assert {problem.reason for problem in found.problems} == {"unreachable"}
+        collector.probe(Until(20))
+    with pytest.raises(CollectError, match="not a valid host name"):
+        NsqConnection((host, 4150), Until(20))

@@ -456,6 +456,7 @@ def test_every_way_to_write_an_address_serves(listen: str) -> None:
         ("127.0.0.1:70000", "expected host:port"),
         ("192.0.2.1:20000", "does not belong to this machine"),
         ("no-such-host.invalid:20000", "the host name has no address"),
+        ("no..host:20000", "not a valid host name"),
     ],
 )
 def test_bad_address_is_explained(listen: str, advice: str) -> None:

@@ -49,13 +49,14 @@ of the other nodes wait for it.
 class NsqCollector:
     """The tasks of one NSQ source.
 
-    `discovery` finds the nsqds, `backlog` reads them, `probe` measures their response times.
+    `discovery` finds the nsqds, `backlog` reads them, `probe` measures their response times. `http`
+    replaces both HTTP clients, the one with the login and the one without.
     """
 
     system = "nsq"
     follows: Mapping[str, str] = {}
 
-    def __init__(self, settings: NsqSettings) -> None:
+    def __init__(self, settings: NsqSettings, http: HttpClient | None = None) -> None:
         every: Mapping[str, Callable[[Deadline], Observation]] = {
             "discovery": self.discovery,
             "backlog": self.backlog,
@@ -65,8 +66,8 @@ class NsqCollector:
             name: every[name] for name in settings.tasks()
         }
         self._settings = settings
-        self._http = HttpClient(settings.name, settings.tls, settings.login)
-        self._anonymous = HttpClient(settings.name, settings.tls, Login())
+        self._http = http or HttpClient(settings.name, settings.tls, settings.login)
+        self._anonymous = http or HttpClient(settings.name, settings.tls, Login())
         self._trust = NodeTrust(settings)
         self._pool = Pool()
         self._nodes = FairPool()

@@ -188,7 +188,7 @@ def addresses(url: str) -> list[str]:
         return [url]  # the certificate is for the name
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return [url]
     hosts = sorted({str(entry[4][0]) for entry in found})
     families = {entry[0] for entry in found}

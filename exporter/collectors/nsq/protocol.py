@@ -57,7 +57,10 @@ class NsqConnection:
     ) -> None:
         """Connect and identify. Raises `OSError` or `CollectError`."""
         self._unread = b""
-        self._socket = socket.create_connection(address, max(deadline.remaining(), 0.05))
+        try:
+            self._socket = socket.create_connection(address, max(deadline.remaining(), 0.05))
+        except UnicodeError:
+            raise CollectError("unreachable", "not a valid host name") from None
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.sendall(MAGIC)

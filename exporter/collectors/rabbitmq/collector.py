@@ -67,13 +67,13 @@ class RabbitCollector:
     `backlog` often reads the messages that wait. `rates` reads the counts of all queues, less often
     because that costs the broker more. `latency` reads the counts of the queues with a backlog, one
     by one. `discovery` finds what the user may not access. `probe` measures the nodes' response
-    times.
+    times. `http` replaces the client of the management API and of the Prometheus plugin.
     """
 
     system = "rabbitmq"
     follows = RabbitSettings.FOLLOWS
 
-    def __init__(self, settings: RabbitSettings) -> None:
+    def __init__(self, settings: RabbitSettings, http: HttpClient | None = None) -> None:
         every: Mapping[str, Callable[[Deadline], Observation]] = {
             "backlog": self.backlog,
             "discovery": self.discovery,
@@ -85,7 +85,7 @@ class RabbitCollector:
             name: every[name] for name in settings.tasks()
         }
         self._settings = settings
-        self._http = HttpClient(settings.name, settings.tls, settings.login)
+        self._http = http or HttpClient(settings.name, settings.tls, settings.login)
         self._pool = Pool()
         self._api = ManagementApi(self._http, settings.management)
         self._features = Features(settings.name)

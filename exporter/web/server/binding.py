@@ -33,6 +33,8 @@ def bind(listen: str) -> socket.socket:
         )
         family, _, _, _, address = found[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
+    except UnicodeError as error:
+        raise ServerError(f"listen: {listen}: not a valid host name") from error
     except OSError as error:
         raise ServerError(f"listen: {listen}: {_advice(error)}") from error
 

@@ -12,8 +12,9 @@ from tests.support.busy import SETTINGS, Busy
 from tests.support.told import ToldDaemon
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def busy() -> Iterator[ToldDaemon]:
+    """One daemon for all tests of this file: its groups need seconds to fall behind."""
     with ToldDaemon(SETTINGS, shop=Busy(count=5)) as made:
         yield made
 

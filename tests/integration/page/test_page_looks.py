@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,31 +74,44 @@ def test_list_and_detail_at_each_size(chromium: Browser, count: int) -> None:
                 save(page, f"detail-{count}-{width}-{scheme}")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_it_is_accessible(chromium: Browser, scheme: str) -> None:
+def test_it_is_accessible(chromium: Browser) -> None:
     shop = Busy(count=5)
-    with (
-        ToldDaemon(SETTINGS, shop=shop, web=Busy(count=1)) as daemon,
-        # The page's policy lets no other script run.
-        chromium.new_context(color_scheme=scheme, bypass_csp=True) as context,  # type: ignore[arg-type]
-    ):
-        context.set_default_timeout(PATIENCE_MS)
-        page = context.new_page()
-        page.goto(daemon.url)
-        expect(page.locator("#statuses")).to_contain_text("lagging")
-        for panel in ("health", "legend"):
-            page.locator(f"#{panel} summary").click()
-        expect(page.locator(".card")).to_have_count(2)
-        assert findings(page) == []
-        page.locator("#rows a").first.click()
-        expect(page.locator("figure")).to_have_count(3)
-        assert findings(page) == []
+    with ExitStack() as stack:
+        daemon = stack.enter_context(ToldDaemon(SETTINGS, shop=shop, web=Busy(count=1)))
+        pages = {scheme: stack.enter_context(open_page(chromium, scheme)) for scheme in SCHEMES}
+        for page in pages.values():
+            page.goto(daemon.url)
+            expect(page.locator("#statuses")).to_contain_text("lagging")
+            for panel in ("health", "legend"):
+                page.locator(f"#{panel} summary").click()
+            expect(page.locator(".card")).to_have_count(2)
+        check_all(pages)
+        for page in pages.values():
+            page.locator("#rows a").first.click()
+            expect(page.locator("figure")).to_have_count(3)
+        check_all(pages)
         shop.fault = "no broker answers"
-        expect(page.locator("#detail .banner")).to_be_visible()
-        assert findings(page) == []
-        page.keyboard.press("Escape")
-        expect(page.locator("#rows tr.old")).to_have_count(5)
-        assert findings(page) == []
+        for page in pages.values():
+            expect(page.locator("#detail .banner")).to_be_visible()
+        check_all(pages)
+        for page in pages.values():
+            page.keyboard.press("Escape")
+            expect(page.locator("#rows tr.old")).to_have_count(5)
+        check_all(pages)
         daemon.stop()
-        expect(page.locator("#trouble")).to_be_visible()
-        assert findings(page) == []
+        for page in pages.values():
+            expect(page.locator("#trouble")).to_be_visible()
+        check_all(pages)
+
+
+@contextmanager
+def open_page(chromium: Browser, scheme: str) -> Iterator[Page]:
+    # The page's policy lets no other script run.
+    with chromium.new_context(color_scheme=scheme, bypass_csp=True) as context:  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE_MS)
+        yield context.new_page()
+
+
+def check_all(pages: Mapping[str, Page]) -> None:
+    found = {scheme: findings(page) for scheme, page in pages.items()}
+    assert not any(found.values()), found
