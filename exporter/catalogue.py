@@ -40,7 +40,7 @@ class Metric:
 def _rows() -> tuple[Metric, ...]:
     sub, dest, log, group, source = SUBSCRIPTION, DESTINATION, LOG, GROUP, SOURCE
     backlog, rates, consumers, own = "Backlog", "Rates", "Consumers", "The exporter"
-    time, probe, judgement = "Time", "Probes", "Judgement"
+    time, probe, judgement, scaling = "Time", "Probes", "Judgement", "Scaling"
     return (
         Metric(
             "mq_lag_messages",
@@ -426,6 +426,37 @@ def _rows() -> tuple[Metric, ...]:
             judgement,
         ),
         Metric(
+            "mq_desired_consumers",
+            "gauge",
+            sub,
+            "Scaling advice: the number of consumers that the subscription needs. Only where a "
+            "line of scaling in the config matches.",
+            scaling,
+        ),
+        Metric(
+            "mq_scaling_score",
+            "gauge",
+            sub,
+            "Weighted mean of lag, age and rates, each divided by its target; 1 is at the targets.",
+            scaling,
+        ),
+        Metric(
+            "mq_scaling_held",
+            "gauge",
+            (*sub, "reason"),
+            "1 while the scaling advice does not follow the load, with the reason. At most one "
+            "series per subscription.",
+            scaling,
+        ),
+        Metric(
+            "mq_consumer_capacity_messages_per_second",
+            "gauge",
+            sub,
+            "Messages a second that one consumer processes while it has a backlog; absent until it "
+            "is known.",
+            scaling,
+        ),
+        Metric(
             "mq_groups_not_shown",
             "gauge",
             (*source, "kind"),
@@ -483,6 +514,13 @@ def _rows() -> tuple[Metric, ...]:
             source,
             "Restarts of the process that reads the source, after a crash or a task that did not "
             "end.",
+            own,
+        ),
+        Metric(
+            "mq_scaling_input_failures_total",
+            "counter",
+            ("reason",),
+            "Failed queries of scaling inputs, by reason. The score is computed without them.",
             own,
         ),
         Metric(

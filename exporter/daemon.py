@@ -23,6 +23,7 @@ from exporter.show.overview import Query, Row, finish, key_of, select
 from exporter.show.own_metrics import OwnMetrics
 from exporter.show.texts import STATUS_MEANINGS
 from exporter.sources.from_config import same_place
+from exporter.sources.scaling_keeper import ScalingKeeper
 from exporter.sources.source import Carried, Source
 from exporter.sources.thresholds import switched_off, threshold_table
 from exporter.sources.watchdog import SourceWatchdog
@@ -77,7 +78,8 @@ class Daemon:
         """The thresholds that are off, as last logged."""
         self._globs = GlobWatch(config)
         self._log = structlog.get_logger(__name__)
-        self._own = OwnMetrics(lambda: self.exposition.left_out)
+        self.scaling = ScalingKeeper(config, lambda: list(self.sources.values()))
+        self._own = OwnMetrics(lambda: self.exposition.left_out, lambda: self.scaling.failures)
         self.exposition = Exposition(self._own.render)
         self._thresholds = threshold_table(config)
         self.sources: dict[str, Source] = {}
@@ -140,6 +142,7 @@ class Daemon:
         for source in self.sources.values():
             source.start()
         self.watch.start()
+        self.scaling.start()
 
     def end(self) -> None:
         """Let `wait` and `run_once` return. Takes a lock, so do not call it in a signal handler."""
@@ -150,6 +153,7 @@ class Daemon:
         """Stop tasks and server within a bounded time; return whether all of them ended."""
         until = Until(STOP_SECONDS)
         self.watch.stop()
+        self.scaling.stop()
         sources = list(self.sources.values())
         for source in sources:
             source.stop(0.0)
@@ -212,12 +216,14 @@ class Daemon:
 
     def _apply(self, config: Config) -> None:
         self._thresholds = threshold_table(config)
+        self.scaling.configure(config)
         wanted = {source.name: source for source in config.sources}
         # A source that hangs cannot accept new thresholds. It is replaced as if it had changed.
         kept = [
             name
             for name, source in self.sources.items()
-            if wanted.get(name) == source.config and source.set_thresholds(self._thresholds)
+            if wanted.get(name) == source.config
+            and source.set_tables(self._thresholds, self.scaling.policies)
         ]
         for name in [name for name in self.sources if name not in kept]:
             before = self.sources.pop(name)
@@ -239,12 +245,13 @@ class Daemon:
                 self.sources[name].start()
         if config.listen != self._config.listen:
             self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
+        self.scaling.start()
         self._config, self._globs = config, GlobWatch(config)
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
         self._report_config()
 
     def _pulses(self) -> list[Pulse]:
-        pulses = [self._main, self.watch.pulse]
+        pulses = [self._main, self.watch.pulse, *self.scaling.pulses]
         if self.server is not None:
             pulses.append(self.server.pulse)
         return pulses
@@ -256,6 +263,8 @@ class Daemon:
             self.exposition,
             started=self._started,
             thresholds=self._thresholds,
+            scaling=self.scaling.scaling_of(config),
+            board=self.scaling.board,
             carried=carried,
         )
 

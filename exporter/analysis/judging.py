@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from exporter.analysis.history import Point
+from exporter.analysis.scaling import Scaling
 from exporter.analysis.state import SourceState, Subscription
 from exporter.judgement.commit_gaps import STOP_SECONDS
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import STATUSES
+from exporter.scaling.policy import PolicyTable
 
 
 class Judging:
     """Judges the subscriptions of one source, with one table of thresholds."""
 
     def __init__(
-        self, system: str, source: str, table: ThresholdTable, hold: float = 120.0
+        self,
+        system: str,
+        source: str,
+        table: ThresholdTable,
+        hold: float = 120.0,
+        scaling: Scaling | None = None,
     ) -> None:
-        """`hold` is for how many seconds the last value of an unreadable number is used."""
+        """`hold` is for how many seconds the last value of an unreadable number is used.
+
+        `scaling` advises after each judgement.
+        """
         self._names = (system, source)
         self._hold = hold
         self._table = table
+        self._scaling = scaling or Scaling(system, source, PolicyTable())
         self._stale = True
 
     def set_table(self, table: ThresholdTable) -> None:
@@ -33,12 +44,14 @@ class Judging:
 
     def judge(self, state: SourceState, now: float, clock: float) -> None:
         """Judge the subscriptions that were read at `now`; `clock` is that Unix time."""
+        self._scaling.begin(state.judged, now)
         for subscription in state.judged:
             if self._stale or not subscription.judge.labels:
                 self._prepare(subscription)
         for subscription, evidence in state.evidence(now, clock, self._hold):
             judge = subscription.judge
             judge.observe(evidence, judge.thresholds, state.rate_window)
+            self._scaling.observe(subscription, evidence)
             point = Point(
                 evidence.lag, evidence.age, evidence.produced_rate, evidence.consumed_rate
             )

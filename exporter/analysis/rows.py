@@ -30,6 +30,8 @@ class Wanted(NamedTuple):
     """Unix time of the request; the history is relative to it."""
     only: Container[Key] | None = None
     """None is all subscriptions."""
+    advice_seconds: float = 60.0
+    """How long scaling advice is valid after a poll."""
     stale: bool = False
     """Whether to return last values that are too old to be exposed as metrics."""
 

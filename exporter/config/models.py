@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from exporter.config.access import beside_the_config
+from exporter.config.properties import SecretPath
+from exporter.config.scaling import ScalingLines
 from exporter.config.shared import LISTED, Collection, Model, SourceConfig
 from exporter.config.thresholds import ThresholdLines
 from exporter.config.types import Hosts, Listen, Switch, fault, not_empty
@@ -61,5 +65,14 @@ class Config(Model):
     """Defaults for all sources."""
     thresholds: ThresholdLines = ()
     """Thresholds of subscriptions and probes. The first line that matches applies."""
+    scaling: ScalingLines = ()
+    """Subscriptions that get scaling advice. The first line that matches applies."""
+    scaling_state: SecretPath | None = None
+    """File that keeps what the scaling advice has learned across restarts of the exporter."""
     sources: Annotated[tuple[AnySource, ...], BeforeValidator(not_empty), LISTED]
     """The clusters to read."""
+
+    @field_validator("scaling_state")
+    @classmethod
+    def _beside_the_config(cls, given: Path | None, info: ValidationInfo) -> Path | None:
+        return beside_the_config(given, info)

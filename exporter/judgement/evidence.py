@@ -13,6 +13,8 @@ class PartitionBacklog(NamedTuple):
     lag: int
     still: float | None = None
     """Seconds for which messages have waited and the position has not moved; None if unknown."""
+    produced_rate: float | None = None
+    """Messages a second; None if unknown."""
 
 
 class Evidence(NamedTuple):
@@ -39,6 +41,8 @@ class Evidence(NamedTuple):
     produced_rate: float | None
     """Messages a second over the rate window."""
     consumers: int | None
+    workers: int | None = None
+    """The same, each counted once, if `consumers` counts one that reads several nodes for each."""
     deferred: int = 0
     """Messages that are held back for later delivery; the lag does not include them."""
     unreadable: int = 0
@@ -73,6 +77,12 @@ class Evidence(NamedTuple):
     rebalanced_for: float = 0.0
     rebalance_times: int = 0
     """The same, but rebalances close to each other count as one."""
+    all_rebalances: int = 0
+    """Counter of rebalances."""
+    rebalance_pauses: bool = False
+    """Whether all members stop while the group rebalances, as with an eager assignor."""
+    in_flight: int | None = None
+    """The part of the lag that consumers hold already; None if unknown."""
     size: float | None = None
     """Mean bytes of recent messages."""
     partitions: Callable[[], Sequence[PartitionBacklog]] = tuple

@@ -86,6 +86,8 @@ class GroupMembers:
     """A hash of the assignment. It changes if a rebalance changed the assignment."""
     unassigned: frozenset[str] = frozenset()
     """Members without a partition."""
+    pauses: bool = False
+    """Whether all members stop while the group rebalances, as with an eager assignor."""
 
 
 @dataclass(frozen=True, slots=True)

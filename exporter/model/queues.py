@@ -56,6 +56,10 @@ class Counts(NamedTuple):
     """A different value means that the broker's counters were reset."""
     deliveries: int = 0
     """Deliveries that the broker has counted."""
+    single_consumer: bool = False
+    """Whether only one of its consumers gets messages (a single active consumer)."""
+    shared_consumers: bool = False
+    """Whether its consumers read the subscription's other places, too."""
     every_protocol: bool = True
     """Whether the broker counts the messages of clients of all protocols."""
     replay: int | None = None

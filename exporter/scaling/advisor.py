@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from exporter.scaling.calm import Calm
 from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import Hold, Load, PartitionLoad
 from exporter.scaling.packing import bins_for, evenly_for
+from exporter.scaling.pauses import Pauses
 from exporter.scaling.policy import ScalingPolicy
 from exporter.scaling.recent import RecentRates
 from exporter.scaling.saturation import Saturation
@@ -17,6 +18,22 @@ from exporter.scaling.score import score
 
 HEADROOM = 0.92
 """Consumers are removed only if the others need at most this part of their capacity."""
+
+
+HELD: Mapping[Hold, str] = {
+    "blind": "the source cannot be read",
+    "learning": "the capacity of a consumer is not known yet",
+    "rebalancing": "the group is rebalancing",
+    "retry_loop": "the same messages fail again and again",
+    "paused": "delivery is paused",
+    "open_transaction": "an open transaction holds messages back",
+    "large_messages": "the messages are larger than usual",
+    "prefetched": "the present consumers hold all waiting messages",
+    "saturated": "more consumers did not process more",
+    "hot_partition": "one partition has more than one consumer can do",
+    "single_consumer": "only one consumer gets messages",
+}
+"""The text for each hold."""
 
 
 class Advice(NamedTuple):
@@ -40,24 +57,76 @@ class Need(NamedTuple):
     """The partition that is too much for one consumer."""
 
 
+class Memory(NamedTuple):
+    """What is kept across a restart of the exporter. Times are seconds before the saving."""
+
+    capacity: float | None = None
+    advice: int | None = None
+    changed_ago: float | None = None
+    limit: int | None = None
+    """The number of consumers above which more did not help."""
+    limit_for: float = 0.0
+    """Seconds for which the limit still holds."""
+
+
+FORGETFUL = Memory()
+
+
 class Advisor:
     """Follows one subscription. Holds no clock: every poll brings its time."""
 
-    __slots__ = ("_calm", "_last", "_recent", "_saturation", "capacity", "last")
+    __slots__ = ("_calm", "_last", "_pauses", "_recent", "_saturation", "capacity", "last")
 
-    def __init__(self, capacity: float | None = None) -> None:
-        """`capacity` is what one consumer did before a restart of the exporter, if known."""
-        self.capacity = Capacity(capacity)
+    def __init__(self, memory: Memory = FORGETFUL, at: float = 0.0) -> None:
+        """`memory` is from before a restart of the exporter; `at` is the present time."""
+        self.capacity = Capacity(memory.capacity)
         self.last: Advice | None = None
         self._calm = Calm()
+        if memory.advice is not None and memory.changed_ago is not None:
+            self._calm.restart(memory.advice, at - memory.changed_ago)
         self._recent = RecentRates()
         self._saturation = Saturation()
+        if memory.limit is not None:
+            self._saturation.remember(memory.limit, at + memory.limit_for)
+        self._pauses = Pauses()
         self._last: Load | None = None
+
+    def memory(self, at: float) -> Memory:
+        """Return what to keep across a restart."""
+        changed, until = self._calm.changed_at, self._saturation.until
+        limit = self._saturation.limit
+        return Memory(
+            self.capacity.value,
+            self._calm.advice,
+            None if changed is None else at - changed,
+            limit,
+            0.0 if limit is None else max(until - at, 0.0),
+        )
 
     def observe(self, load: Load, policy: ScalingPolicy) -> Advice | None:
         """Return the advice after one poll; None if there never was enough to advise."""
         if not load.is_known or load.consumers is None:
-            return self._keep("blind", "the load is unknown", load, policy)
+            return self._keep(
+                "blind", "the lag or the number of consumers is unknown", load, policy
+            )
+        self._learn(load)
+        if load.blocked is not None or load.rebalancing:
+            hold: Hold = load.blocked or "rebalancing"
+            return self._keep(hold, HELD[hold], load, policy)
+        if self.capacity.value is None:
+            return self._without_capacity(load, policy)
+        need = self._gated(
+            need_of(load, self._recent.produced, self.capacity.value, policy), load, policy
+        )
+        hold_now = self._hold_of(need, load)
+        if hold_now == "saturated":
+            need = Need(min(need.consumers, self._saturation.limit or need.consumers))
+        elif hold_now is not None:
+            need = Need(min(need.consumers, load.consumers))
+        return self._give(need, hold_now, load, policy, self._explain(load, need, policy))
+
+    def _learn(self, load: Load) -> None:
+        """Follow changes of the number of consumers, and what they process."""
         before = self._last
         if before is not None and before.consumers != load.consumers:
             self._saturation.changed(before, load, self._recent.consumed)
@@ -65,26 +134,39 @@ class Advisor:
                 self._note_other_change(before, load)
         self._last = load
         self._recent.observe(load)
-        rates = self._recent
-        self._saturation.observe(load, rates.consumed)
+        self._pauses.observe(load)
+        self._saturation.observe(load, self._recent.consumed)
         if not self._saturation.is_open:
             # Consumers that share a limit look slow.
-            self.capacity.observe(load, rates.consumed)
-        if load.blocked is not None or load.rebalancing:
-            hold: Hold = load.blocked or "rebalancing"
-            return self._keep(hold, hold.replace("_", " "), load, policy)
-        if self.capacity.value is None:
-            if load.consumers == 0 and load.lag:
-                need = Need(max(policy.minimum, 1))
-                return self._give(need, None, load, policy, "messages wait and nobody reads")
-            return self._keep("learning", "the capacity of a consumer is unknown", load, policy)
-        need = need_of(load, rates.produced, self.capacity.value, policy)
-        hold_now = self._hold_of(need, load)
-        if hold_now == "saturated":
-            need = Need(min(need.consumers, self._saturation.limit or need.consumers))
-        elif hold_now is not None:
-            need = Need(min(need.consumers, load.consumers))
-        return self._give(need, hold_now, load, policy, self._explain(load))
+            self.capacity.observe(load, self._recent.consumed)
+
+    def _without_capacity(self, load: Load, policy: ScalingPolicy) -> Advice | None:
+        """Advise before the capacity of a consumer is known."""
+        if load.consumers:
+            return self._keep("learning", HELD["learning"], load, policy)
+        if load.lag:
+            need = Need(max(policy.minimum, 1))
+            return self._give(need, None, load, policy, f"{load.lag:,} wait and nobody reads")
+        return self._give(Need(0), None, load, policy, "nothing waits")
+
+    def _gated(self, need: Need, load: Load, policy: ScalingPolicy) -> Need:
+        """Return the present number instead of a need that the score does not confirm.
+
+        The same if the rebalance costs more than the additional consumers can process.
+        """
+        present, more = load.consumers or 0, need.consumers - (load.consumers or 0)
+        # The ratio of the rates alone says nothing: it is 1 for every consumer that keeps up.
+        has_target = load.lag_target or load.age_target or load.inputs
+        points = score(load, policy.weights) if has_target else None
+        if not present or not more:
+            return need
+        if more > 0:
+            calm = points is not None and points <= policy.out_above
+            if calm or not self._pauses.is_worth(load, more, policy.drain_time):
+                return Need(present, need.hot)
+        elif points is not None and points >= policy.in_below:
+            return Need(present, need.hot)
+        return need
 
     def _note_other_change(self, before: Load, load: Load) -> None:
         """Follow a number of consumers that was not advised, once it is no step on the way."""
@@ -94,12 +176,15 @@ class Advisor:
             self._calm.restart(now, load.at)
 
     def _hold_of(self, need: Need, load: Load) -> Hold | None:
-        limit = self._saturation.limit
+        limit, present = self._saturation.limit, load.consumers or 0
         if limit is not None and need.consumers > limit:
             return "saturated"
-        if need.consumers <= (load.consumers or 0):
+        if need.consumers <= present:
             return "hot_partition" if need.hot is not None and load.lag else None
-        return "single_consumer" if load.max_consumers == 1 else None
+        if load.max_consumers == 1 and present:
+            return "single_consumer"
+        # The present consumers hold all messages that wait: further ones would get none.
+        return "prefetched" if present and load.lag and load.in_flight == load.lag else None
 
     def _keep(self, hold: Hold, why: str, load: Load, policy: ScalingPolicy) -> Advice | None:
         """Repeat the last advice; at first, the present number of consumers."""
@@ -122,15 +207,23 @@ class Advisor:
         else:
             advice = self._calm.advise(need.consumers, present, policy, load.at)
         words = f"{advice}" if before in (None, advice) else f"{advice}, was {before}"
-        held = "" if hold is None else f" (held: {hold.replace('_', ' ')})"
+        held = "" if hold is None else f", held: {HELD[hold]}"
         self.last = Advice(advice, hold, score(load, policy.weights), f"{words}{held}: {why}")
         return self.last
 
-    def _explain(self, load: Load) -> str:
-        return (
-            f"{load.produced_rate or 0:.3g}/s come in, {load.lag:,} wait, "
-            f"each consumer does {self.capacity.value or 0:.3g}/s"
-        )
+    def _explain(self, load: Load, need: Need, policy: ScalingPolicy) -> str:
+        parts = [
+            f"{load.produced_rate or 0:,.3g}/s come in",
+            f"{load.lag:,} wait",
+            f"each consumer does {self.capacity.value or 0:,.3g}/s",
+        ]
+        text = ", ".join(parts) + f"; {policy.drain_time:,.0f} s to drain"
+        if need.hot is not None and load.lag:
+            text += f"; {need.hot} needs more than one consumer can do"
+        idle = (load.consumers or 0) - (load.max_consumers or load.consumers or 0)
+        if idle > 0:
+            text += f"; {idle} of {load.consumers} consumers have nothing to read"
+        return text
 
 
 def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPolicy) -> Need:

@@ -82,12 +82,16 @@ class AdviceBoard:
         Raises `NoAdviceError` if there is none or more than one, `BlindError` if it is outdated.
         """
         with self._changed:
-            known = {place: each for found in self._sources.values() for place, each in found.items()}
+            known = {
+                place: each for found in self._sources.values() for place, each in found.items()
+            }
         asked = (source, vhost, destination, group)
         matches = [
             place
             for place in known
-            if all(not want or want == (have or "") for want, have in zip(asked, place, strict=True))
+            if all(
+                not want or want == (have or "") for want, have in zip(asked, place, strict=True)
+            )
         ]
         if len(matches) > 1:
             listed = "; ".join(sorted(map(str, matches))[:NEAREST])
@@ -96,8 +100,10 @@ class AdviceBoard:
             raise NoAdviceError(_unknown(asked, list(known)))
         found = known[matches[0]]
         if self._clock() >= found.valid_until:
-            raise BlindError(f"{matches[0]} could not be read lately; the last advice was "
-                             f"{found.consumers} consumers")
+            raise BlindError(
+                f"{matches[0]} could not be read lately; the last advice was "
+                f"{found.consumers} consumers"
+            )
         return found
 
     def wait(self, version: int, timeout: float) -> int:

@@ -17,12 +17,13 @@ LARGEST_STEP_IN = 0.5
 class Calm:
     """Cooldowns, a window for scaling in, and bounded steps."""
 
-    __slots__ = ("_changed_at", "_needs", "advice")
+    __slots__ = ("_needs", "advice", "changed_at")
 
     def __init__(self) -> None:
         self.advice: int | None = None
         """The last advice."""
-        self._changed_at: float | None = None
+        self.changed_at: float | None = None
+        """When the advice changed last."""
         self._needs: deque[tuple[float, int]] = deque()
 
     def advise(self, need: int, consumers: int, policy: ScalingPolicy, at: float) -> int:
@@ -50,13 +51,13 @@ class Calm:
 
     def restart(self, consumers: int, at: float) -> None:
         """Somebody else changed the number of consumers: that is the new beginning."""
-        self.advice, self._changed_at = consumers, at
+        self.advice, self.changed_at = consumers, at
 
     def _may_change(self, cooldown: float, at: float) -> bool:
-        return self._changed_at is None or at - self._changed_at >= cooldown
+        return self.changed_at is None or at - self.changed_at >= cooldown
 
     def _change(self, advice: int, at: float) -> int:
-        self.advice, self._changed_at = advice, at
+        self.advice, self.changed_at = advice, at
         return advice
 
     @staticmethod

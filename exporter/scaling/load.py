@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Hold = Literal[
     "blind",
@@ -12,11 +12,14 @@ Hold = Literal[
     "retry_loop",
     "paused",
     "open_transaction",
+    "large_messages",
+    "prefetched",
     "saturated",
     "hot_partition",
     "single_consumer",
 ]
 """Why the advice does not follow the load."""
+HOLDS: tuple[Hold, ...] = get_args(Hold)
 
 
 class PartitionLoad(NamedTuple):
@@ -49,12 +52,18 @@ class Load(NamedTuple):
     rebalances: int = 0
     """A counter that grows with each rebalance of the group."""
     rebalancing: bool = False
+    in_flight: int | None = None
+    """The part of the lag that consumers hold already; None if unknown."""
+    pauses: bool = False
+    """Whether all consumers stop while the group rebalances, as with an eager assignor."""
     blocked: Hold | None = None
     """A cause that more consumers do not cure."""
     lag_target: float | None = None
     """Messages that may wait; None if there is no such threshold."""
     age_target: float | None = None
     """Seconds that a message may wait; None if there is no such threshold."""
+    inputs: Sequence[tuple[float, float | None]] = ()
+    """Further parts of the score: weight, and value divided by target; None if unknown."""
 
     @property
     def is_known(self) -> bool:

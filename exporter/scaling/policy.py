@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,16 @@ class Weights:
     lag: float = 0.4
     age: float = 0.3
     rate: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A further part of the score: the result of a query, divided by its target."""
+
+    key: Hashable
+    """What to ask for the result."""
+    target: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,13 @@ class ScalingPolicy:
     Scaling in follows the highest advice of this time.
     """
     weights: Weights = field(default_factory=Weights)
+    out_above: float = 0.8
+    """Consumers are added only while the score is above this."""
+    in_below: float = 0.6
+    """Consumers are removed only while the score is below this."""
+    hold_large_messages: bool = False
+    """Whether not to add consumers if large messages are the likely cause of the backlog."""
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,10 @@ class PolicyTable:
         self._lines = [
             (LabelPatterns(line.match), replace(ScalingPolicy(), **line.settings)) for line in lines
         ]
+
+    def __bool__(self) -> bool:
+        """Return whether there is any line."""
+        return bool(self._lines)
 
     def of_subscription(
         self, system: str, source: str, vhost: str | None, destination: str, group: str | None

@@ -30,14 +30,19 @@ class Trial(NamedTuple):
 class Saturation:
     """Compares the throughput before and after consumers were added."""
 
-    __slots__ = ("_hold", "_trial", "_until", "limit")
+    __slots__ = ("_hold", "_trial", "limit", "until")
 
     def __init__(self) -> None:
         self.limit: int | None = None
         """The number of consumers above which none helped; None if unknown or expired."""
         self._trial: Trial | None = None
         self._hold = FIRST_HOLD
-        self._until = 0.0
+        self.until = 0.0
+        """When the limit ends."""
+
+    def remember(self, limit: int, until: float) -> None:
+        """Set a limit that was found before a restart of the exporter."""
+        self.limit, self.until = limit, until
 
     @property
     def is_open(self) -> bool:
@@ -57,7 +62,7 @@ class Saturation:
 
     def observe(self, load: Load, now: float | None) -> None:
         """Judge the last scale-out once its effect is in the rate `now`."""
-        if self.limit is not None and load.at >= self._until:
+        if self.limit is not None and load.at >= self.until:
             self.limit = None
         trial = self._trial
         if trial is None or now is None or load.at - trial.last < SETTLE_SECONDS:
@@ -68,7 +73,7 @@ class Saturation:
             return
         expected = trial.rate * (trial.consumers - trial.consumers_before) / trial.consumers_before
         if now - trial.rate < GAIN * expected:
-            self.limit, self._until = trial.consumers_before, load.at + self._hold
+            self.limit, self.until = trial.consumers_before, load.at + self._hold
             self._hold = min(2 * self._hold, LONGEST_HOLD)
         else:
             self._hold = FIRST_HOLD

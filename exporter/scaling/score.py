@@ -10,7 +10,7 @@ LIMIT = 10.0
 
 
 def score(load: Load, weights: Weights) -> float | None:
-    """Return the weighted mean of lag, age and rate, each divided by its target.
+    """Return the weighted mean of lag, age, rate and inputs, each divided by its target.
 
     A part that is unknown or has no target does not count. None if none of them is known.
     """
@@ -18,6 +18,7 @@ def score(load: Load, weights: Weights) -> float | None:
         (weights.lag, _ratio(load.lag, load.lag_target)),
         (weights.age, _ratio(load.age, load.age_target)),
         (weights.rate, _ratio(load.produced_rate, load.consumed_rate)),
+        *((weight, None if part is None else min(part, LIMIT)) for weight, part in load.inputs),
     ]
     known = [(weight, part) for weight, part in parts if part is not None and weight > 0]
     total = sum(weight for weight, _ in known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -24,9 +24,12 @@ from exporter.show.exposition import Format
 
 
 class _CountersKeptElsewhere(Collector):
-    """Counters kept elsewhere: dropped log lines, and values left out of the exposition."""
+    """Counters kept elsewhere: dropped log lines, values left out, failed queries."""
 
-    def __init__(self, left_out: Callable[[], int]) -> None:
+    def __init__(
+        self, left_out: Callable[[], int], failed_inputs: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._failed_inputs = failed_inputs
         self._counts = {
             "mq_log_lines_dropped_total": logging_setup.dropped,
             "mq_values_out_of_range_total": left_out,
@@ -36,21 +39,33 @@ class _CountersKeptElsewhere(Collector):
         """Yield the counters, without their creation times, which are not needed."""
         for name, count in self._counts.items():
             yield CounterMetricFamily(name, BY_NAME[name].help, value=count())
+        failures = self._failed_inputs()
+        if failures:
+            name = "mq_scaling_input_failures_total"
+            found = CounterMetricFamily(name, BY_NAME[name].help, labels=["reason"])
+            for reason, failed in sorted(failures.items()):
+                found.add_metric([reason], failed)
+            yield found
 
 
 class OwnMetrics:
     """The metrics of the process. May be changed and rendered from any thread."""
 
-    def __init__(self, left_out: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        left_out: Callable[[], int],
+        failed_inputs: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         """Begins with a config that was accepted, because the process runs.
 
-        `left_out` counts values left out of the exposition.
+        `left_out` counts values left out of the exposition, `failed_inputs` failed queries of
+        scaling inputs by reason.
         """
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        registry.register(_CountersKeptElsewhere(left_out))
+        registry.register(_CountersKeptElsewhere(left_out, failed_inputs))
         info = Gauge(
             "mq_exporter_build_info",
             "Always 1; the labels are the versions of the exporter, Python and confluent-kafka.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from exporter.show.wording import age, duration, lag, losing, names, rate, whole, why
+from exporter.show.wording import advice, age, duration, lag, losing, names, rate, whole, why
 from exporter.systems import SYSTEMS
 
 Row = dict[str, Any]
@@ -76,6 +76,8 @@ def add_texts(row: Row, now: float) -> None:
     text["why"] = why(row)
     if losing(row):
         text["loss"] = losing(row)
+    if advice(row):
+        text["scaling"] = f"{advice(row)} consumers"
     text["thresholds"] = _texts(row["thresholds"])
     if "history" in row:
         text["history"] = _history(row["history"])

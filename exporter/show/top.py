@@ -25,7 +25,7 @@ from rich.text import Text
 from exporter.scrub import scrub
 from exporter.show.keyboard import Keyboard, keyboard
 from exporter.show.table_control import TableControl
-from exporter.show.wording import Standing, age, lag, loss, names, number, plain, standing
+from exporter.show.wording import Standing, advice, age, lag, loss, names, number, plain, standing
 
 Overview = dict[str, Any]
 Fetch = Callable[[], Overview]
@@ -40,7 +40,7 @@ NAME_LEAST = 8
 """Least number of characters of a name on a narrow terminal."""
 WORDS = ("STATUS", "CAUSE")
 """Columns with text instead of numbers."""
-SPARE = {"CONSUMERS": True, "CAUSE": True, "STATUS": False}
+SPARE = {"CONSUMERS": True, "ADVICE": True, "CAUSE": True, "STATUS": False}
 """Columns that a narrow terminal omits, in this order. True: to avoid cutting names. False: only if
 names would get too short.
 """
@@ -154,6 +154,7 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
     """Return the columns after the names, by their heads."""
     losses = [loss(row) for row in rows]
     causes = [plain(row["cause"]) for row in rows]
+    advised = [advice(row) for row in rows]
     return {
         "LAG": [lag(row) for row in rows],
         "AGE": [age(row) for row in rows],
@@ -161,6 +162,7 @@ def _numbers(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
         "IN/S": [number(row["produced_messages_per_second"], 1) for row in rows],
         "OUT/S": [number(row["consumed_messages_per_second"], 1) for row in rows],
         "CONSUMERS": [number(row["consumers"], 0) for row in rows],
+        **({"ADVICE": advised} if any(advised) else {}),
         "STATUS": [plain(row["status"]) for row in rows],
         **({"CAUSE": causes} if any(causes) else {}),
     }

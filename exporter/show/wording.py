@@ -66,6 +66,17 @@ def duration(seconds: float | None) -> str:
     return f"{cut} s"
 
 
+def advice(row: dict[str, Any]) -> str:
+    """Return how many consumers are advised, marked with (!) if the number is held.
+
+    Empty if nothing is advised.
+    """
+    found = row.get("scaling")
+    if found is None:
+        return ""
+    return whole(found["desired_consumers"]) + (" (!)" if found["held"] else "")
+
+
 def names(row: dict[str, Any]) -> tuple[str, str, str]:
     """Return source, destination and group of a subscription as shown to people.
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from exporter.analysis.nodes import Node
 from exporter.analysis.probe_results import ProbedNode
+from exporter.config import SourceConfig
+from exporter.sources.display import Display
 from exporter.sources.schedule import Outcome
 
 
@@ -38,4 +40,21 @@ def health_rows(
             }
             for name, outcome in dict(outcomes).items()
         ],
+    }
+
+
+def status_row(
+    config: SourceConfig, backlog: Outcome, display: Display, now: float
+) -> dict[str, Any]:
+    """Return the status of a source, JSON-ready. `backlog` is the outcome of that task."""
+    observed = display.observed
+    return {
+        "system": config.system,
+        "source": config.name,
+        "up": backlog.reached,
+        "reason": backlog.reason,
+        "message": backlog.message,
+        "age_seconds": None if observed is None else round(now - observed, 3),
+        "series": display.series,
+        "series_dropped": display.shown.dropped,
     }

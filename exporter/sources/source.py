@@ -13,19 +13,24 @@ from exporter.analysis.families import View
 from exporter.analysis.judging import Judging
 from exporter.analysis.probe_results import ProbeState
 from exporter.analysis.rows import PLAIN, Wanted
+from exporter.analysis.scaling import Scaling
 from exporter.analysis.state import SourceState
 from exporter.config import SourceConfig
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import Collector, Observation, Probes
+from exporter.scaling.advisor import Memory
+from exporter.scaling.board import AdviceBoard, Place
+from exporter.scaling.policy import PolicyTable
 from exporter.show.exposition import Exposition, labeler
+from exporter.sources.advice import Advice, memories_of
 from exporter.sources.display import Display, TaskSeries
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
-from exporter.sources.health_rows import health_rows
+from exporter.sources.health_rows import health_rows, status_row
 from exporter.sources.schedule import Outcome
 from exporter.sources.tasks import Tasks
 
-AGES, PROBES, HEALTH = "times", "probes", "health"
+AGES, PROBES, HEALTH, ADVICE = "times", "probes", "health", "advice"
 """Sections that are exposed besides the backlog."""
 LOCK_SECONDS = 5.0
 """Seconds to wait for a task that is changing the state. A task that takes longer hangs."""
@@ -57,9 +62,14 @@ class Source:
         *,
         started: float,
         thresholds: ThresholdTable | None = None,
+        scaling: Scaling | None = None,
+        board: AdviceBoard | None = None,
         carried: Carried | None = None,
     ) -> None:
-        """`started` is the Unix time at which the daemon started."""
+        """`started` is the Unix time at which the daemon started.
+
+        `board` gets the scaling advice.
+        """
         self.config = config
         self.collector = collector
         self._lock = threading.RLock()
@@ -75,8 +85,13 @@ class Source:
         self.outcomes.update(carried.outcomes)
         self._probes = carried.probes
         self._restarts = carried.restarts
+        self._scaling = scaling or Scaling(config.system, config.name, PolicyTable())
         self._judging = Judging(
-            config.system, config.name, thresholds or ThresholdTable(), config.hold
+            config.system,
+            config.name,
+            thresholds or ThresholdTable(),
+            config.hold,
+            self._scaling,
         )
         self._judged_at: float | None = None
         self._view = View(
@@ -88,6 +103,12 @@ class Source:
             config.name, config.hold, exposition, self._is_live, carried.sections.items()
         )
         self._display.observed = carried.observed
+        self._advice = Advice(
+            config,
+            self._scaling,
+            board or AdviceBoard(),
+            lambda families: self._display.show_unaged(ADVICE, families),
+        )
         if config.probe.enabled is False:
             self._drop_probes()
         self._generation = self.state.generation
@@ -112,11 +133,12 @@ class Source:
         self._probes = ProbeState(self._label)
         self._display.drop(PROBES)
 
-    def set_thresholds(self, table: ThresholdTable) -> bool:
-        """Use another table from the next poll; return False if a task hangs and prevents it."""
+    def set_tables(self, thresholds: ThresholdTable, policies: PolicyTable) -> bool:
+        """Use other tables from the next poll; return False if a task hangs and prevents it."""
         with self._locked(LOCK_SECONDS) as locked:
             if locked:
-                self._judging.set_table(table)
+                self._judging.set_table(thresholds)
+                self._scaling.set_table(policies)
                 self._publish_health()
         return locked
 
@@ -148,7 +170,8 @@ class Source:
 
     def withdraw(self) -> None:
         """Remove everything from the exposition."""
-        self._display.withdraw((HEALTH, AGES, PROBES))
+        self._display.withdraw((HEALTH, AGES, PROBES, ADVICE))
+        self._advice.withdraw()
 
     def faults(self, now: float) -> dict[str, str]:
         """Return the task loops that are stuck, with what is wrong."""
@@ -160,7 +183,11 @@ class Source:
         Works even if a task hangs while it changes the state.
         """
         now = time.monotonic()
-        if self._ended or not self._display.outdated(now):
+        if self._ended:
+            return
+        if self._advice.is_due(now):
+            self._expire_advice(now)
+        if not self._display.outdated(now):
             return
         with self._locked(EXPIRY_LOCK_SECONDS) as locked:
             if locked:
@@ -181,7 +208,8 @@ class Source:
                 return []
             # After a reload, nothing was shown yet of what the previous source has read.
             at, now = self._display.shown_at or observed, time.monotonic()
-            wanted = wanted._replace(clock=wanted.clock - (now - at))
+            valid = self._advice.valid.seconds - (now - at)  # the rows are those of `at`
+            wanted = wanted._replace(clock=wanted.clock - (now - at), advice_seconds=valid)
             rows = self.state.rows(self.config, self._view_at(at), at, wanted)
             stale = not (visible and self.outcomes["backlog"].reached)
             for row in rows:
@@ -193,21 +221,11 @@ class Source:
 
         With `health`, it includes nodes, probes and tasks.
         """
-        backlog, observed = self.outcomes["backlog"], self._display.observed
-        now = time.monotonic()
-        found = health_rows(self.outcomes, self.state.nodes, self._probes.nodes) if health else {}
-        return {
-            **found,
-            "system": self.config.system,
-            "source": self.config.name,
-            "up": backlog.reached,
-            "reason": backlog.reason,
-            "message": backlog.message,
-            "age_seconds": None if observed is None else round(now - observed, 3),
-            "series": self._display.series,
-            "series_dropped": self._display.shown.dropped,
-            "alarms": list(self.state.warnings),
-        }
+        found = status_row(self.config, self.outcomes["backlog"], self._display, time.monotonic())
+        found["alarms"] = list(self.state.warnings)
+        if health:
+            found |= health_rows(self.outcomes, self.state.nodes, self._probes.nodes)
+        return found
 
     @contextmanager
     def _locked(self, seconds: float) -> Iterator[bool]:
@@ -246,6 +264,7 @@ class Source:
                 clock = time.time() - now + accepted.read_at
                 self._judging.judge(self.state, accepted.read_at, clock)
                 self._display.observed, self._judged_at = now, accepted.read_at
+                self._advice.show(self.state, now)
             if not self._display.is_fresh(time.monotonic()):
                 return
             if accepted.backlog:
@@ -263,6 +282,16 @@ class Source:
             return
         self._generation = self.state.generation
         self._display.show_section(AGES, self.state.show_ages(self._view), at)
+
+    def _expire_advice(self, now: float) -> None:
+        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+            if locked:
+                self._advice.show(self.state, now)
+
+    def memories(self, now: float) -> dict[Place, Memory]:
+        """Return what the scaling advice has learned; empty if a task hangs."""
+        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+            return memories_of(self.state, now) if locked else {}
 
     def _view_at(self, now: float) -> View:
         """Return a view in which values expire when they are judged, not between two polls.

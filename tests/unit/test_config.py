@@ -26,6 +26,7 @@ from exporter.collectors.kafka.from_config import kafka_settings
 from exporter.collectors.kafka.login.mechanisms import fetcher, with_tokens
 from exporter.config import Config, ConfigError, load, parse, yaml_nodes
 from exporter.config.kafka import KafkaSource
+from exporter.config.scaling import ScalingConfig
 from exporter.config.thresholds import ThresholdConfig
 from exporter.config.types import RESERVED_LABELS
 from exporter.secret_files import SecretFileError
@@ -677,7 +678,10 @@ def test_the_full_example_has_every_default() -> None:
     assert full.model_dump(exclude=GIVEN) == plain.sources[0].model_dump(exclude=GIVEN)
     assert config.defaults.model_dump(exclude=GIVEN) == plain.defaults.model_dump(exclude=GIVEN)
     assert config.thresholds[-1] == ThresholdConfig()
-    rest = {"sources", "defaults", "thresholds"}
+    (line,) = config.scaling
+    given = {"match", "maximum", "inputs"}
+    assert line.model_dump(exclude=given) == ScalingConfig().model_dump(exclude=given)
+    rest = {"sources", "defaults", "thresholds", "scaling", "scaling_state"}
     assert config.model_dump(exclude=rest) == plain.model_dump(exclude=rest)
 
 

@@ -66,9 +66,16 @@ def _evidence(
         rebalances=0 if group is None else group.recent.count,
         rebalanced_for=span,
         rebalance_times=_restless(group, span, now),
+        all_rebalances=0 if group is None else group.rebalances,
+        rebalance_pauses=group is not None and group.pauses,
         size=sub.topic.size.mean,
         partitions=lambda: [
-            PartitionBacklog(f"partition {partition}", lag or 0, now - moved_at)
+            PartitionBacklog(
+                f"partition {partition}",
+                lag or 0,
+                now - moved_at,
+                sub.topic.produced_rate(partition),
+            )
             for partition, lag, moved_at in zip(
                 positions.partitions, positions.lag, positions.moved_at, strict=True
             )

@@ -37,6 +37,7 @@ class Group:
         "members",
         "missing",
         "name",
+        "pauses",
         "read_at",
         "readers",
         "rebalances",
@@ -68,6 +69,8 @@ class Group:
         """First judged poll that observed the present rebalance."""
         self.rejoining: int | None = None
         """Upper bound on the number of members that this rebalance waits for; None if unknown."""
+        self.pauses = False
+        """Whether all members stop while it rebalances."""
         self.shared = False
         """Whether several members can read the same partition."""
         self.subscribes = False
@@ -93,6 +96,7 @@ class Group:
             self._empty()
             return
         self.members = len(members.members)
+        self.pauses = members.pauses
         self._note_newcomers(members)
         if members.state in REBALANCING and (self.readers is not None or not members.readers):
             return

@@ -9,6 +9,7 @@ from exporter.analysis.families import View
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.rows import PLAIN, Named, Wanted, age_of, finite, lag_of
+from exporter.analysis.scaling import Validity, scaling_row
 from exporter.judgement.rows import judgement_row
 
 
@@ -65,6 +66,7 @@ def _row(
         "retention_margin_messages": None if unreadable else sub.margin,
     }
     row.update(judgement_row(sub.judge))
+    row["scaling"] = scaling_row(sub.scaled, Validity(wanted.advice_seconds), now)
     if wanted.history:
         row["history"] = sub.history.seen(wanted.history, now, wanted.clock)
     if wanted.partitions:

@@ -13,6 +13,7 @@ from exporter.analysis.logs.incidents import Incidents
 from exporter.analysis.logs.positions import PositionTable
 from exporter.analysis.logs.topic import LogTopic
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.scaling import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 
@@ -43,6 +44,7 @@ class LogSubscription:
         "produced",
         "produced_slot",
         "read_at",
+        "scaled",
         "shown",
         "time_to_loss",
         "topic",
@@ -85,6 +87,8 @@ class LogSubscription:
         self.commit_gaps: Final = CommitGaps()
         self.judge: Final = Judge()
         self.history: Final = History()
+        self.scaled: Scaled | None = None
+        """The scaling advice; None if nothing is advised."""
         self.latency: Histogram | None = None
         """Latencies of consumed messages; None if they are not measured."""
         self.time_to_loss: float | None = None

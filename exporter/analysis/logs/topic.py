@@ -80,6 +80,11 @@ class LogTopic:
         """Return the slots of the produced counters, by partition."""
         return self._slots
 
+    def produced_rate(self, partition: int) -> float | None:
+        """Return messages a second over the rate window; None if unknown."""
+        known = partition < len(self._slots)
+        return self.produced.rates[self._slots[partition]] if known else None
+
     def restart(self) -> None:
         """Forget the offsets, because the topic was recreated. Counters continue."""
         count = len(self.end)

@@ -43,6 +43,8 @@ class QueuePlace:
         "partition",
         "paused",
         "read_at",
+        "shared_consumers",
+        "single_consumer",
         "unacknowledged",
     )
 
@@ -55,6 +57,10 @@ class QueuePlace:
         self.deferred: int | None = None
         self.paused = False
         self.consumers: int | None = None
+        self.single_consumer = False
+        """Whether only one of its consumers gets messages."""
+        self.shared_consumers = False
+        """Whether its consumers read the subscription's other places, too."""
         self.committed: int | None = None
         """Offset of the next message, if the place is a log."""
         self.is_upper_bound = False
@@ -122,6 +128,8 @@ class QueuePlace:
             counts = flow.in_order(before, counts, at)
         self._last, self.counted_at = counts, at
         self.consumers = counts.consumers
+        self.single_consumer = counts.single_consumer
+        self.shared_consumers = counts.shared_consumers
         self._wait = counts.wait
         self._head = None if counts.head_age is None else (at, counts.head_age)
         if counts.dropped is not None:

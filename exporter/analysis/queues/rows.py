@@ -8,6 +8,7 @@ from exporter.analysis.families import View
 from exporter.analysis.queues.state import QueueState
 from exporter.analysis.queues.subscription import QueueSubscription
 from exporter.analysis.rows import PLAIN, Named, Wanted, age_of, lag_of
+from exporter.analysis.scaling import Validity, scaling_row
 from exporter.judgement.rows import judgement_row
 
 
@@ -64,6 +65,7 @@ def _row(
         "paused": sub.paused,
     }
     row.update(judgement_row(sub.judge))
+    row["scaling"] = scaling_row(sub.scaled, Validity(wanted.advice_seconds), now)
     if wanted.history:
         row["history"] = sub.history.seen(wanted.history, now, wanted.clock)
     if wanted.partitions:

@@ -12,6 +12,7 @@ from exporter.analysis.queues.destinations import QueueDestination
 from exporter.analysis.queues.flow import Moved
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.rates import CounterTable
+from exporter.analysis.scaling import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 from exporter.model import Method
@@ -40,6 +41,7 @@ class QueueSubscription:
         "produced_slot",
         "queue",
         "redelivered",
+        "scaled",
         "shown",
         "uncounted",
     )
@@ -67,6 +69,8 @@ class QueueSubscription:
         self.commit_gaps: Final = CommitGaps()
         self.judge: Final = Judge()
         self.history: Final = History()
+        self.scaled: Scaled | None = None
+        """The scaling advice; None if nothing is advised."""
         self.latency: Histogram | None = None
         """Latencies of consumed messages; None if they are not measured."""
         self.redelivered: int | None = None
@@ -183,6 +187,27 @@ class QueueSubscription:
         found = [place.consumers for place in self._places()]
         known = [count for count in found if count is not None]
         return sum(known) if found and len(known) == len(found) else None
+
+    def workers(self) -> int | None:
+        """Return the number of consumers, each counted once even if it reads several places.
+
+        None if it is unknown for a place.
+        """
+        if not all(place.shared_consumers for place in self._places()):
+            return self.consumers()
+        found = [place.consumers for place in self._places()]
+        return None if not found or None in found else max(filter(None, found), default=0)
+
+    def most_consumers(self) -> int | None:
+        """Return how many consumers can share the work; None if there is no limit."""
+        places = list(self._places())
+        alone = [place.single_consumer or place.committed is not None for place in places]
+        return len(places) if places and all(alone) else None
+
+    def in_flight(self) -> int | None:
+        """Return the messages that consumers hold; None if unknown for a place."""
+        found = [place.unacknowledged for place in self._places()]
+        return None if not found or None in found else sum(filter(None, found))
 
     def deferred(self) -> int | None:
         """Return the messages held back for later, of the places where they are counted."""

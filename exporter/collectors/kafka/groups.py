@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaError, KafkaException
 
 from exporter.collectors.kafka.client import OUTLIVE_SECONDS, KafkaClient
 from exporter.collectors.kafka.errors import GONE, UNSUPPORTED, kafka_error, problem
@@ -167,4 +167,15 @@ def _members(description: Any, wanted: Callable[[str], bool]) -> GroupMembers:
         assigned={topic: frozenset(partitions) for topic, partitions in assigned.items()},
         assignment=hash(tuple(sorted(who))),
         unassigned=frozenset(member for member, pairs in who if not pairs),
+        pauses=_is_eager(description),
     )
+
+
+def _is_eager(description: Any) -> bool:
+    """Return whether members give up all partitions at a rebalance.
+
+    Groups of the consumer protocol (KIP-848) and cooperative assignors move single partitions.
+    """
+    assignor = description.partition_assignor or ""
+    classic = description.type == ConsumerGroupType.CLASSIC
+    return classic and bool(assignor) and "cooperative" not in assignor

@@ -130,6 +130,7 @@ def _channel(
         processed=None,
         redelivered=number(channel, "requeue_count") + number(channel, "timeout_count"),
         consumers=_clients(channel),
+        shared_consumers=True,
         wait=_slowest(channel.get("e2e_processing_latency")),
         epoch=epoch,
     )

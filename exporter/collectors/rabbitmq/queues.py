@@ -25,7 +25,7 @@ NAMES = {
 COLUMNS = ",".join(
     (
         *("name", "vhost", "type", "exclusive", "auto_delete", "owner_pid_details"),
-        *("messages", "consumers", "head_message_timestamp"),
+        *("messages", "consumers", "head_message_timestamp", "single_active_consumer_tag"),
         *("message_bytes", "messages_persistent", "message_bytes_persistent"),
         *("messages_ram", "message_bytes_ram", "messages_paged_out", "message_bytes_paged_out"),
         *(
@@ -221,6 +221,7 @@ def counts_of(row: Mapping[str, Any], now: float, *, every_protocol: bool = True
         consumers=number_or_none(row, "consumers"),
         head_age=max(now - head, 0.0) if head else None,
         deliveries=number_or_none(counted, "deliver_get") or 0,
+        single_consumer=bool(row.get("single_active_consumer_tag")),
         every_protocol=every_protocol,
     )
 

@@ -55,6 +55,7 @@ function facts(row) {
     ["age of the oldest message", told(row, "lag_seconds"), [METHODS[row.lag_seconds_method], off === undefined ? "" : `error at most ${off}`, threshold(row, "lag_seconds")].filter(Boolean).join(", ")],
     ["in /s", told(row, "produced_messages_per_second"), ""],
     ["out /s", told(row, "consumed_messages_per_second"), ""],
+    ["scaling advice", row.text.scaling, row.scaling?.reason ?? ""],
     ["consumers", told(row, "consumers"), [row.group_state && `group: ${plain(row.group_state)}`, row.consumers_expected ? "" : "none expected"].filter(Boolean).join(", ")],
     ["drained in", row.drains === false ? "never, at the current rates" : told(row, "time_to_drain_seconds"), ""],
     ["unread messages deleted in", told(row, "time_to_loss_seconds"), ""],
