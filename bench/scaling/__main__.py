@@ -45,7 +45,9 @@ SETTINGS = (
 )
 
 WAYS: dict[str, Callable[[Setting], Way]] = {
-    "mq_desired_consumers": lambda s: Ours(ScalingPolicy(maximum=s.maximum)),
+    "mq_desired_consumers": lambda s: Ours(
+        ScalingPolicy(maximum=s.maximum, drain_time=s.target_seconds)
+    ),
     "HPA, lag / 1000": lambda s: lag_hpa(1, s.maximum),
     "KEDA kafka": lambda s: keda_kafka(1, s.maximum),
     "KEDA queue": lambda s: keda_queue(1, s.maximum),
@@ -59,6 +61,8 @@ def run(setting: Setting, way: Way) -> Tally:
     while world.now < setting.seconds:
         world.step()
         way.act(world)
+        if world.now == 0.0:
+            world.tally = Tally()  # the way has seen the consumers work before
     return world.tally
 
 

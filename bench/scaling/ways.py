@@ -92,7 +92,7 @@ class Ours:
     def _poll(self, world: World) -> None:
         self._rates.observe(world)
         rates, blind = self._rates.now(), world.setting.blind(world.now)
-        known = rates is not None and not blind
+        known = not blind
         sums = list(world.sums)
         load = Load(
             at=world.now,

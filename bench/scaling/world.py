@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 
 STEP = 1.0
 """Seconds of one step."""
+WARM_UP = 900.0
+"""Seconds before the load begins. A short peak lets the consumers show what they can do."""
+USUAL, PEAK = 60.0, 150.0
+"""Messages a second during the warm-up, and in its peak."""
 Rate = Callable[[float], float]
 
 
@@ -61,7 +65,7 @@ class World:
 
     setting: Setting
     seed: int = 1
-    now: float = 0.0
+    now: float = -WARM_UP
     produced: float = 0.0
     consumed: float = 0.0
     tally: Tally = field(default_factory=Tally)
@@ -75,7 +79,7 @@ class World:
         self.ready = self.setting.consumers
         self.wanted = self.setting.consumers
         self._starting: list[float] = []
-        self._paused_until = 0.0
+        self._paused_until = -math.inf
         self.rebalances = 0
         self._last_change = (-math.inf, 0)
         self.part_produced = [0.0] * count
@@ -124,7 +128,7 @@ class World:
             self._starting = [at for at in self._starting if at > self.now]
             self.ready += len(arrived)
             self._rebalance()
-        self._produce(self.setting.load(self.now) * STEP)
+        self._produce(self._load() * STEP)
         if self.now >= self._paused_until:
             self._consume()
         else:
@@ -132,6 +136,11 @@ class World:
         self.tally.consumer_hours += self.wanted * STEP / 3_600
         if self.age > self.setting.target_seconds:
             self.tally.late_seconds += STEP
+
+    def _load(self) -> float:
+        if self.now > 0:
+            return self.setting.load(self.now)
+        return PEAK if -WARM_UP + 60 < self.now <= -WARM_UP + 120 else USUAL
 
     def _rebalance(self) -> None:
         self.rebalances += 1

@@ -16,6 +16,8 @@ from exporter.scaling.recent import RecentRates
 from exporter.scaling.saturation import Saturation
 from exporter.scaling.score import score
 
+LEAD_SECONDS = 30.0
+"""Time from the advice until a new consumer works. The backlog grows meanwhile."""
 HEADROOM = 0.92
 """Consumers are removed only if the others need at most this part of their capacity."""
 
@@ -116,7 +118,7 @@ class Advisor:
         if self.capacity.value is None:
             return self._without_capacity(load, policy)
         need = self._gated(
-            need_of(load, self._recent.produced, self.capacity.value, policy), load, policy
+            need_of(load, self._recent.highest, self.capacity.value, policy), load, policy
         )
         hold_now = self._hold_of(need, load)
         if hold_now == "saturated":
@@ -135,10 +137,10 @@ class Advisor:
         self._last = load
         self._recent.observe(load)
         self._pauses.observe(load)
-        self._saturation.observe(load, self._recent.consumed)
+        self._saturation.observe(load, self._recent.consumed, self.capacity.value)
         if not self._saturation.is_open:
             # Consumers that share a limit look slow.
-            self.capacity.observe(load, self._recent.consumed)
+            self.capacity.observe(load, self._pauses.seconds(load))
 
     def _without_capacity(self, load: Load, policy: ScalingPolicy) -> Advice | None:
         """Advise before the capacity of a consumer is known."""
@@ -243,7 +245,8 @@ def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPo
 
 
 def _count(load: Load, rate: float, capacity: float, policy: ScalingPolicy) -> Need:
-    work = rate + (load.lag or 0) / policy.drain_time
+    growth = max(rate - capacity * (load.consumers or 0), 0.0) * LEAD_SECONDS
+    work = rate + ((load.lag or 0) + growth) / policy.drain_time
     count = math.ceil(work / capacity - 1e-9)
     partitions = load.partitions()
     if partitions:
@@ -251,6 +254,7 @@ def _count(load: Load, rate: float, capacity: float, policy: ScalingPolicy) -> N
         sizes = [
             (each.produced_rate or 0.0) * (rate / known if known else 0.0)
             + each.lag / policy.drain_time
+            + growth / policy.drain_time / len(partitions)
             for each in partitions
         ]
         return _share(partitions, sizes, capacity, load.max_consumers)
@@ -266,10 +270,10 @@ def _share(
     limit: int | None,
 ) -> Need:
     """Return how many consumers carry these partitions, each read by one of them."""
-    largest = max(range(len(sizes)), key=sizes.__getitem__)
-    if sizes[largest] <= capacity:
+    hottest = max(partitions, key=lambda each: each.produced_rate or 0.0)
+    if (hottest.produced_rate or 0.0) <= capacity:
         count = evenly_for(sizes, capacity)
         return Need(count if limit is None else min(count, limit))
     # No number of consumers helps the hot partition. The others still have to be carried.
     count = bins_for([size for size in sizes if size > 0], capacity)
-    return Need(count if limit is None else min(count, limit), partitions[largest].name)
+    return Need(count if limit is None else min(count, limit), hottest.name)

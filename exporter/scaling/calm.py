@@ -6,10 +6,14 @@ from collections import deque
 
 from exporter.scaling.policy import ScalingPolicy
 
-LARGEST_STEP_OUT = 2.0
+LARGEST_STEP_OUT = 4.0
 """At most this multiple of the present number of consumers at once."""
-FREE_STEP = 3
+FREE_STEP = 8
 """So many consumers may be added at once in any case."""
+URGENT = 1.5
+URGENT_COOLDOWN = 0.25
+"""If the need is this multiple of the advice, consumers may be added after this part of the
+cooldown."""
 LARGEST_STEP_IN = 0.5
 """At least this part of the present number remains."""
 
@@ -34,7 +38,9 @@ class Calm:
             self._needs.popleft()
         present = consumers if self.advice is None else self.advice
         wanted = self._bounded(need, present)
-        if wanted > present and self._may_change(policy.cooldown_out, at):
+        urgent = need >= URGENT * present
+        cooldown = policy.cooldown_out * (URGENT_COOLDOWN if urgent else 1)
+        if wanted > present and self._may_change(cooldown, at):
             return self._change(wanted, at)
         if wanted < present and self._may_change(policy.cooldown_in, at):
             highest = max(each for _, each in self._needs)

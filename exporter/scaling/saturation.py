@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from exporter.scaling.load import Load
@@ -14,14 +15,15 @@ LONGEST_HOLD = 7_200.0
 """The hold doubles each time, up to this."""
 SETTLE_SECONDS = 50.0
 """Time after a change until the new rate is known."""
+PROBE = 0.25
+"""After a hold, the limit is raised by this part, to see whether more consumers help now."""
 
 
 class Trial(NamedTuple):
     """Consumers that were added, and what was achieved before."""
 
-    began: float
     last: float
-    """When the first and the last of them were added."""
+    """When the last of them was added."""
     consumers_before: int
     consumers: int
     rate: float
@@ -30,15 +32,17 @@ class Trial(NamedTuple):
 class Saturation:
     """Compares the throughput before and after consumers were added."""
 
-    __slots__ = ("_hold", "_trial", "limit", "until")
+    __slots__ = ("_base", "_hold", "_trial", "limit", "until")
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        """The number of consumers above which none helped; None if unknown or expired."""
+        """The number of consumers above which none helped; None if unknown."""
+        self.until = 0.0
+        """When the limit is raised to try again."""
+        self._base: int | None = None
+        """The limit before it was raised to try again."""
         self._trial: Trial | None = None
         self._hold = FIRST_HOLD
-        self.until = 0.0
-        """When the limit ends."""
 
     def remember(self, limit: int, until: float) -> None:
         """Set a limit that was found before a restart of the exporter."""
@@ -58,12 +62,17 @@ class Saturation:
         if trial is not None:
             self._trial = trial._replace(last=now.at, consumers=have)
         elif rate and before.lag:
-            self._trial = Trial(now.at, now.at, had, have, rate)
+            self._trial = Trial(now.at, had, have, rate)
 
-    def observe(self, load: Load, now: float | None) -> None:
-        """Judge the last scale-out once its effect is in the rate `now`."""
+    def observe(self, load: Load, now: float | None, capacity: float | None) -> None:
+        """Judge the last scale-out once its effect is in the rate `now`.
+
+        `capacity` is what one consumer processes a second if nothing limits it.
+        """
         if self.limit is not None and load.at >= self.until:
-            self.limit = None
+            self._base = self.limit
+            self.limit += max(int(self.limit * PROBE), 1)
+            self.until = math.inf
         trial = self._trial
         if trial is None or now is None or load.at - trial.last < SETTLE_SECONDS:
             return
@@ -72,8 +81,19 @@ class Saturation:
             # There was not enough to do: the throughput was the demand.
             return
         expected = trial.rate * (trial.consumers - trial.consumers_before) / trial.consumers_before
-        if now - trial.rate < GAIN * expected:
-            self.limit, self.until = trial.consumers_before, load.at + self._hold
-            self._hold = min(2 * self._hold, LONGEST_HOLD)
-        else:
-            self._hold = FIRST_HOLD
+        if now - trial.rate >= GAIN * expected:
+            self.limit, self._base, self._hold = None, None, FIRST_HOLD
+            return
+        self._limit_to(self._useful(trial, now, capacity), load.at)
+
+    @staticmethod
+    def _useful(trial: Trial, now: float, capacity: float | None) -> int:
+        """Return how many consumers the present throughput keeps busy."""
+        busy = trial.consumers_before if not capacity else math.ceil(now / capacity)
+        return min(max(busy, 1), trial.consumers - 1)
+
+    def _limit_to(self, limit: int, at: float) -> None:
+        known = [each for each in (limit, self.limit, self._base) if each is not None]
+        self.limit, self._base = min(known), None
+        self.until = at + self._hold
+        self._hold = min(2 * self._hold, LONGEST_HOLD)
