@@ -92,7 +92,7 @@ bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="
 	@scripts/install-test-tools
 	@$(PY) -m bench.sources $(ARGS)
 
-scaling: $(DEV) ## Simulate the scaling advice beside HPA and KEDA (ARGS="steps ramp" for some loads)
+scaling: $(DEV) ## Simulate the scaling advice beside HPA and KEDA (ARGS=--write updates the docs)
 	@$(PY) -m bench.scaling $(ARGS)
 
 soak: $(DEV) ## Run all systems for an hour with kills and reloads, check all numbers and memory (ARGS="--minutes 10")

@@ -22,6 +22,8 @@ STABILIZATION = 300.0
 MANY = 4
 """An HPA with a `behavior` adds at most 4 pods or 100 % in 15 s."""
 TOLERANCE = 0.1
+EAGER = 10.0
+"""A longer pause is that of an eager assignor."""
 
 
 class Way(Protocol):
@@ -81,6 +83,9 @@ class Ours:
         self._hpa = Hpa(policy.minimum, policy.maximum, tolerance=0.0)
 
     def act(self, world: World) -> None:
+        if world.now == world.setting.restart:
+            memory = self._advisor.memory(world.now)
+            self._advisor, self._rates = Advisor(memory, world.now), Rates()
         if world.now % POLL == 0:
             self._poll(world)
         if world.now % SYNC == 0:
@@ -106,6 +111,8 @@ class Ours:
             max_consumers=world.setting.partitions or None,
             partitions=lambda: _partitions(sums, rates, world),
             rebalances=world.rebalances,
+            pauses=world.setting.pause_seconds > EAGER,
+            blocked="retry_loop" if world.setting.poison(world.now) else None,
             lag_target=1_000,
             age_target=5.0,
         )

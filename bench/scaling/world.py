@@ -42,6 +42,10 @@ class Setting:
     maximum: int = 24
     blind: Callable[[float], bool] = lambda _: False
     """Whether the monitoring fails, by time."""
+    poison: Callable[[float], bool] = lambda _: False
+    """Whether the same messages fail again and again, by time: nothing is processed."""
+    restart: float = math.inf
+    """When the exporter is restarted."""
     noise: float = 0.1
 
 
@@ -158,7 +162,7 @@ class World:
         setting = self.setting
         if not self.ready:
             return
-        each = setting.capacity(self.now) * STEP
+        each = 0.0 if setting.poison(self.now) else setting.capacity(self.now) * STEP
         each *= 1 + self._random.uniform(-setting.noise, setting.noise)
         each = min(each, setting.downstream * STEP / self.ready)
         if not setting.partitions:

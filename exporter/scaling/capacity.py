@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
+from typing import NamedTuple
 
 from exporter.scaling.load import Load
 
@@ -22,6 +23,14 @@ ENOUGH = 2.0
 """Seconds of work that each consumer must have waiting, so that it is never idle."""
 
 
+class Sample(NamedTuple):
+    """One poll while there was enough to do."""
+
+    at: float
+    consumed: int
+    lag: int
+
+
 class Capacity:
     """Learns the capacity, and remembers it while there is nothing to learn from."""
 
@@ -32,8 +41,8 @@ class Capacity:
         self.value = value
         """Messages a second of one consumer; None if it was never observed."""
         self._samples: deque[float] = deque(maxlen=SAMPLES)
-        self._base: tuple[float, int, int] | None = None
-        """Time, counter of consumed messages and lag at which the present sample began."""
+        self._base: Sample | None = None
+        """Where the present sample began."""
         self._settled_at = -math.inf
         self._setting = (0, 0)
         self._is_first = False
@@ -45,28 +54,30 @@ class Capacity:
         setting, self._setting = self._setting, (working, load.rebalances)
         if setting != self._setting or load.rebalancing:
             self._base, self._settled_at = None, load.at + pause
-        consumed, lag = load.consumed, load.lag
-        unknown = not working or not lag or consumed is None or load.at < self._settled_at
-        if unknown or not _have_work(load, working):
+        if load.blocked is not None or load.at < self._settled_at:
             self._base = None
-        elif self._base is None:
-            self._base = (load.at, consumed, lag)
-        elif load.at > self._base[0]:
-            self._measure(load.at, consumed, lag, working)
-
-    def _measure(self, now: float, consumed: int, lag: int, working: int) -> None:
-        """Measure since the present sample began, if there was enough to do all the time."""
-        assert self._base is not None
-        at, before, lag_before = self._base
-        rate = (consumed - before) / (now - at)
-        if not rate or min(lag, lag_before) < ENOUGH * rate:
-            self._base = (now, consumed, lag)
             return
-        if now - at >= SAMPLE_SECONDS:
-            self._base = (now, consumed, lag)
+        if load.lag is None or load.consumed is None:
+            self._base = None
+            return
+        before, self._base = self._base, Sample(load.at, load.consumed, load.lag)
+        if not _have_work(load, working):
+            self._base = None
+        elif before is not None and load.at > before.at:
+            self._measure(before, self._base, working)
+
+    def _measure(self, before: Sample, now: Sample, working: int) -> None:
+        """Measure from one poll to another, if there was enough to do all the time."""
+        seconds = now.at - before.at
+        rate = (now.consumed - before.consumed) / seconds
+        if not rate or min(now.lag, before.lag) < ENOUGH * rate:
+            return
+        if seconds >= SAMPLE_SECONDS:
             self._samples.append(rate / working)
             self.value = statistics.median(self._samples)
-        elif not self._samples and (self.value is None or self._is_first):
+            return
+        self._base = before
+        if not self._samples and (self.value is None or self._is_first):
             self.value, self._is_first = rate / working, True
 
     @staticmethod
@@ -82,6 +93,8 @@ def _have_work(load: Load, working: int) -> bool:
     Otherwise some of them may be idle, and the others seem slow. Who reads which partition is not
     known, so there have to be twice as many such partitions as consumers, or all that are used.
     """
+    if not working or not load.lag:
+        return False
     used = [each for each in load.partitions() if each.lag or each.produced_rate]
     lagging = sum(each.lag > ENOUGH * (each.produced_rate or 0.0) for each in used)
     return lagging >= min(TWICE * working, len(used))

@@ -20,8 +20,9 @@ from tests.support.ages import ROUNDING, Ages, Clock, Key, tolerance
 
 TOPICS, PARTITIONS, RECORDS = 100, 10, 300
 GROUPS, TOPICS_OF_GROUP = 200, 25
+POSITIONS = GROUPS * TOPICS_OF_GROUP * PARTITIONS
 LOOKS = 3
-"""Polls of the times after which all ages are known."""
+"""Polls of the times after which all ages are known, if the machine is not busy."""
 SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
 
 CLOCK = re.compile(r'^mq_lag_seconds{[^}]*group="clock"[^}]*} .*$', re.MULTILINE)
@@ -61,7 +62,10 @@ def replayed() -> Sequence[int]:
 class World:
     heads: Mapping[Key, float]
     looks: Sequence[Ages]
-    """The ages after each of the first successful polls of the times."""
+    """The ages after each of the first successful polls of the times.
+
+    On a busy machine a poll may end at its deadline with fewer ages, so the last one is complete.
+    """
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +102,11 @@ def first_looks(exporter: Exporter, clock: Clock) -> list[Ages]:
         shown = CLOCK.search(page)
         if shown is not None:
             pages.setdefault(shown.group(), page)
-        return len(pages) == LOOKS
+        while len(pages) > LOOKS:
+            del pages[list(pages)[-2]]
+        return len(pages) >= LOOKS and page.count("\nmq_lag_seconds{") > POSITIONS
 
-    wait_until(has_looked, f"{LOOKS} looks", 120, poll_seconds=0.5)
+    wait_until(has_looked, "all ages", 300, poll_seconds=0.5)
     return [parse(page, clock) for page in pages.values()]
 
 

@@ -96,6 +96,13 @@ _MISMATCHES = (
         ),
     ),
     (
+        "closed by peer.*in state SSL_HANDSHAKE",
+        (
+            "the listener there most likely has no TLS: set security.protocol to PLAINTEXT or "
+            "SASL_PLAINTEXT under `client`; if it has TLS, check the ssl.* files"
+        ),
+    ),
+    (
         r"supported mechanisms:\s*(\(after|$)",
         (
             "the listener there does not use a login: set security.protocol to PLAINTEXT or SSL "

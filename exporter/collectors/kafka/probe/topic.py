@@ -237,13 +237,8 @@ def _probe_finding(
     if settings.probe is False:
         return Finding("probe", ok=True, detail="disabled by probe.enabled")
     if layout.partitions is None:
-        obstacle = _may_make(client, name, layout, deadline)
-        detail = (
-            f"topic {name} can be created, with a partition on each of {len(layout.nodes)} brokers"
-        )
-        return Finding(
-            "probe", obstacle is None, obstacle.message if obstacle else detail, required
-        )
+        missing, detail = _may_make(client, name, layout, deadline)
+        return Finding("probe", not missing, missing or detail, required)
     missing = _missing_rights(client, name, deadline)
     if missing:
         return Finding("probe", ok=False, detail=missing, required=required)
@@ -258,7 +253,8 @@ def _probe_finding(
 
 def _may_make(
     client: KafkaClient, name: str, layout: Layout, deadline: Deadline
-) -> ProbeObstacle | None:
+) -> tuple[str, str]:
+    """Return what keeps the topic from being created, empty if nothing does, and the good text."""
     timeout = _seconds(deadline)
     futures = client.admin.create_topics(
         [new_topic(name, layout)], validate_only=True, request_timeout=timeout
@@ -267,12 +263,26 @@ def _may_make(
         client.wait(futures[name], timeout)
     except KafkaException as error:
         inner = kafka_error(error) or KafkaError(KafkaError._FAIL)
-        if inner.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            return _creation_obstacle(name, inner)
-        return ProbeObstacle(
-            "unauthorized", f"give the user Describe, Read and Write on the topic {name}"
-        )
-    return None
+        obstacle = _creation_obstacle(name, inner)
+        if obstacle is not None:
+            return obstacle.message, ""
+        # The metadata did not show it: the user may not see it, or it was created meanwhile.
+        if _is_visible(client, name, timeout):
+            return "", f"topic {name} exists"
+        return f"give the user Describe, Read and Write on the topic {name}", ""
+    return (
+        "",
+        f"topic {name} can be created, with a partition on each of {len(layout.nodes)} brokers",
+    )
+
+
+def _is_visible(client: KafkaClient, name: str, timeout: float) -> bool:
+    futures = client.admin.describe_topics(TopicCollection([name]), request_timeout=timeout)
+    try:
+        client.wait(futures[name], timeout)
+    except KafkaException:
+        return False
+    return True
 
 
 def _missing_rights(client: KafkaClient, name: str, deadline: Deadline) -> str:
