@@ -74,6 +74,17 @@ examples:
 --steps "rate=200 takes=50 consumers=4 for=1m; consumers=1"
   mq-lag-exporter load nsq http://localhost:4151 --steps "rate=500 size=10kB fails=5% for=2m" --json
 """
+SCALE_EXAMPLES = """\
+The command is split into words as a shell would, then {consumers}, {before}, {source}, {vhost},
+{destination} and {group} are replaced in each word. No shell runs it. Write {{ and }} for braces.
+It also gets MQ_CONSUMERS, MQ_BEFORE, MQ_REASON and other variables.
+
+examples:
+  mq-lag-exporter scale --source orders --group billing \
+--exec "docker compose up -d --no-recreate --scale worker={consumers} worker"
+  mq-lag-exporter scale --destination orders --dry-run --once --exec "nomad job scale orders \
+worker {consumers}"
+"""
 
 MOST_DAYS = 36_500.0
 
@@ -133,6 +144,11 @@ def parser_of_commands() -> argparse.ArgumentParser:
     _add_demo(command("demo", "run against an embedded Kafka with a small workload", DEMO_EXAMPLES))
     _add_load(
         command("load", "generate load on a broker in steps and report latencies", LOAD_EXAMPLES)
+    )
+    _add_scale(
+        command(
+            "scale", "follow the scaling advice of a daemon by running a command", SCALE_EXAMPLES
+        )
     )
     _add_top(command("top", "show a live table of subscriptions", TOP_EXAMPLES))
     return parser
@@ -247,6 +263,96 @@ def _add_load(load: argparse.ArgumentParser) -> None:
     )
     load.add_argument("--json", action="store_true", help="print one line of JSON per step")
     load.set_defaults(command=commands.load, signals="stop")
+
+
+def _add_scale(scale: argparse.ArgumentParser) -> None:
+    scale.description = (
+        "Follows the scaling advice of a running daemon for one subscription, and runs a command "
+        "when the\nadvised number of consumers changes. Without valid advice, it changes nothing."
+    )
+    for name, what in (
+        ("source", "source of the subscription"),
+        ("vhost", "RabbitMQ vhost"),
+        ("destination", "topic or queue"),
+        ("group", "consumer group or channel; empty for a RabbitMQ queue"),
+    ):
+        scale.add_argument(f"--{name}", metavar="NAME", help=what)
+    scale.add_argument(
+        "--exec",
+        dest="template",
+        required=True,
+        metavar="COMMAND",
+        help="command that sets the number of consumers; contains {consumers}",
+    )
+    address = scale.add_mutually_exclusive_group()
+    address.add_argument(
+        "--url", metavar="URL", help="address of the daemon (default: http://127.0.0.1:9877)"
+    )
+    address.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="use the address in this config, of a daemon on this machine without TLS",
+    )
+    scale.add_argument("--user", metavar="NAME", help="user name for the daemon")
+    scale.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="file with the password for the daemon"
+    )
+    scale.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="certificates that may have signed the one of the daemon, instead of the system's",
+    )
+    scale.add_argument(
+        "--every",
+        default="15s",
+        metavar="TIME",
+        help="time between two polls (default: %(default)s)",
+    )
+    scale.add_argument(
+        "--timeout",
+        default="60s",
+        metavar="TIME",
+        help="time for the command; then it is ended (default: %(default)s)",
+    )
+    scale.add_argument(
+        "--initial",
+        type=_count,
+        metavar="N",
+        help=(
+            "number of consumers that is set already (default: unknown, so the command runs first "
+            "unless the exporter sees the advised number)"
+        ),
+    )
+    scale.add_argument(
+        "--enforce",
+        action="store_true",
+        help="run the command again if another number of consumers runs for 10 minutes",
+    )
+    scale.add_argument(
+        "--dry-run", action="store_true", help="log the commands instead of running them"
+    )
+    scale.add_argument("--once", action="store_true", help="decide once, then exit, as for cron")
+    scale.add_argument(
+        "--listen", metavar="HOST:PORT", help="serve /metrics and /-/healthy of this controller"
+    )
+    scale.add_argument(
+        "--log-format",
+        choices=("json", "console"),
+        help="format of the log (default: that of the config, else json)",
+    )
+    scale.set_defaults(command=commands.scale, terminal=False, signals="stop")
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError
+    return count
+
+
+_count.__name__ = "number of consumers"
 
 
 def _add_top(top: argparse.ArgumentParser) -> None:

@@ -208,6 +208,13 @@ def load(options: argparse.Namespace) -> int:
     return 0
 
 
+def scale(options: argparse.Namespace) -> int:
+    """Follow the scaling advice of a daemon by running a command."""
+    from exporter.scale.running import scale as run_scale
+
+    return run_scale(options, options.signals.deliver)
+
+
 def top(options: argparse.Namespace) -> int:
     """Show a live table."""
     from rich.console import Console

@@ -30,7 +30,7 @@ from testbed.exporter import Exporter, kafka_source
 from testbed.ports import PortBlock
 from testbed.waiting import wait_until
 
-COMMANDS = ("run", "once", "check", "health", "demo", "load", "top")
+COMMANDS = ("run", "once", "check", "health", "demo", "load", "scale", "top")
 FAILED, MISUSED = 1, 2
 BOUND_SECONDS = 30.0
 """For what has deadlines of 1 s, on a machine that is busy."""

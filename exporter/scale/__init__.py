@@ -1,0 +1,1 @@
+"""The controller of the command `scale`: follows the scaling advice by running a command."""
