@@ -37,14 +37,15 @@ class KafkaWorkload:
 
         By default as long as the broker's own setting says.
         """
-        self._settings: dict[str, Any] = {"bootstrap.servers": address, "logger": QUIET}
+        self.settings: dict[str, Any] = {"bootstrap.servers": address, "logger": QUIET}
+        """Settings of the clients."""
         self._topic = topic
         self._group = group
         self._config = {} if retention is None else {"retention.ms": str(round(retention * 1_000))}
 
     def prepare(self, consumers: int) -> None:
         """Create the topic, unless it exists."""
-        admin = AdminClient(self._settings)
+        admin = AdminClient(self.settings)
         topic = NewTopic(self._topic, max(consumers, PARTITIONS), 1, config=self._config)
         try:
             made = admin.create_topics([topic], request_timeout=PATIENCE)[self._topic]
@@ -62,11 +63,11 @@ class KafkaWorkload:
 
     def sender(self) -> Sender:
         """Connect a producer."""
-        return _KafkaSender(self._settings, self._topic)
+        return _KafkaSender(self.settings, self._topic)
 
     def receiver(self) -> Receiver:
         """Join the group."""
-        return _KafkaReceiver(self._settings, self._topic, self._group)
+        return _KafkaReceiver(self.settings, self._topic, self._group)
 
 
 class _KafkaSender:
