@@ -21,7 +21,7 @@ import grpc.aio
 import structlog
 
 from exporter.config.keda import KedaTls
-from exporter.keda.answers import Answers, Counted
+from exporter.keda.answers import MAX_STREAMS, Answers, Counted
 from exporter.keda.certificates import Certificates
 from exporter.liveness import Pulse
 from exporter.scaling.board import AdviceBoard
@@ -46,6 +46,8 @@ _OPTIONS = (
     # Otherwise two exporters could listen on the same port, and KEDA would ask either of them.
     ("grpc.so_reuseport", 0),
     ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+    # For each connection. KEDA has all its streams and calls on one.
+    ("grpc.max_concurrent_streams", MAX_STREAMS + 1_000),
     ("grpc.server_handshake_timeout_ms", 5_000),
     # Ends the streams of a client that has vanished without closing its connection.
     ("grpc.keepalive_time_ms", 30_000),

@@ -69,7 +69,8 @@ class KedaService:
                 _address(self._listen), self._board, self._tls, self._counted, self.pulse
             )
         except (OSError, RuntimeError) as error:
-            message = f"keda.listen: {self._listen}: the gRPC server cannot start: {error}"
+            reason = str(error) or "no answer from its thread"
+            message = f"keda.listen: {self._listen}: the gRPC server cannot start: {reason}"
             raise ServerError(message) from error
         log.info(
             "keda.started",

@@ -424,6 +424,23 @@ def test_connections_that_say_nothing_or_nonsense_do_no_harm(
         each.close()
 
 
+def test_calls_that_never_send_their_request_do_no_harm(
+    made: Made, service: KedaService, client: Client
+) -> None:
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait(60)
+        yield from ()
+
+    with Client(made, service.port) as attacker:
+        call = attacker.channel.stream_unary("/externalscaler.ExternalScaler/GetMetrics")
+        pending = [call.future(nothing()) for _ in range(50)]
+        assert client.metrics(**BILLING)[0][1] == 3
+        assert not any(each.done() for each in pending)
+        over.set()
+
+
 # Start and stop
 
 
@@ -487,6 +504,14 @@ def test_a_port_in_use_is_an_error_with_advice(service: KedaService, board: Boar
         second.start()
     with pytest.raises(ServerError, match="not been started"):
         _ = second.port
+
+
+def test_a_port_that_is_taken_at_the_last_moment_is_an_error(
+    service: KedaService, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.keda.service._address", str)
+    with pytest.raises(ServerError, match=r"^keda\.listen: .* cannot start: .*bind"):
+        KedaService(board, f"127.0.0.1:{service.port}").start()
 
 
 @pytest.mark.parametrize(
