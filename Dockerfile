@@ -1,5 +1,6 @@
 # The runtime is Python's slim image, with the wheels of requirements.lock: librdkafka comes inside confluent-kafka's.
 # For Amazon MSK with IAM: docker build --build-arg LOCK=requirements-msk-iam.lock .
+# For KEDA's external scaler: docker build --build-arg LOCK=requirements-keda.lock .
 ARG PYTHON=3.13.7
 
 FROM python:${PYTHON}-slim AS build
@@ -22,7 +23,7 @@ COPY --from=build /opt/mq-lag-exporter /opt/mq-lag-exporter
 RUN useradd --system --uid 10001 --no-create-home exporter
 USER 10001
 ENV PATH=/opt/mq-lag-exporter/bin:$PATH PYTHONUNBUFFERED=1
-EXPOSE 9877
+EXPOSE 9877 9878
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10s \
   CMD ["mq-lag-exporter", "health"]
 ENTRYPOINT ["mq-lag-exporter"]

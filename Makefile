@@ -111,7 +111,7 @@ quiet: $(DEV) ## Run healthy traffic for an hour: no alert may fire (ARGS="--min
 	@$(PY) -m bench.quiet $(ARGS)
 
 audit: $(AUDIT) ## Check the locked dependencies for known vulnerabilities (needs pypi.org)
-	@for lock in requirements.lock requirements-msk-iam.lock requirements-dev.lock; do \
+	@for lock in requirements.lock requirements-msk-iam.lock requirements-keda.lock requirements-dev.lock; do \
 	  $(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $$lock \
 	  || { echo "make audit: $$lock has a known vulnerability, or was not checked (see above)" >&2; exit 1; }; done
 
@@ -130,6 +130,8 @@ lock: ## Update the lock files (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --output-file requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --extra msk-iam \
 	  --constraint requirements.lock --output-file requirements-msk-iam.lock
+	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --extra keda \
+	  --constraint requirements.lock --output-file requirements-keda.lock
 	uv pip compile --quiet --universal --generate-hashes --no-header pyproject.toml --group dev \
 	  --constraint requirements.lock --output-file requirements-dev.lock
 

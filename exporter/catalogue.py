@@ -546,6 +546,14 @@ def _rows() -> tuple[Metric, ...]:
             "each update.",
             own,
         ),
+        Metric(
+            "mq_keda_requests_total",
+            "counter",
+            ("method", "code"),
+            "Calls of KEDA that ended, by method and gRPC status code; absent if `keda` is not "
+            "configured. A stream counts when it ends.",
+            own,
+        ),
         Metric("mq_series", "gauge", source, "Series exposed for the source.", own),
         Metric(
             "mq_series_dropped",

@@ -15,6 +15,7 @@ from exporter import __version__
 from exporter.analysis.rows import Key, Wanted
 from exporter.collectors.making import make_collector
 from exporter.config import Config, ConfigError, LogConfig, SourceConfig, load
+from exporter.keda.service import KedaService
 from exporter.liveness import Pulse
 from exporter.model import Collector, Until
 from exporter.scrub import scrub
@@ -86,10 +87,11 @@ class Daemon:
         for source in config.sources:
             self.sources[source.name] = self._new_source(source)
         self.server: Server | None = None
+        self.keda: KedaService | None = None
         self.watch = SourceWatchdog(self._pulses, lambda: list(self.sources.values()))
 
     def start(self) -> None:
-        """Listen and collect. Raises `ServerError` if the address cannot be used."""
+        """Listen and collect. Raises `ServerError` if an address cannot be used."""
         self.server = Server(
             self._config.listen,
             routes(self, reload_endpoint=self._config.reload_endpoint),
@@ -97,6 +99,10 @@ class Daemon:
             hosts=lambda: self._config.allowed_hosts,
         )
         self.server.start()
+        if (keda := self._config.keda) is not None:
+            answered = self._own.keda_answered
+            self.keda = KedaService(self.scaling.board, keda.listen, keda.tls, answered)
+            self.keda.start()
         self.collect()
         self._log.info(
             "daemon.started",
@@ -159,9 +165,11 @@ class Daemon:
             source.stop(0.0)
         # In parallel, because each source may have something to clean up, and a scraper may be
         # slow.
-        with ThreadPoolExecutor(len(sources) + 1) as threads:
+        with ThreadPoolExecutor(len(sources) + 2) as threads:
             if self.server is not None:
                 threads.submit(self.server.stop, until.remaining())
+            if self.keda is not None:
+                threads.submit(self.keda.stop, until.remaining())
             ended = list(threads.map(lambda source: source.join(until.remaining()), sources))
         if self.server is not None:
             self._log.info("daemon.stopped", clean=all(ended))
@@ -245,6 +253,8 @@ class Daemon:
                 self.sources[name].start()
         if config.listen != self._config.listen:
             self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
+        if config.keda != self._config.keda:
+            self._log.warning("config.needs_restart", key="keda")
         self.scaling.start()
         self._config, self._globs = config, GlobWatch(config)
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
@@ -254,6 +264,8 @@ class Daemon:
         pulses = [self._main, self.watch.pulse, *self.scaling.pulses]
         if self.server is not None:
             pulses.append(self.server.pulse)
+        if self.keda is not None:
+            pulses.append(self.keda.pulse)
         return pulses
 
     def _new_source(self, config: SourceConfig, carried: Carried | None = None) -> Source:

@@ -39,6 +39,7 @@ def consume(work: Work, stop: threading.Event) -> None:
     workload = workload_of(work.system, work.address, work.destination, work.group)
     if work.settings:
         workload.settings.update(work.settings)  # type: ignore[attr-defined]
+    workload.prepare(1)
     receiver = workload.receiver()
     due = time.monotonic()
     try:

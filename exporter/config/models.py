@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from exporter.config.access import beside_the_config
+from exporter.config.keda import KedaConfig
 from exporter.config.properties import SecretPath
 from exporter.config.scaling import ScalingLines
 from exporter.config.shared import LISTED, Collection, Model, SourceConfig
@@ -69,6 +70,8 @@ class Config(Model):
     """Subscriptions that get scaling advice. The first line that matches applies."""
     scaling_state: SecretPath | None = None
     """File that keeps what the scaling advice has learned across restarts of the exporter."""
+    keda: KedaConfig | None = None
+    """The external scaler for KEDA. Off by default."""
     sources: Annotated[tuple[AnySource, ...], BeforeValidator(not_empty), LISTED]
     """The clusters to read."""
 

@@ -20,7 +20,7 @@ MAX_NAME = 200
 RESERVED_LABELS = frozenset(
     {
         *("system", "source", "vhost", "destination", "partition", "group", "node", "task"),
-        *("reason", "state", "kind", "status", "cause", "method", "stage", "result", "le"),
+        *("reason", "state", "kind", "status", "cause", "method", "stage", "result", "code", "le"),
         *("job", "instance"),
     }
 )

@@ -5,11 +5,19 @@ from __future__ import annotations
 import difflib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 NEAREST = 3
 """Number of similar names in an error."""
+COMPARED = 200
+"""Number of subscriptions that are compared to find similar names. Each takes about 0.1 ms."""
+COMPARED_CHARACTERS = 200
+"""Length of the part of a name that is compared."""
+
+Given = list[tuple[int, str]]
+"""The names to find: the index of the field in `Place`, and the name."""
 
 
 class Place(NamedTuple):
@@ -51,19 +59,44 @@ class BlindError(Exception):
     """The subscription could not be read lately, so there is no valid advice."""
 
 
+class _Known:
+    """The advice of one source, and an index from each name to its subscriptions."""
+
+    def __init__(self, advice: Mapping[Place, Published]) -> None:
+        self.advice = dict(advice)
+        self._having: dict[tuple[int, str], list[Place]] = {}
+        for place in self.advice:
+            for field, name in enumerate(place):
+                if name:
+                    self._having.setdefault((field, name), []).append(place)
+
+    def matches(self, given: Given) -> Collection[Place]:
+        """Return the subscriptions that have all these names."""
+        fewest = min((self._having.get(each, []) for each in given), key=len, default=None)
+        if fewest is None:
+            return self.advice
+        return [place for place in fewest if all(place[field] == name for field, name in given)]
+
+    def similar(self, given: Given) -> Collection[Place]:
+        """Return the subscriptions that have the rarest of these names, or all if none has any."""
+        found = [self._having[each] for each in given if each in self._having]
+        return min(found, key=len, default=self.advice)
+
+
 class AdviceBoard:
     """Holds the advice of all sources. Thread-safe; every call returns at once, except `wait`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._sources: dict[str, Mapping[Place, Published]] = {}
+        self._sources: dict[str, _Known] = {}
         self._version = 0
 
     def publish(self, source: str, advice: Mapping[Place, Published]) -> None:
         """Replace what is known of a source."""
+        known = _Known(advice)
         with self._changed:
-            self._sources[source] = dict(advice)
+            self._sources[source] = known
             self._version += 1
             self._changed.notify_all()
 
@@ -82,27 +115,20 @@ class AdviceBoard:
         Raises `NoAdviceError` if there is none or more than one, `BlindError` if it is outdated.
         """
         with self._changed:
-            known = {
-                place: each for found in self._sources.values() for place, each in found.items()
-            }
-        asked = (source, vhost, destination, group)
-        matches = [
-            place
-            for place in known
-            if all(
-                not want or want == (have or "") for want, have in zip(asked, place, strict=True)
-            )
-        ]
+            sources = list(self._sources.values())
+        given = [(n, name) for n, name in enumerate((source, vhost, destination, group)) if name]
+        matches = {
+            place: known.advice[place] for known in sources for place in known.matches(given)
+        }
         if len(matches) > 1:
-            listed = "; ".join(sorted(map(str, matches))[:NEAREST])
+            listed = "; ".join(map(str, islice(matches, NEAREST)))
             raise NoAdviceError(f"{len(matches)} subscriptions match, such as {listed}; name one")
         if not matches:
-            raise NoAdviceError(_unknown(asked, list(known)))
-        found = known[matches[0]]
+            raise NoAdviceError(_unknown(given, sources))
+        [(place, found)] = matches.items()
         if self._clock() >= found.valid_until:
             raise BlindError(
-                f"{matches[0]} could not be read lately; the last advice was "
-                f"{found.consumers} consumers"
+                f"{place} could not be read lately; the last advice was {found.consumers} consumers"
             )
         return found
 
@@ -116,21 +142,22 @@ class AdviceBoard:
             return self._version
 
 
-def _unknown(asked: tuple[str, str, str, str], known: list[Place]) -> str:
-    source, vhost, destination, group = asked
-    wanted = ", ".join(
-        f"{label} {value!r}"
-        for label, value in (
-            ("source", source),
-            ("vhost", vhost),
-            ("destination", destination),
-            ("group", group),
-        )
-        if value
-    )
+def _unknown(given: Given, sources: list[_Known]) -> str:
+    labels = Place._fields
+    wanted = ", ".join(f"{labels[field]} {name!r}" for field, name in given)
     text = f"no subscription with {wanted or 'any name'} has advice; "
+    known = [known for known in sources if known.advice]
     if not known:
         return text + "no subscription matches a line of `scaling` in the exporter's config yet"
-    names = {"\n".join(part or "" for part in place): place for place in known}
-    near = difflib.get_close_matches("\n".join(asked), names, NEAREST, 0.0)
+    # Those that share a name come first, because the number that is compared is limited.
+    similar = sorted((each.similar(given) for each in known), key=len)
+    places = islice((place for each in similar for place in each), COMPARED)
+    names = {"\n".join(_compared(place)): place for place in places}
+    asked = dict(given)
+    wanted = "\n".join(_compared([asked.get(field) for field in range(len(labels))]))
+    near = difflib.get_close_matches(wanted, names, NEAREST, 0.0)
     return text + "nearest: " + "; ".join(str(names[each]) for each in near)
+
+
+def _compared(names: Collection[str | None]) -> list[str]:
+    return [(name or "")[:COMPARED_CHARACTERS] for name in names]

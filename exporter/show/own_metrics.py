@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 
@@ -48,6 +50,30 @@ class _CountersKeptElsewhere(Collector):
             yield found
 
 
+class _KedaRequests(Collector):
+    """Counts the answers to KEDA. Absent while the KEDA server is off."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, method: str, code: str, by: int) -> None:
+        with self._lock:
+            self._counts[method, code] += by
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the counter, if anything was added to it."""
+        with self._lock:
+            counts = dict(self._counts)
+        if not counts:
+            return
+        metric = BY_NAME["mq_keda_requests_total"]
+        family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for labels, count in counts.items():
+            family.add_metric(labels, count)
+        yield family
+
+
 class OwnMetrics:
     """The metrics of the process. May be changed and rendered from any thread."""
 
@@ -66,6 +92,8 @@ class OwnMetrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         registry.register(_CountersKeptElsewhere(left_out, failed_inputs))
+        self._keda = _KedaRequests()
+        registry.register(self._keda)
         info = Gauge(
             "mq_exporter_build_info",
             "Always 1; the labels are the versions of the exporter, Python and confluent-kafka.",
@@ -91,6 +119,10 @@ class OwnMetrics:
         self._accepted.set(accepted)
         if accepted:
             self._accepted_at.set_to_current_time()
+
+    def keda_answered(self, method: str, code: str, by: int = 1) -> None:
+        """Count answers to KEDA. With 0 the counter is exposed before the first answer."""
+        self._keda.add(method, code, by)
 
     def render(self, fmt: Format) -> bytes:
         """Return the exposition of these metrics, without `# EOF`."""

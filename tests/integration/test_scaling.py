@@ -149,17 +149,18 @@ def test_it_settles_in_few_actions_and_never_reverses(
         trial.feeder.rate = LOW
     before = {trial.name: len(trial.pool.changes) for trial in made}
     wait_until(
-        lambda: all(trial.pool.count <= 2 and trial.settled() for trial in made),  # noqa: PLR2004 - 10/s for 20/s each, and one spare
+        lambda: all(trial.pool.count <= 2 and trial.settled() for trial in made),
         "few consumers for the low load",
         300,
         0.5,
     )
     down = {trial.name: numbers(trial)[before[trial.name] - 1 :] for trial in made}
-    for name in up:
-        assert len(up[name]) - 1 <= MOST_ACTIONS, up
-        assert len(down[name]) - 1 <= MOST_ACTIONS, down
-        assert all(old < new for old, new in pairwise(up[name])), up
-        assert all(old > new for old, new in pairwise(down[name])), down
+    for counts in up.values():
+        assert len(counts) - 1 <= MOST_ACTIONS, up
+        assert all(old < new for old, new in pairwise(counts)), up
+    for counts in down.values():
+        assert len(counts) - 1 <= MOST_ACTIONS, down
+        assert all(old > new for old, new in pairwise(counts)), down
 
 
 def numbers(trial: Trial) -> list[int]:

@@ -32,11 +32,12 @@ NOT_SHOWN = {
     *("mq_threshold_stop_seconds", "mq_threshold_consume_ratio"),
     *("mq_log_lines_dropped_total", "mq_values_out_of_range_total"),
     "mq_consumed_messages_per_second_lower_bound",
+    "mq_keda_requests_total",
 }
 """Metrics that are left out on purpose.
 
 Rates over a window are for users without Prometheus. Thresholds are settings that alerts use. Gaps
-in the log and in `/metrics` are noticed by those who read them.
+in the log and in `/metrics` are noticed by those who read them. KEDA has metrics of its own.
 """
 BOUNDED = re.compile(
     r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max|min)\(|histogram_quantile"

@@ -681,7 +681,7 @@ def test_the_full_example_has_every_default() -> None:
     (line,) = config.scaling
     given = {"match", "maximum", "inputs"}
     assert line.model_dump(exclude=given) == ScalingConfig().model_dump(exclude=given)
-    rest = {"sources", "defaults", "thresholds", "scaling", "scaling_state"}
+    rest = {"sources", "defaults", "thresholds", "scaling", "scaling_state", "keda"}
     assert config.model_dump(exclude=rest) == plain.model_dump(exclude=rest)
 
 
