@@ -26,6 +26,14 @@ LONG = 60
 """Letters of a long name."""
 THRESHOLDS = {"lag_messages": 2_000, "lag_seconds": "15s", "stop_seconds": f"{300 // SCALE}s"}
 
+SCALING = {
+    "maximum": 12,
+    "drain_time": "1m",
+    "cooldown_out": f"{60 // SCALE}s",
+    "cooldown_in": f"{600 // SCALE}s",
+}
+"""Advice for every subscription. Nobody follows it here."""
+
 
 class Showcase:
     """A context manager with everything running. Times are divided by the `SCALE` of `Alerting`.
@@ -46,7 +54,7 @@ class Showcase:
         with ExitStack() as stack:
             sources = [*self._kafka(stack), *self._rabbitmq(stack), *self._nsq(stack)]
             exporter = Exporter(self._folder, sources, defaults=paced(SCALE))
-            exporter.write(sources, thresholds=[THRESHOLDS])
+            exporter.write(sources, thresholds=[THRESHOLDS], scaling=[SCALING])
             stack.enter_context(exporter)
             address = f"127.0.0.1:{exporter.port}"
             alerting = Alerting(self._folder, address, clusters=self._clusters)

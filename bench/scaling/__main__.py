@@ -82,6 +82,7 @@ def run(setting: Setting, way: Way, points: list[Point] | None = None) -> Tally:
             world.tally = Tally()  # the way has seen the consumers work before
         if points is not None and world.now >= 0 and world.now % STRIDE == 0:
             points.append(Point(world.now, world.wanted, world.age))
+    world.end()
     return world.tally
 
 

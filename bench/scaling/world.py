@@ -59,6 +59,7 @@ class Tally:
     late_seconds: float = 0.0
     """Seconds in which the oldest message was late."""
     late_messages: float = 0.0
+    """Messages that were processed late, and those that wait at the end and are late."""
     consumer_hours: float = 0.0
     paused_seconds: float = 0.0
 
@@ -140,6 +141,13 @@ class World:
         self.tally.consumer_hours += self.wanted * STEP / 3_600
         if self.age > self.setting.target_seconds:
             self.tally.late_seconds += STEP
+
+    def end(self) -> None:
+        """Count the messages that are late and still wait."""
+        for backlog in self.backlogs:
+            for at, count in backlog:
+                if self.now - at > self.setting.target_seconds:
+                    self.tally.late_messages += count
 
     def _load(self) -> float:
         if self.now > 0:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mixin.boards import exporter, kafka, nsq, overview, probes, rabbitmq, subscription
+from mixin.boards import exporter, kafka, nsq, overview, probes, rabbitmq, scaling, subscription
 from mixin.boards.build import text_of
 
 BOARDS = (
     overview.BOARD,
     subscription.BOARD,
+    scaling.BOARD,
     kafka.BOARD,
     rabbitmq.BOARD,
     nsq.BOARD,

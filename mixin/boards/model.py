@@ -229,6 +229,7 @@ def of_system(system: str, extra: tuple[Variable, ...] = ()) -> tuple[Variable, 
 LINKS: Mapping[str, str] = {
     "mq-overview": "Overview",
     "mq-subscription": "Subscription",
+    "mq-scaling": "Scaling",
     "mq-kafka": "Kafka",
     "mq-rabbitmq": "RabbitMQ",
     "mq-nsq": "NSQ",

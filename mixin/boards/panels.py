@@ -33,7 +33,10 @@ SCRAPING = ("Time", "job", "container", "endpoint", "service", "__name__")
 """Labels of the scrape, and others that are never a column."""
 SUBSCRIPTION = ("cluster", "namespace", "system", "source", "vhost", "destination", "group")
 """Labels that a link to a subscription needs, and variables of its dashboard."""
-HIDEABLE = (*SUBSCRIPTION, "status", "cause", "kind", "reason", "method", "state", "alertname")
+HIDEABLE = (
+    *SUBSCRIPTION,
+    *("status", "cause", "kind", "reason", "method", "state", "alertname", "held"),
+)
 WIDTHS: Mapping[str, int] = {
     "status": 104,
     "cause": 118,
@@ -54,6 +57,9 @@ WIDTHS: Mapping[str, int] = {
     "in /s": 52,
     "out /s": 54,
     "consumers": 94,
+    "advised": 76,
+    "capacity /s": 98,
+    "held": 110,
     "drained in": 90,
     "deleted in": 90,
     "partitions": 92,
@@ -122,11 +128,11 @@ def _lines(panel: Panel) -> timeseries.Panel:
         made.no_value("none")
     if panel.kind == "stack":
         made.stacking(common.StackingConfig().mode(shapes.StackingMode.NORMAL).group("A"))
-    for name, colour in panel.colours.items():
-        made.override_by_name(name, _values(_fixed(colour)))
     for index, query in enumerate(panel.queries):
         if query.limit:
             made.override_by_query(chr(ord("A") + index), _values(OVERRIDES))
+    for name, colour in panel.colours.items():
+        made.override_by_name(name, _values(_fixed(colour)))
     return made
 
 

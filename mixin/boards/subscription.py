@@ -231,9 +231,10 @@ BOARD = Board(
         Panel(
             "line",
             "Consumers",
-            "How many consumers read this destination, and how many members does the group have?",
+            "How many consumers read this destination, how many are advised, and how many members does the group have?",
             (
                 Query(f"{CONSUMERS}{{{SUB}}}", "consumers"),
+                Query(largest("mq_desired_consumers"), "advised consumers"),
                 Query(
                     largest("mq_group_members", f'{IN_SOURCE},group="$group"'),
                     "members of the group",

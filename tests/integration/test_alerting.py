@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,15 @@ SYMPTOMS = {"MqLagHigh", "MqResidenceTimeHigh", "MqConsumeRateLow"}
 
 
 def alerting_exporter(
-    folder: Path, sources: list[dict[str, Any]], *lines: dict[str, Any], scale: float = SCALE
+    folder: Path,
+    sources: list[dict[str, Any]],
+    *lines: dict[str, Any],
+    scale: float = SCALE,
+    scaling: Sequence[dict[str, Any]] = (),
 ) -> Exporter:
-    """An exporter with these lines of thresholds, and the last one."""
+    """An exporter with these lines of thresholds, and the last one; and these lines of scaling."""
     exporter = Exporter(folder, sources, defaults=paced(scale))
-    exporter.write(sources, thresholds=[*lines, thresholds(scale)])
+    exporter.write(sources, thresholds=[*lines, thresholds(scale)], scaling=list(scaling))
     return exporter
 
 

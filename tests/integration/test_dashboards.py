@@ -44,6 +44,19 @@ ONE_BY_ONE = (
     {**ONE, "system": "nsq", "source": "events", "destination": "clicks", "group": "archive"},
 )
 """What the dashboard of one subscription is looked at with: each query has to show something of one of them."""
+SCALING = {
+    "cooldown_out": "2s",
+    "inputs": [
+        {
+            "prometheus": "http://127.0.0.1:9",
+            "query": "vector(1)",
+            "target": 1,
+            "weight": 0.1,
+            "interval": "1s",
+        }
+    ],
+}
+"""Advice for every subscription. Nobody answers the query, so it fails."""
 NEEDS_MORE = {
     "Partitions without a committed offset",
     "Nearest to deletion of unread messages",
@@ -139,6 +152,8 @@ def load(stack: ExitStack, kafka: KafkaCluster, rabbit: RabbitCluster, nsq: NsqC
     nsq_data.create_channel(address, "clicks", "archive")
     stack.enter_context(nsq_data.NsqConsumer(nsq.tcp_address(), "clicks", "archive", 60.0))
     nsq_data.publish_all(address, "clicks", [b"x"] * 6_000)
+    nsq_data.create_channel(address, "clicks", "frozen")
+    nsq_data.pause(address, "clicks", "frozen")  # its advice is held
     nsq_data.create_topic(address, "unheard")
     nsq_data.publish(address, "unheard")
 
@@ -163,7 +178,7 @@ def prometheus(
             rabbit_source(rabbitmq, "jobs"),
             nsq_source(nsq, "events"),
         ]
-        exporter = stack.enter_context(alerting_exporter(folder, sources))
+        exporter = stack.enter_context(alerting_exporter(folder, sources, scaling=[SCALING]))
         yield stack.enter_context(Alerting(folder, f"127.0.0.1:{exporter.port}", clusters=CLUSTERS))
 
 

@@ -40,7 +40,7 @@ Rates over a window are for users without Prometheus. Thresholds are settings th
 in the log and in `/metrics` are noticed by those who read them. KEDA has metrics of its own.
 """
 BOUNDED = re.compile(
-    r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max|min)\(|histogram_quantile"
+    r"topk\(|bottomk\(|\b(sum|count|max|min) by|^(sum|count|max|min)\(|histogram_quantile|^vector\("
 )
 SCRAPING = {"process_cpu_seconds_total", "process_resident_memory_bytes"}
 OTHERS = {
@@ -97,10 +97,10 @@ def path(request: pytest.FixtureRequest) -> Path:
     return found
 
 
-def test_all_seven_are_there() -> None:
+def test_all_eight_are_there() -> None:
     assert [path.stem for path in FILES] == [
         *("mq-exporter", "mq-kafka", "mq-nsq", "mq-overview"),
-        *("mq-probes", "mq-rabbitmq", "mq-subscription"),
+        *("mq-probes", "mq-rabbitmq", "mq-scaling", "mq-subscription"),
     ]
 
 

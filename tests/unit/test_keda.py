@@ -225,6 +225,17 @@ def test_the_spec_is_answered_whatever_is_known(client: Client, board: Board) ->
     assert client.specs(group="unknown") == constant
 
 
+def test_a_replica_may_run_several_consumers(client: Client) -> None:
+    assert client.specs(**BILLING, consumersPerReplica="4") == [("desired_consumers", 4, 4.0)]
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "x", "", "1.5", "9" * 30, "٣"])
+def test_an_impossible_number_of_consumers_is_invalid(client: Client, given: str) -> None:
+    code, text = refused(client.specs, **BILLING, consumersPerReplica=given)
+    assert code == "INVALID_ARGUMENT"
+    assert "consumersPerReplica" in text
+
+
 @pytest.mark.parametrize("method", ["IsActive", "GetMetricSpec", "GetMetrics"])
 @pytest.mark.parametrize("request_bytes", [b"\xff", b"\x0a\x05abc", b"\x0a\x02\xff\xfe"])
 def test_bytes_that_are_no_message_are_invalid(
@@ -310,13 +321,14 @@ def test_a_change_is_sent_at_once(client: Client, board: Board) -> None:
     assert min(taken) < 0.4, taken
 
 
-def test_a_stream_ends_when_its_advice_is_outdated(client: Client, board: Board) -> None:
+def test_a_stream_stays_open_while_its_advice_is_outdated(client: Client, board: Board) -> None:
+    """After an error, KEDA waits up to a minute before it opens another stream."""
     stream = client.stream(**BILLING)
     assert stream.next()
-    board.set(3, seconds=0.1)
-    code, text = stream.end()
-    assert code == "UNAVAILABLE"
-    assert "could not be read lately" in text
+    board.set(3, seconds=-1)
+    assert refused(client.metrics, **BILLING)[0] == "UNAVAILABLE"
+    board.set(0)
+    assert stream.next() is False
 
 
 def test_a_stream_ends_when_its_source_is_gone(client: Client, board: Board) -> None:
