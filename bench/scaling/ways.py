@@ -79,17 +79,17 @@ class Ours:
     """`mq_desired_consumers` as an external metric of an HPA, with tolerance 0."""
 
     def __init__(self, policy: ScalingPolicy) -> None:
-        self._policy, self._advisor, self._rates = policy, Advisor(), Rates()
+        self._policy, self.advisor, self._rates = policy, Advisor(), Rates()
         self._hpa = Hpa(policy.minimum, policy.maximum, tolerance=0.0)
 
     def act(self, world: World) -> None:
         if world.now == world.setting.restart:
-            memory = self._advisor.memory(world.now)
-            self._advisor, self._rates = Advisor(memory, world.now), Rates()
+            memory = self.advisor.memory(world.now)
+            self.advisor, self._rates = Advisor(memory, world.now), Rates()
         if world.now % POLL == 0:
             self._poll(world)
         if world.now % SYNC == 0:
-            advice = self._advisor.last
+            advice = self.advisor.last
             held = advice is None or advice.held == "blind"
             value = None if advice is None or held else float(advice.consumers)
             world.scale(self._hpa.replicas(value, 1.0, world.wanted, world.now))
@@ -116,7 +116,7 @@ class Ours:
             lag_target=1_000,
             age_target=5.0,
         )
-        self._advisor.observe(load, self._policy)
+        self.advisor.observe(load, self._policy)
 
 
 def _partitions(

@@ -154,6 +154,7 @@ def _load(evidence: Evidence, judge: Judge, policy: ScalingPolicy, read: ReadInp
         blocked=_blocked(evidence, judge, policy),
         lag_target=judge.thresholds.lag_messages,
         age_target=_age_target(evidence, judge),
+        commit_interval=evidence.commit_interval,
         inputs=[
             (each.weight, None if value is None else value / each.target) for each, value in results
         ],

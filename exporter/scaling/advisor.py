@@ -34,6 +34,8 @@ HELD: Mapping[Hold, str] = {
     "saturated": "more consumers did not process more",
     "hot_partition": "one partition has more than one consumer can do",
     "single_consumer": "only one consumer gets messages",
+    "partitions": "there are no more partitions for further consumers",
+    "maximum": "more would be needed, but this is the maximum",
 }
 """The text for each hold."""
 
@@ -57,6 +59,8 @@ class Need(NamedTuple):
     consumers: int
     hot: str | None = None
     """The partition that is too much for one consumer."""
+    limited: bool = False
+    """Whether more would be needed, but more cannot share the work."""
 
 
 class Memory(NamedTuple):
@@ -95,15 +99,9 @@ class Advisor:
 
     def memory(self, at: float) -> Memory:
         """Return what to keep across a restart."""
-        changed, until = self._calm.changed_at, self._saturation.until
-        limit = self._saturation.limit
-        return Memory(
-            self.capacity.value,
-            self._calm.advice,
-            None if changed is None else at - changed,
-            limit,
-            0.0 if limit is None else max(until - at, 0.0),
-        )
+        changed = self._calm.changed_at
+        ago = None if changed is None else max(at - changed, 0.0)
+        return Memory(self.capacity.value, self._calm.advice, ago, *self._saturation.memory(at))
 
     def observe(self, load: Load, policy: ScalingPolicy) -> Advice | None:
         """Return the advice after one poll; None if there never was enough to advise."""
@@ -120,7 +118,7 @@ class Advisor:
         need = self._gated(
             need_of(load, self._recent.highest, self.capacity.value, policy), load, policy
         )
-        hold_now = self._hold_of(need, load)
+        hold_now = self._hold_of(need, load, policy)
         if hold_now == "saturated":
             need = Need(min(need.consumers, self._saturation.limit or need.consumers))
         elif hold_now is not None:
@@ -177,14 +175,18 @@ class Advisor:
         if abs(advice - now) > abs(advice - earlier):
             self._calm.restart(now, load.at)
 
-    def _hold_of(self, need: Need, load: Load) -> Hold | None:
+    def _hold_of(self, need: Need, load: Load, policy: ScalingPolicy) -> Hold | None:
         limit, present = self._saturation.limit, load.consumers or 0
         if limit is not None and need.consumers > limit:
             return "saturated"
-        if need.consumers <= present:
-            return "hot_partition" if need.hot is not None and load.lag else None
-        if load.max_consumers == 1 and present:
+        if need.limited and load.max_consumers == 1:
             return "single_consumer"
+        if need.consumers <= present:
+            if need.hot is not None and load.lag:
+                return "hot_partition"
+            return "partitions" if need.limited else None
+        if need.consumers > policy.maximum and present >= policy.maximum:
+            return "maximum"
         # The present consumers hold all messages that wait: further ones would get none.
         return "prefetched" if present and load.lag and load.in_flight == load.lag else None
 
@@ -194,7 +196,8 @@ class Advisor:
         if advice is None:
             if load.consumers is None:
                 return None
-            advice = min(max(load.consumers, policy.minimum), policy.maximum)
+            advice = load.consumers
+        advice = _within(advice, load, policy)
         kept = Advice(advice, hold, score(load, policy.weights), f"{advice}, held: {why}")
         self.last = kept
         return kept
@@ -207,7 +210,9 @@ class Advisor:
         if hold == "saturated" and before is not None and need.consumers < before:
             advice = self._calm.step_back(max(need.consumers, policy.minimum), load.at)
         else:
-            advice = self._calm.advise(need.consumers, present, policy, load.at)
+            need_now = _within(need.consumers, load, policy)
+            advice = self._calm.advise(need_now, present, policy, load.at)
+            advice = _within(advice, load, policy)
         words = f"{advice}" if before in (None, advice) else f"{advice}, was {before}"
         held = "" if hold is None else f", held: {HELD[hold]}"
         self.last = Advice(advice, hold, score(load, policy.weights), f"{words}{held}: {why}")
@@ -228,6 +233,14 @@ class Advisor:
         return text
 
 
+def _within(count: int, load: Load, policy: ScalingPolicy) -> int:
+    """Return the number within the limits: no more than can share the work."""
+    highest = policy.maximum
+    if load.max_consumers:
+        highest = min(highest, load.max_consumers)
+    return min(max(count, policy.minimum), highest)
+
+
 def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPolicy) -> Need:
     """Return how many consumers carry the produce rate and drain the backlog in time.
 
@@ -246,7 +259,7 @@ def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPo
 
 def _count(load: Load, rate: float, capacity: float, policy: ScalingPolicy) -> Need:
     growth = max(rate - capacity * (load.consumers or 0), 0.0) * LEAD_SECONDS
-    work = rate + ((load.lag or 0) + growth) / policy.drain_time
+    work = rate + (load.backlog + growth) / policy.drain_time
     count = math.ceil(work / capacity - 1e-9)
     partitions = load.partitions()
     if partitions:
@@ -258,9 +271,7 @@ def _count(load: Load, rate: float, capacity: float, policy: ScalingPolicy) -> N
             for each in partitions
         ]
         return _share(partitions, sizes, capacity, load.max_consumers)
-    if load.max_consumers is not None:
-        count = min(count, load.max_consumers)
-    return Need(count)
+    return _limited(count, load.max_consumers)
 
 
 def _share(
@@ -272,8 +283,15 @@ def _share(
     """Return how many consumers carry these partitions, each read by one of them."""
     hottest = max(partitions, key=lambda each: each.produced_rate or 0.0)
     if (hottest.produced_rate or 0.0) <= capacity:
+        useful = sum(size > 0 for size in sizes)
         count = evenly_for(sizes, capacity)
-        return Need(count if limit is None else min(count, limit))
+        limited = sum(sizes) > useful * capacity
+        return _limited(count, limit)._replace(limited=limited)
     # No number of consumers helps the hot partition. The others still have to be carried.
     count = bins_for([size for size in sizes if size > 0], capacity)
-    return Need(count if limit is None else min(count, limit), hottest.name)
+    return _limited(count, limit)._replace(hot=hottest.name)
+
+
+def _limited(count: int, limit: int | None) -> Need:
+    """Return the need of `count` consumers, of which at most `limit` can share the work."""
+    return Need(count) if limit is None else Need(min(count, limit), limited=count > limit)

@@ -16,6 +16,8 @@ from exporter.scaling.load import Load
 
 SAMPLES = 15
 """The capacity is the median of this many samples."""
+INTERVALS = 3.0
+"""A sample covers at least so many commits."""
 SAMPLE_SECONDS = 40.0
 """Time over which one sample is measured."""
 TWICE = 2
@@ -64,13 +66,20 @@ class Capacity:
         if not _have_work(load, working):
             self._base = None
         elif before is not None and load.at > before.at:
-            self._measure(before, self._base, working)
+            self._measure(before, self._base, working, load.commit_interval)
 
-    def _measure(self, before: Sample, now: Sample, working: int) -> None:
-        """Measure from one poll to another, if there was enough to do all the time."""
+    def _measure(self, before: Sample, now: Sample, working: int, interval: float) -> None:
+        """Measure from one poll to another, if there was enough to do all the time.
+
+        The lag counts what was processed since the last commit, so more has to wait than that, and
+        a sample has to cover several commits. `interval` is the time between two of them.
+        """
         seconds = now.at - before.at
         rate = (now.consumed - before.consumed) / seconds
-        if not rate or min(now.lag, before.lag) < ENOUGH * rate:
+        if not rate or min(now.lag, before.lag) < (ENOUGH + interval) * rate:
+            return
+        if seconds < INTERVALS * interval:
+            self._base = before
             return
         if seconds >= SAMPLE_SECONDS:
             self._samples.append(rate / working)
@@ -96,5 +105,6 @@ def _have_work(load: Load, working: int) -> bool:
     if not working or not load.lag:
         return False
     used = [each for each in load.partitions() if each.lag or each.produced_rate]
-    lagging = sum(each.lag > ENOUGH * (each.produced_rate or 0.0) for each in used)
+    enough = ENOUGH + load.commit_interval
+    lagging = sum(each.lag > enough * (each.produced_rate or 0.0) for each in used)
     return lagging >= min(TWICE * working, len(used))

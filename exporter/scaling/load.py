@@ -17,6 +17,8 @@ Hold = Literal[
     "saturated",
     "hot_partition",
     "single_consumer",
+    "partitions",
+    "maximum",
 ]
 """Why the advice does not follow the load."""
 HOLDS: tuple[Hold, ...] = get_args(Hold)
@@ -62,8 +64,16 @@ class Load(NamedTuple):
     """Messages that may wait; None if there is no such threshold."""
     age_target: float | None = None
     """Seconds that a message may wait; None if there is no such threshold."""
+    commit_interval: float = 0.0
+    """Longest recent time between two commits. The lag counts what was processed since the last
+    one."""
     inputs: Sequence[tuple[float, float | None]] = ()
     """Further parts of the score: weight, and value divided by target; None if unknown."""
+
+    @property
+    def backlog(self) -> float:
+        """The lag without what was processed since the last commit, at the present rate."""
+        return max((self.lag or 0) - (self.consumed_rate or 0.0) * self.commit_interval, 0.0)
 
     @property
     def is_known(self) -> bool:

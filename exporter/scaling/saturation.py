@@ -48,6 +48,12 @@ class Saturation:
         """Set a limit that was found before a restart of the exporter."""
         self.limit, self.until = limit, until
 
+    def memory(self, at: float) -> tuple[int | None, float]:
+        """Return the limit, or the one before while it is tried, and for how long it holds."""
+        if self._base is not None:
+            return self._base, self._hold
+        return self.limit, 0.0 if self.limit is None else max(self.until - at, 0.0)
+
     @property
     def is_open(self) -> bool:
         """Whether it is not known yet if the last consumers helped, or known that they did not."""

@@ -15,7 +15,7 @@ def score(load: Load, weights: Weights) -> float | None:
     A part that is unknown or has no target does not count. None if none of them is known.
     """
     parts = [
-        (weights.lag, _ratio(load.lag, load.lag_target)),
+        (weights.lag, _ratio(None if load.lag is None else load.backlog, load.lag_target)),
         (weights.age, _ratio(load.age, load.age_target)),
         (weights.rate, _ratio(load.produced_rate, load.consumed_rate)),
         *((weight, None if part is None else min(part, LIMIT)) for weight, part in load.inputs),

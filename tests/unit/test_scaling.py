@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
 
-from bench.scaling.__main__ import SETTINGS, run, ways_for
-from bench.scaling.world import Setting
-from exporter.scaling.advisor import Advice, Advisor
+from bench.scaling.__main__ import SETTINGS, WAYS, run, ways_for
+from bench.scaling.ways import Ours
+from bench.scaling.world import Setting, World
+from exporter.scaling.advisor import Advice, Advisor, Memory
 from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import Hold, Load, PartitionLoad
 from exporter.scaling.packing import bins_for, evenly_for
@@ -214,6 +216,89 @@ def test_the_first_line_that_matches_applies() -> None:
     assert second is not None
     assert second.maximum == 7
     assert table.of_subscription("nsq", "events", None, "clicks", "archive") is None
+
+
+def test_messages_that_wait_for_the_next_commit_are_no_backlog() -> None:
+    """Four consumers that keep up with 100/s: the lag is what came since the last commit."""
+    capacity = Capacity()
+    for poll in range(60):
+        at = poll * POLL
+        committed = int(at // 30) * 3_000
+        capacity.observe(
+            load(
+                at,
+                consumers=4,
+                produced=int(100 * at) + 3_000,
+                consumed=committed,
+                lag=int(100 * at) + 3_000 - committed,
+                produced_rate=100.0,
+                consumed_rate=100.0,
+                commit_interval=30.0,
+            ),
+            0.0,
+        )
+    assert capacity.value is None
+
+
+@pytest.mark.parametrize("interval", [5.0, 10.0, 30.0])
+def test_a_capacity_is_learned_over_several_commits(interval: float) -> None:
+    """Two consumers of 50/s each, with an endless backlog."""
+    capacity = Capacity()
+    for poll in range(60):
+        at = poll * POLL
+        consumed = int(at // interval * interval) * 100
+        capacity.observe(
+            load(at, consumers=2, consumed=consumed, lag=10**6, commit_interval=interval), 0.0
+        )
+    assert capacity.value == pytest.approx(50.0, rel=0.34)
+
+
+def test_a_single_active_consumer_is_said_and_held() -> None:
+    group = Group(capacity=50.0)
+    group.play(600, 120.0, max_consumers=1, lag_target=1_000)
+    advice = group.advisor.last
+    assert advice is not None
+    assert (advice.consumers, advice.held) == (1, "single_consumer")
+
+
+def test_more_than_the_partitions_or_the_maximum_is_said_and_held() -> None:
+    parts = [PartitionLoad(str(n), 50_000, 60.0) for n in range(2)]
+    group = Group(capacity=50.0, consumers=2)
+    group.play(600, 200.0, max_consumers=2, partitions=lambda: parts)
+    assert group.advisor.last is not None
+    assert group.advisor.last.consumers == 2
+    assert group.advisor.last.held in ("partitions", "hot_partition")
+    group = Group(capacity=50.0, consumers=20)
+    group.play(600, 2_000.0)
+    assert group.advisor.last is not None
+    assert (group.advisor.last.consumers, group.advisor.last.held) == (20, "maximum")
+
+
+def test_no_advice_is_above_the_partitions_or_a_lower_maximum() -> None:
+    advisor = Advisor(Memory(50.0, 10, 5.0))
+    found = advisor.observe(load(0.0, consumers=1, max_consumers=2), ScalingPolicy(minimum=6))
+    assert found is not None
+    assert found.consumers == 2
+    advisor = Advisor(Memory(None, 10, 5.0))
+    held = load(0.0, consumers=10, blocked="paused")
+    found = advisor.observe(held, ScalingPolicy(maximum=4))
+    assert found is not None
+    assert (found.consumers, found.held) == (4, "paused")
+
+
+def test_a_limit_that_is_being_tried_is_kept_as_it_was() -> None:
+    setting = next(each for each in SETTINGS if each.name == "saturated database")
+    way = WAYS["mq_desired_consumers"](setting)
+    assert isinstance(way, Ours)
+    world = World(setting)
+    seen = set()
+    while world.now < setting.seconds:
+        world.step()
+        way.act(world)
+        memory = way.advisor.memory(world.now)
+        assert math.isfinite(memory.limit_for)
+        seen.add(memory.limit)
+    assert len(seen - {None}) <= 2
 
 
 LATER = {"spikes of a minute", "hot partition", "poison message", "saturated database"}
