@@ -59,7 +59,9 @@ def scale(options: argparse.Namespace, deliver: Deliver) -> int:
         return _misused(error)
     logging_setup.configure(_format(options, log), log.level)
     names = Selection(options.source, options.vhost, options.destination, options.group)
-    controller = Controller(Subscription(Client(address, stop), names), settings, stop)
+    controller = Controller(
+        Subscription(Client(address, stop), names, patient=not options.once), settings, stop
+    )
     try:
         if options.once:
             return DONE if controller.step() else FAILED

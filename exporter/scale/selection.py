@@ -58,7 +58,9 @@ class Subscription:
     take its place.
     """
 
-    def __init__(self, client: Overviews, selection: Selection) -> None:
+    def __init__(self, client: Overviews, selection: Selection, *, patient: bool = False) -> None:
+        """With `patient`, a subscription that does not exist yet is waited for."""
+        self._patient = patient
         self._client = client
         self._selection = selection
         self.place: Place | None = None
@@ -67,7 +69,8 @@ class Subscription:
     def poll(self) -> Poll:
         """Return the present advice.
 
-        Raises `SelectionError` if not exactly one subscription has the names, until one was found.
+        Raises `SelectionError` if several subscriptions have the names, until one was found, and
+        if none has and it is not waited for.
         """
         try:
             if self.place is not None:
@@ -97,6 +100,8 @@ class Subscription:
         unread = self._unread(overview["sources"])
         if unread is not None:
             return Missing("blind", unread)
+        if self._patient:
+            return Missing("blind", self._unknown())
         raise SelectionError(self._unknown())
 
     def _rows(self, query: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from exporter.scaling.score import score
 
 LEAD_SECONDS = 30.0
 """Time from the advice until a new consumer works. The backlog grows meanwhile."""
+HISTORY_SECONDS = 30.0
+"""Partitions are looked at after this time. Before, a short burst would look like a hot one."""
 HEADROOM = 0.92
 """Consumers are removed only if the others need at most this part of their capacity."""
 
@@ -81,7 +83,16 @@ FORGETFUL = Memory()
 class Advisor:
     """Follows one subscription. Holds no clock: every poll brings its time."""
 
-    __slots__ = ("_calm", "_last", "_pauses", "_recent", "_saturation", "capacity", "last")
+    __slots__ = (
+        "_began",
+        "_calm",
+        "_last",
+        "_pauses",
+        "_recent",
+        "_saturation",
+        "capacity",
+        "last",
+    )
 
     def __init__(self, memory: Memory = FORGETFUL, at: float = 0.0) -> None:
         """`memory` is from before a restart of the exporter; `at` is the present time."""
@@ -96,6 +107,7 @@ class Advisor:
             self._saturation.remember(memory.limit, at + memory.limit_for)
         self._pauses = Pauses()
         self._last: Load | None = None
+        self._began = math.inf
 
     def memory(self, at: float) -> Memory:
         """Return what to keep across a restart."""
@@ -105,16 +117,21 @@ class Advisor:
 
     def observe(self, load: Load, policy: ScalingPolicy) -> Advice | None:
         """Return the advice after one poll; None if there never was enough to advise."""
-        if not load.is_known or load.consumers is None:
+        if not load.is_known:
             return self._keep(
                 "blind", "the lag or the number of consumers is unknown", load, policy
             )
+        self._began = min(self._began, load.at)
         self._learn(load)
         if load.blocked is not None or load.rebalancing:
             hold: Hold = load.blocked or "rebalancing"
             return self._keep(hold, HELD[hold], load, policy)
         if self.capacity.value is None:
             return self._without_capacity(load, policy)
+        if load.at - self._began < HISTORY_SECONDS:
+            # The rates of single partitions are those of a few seconds.
+            load = load._replace(partitions=tuple)
+        present = load.consumers or 0
         need = self._gated(
             need_of(load, self._recent.highest, self.capacity.value, policy), load, policy
         )
@@ -122,7 +139,7 @@ class Advisor:
         if hold_now == "saturated":
             need = Need(min(need.consumers, self._saturation.limit or need.consumers))
         elif hold_now is not None:
-            need = Need(min(need.consumers, load.consumers))
+            need = Need(min(need.consumers, present))
         return self._give(need, hold_now, load, policy, self._explain(load, need, policy))
 
     def _learn(self, load: Load) -> None:

@@ -18,6 +18,8 @@ SAMPLES = 15
 """The capacity is the median of this many samples."""
 INTERVALS = 3.0
 """A sample covers at least so many commits."""
+FIRST_SECONDS = 8.0
+"""Time after which a first value is used, until there is a sample."""
 SAMPLE_SECONDS = 40.0
 """Time over which one sample is measured."""
 TWICE = 2
@@ -86,6 +88,8 @@ class Capacity:
             self.value = statistics.median(self._samples)
             return
         self._base = before
+        if seconds < FIRST_SECONDS:
+            return
         if not self._samples and (self.value is None or self._is_first):
             self.value, self._is_first = rate / working, True
 

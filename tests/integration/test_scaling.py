@@ -38,7 +38,7 @@ SCALING = {
     "maximum": PARTITIONS,
     "drain_time": "30s",
     "cooldown_out": "8s",
-    "cooldown_in": "20s",
+    "cooldown_in": "60s",
 }
 WRITE = "sh -c 'echo $1 >$2.new && mv $2.new $2' set {consumers}"
 

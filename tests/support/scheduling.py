@@ -47,6 +47,7 @@ WAITING = _files(
     "kafka_rebalances",
     "nsq_retries",
     "kafka_partial",
+    "scaling",
 )
 """Files that wait most of their time: one of them runs beside two others on two processors."""
 TIMED_SCOPE = "timed"
