@@ -164,7 +164,7 @@ class Cluster:
             answer = requests.get(f"http://127.0.0.1:{self._probes}/readyz", timeout=5)
         except requests.ConnectionError:
             return False
-        return answer.status_code == requests.codes.ok
+        return bool(answer.status_code == requests.codes.ok)
 
     def _stop(self) -> None:
         for child in self._children:

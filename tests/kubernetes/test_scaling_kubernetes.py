@@ -133,7 +133,7 @@ class Stage(NamedTuple):
 
 
 def say(*words: object) -> None:
-    print(*words, flush=True)
+    print(*words, flush=True)  # noqa: T201 - pytest shows it
 
 
 @contextmanager
