@@ -45,7 +45,7 @@ class ApiServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop. The clients must be gone: it waits until they have closed their connections."""
+        """Stop. Connections end with their clients."""
         self._server.stopping.set()
         self._server.shutdown()
         self._thread.join()
@@ -53,7 +53,7 @@ class ApiServer:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False
+    daemon_threads = True
     request_queue_size = 128
 
     store: Store
@@ -126,7 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
         given = _parsed(body)
         if place.part == "scale":
             wanted = given.get("spec", {}).get("replicas", 0)
-            given = {**old, "spec": {**old["spec"], "replicas": wanted}}
+            version = given["metadata"].get("resourceVersion", "")
+            data = {**old["metadata"], "resourceVersion": version}
+            given = {**old, "metadata": data, "spec": {**old["spec"], "replicas": wanted}}
             return _scale(store.update(*place[:3], given))
         if self.command == "PATCH":
             given = self._patched(kind, old, given)
