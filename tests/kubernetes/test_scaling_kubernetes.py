@@ -49,7 +49,7 @@ SCALING = {
     "cooldown_in": "60s",
 }
 Way = Literal["push", "poll", "hpa"]
-TRIGGERS = {"push": "external-push", "poll": "external"}
+TRIGGERS: dict[Way, str] = {"push": "external-push", "poll": "external"}
 WAYS: tuple[Way, ...] = ("push", "poll", "hpa")
 
 
@@ -255,30 +255,7 @@ def test_replicas_follow_the_load_up_and_down_and_to_zero_and_back(
 @pytest.mark.timeout(1800)
 def test_replicas_hold_without_advice(single_nsq: NsqCluster, tmp_path: Path) -> None:
     with staged(tmp_path, single_nsq, quick=False) as stage:
-        start = time.monotonic()
-        stage.wait(lambda t: t.carries(HIGH) and t.has_settled(), "enough replicas", 300)
-        stage.tell("up", start)
-
-        mark = feed(stage.trials, 0)
-        for process in (*single_nsq.nsqds, *single_nsq.lookupds):
-            single_nsq.terminate(process)
-        stage.wait(is_blind, "blind", 120)
-        time.sleep(HOLD_SECONDS)
-        stage.tell("no broker", mark)
-        conditions = {trial.way: trial.conditions() for trial in stage.trials}
-        say(conditions)
-        # KEDA gets an error from a scaler that answers, so it uses `fallback`.
-        assert all(conditions[way]["Fallback"] == "True" for way in TRIGGERS)
-        blind = {trial.way: trial.counts(mark) for trial in stage.trials}
-
-        mark = time.monotonic()
-        single_nsq.restart_all()
-        single_nsq.wait_registered()
-        feed(stage.trials, HIGH)
-        stage.wait(lambda t: not is_blind(t), "advice again", 120)
-        time.sleep(HOLD_SECONDS)
-        stage.tell("broker back", mark)
-        back = {trial.way: trial.counts(mark) for trial in stage.trials}
+        stop_the_broker_and_start_it_again(stage)
         stage.wait(lambda t: t.carries(HIGH) and t.has_settled(), "enough replicas again", 300)
 
         mark = time.monotonic()
@@ -297,10 +274,51 @@ def test_replicas_hold_without_advice(single_nsq: NsqCluster, tmp_path: Path) ->
         stage.tell("restarted", mark)
         restarted = {trial.way: trial.counts(mark) for trial in stage.trials}
 
-    assert all(len(counts) == 1 for counts in blind.values()), blind
-    assert all(min(counts) * EACH > HIGH for counts in back.values()), back
     assert all(len(counts) == 1 for counts in killed.values()), killed
     assert all(min(counts) * EACH > HIGH for counts in restarted.values()), restarted
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the advice follows consumers that lose their connections when the broker stops",
+)
+@pytest.mark.timeout(1800)
+def test_replicas_hold_without_a_stabilization_window(
+    single_nsq: NsqCluster, tmp_path: Path
+) -> None:
+    with staged(tmp_path, single_nsq, quick=True) as stage:
+        stop_the_broker_and_start_it_again(stage)
+
+
+def stop_the_broker_and_start_it_again(stage: Stage) -> None:
+    """Check that no replicas are removed while the exporter is blind, and afterwards."""
+    mark = time.monotonic()
+    stage.wait(lambda t: t.carries(HIGH) and t.has_settled(), "enough replicas", 300)
+    stage.tell("up", mark)
+
+    mark = feed(stage.trials, 0)
+    for process in (*stage.nsq.nsqds, *stage.nsq.lookupds):
+        stage.nsq.terminate(process)
+    stage.wait(is_blind, "blind", 120)
+    time.sleep(HOLD_SECONDS)
+    stage.tell("no broker", mark)
+    blind = {trial.way: trial.counts(mark) for trial in stage.trials}
+    conditions = {trial.way: trial.conditions() for trial in stage.trials}
+    say(conditions)
+
+    mark = time.monotonic()
+    stage.nsq.restart_all()
+    stage.nsq.wait_registered()
+    feed(stage.trials, HIGH)
+    stage.wait(lambda t: not is_blind(t), "advice again", 120)
+    time.sleep(HOLD_SECONDS)
+    stage.tell("broker back", mark)
+    back = {trial.way: trial.counts(mark) for trial in stage.trials}
+
+    # KEDA gets an error from a scaler that answers, so it uses `fallback`.
+    assert all(conditions[way]["Fallback"] == "True" for way in TRIGGERS), conditions
+    assert all(len(counts) == 1 for counts in blind.values()), blind
+    assert all(min(counts) * EACH > HIGH for counts in back.values()), back
 
 
 def is_blind(trial: Trial) -> bool:
