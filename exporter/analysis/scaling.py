@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from exporter.analysis.families import Family, family
@@ -81,11 +82,14 @@ class Scaling:
         read_input: ReadInput = lambda _: None,
         memories: Memories | None = None,
     ) -> None:
-        """`read_input` returns the last result of a query; `memories` are from before a restart."""
+        """`read_input` returns the last result of a query.
+
+        `memories` has what was learned of subscriptions that were there before. It may change.
+        """
         self._names = (system, source)
         self._table = table
         self._read_input = read_input
-        self._memories = dict(memories or {})
+        self._memories: Memories = {} if memories is None else memories
         self._stale = True
 
     @property
@@ -115,7 +119,9 @@ class Scaling:
         load = _load(evidence, sub.judge, scaled.policy, self._read_input)
         scaled.advisor.observe(load, scaled.policy)
         scaled.consumers = load.consumers
-        scaled.waiting = bool(evidence.lag or evidence.uncommitted)
+        if evidence.lag is not None or evidence.uncommitted:
+            # Otherwise nobody knows; consumers must not stop for that.
+            scaled.waiting = bool(evidence.lag or evidence.uncommitted)
         if load.is_known:
             scaled.at = evidence.at
 
@@ -128,7 +134,7 @@ class Scaling:
             sub.scaled.policy = policy
         else:
             place = Place(source, sub.vhost, sub.destination, sub.group)
-            memory = self._memories.pop(place, FORGETFUL)
+            memory = self._memories.get(place, FORGETFUL)
             sub.scaled = Scaled(place, sub.label, policy, Advisor(memory, now), now)
 
 
@@ -146,7 +152,7 @@ def _load(evidence: Evidence, judge: Judge, policy: ScalingPolicy, read: ReadInp
         consumed_rate=evidence.consumed_rate,
         consumers=workers,
         max_consumers=evidence.max_consumers,
-        partitions=lambda: _partitions(evidence),
+        partitions=cache(partial(_partitions, evidence)),
         rebalances=evidence.all_rebalances,
         rebalancing=evidence.rebalancing,
         in_flight=evidence.in_flight,
