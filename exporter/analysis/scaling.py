@@ -70,6 +70,11 @@ class Validity(NamedTuple):
         """Return whether the advice counts at `now`."""
         return now - scaled.at < self.seconds
 
+    @property
+    def shown_seconds(self) -> float:
+        """How long it is exposed after the last poll. Polls may be rarer than usual."""
+        return max(BLIND_SECONDS, self.seconds)
+
 
 class Scaling:
     """The advice for the subscriptions of one source."""
@@ -196,7 +201,8 @@ def _blocked(evidence: Evidence, judge: Judge, policy: ScalingPolicy) -> Hold | 
 
 def scaling_families(every: Sequence[Scaled], valid: Validity, now: float) -> list[Family]:
     """Return the families of the advice. Outdated advice is marked as held."""
-    shown = [each for each in every if each.advice is not None and now - each.at < BLIND_SECONDS]
+    end = now - valid.shown_seconds
+    shown = [each for each in every if each.advice is not None and each.at > end]
     labels = [each.label for each in shown]
     advice = [each.advice for each in shown if each.advice is not None]
     held = [

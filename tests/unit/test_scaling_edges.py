@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from exporter.analysis.scaling import Validity, scaling_families
 from exporter.config import Config, parse
 from exporter.model import CollectError
 from exporter.scaling.advisor import Advisor, Memory, need_of
@@ -245,6 +246,16 @@ def test_consumers_do_not_stop_because_the_lag_is_unknown(world: World) -> None:
     ((_, evidence),) = world.source.state.evidence(now, now, 120.0)
     world.source._scaling.observe(sub, evidence._replace(lag=None))
     assert sub.scaled.waiting
+
+
+def test_advice_is_shown_as_long_as_it_is_valid(world: World) -> None:
+    """With polls each 20 minutes."""
+    for _ in range(3):
+        world.poll(rate=100.0, capacity=30.0, members=2)
+    scaled = [sub.scaled for sub in world.source.state.judged if sub.scaled is not None]
+    for seconds, series in ((3_000.0, 1), (4_000.0, 0)):
+        found = scaling_families(scaled, Validity(3_610.0), world.now + seconds)
+        assert len(found[0].values) == series
 
 
 @pytest.fixture
