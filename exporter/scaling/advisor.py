@@ -185,11 +185,11 @@ class Advisor:
         The same if the rebalance costs more than the additional consumers can process.
         """
         present, more = load.consumers or 0, need.consumers - (load.consumers or 0)
+        if not present or not more:
+            return need
         # The ratio of the rates alone says nothing: it is 1 for every consumer that keeps up.
         without = score(load, replace(policy.weights, rate=0.0))
         points = None if without is None else score(load, policy.weights)
-        if not present or not more:
-            return need
         if more > 0:
             calm = points is not None and points <= policy.out_above
             if calm or not self._pauses.is_worth(load, more, policy.drain_time):
