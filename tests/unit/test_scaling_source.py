@@ -313,4 +313,4 @@ def test_the_questions_of_the_config() -> None:
     line = "{inputs: [{prometheus: 'http://p:9090/', query: ' up ', target: 0.8, weight: 0.2}]}"
     parsed = parse(f"scaling: [{line}]\n" + SOURCES, "test", {})
     (question,) = questions(parsed)
-    assert question == (("http://p:9090",), "up")
+    assert question == (("http://p:9090",), "up", 15.0, None)
