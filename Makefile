@@ -29,7 +29,7 @@ AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack unit test lint format generate pictures bench bench-default bench-queues bench-sources scaling soak quiet versions fuzz audit sbom lock clean
+.PHONY: help demo stack unit test lint format generate pictures bench bench-default bench-queues bench-sources scaling kubernetes soak quiet versions fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,11 @@ bench-sources: $(DEV) ## Measure the exporter with 1, 20 and 100 sources (ARGS="
 
 scaling: $(DEV) ## Simulate the scaling advice beside HPA and KEDA (ARGS=--write updates the docs)
 	@$(PY) -m bench.scaling $(ARGS)
+
+kubernetes: $(DEV) ## Let the real HPA controller and KEDA follow the advice (needs Go; the first time, it builds them)
+	@scripts/install-test-tools nsq
+	@scripts/install-kubernetes-parts
+	@$(PY) -m pytest tests/kubernetes -rP $(ARGS)
 
 soak: $(DEV) ## Run all systems for an hour with kills and reloads, check all numbers and memory (ARGS="--minutes 10")
 	@scripts/install-test-tools

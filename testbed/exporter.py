@@ -116,11 +116,15 @@ class Exporter:
         self.config.write_text(json.dumps(config))
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, also again after it has ended; return when it answers."""
         command = [*self._wrapped_by, sys.executable, "-m", self._module]
         command += ["run", "--config", str(self.config)]
         self.child = Child(command, self._log, self._environment)
         wait_until(self._is_up, "the exporter to answer")
-        return self
 
     def __exit__(
         self,

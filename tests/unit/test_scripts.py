@@ -89,9 +89,8 @@ def test_a_new_environment_is_announced_and_one_that_works_is_kept(project: Path
 BASICS = ("bash", "cat", "cksum", "dirname", "grep", "head", "mkdir", "rm", "sed")
 
 
-def packages(project: Path, *tools: str) -> set[str]:
-    """The packages that a machine with nothing installs for these tools."""
-    (project / "scripts/apt-install").write_text("#!/bin/bash\necho packages: $*\nexit 3\n")
+def bare(project: Path) -> str:
+    """The PATH of a machine with nothing."""
     path = project / "bin"
     path.mkdir(exist_ok=True)
     for name in BASICS:
@@ -99,7 +98,13 @@ def packages(project: Path, *tools: str) -> set[str]:
         assert found is not None
         if not (path / name).exists():
             (path / name).symlink_to(found)
-    done = run(project, "install-test-tools", *tools, PATH=str(path), JAVA_HOME="")
+    return str(path)
+
+
+def packages(project: Path, *tools: str) -> set[str]:
+    """The packages that a machine with nothing installs for these tools."""
+    (project / "scripts/apt-install").write_text("#!/bin/bash\necho packages: $*\nexit 3\n")
+    done = run(project, "install-test-tools", *tools, PATH=bare(project), JAVA_HOME="")
     assert done.returncode == 3, done.stderr
     (line,) = done.stdout.splitlines()
     return set(line.removeprefix("packages: ").split())
@@ -132,3 +137,13 @@ def test_an_unknown_tool_is_refused(project: Path) -> None:
     done = run(project, "install-test-tools", "nsq", "chrome")
     assert done.returncode == 2
     assert "unknown tool 'chrome'; expected some of: kafka rabbitmq" in done.stderr
+
+
+# install-kubernetes-parts
+
+
+def test_the_build_for_kubernetes_says_what_is_missing(project: Path) -> None:
+    done = run(project, "install-kubernetes-parts", PATH=bare(project))
+    assert done.returncode == 1
+    assert "needs Go 1.26 or newer" in done.stderr
+    assert not (project / ".cache").exists()

@@ -1,0 +1,1 @@
+"""Tests with the released controllers of Kubernetes and KEDA. Run by `make kubernetes` only."""
