@@ -29,7 +29,7 @@ AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack unit test lint format generate pictures bench bench-queues bench-sources scaling kubernetes soak quiet versions fuzz audit sbom lock clean
+.PHONY: help demo stack unit test lint format generate pictures bench bench-default bench-queues bench-sources scaling kubernetes soak quiet versions fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ pictures: $(DEV) ## Create the pictures in docs/: the demo's, and those of the d
 bench: $(DEV) ## Measure the exporter with Kafka (ARGS="--help" for options)
 	@scripts/install-test-tools
 	@$(PY) -m bench $(ARGS)
+
+bench-default: $(DEV) ## Measure what the default configuration costs with Kafka, in seven minutes
+	@scripts/install-test-tools
+	@$(PY) -m bench.as_shipped $(ARGS)
 
 bench-queues: $(DEV) ## Measure the exporter with RabbitMQ and NSQ
 	@scripts/install-test-tools

@@ -50,8 +50,13 @@ class Daemon:
         folder: Path,
         *,
         times: bool = False,
+        as_shipped: bool = False,
     ) -> None:
-        """`times` runs the task `latency` after each poll of the backlog, not only the first."""
+        """`times` runs the task `latency` after each poll of the backlog, not only the first.
+
+        `as_shipped` leaves out every setting: all tasks run at their default intervals, and the
+        probes.
+        """
         self._ports = PortBlock()
         self._port = self._ports.take()
         self._folder = folder
@@ -69,6 +74,8 @@ class Daemon:
             },
             "probe": {"enabled": False},
         }
+        if as_shipped:
+            del source["schedule"], source["probe"]
         if scale.max_series is not None:
             source["max_series"] = scale.max_series
         config = {"listen": f"127.0.0.1:{self._port}", "sources": [source]}

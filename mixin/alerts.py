@@ -218,6 +218,7 @@ ALERTS: tuple[Alert, ...] = (
 and (
 {PAST_LAG}
 )
+and {LAG}
 {LEFT_ALONE}
 """,
         "warning",
@@ -292,6 +293,7 @@ unless {SILENT}
 {merged("increase(mq_messages_lost_total[10m])")} > 0
 and {merged("mq_messages_lost_total")}
 unless {NOT_MEANT_TO_BE_READ}
+and {LAG}
 unless {SILENT}
 """,
         "critical",

@@ -38,6 +38,7 @@ def main() -> None:
     workload.start()
     daemon.start()
     view = TableView()
+    print(f"pictures of the demo: {SECONDS} s of it", flush=True)
     for _ in range(SECONDS):
         time.sleep(1)
         view.remember(daemon.overview())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from exporter.analysis.families import Family, family
@@ -69,6 +70,11 @@ class Validity(NamedTuple):
         """Return whether the advice counts at `now`."""
         return now - scaled.at < self.seconds
 
+    @property
+    def shown_seconds(self) -> float:
+        """How long it is exposed after the last poll. Polls may be rarer than usual."""
+        return max(BLIND_SECONDS, self.seconds)
+
 
 class Scaling:
     """The advice for the subscriptions of one source."""
@@ -81,11 +87,14 @@ class Scaling:
         read_input: ReadInput = lambda _: None,
         memories: Memories | None = None,
     ) -> None:
-        """`read_input` returns the last result of a query; `memories` are from before a restart."""
+        """`read_input` returns the last result of a query.
+
+        `memories` has what was learned of subscriptions that were there before. It may change.
+        """
         self._names = (system, source)
         self._table = table
         self._read_input = read_input
-        self._memories = dict(memories or {})
+        self._memories: Memories = {} if memories is None else memories
         self._stale = True
 
     @property
@@ -115,7 +124,9 @@ class Scaling:
         load = _load(evidence, sub.judge, scaled.policy, self._read_input)
         scaled.advisor.observe(load, scaled.policy)
         scaled.consumers = load.consumers
-        scaled.waiting = bool(evidence.lag or evidence.uncommitted)
+        if evidence.lag is not None or evidence.uncommitted:
+            # Otherwise nobody knows; consumers must not stop for that.
+            scaled.waiting = bool(evidence.lag or evidence.uncommitted)
         if load.is_known:
             scaled.at = evidence.at
 
@@ -128,7 +139,7 @@ class Scaling:
             sub.scaled.policy = policy
         else:
             place = Place(source, sub.vhost, sub.destination, sub.group)
-            memory = self._memories.pop(place, FORGETFUL)
+            memory = self._memories.get(place, FORGETFUL)
             sub.scaled = Scaled(place, sub.label, policy, Advisor(memory, now), now)
 
 
@@ -146,7 +157,7 @@ def _load(evidence: Evidence, judge: Judge, policy: ScalingPolicy, read: ReadInp
         consumed_rate=evidence.consumed_rate,
         consumers=workers,
         max_consumers=evidence.max_consumers,
-        partitions=lambda: _partitions(evidence),
+        partitions=cache(partial(_partitions, evidence)),
         rebalances=evidence.all_rebalances,
         rebalancing=evidence.rebalancing,
         in_flight=evidence.in_flight,
@@ -190,7 +201,8 @@ def _blocked(evidence: Evidence, judge: Judge, policy: ScalingPolicy) -> Hold | 
 
 def scaling_families(every: Sequence[Scaled], valid: Validity, now: float) -> list[Family]:
     """Return the families of the advice. Outdated advice is marked as held."""
-    shown = [each for each in every if each.advice is not None and now - each.at < BLIND_SECONDS]
+    end = now - valid.shown_seconds
+    shown = [each for each in every if each.advice is not None and each.at > end]
     labels = [each.label for each in shown]
     advice = [each.advice for each in shown if each.advice is not None]
     held = [

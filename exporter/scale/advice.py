@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 MOST_CONSUMERS = 1_000_000
 """A larger number is taken for a fault of the answer."""
+LARGEST_SCORE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ def advice_of(row: Mapping[str, Any]) -> Poll:
         fault = f"the exporter could not read the subscription lately: {words}"
     elif desired is None:
         fault = f"the exporter has no number of consumers to advise: {words}"
-    elif desired < (minimum or 0) or (maximum is not None and desired > maximum):
-        fault = f"the advice of {desired} is not between {minimum} and {maximum}"
+    elif maximum is not None and desired > maximum:
+        # It may be below the minimum: fewer partitions than that cannot share the work.
+        fault = f"the advice of {desired} is above the maximum of {maximum}"
     if fault is not None or desired is None:
         return Missing("blind", fault or words)
     return Advice(
@@ -69,7 +71,7 @@ def advice_of(row: Mapping[str, Any]) -> Poll:
         words,
         minimum,
         maximum,
-        float(score) if isinstance(score, int | float) else None,
+        float(score) if isinstance(score, int | float) and 0 <= score <= LARGEST_SCORE else None,
     )
 
 

@@ -171,10 +171,13 @@ class _Request:
         if login is not None:
             # Not sent to another host after a redirect.
             request.add_unredirected_header("Authorization", login)
+        # Without the proxies of the environment, which would get the password.
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        context = address.context()
+        if context is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=context))
         body = bytearray()
-        with urllib.request.urlopen(  # noqa: S310 - http(s) only
-            request, timeout=self._timeout, context=address.context()
-        ) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=self._timeout) as answer:
             while piece := answer.read1(PIECE):
                 body += piece
                 if len(body) > MOST_BYTES:

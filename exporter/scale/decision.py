@@ -15,7 +15,12 @@ RETRY_LEAST, RETRY_MOST = 15.0, 300.0
 """Seconds from a failed command to the next try: the first time, and at most."""
 DIFFERS_SECONDS = 600.0
 """After this time, a number of consumers that is not the applied one is no transition any more."""
-FOLLOWED = frozenset({None, "saturated", "hot_partition", "single_consumer"})
+FOLLOWED = frozenset(
+    {
+        *(None, "saturated", "hot_partition", "single_consumer"),
+        *("partitions", "maximum", "prefetched"),
+    }
+)
 """Values of `held` with which the advice rests on a known load. With others it repeats itself or,
 after a restart of the exporter, the present number. Then no consumer is removed.
 """

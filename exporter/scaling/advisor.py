@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from exporter.scaling.calm import Calm
@@ -75,6 +76,18 @@ class Memory(NamedTuple):
     """The number of consumers above which more did not help."""
     limit_for: float = 0.0
     """Seconds for which the limit still holds."""
+    gone_for: float = 0.0
+    """Seconds since the subscription disappeared."""
+
+    def later(self, passed: float) -> Memory:
+        """Return the memory of a subscription that was away for `passed` more seconds."""
+        left = max(self.limit_for - passed, 0.0)
+        return self._replace(
+            changed_ago=None if self.changed_ago is None else self.changed_ago + passed,
+            limit=self.limit if left else None,
+            limit_for=left,
+            gone_for=self.gone_for + passed,
+        )
 
 
 FORGETFUL = Memory()
@@ -149,7 +162,7 @@ class Advisor:
             self._saturation.changed(before, load, self._recent.consumed)
             if self._calm.advice is not None and load.consumers != self._calm.advice:
                 self._note_other_change(before, load)
-        self._last = load
+        self._last = load._replace(partitions=tuple)  # which may be many
         self._recent.observe(load)
         self._pauses.observe(load)
         self._saturation.observe(load, self._recent.consumed, self.capacity.value)
@@ -172,11 +185,11 @@ class Advisor:
         The same if the rebalance costs more than the additional consumers can process.
         """
         present, more = load.consumers or 0, need.consumers - (load.consumers or 0)
-        # The ratio of the rates alone says nothing: it is 1 for every consumer that keeps up.
-        has_target = load.lag_target or load.age_target or load.inputs
-        points = score(load, policy.weights) if has_target else None
         if not present or not more:
             return need
+        # The ratio of the rates alone says nothing: it is 1 for every consumer that keeps up.
+        without = score(load, replace(policy.weights, rate=0.0))
+        points = None if without is None else score(load, policy.weights)
         if more > 0:
             calm = points is not None and points <= policy.out_above
             if calm or not self._pauses.is_worth(load, more, policy.drain_time):
@@ -225,7 +238,7 @@ class Advisor:
         present = load.consumers or 0
         before = self._calm.advice
         if hold == "saturated" and before is not None and need.consumers < before:
-            advice = self._calm.step_back(max(need.consumers, policy.minimum), load.at)
+            advice = self._calm.step_back(_within(need.consumers, load, policy), load.at)
         else:
             need_now = _within(need.consumers, load, policy)
             advice = self._calm.advise(need_now, present, policy, load.at)
@@ -277,16 +290,20 @@ def need_of(load: Load, recent: float | None, capacity: float, policy: ScalingPo
 def _count(load: Load, rate: float, capacity: float, policy: ScalingPolicy) -> Need:
     growth = max(rate - capacity * (load.consumers or 0), 0.0) * LEAD_SECONDS
     work = rate + (load.backlog + growth) / policy.drain_time
-    count = math.ceil(work / capacity - 1e-9)
+    # Of a long drain time, one message is nearly nothing. It still needs a consumer.
+    least = 1 if load.lag or rate else 0
+    count = max(math.ceil(work / capacity - 1e-9), least)
     partitions = load.partitions()
     if partitions:
         known = sum(each.produced_rate or 0.0 for each in partitions)
         sizes = [
-            (each.produced_rate or 0.0) * (rate / known if known else 0.0)
+            ((each.produced_rate or 0.0) * rate / known if known else rate / len(partitions))
             + each.lag / policy.drain_time
             + growth / policy.drain_time / len(partitions)
             for each in partitions
         ]
+        if not any(sizes):
+            return Need(least)
         return _share(partitions, sizes, capacity, load.max_consumers)
     return _limited(count, load.max_consumers)
 

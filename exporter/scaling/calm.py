@@ -16,6 +16,8 @@ URGENT_COOLDOWN = 0.25
 cooldown."""
 LARGEST_STEP_IN = 0.5
 """At least this part of the present number remains."""
+SLICES = 64
+"""The needs of `cooldown_in` are kept in so many slices, so that a day costs as much as minutes."""
 
 
 class Calm:
@@ -33,7 +35,11 @@ class Calm:
     def advise(self, need: int, consumers: int, policy: ScalingPolicy, at: float) -> int:
         """Return the advice for a need. `consumers` is their present number."""
         need = min(max(need, policy.minimum), policy.maximum)
-        self._needs.append((at, need))
+        if self._needs and at - self._needs[-1][0] < policy.cooldown_in / SLICES:
+            began, highest = self._needs.pop()
+            self._needs.append((began, max(highest, need)))
+        else:
+            self._needs.append((at, need))
         while at - self._needs[0][0] > policy.cooldown_in:
             self._needs.popleft()
         present = consumers if self.advice is None else self.advice

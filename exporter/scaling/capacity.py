@@ -78,7 +78,7 @@ class Capacity:
         """
         seconds = now.at - before.at
         rate = (now.consumed - before.consumed) / seconds
-        if not rate or min(now.lag, before.lag) < (ENOUGH + interval) * rate:
+        if rate <= 0 or min(now.lag, before.lag) < (ENOUGH + interval) * rate:
             return
         if seconds < INTERVALS * interval:
             self._base = before

@@ -33,7 +33,7 @@ def evenly_for(sizes: Sequence[float], capacity: float) -> int:
     useful = sum(size > 0 for size in sizes)
     least = max(math.ceil(sum(sizes) / capacity), 1)
     for count in range(least, useful):
-        loads = [sum(sizes[start::count]) for start in range(count)]
-        if max(loads) <= capacity:
+        # Stops at the first consumer with too much: of 10,000 partitions, most numbers have one.
+        if all(sum(sizes[start::count]) <= capacity for start in range(count)):
             return count
     return max(useful, 1)

@@ -23,6 +23,7 @@ from typing import Literal, Protocol, TypeVar
 
 import structlog
 
+from exporter.analysis.families import Value
 from exporter.catalogue import CATALOGUE, Metric
 from exporter.show.gzip_parts import CompressedPart, GzipStream, part, stream
 from exporter.show.presentable import presentable
@@ -93,21 +94,55 @@ def _nobody(_: Sequence[str]) -> None:
     """Ignore the labels of series that were left out."""
 
 
-def render(series: Series, left_out: Callable[[Sequence[str]], None] = _nobody) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The lines of one metric of one source, and what they were made of."""
+
+    part: CompressedPart
+    labels: tuple[str, ...] = ()
+    values: tuple[Value, ...] = ()
+    is_whole: bool = False
+    """Whether no value was left out because Prometheus could not read it."""
+
+    @property
+    def has_every_piece(self) -> bool:
+        """Whether the pieces are those of the values in their order: no piece is empty."""
+        return self.is_whole and len(self.part.plain) == -(-len(self.values) // PIECE)
+
+
+def render(
+    series: Series,
+    left_out: Callable[[Sequence[str]], None] = _nobody,
+    known: Block | None = None,
+) -> Iterator[bytes]:
     """Yield the sample lines of one metric of one source, some thousands at a time.
 
     Pieces keep peak memory at a fraction of the exposition's size. `left_out` gets the labels of
-    values that Prometheus could not read.
+    values that Prometheus could not read. Pieces of `known` whose labels and values are the same
+    are yielded again.
     """
     name = series.name
+    reusable = known if known is not None and known.has_every_piece else None
     for first in range(0, len(series.labels), PIECE):
         part = slice(first, first + PIECE)
+        if reusable is not None and _is_same(series, reusable, part):
+            yield reusable.part.plain[first // PIECE]
+            continue
         labels, values, others = presentable(series.labels[part], series.values[part])
         if others:
             left_out(others)
         if values:
             lines = f"\n{name}".join(map(operator.add, labels, map(str, values)))
             yield f"{name}{lines}\n".encode()
+
+
+def _is_same(series: Series, known: Block, part: slice) -> bool:
+    """Return whether the labels and values of a piece are those of the last time.
+
+    Most are the same objects, which makes the comparison much faster than the rendering.
+    """
+    values = tuple(series.values[part])
+    return values == known.values[part] and tuple(series.labels[part]) == known.labels[part]
 
 
 def header(metric: Metric, fmt: Format) -> bytes:
@@ -119,7 +154,7 @@ def header(metric: Metric, fmt: Format) -> bytes:
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n".encode()
 
 
-NOTHING = part(())
+NO_BLOCK = Block(part(()))
 
 HEADERS: Mapping[Format, Mapping[str, CompressedPart]] = {
     "text": {metric.name: part([header(metric, "text")]) for metric in CATALOGUE},
@@ -153,7 +188,7 @@ class Exposition:
         self._log = structlog.get_logger(__name__)
         self._logged = LogLimiter()
         self._lock = threading.Lock()
-        self._blocks: dict[str, dict[str, CompressedPart]] = {}
+        self._blocks: dict[str, dict[str, Block]] = {}
         """Source to metric to block. The inner mappings are replaced, never changed."""
         self._generation = 0
         """Increased with each change."""
@@ -176,16 +211,11 @@ class Exposition:
         `wanted` is called at the last moment, under the lock, so that no `remove` can come between.
         """
         before = self._blocks.get(source, {})
-        after: dict[str, CompressedPart] = {}
+        after: dict[str, Block] = {}
         for family in families:
-            known = before.get(family.name, NOTHING)
-            rendered = render(family, partial(self._leave_out, family.name))
-            pieces = tuple(_kept(rendered, known.plain))
-            if pieces == known.plain:
-                if known.plain:
-                    after[family.name] = known
-            elif pieces:
-                after[family.name] = part(pieces)
+            block = self._block(family, before.get(family.name, NO_BLOCK))
+            if block.part.plain:
+                after[family.name] = block
         with self._lock:
             if wanted():
                 self._blocks[source] = after
@@ -207,6 +237,17 @@ class Exposition:
         return ScrapeResponse(
             CONTENT_TYPES[fmt], None, (*self._current(self._plain, fmt, _pieces), own)
         )
+
+    def _block(self, family: Series, known: Block) -> Block:
+        """Return the block of a metric. Lines of values that did not change are not made again."""
+        labels, values = tuple(family.labels), tuple(family.values)
+        if known.is_whole and labels == known.labels and values == known.values:
+            return known
+        left_out = self.left_out
+        rendered = render(family, partial(self._leave_out, family.name), known)
+        pieces = tuple(_kept(rendered, known.part.plain))
+        made = known.part if pieces == known.part.plain else part(pieces)
+        return Block(made, labels, values, is_whole=left_out == self.left_out)
 
     def _leave_out(self, metric: str, labels: Sequence[str]) -> None:
         with self._lock:
@@ -236,7 +277,10 @@ class Exposition:
                 known = made.get(fmt)
                 if known is not None and known[0] == generation:
                     return known[1]
-                sources = list(self._blocks.values())
+                sources = [
+                    {name: block.part for name, block in blocks.items()}
+                    for blocks in self._blocks.values()
+                ]
             whole = make(_in_order(sources, HEADERS[fmt]))
             made[fmt] = generation, whole
             return whole

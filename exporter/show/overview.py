@@ -15,7 +15,7 @@ from exporter.model import STATUSES
 from exporter.show.links import links
 from exporter.show.sorting import SORTS, is_sort, sorted_by
 from exporter.show.texts import add_points, add_texts, part_name
-from exporter.show.wording import plain, standing, standings
+from exporter.show.wording import QUIET, plain, standing, standings
 from exporter.systems import SYSTEMS
 
 Row = dict[str, Any]
@@ -141,11 +141,11 @@ def _columns(given: str) -> Sequence[str]:
     return columns
 
 
-def worst_first(row: Row) -> tuple[int, float, int]:
+def worst_first(row: Row) -> tuple[int, bool, float, int]:
     """Return the sort key of a subscription.
 
-    It consists of the standing; the lag or age as a multiple of its threshold, whichever is larger;
-    and the lag.
+    It consists of the standing; whether nobody is expected to read, because old groups would hide
+    the live ones; the lag or age as a multiple of its threshold, whichever is larger; and the lag.
     """
     thresholds = row["thresholds"]
     lag, age = row["lag_messages_at_least"] or 0, row["lag_seconds_at_least"] or 0.0
@@ -154,7 +154,7 @@ def worst_first(row: Row) -> tuple[int, float, int]:
         lag / most if most else 0.0,
         age / (oldest + row["commit_interval_seconds"]) if oldest else 0.0,
     )
-    return STANDINGS.index(row["standing"]), -past, -lag
+    return STANDINGS.index(row["standing"]), row["status"] in QUIET, -past, -lag
 
 
 def select(rows: Iterable[Row], query: Query) -> dict[str, Any]:

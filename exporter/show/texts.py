@@ -86,6 +86,8 @@ def add_texts(row: Row, now: float) -> None:
         text["partitions"] = f"{whole(len(parts))} {part_name(row, len(parts))}"
         for part in parts:
             part["text"] = _texts(part)
+            if row["status"] == "dormant" and "unmoved_seconds" in part["text"]:
+                part["text"]["unmoved_seconds"] = "≥" + part["text"]["unmoved_seconds"]
     row["text"] = text
 
 

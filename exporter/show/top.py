@@ -36,6 +36,8 @@ TREND = 12
 TREND_LEAST = 5
 """Least number of polls that make a trend."""
 NAMES = ("SOURCE", "DESTINATION", "GROUP")
+NAME_WHOLE = 32
+"""Longest name for which other columns are omitted."""
 NAME_LEAST = 8
 """Least number of characters of a name on a narrow terminal."""
 WORDS = ("STATUS", "CAUSE")
@@ -104,7 +106,11 @@ class TableView:
         wanted = [_width([head, *n]) for head, n in zip(NAMES, columns, strict=True)]
         left_out = []
         for spare, whole_names in SPARE.items():
-            needed = sum(wanted) if whole_names else NAME_LEAST * len(NAMES)
+            needed = (
+                sum(min(each, NAME_WHOLE) for each in wanted)
+                if whole_names
+                else NAME_LEAST * len(NAMES)
+            )
             if spare in numbers and _room(width, numbers) < needed + GAP * (len(NAMES) - 1):
                 del numbers[spare]
                 left_out.append(spare)

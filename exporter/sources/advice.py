@@ -8,7 +8,6 @@ import structlog
 
 from exporter.analysis.families import Family
 from exporter.analysis.scaling import (
-    BLIND_SECONDS,
     Scaled,
     Scaling,
     Validity,
@@ -56,7 +55,8 @@ class Advice:
         every = _scaled(state)
         self._board.publish(self._name, published(every, self.valid))
         self._expose(scaling_families(every, self.valid, now))
-        ends = [each.at + after for each in every for after in (self.valid.seconds, BLIND_SECONDS)]
+        times = (self.valid.seconds, self.valid.shown_seconds)
+        ends = [each.at + after for each in every for after in times]
         self._due = min((end for end in ends if end > now), default=None)
         self._report(every)
 

@@ -48,19 +48,33 @@ class ScalingInputs:
         self._results: dict[Question, Result] = {}
         self._due = dict.fromkeys(self._given, 0.0)
         self._failed: set[Question] = set()
+        self._closed = False
         self._log = structlog.get_logger(__name__)
 
     def read(self, key: Hashable) -> float | None:
         """Return the last result of a query; None if there is none that is new enough."""
-        for question, result in list(self._results.items()):
-            if question == key:
-                limit = MISSED * self._given[question].interval + SECONDS
-                return result.value if self._clock() - result.at <= limit else None
-        return None
+        result = self._results.get(key) if isinstance(key, Question) else None
+        if result is None or not isinstance(key, Question):
+            return None
+        limit = MISSED * self._given[key].interval + SECONDS
+        return result.value if self._clock() - result.at <= limit else None
 
-    def run_due(self) -> None:
-        """Run the queries that are due. A failed one is counted, and logged once."""
+    def follow(self, before: ScalingInputs) -> None:
+        """Continue with the counters and results of the inputs of another config."""
+        self.failures.update(before.failures)
+        self._failed |= before._failed & self._given.keys()
+        results = before._results.copy()
+        self._results |= {key: results[key] for key in self._given if key in results}
+
+    def run_due(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Run the queries that are due. A failed one is counted, and logged once.
+
+        `beat` is called before each query, because many slow ones take long.
+        """
         for question, each in self._given.items():
+            if self._closed:
+                return
+            beat()
             if self._clock() < self._due[question]:
                 continue
             self._due[question] = self._clock() + each.interval
@@ -83,7 +97,8 @@ class ScalingInputs:
             self._results[question] = Result(value, self._clock())
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and ask no more."""
+        self._closed = True
         for client in self._clients.values():
             client.close()
 
@@ -119,8 +134,8 @@ def number_of(answer: Any) -> float:
         raise CollectError("invalid", "the query must return one number, not a range of times")
     try:
         value = float(result[1])  # type: ignore[index]
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError):
         raise CollectError("invalid", "the result of the query is not a number") from None
     if not math.isfinite(value) or value < 0:
-        raise CollectError("invalid", f"the query returns {value:g}; it must not be negative")
+        raise CollectError("invalid", f"the query returns {value:g}; it must return 0 or more")
     return value

@@ -15,7 +15,7 @@ from exporter.liveness import Pulse
 from exporter.scaling.advisor import Memory
 from exporter.scaling.board import AdviceBoard, Place
 from exporter.sources.scaling_inputs import ScalingInputs
-from exporter.sources.scaling_memory import load_memories, save_memories
+from exporter.sources.scaling_memory import fresh, load_memories, save_memories
 from exporter.sources.scaling_policies import policy_table, questions
 from exporter.sources.source import Source
 
@@ -37,6 +37,11 @@ class ScalingKeeper:
         self._path: Path | None = config.scaling_state
         self._inputs = ScalingInputs(questions(config))
         self._memories: dict[Place, Memory] = {}
+        """What was learned, also of subscriptions that are gone. The advice of the sources reads
+        it, so it is changed in place.
+        """
+        self._remembered = time.monotonic()
+        self._saving = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._saved = time.monotonic()
@@ -47,8 +52,7 @@ class ScalingKeeper:
 
     def scaling_of(self, source: SourceConfig) -> Scaling:
         """Return what advises on the subscriptions of a source."""
-        mine = {p: memory for p, memory in self._memories.items() if p.source == source.name}
-        return Scaling(source.system, source.name, self.policies, self._read_input, mine)
+        return Scaling(source.system, source.name, self.policies, self._read_input, self._memories)
 
     def start(self) -> None:
         """Start the thread, unless it runs or nothing is advised."""
@@ -57,17 +61,21 @@ class ScalingKeeper:
             self._thread.start()
 
     def configure(self, config: Config) -> None:
-        """Use another config."""
+        """Use another config. Call it before sources are replaced, so that they forget nothing."""
         self.policies = policy_table(config)
         self._path = config.scaling_state
-        before, self._inputs = self._inputs, ScalingInputs(questions(config))
-        self._inputs.failures.update(before.failures)
+        if self.policies and self._thread is None:
+            self._load()
+        self._remember()
+        before, inputs = self._inputs, ScalingInputs(questions(config))
+        inputs.follow(before)
+        self._inputs = inputs
         before.close()
 
     def stop(self) -> None:
-        """End the thread and save."""
+        """End the thread and save. Nothing is saved if it never started, as with `once`."""
         self._over.set()
-        if self.policies:
+        if self.policies and self._thread is not None:
             self._save()
 
     @property
@@ -85,9 +93,10 @@ class ScalingKeeper:
 
     def _loop(self) -> None:
         while not self._over.is_set():
-            self.pulse.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
+            self._beat()
             try:
-                self._inputs.run_due()
+                self._inputs.run_due(self._beat)
+                self._beat()
                 if time.monotonic() - self._saved >= SAVE_SECONDS:
                     self._save()
             except Exception:  # noqa: BLE001 - the advice must not end with one fault
@@ -95,27 +104,40 @@ class ScalingKeeper:
             self._over.wait(TICK)
         self.pulse.end()
 
+    def _beat(self) -> None:
+        self.pulse.beat(time.monotonic(), LOOP_SECONDS, threading.current_thread())
+
     def _load(self) -> None:
         if self._path is None:
             return
         try:
-            self._memories = load_memories(self._path, time.time())
+            self._memories |= load_memories(self._path, time.time())
         except ValueError as error:
             self._log.warning("scaling.state_unusable", path=str(self._path), error=str(error))
 
+    def _remember(self) -> None:
+        """Note what was learned until now, and forget what is gone for too long."""
+        before, self._remembered = self._remembered, time.monotonic()
+        passed = self._remembered - before
+        found = {place: each.later(passed) for place, each in self._memories.copy().items()}
+        for source in self._sources():
+            found.update(source.memories(self._remembered))
+        kept = fresh(found)
+        self._memories.update(kept)
+        for place in found.keys() - kept.keys():
+            self._memories.pop(place, None)
+
     def _save(self) -> None:
         """Write the state file. A failure is logged once."""
-        self._saved = now = time.monotonic()
-        path = self._path
-        if path is None:
-            return
-        found: dict[Place, Memory] = dict(self._memories)
-        for source in self._sources():
-            found.update(source.memories(now))
-        if not found:
-            return
+        with self._saving:
+            self._saved = time.monotonic()
+            self._remember()
+            if self._path is not None and self._memories:
+                self._write(self._path)
+
+    def _write(self, path: Path) -> None:
         try:
-            save_memories(path, found, time.time())
+            save_memories(path, self._memories.copy(), time.time())
         except OSError as error:
             if not self._unsaved:
                 self._unsaved = True

@@ -13,7 +13,7 @@ from exporter.scaling.advisor import Memory
 from exporter.scaling.board import Place
 
 OLDEST_SECONDS = 7 * 86_400.0
-"""What was saved earlier is not used."""
+"""What was learned of a subscription is forgotten when it was gone for longer."""
 MOST_BYTES = 64 << 20
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -33,15 +33,17 @@ class _Row(BaseModel):
     changed_ago: NotNegative | None
     limit: NonNegativeInt | None
     limit_for: NotNegative
+    gone_for: NotNegative = 0.0
 
     def place(self) -> Place:
         return Place(self.source, self.vhost, self.destination, self.group)
 
     def memory(self, passed: float) -> Memory:
         """Return the memory, `passed` seconds after it was saved."""
-        left = max(self.limit_for - passed, 0.0)
-        ago = None if self.changed_ago is None else self.changed_ago + passed
-        return Memory(self.capacity, self.advice, ago, self.limit if left else None, left)
+        saved = Memory(
+            self.capacity, self.advice, self.changed_ago, self.limit, self.limit_for, self.gone_for
+        )
+        return saved.later(passed)
 
 
 class _File(BaseModel):
@@ -77,10 +79,16 @@ def load_memories(path: Path, now: float) -> dict[Place, Memory]:
         raise ValueError(
             f"the file is damaged or not the exporter's: {where} {first['msg']}"
         ) from None
-    passed = now - found.saved
-    if not 0 <= passed <= OLDEST_SECONDS:
-        return {}
-    return {row.place(): row.memory(passed) for row in found.subscriptions}
+    # The clock may have been set back meanwhile.
+    passed = max(now - found.saved, 0.0)
+    return fresh({row.place(): row.memory(passed) for row in found.subscriptions})
+
+
+def fresh(memories: Mapping[Place, Memory]) -> dict[Place, Memory]:
+    """Return those that are not too old to be used."""
+    return {
+        place: memory for place, memory in memories.items() if memory.gone_for <= OLDEST_SECONDS
+    }
 
 
 def save_memories(path: Path, memories: Mapping[Place, Memory], now: float) -> None:

@@ -14,6 +14,8 @@ class Question(NamedTuple):
 
     addresses: tuple[str, ...]
     query: str
+    interval: float = 15.0
+    username: str | None = None
 
 
 def policy_table(config: Config) -> PolicyTable:
@@ -47,4 +49,4 @@ def _line(line: ScalingConfig) -> PolicyLine:
 
 
 def _question(given: InputConfig) -> Question:
-    return Question(given.prometheus, given.query)
+    return Question(given.prometheus, given.query, given.interval, given.username)

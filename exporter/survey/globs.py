@@ -46,12 +46,12 @@ class GlobWatch:
     def __init__(self, config: Config) -> None:
         sources = {source.name: list(_of_filters(source)) for source in config.sources}
         self._of_sources = {name: found for name, found in sources.items() if found}
-        self._of_thresholds = list(_of_thresholds(config))
+        self._of_lines = list(_of_lines(config))
         self._log = structlog.get_logger(__name__)
 
     def observe(self, sources: Iterable[RunningSource]) -> None:
         """Log the mistakes in the patterns of the sources that were read for the first time."""
-        if not self._of_sources and not self._of_thresholds:
+        if not self._of_sources and not self._of_lines:
             return
         read = {}
         every = list(sources)
@@ -63,12 +63,12 @@ class GlobWatch:
             for suspect in self._of_sources.pop(name):
                 if _is_mistake(suspect, rows):
                     self._tell(suspect, source=name)
-        if self._of_thresholds and len(read) == len(every):
+        if self._of_lines and len(read) == len(every):
             rows = [row for source in every for row in source.rows()]
-            for suspect in self._of_thresholds:
+            for suspect in self._of_lines:
                 if not count(suspect.pattern, _names(suspect, rows)):
                     self._tell(suspect)
-            self._of_thresholds = []
+            self._of_lines = []
 
     def _tell(self, suspect: Suspect, **more: str) -> None:
         self._log.warning(
@@ -104,10 +104,12 @@ def _of_filters(source: SourceConfig) -> Iterator[Suspect]:
                     yield Suspect(f"{key}.{part}[{index}]", LABELS[key], pattern, meant)
 
 
-def _of_thresholds(config: Config) -> Iterator[Suspect]:
-    for index, line in enumerate(config.thresholds):
-        patterns = {} if line.match is None else line.match.patterns()
-        for label in SURVEYED_LABELS:
-            meant = meant_by_glob(patterns.get(label, ""))
-            if meant is not None:
-                yield Suspect(f"thresholds[{index}].match.{label}", label, patterns[label], meant)
+def _of_lines(config: Config) -> Iterator[Suspect]:
+    for key in ("thresholds", "scaling"):
+        for index, line in enumerate(getattr(config, key)):
+            patterns = {} if line.match is None else line.match.patterns()
+            for label in SURVEYED_LABELS:
+                meant = meant_by_glob(patterns.get(label, ""))
+                if meant is not None:
+                    place = f"{key}[{index}].match.{label}"
+                    yield Suspect(place, label, patterns[label], meant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from exporter.config import Config, SourceConfig
 from exporter.model import Survey
@@ -11,7 +11,7 @@ from exporter.patterns import LabelPatterns, NamePattern, labels_of_subscription
 from exporter.survey.filters import filters_of, names_listed, names_of, shown
 
 SURVEYED_LABELS = ("vhost", "destination", "group")
-"""Labels of thresholds whose patterns are compared with names."""
+"""Labels of thresholds and scaling whose patterns are compared with names."""
 
 
 class Note(NamedTuple):
@@ -64,8 +64,10 @@ def glob_hint(text: str, names: Iterable[str]) -> str:
     return f"; did you mean `{meant}`? It matches {count(meant, names)}"
 
 
-def threshold_matches(config: Config, surveys: Mapping[str, Survey]) -> Iterator[Note]:
-    """Yield a note for each line of the thresholds that matches by names.
+def line_matches(
+    key: Literal["thresholds", "scaling"], config: Config, surveys: Mapping[str, Survey]
+) -> Iterator[Note]:
+    """Yield a note for each line of the list `key` that matches by names.
 
     `surveys` has the sources that were read. Without all of them, a line that matches nothing is no
     mistake for sure.
@@ -78,7 +80,7 @@ def threshold_matches(config: Config, surveys: Mapping[str, Survey]) -> Iterator
     ]
     whole = len(surveys) == len(config.sources)
     taken: set[int] = set()
-    for index, line in enumerate(config.thresholds):
+    for index, line in enumerate(getattr(config, key)):
         patterns = {} if line.match is None else line.match.patterns()
         if not patterns:
             continue
@@ -86,15 +88,13 @@ def threshold_matches(config: Config, surveys: Mapping[str, Survey]) -> Iterator
         found = {at for at, row in enumerate(rows) if compiled.matches(row)}
         if patterns.keys() & set(SURVEYED_LABELS):
             shown_as = ", ".join(f"{label}: {text}" for label, text in patterns.items())
-            place = f"thresholds[{index}] ({shown_as})"
+            place = f"{key}[{index}] ({shown_as})"
             hints = "" if found else _hints(patterns, rows)
-            yield _threshold_note(place, found, taken, hints, whole=whole)
+            yield _line_note(place, found, taken, hints, whole=whole)
         taken |= found
 
 
-def _threshold_note(
-    place: str, found: set[int], taken: set[int], hints: str, *, whole: bool
-) -> Note:
+def _line_note(place: str, found: set[int], taken: set[int], hints: str, *, whole: bool) -> Note:
     if not found:
         unsure = "" if whole else " of the sources that could be read"
         return Note(f"{place}: matches no subscription{unsure}{hints}", warning=whole)

@@ -11,7 +11,7 @@ from exporter.sources.thresholds import idle_thresholds, switched_off, threshold
 from exporter.survey.exclusions import exclusions
 from exporter.survey.filters import filters_of, widened
 from exporter.survey.lines import Line, Mark
-from exporter.survey.matches import Note, source_matches, threshold_matches
+from exporter.survey.matches import Note, line_matches, source_matches
 
 DAY = 86_400.0
 
@@ -36,10 +36,11 @@ class Report:
         for source in self._config.sources:
             yield Line("", f"\n{source.name} ({source.system})")
             yield from self._source(source)
-        notes = list(threshold_matches(self._config, self._surveys))
-        if notes:
-            yield Line("", "\nthresholds")
-            yield from _noted(notes)
+        for key in ("thresholds", "scaling"):
+            notes = list(line_matches(key, self._config, self._surveys))
+            if notes:
+                yield Line("", f"\n{key}")
+                yield from _noted(notes)
 
     def _source(self, source: SourceConfig) -> Iterator[Line]:
         collector = make_collector(source, "console", "error")

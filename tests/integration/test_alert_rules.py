@@ -1031,3 +1031,12 @@ def test_the_operator_gets_the_same_rules() -> None:
     assert resource["kind"] == "PrometheusRule"
     files = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
     assert resource["spec"]["groups"] == files
+
+
+def test_after_an_outage_dead_groups_stay_silent_whichever_rules_come_first(tmp_path: Path) -> None:
+    growing = FOUND_DEAD.but(
+        {"mq_lag_messages": rising(10), "mq_subscription_produced_messages_total": rising(10)}
+    ).each(lambda values: before(30, values, before(33, "stale", values)))
+    for last in (False, True):
+        minutes = {float(minute): () for minute in (29, 33, 33.5, 34, 36, 40)}
+        expect(growing, minutes, tmp_path, f"recorded last: {last}", recorded_last=last)

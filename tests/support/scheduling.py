@@ -27,29 +27,30 @@ TIMED = _files(
     "stack",
 )
 """Files whose alerts, ages and rates need the machine: no two of them run at the same time."""
-WAITING = _files(
-    "load",
-    "page",
-    "page_choices",
-    "page_detail",
-    "page_health",
-    "page_looks",
+WAITING = (
+    "scaling",
     "kafka_addresses",
+    "load",
     "kafka_other_groups",
     "kafka_login",
-    "liveness",
     "kafka_time",
+    "page",
+    "page_detail",
+    "page_looks",
+    "page_health",
+    "page_choices",
     "kafka_rotation",
+    "liveness",
     "rotation",
-    "server_hostile",
+    "kafka_partial",
     "rabbitmq_protocols",
     "rabbitmq_streams",
     "kafka_rebalances",
     "nsq_retries",
-    "kafka_partial",
-    "scaling",
+    "server_hostile",
 )
-"""Files that wait most of their time: one of them runs beside two others on two processors."""
+"""Files that wait most of their time, the longest first: one of them runs beside two others on two
+processors."""
 TIMED_SCOPE = "timed"
 COMPUTING = 2
 """Number of processes that run any file. Further ones begin with those that wait."""
@@ -63,8 +64,14 @@ def scope_of(nodeid: str) -> str:
 
 def order_of(nodeid: str) -> int:
     """Return a number to sort tests by: timed files first, files that wait last."""
-    scope = scope_of(nodeid)
-    return 0 if scope == TIMED_SCOPE else 2 if scope in WAITING else 1
+    scope = scope_of(nodeid).removeprefix("test_")
+    if scope in WAITING:
+        return 2 + WAITING.index(scope)
+    return 0 if scope == TIMED_SCOPE else 1
+
+
+def _waits(scope: str) -> bool:
+    return scope.removeprefix("test_") in WAITING
 
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -75,7 +82,7 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if int(node.gateway.id.removeprefix("gw")) >= COMPUTING:
-            scope = next((scope for scope in self.workqueue if scope in WAITING), None)
+            scope = next((each for each in self.workqueue if _waits(each)), None)
             if scope is not None:
                 self.workqueue.move_to_end(scope, last=False)
         super()._assign_work_unit(node)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from exporter.judgement import texts
 from exporter.judgement.evidence import PartitionBacklog
 from exporter.judgement.thresholds import DEFAULTS
 from tests.unit.play import Play, Said, between, steady
@@ -362,3 +363,11 @@ def test_nothing_is_said_of_who_is_well() -> None:
     said = Play(steady(20), steady(50)).run(1_800)
     assert {each.causes for each in said} == {()}
     assert DEFAULTS.consumers_expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(119, "119 s"), (7_000, "117 minutes"), (90_000, "25 hours"), (1_728_000, "20 days")],
+)
+def test_a_span_of_time_has_the_unit_that_people_would_use(seconds: float, text: str) -> None:
+    assert texts.minutes(seconds) == text

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.analysis.families import INFINITY, Family
+from exporter.analysis.families import INFINITY, Family, Value
 from exporter.catalogue import CATALOGUE
-from exporter.show.exposition import Exposition, Format, accepts_gzip, labeler
+from exporter.show.exposition import PIECE, Exposition, Format, accepts_gzip, labeler
 from exporter.show.exposition import render as render_pieces
 from exporter.show.gzip_parts import CompressedPart, GzipStream, stream
 from exporter.show.own_metrics import OwnMetrics
+from exporter.show.presentable import presentable
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"
@@ -379,6 +380,48 @@ def test_what_did_not_change_is_not_rendered_again() -> None:
     assert page.response("", "gzip").chunks[0] == before
     page.update("s", [family(value=6)])
     assert page.response("", "gzip").chunks[0] != before
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of values of each piece that is rendered."""
+    counts: list[int] = []
+
+    def counted(labels: Sequence[str], values: Sequence[Value]) -> Any:
+        counts.append(len(values))
+        return presentable(labels, values)
+
+    monkeypatch.setattr("exporter.show.exposition.presentable", counted)
+    return counts
+
+
+def test_only_pieces_that_changed_are_rendered_again(rendered: list[int]) -> None:
+    labels = [labeler({})({"destination": str(number)}) for number in range(2 * PIECE + 5)]
+    values: list[Value] = [*range(len(labels))]
+    page = exposition(Family("mq_lag_messages", labels, values))
+    assert rendered == [PIECE, PIECE, 5]
+    page.update("s", [Family("mq_lag_messages", list(labels), list(values))])
+    assert rendered == [PIECE, PIECE, 5]
+    values[PIECE] = 7  # in place: the owner may reuse its list
+    page.update("s", [Family("mq_lag_messages", labels, values)])
+    assert rendered == [PIECE, PIECE, 5, PIECE]
+    assert f'destination="{PIECE}"}} 7\n' in text_of(page)
+    assert text_of(page) == text_of(exposition(Family("mq_lag_messages", labels, values)))
+    page.update("s", [Family("mq_lag_messages", labels[1:], values[1:])])
+    assert text_of(page) == text_of(exposition(Family("mq_lag_messages", labels[1:], values[1:])))
+
+
+def test_unknown_values_do_not_mix_up_the_pieces() -> None:
+    labels = [labeler({})({"destination": str(number)}) for number in range(3 * PIECE)]
+    values: list[Value] = [None] * PIECE + [*range(2 * PIECE)]
+    page = exposition(Family("mq_lag_messages", labels, values))
+    for changed in (values, [*values[:-1], 5], [1, *values[1:]]):
+        page.update("s", [Family("mq_lag_messages", labels, changed)])
+        assert text_of(page) == text_of(exposition(Family("mq_lag_messages", labels, changed)))
+
+
+def text_of(page: Exposition) -> str:
+    return b"".join(page.response("", "").chunks).decode()
 
 
 def test_a_scrape_makes_no_copy_of_the_page() -> None:

@@ -55,15 +55,17 @@ def test_globs_that_match_nothing_are_logged_once() -> None:
         "    groups: {include: ['billing-*', '.*'], exclude: ['tmp-*', 'x-*']}\n"
         "thresholds: [{match: {group: 'billing-*'}, lag_messages: 1}, "
         "{match: {destination: 'order*s'}, lag_messages: 1}]\n"
+        "scaling: [{match: {group: 'billing-*'}}]\n"
     )
-    events = run(text, lambda events: len(globs(events)) >= 3)
+    events = run(text, lambda events: len(globs(events)) >= 4)
     assert globs(events) == [
         ("groups.include[0]", "billing-*", "billing-.*"),
         ("groups.exclude[0]", "tmp-*", "tmp-.*"),
         ("thresholds[0].match.group", "billing-*", "billing-.*"),
+        ("scaling[0].match.group", "billing-*", "billing-.*"),
     ]
     assert [event.get("source") for event in events if event["event"].endswith("glob")] == [
-        *("shop", "shop", None),
+        *("shop", "shop", None, None),
     ]
 
 

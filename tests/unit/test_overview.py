@@ -53,6 +53,13 @@ def test_who_is_further_past_its_own_threshold_comes_first() -> None:
     assert order(patient, behind, late) == ["late", "behind", "patient"]
 
 
+def test_old_groups_that_nobody_reads_come_after_the_live_ones() -> None:
+    old = row("old", status="dormant", lag_messages=9_000, lag_seconds=1_728_000.0)
+    left = row("left", status="abandoned", lag_messages=9_000, lag_seconds=1_728_000.0)
+    behind = row("behind", status="falling_behind")
+    assert order(old, row("live"), left, behind) == ["behind", "left", "live", "old"]
+
+
 def test_a_lower_bound_counts_where_nothing_more_is_known() -> None:
     partly = row("partly", status="unknown", lag_messages=None, lag_messages_at_least=5_000)
     assert order(row("few", status="unknown", lag_messages=2_000), partly) == ["partly", "few"]

@@ -140,6 +140,15 @@ def test_a_login_is_sent_and_a_changed_password_is_used(
         asking.overview({})
 
 
+def test_no_proxy_gets_the_password(server: AdviceServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with AdviceServer() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert isinstance(subscription(server, group="billing").poll(), Advice)
+        assert proxy.asked == 0
+
+
 def test_a_login_in_the_url_is_sent_and_not_shown(server: AdviceServer) -> None:
     server.login = "scaler:p@ss word"
     address = address_of(server.url.replace("//", "//scaler:p%40ss%20word@"))

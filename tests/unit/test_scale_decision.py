@@ -132,7 +132,13 @@ def test_a_moment_of_agreement_or_without_advice_begins_the_time_again() -> None
         assert follower.poll(advised(3, 2), after=1) == "settles"
 
 
-@pytest.mark.parametrize("held", ["saturated", "hot_partition", "single_consumer"])
+@pytest.mark.parametrize(
+    "held",
+    [
+        *("saturated", "hot_partition", "single_consumer"),
+        *("partitions", "maximum", "prefetched"),
+    ],
+)
 def test_limits_of_the_work_are_followed_both_ways(held: str) -> None:
     assert Follower(5).poll(advised(3, 5, held)) == Run(3, 5, "changed")
     assert Follower(2).poll(advised(3, 2, held)) == Run(3, 2, "changed")
@@ -188,6 +194,19 @@ def test_a_row_becomes_advice() -> None:
     assert advice_of(row(told)) == Advice(4, 3, "saturated", "4, was 3", 0, 12, 1.2)
 
 
+def test_a_topic_with_fewer_partitions_than_the_minimum_is_scaled() -> None:
+    found = advice_of(row(advice(3, 1) | {"minimum": 4}))
+    assert isinstance(found, Advice)
+    assert found.desired == 3
+
+
+@pytest.mark.parametrize("score", [10**400, -1, float("nan"), "1", None])
+def test_an_odd_score_does_no_harm(score: object) -> None:
+    found = advice_of(row(advice(4, 3) | {"score": score}))
+    assert isinstance(found, Advice)
+    assert found.score is None
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -200,8 +219,7 @@ def test_a_row_becomes_advice() -> None:
         ({"desired_consumers": 4.5}, "no number of consumers"),
         ({"desired_consumers": -1}, "no number of consumers"),
         ({"desired_consumers": 10**9, "maximum": None}, "no number of consumers"),
-        ({"desired_consumers": 13}, "the advice of 13 is not between 0 and 12"),
-        ({"minimum": 5}, "the advice of 4 is not between 5 and 12"),
+        ({"desired_consumers": 13}, "the advice of 13 is above the maximum of 12"),
     ],
 )
 def test_what_is_not_certainly_valid_is_no_advice(change: dict[str, Any], words: str) -> None:

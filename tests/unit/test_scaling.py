@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from bench.scaling.__main__ import SETTINGS, WAYS, run, ways_for
 from bench.scaling.ways import Ours
 from bench.scaling.world import Setting, World
-from exporter.scaling.advisor import Advice, Advisor, Memory
+from exporter.scaling.advisor import HELD, Advice, Advisor, Memory
 from exporter.scaling.capacity import Capacity
-from exporter.scaling.load import Hold, Load, PartitionLoad
+from exporter.scaling.load import HOLDS, Hold, Load, PartitionLoad
 from exporter.scaling.packing import bins_for, evenly_for
 from exporter.scaling.policy import PolicyLine, PolicyTable, ScalingPolicy, Weights
 from exporter.scaling.score import score
@@ -299,6 +300,12 @@ def test_a_limit_that_is_being_tried_is_kept_as_it_was() -> None:
         assert math.isfinite(memory.limit_for)
         seen.add(memory.limit)
     assert len(seen - {None}) <= 2
+
+
+def test_every_hold_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/scaling.md").read_text()
+    assert [hold for hold in HOLDS if f"\n| `{hold}` |" not in page] == []
+    assert HELD.keys() == set(HOLDS)
 
 
 LATER = {"spikes of a minute", "hot partition", "poison message", "saturated database"}

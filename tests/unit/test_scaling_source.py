@@ -238,9 +238,9 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     assert load_memories(file, 0.0) == {}
     save_memories(file, {PLACE: MEMORY, Place("s", "\ud800", "q", None): MEMORY}, 1_000.0)
-    assert load_memories(file, 1_100.0) == {PLACE: Memory(12.5, 4, 130.0, 6, 500.0)}
+    assert load_memories(file, 1_100.0) == {PLACE: Memory(12.5, 4, 130.0, 6, 500.0, 100.0)}
     assert load_memories(file, 1_700.0)[PLACE].limit is None, "the limit has ended meanwhile"
-    assert load_memories(file, 900.0) == {}, "the clock was set back"
+    assert load_memories(file, 900.0) == {PLACE: MEMORY}, "the clock was set back"
     assert load_memories(file, 1e9) == {}, "too old"
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
@@ -313,4 +313,4 @@ def test_the_questions_of_the_config() -> None:
     line = "{inputs: [{prometheus: 'http://p:9090/', query: ' up ', target: 0.8, weight: 0.2}]}"
     parsed = parse(f"scaling: [{line}]\n" + SOURCES, "test", {})
     (question,) = questions(parsed)
-    assert question == (("http://p:9090",), "up")
+    assert question == (("http://p:9090",), "up", 15.0, None)

@@ -319,6 +319,17 @@ def test_a_row_without_times_has_null(world: World) -> None:
 # Between two updates
 
 
+def test_no_status_is_left_of_a_group_whose_offsets_cannot_be_read(world: World) -> None:
+    for end in (10, 11):
+        world.run("backlog", log_backlog({"t": log((0, end))}, {"g": {"t": {0: 4}}}))
+        world.now += 10
+    world.now += 2 * HOLD
+    world.run("backlog", log_backlog({"t": log((0, 12))}, {}, groups_complete=False))
+    (row,) = world.source.rows()
+    assert (row["lag_messages"], row["status"], row["causes"]) == (None, "unknown", [])
+    assert "1 partition cannot be read" in row["status_reason"]
+
+
 def test_a_held_value_expires_together_with_the_status_that_rests_on_it(world: World) -> None:
     def part() -> Observation:
         return log_backlog({"t": log((0, 10), (None, None))}, {"g": {"t": {0: 4, 1: 4}}})

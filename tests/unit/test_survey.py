@@ -28,7 +28,7 @@ from exporter.sources.thresholds import switched_off, threshold_table
 from exporter.survey import report
 from exporter.survey.exclusions import MOST_UNKNOWN, exclusions, yaml_text
 from exporter.survey.filters import shown, widened
-from exporter.survey.matches import source_matches, threshold_matches
+from exporter.survey.matches import line_matches, source_matches
 from tests.support.observations import log, log_backlog
 
 KAFKA = """
@@ -272,7 +272,7 @@ def test_a_survey_is_asked_without_filters() -> None:
 
 def thresholds(text: str, **surveys: Survey) -> list[tuple[str, bool]]:
     config = config_of(f"{KAFKA}thresholds: {text}\n")
-    return [tuple(note) for note in threshold_matches(config, surveys)]  # type: ignore[misc]
+    return [tuple(note) for note in line_matches("thresholds", config, surveys)]  # type: ignore[misc]
 
 
 def test_lines_of_thresholds_show_how_many_subscriptions_they_match() -> None:
@@ -307,6 +307,22 @@ def test_lines_of_thresholds_show_how_many_subscriptions_they_match() -> None:
             ),
             True,
         ),
+    ]
+
+
+def test_lines_of_scaling_are_compared_too() -> None:
+    config = config_of(
+        f"{KAFKA}scaling: [{{match: {{group: 'billing-*'}}}}, {{match: {{destination: orders}}}}]\n"
+    )
+    assert [tuple(note) for note in line_matches("scaling", config, {"shop": NAMES})] == [
+        (
+            (
+                "scaling[0] (group: billing-*): matches no subscription; "
+                "did you mean `billing-.*`? It matches 2"
+            ),
+            True,
+        ),
+        ("scaling[1] (destination: orders): matches 2 subscriptions", False),
     ]
 
 

@@ -183,3 +183,10 @@ CAUSE = {"cause": "slow_consumers", "evidence": "2 consumers are busy"}
 )
 def test_why_is_one_line(changes: dict[str, Any], expected: str) -> None:
     assert why({**row(), **changes}) == expected
+
+
+def test_a_dormant_group_moved_longer_ago_than_the_exporter_knows() -> None:
+    part = {"partition": "0", "lag_messages": 5, "unmoved_seconds": 361.0}
+    for status, expected in (("dormant", "≥6 m 1 s"), ("stopped", "6 m 1 s")):
+        made = finished(status=status, partitions=[dict(part)])
+        assert made["partitions"][0]["text"]["unmoved_seconds"] == expected

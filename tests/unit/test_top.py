@@ -281,6 +281,12 @@ def test_what_is_not_shown_is_named() -> None:
     assert "narrow" not in shown([overview(*rows)], width=250)
 
 
+def test_one_very_long_name_does_not_cost_the_other_columns() -> None:
+    long = row(source="shop", destination="d" * 199, group="mailer", cause="slow_consumers")
+    head = lines_of(130, *DEMO, long)[0]
+    assert head.split()[-3:] == ["CONSUMERS", "STATUS", "CAUSE"]
+
+
 def test_long_names_are_cut_off_the_longest_first() -> None:
     _, line = lines_of(100, {**LONG, "source": "shop", "time_to_loss_seconds": None})
     source, destination, group = line.split()[:3]

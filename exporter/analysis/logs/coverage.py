@@ -18,6 +18,9 @@ class Uncommitted(NamedTuple):
     unassigned_messages: int
 
 
+NOTHING_UNCOMMITTED = Uncommitted(0, 0, (), 0)
+
+
 class Coverage:
     """Determines which partitions of a topic one group should read.
 
@@ -84,8 +87,8 @@ class Coverage:
         None if unknown: the members are unknown, or such a partition could not be read for `hold`
         seconds.
         """
-        if not members_known and not self._without_offset:
-            return None
+        if not self._without_offset:
+            return NOTHING_UNCOMMITTED if members_known else None
         partitions = messages = unassigned_messages = 0
         unassigned: list[int] = []
         for partition in self._without_offset:
@@ -105,6 +108,8 @@ class Coverage:
 
     def unreadable(self, topic: LogTopic, hold: float, now: float) -> int:
         """Count partitions without an offset that are unreadable for longer than `hold`."""
+        if not self._without_offset:
+            return 0
         return sum(
             topic.end[partition] is None or now - topic.read_at[partition] > hold
             for partition in self._without_offset

@@ -66,6 +66,11 @@ def _row(
         "retention_margin_messages": None if unreadable else sub.margin,
     }
     row.update(judgement_row(sub.judge))
+    if unreadable and not known:
+        # Without an offset there is no judgement: the last one is about the time before.
+        what = "partition" if unreadable == 1 else "partitions"
+        reason = f"{unreadable} {what} cannot be read, so the lag is unknown"
+        row.update(status="unknown", status_since=None, status_reason=reason, cause=None, causes=[])
     row["scaling"] = scaling_row(sub.scaled, Validity(wanted.advice_seconds), now)
     if wanted.history:
         row["history"] = sub.history.seen(wanted.history, now, wanted.clock)

@@ -55,9 +55,9 @@ function facts(row) {
     ["age of the oldest message", told(row, "lag_seconds"), [METHODS[row.lag_seconds_method], off === undefined ? "" : `error at most ${off}`, threshold(row, "lag_seconds")].filter(Boolean).join(", ")],
     ["in /s", told(row, "produced_messages_per_second"), ""],
     ["out /s", told(row, "consumed_messages_per_second"), ""],
-    ["scaling advice", row.text.scaling, row.scaling?.reason ?? ""],
+    ["scaling advice", told(row, "scaling"), row.scaling?.reason ?? ""],
     ["consumers", told(row, "consumers"), [row.group_state && `group: ${plain(row.group_state)}`, row.consumers_expected ? "" : "none expected"].filter(Boolean).join(", ")],
-    ["drained in", row.drains === false ? "never, at the current rates" : told(row, "time_to_drain_seconds"), ""],
+    ["drained in", row.drains === false && row.status !== "ok" ? "never, at the current rates" : told(row, "time_to_drain_seconds"), ""],
     ["unread messages deleted in", told(row, "time_to_loss_seconds"), ""],
     ["not committed", toldUnlessZero(row, "uncommitted_messages"), "messages on partitions without a committed offset"],
     ["past the log end", toldUnlessZero(row, "past_end_messages"), "new messages that will be skipped"],
@@ -65,7 +65,7 @@ function facts(row) {
     ["lost", told(row, "lost_messages"), "since the exporter started"],
     ["redelivered", told(row, "redelivered_messages"), "since the exporter started"],
     ["deferred", toldUnlessZero(row, "deferred_messages"), "not part of the lag"],
-    ["commit interval", told(row, "commit_interval_seconds"), "longest recent gap between two movements"],
+    ["commit interval", toldUnlessZero(row, "commit_interval_seconds"), "longest recent gap between two movements"],
   ];
   return element("dl", { class: "facts" }, ...shown.filter(([, value]) => isKnown(value)).map(([term, value, more]) =>
     element("div", {}, element("dt", {}, term), element("dd", {}, value), more ? element("dd", { class: "more" }, more) : null)));
