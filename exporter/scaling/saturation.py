@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from exporter.scaling.capacity import ENOUGH
 from exporter.scaling.load import Load
 
 GAIN = 0.25
@@ -83,7 +84,7 @@ class Saturation:
         if trial is None or now is None or load.at - trial.last < SETTLE_SECONDS:
             return
         self._trial = None
-        if not load.lag:
+        if (load.lag or 0) < (ENOUGH + load.commit_interval) * now:
             # There was not enough to do: the throughput was the demand.
             return
         expected = trial.rate * (trial.consumers - trial.consumers_before) / trial.consumers_before

@@ -16,6 +16,7 @@ from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import HOLDS, Hold, Load, PartitionLoad
 from exporter.scaling.packing import bins_for, evenly_for
 from exporter.scaling.policy import PolicyLine, PolicyTable, ScalingPolicy, Weights
+from exporter.scaling.saturation import Saturation
 from exporter.scaling.score import score
 
 POLICY = ScalingPolicy(minimum=1, maximum=20)
@@ -159,6 +160,15 @@ def test_consumers_that_do_not_help_are_taken_back_and_held() -> None:
     group.play(3_000, 150.0)
     assert max(group.numbers[60:]) <= 8, "one trial at a time, after a hold that grows"
     assert sum(number > 4 for number in group.numbers[60:]) < 60
+
+
+@pytest.mark.parametrize(("lag", "limit"), [(0, None), (1, None), (40, None), (600, 2)])
+def test_a_throughput_without_a_backlog_is_demand_and_no_limit(lag: int, limit: int | None) -> None:
+    """The load has fallen since consumers were added."""
+    saturation = Saturation()
+    saturation.changed(load(0.0, lag=600), load(1.0, lag=600, consumers=8), 20.0)
+    saturation.observe(load(60.0, lag=lag, consumers=8), 25.0, 20.0)
+    assert saturation.limit == limit
 
 
 def test_one_hot_partition_is_named_and_held() -> None:
