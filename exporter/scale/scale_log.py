@@ -56,7 +56,7 @@ class ScaleLog:
             self._missing_since, self._said = None, set()
         if advice.held != self._held:
             if advice.held is None:
-                self._log.info("scale.released", held=self._held, reason=advice.reason)
+                self._log.info("scale.released", was_held=self._held, reason=advice.reason)
             else:
                 self._log.info("scale.held", held=advice.held, reason=advice.reason)
             self._held = advice.held

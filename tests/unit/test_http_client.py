@@ -184,13 +184,16 @@ def test_an_answer_that_never_ends(listener: Listener) -> None:
 
 
 def drip(first: bytes, again: bytes) -> Answer:
-    """Send `first`, and then `again` for ever."""
+    """Send `first`, and then `again` for ever.
+
+    Slowly enough that 100 headers, which are too many, take longer than any deadline here.
+    """
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(first)
         while True:
             connection.sendall(again)
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     return answer
 
