@@ -21,6 +21,8 @@ LEAD_SECONDS = 30.0
 """Time from the advice until a new consumer works. The backlog grows meanwhile."""
 HISTORY_SECONDS = 30.0
 """Partitions are looked at after this time. Before, a short burst would look like a hot one."""
+AWAY_SECONDS = 60.0
+"""A number of consumers that was not advised is that of somebody else after so long."""
 HEADROOM = 0.92
 """Consumers are removed only if the others need at most this part of their capacity."""
 
@@ -97,6 +99,7 @@ class Advisor:
     """Follows one subscription. Holds no clock: every poll brings its time."""
 
     __slots__ = (
+        "_away_since",
         "_began",
         "_calm",
         "_last",
@@ -121,6 +124,7 @@ class Advisor:
         self._pauses = Pauses()
         self._last: Load | None = None
         self._began = math.inf
+        self._away_since: float | None = None
 
     def memory(self, at: float) -> Memory:
         """Return what to keep across a restart."""
@@ -160,8 +164,8 @@ class Advisor:
         before = self._last
         if before is not None and before.consumers != load.consumers:
             self._saturation.changed(before, load, self._recent.consumed)
-            if self._calm.advice is not None and load.consumers != self._calm.advice:
-                self._note_other_change(before, load)
+            self._note_other_change(before, load)
+        self._follow_other_change(load)
         self._last = load._replace(partitions=tuple)  # which may be many
         self._recent.observe(load)
         self._pauses.observe(load)
@@ -199,11 +203,27 @@ class Advisor:
         return need
 
     def _note_other_change(self, before: Load, load: Load) -> None:
-        """Follow a number of consumers that was not advised, once it is no step on the way."""
-        advice = self._calm.advice or 0
-        earlier, now = before.consumers or 0, load.consumers or 0
-        if abs(advice - now) > abs(advice - earlier):
-            self._calm.restart(now, load.at)
+        """Note since when the number of consumers is one that was not advised."""
+        advice = self._calm.advice
+        if advice is None:
+            return
+        earlier, now = abs(advice - (before.consumers or 0)), abs(advice - (load.consumers or 0))
+        if now == 0:
+            self._away_since = None
+        elif now > earlier or self._away_since is not None:
+            self._away_since = load.at  # while it changes, it is no decision
+
+    def _follow_other_change(self, load: Load) -> None:
+        """Make a number that was not advised the new beginning, once somebody seems to want it.
+
+        It lasts, and it is not 0: when a broker restarts, consumers vanish and come back.
+        """
+        since = self._away_since
+        if since is None or not load.consumers or load.at - since < AWAY_SECONDS:
+            return
+        self._away_since = None
+        if load.consumers != self._calm.advice:
+            self._calm.restart(load.consumers, load.at)
 
     def _hold_of(self, need: Need, load: Load, policy: ScalingPolicy) -> Hold | None:
         limit, present = self._saturation.limit, load.consumers or 0

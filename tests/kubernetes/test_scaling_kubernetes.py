@@ -278,10 +278,6 @@ def test_replicas_hold_without_advice(single_nsq: NsqCluster, tmp_path: Path) ->
     assert all(min(counts) * EACH > HIGH for counts in restarted.values()), restarted
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the advice follows consumers that lose their connections when the broker stops",
-)
 @pytest.mark.timeout(1800)
 def test_replicas_hold_without_a_stabilization_window(
     single_nsq: NsqCluster, tmp_path: Path

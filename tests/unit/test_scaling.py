@@ -312,6 +312,34 @@ def test_a_limit_that_is_being_tried_is_kept_as_it_was() -> None:
     assert len(seen - {None}) <= 2
 
 
+def learned(consumers: int) -> Advisor:
+    """An advisor that has advised this number and knows that a consumer does 50/s."""
+    return Advisor(Memory(50.0, consumers, 1_000.0))
+
+
+def kept(advisor: Advisor, at: float, consumers: int) -> int:
+    facts = load(at, consumers=consumers, produced_rate=300.0, consumed_rate=50.0 * consumers)
+    found = advisor.observe(facts, POLICY)
+    assert found is not None
+    return found.consumers
+
+
+def test_consumers_that_vanish_and_return_with_their_broker_leave_the_advice_alone() -> None:
+    advisor = learned(7)
+    present = [7, 7, 0, 0, 0, 1, 2, 4, 5, 7, 7, 7, 7, 7, 7, 7, 7]
+    given = [kept(advisor, POLL * poll, count) for poll, count in enumerate(present)]
+    assert min(given) == 7
+    # The broker does not come back.
+    assert {kept(advisor, POLL * (20 + poll), 0) for poll in range(60)} == {7}
+
+
+def test_a_number_that_somebody_else_sets_is_the_new_beginning_after_a_minute() -> None:
+    advisor = learned(7)
+    given = [kept(advisor, POLL * poll, 7 if poll < 2 else 4) for poll in range(10)]
+    assert given[:8] == [7] * 8
+    assert given[-1] == 4
+
+
 def test_every_hold_is_documented() -> None:
     page = (Path(__file__).parents[2] / "docs/scaling.md").read_text()
     assert [hold for hold in HOLDS if f"\n| `{hold}` |" not in page] == []
