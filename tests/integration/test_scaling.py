@@ -26,19 +26,21 @@ from testbed.workers import Pool, Work
 
 EACH = 20.0
 """Messages a second of one consumer."""
-HIGH, LOW = 70.0, 10.0
-"""Messages a second that are produced: for four or more consumers, and for one."""
+HIGH, LOW = 70.0, 5.0
+"""Messages a second that are produced: for four consumers, and for one."""
+MAXIMUM = 4
+"""Few processes, and a number that a consumer which is slow on a busy machine needs, too."""
 MOST_ACTIONS = 3
 """Changes of the number of consumers after a step of the load."""
 CALM_SECONDS = 15.0
 """It has settled if the number did not change for so long."""
-PARTITIONS = 8
+PARTITIONS = 4
 SCALING = {
     "minimum": 1,
-    "maximum": PARTITIONS,
+    "maximum": MAXIMUM,
     "drain_time": "30s",
     "cooldown_out": "8s",
-    "cooldown_in": "60s",
+    "cooldown_in": "40s",
 }
 WRITE = "sh -c 'echo $1 >$2.new && mv $2.new $2' set {consumers}"
 
@@ -75,7 +77,7 @@ class Trial(NamedTuple):
 @pytest.fixture
 def trials(
     local_kafka: KafkaCluster, rabbitmq: RabbitCluster, nsq: NsqCluster, tmp_path: Path
-) -> Iterator[tuple[Exporter, Sequence[Trial]]]:
+) -> Iterator[Sequence[Trial]]:
     name = f"scaling-{uuid4().hex[:8]}"
     address = {
         "kafka": local_kafka.bootstrap,
@@ -84,7 +86,6 @@ def trials(
     }
     kinds: dict[str, tuple[str, dict[str, str]]] = {
         "eager": ("kafka", {"partition.assignment.strategy": "range"}),
-        "cooperative": ("kafka", {"partition.assignment.strategy": "cooperative-sticky"}),
         "consumer": ("kafka", {"group.protocol": "consumer"}),
         "queue": ("rabbitmq", {}),
         "channel": ("nsq", {}),
@@ -93,7 +94,7 @@ def trials(
         if system == "kafka":
             create_topic(local_kafka.bootstrap, f"{name}-{kind}", PARTITIONS, 1)
         else:
-            workload_of(system, address[system], f"{name}-{kind}", "workers").prepare(1)
+            workload_of(system, address[system], f"{name}-{kind}", f"{name}-{kind}").prepare(1)
     chosen: dict[str, Any] = {
         "destinations": {"include": [f"{name}.*"]},
         "schedule": dict.fromkeys(("backlog", "latency", "rates"), "1s") | {"consumers": "2s"},
@@ -116,13 +117,14 @@ def trials(
         stack.enter_context(exporter)
         made = []
         for kind, (system, settings) in kinds.items():
-            work = Work(system, address[system], f"{name}-{kind}", "workers", EACH, settings)
+            names = (f"{name}-{kind}", f"{name}-{kind}")  # of the destination and the group
+            work = Work(system, address[system], *names, EACH, settings)
             file = tmp_path / kind
             pool = stack.enter_context(Pool(work, file, 1))
             feeder = stack.enter_context(Feeder(work, HIGH))
             stack.callback(controller(exporter, system, work, file).kill)
             made.append(Trial(kind, pool, feeder))
-        yield exporter, made
+        yield made
 
 
 def controller(exporter: Exporter, source: str, work: Work, file: Path) -> Child:
@@ -134,9 +136,9 @@ def controller(exporter: Exporter, source: str, work: Work, file: Path) -> Child
 
 
 def test_it_settles_in_few_actions_and_never_reverses(
-    trials: tuple[Exporter, Sequence[Trial]],
+    trials: Sequence[Trial],
 ) -> None:
-    exporter, made = trials
+    made = trials
     marks = {trial.name: len(trial.pool.changes) for trial in made}
     wait_until(
         lambda: all(trial.pool.count * EACH > HIGH and trial.settled() for trial in made),
@@ -145,7 +147,6 @@ def test_it_settles_in_few_actions_and_never_reverses(
         0.5,
     )
     up = {trial.name: numbers(trial)[marks[trial.name] - 1 :] for trial in made}
-    exporter.wait(lambda page: max(page.find("mq_lag_messages").values()) < 200, "drained", 120)
     for trial in made:
         trial.feeder.rate = LOW
     before = {trial.name: len(trial.pool.changes) for trial in made}
