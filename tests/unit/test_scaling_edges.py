@@ -12,11 +12,12 @@ import pytest
 from exporter.analysis.scaling import Validity, scaling_families
 from exporter.config import Config, parse
 from exporter.model import CollectError
-from exporter.scaling.advisor import Advisor, Memory, need_of
+from exporter.scaling.advisor import Advisor, Memory
 from exporter.scaling.board import Place
 from exporter.scaling.calm import SLICES, Calm
 from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import PartitionLoad
+from exporter.scaling.need import need_of
 from exporter.scaling.policy import ScalingPolicy, Weights
 from exporter.sources import scaling_keeper
 from exporter.sources.scaling_inputs import ScalingInputs, number_of
