@@ -12,7 +12,6 @@ import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +70,7 @@ def cycles(daemon: Daemon, seconds: float) -> Iterator[float]:
         before = cpu_seconds(daemon.pid)
         end = time.monotonic() + CYCLE
         daemon.scrape("gzip text")
-        threading.Event().wait(max(end - time.monotonic(), 0.0))
+        time.sleep(max(end - time.monotonic(), 0.0))
         daemon.check()
         yield cpu_between(before, cpu_seconds(daemon.pid))
 

@@ -59,6 +59,11 @@ def family(name: str, labels: list[str], values: list[Value]) -> Family:
     return Family(name, labels, values)
 
 
+def with_label(label: str, name: str, value: str) -> str:
+    """Return the label text of a subscription with one more label. The value needs no escapes."""
+    return f'{label.removesuffix("} ")},{name}="{value}"}} '
+
+
 def flat(lists: Iterable[Sequence[Value]]) -> list[Value]:
     """Return the lists' values as one list."""
     return list(chain.from_iterable(lists))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.analysis.families import with_label
 from exporter.analysis.history import Point
 from exporter.analysis.scaling import Scaling
 from exporter.analysis.state import SourceState, Subscription
@@ -66,5 +67,6 @@ class Judging:
         judge.thresholds = found
         subscription.commit_gaps.configured = found.stop_seconds or STOP_SECONDS
         if not judge.labels:
-            head = subscription.label.removesuffix("} ")
-            judge.labels = tuple(f'{head},status="{status}"}} ' for status in STATUSES)
+            judge.labels = tuple(
+                with_label(subscription.label, "status", status) for status in STATUSES
+            )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from exporter.analysis.families import Family, family
+from exporter.analysis.families import Family, family, with_label
+from exporter.analysis.scaled import Scaled
+from exporter.analysis.state import Subscription
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
-from exporter.scaling.advisor import FORGETFUL, HELD, Advice, Advisor, Memory
-from exporter.scaling.board import Place, Published
+from exporter.scaling.advisor import FORGETFUL, HELD, Advisor, Memory
+from exporter.scaling.board import Published, SubscriptionName
 from exporter.scaling.load import Hold, Load, PartitionLoad
 from exporter.scaling.policy import PolicyTable, ScalingPolicy
 
@@ -20,45 +21,7 @@ BLIND_SECONDS = 900.0
 DIGITS = 4
 """Digits of the score."""
 ReadInput = Callable[[Hashable], float | None]
-Memories = Mapping[Place, Memory]
-
-
-@dataclass(slots=True)
-class Scaled:
-    """The advice for one subscription, and what it follows."""
-
-    place: Place
-    label: str
-    """Text of the subscription's labels."""
-    policy: ScalingPolicy
-    advisor: Advisor
-    at: float
-    """When it was last advised, on the monotonic clock."""
-    consumers: int | None = None
-    waiting: bool = False
-    """Whether messages wait."""
-
-    @property
-    def advice(self) -> Advice | None:
-        """The last advice; None if there was never enough to advise."""
-        return self.advisor.last
-
-
-class Scalable(Protocol):
-    """The part of a subscription that the advice uses."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def judge(self) -> Judge: ...
-    @property
-    def group(self) -> str | None: ...
-    @property
-    def vhost(self) -> str | None: ...
-    @property
-    def destination(self) -> str: ...
-
-    scaled: Scaled | None
+Memories = Mapping[SubscriptionName, Memory]
 
 
 class Validity(NamedTuple):
@@ -107,7 +70,7 @@ class Scaling:
         self._table = table
         self._stale = True
 
-    def begin(self, subscriptions: Iterable[Scalable], now: float) -> None:
+    def begin(self, subscriptions: Iterable[Subscription], now: float) -> None:
         """Find the policies, after the start and after a reload."""
         if self.is_off and not self._stale:
             return
@@ -116,7 +79,7 @@ class Scaling:
                 self._prepare(sub, now)
         self._stale = False
 
-    def observe(self, sub: Scalable, evidence: Evidence) -> None:
+    def observe(self, sub: Subscription, evidence: Evidence) -> None:
         """Advise after one poll. The subscription was judged before."""
         scaled = sub.scaled
         if scaled is None:
@@ -130,7 +93,7 @@ class Scaling:
         if load.is_known:
             scaled.at = evidence.at
 
-    def _prepare(self, sub: Scalable, now: float) -> None:
+    def _prepare(self, sub: Subscription, now: float) -> None:
         system, source = self._names
         policy = self._table.of_subscription(system, source, sub.vhost, sub.destination, sub.group)
         if policy is None:
@@ -138,7 +101,7 @@ class Scaling:
         elif sub.scaled is not None:
             sub.scaled.policy = policy
         else:
-            place = Place(source, sub.vhost, sub.destination, sub.group)
+            place = SubscriptionName(source, sub.vhost, sub.destination, sub.group)
             memory = self._memories.get(place, FORGETFUL)
             sub.scaled = Scaled(place, sub.label, policy, Advisor(memory, now), now)
 
@@ -220,7 +183,7 @@ def scaling_families(every: Sequence[Scaled], valid: Validity, now: float) -> li
         ),
         Family(
             "mq_scaling_held",
-            [f'{label.removesuffix("} ")},reason="{reason}"}} ' for label, reason in held],
+            [with_label(label, "reason", reason) for label, reason in held],
             [1] * len(held),
         ),
     ]
@@ -233,7 +196,7 @@ def held_now(scaled: Scaled, valid: Validity, now: float) -> Hold | None:
     return None if scaled.advice is None else scaled.advice.held
 
 
-def published(every: Iterable[Scaled], valid: Validity) -> dict[Place, Published]:
+def published(every: Iterable[Scaled], valid: Validity) -> dict[SubscriptionName, Published]:
     """Return the advice for `AdviceBoard`."""
     return {
         each.place: Published(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
 
-from exporter.analysis.families import INFINITY, Family, Value, family
+from exporter.analysis.families import INFINITY, Family, Value, family, with_label
 from exporter.analysis.nodes import Labeler
 from exporter.judgement.judge import Judge
-from exporter.model import STATUSES, Method
+from exporter.model import STATUSES
 
 
 class Judged(Protocol):
@@ -53,7 +53,7 @@ def judgement_families(subs: Sequence[Judged]) -> list[Family]:
         ),
         Family(
             "mq_backlog_cause",
-            [f'{label.removesuffix("} ")},cause="{cause}"}} ' for label, cause in caused],
+            [with_label(label, "cause", cause) for label, cause in caused],
             [1] * len(caused),
         ),
         *(family(name, labels, [value(judge) for judge in judges]) for name, value in _SCALARS),
@@ -74,8 +74,3 @@ def losses_family(labeler: Labeler, losses: Mapping[str, int]) -> Family:
         [labeler({"reason": reason}) for reason in losses],
         list(losses.values()),
     )
-
-
-def method_label(label: str, method: Method | None) -> str:
-    """Return a subscription's label text with the label `method`."""
-    return label.removesuffix("} ") + f',method="{method}"}} '

@@ -10,7 +10,7 @@ from exporter.analysis.families import Family, Shown, View
 from exporter.analysis.history import History
 from exporter.analysis.nodes import Node
 from exporter.analysis.rows import PLAIN, Named, Wanted
-from exporter.analysis.scaling import Scaled
+from exporter.analysis.scaled import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge

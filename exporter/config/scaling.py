@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from exporter.config.access import LoginConfig, TlsConfig
 from exporter.config.shared import Model
-from exporter.config.thresholds import Match, checked_lines
+from exporter.config.thresholds import MatchedLine, checked_lines
 from exporter.config.types import (
     Count,
     HttpUrls,
@@ -91,11 +91,9 @@ class InputConfig(LoginConfig):
     """TLS files for the Prometheus."""
 
 
-class ScalingConfig(Model):
+class ScalingConfig(MatchedLine):
     """One line. The first line that matches applies. Without one, nothing is advised."""
 
-    match: Match | None = None
-    """Subscriptions to which the line applies. Only the last line may leave it out."""
     minimum: Limit = 1
     """Smallest number of consumers; 0 lets a subscription without messages have none."""
     maximum: Count = 100

@@ -74,14 +74,23 @@ class Match(Model):
         return {label: each for label, each in self.model_dump().items() if each is not None}
 
 
-class ThresholdConfig(Model):
+class MatchedLine(Model):
+    """A line of a list in which the first line that matches applies."""
+
+    match: Match | None = None
+    """Subscriptions to which the line applies. Only the last line may leave it out."""
+
+    def patterns(self) -> dict[str, str]:
+        """Return the patterns that are given, by label; without any, the line matches all."""
+        return {} if self.match is None else self.match.patterns()
+
+
+class ThresholdConfig(MatchedLine):
     """One line. The first line that matches applies.
 
     Keys that it does not set come from the last line, which has no `match`.
     """
 
-    match: Match | None = None
-    """Subscriptions to which the line applies. Only the last line may leave it out."""
     lag_messages: Messages = 1_000
     """Maximum lag: messages enqueued and not yet processed."""
     lag_seconds: Seconds = 5.0

@@ -12,7 +12,7 @@ LARGEST_SCORE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class ValidAdvice:
     """Valid advice."""
 
     desired: int
@@ -39,7 +39,7 @@ class Missing:
     """Why, for people."""
 
 
-Poll = Advice | Missing
+Poll = ValidAdvice | Missing
 
 
 def advice_of(row: Mapping[str, Any]) -> Poll:
@@ -64,7 +64,7 @@ def advice_of(row: Mapping[str, Any]) -> Poll:
         fault = f"the advice of {desired} is above the maximum of {maximum}"
     if fault is not None or desired is None:
         return Missing("blind", fault or words)
-    return Advice(
+    return ValidAdvice(
         desired,
         _count(scaling.get("consumers")),
         None if held is None else str(held),

@@ -42,7 +42,7 @@ class AddressError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ExporterAddress:
     """Where the exporter is, and how to log in."""
 
     url: str
@@ -77,7 +77,7 @@ def address_of(
     user: str | None = None,
     password_file: Path | None = None,
     ca_file: Path | None = None,
-) -> Address:
+) -> ExporterAddress:
     """Return the address of an exporter. Raises `AddressError`.
 
     A URL without a scheme is http. A user and password in the URL are used as the login.
@@ -98,7 +98,7 @@ def address_of(
     if (user is None) != (password_file is None):
         raise AddressError("--user and --password-file need each other")
     plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    address = Address(plain.rstrip("/"), user, None, password_file, ca_file)
+    address = ExporterAddress(plain.rstrip("/"), user, None, password_file, ca_file)
     if parts.username is not None:
         login = (unquote(parts.username), unquote(parts.password or ""))
         address = replace(address, user=login[0], password=login[1])
@@ -115,7 +115,9 @@ def address_of(
 class Client:
     """GETs the subscriptions. Each call ends in time, and at once when `stop` is set."""
 
-    def __init__(self, address: Address, stop: threading.Event, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, address: ExporterAddress, stop: threading.Event, timeout: float = TIMEOUT
+    ) -> None:
         self._address = address
         self._stop = stop
         self._timeout = timeout
@@ -143,7 +145,7 @@ class Client:
 class _Request:
     """One request in a thread, because nothing can interrupt it in the main thread."""
 
-    def __init__(self, address: Address, query: Mapping[str, str], timeout: float) -> None:
+    def __init__(self, address: ExporterAddress, query: Mapping[str, str], timeout: float) -> None:
         self.body = b""
         self.error: str | None = None
         self.done = threading.Event()

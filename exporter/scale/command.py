@@ -38,7 +38,7 @@ Result = Literal["success", "failure", "timeout", "not_started", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CommandOutcome:
     """How a command ended."""
 
     result: Result
@@ -51,7 +51,7 @@ class Outcome:
 
 def run(
     words: Sequence[str], environ: Mapping[str, str], timeout: float, stop: threading.Event
-) -> Outcome:
+) -> CommandOutcome:
     """Run the command to its end, for at most `timeout` seconds or until `stop` is set."""
     began = time.monotonic()
     try:
@@ -80,11 +80,11 @@ def run(
     code = process.returncode
     if result is None:
         result = "success" if code == 0 else "failure"
-    return Outcome(result, code, time.monotonic() - began, output.tail())
+    return CommandOutcome(result, code, time.monotonic() - began, output.tail())
 
 
-def _not_started(why: str) -> Outcome:
-    return Outcome("not_started", None, 0.0, scrub(f"the command cannot be started: {why}"))
+def _not_started(why: str) -> CommandOutcome:
+    return CommandOutcome("not_started", None, 0.0, scrub(f"the command cannot be started: {why}"))
 
 
 class _Output:

@@ -10,26 +10,26 @@ from typing import Protocol
 
 from exporter.liveness import Pulse
 from exporter.scale import command
-from exporter.scale.advice import Advice, Missing, Poll
-from exporter.scale.command import Outcome
+from exporter.scale.advice import Missing, Poll, ValidAdvice
+from exporter.scale.command import CommandOutcome
 from exporter.scale.decision import Run, State, decide, finished
 from exporter.scale.metrics import ScaleMetrics
 from exporter.scale.scale_log import ScaleLog
 from exporter.scale.template import Template, values_of, variables_of
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 
 UNREACHABLE_MOST = 60.0
 """Longest pause in seconds after requests without an answer, unless polls are further apart."""
 SLACK_SECONDS = 60.0
 """A round that takes this much longer than planned counts as stuck."""
 
-RunCommand = Callable[[list[str], Mapping[str, str], float, threading.Event], Outcome]
+RunCommand = Callable[[list[str], Mapping[str, str], float, threading.Event], CommandOutcome]
 
 
 class Advised(Protocol):
     """The subscription that is followed."""
 
-    place: Place | None
+    place: SubscriptionName | None
 
     def poll(self) -> Poll:
         """Return the present advice. Raises `SelectionError`."""
@@ -37,7 +37,7 @@ class Advised(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ControllerSettings:
     """What the user wants."""
 
     template: Template
@@ -60,7 +60,7 @@ class Controller:
     def __init__(
         self,
         subscription: Advised,
-        settings: Settings,
+        settings: ControllerSettings,
         stop: threading.Event,
         *,
         run_command: RunCommand = command.run,
@@ -113,7 +113,7 @@ class Controller:
             return False
         self._note(poll)
         now = self._clock()
-        advice = poll if isinstance(poll, Advice) else None
+        advice = poll if isinstance(poll, ValidAdvice) else None
         decision, self.state = decide(self.state, advice, now, enforce=self._settings.enforce)
         self.metrics.applied(self.state.applied)
         if advice is None:
@@ -140,7 +140,7 @@ class Controller:
         self._log.advised(poll, now)
         self.metrics.polled(poll)
 
-    def _run(self, run: Run, advice: Advice) -> bool:
+    def _run(self, run: Run, advice: ValidAdvice) -> bool:
         place = self._subscription.place
         if place is None:
             raise ValueError("advice without a subscription")

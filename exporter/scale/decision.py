@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from exporter.scale.advice import Advice
+from exporter.scale.advice import ValidAdvice
 
 RETRY_LEAST, RETRY_MOST = 15.0, 300.0
 """Seconds from a failed command to the next try: the first time, and at most."""
@@ -58,7 +58,7 @@ class Stay:
 
 
 def decide(
-    state: State, advice: Advice | None, now: float, *, enforce: bool = False
+    state: State, advice: ValidAdvice | None, now: float, *, enforce: bool = False
 ) -> tuple[Run | Stay, State]:
     """Return what to do after a poll, and the state after it. Without advice nothing is done.
 
@@ -77,7 +77,7 @@ def decide(
     return _compare(state, advice, now, enforce=enforce)
 
 
-def _retry(state: State, advice: Advice, now: float) -> tuple[Run | Stay, State]:
+def _retry(state: State, advice: ValidAdvice, now: float) -> tuple[Run | Stay, State]:
     """Decide after a failure.
 
     The failed command may have done anything, so even the number before it is set again.
@@ -88,7 +88,7 @@ def _retry(state: State, advice: Advice, now: float) -> tuple[Run | Stay, State]
     return Run(advice.desired, before, "retry"), state
 
 
-def _first(advice: Advice) -> tuple[Run | Stay, State]:
+def _first(advice: ValidAdvice) -> tuple[Run | Stay, State]:
     """Decide at the first valid advice."""
     if advice.present == advice.desired:
         return Stay("adopted"), State(applied=advice.desired)
@@ -96,7 +96,7 @@ def _first(advice: Advice) -> tuple[Run | Stay, State]:
 
 
 def _compare(
-    state: State, advice: Advice, now: float, *, enforce: bool
+    state: State, advice: ValidAdvice, now: float, *, enforce: bool
 ) -> tuple[Run | Stay, State]:
     """Decide by the present number, where the advised number was applied."""
     if advice.present in (None, advice.desired):

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.liveness import Pulse
-from exporter.scale.advice import Advice
-from exporter.scaling.board import Place
+from exporter.scale.advice import ValidAdvice
+from exporter.scaling.board import SubscriptionName
 from exporter.web.server import Request, Response, Route
 
 TEXT = "text/plain; charset=utf-8"
@@ -60,12 +60,12 @@ class ScaleMetrics(Collector):
             registry=registry,
         )
 
-    def found(self, place: Place) -> None:
+    def found(self, place: SubscriptionName) -> None:
         """Note the names of the subscription."""
         names = [name or "" for name in place]
         self._info.labels(__version__, *names).set(1)
 
-    def polled(self, advice: Advice | None) -> None:
+    def polled(self, advice: ValidAdvice | None) -> None:
         """Note the advice of a poll; None if there was no valid one."""
         self._valid.set(advice is not None)
         if advice is None:

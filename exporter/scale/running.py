@@ -17,10 +17,10 @@ from exporter import __version__, logging_setup
 from exporter.config import LogConfig
 from exporter.config import load as load_config
 from exporter.config.types import seconds
-from exporter.scale.client import Address, AddressError, Client, address_of
-from exporter.scale.controller import Controller, Settings
+from exporter.scale.client import AddressError, Client, ExporterAddress, address_of
+from exporter.scale.controller import Controller, ControllerSettings
 from exporter.scale.metrics import routes
-from exporter.scale.selection import Selection, SelectionError, Subscription
+from exporter.scale.selection import FollowedSubscription, Selection, SelectionError
 from exporter.scale.template import TemplateError, template_of
 from exporter.scrub import learn_property, scrub
 from exporter.web.server import Server
@@ -60,7 +60,7 @@ def scale(options: argparse.Namespace, deliver: Deliver) -> int:
     logging_setup.configure(_format(options, log), log.level)
     names = Selection(options.source, options.vhost, options.destination, options.group)
     controller = Controller(
-        Subscription(Client(address, stop), names, patient=not options.once), settings, stop
+        FollowedSubscription(Client(address, stop), names, patient=not options.once), settings, stop
     )
     try:
         if options.once:
@@ -71,7 +71,7 @@ def scale(options: argparse.Namespace, deliver: Deliver) -> int:
         return _misused(error)
 
 
-def _follow(controller: Controller, options: argparse.Namespace, address: Address) -> int:
+def _follow(controller: Controller, options: argparse.Namespace, address: ExporterAddress) -> int:
     """Follow the advice until the controller is stopped."""
     log: Any = structlog.get_logger(__name__)
     server = None
@@ -95,11 +95,11 @@ def _follow(controller: Controller, options: argparse.Namespace, address: Addres
     return DONE
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace) -> ControllerSettings:
     """Return what the user wants. Raises `OptionError` and `TemplateError`."""
     if options.once and options.listen is not None:
         raise OptionError("--listen has no use with --once")
-    return Settings(
+    return ControllerSettings(
         template=template_of(options.template),
         every=duration("--every", options.every),
         timeout=duration("--timeout", options.timeout),
@@ -121,7 +121,7 @@ def duration(option: str, text: str) -> float:
     return found
 
 
-def _address(options: argparse.Namespace) -> tuple[Address, LogConfig]:
+def _address(options: argparse.Namespace) -> tuple[ExporterAddress, LogConfig]:
     """Return the exporter's address and the settings of the log.
 
     Raises `ConfigError` and `AddressError`.

@@ -11,10 +11,10 @@ from typing import Any
 
 import structlog
 
-from exporter.scale.advice import Advice, Missing
-from exporter.scale.command import Outcome
+from exporter.scale.advice import Missing, ValidAdvice
+from exporter.scale.command import CommandOutcome
 from exporter.scale.decision import Run, Stay
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 from exporter.task_log import gist
 
 
@@ -30,7 +30,7 @@ class ScaleLog:
         self._held: str | None = None
         self._differs = False
 
-    def found(self, place: Place) -> None:
+    def found(self, place: SubscriptionName) -> None:
         """Note the names of the subscription, which every later event has."""
         names = {label: name for label, name in place._asdict().items() if name is not None}
         self._log = self._log.bind(**names)
@@ -48,7 +48,7 @@ class ScaleLog:
         else:
             self._log.warning("scale.blind", reason=missing.reason)
 
-    def advised(self, advice: Advice, now: float) -> None:
+    def advised(self, advice: ValidAdvice, now: float) -> None:
         """Note valid advice."""
         if self._missing_since is not None:
             seconds = round(now - self._missing_since, 1)
@@ -61,7 +61,7 @@ class ScaleLog:
                 self._log.info("scale.held", held=advice.held, reason=advice.reason)
             self._held = advice.held
 
-    def stays(self, stay: Stay, advice: Advice) -> None:
+    def stays(self, stay: Stay, advice: ValidAdvice) -> None:
         """Note a decision to run nothing."""
         if stay.why == "adopted":
             self._log.info("scale.adopted", consumers=advice.desired, reason=advice.reason)
@@ -77,12 +77,17 @@ class ScaleLog:
             self._differs = False
             self._log.info("scale.agrees", consumers=advice.desired)
 
-    def would_run(self, run: Run, words: Sequence[str], advice: Advice) -> None:
+    def would_run(self, run: Run, words: Sequence[str], advice: ValidAdvice) -> None:
         """Note a command that a dry run leaves out."""
         self._log.info("scale.would_run", **_fields(run, words, advice))
 
     def ended(
-        self, run: Run, words: Sequence[str], advice: Advice, outcome: Outcome, retry: float
+        self,
+        run: Run,
+        words: Sequence[str],
+        advice: ValidAdvice,
+        outcome: CommandOutcome,
+        retry: float,
     ) -> None:
         """Note how a command ended; a failed one is tried again after `retry` seconds."""
         self._differs = False
@@ -99,7 +104,7 @@ class ScaleLog:
             )
 
 
-def _fields(run: Run, words: Sequence[str], advice: Advice) -> dict[str, Any]:
+def _fields(run: Run, words: Sequence[str], advice: ValidAdvice) -> dict[str, Any]:
     return {
         "consumers": run.consumers,
         "before": run.before,

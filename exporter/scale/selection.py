@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from exporter.scale.advice import Missing, Poll, advice_of
 from exporter.scale.client import UnreachableError
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 
 LISTED = 5
 """Number of subscriptions in an error."""
@@ -35,7 +35,7 @@ class Selection:
     def given(self) -> dict[str, str]:
         """Return the names that were given, by label."""
         names = (self.source, self.vhost, self.destination, self.group)
-        labelled = zip(Place._fields, names, strict=True)
+        labelled = zip(SubscriptionName._fields, names, strict=True)
         return {label: name for label, name in labelled if name is not None}
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Overviews(Protocol):
         ...
 
 
-class Subscription:
+class FollowedSubscription:
     """The advice for one subscription.
 
     Its names are fixed when it is first found, so that no new one with some of the same names can
@@ -63,7 +63,7 @@ class Subscription:
         self._patient = patient
         self._client = client
         self._selection = selection
-        self.place: Place | None = None
+        self.place: SubscriptionName | None = None
         """Its names, once it was found."""
 
     def poll(self) -> Poll:
@@ -79,7 +79,7 @@ class Subscription:
         except UnreachableError as error:
             return Missing("unreachable", str(error))
 
-    def _again(self, place: Place) -> Poll:
+    def _again(self, place: SubscriptionName) -> Poll:
         names = {label: name or "" for label, name in place._asdict().items()}
         rows = self._rows(names)
         if len(rows) != 1:
@@ -131,18 +131,18 @@ class Subscription:
         return f"{text}; the nearest are:{_list([str(place) for place in near])}"
 
 
-def place_of(row: Mapping[str, Any]) -> Place:
+def place_of(row: Mapping[str, Any]) -> SubscriptionName:
     """Return the names in a row. Raises `UnreachableError` if it has none."""
-    names = [row.get(name) for name in Place._fields]
+    names = [row.get(name) for name in SubscriptionName._fields]
     if not all(name is None or isinstance(name, str) for name in names):
         raise UnreachableError("the answer is not that of an mq-lag-exporter")
     source, vhost, destination, group = names
     if source is None or destination is None:
         raise UnreachableError("the answer is not that of an mq-lag-exporter")
-    return Place(source, vhost, destination, group)
+    return SubscriptionName(source, vhost, destination, group)
 
 
-def _likeness(given: Mapping[str, str], place: Place) -> float:
+def _likeness(given: Mapping[str, str], place: SubscriptionName) -> float:
     """Return how similar the names that were given are to those of a subscription."""
     names = place._asdict()
     found = "\n".join(names[label] or "" for label in given)

@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exporter.scale.advice import Advice
-from exporter.scaling.board import Place
+from exporter.scale.advice import ValidAdvice
+from exporter.scaling.board import SubscriptionName
 
 PLACEHOLDERS = ("consumers", "before", "source", "vhost", "destination", "group")
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
@@ -60,7 +60,7 @@ def template_of(text: str) -> Template:
     return Template(tuple(words))
 
 
-def values_of(place: Place, consumers: int, before: int | None) -> dict[str, str]:
+def values_of(place: SubscriptionName, consumers: int, before: int | None) -> dict[str, str]:
     """Return the values of the placeholders. What is unknown or does not apply is empty."""
     return {
         "consumers": str(consumers),
@@ -72,7 +72,7 @@ def values_of(place: Place, consumers: int, before: int | None) -> dict[str, str
     }
 
 
-def variables_of(values: Mapping[str, str], advice: Advice) -> dict[str, str]:
+def variables_of(values: Mapping[str, str], advice: ValidAdvice) -> dict[str, str]:
     """Return the environment variables for the command: the placeholders, and the advice."""
     return {
         **{f"MQ_{name.upper()}": value for name, value in values.items()},

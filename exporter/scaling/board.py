@@ -17,10 +17,10 @@ COMPARED_CHARACTERS = 200
 """Length of the part of a name that is compared."""
 
 Given = list[tuple[int, str]]
-"""The names to find: the index of the field in `Place`, and the name."""
+"""The names to find: the index of the field in `SubscriptionName`, and the name."""
 
 
-class Place(NamedTuple):
+class SubscriptionName(NamedTuple):
     """The names of a subscription."""
 
     source: str
@@ -62,22 +62,22 @@ class BlindError(Exception):
 class _Known:
     """The advice of one source, and an index from each name to its subscriptions."""
 
-    def __init__(self, advice: Mapping[Place, Published]) -> None:
+    def __init__(self, advice: Mapping[SubscriptionName, Published]) -> None:
         self.advice = dict(advice)
-        self._having: dict[tuple[int, str], list[Place]] = {}
+        self._having: dict[tuple[int, str], list[SubscriptionName]] = {}
         for place in self.advice:
             for field, name in enumerate(place):
                 if name:
                     self._having.setdefault((field, name), []).append(place)
 
-    def matches(self, given: Given) -> Collection[Place]:
+    def matches(self, given: Given) -> Collection[SubscriptionName]:
         """Return the subscriptions that have all these names."""
         fewest = min((self._having.get(each, []) for each in given), key=len, default=None)
         if fewest is None:
             return self.advice
         return [place for place in fewest if all(place[field] == name for field, name in given)]
 
-    def similar(self, given: Given) -> Collection[Place]:
+    def similar(self, given: Given) -> Collection[SubscriptionName]:
         """Return the subscriptions that have the rarest of these names, or all if none has any."""
         found = [self._having[each] for each in given if each in self._having]
         return min(found, key=len, default=self.advice)
@@ -92,7 +92,7 @@ class AdviceBoard:
         self._sources: dict[str, _Known] = {}
         self._version = 0
 
-    def publish(self, source: str, advice: Mapping[Place, Published]) -> None:
+    def publish(self, source: str, advice: Mapping[SubscriptionName, Published]) -> None:
         """Replace what is known of a source."""
         known = _Known(advice)
         with self._changed:
@@ -143,7 +143,7 @@ class AdviceBoard:
 
 
 def _unknown(given: Given, sources: list[_Known]) -> str:
-    labels = Place._fields
+    labels = SubscriptionName._fields
     wanted = ", ".join(f"{labels[field]} {name!r}" for field, name in given)
     text = f"no subscription with {wanted or 'any name'} has advice; "
     known = [known for known in sources if known.advice]

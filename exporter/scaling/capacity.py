@@ -58,10 +58,8 @@ class Capacity:
         setting, self._setting = self._setting, (working, load.rebalances)
         if setting != self._setting or load.rebalancing:
             self._base, self._settled_at = None, load.at + pause
-        if load.blocked is not None or load.at < self._settled_at:
-            self._base = None
-            return
-        if load.lag is None or load.consumed is None:
+        unsettled = load.blocked is not None or load.at < self._settled_at
+        if unsettled or load.lag is None or load.consumed is None:
             self._base = None
             return
         before, self._base = self._base, Sample(load.at, load.consumed, load.lag)

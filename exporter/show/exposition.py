@@ -277,23 +277,20 @@ class Exposition:
                 known = made.get(fmt)
                 if known is not None and known[0] == generation:
                     return known[1]
-                sources = [
-                    {name: block.part for name, block in blocks.items()}
-                    for blocks in self._blocks.values()
-                ]
+                sources = list(self._blocks.values())
             whole = make(_in_order(sources, HEADERS[fmt]))
             made[fmt] = generation, whole
             return whole
 
 
 def _in_order(
-    sources: Iterable[Mapping[str, CompressedPart]], headers: Mapping[str, CompressedPart]
+    sources: Iterable[Mapping[str, Block]], headers: Mapping[str, CompressedPart]
 ) -> Iterator[CompressedPart]:
     """Yield each metric's header and its blocks from all sources, in the catalogue's order."""
     by_metric: dict[str, list[CompressedPart]] = {}
     for blocks in sources:
         for name, each in blocks.items():
-            by_metric.setdefault(name, []).append(each)
+            by_metric.setdefault(name, []).append(each.part)
     for name, line in headers.items():
         found = by_metric.get(name)
         if found is not None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from exporter.analysis.families import Family
+from exporter.analysis.scaled import Scaled
 from exporter.analysis.scaling import (
-    Scaled,
     Scaling,
     Validity,
     published,
@@ -17,13 +17,13 @@ from exporter.analysis.scaling import (
 from exporter.analysis.state import SourceState
 from exporter.config import SourceConfig
 from exporter.scaling.advisor import Memory
-from exporter.scaling.board import AdviceBoard, Place
+from exporter.scaling.board import AdviceBoard, SubscriptionName
 
 MISSED_POLLS = 3
 """Advice is valid for this many polls of the backlog, and one deadline."""
 
 
-class Advice:
+class AdviceDisplay:
     """The advice of one source. Not thread-safe, except `is_due`: the owner holds a lock."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Advice:
         self._expose = expose
         self._due: float | None = None
         """When the exposed advice changes without a poll, on the monotonic clock."""
-        self._logged: dict[Place, int] = {}
+        self._logged: dict[SubscriptionName, int] = {}
         self._log = structlog.get_logger(__name__).bind(source=config.name)
 
     def is_due(self, now: float) -> bool:
@@ -80,7 +80,7 @@ class Advice:
                 )
 
 
-def memories_of(state: SourceState, now: float) -> dict[Place, Memory]:
+def memories_of(state: SourceState, now: float) -> dict[SubscriptionName, Memory]:
     """Return what the advice has learned, by subscription."""
     return {each.place: each.advisor.memory(now) for each in _scaled(state)}
 

@@ -24,7 +24,7 @@ MISSED = 3
 SHOWN = 200
 
 
-class Result(NamedTuple):
+class QueryResult(NamedTuple):
     """The last good result of a query."""
 
     value: float
@@ -45,7 +45,7 @@ class ScalingInputs:
             question: HttpClient("scaling inputs", tls_of(each.tls), login_of(each))
             for question, each in self._given.items()
         }
-        self._results: dict[Question, Result] = {}
+        self._results: dict[Question, QueryResult] = {}
         self._due = dict.fromkeys(self._given, 0.0)
         self._failed: set[Question] = set()
         self._closed = False
@@ -94,7 +94,7 @@ class ScalingInputs:
             if question in self._failed:
                 self._failed.discard(question)
                 self._log.info("scaling.input_works", query=shown(question.query, SHOWN))
-            self._results[question] = Result(value, self._clock())
+            self._results[question] = QueryResult(value, self._clock())
 
     def close(self) -> None:
         """Close the connections, and ask no more."""

@@ -13,7 +13,7 @@ from exporter.analysis.scaling import Scaling
 from exporter.config import Config, SourceConfig
 from exporter.liveness import Pulse
 from exporter.scaling.advisor import Memory
-from exporter.scaling.board import AdviceBoard, Place
+from exporter.scaling.board import AdviceBoard, SubscriptionName
 from exporter.sources.scaling_inputs import ScalingInputs
 from exporter.sources.scaling_memory import fresh, load_memories, save_memories
 from exporter.sources.scaling_policies import policy_table, questions
@@ -36,7 +36,7 @@ class ScalingKeeper:
         self._sources = sources
         self._path: Path | None = config.scaling_state
         self._inputs = ScalingInputs(questions(config))
-        self._memories: dict[Place, Memory] = {}
+        self._memories: dict[SubscriptionName, Memory] = {}
         """What was learned, also of subscriptions that are gone. The advice of the sources reads
         it, so it is changed in place.
         """

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
 
 from exporter.scaling.advisor import Memory
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 
 OLDEST_SECONDS = 7 * 86_400.0
 """What was learned of a subscription is forgotten when it was gone for longer."""
@@ -35,8 +35,8 @@ class _Row(BaseModel):
     limit_for: NotNegative
     gone_for: NotNegative = 0.0
 
-    def place(self) -> Place:
-        return Place(self.source, self.vhost, self.destination, self.group)
+    def place(self) -> SubscriptionName:
+        return SubscriptionName(self.source, self.vhost, self.destination, self.group)
 
     def memory(self, passed: float) -> Memory:
         """Return the memory, `passed` seconds after it was saved."""
@@ -57,7 +57,7 @@ class _File(BaseModel):
     subscriptions: list[_Row]
 
 
-def load_memories(path: Path, now: float) -> dict[Place, Memory]:
+def load_memories(path: Path, now: float) -> dict[SubscriptionName, Memory]:
     """Return what was saved; `now` is Unix time. Empty without a file.
 
     Raises `ValueError` with a text for people if the file cannot be used.
@@ -84,14 +84,14 @@ def load_memories(path: Path, now: float) -> dict[Place, Memory]:
     return fresh({row.place(): row.memory(passed) for row in found.subscriptions})
 
 
-def fresh(memories: Mapping[Place, Memory]) -> dict[Place, Memory]:
+def fresh(memories: Mapping[SubscriptionName, Memory]) -> dict[SubscriptionName, Memory]:
     """Return those that are not too old to be used."""
     return {
         place: memory for place, memory in memories.items() if memory.gone_for <= OLDEST_SECONDS
     }
 
 
-def save_memories(path: Path, memories: Mapping[Place, Memory], now: float) -> None:
+def save_memories(path: Path, memories: Mapping[SubscriptionName, Memory], now: float) -> None:
     """Write the file; `now` is Unix time. Raises `OSError`; then the old file is unchanged."""
     rows = [
         _Row.model_construct(**place._asdict(), **memory._asdict())
@@ -107,7 +107,7 @@ def save_memories(path: Path, memories: Mapping[Place, Memory], now: float) -> N
         beside.unlink(missing_ok=True)
 
 
-def _is_text(place: Place) -> bool:
+def _is_text(place: SubscriptionName) -> bool:
     """Return whether the names have a form in UTF-8. A broker may send lone surrogates."""
     try:
         "".join(filter(None, place)).encode()

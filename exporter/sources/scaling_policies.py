@@ -29,23 +29,10 @@ def questions(config: Config) -> dict[Question, InputConfig]:
 
 
 def _line(line: ScalingConfig) -> PolicyLine:
-    patterns = {} if line.match is None else line.match.patterns()
-    weights = line.weights
-    return PolicyLine(
-        patterns,
-        {
-            "minimum": line.minimum,
-            "maximum": line.maximum,
-            "drain_time": line.drain_time,
-            "cooldown_out": line.cooldown_out,
-            "cooldown_in": line.cooldown_in,
-            "weights": Weights(weights.lag, weights.age, weights.rate),
-            "out_above": line.out_above,
-            "in_below": line.in_below,
-            "hold_large_messages": line.hold_large_messages,
-            "inputs": tuple(Input(_question(i), i.target, i.weight) for i in line.inputs),
-        },
-    )
+    settings = line.model_dump(exclude={"match", "weights", "inputs"})
+    weights = Weights(**line.weights.model_dump())
+    inputs = tuple(Input(_question(each), each.target, each.weight) for each in line.inputs)
+    return PolicyLine(line.patterns(), {**settings, "weights": weights, "inputs": inputs})
 
 
 def _question(given: InputConfig) -> Question:

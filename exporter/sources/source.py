@@ -19,10 +19,10 @@ from exporter.config import SourceConfig
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import Collector, Observation, Probes
 from exporter.scaling.advisor import Memory
-from exporter.scaling.board import AdviceBoard, Place
+from exporter.scaling.board import AdviceBoard, SubscriptionName
 from exporter.scaling.policy import PolicyTable
 from exporter.show.exposition import Exposition, labeler
-from exporter.sources.advice import Advice, memories_of
+from exporter.sources.advice import AdviceDisplay, memories_of
 from exporter.sources.display import Display, TaskSeries
 from exporter.sources.from_config import new_state, reconfigure
 from exporter.sources.health import health_families
@@ -103,7 +103,7 @@ class Source:
             config.name, config.hold, exposition, self._is_live, carried.sections.items()
         )
         self._display.observed = carried.observed
-        self._advice = Advice(
+        self._advice = AdviceDisplay(
             config,
             self._scaling,
             board or AdviceBoard(),
@@ -288,7 +288,7 @@ class Source:
             if locked:
                 self._advice.show(self.state, now)
 
-    def memories(self, now: float) -> dict[Place, Memory]:
+    def memories(self, now: float) -> dict[SubscriptionName, Memory]:
         """Return what the scaling advice has learned; empty if a task hangs."""
         with self._locked(EXPIRY_LOCK_SECONDS) as locked:
             return memories_of(self.state, now) if locked else {}

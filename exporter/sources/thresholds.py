@@ -12,7 +12,7 @@ def threshold_table(config: Config) -> ThresholdTable:
     lines = []
     rest = None
     for line in config.thresholds:
-        patterns = {} if line.match is None else line.match.patterns()
+        patterns = line.patterns()
         if patterns:
             lines.append(ThresholdLine(patterns, line.said()))
         else:
@@ -28,7 +28,7 @@ def idle_thresholds(config: Config) -> list[str]:
     notes = []
     before: list[dict[str, str]] = []
     for number, line in enumerate(config.thresholds):
-        patterns = {} if line.match is None else line.match.patterns()
+        patterns = line.patterns()
         if not patterns:
             continue
         shown = ", ".join(f"{label}: {pattern}" for label, pattern in patterns.items())
@@ -49,7 +49,7 @@ def switched_off(config: Config) -> list[str]:
         if said.get("consumers_expected") is False:
             texts.append("consumers_expected is false: having no consumers is not a fault")
         if texts:
-            patterns = {} if line.match is None else line.match.patterns()
+            patterns = line.patterns()
             shown = ", ".join(f"{label}: {text}" for label, text in patterns.items())
             found.append(f"thresholds[{number}] ({shown or 'everything else'}): {'; '.join(texts)}")
     return found

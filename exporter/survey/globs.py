@@ -107,7 +107,7 @@ def _of_filters(source: SourceConfig) -> Iterator[Suspect]:
 def _of_lines(config: Config) -> Iterator[Suspect]:
     for key in ("thresholds", "scaling"):
         for index, line in enumerate(getattr(config, key)):
-            patterns = {} if line.match is None else line.match.patterns()
+            patterns = line.patterns()
             for label in SURVEYED_LABELS:
                 meant = meant_by_glob(patterns.get(label, ""))
                 if meant is not None:

@@ -81,7 +81,7 @@ def line_matches(
     whole = len(surveys) == len(config.sources)
     taken: set[int] = set()
     for index, line in enumerate(getattr(config, key)):
-        patterns = {} if line.match is None else line.match.patterns()
+        patterns = line.patterns()
         if not patterns:
             continue
         compiled = LabelPatterns(patterns)

@@ -66,7 +66,7 @@ VERBS = ("create", "delete", "get", "list", "patch", "update", "watch")
 EXTERNAL_METRICS = Kind(
     "external.metrics.k8s.io", "v1beta1", "externalmetrics", "ExternalMetricValueList"
 )
-"""Has no objects: each question is answered anew."""
+"""Has no objects: the values are computed for each request."""
 
 
 def resources(group: str) -> list[dict[str, object]]:

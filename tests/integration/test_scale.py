@@ -48,9 +48,13 @@ def note(tmp_path: Path) -> Path:
     return tmp_path / "noted"
 
 
-def once(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "exporter", "scale", "--once", "--url", url, *arguments]
+def finished_by_itself(*arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "exporter", "scale", *arguments]
     return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+
+
+def once(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return finished_by_itself("--once", "--url", url, *arguments)
 
 
 class Running:
@@ -219,14 +223,8 @@ def test_metrics_and_health_are_served_where_wanted(
 
 def test_a_taken_port_is_told_of(server: AdviceServer) -> None:
     listen = server.url.removeprefix("http://")
-    line = ["scale", "--url", server.url, "--listen", listen, "--exec", "run {consumers}"]
-    finished = subprocess.run(
-        [sys.executable, "-m", "exporter", *line],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    line = ["--url", server.url, "--listen", listen, "--exec", "run {consumers}"]
+    finished = finished_by_itself(*line)
     assert finished.returncode == FAILED
     assert "the port is in use by another program" in finished.stderr
 
@@ -236,14 +234,8 @@ def test_a_config_gives_the_address_and_a_real_daemon_without_advice_is_waited_f
 ) -> None:
     """Its broker is not there, so it may yet have the subscription."""
     with Exporter(tmp_path, [kafka_source("127.0.0.1:1", name="orders")]) as exporter:
-        line = ["scale", "--once", "--config", str(exporter.config), "--exec", "run {consumers}"]
-        finished = subprocess.run(
-            [sys.executable, "-m", "exporter", *line],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        line = ["--once", "--config", str(exporter.config), "--exec", "run {consumers}"]
+        finished = finished_by_itself(*line)
     assert finished.returncode == FAILED
     assert "no such subscription yet; source 'orders'" in finished.stderr
 

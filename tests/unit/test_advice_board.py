@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.scaling.board import AdviceBoard, BlindError, NoAdviceError, Place, Published
+from exporter.scaling.board import (
+    AdviceBoard,
+    BlindError,
+    NoAdviceError,
+    Published,
+    SubscriptionName,
+)
 
-BILLING = Place("kafka", None, "orders", "billing")
-MAIL = Place("rabbit", "/", "mail", None)
+BILLING = SubscriptionName("kafka", None, "orders", "billing")
+MAIL = SubscriptionName("rabbit", "/", "mail", None)
 
 
 def advice(consumers: int, valid_until: float = 100.0) -> Published:

@@ -26,13 +26,13 @@ from pydantic import ValidationError
 from exporter.config.keda import KedaConfig, KedaTls
 from exporter.keda import answers, messages
 from exporter.keda.service import KedaService
-from exporter.scaling.board import AdviceBoard, Place, Published
+from exporter.scaling.board import AdviceBoard, Published, SubscriptionName
 from exporter.show.own_metrics import OwnMetrics
 from exporter.web.server import ServerError
 from testbed.waiting import wait_until
 from tests.support.keda import Client, Made, compile_proto
 
-ORDERS = Place("kafka", None, "orders", "billing")
+ORDERS = SubscriptionName("kafka", None, "orders", "billing")
 BILLING = {"source": "kafka", "destination": "orders", "group": "billing"}
 LONG = 1_000.0
 """Seconds for which advice is valid in tests that do not wait for its end."""
@@ -151,7 +151,7 @@ def test_keys_that_keda_adds_are_ignored(client: Client) -> None:
 
 
 def test_each_key_is_used(client: Client, board: Board) -> None:
-    place = Place("rabbit", "/shop", "mail", None)
+    place = SubscriptionName("rabbit", "/shop", "mail", None)
     board.publish("rabbit", {place: advice(7), place._replace(vhost="/"): advice(8)})
     assert client.metrics(vhost="/shop") == [("desired_consumers", 7, 7.0)]
     assert client.metrics(destination="mail", vhost="/") == [("desired_consumers", 8, 8.0)]
@@ -272,13 +272,13 @@ def test_a_bug_is_an_error_of_the_call_alone(
 
 @pytest.mark.parametrize("name", ODD, ids=range(len(ODD)))
 def test_odd_names_are_found_and_can_be_in_errors(client: Client, board: Board, name: str) -> None:
-    board.publish("kafka", {Place("kafka", name, name, name): advice(5)})
+    board.publish("kafka", {SubscriptionName("kafka", name, name, name): advice(5)})
     assert client.metrics(destination=name, group=name, vhost=name)[0][1] == 5
     assert client.stream(group=name).next()
     code, text = refused(client.metrics, group=f"{name}?")
     assert code == "NOT_FOUND"
     assert text.startswith("no subscription with group ")
-    board.publish("kafka", {Place("kafka", name, name, name): advice(5, seconds=-1)})
+    board.publish("kafka", {SubscriptionName("kafka", name, name, name): advice(5, seconds=-1)})
     assert refused(client.metrics, group=name)[0] == "UNAVAILABLE"
 
 
@@ -775,7 +775,7 @@ def test_the_documented_manifest_is_the_one_to_apply() -> None:
     assert spec["fallback"]["behavior"] == "currentReplicas"
     assert spec["fallback"]["replicas"] >= 1
     [trigger] = spec["triggers"]
-    assert trigger["metadata"].keys() - {"scalerAddress"} <= set(Place._fields)
+    assert trigger["metadata"].keys() - {"scalerAddress"} <= set(SubscriptionName._fields)
 
 
 def test_the_documented_config_is_valid() -> None:

@@ -17,21 +17,27 @@ import trustme
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from exporter.scale.advice import Advice, Missing, Poll
-from exporter.scale.client import Address, AddressError, Client, UnreachableError, address_of
-from exporter.scale.command import Outcome
-from exporter.scale.controller import UNREACHABLE_MOST, Controller, Settings
+from exporter.scale.advice import Missing, Poll, ValidAdvice
+from exporter.scale.client import (
+    AddressError,
+    Client,
+    ExporterAddress,
+    UnreachableError,
+    address_of,
+)
+from exporter.scale.command import CommandOutcome
+from exporter.scale.controller import UNREACHABLE_MOST, Controller, ControllerSettings
 from exporter.scale.metrics import ScaleMetrics
 from exporter.scale.running import local_url
-from exporter.scale.selection import Selection, SelectionError, Subscription
+from exporter.scale.selection import FollowedSubscription, Selection, SelectionError
 from exporter.scale.template import template_of
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 from tests.support.advice_server import AdviceServer, advice, row
 
 ROOT = Path(__file__).parents[2]
-PLACE = Place("shop", None, "orders", "billing")
-SUCCESS = Outcome("success", 0, 0.1, "")
-FAILURE = Outcome("failure", 7, 0.1, "last words")
+PLACE = SubscriptionName("shop", None, "orders", "billing")
+SUCCESS = CommandOutcome("success", 0, 0.1, "")
+FAILURE = CommandOutcome("failure", 7, 0.1, "last words")
 
 
 @pytest.fixture
@@ -44,8 +50,8 @@ def client(server: AdviceServer, timeout: float = 20.0, **login: Any) -> Client:
     return Client(address_of(server.url, **login), threading.Event(), timeout)
 
 
-def subscription(server: AdviceServer, **names: str) -> Subscription:
-    return Subscription(client(server), Selection(**names))
+def subscription(server: AdviceServer, **names: str) -> FollowedSubscription:
+    return FollowedSubscription(client(server), Selection(**names))
 
 
 # The subscription
@@ -55,7 +61,7 @@ def test_one_subscription_is_found_by_some_of_its_names(server: AdviceServer) ->
     server.rows.append(row(advice(9), "audit"))
     found = subscription(server, group="billing")
     poll = found.poll()
-    assert isinstance(poll, Advice)
+    assert isinstance(poll, ValidAdvice)
     assert (found.place, poll.desired) == (PLACE, 4)
 
 
@@ -63,7 +69,7 @@ def test_an_empty_name_selects_those_without_one(server: AdviceServer) -> None:
     server.rows.append(row(advice(2), None, vhost="/"))
     found = subscription(server, group="")
     found.poll()
-    assert found.place == Place("shop", "/", "orders", None)
+    assert found.place == SubscriptionName("shop", "/", "orders", None)
 
 
 def test_several_are_an_error_that_lists_them(server: AdviceServer) -> None:
@@ -99,7 +105,7 @@ def test_a_source_that_was_not_read_yet_is_waited_for(server: AdviceServer) -> N
     assert isinstance(poll, Missing)
     assert poll.reason == "no such subscription yet; source 'shop': refused"
     server.rows = kept
-    assert isinstance(found.poll(), Advice)
+    assert isinstance(found.poll(), ValidAdvice)
 
 
 def test_a_source_that_does_not_exist_is_not_waited_for(server: AdviceServer) -> None:
@@ -113,7 +119,7 @@ def test_a_found_subscription_is_kept_whatever_comes_and_goes(server: AdviceServ
     found.poll()
     server.rows.insert(0, row(advice(9), "newcomer"))
     poll = found.poll()
-    assert isinstance(poll, Advice)
+    assert isinstance(poll, ValidAdvice)
     assert poll.desired == 4
     server.rows = server.rows[:1]
     assert found.poll() == Missing("blind", "the exporter does not show the subscription any more")
@@ -145,7 +151,7 @@ def test_no_proxy_gets_the_password(server: AdviceServer, monkeypatch: pytest.Mo
         monkeypatch.delenv(name, raising=False)
     with AdviceServer() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        assert isinstance(subscription(server, group="billing").poll(), Advice)
+        assert isinstance(subscription(server, group="billing").poll(), ValidAdvice)
         assert proxy.asked == 0
 
 
@@ -195,7 +201,7 @@ def test_rows_without_names_are_no_answer(server: AdviceServer) -> None:
 def test_a_closed_port_and_a_server_error_are_no_answer(server: AdviceServer) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
-    asking = Client(Address(f"http://127.0.0.1:{port}"), threading.Event())
+    asking = Client(ExporterAddress(f"http://127.0.0.1:{port}"), threading.Event())
     with pytest.raises(UnreachableError, match="refused"):
         asking.overview({})
     server.body, server.status = b"", 500
@@ -234,7 +240,7 @@ def test_tls_is_verified(tmp_path: Path) -> None:
 
 
 def test_an_address_without_a_scheme_is_http() -> None:
-    assert address_of("host:9877/") == Address("http://host:9877")
+    assert address_of("host:9877/") == ExporterAddress("http://host:9877")
 
 
 @pytest.mark.parametrize(
@@ -257,8 +263,8 @@ def test_a_config_gives_the_address_of_its_daemon(listen: str, url: str) -> None
 class Scene:
     """A controller with made-up polls, commands and time."""
 
-    def __init__(self, *outcomes: Outcome, **settings: Any) -> None:
-        self.place: Place | None = PLACE
+    def __init__(self, *outcomes: CommandOutcome, **settings: Any) -> None:
+        self.place: SubscriptionName | None = PLACE
         self.next: Poll = Missing("unreachable", "nobody")
         self.outcomes = list(outcomes)
         self.commands: list[list[str]] = []
@@ -268,7 +274,7 @@ class Scene:
         template = template_of("run {consumers} {before} {group}")
         self.controller = Controller(
             self,
-            Settings(template, **settings),
+            ControllerSettings(template, **settings),
             self.stop,
             run_command=self._run,
             clock=lambda: self.now,
@@ -279,7 +285,7 @@ class Scene:
 
     def _run(
         self, words: list[str], environ: Mapping[str, str], timeout: float, stop: threading.Event
-    ) -> Outcome:
+    ) -> CommandOutcome:
         self.commands.append(words)
         self.environ = environ
         return self.outcomes.pop(0) if self.outcomes else SUCCESS
@@ -293,8 +299,8 @@ class Scene:
         return [(each["event"], each.get("reason", "")) for each in logs]
 
 
-def told(desired: int, present: int | None = None, held: str | None = None) -> Advice:
-    return Advice(desired, present, held, f"because of {desired}")
+def told(desired: int, present: int | None = None, held: str | None = None) -> ValidAdvice:
+    return ValidAdvice(desired, present, held, f"because of {desired}")
 
 
 def test_a_change_is_applied_and_logged_once_with_its_reason() -> None:
@@ -315,7 +321,7 @@ def test_a_failure_is_logged_with_its_output_and_tried_again() -> None:
         scene.controller.step()
     (entry,) = logs
     assert entry["log_level"] == "warning"
-    assert {name: entry.get(name) for name in Place._fields} == PLACE._asdict()
+    assert {name: entry.get(name) for name in SubscriptionName._fields} == PLACE._asdict()
     assert {key: entry[key] for key in ("event", "code", "output", "retry_seconds")} == {
         "event": "scale.failed",
         "code": 7,
@@ -386,7 +392,7 @@ def test_a_dry_run_logs_each_command_once_and_runs_none() -> None:
 
 
 def test_an_interrupted_command_is_no_failure() -> None:
-    scene = Scene(Outcome("stopped", -15, 1.0, ""))
+    scene = Scene(CommandOutcome("stopped", -15, 1.0, ""))
     assert [event for event, _ in scene.step(told(4, 3))] == ["scale.interrupted"]
     assert scene.controller.state.failures == 0
 

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from exporter.scale import command
-from exporter.scale.advice import Advice
-from exporter.scale.command import Outcome
+from exporter.scale.advice import ValidAdvice
+from exporter.scale.command import CommandOutcome
 from exporter.scale.template import TemplateError, template_of, values_of, variables_of
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 from exporter.scrub import learn
 from testbed.children import is_alive
 from testbed.waiting import wait_until
@@ -41,11 +41,13 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "STOP_TERM_SECONDS", 0.2)
 
 
-def run(*words: str, timeout: float = BUSY_SECONDS, stop: threading.Event | None = None) -> Outcome:
+def run(
+    *words: str, timeout: float = BUSY_SECONDS, stop: threading.Event | None = None
+) -> CommandOutcome:
     return command.run(words, os.environ, timeout, stop or threading.Event())
 
 
-def python(text: str, *arguments: str, timeout: float = BUSY_SECONDS) -> Outcome:
+def python(text: str, *arguments: str, timeout: float = BUSY_SECONDS) -> CommandOutcome:
     return run(sys.executable, "-c", text, *arguments, timeout=timeout)
 
 
@@ -67,7 +69,7 @@ def test_a_name_stays_in_its_word(name: str, tmp_path: Path) -> None:
     template = template_of(
         f"{sys.executable} -c 'import sys; print(sys.argv[1:])' {{group}}=x{{consumers}}"
     )
-    words = template.fill(values_of(Place("shop", None, "orders", name), 3, None))
+    words = template.fill(values_of(SubscriptionName("shop", None, "orders", name), 3, None))
     outcome = command.run(words, os.environ, BUSY_SECONDS, threading.Event())
     assert (outcome.result, outcome.output) == ("success", repr([f"{name}=x3"]))
     assert not Path("owned").exists()
@@ -75,7 +77,7 @@ def test_a_name_stays_in_its_word(name: str, tmp_path: Path) -> None:
 
 def test_placeholders_are_replaced_once_and_braces_can_be_written() -> None:
     template = template_of("run '{source}/{vhost}/{destination}' {before}-{consumers} {{x}} }")
-    words = template.fill(values_of(Place("{group}", "/", "a b", "g"), 3, 2))
+    words = template.fill(values_of(SubscriptionName("{group}", "/", "a b", "g"), 3, 2))
     assert words == ["run", "{group}///a b", "2-3", "{x}", "}"]
 
 
@@ -103,8 +105,8 @@ def test_a_wrong_command_is_refused(text: str, complaint: str) -> None:
 
 
 def test_the_command_gets_the_advice_in_its_environment() -> None:
-    told = Advice(4, 3, "saturated", "4, was 3: why", 1, 12, 0.5)
-    assert variables_of(values_of(Place("s", None, "d", "g"), 4, 3), told) == {
+    told = ValidAdvice(4, 3, "saturated", "4, was 3: why", 1, 12, 0.5)
+    assert variables_of(values_of(SubscriptionName("s", None, "d", "g"), 4, 3), told) == {
         "MQ_CONSUMERS": "4",
         "MQ_BEFORE": "3",
         "MQ_SOURCE": "s",
@@ -148,7 +150,7 @@ def test_a_hanging_command_is_ended() -> None:
 @pytest.mark.parametrize("who", ["all", "parent"])
 @pytest.mark.usefixtures("short")
 def test_who_ignores_sigterm_is_killed_with_all_grandchildren(who: str, tmp_path: Path) -> None:
-    path, stop, outcomes = tmp_path / "pids", threading.Event(), list[Outcome]()
+    path, stop, outcomes = tmp_path / "pids", threading.Event(), list[CommandOutcome]()
     words = (sys.executable, "-c", STUBBORN, str(path), who)
     thread = threading.Thread(target=lambda: outcomes.append(run(*words, stop=stop)))
     thread.start()

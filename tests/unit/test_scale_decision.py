@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.scale.advice import Advice, Missing, advice_of
+from exporter.scale.advice import Missing, ValidAdvice, advice_of
 from exporter.scale.decision import (
     DIFFERS_SECONDS,
     RETRY_LEAST,
@@ -23,8 +23,8 @@ from exporter.scale.decision import (
 from tests.support.advice_server import advice, row
 
 
-def advised(desired: int, present: int | None = None, held: str | None = None) -> Advice:
-    return Advice(desired, present, held, "why")
+def advised(desired: int, present: int | None = None, held: str | None = None) -> ValidAdvice:
+    return ValidAdvice(desired, present, held, "why")
 
 
 class Follower:
@@ -35,7 +35,9 @@ class Follower:
         self.now = 1000.0
         self.enforce = enforce
 
-    def poll(self, told: Advice | None, *, after: float = 15.0, works: bool = True) -> Run | str:
+    def poll(
+        self, told: ValidAdvice | None, *, after: float = 15.0, works: bool = True
+    ) -> Run | str:
         """The run, whose command is then finished, or why nothing runs."""
         self.now += after
         decision, self.state = decide(self.state, told, self.now, enforce=self.enforce)
@@ -166,7 +168,7 @@ def test_no_consumer_is_removed_while_the_load_is_not_known(held: str) -> None:
     st.booleans(),
 )
 def test_a_command_always_has_a_reason(
-    polls: list[tuple[Advice | None, float, bool]], enforce: bool
+    polls: list[tuple[ValidAdvice | None, float, bool]], enforce: bool
 ) -> None:
     follower = Follower(enforce=enforce)
     last_failed_at: float | None = None
@@ -191,19 +193,19 @@ def test_a_command_always_has_a_reason(
 
 def test_a_row_becomes_advice() -> None:
     told = advice(4, 3, held="saturated", reason="4, was 3")
-    assert advice_of(row(told)) == Advice(4, 3, "saturated", "4, was 3", 0, 12, 1.2)
+    assert advice_of(row(told)) == ValidAdvice(4, 3, "saturated", "4, was 3", 0, 12, 1.2)
 
 
 def test_a_topic_with_fewer_partitions_than_the_minimum_is_scaled() -> None:
     found = advice_of(row(advice(3, 1) | {"minimum": 4}))
-    assert isinstance(found, Advice)
+    assert isinstance(found, ValidAdvice)
     assert found.desired == 3
 
 
 @pytest.mark.parametrize("score", [10**400, -1, float("nan"), "1", None])
 def test_an_odd_score_does_no_harm(score: object) -> None:
     found = advice_of(row(advice(4, 3) | {"score": score}))
-    assert isinstance(found, Advice)
+    assert isinstance(found, ValidAdvice)
     assert found.score is None
 
 

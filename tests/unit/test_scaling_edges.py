@@ -13,7 +13,7 @@ from exporter.analysis.scaling import Validity, scaling_families
 from exporter.config import Config, parse
 from exporter.model import CollectError
 from exporter.scaling.advisor import Advisor, Memory
-from exporter.scaling.board import Place
+from exporter.scaling.board import SubscriptionName
 from exporter.scaling.calm import SLICES, Calm
 from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import PartitionLoad
@@ -28,7 +28,7 @@ from exporter.sources.source import Source
 from tests.unit.test_scaling import POLL, load
 from tests.unit.test_scaling_source import LINE, SOURCES, World, answer
 
-PLACE = Place("s", None, "orders", "billing")
+PLACE = SubscriptionName("s", None, "orders", "billing")
 
 
 def config(text: str) -> Config:
@@ -151,9 +151,9 @@ class FakeSource:
     """What a source remembers."""
 
     def __init__(self) -> None:
-        self.known: dict[Place, Memory] = {}
+        self.known: dict[SubscriptionName, Memory] = {}
 
-    def memories(self, _: float) -> dict[Place, Memory]:
+    def memories(self, _: float) -> dict[SubscriptionName, Memory]:
         return self.known
 
 
@@ -170,7 +170,7 @@ class Keeping:
     def sources(self) -> list[Source]:
         return cast("list[Source]", [self.source])
 
-    def known(self) -> Iterable[Place]:
+    def known(self) -> Iterable[SubscriptionName]:
         return self.keeper._memories.keys()
 
 

@@ -17,7 +17,7 @@ from exporter.config.kafka import KafkaSource
 from exporter.judgement.thresholds import ThresholdTable
 from exporter.model import CollectError, GroupMembers, Memberships
 from exporter.scaling.advisor import Memory
-from exporter.scaling.board import AdviceBoard, BlindError, NoAdviceError, Place
+from exporter.scaling.board import AdviceBoard, BlindError, NoAdviceError, SubscriptionName
 from exporter.show.exposition import Exposition
 from exporter.sources.scaling_inputs import number_of
 from exporter.sources.scaling_memory import load_memories, save_memories
@@ -230,14 +230,16 @@ def test_a_reload_takes_other_limits_and_forgets_nothing(world: World) -> None:
 
 # The state file
 
-PLACE = Place("s", None, 'odd "name"\n', "gruppe ü")
+PLACE = SubscriptionName("s", None, 'odd "name"\n', "gruppe ü")
 MEMORY = Memory(12.5, 4, 30.0, 6, 600.0)
 
 
 def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     assert load_memories(file, 0.0) == {}
-    save_memories(file, {PLACE: MEMORY, Place("s", "\ud800", "q", None): MEMORY}, 1_000.0)
+    save_memories(
+        file, {PLACE: MEMORY, SubscriptionName("s", "\ud800", "q", None): MEMORY}, 1_000.0
+    )
     assert load_memories(file, 1_100.0) == {PLACE: Memory(12.5, 4, 130.0, 6, 500.0, 100.0)}
     assert load_memories(file, 1_700.0)[PLACE].limit is None, "the limit has ended meanwhile"
     assert load_memories(file, 900.0) == {PLACE: MEMORY}, "the clock was set back"
@@ -259,7 +261,7 @@ def test_a_file_that_is_damaged_is_refused_with_a_reason(tmp_path: Path, text: s
 
 def test_an_advisor_that_remembers_advises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch)
-    memories = {Place("s", None, "orders", "billing"): Memory(50.0, 2, 1_000.0)}
+    memories = {SubscriptionName("s", None, "orders", "billing"): Memory(50.0, 2, 1_000.0)}
     parsed = parse(LINE + SOURCES, "test", {})
     world.source = Source(
         KafkaSource.model_validate(KAFKA),
@@ -272,7 +274,10 @@ def test_an_advisor_that_remembers_advises_at_once(monkeypatch: pytest.MonkeyPat
     for _ in range(3):
         world.poll(rate=100.0, capacity=20.0, members=2)
     assert world.row["scaling"]["desired_consumers"] == 4
-    assert world.source.memories(world.now)[Place("s", None, "orders", "billing")].advice == 4
+    assert (
+        world.source.memories(world.now)[SubscriptionName("s", None, "orders", "billing")].advice
+        == 4
+    )
 
 
 # Inputs

@@ -13,7 +13,7 @@ from exporter.analysis.logs.incidents import Incidents
 from exporter.analysis.logs.positions import PositionTable
 from exporter.analysis.logs.topic import LogTopic
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.scaling import Scaled
+from exporter.analysis.scaled import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 

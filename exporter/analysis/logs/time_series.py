@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from exporter.analysis.families import Family, Value, View, family, flat
+from exporter.analysis.families import Family, Value, View, family, flat, with_label
 from exporter.analysis.logs.state import LogState
 from exporter.analysis.logs.subscription import LogSubscription
 from exporter.analysis.logs.topic import LogTopic
-from exporter.analysis.shared_series import METHOD_SERIES, method_label, shown_seconds
+from exporter.analysis.shared_series import METHOD_SERIES, shown_seconds
 
 SCALARS: tuple[tuple[str, Callable[[LogSubscription], Value]], ...] = (
     ("mq_lag_seconds_uncertainty", lambda sub: sub.ages.uncertainty),
@@ -55,7 +55,7 @@ def show_times(state: LogState, view: View) -> Sequence[Family]:
         Family(
             "mq_lag_seconds_method",
             [
-                method_label(sub.label, sub.ages.method)
+                with_label(sub.label, "method", sub.ages.method)
                 for sub in subs
                 if sub.ages.method is not None
             ],

@@ -14,6 +14,7 @@ from exporter.analysis.families import (
     family,
     flat,
     whole_sum,
+    with_label,
 )
 from exporter.analysis.queues.destinations import QueueDestination, QueuePartition
 from exporter.analysis.queues.place import QueuePlace
@@ -26,7 +27,6 @@ from exporter.analysis.shared_series import (
     judgement_families,
     judgement_series,
     losses_family,
-    method_label,
 )
 
 Subscriptions = Sequence[QueueSubscription]
@@ -249,7 +249,7 @@ def _time_families(subs: Subscriptions, state: QueueState, view: View, now: floa
         ),
         Family(
             "mq_lag_seconds_method",
-            [method_label(sub.label, method) for sub, method in known],
+            [with_label(sub.label, "method", method) for sub, method in known],
             [1] * len(known),
         ),
         Family(

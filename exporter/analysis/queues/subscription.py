@@ -12,7 +12,7 @@ from exporter.analysis.queues.destinations import QueueDestination
 from exporter.analysis.queues.flow import Moved
 from exporter.analysis.queues.place import QueuePlace
 from exporter.analysis.rates import CounterTable
-from exporter.analysis.scaling import Scaled
+from exporter.analysis.scaled import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
 from exporter.model import Method
