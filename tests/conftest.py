@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Generator, Iterator
+import subprocess
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -17,6 +19,8 @@ from testbed.nsq import NsqCluster
 from testbed.rabbit_data import delete_all_queues
 from testbed.rabbitmq import RabbitCluster
 from tests.support.scheduling import FileScheduling, order_of
+
+SLOW_RESOLVER = Path(__file__).parent / "support/slow_resolver.c"
 
 # A busy machine is not a fault, so examples have no deadline. A failure prints how to repeat it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
@@ -118,3 +122,11 @@ def nsq() -> Iterator[NsqCluster]:
     """Two nsqds and two nsqlookupds for one test alone; they start within moments."""
     with NsqCluster(nsqds=2, lookupds=2) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def slow_resolver(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Variables for a process in which each lookup of `*.invalid` takes 20 seconds."""
+    library = tmp_path_factory.mktemp("resolver") / "slow_resolver.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, SLOW_RESOLVER, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}

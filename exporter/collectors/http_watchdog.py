@@ -20,10 +20,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from exporter.collectors.resolving import LEAST_SECONDS, LookupTimeoutError, connect
 from exporter.model import Deadline
-
-LEAST_SECONDS = 0.05
-"""Least time for each part of a request, even at its deadline."""
 
 
 class RequestWatch:
@@ -147,32 +145,21 @@ class _Watched(HTTPConnection):
         if watch is None:
             return super()._new_conn()
         try:
-            host = self._dns_host.strip("[]")
-            found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+            made = connect(
+                self._dns_host, self.port, watch.deadline, list(self.socket_options or ())
+            )
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except UnicodeError:
             raise _NotConnectedError(self, "not a valid host name") from None
-        fault: Exception = _NotConnectedError(self, "the name has no address")
-        for turn, (family, kind, protocol, _, address) in enumerate(found):
-            seconds = watch.deadline.remaining() / (len(found) - turn)
-            made = socket.socket(family, kind, protocol)
-            try:
-                for option in self.socket_options or ():
-                    made.setsockopt(*option)
-                made.settimeout(max(seconds, LEAST_SECONDS))
-                made.connect(address)
-                made.settimeout(max(watch.deadline.remaining(), LEAST_SECONDS))
-                watch.see(made)
-            except TimeoutError:
-                fault = ConnectTimeoutError(self, f"{self.host} does not respond in time")
-                made.close()
-            except OSError as error:
-                fault = _NotConnectedError(self, error.strerror or str(error))
-                made.close()
-            else:
-                return made
-        raise fault
+        except LookupTimeoutError as error:
+            raise _NotConnectedError(self, str(error)) from None
+        except TimeoutError:
+            raise ConnectTimeoutError(self, f"{self.host} does not respond in time") from None
+        except OSError as error:
+            raise _NotConnectedError(self, error.strerror or str(error)) from None
+        watch.see(made)
+        return made
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request. The connection may be a reused one."""

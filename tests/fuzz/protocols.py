@@ -291,7 +291,7 @@ def probe_nsqd(data: bytes) -> None:
     node = Nsqd("http://nsqd:4151", "nsqd:4151", ("nsqd", 4150), configured=True)
     with (
         other_side(data[1:]) as sock,
-        mock.patch("exporter.collectors.nsq.protocol.socket.create_connection", return_value=sock),
+        mock.patch("exporter.collectors.nsq.protocol.connect", return_value=sock),
     ):
         outcome = line.probe(node, Until(SECONDS))
         line.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -66,8 +67,8 @@ def wrong() -> Iterator[Wrong]:
         refusing = f"127.0.0.1:{closed.getsockname()[1]}"
         swallowing = f"127.0.0.1:{hole.getsockname()[1]}"
         advertised: Mapping[int, Mapping[Listener, str]] = {
-            0: {"sasl_ssl": "kafka-0.invalid:9092"},
-            1: {"sasl": "kafka-1.invalid:9092", "sasl_ssl": "kafka-1.invalid:9092"},
+            0: {"sasl_ssl": "kafka-0..invalid:9092"},
+            1: {"sasl": "kafka-1..invalid:9092", "sasl_ssl": "kafka-1..invalid:9092"},
             2: {"sasl": refusing, "ssl": swallowing, "sasl_ssl": refusing, "mtls": ""},
         }
         with KafkaCluster(advertised=advertised) as cluster:
@@ -147,7 +148,7 @@ def test_some_addresses_that_lead_nowhere(exporter: Exporter, wrong: Wrong) -> N
     found = told(
         exporter,
         "sasl",
-        "kafka-1.invalid:9092 (the name does not resolve)",
+        "kafka-1..invalid:9092 (the name does not resolve)",
         f"{wrong.closed} (connection refused)",
         "advertised.listeners",
     )
@@ -155,7 +156,7 @@ def test_some_addresses_that_lead_nowhere(exporter: Exporter, wrong: Wrong) -> N
     assert no_talk_of_rights(found["message"]), found["message"]
     own = wrong.cluster.address(0, "sasl")
     page = exporter.wait(lambda page: nodes(page, "sasl"), "the nodes")
-    assert nodes(page, "sasl") == {own: 1, "kafka-1.invalid:9092": 0, wrong.closed: 0}
+    assert nodes(page, "sasl") == {own: 1, "kafka-1..invalid:9092": 0, wrong.closed: 0}
     page = exporter.wait(lambda page: page.lags("sasl"), "what can be read")
     assert {key[2] for key in page.lags("sasl")} == {0, 3}
     assert set(page.lags("sasl").values()) == {6}
@@ -170,7 +171,7 @@ def test_an_address_that_swallows_connections(exporter: Exporter, wrong: Wrong) 
 def test_no_address_that_can_be_reached_is_a_source_that_is_down(
     exporter: Exporter, wrong: Wrong
 ) -> None:
-    words = ("kafka-0.invalid:9092", "kafka-1.invalid:9092", wrong.closed, "advertised.listeners")
+    words = ("kafka-0..invalid:9092", "kafka-1..invalid:9092", wrong.closed, "advertised.listeners")
     found = told(exporter, "sasl_ssl", *words)
     assert (found["up"], found["reason"]) == (False, "unreachable")
     assert no_talk_of_rights(found["message"]), found["message"]
@@ -201,7 +202,7 @@ def test_check_names_the_addresses_and_fails_where_half_cannot_be_read(
     assert printed.findings["connection"][0] == "ok"
     mark, detail = printed.findings["brokers"]
     assert mark == "missing"
-    for words in ("kafka-1.invalid:9092 (the name does not resolve)", "advertised.listeners"):
+    for words in ("kafka-1..invalid:9092 (the name does not resolve)", "advertised.listeners"):
         assert words in detail
     mark, detail = printed.findings["log ends (lag)"]
     assert mark == "missing"
@@ -226,12 +227,47 @@ def test_check_passes_where_a_small_part_cannot_be_read_and_says_which(
 def test_check_survives_what_it_finds(wrong: Wrong, tmp_path: Path, run: int) -> None:
     """A request with no time left corrupted the library's memory."""
     listener: Listener = "sasl_ssl" if run % 2 else "sasl"
-    printed = check(tmp_path, source(wrong.cluster, listener))
+    printed = check(tmp_path, source(wrong.cluster, listener, deadline="8s"))
     assert (printed.code, printed.errors) == (1, ""), run
     if listener == "sasl_ssl":
         mark, detail = printed.findings["connection"]
         assert mark == "missing"
         assert "advertised.listeners" in detail
+
+
+# A resolver that does not answer
+
+
+def test_a_name_that_is_not_looked_up_in_time_costs_its_broker_only(
+    wrong: Wrong, slow_resolver: Mapping[str, str], tmp_path: Path
+) -> None:
+    """librdkafka waits for a lookup when a client ends; the task must not."""
+    sources = [source(wrong.cluster, "sasl", deadline="8s")]
+    with Exporter(tmp_path, sources, environment=slow_resolver) as exporter:
+        exporter.wait(lambda page: page.lags("sasl"), "what can be read")
+        names = "kafka-1..invalid:9092 (no response in time)", wrong.closed, "advertised.listeners"
+        assert told(exporter, "sasl", *names)["up"] is True
+        page = exporter.wait(
+            lambda page: (
+                (page.value("mq_collect_failures_total", task="backlog", reason="partial") or 0) > 3
+            ),
+            "more runs",
+        )
+        assert {key[2] for key in page.lags("sasl")} == {0, 3}
+        internal = page.find("mq_collect_failures_total", reason="internal")
+        assert sum(internal.values()) == 0
+
+
+def test_check_with_a_name_that_is_not_looked_up_in_time(
+    wrong: Wrong, slow_resolver: Mapping[str, str], tmp_path: Path
+) -> None:
+    environment = {**os.environ, **slow_resolver}
+    printed = check(tmp_path, source(wrong.cluster, "sasl"), environment=environment)
+    assert printed.findings["connection"][0] == "ok"
+    mark, detail = printed.findings["brokers"]
+    assert mark == "missing"
+    assert "kafka-1..invalid:9092 (no response in time)" in detail
+    assert printed.findings["ages"][0] == "ok"
 
 
 # Other protocols than the config says

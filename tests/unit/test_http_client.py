@@ -383,7 +383,7 @@ def test_nobody_there() -> None:
     assert str(error).startswith(f"{url}: Connection refused; check the address")
 
 
-@pytest.mark.parametrize("host", ["rabbit.invalid", "x" * 64 + ".invalid", "a..b"])
+@pytest.mark.parametrize("host", ["rabbit..invalid", "x" * 64 + ".invalid", "a..b"])
 def test_a_host_that_there_is_not(host: str) -> None:
     error = failure(f"http://{host}:15672")
     assert error.reason == "unreachable"

@@ -169,6 +169,19 @@ def test_a_broker_that_answers_is_no_longer_reported() -> None:
     assert found.message(()) is None
 
 
+def test_a_broker_that_does_not_answer_is_named_beside_an_unreachable_one() -> None:
+    found, _ = unreachable()
+    found.silent({3: "kafka-3:9092", 4: "kafka-4:9092"})
+    assert found.message(()) is None, "it may be reachable"
+    found, _ = unreachable(REFUSED)
+    found.silent({3: "kafka-3:9092", 4: "kafka-4:9092"})
+    found.answered([4])
+    message = found.message(())
+    assert message is not None
+    assert "54297 (connection refused), kafka-3:9092 (no response in time);" in message
+    assert list(found.nodes()) == [1]
+
+
 def test_a_quota_is_reported_while_it_delays_requests() -> None:
     clock = Clock()
     throttling = Throttling(clock)

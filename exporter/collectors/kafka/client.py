@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient, ClusterMetadata
 
 from exporter.collectors.kafka.client_factory import configuration_fault, make_client
 from exporter.collectors.kafka.diagnosis import Diagnosis
+from exporter.collectors.kafka.disposal import Client, dispose
 from exporter.collectors.kafka.errors import RefusedError, is_argument_error
 from exporter.collectors.kafka.librdkafka_log import librdkafka_logger
 from exporter.collectors.kafka.login.mechanisms import CALLBACK
@@ -176,13 +177,18 @@ class KafkaClient:
         The lock must be held.
         """
         if self._admin is not None:
+            clients: list[Client | None] = [self._retired]
             self._retired, self._admin = self._admin, None
+            dispose(clients)
 
     def drop_retired(self) -> None:
         """Drop the previous client: no call is pending. It would reconnect with old secrets."""
         with self._lock:
-            if self._admin is not None:
-                self._retired = None
+            if self._admin is None or self._retired is None:
+                return
+            clients: list[Client | None] = [self._retired]
+            self._retired = None
+        dispose(clients)
 
     def drop_after(self, problems: Iterable[Problem]) -> None:
         """Drop the client if an answer did not arrive in time.
@@ -197,7 +203,9 @@ class KafkaClient:
     def drop(self) -> None:
         """Drop the client; the next call connects again and reads the secrets again."""
         with self._lock:
+            clients: list[Client | None] = [self._admin, self._retired]
             self._admin = self._retired = None
+        dispose(clients)
 
     def metadata(self, deadline: Deadline, attempt: float) -> ClusterMetadata:
         """Return brokers and topics.
@@ -271,6 +279,10 @@ class KafkaClient:
     def answered(self, brokers: Collection[int]) -> None:
         """Note that these brokers answered, so they are reachable."""
         self._diagnosis.answered(brokers)
+
+    def silent(self, brokers: Mapping[int, str]) -> None:
+        """Note that these brokers did not answer in time: id to address."""
+        self._diagnosis.silent(brokers)
 
     def unreachable_nodes(self) -> Mapping[int, str]:
         """Return unreachable brokers: id to address and cause."""

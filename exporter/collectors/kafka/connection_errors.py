@@ -71,6 +71,7 @@ class UnreachableBrokers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._found: Mapping[int, _ConnectFailure] = {}
+        self._silent: Mapping[int, _ConnectFailure] = {}
 
     def observe(self, broker_error: BrokerError) -> None:
         """Store a connection error; others are ignored."""
@@ -79,35 +80,53 @@ class UnreachableBrokers:
             noted = _ConnectFailure(broker_error.address, why, self._clock())
             self._found = {**self._found, broker_error.node: noted}
 
+    def silent(self, nodes: Mapping[int, str]) -> None:
+        """Store which brokers did not answer in time: id to address."""
+        now = self._clock()
+        noted = {node: _ConnectFailure(a, "no response in time", now) for node, a in nodes.items()}
+        self._silent = {**self._silent, **noted}
+
     def answered(self, nodes: Collection[int]) -> None:
         """Forget the errors of brokers that have answered."""
-        if not self._found.keys().isdisjoint(nodes):
-            self._found = {node: each for node, each in self._found.items() if node not in nodes}
+        self._found = _without(self._found, nodes)
+        self._silent = _without(self._silent, nodes)
 
     def nodes(self) -> Mapping[int, str]:
         """Return broker id to address and cause, such as `kafka-2:9092 (connection refused)`."""
-        since = self._clock() - VALID
-        return {
-            node: f"{each.address} ({each.why})"
-            for node, each in sorted(self._found.items())
-            if each.at >= since
-        }
+        return self._texts(self._found)
 
     def message(self, configured: Collection[str]) -> str | None:
-        """Describe unreachable advertised addresses.
+        """Describe unreachable advertised addresses, and brokers that did not answer.
 
-        None if there are none besides `configured` ones.
+        None if no address is known to be unreachable besides `configured` ones.
         """
         known, since = self._found, self._clock() - VALID
         if all(each.address in configured or each.at < since for each in known.values()):
             return None
-        names = list(self.nodes().values())
+        found = {**self._texts(self._silent), **self.nodes()}
+        names = [text for _, text in sorted(found.items())]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         return (
             "the brokers advertise addresses that cannot be reached: "
             f"{', '.join(names[:SHOWN])}{more}; see advertised.listeners of these brokers, and "
             "whether they run"
         )
+
+    def _texts(self, failures: Mapping[int, _ConnectFailure]) -> Mapping[int, str]:
+        since = self._clock() - VALID
+        return {
+            node: f"{each.address} ({each.why})"
+            for node, each in sorted(failures.items())
+            if each.at >= since
+        }
+
+
+def _without(
+    failures: Mapping[int, _ConnectFailure], nodes: Collection[int]
+) -> Mapping[int, _ConnectFailure]:
+    if failures.keys().isdisjoint(nodes):
+        return failures
+    return {node: each for node, each in failures.items() if node not in nodes}
 
 
 class Throttling:

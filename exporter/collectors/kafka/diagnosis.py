@@ -77,6 +77,10 @@ class Diagnosis:
         """Note that these brokers answered, so they are reachable."""
         self._unreachable.answered(brokers)
 
+    def silent(self, brokers: Mapping[int, str]) -> None:
+        """Note that these brokers did not answer in time: id to address."""
+        self._unreachable.silent(brokers)
+
     def forget_error(self) -> None:
         """Forget the connection error: the cluster has answered, or the secrets have changed."""
         self._hint = None

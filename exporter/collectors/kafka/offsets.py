@@ -274,9 +274,10 @@ def _name_silent(
     """Put one problem per silent broker first, instead of one per partition."""
     if not ends.silent:
         return
+    names = {leader: topology.nodes.get(leader, str(leader)) for leader in sorted(ends.silent)}
+    client.silent(names)
     why = client.unreachable_nodes()
-    for leader in sorted(ends.silent):
-        name = topology.nodes.get(leader, str(leader))
+    for leader, name in names.items():
         reason: Reason = "unreachable" if leader in why else "timeout"
         found = f"cannot be reached: {why[leader]}" if leader in why else "no response in time"
         count = len(by_leader[leader])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from exporter.collectors.kafka.client_factory import make_client
+from exporter.collectors.kafka.disposal import Client, dispose
 from exporter.collectors.kafka.errors import is_argument_error, kafka_error
 from exporter.model import CollectError
 
@@ -123,9 +124,10 @@ class RecordReader:
 
     def _close_consumer(self) -> None:
         self._is_closing = False
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.close()
+        if self._consumer is not None:
+            clients: list[Client | None] = [self._consumer]
+            self._consumer = None
+            dispose(clients)
 
     def _make_client(self) -> Consumer:
         if self._consumer is None:

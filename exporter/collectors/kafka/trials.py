@@ -18,6 +18,7 @@ from confluent_kafka.admin import ConfigResource, OffsetSpec
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.disposal import dispose
 from exporter.collectors.kafka.errors import describe_right, kafka_error
 from exporter.collectors.kafka.findings import NOTHING
 from exporter.collectors.kafka.offsets import Ends, listed_offset
@@ -115,7 +116,7 @@ class Trials:
                     "and transaction markers are not counted as lag"
                 )
         finally:
-            consumer.close()
+            dispose([consumer])
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
 

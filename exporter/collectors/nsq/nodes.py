@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,10 +15,13 @@ from exporter.collectors.http import HttpClient
 from exporter.collectors.nsq.settings import NsqSettings
 from exporter.collectors.parallel import Pool
 from exporter.collectors.reply_rows import RowError, Rows, host, port, rows_of
-from exporter.model import CollectError, Deadline, Problem, Roster
+from exporter.collectors.resolving import RESOLVER, Addresses
+from exporter.model import CollectError, Deadline, Problem, Roster, Until
 
 ANSWER_SHARE = 0.9
 """Fraction of a run's time within which all servers must answer."""
+LOOKUP_SHARE = 0.2
+"""Fraction of a run's time for the lookups of host names."""
 GONE_AFTER = 2
 """A silent node is dropped after this many complete discoveries in a row that do not list it."""
 
@@ -139,8 +143,10 @@ def discover(
 
     Raises `CollectError` if none answers.
     """
-    lookupds = [each for url in settings.lookupds for each in addresses(url)]
-    nsqds = [each for url in settings.nsqds for each in addresses(url)]
+    lookups = Until(deadline.remaining() * LOOKUP_SHARE)
+    every = addresses([*settings.lookupds, *settings.nsqds], lookups)
+    lookupds = [each for url in settings.lookupds for each in every[url]]
+    nsqds = [each for url in settings.nsqds for each in every[url]]
     part = Share(deadline, ANSWER_SHARE)
     asked: dict[str, Callable[[], Any]] = {
         **{url: _get(http, f"{url}/nodes", part) for url in lookupds},
@@ -178,16 +184,27 @@ def discover(
     return NodeListing(merged, complete, [*failures, *unreadable], left_out)
 
 
-def addresses(url: str) -> list[str]:
-    """Return a URL for each address of the host name, because each may be a different server.
+def addresses(urls: Sequence[str], deadline: Deadline) -> Mapping[str, list[str]]:
+    """Return a URL for each address of the host names, because each may be a different server.
 
-    A name with one address, or one that cannot be resolved now, is returned unchanged.
+    A URL whose name has one address, or is not resolved by the deadline, is returned unchanged.
     """
+    begun = {url: _begin_lookup(url) for url in urls}
+    return {url: _urls(url, found, deadline) for url, found in begun.items()}
+
+
+def _begin_lookup(url: str) -> Future[Addresses] | None:
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname is None:
-        return [url]  # the certificate is for the name
+        return None  # the certificate is for the name
+    return RESOLVER.begin(parts.hostname, parts.port or 80)
+
+
+def _urls(url: str, lookup: Future[Addresses] | None, deadline: Deadline) -> list[str]:
+    if lookup is None:
+        return [url]
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+        found = lookup.result(max(deadline.remaining(), 0.0))
     except (OSError, UnicodeError):
         return [url]
     hosts = sorted({str(entry[4][0]) for entry in found})
@@ -197,6 +214,7 @@ def addresses(url: str) -> list[str]:
         hosts = sorted({str(entry[4][0]) for entry in found if entry[0] == socket.AF_INET})
     if len(hosts) < 2:  # noqa: PLR2004 - one address
         return [url]
+    parts = urlsplit(url)
     return [f"http://{_bracketed(host)}:{parts.port or 80}{parts.path}" for host in hosts]
 
 

@@ -13,6 +13,7 @@ import time
 from typing import Any, NamedTuple
 
 from exporter import __version__
+from exporter.collectors.resolving import connect
 from exporter.model import CollectError, Deadline
 from exporter.scrub import shown
 
@@ -58,7 +59,7 @@ class NsqConnection:
         """Connect and identify. Raises `OSError` or `CollectError`."""
         self._unread = b""
         try:
-            self._socket = socket.create_connection(address, max(deadline.remaining(), 0.05))
+            self._socket = connect(*address, deadline)
         except UnicodeError:
             raise CollectError("unreachable", "not a valid host name") from None
         try:

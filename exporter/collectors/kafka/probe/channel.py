@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from exporter.collectors.kafka.disposal import Client, dispose
 from exporter.collectors.kafka.errors import GONE, kafka_error, reason_of
 from exporter.collectors.kafka.record_reader import READER
 
@@ -215,7 +216,9 @@ class Channel:
         """Close both clients without waiting for a broker."""
         self._ended.set()
         self._producer.purge()
-        self._consumer.close()
+        clients: list[Client | None] = [self._producer, self._consumer]
+        del self._producer, self._consumer
+        dispose(clients)
 
     def arrival(self, message: Message) -> Arrival | None:
         """Return the message if it is this channel's; None for other messages and errors."""

@@ -12,7 +12,8 @@ from exporter.collectors.kafka.login.tokens import Tokens
 from exporter.collectors.kafka.raw.codec import NO_TAGS, Decoder, Garbled
 from exporter.collectors.kafka.raw.scram import Scram, ScramError
 from exporter.collectors.kafka.raw.security import Security
-from exporter.model import CollectError, Deadline, Reason
+from exporter.collectors.resolving import LookupTimeoutError, connect
+from exporter.model import CollectError, Deadline, Reason, Until
 
 T = TypeVar("T")
 
@@ -105,9 +106,10 @@ class BrokerConnection:
     def _connect(self, security: Security, deadline: Deadline) -> socket.socket:
         host, _, port = self._address.rpartition(":")
         context = security.context()
-        timeout = max(min(deadline.remaining(), CONNECT_SECONDS), 0.01)
         try:
-            plain = socket.create_connection((host.strip("[]"), int(port)), timeout)
+            plain = connect(host, int(port), Until(min(deadline.remaining(), CONNECT_SECONDS)))
+        except LookupTimeoutError as error:
+            raise self._fault("timeout", str(error)) from None
         except TimeoutError:
             raise self._fault("timeout", "no connection in time") from None
         except (OSError, OverflowError, ValueError) as error:

@@ -1,0 +1,35 @@
+"""Ends librdkafka clients in threads of their own.
+
+Ending a client joins its threads. One of them may be in `getaddrinfo`, which cannot be interrupted
+and takes 10 seconds or more if no name server answers. A task must not wait for that.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+
+Client = AdminClient | Consumer | Producer
+
+
+def dispose(clients: list[Client | None]) -> None:
+    """Empty the list in another thread; consumers are closed.
+
+    Admin clients and producers end with their last reference, and whoever drops it waits. So the
+    list must hold the only one.
+    """
+    thread = threading.Thread(target=_end, args=(clients,), name="kafka/disposal", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # no thread can be started
+        _end(clients)
+
+
+def _end(clients: list[Client | None]) -> None:
+    while clients:
+        client = clients.pop()
+        if isinstance(client, Consumer):
+            client.close()
+        del client
