@@ -13,6 +13,8 @@ from exporter.scaling.board import SubscriptionName
 
 LISTED = 5
 """Number of subscriptions in an error."""
+SIMILAR = 0.6
+"""Least similarity of names, from 0 to 1."""
 MOST_ROWS = "5000"
 """Largest number of subscriptions among which similar names are looked for."""
 STALE = {"stale": "true"}
@@ -127,8 +129,15 @@ class FollowedSubscription:
         if not places:
             return f"{text}; the exporter shows no subscription"
         given = self._selection.given()
-        near = sorted(places, key=lambda place: -_likeness(given, place))
-        return f"{text}; the nearest are:{_list([str(place) for place in near])}"
+        likeness = {place: _likeness(given, place) for place in places}
+        near = sorted(
+            (place for place in places if likeness[place] >= SIMILAR), key=lambda p: -likeness[p]
+        )
+        if not near and len(places) <= LISTED:
+            return f"{text}; the exporter shows:{_list([str(place) for place in places])}"
+        if not near:
+            return f"{text}; none of the {len(places)} that the exporter shows has a similar name"
+        return f"{text}; the most similar are:{_list([str(place) for place in near])}"
 
 
 def place_of(row: Mapping[str, Any]) -> SubscriptionName:

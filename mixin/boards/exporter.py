@@ -60,6 +60,7 @@ BOARD = Board(
             unit="s",
             width=5,
             height=4,
+            doubtful=180,
             bad=900,
         ),
         Panel(

@@ -15,6 +15,7 @@ from mixin.boards.model import (
     events,
     of_system,
     placed,
+    quiet,
     seen,
     stat,
     worst,
@@ -43,7 +44,8 @@ USED = (
     f"(mq_log_end_offset{{{TOPIC}}} - mq_log_start_offset{{{TOPIC}}} > 0))"
 )
 """The fraction of a partition's log that a group has not read, of its fullest partition."""
-NEAREST = f"bottomk(20, {LOSS}{{{GROUP}}} < Inf)"
+QUIET = quiet(GROUP, " @ end()")
+NEAREST = f"bottomk(20, {LOSS}{{{GROUP}}} < Inf unless {quiet(GROUP)})"
 MARGIN = merged(f"mq_retention_margin_messages{{{GROUP}}}")
 PARTITION_RATE = merged(f"rate(mq_produced_messages_total{{{TOPIC}}}[5m])")
 SHARE = (
@@ -68,8 +70,8 @@ BOARD = Board(
         stat("Lag", "How many messages are not yet processed?", f"sum({LAG}{{{GROUP}}})"),
         stat(
             "Oldest message",
-            "How old is the oldest message that is not yet processed?",
-            f"max({AGE}{{{GROUP}}})",
+            "How old is the oldest message that is not yet processed, by a group that is neither dormant nor abandoned?",
+            f"max({AGE}{{{GROUP}}} unless {quiet(GROUP)})",
             unit="s",
         ),
         stat(
@@ -93,19 +95,19 @@ BOARD = Board(
         ),
         stat(
             "Next loss in",
-            "How soon will retention reach the first unread message of any group?",
-            f"min({LOSS}{{{GROUP}}})",
+            "How soon will retention reach the first unread message of any group that is neither dormant nor abandoned?",
+            f"min({LOSS}{{{GROUP}}} unless {quiet(GROUP)})",
             unit="s",
             bad_below=3600,
         ),
         Panel(
             "line",
             "Lag, top 10 groups",
-            "Which groups have the largest lag, summed over their topics?",
+            "Which groups have the largest lag, summed over their topics? Dormant and abandoned ones are left out.",
             (
                 Query(
                     f"sum by ({BY_GROUP}) ({LAG}{{{GROUP}}}) and topk(10, sum by ({BY_GROUP}) "
-                    f"(max_over_time({LAG}{{{GROUP}}}[$__range] @ end())))",
+                    f"(max_over_time({LAG}{{{GROUP}}}[$__range] @ end()) unless {QUIET}))",
                     NAME,
                 ),
             ),
@@ -113,11 +115,11 @@ BOARD = Board(
         Panel(
             "line",
             "Age of the oldest message, top 10 groups",
-            "Which groups have the oldest unprocessed messages?",
+            "Which groups have the oldest unprocessed messages? Dormant and abandoned ones are left out.",
             (
                 Query(
                     f"max by ({BY_GROUP}) ({AGE}{{{GROUP}}}) and topk(10, max by ({BY_GROUP}) "
-                    f"(max_over_time({AGE}{{{GROUP}}}[$__range] @ end())))",
+                    f"(max_over_time({AGE}{{{GROUP}}}[$__range] @ end()) unless {QUIET}))",
                     NAME,
                 ),
             ),
@@ -146,7 +148,7 @@ BOARD = Board(
         Panel(
             "table",
             "Nearest to deletion of unread messages",
-            "Which groups will lose unread messages to retention first, and how many messages are left until then?",
+            "Which groups will lose unread messages to retention first, and how many messages are left until then? Dormant and abandoned groups are left out.",
             (
                 Query(placed(NEAREST), column="deleted in", unit="s"),
                 Query(placed(f"({MARGIN} and {NEAREST})"), column="margin", unit="short"),

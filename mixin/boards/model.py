@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixin.recording import UP, merged
+from mixin.recording import EXPORTERS, SILENT, UP, merged
 
 Kind = Literal["line", "stack", "stat", "table", "heat", "states"]
 """Time series, stacked areas, one number, a table, a histogram over time, a state timeline."""
@@ -43,6 +43,8 @@ class Panel:
     """When there is data to show. Such a panel says "none" instead of "No data"."""
     bad: float | None = None
     """Stat: red from this value on, green below."""
+    doubtful: float | None = None
+    """Stat: orange from this value on, below `bad`."""
     bad_below: float | None = None
     """Stat: red below this value."""
     words: bool = False
@@ -167,17 +169,36 @@ def placed(expr: str) -> str:
     return f'label_join({expr}, "{PLACE}", " ", "cluster", "source", "vhost")'
 
 
+def quiet(matchers: str, at: str = "") -> str:
+    """Return the dormant and abandoned subscriptions.
+
+    While a source is down, they are those of at most an hour ago. `at` is a PromQL modifier.
+    """
+    return (
+        f"({SILENT}{{{matchers}}}{at} or (last_over_time({SILENT}{{{matchers}}}[1h]{at}) "
+        f"and on ({EXPORTERS}) ({UP}{{{IN_CLUSTER}}}{at} == 0)))"
+    )
+
+
 def worst(
-    selector: str, count: int = 10, *, over: str = "max_over_time", pick: str = "topk"
+    selector: str,
+    count: int = 10,
+    *,
+    over: str = "max_over_time",
+    pick: str = "topk",
+    without: str = "",
 ) -> str:
     """Return an expression for the series that were worst in the selected time range.
 
     They are chosen once for the whole panel (`@ end()`), so it never shows more than `count`
-    series. Exporters that read the same source are merged; recorded series already are.
+    series. Exporters that read the same source are merged; recorded series already are. `without`
+    are series to leave out.
     """
     now, range_ = selector, f"{over}({selector}[$__range] @ end())"
     if selector.startswith("mq_"):
         now, range_ = merged(now), merged(range_)
+    if without:
+        range_ += f" unless {without}"
     return f"{now} and {pick}({count}, {range_})"
 
 

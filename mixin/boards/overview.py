@@ -14,6 +14,7 @@ from mixin.boards.model import (
     Query,
     Row,
     placed,
+    quiet,
     seen,
     stat,
     worst,
@@ -48,6 +49,7 @@ TROUBLED = (
 """Subscriptions whose status is bad or unknown, with the label `status`."""
 LARGEST = f"topk(50, {LAST_LAG} > 0 and ignoring (status) {TROUBLED})"
 """The fifty largest backlogs of these."""
+QUIET = quiet(CHOSEN, " @ end()")
 FIRING = f'ALERTS{{alertname=~"Mq.+",alertstate="firing",{CHOSEN}}}'
 
 
@@ -90,8 +92,8 @@ BOARD = Board(
         ),
         stat(
             "Oldest message",
-            "How old is the oldest message that is not yet processed?",
-            f"max({AGE}{{{CHOSEN}}})",
+            "How old is the oldest message that is not yet processed, in a subscription that is neither dormant nor abandoned?",
+            f"max({AGE}{{{CHOSEN}}} unless {quiet(CHOSEN)})",
             unit="s",
         ),
         stat(
@@ -183,14 +185,14 @@ BOARD = Board(
         Panel(
             "line",
             "Lag, top 10",
-            "Which subscriptions had the largest lag in the selected time range?",
-            (Query(worst(f"{LAG}{{{CHOSEN}}}"), WHO),),
+            "Which subscriptions had the largest lag in the selected time range? Dormant and abandoned ones are left out.",
+            (Query(worst(f"{LAG}{{{CHOSEN}}}", without=QUIET), WHO),),
         ),
         Panel(
             "line",
             "Age of the oldest message, top 10",
-            "Which subscriptions had the oldest messages in the selected time range?",
-            (Query(worst(f"{AGE}{{{CHOSEN}}}"), WHO),),
+            "Which subscriptions had the oldest messages in the selected time range? Dormant and abandoned ones are left out.",
+            (Query(worst(f"{AGE}{{{CHOSEN}}}", without=QUIET), WHO),),
             unit="s",
         ),
         Panel(
@@ -214,10 +216,10 @@ BOARD = Board(
         Panel(
             "table",
             "Will be deleted before they are read",
-            "Which subscriptions will lose unread messages to retention within a day?",
+            "Which subscriptions will lose unread messages to retention within a day? Dormant and abandoned ones are left out.",
             (
                 Query(
-                    placed(f"bottomk(20, {LOSS}{{{CHOSEN}}} < 86400)"),
+                    placed(f"bottomk(20, {LOSS}{{{CHOSEN}}} < 86400 unless {quiet(CHOSEN)})"),
                     column="deleted in",
                     unit="s",
                 ),

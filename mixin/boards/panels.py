@@ -36,6 +36,7 @@ SUBSCRIPTION = ("cluster", "namespace", "system", "source", "vhost", "destinatio
 HIDEABLE = (
     *SUBSCRIPTION,
     *("status", "cause", "kind", "reason", "method", "state", "alertname", "held"),
+    *("node", "task", "partition"),
 )
 WIDTHS: Mapping[str, int] = {
     "status": 104,
@@ -169,6 +170,8 @@ def _stat(panel: Panel) -> stat.Panel:
             models.Threshold(value=None, color="green"),
             models.Threshold(value=panel.bad, color="red"),
         ]
+        if panel.doubtful is not None:
+            steps.insert(1, models.Threshold(value=panel.doubtful, color="orange"))
     elif panel.bad_below is not None:
         steps = [
             models.Threshold(value=None, color="red"),

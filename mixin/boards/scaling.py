@@ -128,6 +128,7 @@ BOARD = Board(
                     f"{{{{reason}}}}: {WHO}",
                 ),
             ),
+            width=24,
             may_be_empty="an advice is held",
             colours={
                 "/^blind/": "#808080",
@@ -166,6 +167,7 @@ BOARD = Board(
                 Query(f"{rate('mq_consumed_messages_total', OF)} and {most(5)}", f"out: {WHO}"),
             ),
             unit="mps",
+            width=24,
         ),
         Panel(
             "table",

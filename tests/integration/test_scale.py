@@ -131,7 +131,7 @@ def test_once_fails_with_its_command_and_without_an_answer(server: AdviceServer,
         ),
         (
             ("--group", "x", "--exec", "run {consumers}"),
-            "no subscription has group 'x'; the nearest",
+            "no subscription has group 'x'; the exporter shows:",
         ),
         (("--exec", "run"), "the command must contain {consumers}"),
         (("--exec", "run {consumers}", "--every", "5"), "--every: a duration needs a unit"),

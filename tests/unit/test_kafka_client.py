@@ -158,6 +158,9 @@ def test_a_configured_address_that_is_down_is_not_reported_as_advertised() -> No
     configured = bootstrap_addresses("PLAINTEXT://127.0.0.1:54297, kafka-1")
     assert configured == {"127.0.0.1:54297", "kafka-1:9092"}
     assert found.message(configured) is None
+    assert found.down_message() == (
+        "cannot be reached: 127.0.0.1:54297 (connection refused); check that they run"
+    )
 
 
 def test_a_broker_that_answers_is_no_longer_reported() -> None:

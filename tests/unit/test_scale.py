@@ -82,13 +82,24 @@ def test_several_are_an_error_that_lists_them(server: AdviceServer) -> None:
     assert lines[-1] == "  and 5 more"
 
 
-def test_none_is_an_error_with_the_nearest(server: AdviceServer) -> None:
-    server.rows += [row(advice(1), "audit"), row(advice(1), "invoice")]
+def unknown(server: AdviceServer, group: str) -> list[str]:
     with pytest.raises(SelectionError) as caught:
-        subscription(server, group="biling").poll()
-    first, nearest, *_ = str(caught.value).splitlines()
-    assert first == "no subscription has group 'biling'; the nearest are:"
-    assert nearest == "  source 'shop', destination 'orders', group 'billing'"
+        subscription(server, group=group).poll()
+    return str(caught.value).splitlines()
+
+
+def test_none_is_an_error_with_similar_names(server: AdviceServer) -> None:
+    server.rows += [row(advice(1), "audit"), row(advice(1), "invoice")]
+    assert unknown(server, "biling") == [
+        "no subscription has group 'biling'; the most similar are:",
+        "  source 'shop', destination 'orders', group 'billing'",
+    ]
+    first, *all_three = unknown(server, "x")
+    assert first == "no subscription has group 'x'; the exporter shows:"
+    assert len(all_three) == 3
+    server.rows += [row(advice(1), f"audit-{number}") for number in range(3)]
+    (only,) = unknown(server, "x")
+    assert only.endswith("; none of the 6 that the exporter shows has a similar name")
 
 
 def test_an_exporter_without_subscriptions_says_so(server: AdviceServer) -> None:

@@ -103,14 +103,20 @@ class UnreachableBrokers:
         known, since = self._found, self._clock() - VALID
         if all(each.address in configured or each.at < since for each in known.values()):
             return None
+        return (
+            f"the brokers advertise addresses that cannot be reached: {self._listed()}; see "
+            "advertised.listeners of these brokers, and whether they run"
+        )
+
+    def down_message(self) -> str | None:
+        """Describe all unreachable brokers; None if there are none."""
+        return f"cannot be reached: {self._listed()}; check that they run" if self.nodes() else None
+
+    def _listed(self) -> str:
         found = {**self._texts(self._silent), **self.nodes()}
         names = [text for _, text in sorted(found.items())]
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        return (
-            "the brokers advertise addresses that cannot be reached: "
-            f"{', '.join(names[:SHOWN])}{more}; see advertised.listeners of these brokers, and "
-            "whether they run"
-        )
+        return ", ".join(names[:SHOWN]) + more
 
     def _texts(self, failures: Mapping[int, _ConnectFailure]) -> Mapping[int, str]:
         since = self._clock() - VALID

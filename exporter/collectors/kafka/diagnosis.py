@@ -114,7 +114,7 @@ class Diagnosis:
     def explain(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """Return the common cause of problems if known: unreachable addresses or a quota."""
         reasons = {problem.reason for problem in problems}
-        message = self.unreachable_message()
+        message = self.unreachable_message() or self._unreachable.down_message()
         if reasons and message is not None:
             return (Problem("unreachable", "brokers", message),)
         message = self._throttling.message()
