@@ -92,6 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.as_shipped", description=__doc__)
     parser.add_argument("--scale", choices=list(SCALES), default="M")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each measurement")
+    parser.add_argument("--offsets", choices=["auto", "admin", "stream"], default="auto")
     options = parser.parse_args()
     scale = SCALES[options.scale]
     folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-bench-"))
@@ -99,7 +100,7 @@ def main() -> int:
         generate(cluster.bootstrap, scale)
         floor = measure_floor(cluster.bootstrap, 5, 600.0)
         truth = scale.truth()
-        with Daemon(cluster.bootstrap, scale, CYCLE, folder, as_shipped=True) as daemon:
+        with Daemon(cluster.bootstrap, scale, CYCLE, folder, as_shipped=options.offsets) as daemon:
             first = first_scrape(daemon, truth)
             starting = list(cycles(daemon, FIRST_SECONDS))
             steady = list(cycles(daemon, options.seconds))

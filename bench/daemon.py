@@ -50,12 +50,12 @@ class Daemon:
         folder: Path,
         *,
         times: bool = False,
-        as_shipped: bool = False,
+        as_shipped: str = "",
     ) -> None:
         """`times` runs the task `latency` after each poll of the backlog, not only the first.
 
-        `as_shipped` leaves out every setting: all tasks run at their default intervals, and the
-        probes.
+        `as_shipped` leaves out every other setting: all tasks run at their default intervals, and
+        the probes. It is the value of `offsets`, which is `auto` by default.
         """
         self._ports = PortBlock()
         self._port = self._ports.take()
@@ -76,6 +76,7 @@ class Daemon:
         }
         if as_shipped:
             del source["schedule"], source["probe"]
+            source["offsets"] = as_shipped
         if scale.max_series is not None:
             source["max_series"] = scale.max_series
         config = {"listen": f"127.0.0.1:{self._port}", "sources": [source]}

@@ -457,6 +457,30 @@ def _rows() -> tuple[Metric, ...]:
             scaling,
         ),
         Metric(
+            "mq_commit_stream_groups",
+            "gauge",
+            source,
+            "Kafka groups whose committed offsets come from the topic __consumer_offsets; those of "
+            "the other groups come from their coordinators.",
+            own,
+        ),
+        Metric(
+            "mq_commit_stream_disagreements_total",
+            "counter",
+            source,
+            "Groups for which a coordinator returned other offsets than the topic had. Its offsets "
+            "were used from then on.",
+            own,
+        ),
+        Metric(
+            "mq_commit_stream_unknown_records_total",
+            "counter",
+            source,
+            "Records of __consumer_offsets that could not be decoded. Their groups are read from "
+            "the coordinators.",
+            own,
+        ),
+        Metric(
             "mq_groups_not_shown",
             "gauge",
             (*source, "kind"),

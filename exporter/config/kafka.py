@@ -85,6 +85,10 @@ class KafkaSource(SourceConfig):
     """
     read_committed_groups: tuple[Pattern, ...] = ()
     """Regular expressions of groups whose lag counts up to the last stable offset."""
+    offsets: Literal["auto", "admin", "stream"] = "auto"
+    """admin: committed offsets are read from the group coordinators. stream: from the topic
+    `__consumer_offsets`, verified by the coordinators. auto: the cheaper way.
+    """
     granularity: Literal["partition", "subscription"] = "partition"
     """partition: one series per partition. subscription: sums over the partitions (seconds: the
     maximum).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from exporter.model.collecting import Collector, Deadline, Finding, Observation, Until
 from exporter.model.logs import (
+    CommitStreamReport,
     Discovery,
     GroupMembers,
     Log,
@@ -67,6 +68,7 @@ __all__ = [
     "CauseName",
     "CollectError",
     "Collector",
+    "CommitStreamReport",
     "Counts",
     "Deadline",
     "Depth",

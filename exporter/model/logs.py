@@ -32,6 +32,19 @@ class Positions(NamedTuple):
     """Destination to partition to offset. None is an offset that could not be read."""
 
 
+class CommitStreamReport(NamedTuple):
+    """What was read from Kafka's topic of committed offsets instead of from the coordinators."""
+
+    following: bool = False
+    """Whether the topic is followed."""
+    groups: int = 0
+    """Number of groups whose offsets come from the topic."""
+    disagreements: int = 0
+    """How often a coordinator returned other offsets, since the collector started."""
+    unknown_records: int = 0
+    """Records that could not be decoded, since the collector started."""
+
+
 @dataclass(frozen=True, slots=True)
 class LogBacklog:
     """The result of one poll of logs and committed offsets."""
@@ -68,6 +81,7 @@ class LogBacklog:
     computed from."""
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
     """Kind (one of `HIDDEN_KINDS`) to the number of groups that cannot be read."""
+    commit_stream: CommitStreamReport | None = None
     problems: Sequence[Problem] = ()
 
 

@@ -139,6 +139,29 @@ BOARD = Board(
             ),
             decimals=0,
         ),
+        Panel(
+            "line",
+            "Kafka groups read from __consumer_offsets",
+            "How many groups' committed offsets come from the topic instead of their coordinators?",
+            (Query(merged(f"mq_commit_stream_groups{{{CHOSEN}}}"), "{{source}} {{cluster}}"),),
+            decimals=0,
+        ),
+        Panel(
+            "line",
+            "Faults of __consumer_offsets",
+            "Within an hour, how often did a coordinator return other offsets than the topic, and how many records could not be decoded?",
+            (
+                Query(
+                    merged(f"increase(mq_commit_stream_disagreements_total{{{CHOSEN}}}[1h])"),
+                    "disagreements · {{source}} {{cluster}}",
+                ),
+                Query(
+                    merged(f"increase(mq_commit_stream_unknown_records_total{{{CHOSEN}}}[1h])"),
+                    "unknown records · {{source}} {{cluster}}",
+                ),
+            ),
+            decimals=0,
+        ),
         Row("Process"),
         Panel(
             "line",

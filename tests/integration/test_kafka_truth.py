@@ -34,6 +34,15 @@ HOSTILE_GROUPS = (
     "truth-sp ace/slash{},=",
     "truth-" + "x" * 249,
 )
+COUNTERS = (
+    "mq_consumed_messages_total",
+    "mq_subscription_produced_messages_total",
+    "mq_offset_rewinds_total",
+    "mq_messages_lost_total",
+    "mq_position_anomalies_total",
+    "mq_past_end_messages",
+    "mq_uncommitted_partitions",
+)
 LONG_TOPIC = "truth-" + "l" * 243
 Key = tuple[str, str, int]
 Position = Callable[[str, str, int, int, int], None]
@@ -204,6 +213,8 @@ class World:
     exporter: Exporter
     bootstrap: str
     truth: Truth
+    stream: Exporter
+    """Another exporter, which reads committed offsets from Kafka's topic."""
 
     def page(self) -> Scrape:
         return self.exporter.scrape()
@@ -219,11 +230,33 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         read_committed_groups=["truth-committed-.*"],
         labels={"team": "a"},
     )
-    with Exporter(tmp_path_factory.mktemp("truth"), [source]) as exporter:
+    folder, other = tmp_path_factory.mktemp("truth"), tmp_path_factory.mktemp("stream")
+    with (
+        Exporter(folder, [source]) as exporter,
+        Exporter(other, [{**source, "offsets": "stream", "probe": {"enabled": False}}]) as stream,
+    ):
         exporter.wait(lambda p: p.lags() == truth.lags, "lags to be true", 60)
-        yield World(exporter, kafka.bootstrap, truth)
+        stream.wait(lambda p: p.lags() == truth.lags, "lags to be true", 60)
+        yield World(exporter, kafka.bootstrap, truth, stream)
     for reader in truth.readers:
         reader.close()
+
+
+@pytest.fixture(autouse=True)
+def both_ways_are_equal(world: World) -> Iterator[None]:
+    """After each test the numbers are the same, however committed offsets are read."""
+    yield
+
+    def is_equal(page: Scrape) -> bool:
+        other = world.page()
+        return page.lags() == other.lags() and all(
+            page.find(name) == other.find(name) for name in COUNTERS
+        )
+
+    page = world.stream.wait(is_equal, "the same lags and counters")
+    assert page.value("mq_commit_stream_groups")
+    assert page.value("mq_commit_stream_disagreements_total") == 0
+    assert page.value("mq_commit_stream_unknown_records_total") == 0
 
 
 def test_promtool_has_nothing_to_say_about_the_page(world: World) -> None:

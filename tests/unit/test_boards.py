@@ -318,7 +318,8 @@ def test_no_query_can_bring_thousands_of_series(path: Path) -> None:
             if path.stem == "mq-subscription" and "without (partition)" in expr:
                 continue
             of_sources = re.search(
-                r"source:mq_up:max|mq_(collect|series|collector|node_up|exporter)", expr
+                r"source:mq_up:max|mq_(collect|series|collector|commit_stream|node_up|exporter)",
+                expr,
             )
             assert BOUNDED.search(expr) or of_sources, (panel["title"], expr)
 

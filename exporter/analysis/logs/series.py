@@ -56,6 +56,7 @@ def show(state: LogState, view: View, now: float) -> Shown:
         *_group_families(chosen.groups),
         losses_family(state.labeler, state.losses),
         _not_shown_family(state),
+        *_stream_families(state),
         *_subscription_families(chosen.subscriptions, view, now),
     ]
     return Shown(families, sum(len(family.labels) for family in families), chosen.dropped)
@@ -194,6 +195,19 @@ def _not_shown_family(state: LogState) -> Family:
         [state.labeler({"kind": kind}) for kind in HIDDEN_KINDS],
         [state.groups_not_shown.get(kind, 0) for kind in HIDDEN_KINDS],
     )
+
+
+def _stream_families(state: LogState) -> list[Family]:
+    """Return the series about the topic of committed offsets."""
+    report = state.commit_stream
+    if report is None:
+        return []
+    values = {
+        "mq_commit_stream_groups": report.groups,
+        "mq_commit_stream_disagreements_total": report.disagreements,
+        "mq_commit_stream_unknown_records_total": report.unknown_records,
+    }
+    return [Family(name, [state.labeler({})], [value]) for name, value in values.items()]
 
 
 # Subscriptions

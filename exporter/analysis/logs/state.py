@@ -19,6 +19,7 @@ from exporter.analysis.state import StateSettings
 from exporter.catalogue import ANOMALIES, LATENCY_BUCKETS, LOSSES
 from exporter.model import (
     TIMESTAMP_ANOMALIES,
+    CommitStreamReport,
     LogBacklog,
     LogTimes,
     Memberships,
@@ -46,6 +47,7 @@ class LogState:
     )
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
     """Kind to the number of groups that cannot be read."""
+    commit_stream: CommitStreamReport | None = None
     generation: int = 0
     """Increases when a subscription is dropped."""
 
@@ -70,6 +72,7 @@ class LogState:
         """Add a poll of the whole source; `now` in monotonic seconds."""
         follow_nodes(self.nodes, backlog.nodes, self.labeler, now, backlog.roster)
         self.groups_not_shown = backlog.groups_not_shown
+        self.commit_stream = backlog.commit_stream
         self._vague = backlog.vague
         self._update_topics(backlog, now)
         known = list(self.subscriptions.values())

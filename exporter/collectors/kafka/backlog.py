@@ -15,6 +15,7 @@ from confluent_kafka.admin import ClusterMetadata
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.ages.heads import BacklogSnapshot
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.commit_stream.hybrid import HybridCommits
 from exporter.collectors.kafka.empty_tails import Tails
 from exporter.collectors.kafka.filters import KafkaFilters
 from exporter.collectors.kafka.group_lister import GroupLister
@@ -101,6 +102,7 @@ class BacklogReader:
         """Groups that should be described ahead of schedule."""
         self.new_topics = False
         """Whether there are topics that the discovery task has not read yet."""
+        self.commits = HybridCommits(settings, client, filters)
         self.tails = Tails(client.properties, settings.name)
         self.ends: Mapping[str, Log] = {}
         self._settings = settings
@@ -148,7 +150,7 @@ class BacklogReader:
             nodes = topology.nodes.values()
             unlisted_others = self._others.find(nodes, deadline, whole=groups.complete)
         names = {**groups.states, **self._others.committing()}
-        commits = self._read_commits(names, topology, Share(deadline, COMMITS_SHARE))
+        commits = self._read_commits(names, topology, metadata, Share(deadline, COMMITS_SHARE))
         shares = self._others.ask(deadline)
         at = time.time()
         ends = read_ends(self._client, topology, deadline)
@@ -199,6 +201,7 @@ class BacklogReader:
             subscribing=groups.subscribing,
             vague=settled.vague,
             groups_not_shown={**self._group_lister.hidden, **not_shown},
+            commit_stream=self.commits.report(),
             problems=problems,
         )
         self.snapshot = BacklogSnapshot(
@@ -221,17 +224,29 @@ class BacklogReader:
         self._coordinators = now or self._coordinators
 
     def _read_commits(
-        self, groups: Mapping[str, GroupState], topology: Topology, deadline: Deadline
+        self,
+        groups: Mapping[str, GroupState],
+        topology: Topology,
+        metadata: ClusterMetadata,
+        deadline: Deadline,
+    ) -> Commits:
+        # Groups without an answer last time go last: a coordinator that hangs must not fill the
+        # window.
+        order = sorted(groups, key=self._unread.__contains__)
+        if self._name_partitions:
+            commits = self._ask_for_commits(order, topology, deadline)
+        else:
+            commits = self.commits.read(order, metadata, topology.leaders, deadline)
+        self._unread = frozenset(groups).difference(commits.positions)
+        return commits
+
+    def _ask_for_commits(
+        self, groups: Iterable[str], topology: Topology, deadline: Deadline
     ) -> Commits:
         named = None
         if self._name_partitions:
             named = [(t, p) for t, leaders in topology.leaders.items() for p in range(len(leaders))]
-        # Groups without an answer last time go last: a coordinator that hangs must not fill the
-        # window.
-        order = sorted(groups, key=self._unread.__contains__)
-        commits = read_commits(self._client, order, self._filters.topics, deadline, named=named)
-        self._unread = frozenset(groups).difference(commits.positions)
-        return commits
+        return read_commits(self._client, groups, self._filters.topics, deadline, named=named)
 
     def _reread_overtaken(
         self, commits: Commits, ends: Ends, topology: Topology, deadline: Deadline
@@ -248,7 +263,7 @@ class BacklogReader:
             if count > self._below.get((group, topic), 0)
         }
         if overtaken:
-            again = self._read_commits(dict.fromkeys(overtaken, "unknown"), topology, deadline)
+            again = self._ask_for_commits(overtaken, topology, deadline)
             for group, positions in again.positions.items():
                 commits.positions[group] = not_past(positions, commits.positions[group], ends.logs)
             below = below_start(commits.positions, ends.logs)

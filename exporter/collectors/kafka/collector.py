@@ -236,6 +236,7 @@ class KafkaCollector:
         self._prober.close()
         self._times.close()
         self._backlog.tails.close()
+        self._backlog.commits.close()
         self._others.close()
         for client in self._clients:
             client.drop()
@@ -254,6 +255,7 @@ class KafkaCollector:
         for client in self._clients:
             client.renew()
         self._backlog.tails.close()
+        self._backlog.commits.renew()
         self._times.close()
         self._others.renew()
         self._prober.renew()

@@ -30,6 +30,6 @@ def dispose(clients: list[Client | None]) -> None:
 def _end(clients: list[Client | None]) -> None:
     while clients:
         client = clients.pop()
-        if isinstance(client, Consumer):
+        if client is not None and not isinstance(client, AdminClient | Producer):
             client.close()
         del client

@@ -19,6 +19,7 @@ def kafka_settings(config: KafkaSource) -> KafkaSettings:
         internals=config.internals,
         read_committed=config.isolation == "read_committed",
         read_committed_groups=NameMatcher(config.read_committed_groups),
+        offsets=config.offsets,
         consumers_interval=config.schedule.consumers,
         method=config.timestamps.method,
         header=config.timestamps.header,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -248,6 +249,34 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
     ends.logs = {
         topic: Log(found.start, found.end, found.stable) for topic, found in columns.items()
     }
+    return ends
+
+
+class TopicEnd(NamedTuple):
+    """The end of a partition."""
+
+    end: int
+    stable: int
+    """The last stable offset: a consumer of committed records cannot read further."""
+
+
+def read_topic_ends(
+    client: KafkaClient, topic: str, partitions: Sequence[int], deadline: Deadline
+) -> dict[int, TopicEnd]:
+    """Return the ends of a topic by partition. Partitions that cannot be read are missing."""
+    timeout = client.request_seconds(deadline)
+    keys = [(topic, partition) for partition in partitions]
+    futures = [
+        client.ask(keys, _call(client, OffsetSpec.latest(), isolation, timeout))
+        for isolation in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
+    ]
+    ends: dict[int, TopicEnd] = {}
+    for ((_, partition), end), (_, stable) in zip(*futures, strict=True):
+        with contextlib.suppress(KafkaException):
+            ends[partition] = TopicEnd(
+                client.read(end, deadline.remaining(), listed_offset),
+                client.read(stable, deadline.remaining(), listed_offset),
+            )
     return ends
 
 

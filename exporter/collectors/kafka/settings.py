@@ -40,6 +40,8 @@ class KafkaSettings(Settings):
     read_committed: bool = False
     """Whether every group reads committed records only."""
     read_committed_groups: NameMatcher = NOTHING
+    offsets: Literal["auto", "admin", "stream"] = "auto"
+    """Where committed offsets are read."""
     consumers_interval: float = 30.0
     """Seconds between two descriptions of all groups."""
     method: Literal["auto", "time_index", "record"] = "auto"

@@ -1,0 +1,1 @@
+"""Follows the committed offsets in Kafka's topic `__consumer_offsets`."""

@@ -1,0 +1,86 @@
+"""The committed offsets of the groups that are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+from exporter.model import Positions
+
+
+class GroupOffsets:
+    """The committed offsets of one group."""
+
+    __slots__ = ("_changed", "_offsets", "_positions", "commits", "loaded", "name", "partition")
+
+    def __init__(self, name: str, partition: int) -> None:
+        self.name = name
+        self.partition = partition
+        """Of `__consumer_offsets`."""
+        self.loaded: tuple[int, int] | None = None
+        """The generation of the partition and the poll when the coordinator was asked last; None
+        if the offsets are unknown.
+        """
+        self.commits = 0
+        """Number of records since the group is known."""
+        self._offsets: dict[str, dict[int, int]] = {}
+        self._changed = False
+        self._positions = Positions(name, {})
+
+    def commit(self, topic: str, partition: int, offset: int) -> None:
+        """Apply a commit. A negative offset is none."""
+        if offset < 0:
+            self.remove(topic, partition)
+            return
+        self.commits += 1
+        offsets = self._offsets.get(topic)
+        if offsets is None:
+            offsets = self._offsets[topic] = {}
+        if offsets.get(partition) != offset:
+            offsets[partition] = offset
+            self._changed = True
+
+    def remove(self, topic: str, partition: int) -> None:
+        """Apply the deletion of a commit."""
+        self.commits += 1
+        offsets = self._offsets.get(topic)
+        if offsets is not None and offsets.pop(partition, None) is not None:
+            self._changed = True
+            if not offsets:
+                del self._offsets[topic]
+
+    def load(self, offsets: Mapping[str, Mapping[int, int | None]], at: tuple[int, int]) -> None:
+        """Replace the offsets by what the coordinator returned. All must be known."""
+        self._offsets = {
+            topic: {partition: offset for partition, offset in found.items() if offset is not None}
+            for topic, found in offsets.items()
+        }
+        self.loaded, self._changed = at, True
+
+    def positions(self) -> Positions:
+        """Return the offsets. The same object is returned until one changes."""
+        if self._changed:
+            copied = {topic: dict(offsets) for topic, offsets in self._offsets.items()}
+            self._positions, self._changed = Positions(self.name, copied), False
+        return self._positions
+
+    def is_like(
+        self, offsets: Mapping[str, Mapping[int, int | None]], topics: Container[str]
+    ) -> bool:
+        """Return whether the offsets of these topics are the same."""
+        names = self._offsets.keys() | offsets.keys()
+        return all(
+            self._offsets.get(name, {}) == offsets.get(name, {}) for name in names if name in topics
+        )
+
+
+class CommitTable:
+    """The groups by name."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, GroupOffsets] = {}
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Forget all other groups."""
+        wanted = frozenset(names)
+        if not self.groups.keys() <= wanted:
+            self.groups = {name: each for name, each in self.groups.items() if name in wanted}

@@ -1,0 +1,241 @@
+"""Committed offsets from `__consumer_offsets`, compared with what the coordinators return.
+
+The truth tests of `test_kafka_truth.py` run in both ways, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
+from typing import Literal
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from exporter.collectors.kafka.collector import KafkaCollector
+from exporter.collectors.kafka.commit_stream import hybrid
+from exporter.collectors.kafka.commit_stream.records import partition_of
+from exporter.collectors.kafka.settings import KafkaSettings
+from exporter.model import CommitStreamReport, LogBacklog, Until
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
+    admin_client,
+    commit_offsets,
+    committed_offsets,
+    create_topic,
+    delete_group,
+    delete_topic,
+    produce,
+    transaction,
+)
+from testbed.waiting import wait_until
+
+OFFSETS = "__consumer_offsets"
+GROUPS = [f"g{number}" for number in range(12)]
+Offsets = dict[str, dict[tuple[str, int], int]]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaCluster]:
+    with KafkaCluster() as cluster:
+        create_topic(cluster.bootstrap, "orders", 3, 3)
+        for partition in range(3):
+            produce(cluster.bootstrap, "orders", partition, 1_000)
+        yield cluster
+
+
+class Followed:
+    """A collector that follows the topic."""
+
+    def __init__(
+        self, bootstrap: str, offsets: Literal["auto", "admin", "stream"] = "stream", **more: str
+    ) -> None:
+        properties = {"bootstrap.servers": bootstrap, **more}
+        self.bootstrap = bootstrap
+        self.collector = KafkaCollector(KafkaSettings("test", properties, offsets=offsets))
+
+    def poll(self) -> LogBacklog:
+        return self.collector.backlog(Until(60))
+
+    def offsets(self) -> Offsets:
+        """Return what a poll finds."""
+        return {
+            group: {
+                (topic, partition): offset
+                for topic, found in positions.offsets.items()
+                for partition, offset in found.items()
+                if offset is not None
+            }
+            for group, positions in self.poll().positions.items()
+        }
+
+    def assert_true(self) -> None:
+        """Compare a poll with what the coordinators return."""
+        found = self.offsets()
+        assert found == {group: committed_offsets(self.bootstrap, group) for group in found}
+
+    @property
+    def report(self) -> CommitStreamReport:
+        report = self.collector._backlog.commits.report()
+        assert report is not None
+        return report
+
+    def close(self) -> None:
+        self.collector.close()
+
+
+@pytest.fixture
+def followed(cluster: KafkaCluster) -> Iterator[Followed]:
+    """After two polls, so that offsets come from the topic."""
+    for number, group in enumerate(GROUPS):
+        commit_offsets(cluster.bootstrap, group, {("orders", p): 10 * number for p in range(3)})
+    with closing(Followed(cluster.bootstrap)) as followed:
+        followed.assert_true()
+        assert followed.report.groups == 0
+        followed.assert_true()
+        assert followed.report.groups >= len(GROUPS)
+        yield followed
+
+
+def test_commits_rewinds_and_deletions(followed: Followed) -> None:
+    bootstrap = followed.bootstrap
+    commit_offsets(bootstrap, "g1", {("orders", 0): 500, ("orders", 1): 3})
+    followed.assert_true()
+    commit_offsets(bootstrap, "g1", {("orders", 0): 2})
+    commit_offsets(bootstrap, "g-new", {("orders", 2): 9})
+    followed.assert_true()
+    delete_group(bootstrap, "g2")
+    assert "g2" not in followed.offsets()
+    commit_offsets(bootstrap, "g2", {("orders", 1): 77})
+    assert followed.offsets()["g2"] == {("orders", 1): 77}
+    followed.assert_true()
+    create_topic(bootstrap, "passing", 1, 3)
+    produce(bootstrap, "passing", 0, 5)
+    commit_offsets(bootstrap, "g3", {("passing", 0): 5})
+    followed.assert_true()
+    delete_topic(bootstrap, "passing")
+    wait_until(lambda: ("passing", 0) not in followed.offsets()["g3"], "the commit to be deleted")
+    followed.assert_true()
+    assert followed.report[2:] == (0, 0)
+
+
+def test_every_poll_during_commits_is_one_of_the_moments(followed: Followed) -> None:
+    """A value that was committed before the poll began is in it, and none is in the future."""
+    for offset in range(100, 130):
+        commit_offsets(followed.bootstrap, "g4", {("orders", 0): offset})
+        assert followed.offsets()["g4"]["orders", 0] == offset
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_commits_of_a_transaction_count_when_it_is_committed(
+    followed: Followed, *, commits: bool
+) -> None:
+    """Meanwhile other groups in the same partition of the topic are read from the coordinator."""
+    bootstrap = followed.bootstrap
+    own = "in-transaction"
+    same = partition_for(bootstrap, own)
+    names = (f"beside-{number}" for number in range(1_000))
+    beside = next(name for name in names if partition_for(bootstrap, name) == same)
+    commit_offsets(bootstrap, own, {("orders", 0): 1})
+    commit_offsets(bootstrap, beside, {("orders", 0): 1})
+    followed.assert_true()
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": own})
+    with transaction(bootstrap, commit=commits) as producer:
+        producer.send_offsets_to_transaction(
+            [TopicPartition("orders", 0, 40)], consumer.consumer_group_metadata(), 30
+        )
+        commit_offsets(bootstrap, beside, {("orders", 0): 50})
+        found = followed.offsets()
+        assert found[own] == {("orders", 0): 1}
+        assert found[beside] == {("orders", 0): 50}
+    consumer.close()
+    expected = 40 if commits else 1
+    wait_until(
+        lambda: followed.offsets()[own] == {("orders", 0): expected}, "the end of the transaction"
+    )
+    followed.assert_true()
+    assert followed.report.disagreements == 0
+
+
+def test_a_transaction_that_was_open_before_the_topic_was_followed(cluster: KafkaCluster) -> None:
+    bootstrap, group = cluster.bootstrap, "open-before"
+    commit_offsets(bootstrap, group, {("orders", 0): 1})
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    with closing(Followed(bootstrap)) as followed:
+        with transaction(bootstrap) as producer:
+            producer.send_offsets_to_transaction(
+                [TopicPartition("orders", 0, 40)], consumer.consumer_group_metadata(), 30
+            )
+            for _ in range(3):
+                assert followed.offsets()[group] == {("orders", 0): 1}
+        consumer.close()
+        wait_until(lambda: followed.offsets()[group] == {("orders", 0): 40}, "the commit")
+        followed.assert_true()
+        followed.assert_true()
+        assert followed.report.groups == len(followed.offsets())
+
+
+def partition_for(bootstrap: str, group: str) -> int:
+    """Return the partition of the topic that has the group's records."""
+    return partition_of(group, partitions_of(bootstrap))
+
+
+@cache
+def partitions_of(bootstrap: str) -> int:
+    found = admin_client(bootstrap).list_topics(OFFSETS, timeout=30)
+    return len(found.topics[OFFSETS].partitions)
+
+
+def test_what_disagrees_with_the_coordinator_is_found_counted_and_healed(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a record had not been read. (A made-up record would end the broker's coordinator.)"""
+    monkeypatch.setattr(hybrid, "VERIFY_SECONDS", 0.001)  # all groups in each poll
+    followed.poll()
+    followed.collector._backlog.commits._table.groups["g6"].commit("orders", 0, 999)
+    followed.assert_true()
+    followed.assert_true()
+    assert followed.report.disagreements == 1
+    monkeypatch.setattr(hybrid, "VERIFY_SECONDS", 1e9)
+    followed.assert_true()
+    assert followed.report.disagreements == 1
+
+
+def test_records_that_were_missed_cost_a_question_to_the_coordinators(followed: Followed) -> None:
+    commits = followed.collector._backlog.commits
+    assert commits._reader is not None
+    commit_offsets(followed.bootstrap, "g7", {("orders", 0): 321})
+    commits._reader.lost.add(partition_for(followed.bootstrap, "g7"))
+    followed.assert_true()
+    assert followed.report.groups < len(followed.offsets())
+    followed.assert_true()
+    assert followed.report.groups == len(followed.offsets())
+
+
+def test_small_clusters_ask_the_coordinators(cluster: KafkaCluster) -> None:
+    with closing(Followed(cluster.bootstrap, "auto")) as followed:
+        for _ in range(3):
+            followed.assert_true()
+        assert followed.report == (False, 0, 0, 0)
+
+
+def test_a_coordinator_that_dies_and_comes_back(followed: Followed, cluster: KafkaCluster) -> None:
+    truth = followed.offsets()
+    cluster.kill(1)
+    for _ in range(3):
+        found = followed.collector.backlog(Until(20)).positions
+        for group, positions in found.items():
+            for topic, offsets in positions.offsets.items():
+                for partition, offset in offsets.items():
+                    assert offset in (None, truth[group][topic, partition])
+    cluster.restart(1)
+    cluster.wait_in_sync()
+    for group in GROUPS:
+        commit_offsets(followed.bootstrap, group, {("orders", 2): 600})
+    followed.assert_true()
+    wait_until(
+        lambda: followed.offsets() and followed.report.groups >= len(GROUPS), "the topic", 60
+    )
+    followed.assert_true()
+    assert followed.report.disagreements == 0

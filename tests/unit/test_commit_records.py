@@ -1,0 +1,176 @@
+"""Records of `__consumer_offsets`, and the choice of who to read committed offsets from."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from exporter.collectors.kafka.commit_stream.choice import Load, is_worth_it
+from exporter.collectors.kafka.commit_stream.reader import CommitReader
+from exporter.collectors.kafka.commit_stream.records import (
+    CommitKey,
+    MalformedRecordError,
+    commit_key,
+    partition_of,
+)
+from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
+
+
+def text(value: str) -> bytes:
+    data = value.encode()
+    return struct.pack(">h", len(data)) + data
+
+
+def key(version: int, group: str = "billing", topic: str = "orders", partition: int = 7) -> bytes:
+    return struct.pack(">h", version) + text(group) + text(topic) + struct.pack(">i", partition)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_the_key_of_a_commit(version: int) -> None:
+    assert commit_key(key(version)) == CommitKey("billing", "orders", 7)
+    assert commit_key(key(version, "größe 🙂", "")) == CommitKey("größe 🙂", "", 7)
+
+
+@pytest.mark.parametrize("version", [2, 3, 8, 500])
+def test_records_of_groups_and_members_are_no_commits(version: int) -> None:
+    assert commit_key(struct.pack(">h", version) + text("billing")) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"\0\1",
+        b"\0\1\xff\xff",
+        b"\0\1\0\5ab",
+        key(1)[:-1],
+        key(1) + b"\0",
+        struct.pack(">hh", 1, 2) + b"\xff\xfe" + text("t") + bytes(4),
+    ],
+)
+def test_a_malformed_key_is_an_error_of_its_own(data: bytes) -> None:
+    with pytest.raises(MalformedRecordError):
+        commit_key(data)
+
+
+@pytest.mark.parametrize(
+    ("group", "hashed"),
+    [("", 0), ("hello", 99_162_322), ("polygenelubricants", 0), ("🙂", 1_772_965)],
+)
+def test_the_partition_of_a_group_is_that_of_java(group: str, hashed: int) -> None:
+    """The hash of the third one is -2147483648, which has no absolute value in Java."""
+    assert partition_of(group, 50) == hashed % 50
+
+
+class Record:
+    """A message of the consumer."""
+
+    def __init__(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        self._offset, self._key, self._value = offset, key, value
+
+    def error(self) -> None:
+        return None
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def key(self) -> bytes | None:
+        return self._key
+
+    def value(self) -> bytes | None:
+        return self._value
+
+
+def commit_value(version: int, offset: int) -> bytes:
+    return struct.pack(">hq", version, offset) + bytes(16)
+
+
+@pytest.fixture
+def group() -> GroupOffsets:
+    group = GroupOffsets("billing", 0)
+    group.load({}, (0, 0))
+    return group
+
+
+def read(group: GroupOffsets, *records: tuple[bytes | None, bytes | None]) -> CommitReader:
+    """Return a reader that has read these records."""
+    table = CommitTable()
+    table.groups = {group.name: group}
+    reader = CommitReader(
+        lambda: {"bootstrap.servers": "127.0.0.1:1"}, table, {"orders": True, "hidden": False}
+    )
+    reader._apply([Record(number, *each) for number, each in enumerate(records)])  # type: ignore[misc]
+    reader.close()
+    return reader
+
+
+def test_commits_of_every_known_version(group: GroupOffsets) -> None:
+    reader = read(group, *((key(1, partition=v), commit_value(v, 10 + v)) for v in range(5)))
+    assert group.positions().offsets == {"orders": {v: 10 + v for v in range(5)}}
+    assert (reader.unknown_records, reader.position) == (0, {0: 5})
+
+
+def test_tombstones_other_groups_and_hidden_topics(group: GroupOffsets) -> None:
+    read(
+        group,
+        (key(1), commit_value(3, 1)),
+        (key(1, partition=8), commit_value(3, 2)),
+        (key(1), None),
+        (key(1, "other"), commit_value(3, 3)),
+        (key(1, topic="hidden"), commit_value(3, 4)),
+        (struct.pack(">h", 2) + text("billing"), b"members"),
+    )
+    assert group.positions().offsets == {"orders": {8: 2}}
+
+
+@pytest.mark.parametrize("value", [b"", b"\0", commit_value(5, 1), b"\1" + commit_value(3, 1)[1:]])
+def test_a_value_that_nobody_knows_makes_the_group_unknown(
+    group: GroupOffsets, value: bytes
+) -> None:
+    assert read(group, (key(1), value)).unknown_records == 1
+    assert group.loaded is None
+
+
+@pytest.mark.parametrize("data", [None, b"", b"\0\1garbage"])
+def test_a_key_that_nobody_can_read_is_counted(group: GroupOffsets, data: bytes | None) -> None:
+    assert read(group, (data, commit_value(3, 1))).unknown_records == 1
+    assert group.loaded is not None
+
+
+def test_offsets_of_a_group() -> None:
+    group = GroupOffsets("billing", 3)
+    group.load({"orders": {0: 5, 1: 6}}, (0, 1))
+    first = group.positions()
+    assert first.offsets == {"orders": {0: 5, 1: 6}}
+    group.commit("orders", 0, 5)
+    assert group.positions() is first, "nothing has changed"
+    assert group.commits == 1, "but the group is alive"
+    group.commit("orders", 0, 9)
+    group.commit("audit", 0, 1)
+    group.remove("orders", 1)
+    group.commit("audit", 0, -1)
+    assert group.positions().offsets == {"orders": {0: 9}}
+    assert first.offsets == {"orders": {0: 5, 1: 6}}, "what was handed out stays as it was"
+    assert group.is_like({"orders": {0: 9}, "gone": {0: 1}}, {"orders"})
+    assert not group.is_like({"orders": {0: 8}}, {"orders"})
+
+
+@pytest.mark.parametrize(
+    ("load", "before", "worth"),
+    [
+        (Load(10, 100, 0, 0.02), False, False),
+        (Load(10_000, 40_000, 20_000, 0.02), False, True),
+        (Load(10_000, 40_000, 400_000, 0.02), False, False),
+        (Load(10_000, 40_000, 400_000, 0.02), True, True),
+        (Load(10_000, 40_000, 2_000_000, 0.02), True, False),
+        (Load(200, 50_000, 5_000, 0.02), False, True),
+        (Load(200, 50_000, float("inf"), 0.02), False, False),
+    ],
+)
+def test_the_cheaper_way_is_chosen_and_kept(load: Load, *, before: bool, worth: bool) -> None:
+    assert is_worth_it(load, following=before) is worth
