@@ -220,6 +220,45 @@ def test_small_clusters_ask_the_coordinators(cluster: KafkaCluster) -> None:
         assert followed.report == (False, 0, 0, 0)
 
 
+@pytest.fixture
+def limited(local_kafka: KafkaCluster) -> dict[str, str]:
+    """Properties of a user who may see all topics and groups and read one topic."""
+    bootstrap = local_kafka.bootstrap
+    create_topic(bootstrap, "limited", 1, 3)
+    commit_offsets(bootstrap, "limited", {("limited", 0): 0})
+    local_kafka.add_user("limited", "word")
+    local_kafka.allow("limited", ["describe"], "topic", "*")
+    local_kafka.allow("limited", ["read"], "topic", "limited")
+    local_kafka.allow("limited", ["describe"], "group", "*")
+    return {
+        **{k: str(v) for k, v in local_kafka.client_config("sasl").items()},
+        "sasl.username": "limited",
+        "sasl.password": "word",
+    }
+
+
+def test_without_the_right_to_read_the_topic_the_coordinators_are_asked(
+    limited: dict[str, str], local_kafka: KafkaCluster
+) -> None:
+    bootstrap = limited.pop("bootstrap.servers")
+    with closing(Followed(bootstrap, "stream", **limited)) as followed:
+        wait_until(
+            lambda: "unauthorized" in {each.reason for each in followed.poll().problems},
+            "the missing right",
+        )
+        (problem,) = (each for each in followed.poll().problems if each.reason == "unauthorized")
+        assert f"give the user Read on the topic {OFFSETS}" in problem.message
+        assert followed.report[:2] == (False, 0)
+        found = followed.offsets()["limited"]
+        assert found == committed_offsets(local_kafka.bootstrap, "limited")
+        findings = {each.feature: each for each in followed.collector.check(Until(60))}
+        assert not findings["offsets topic"].ok
+    with closing(Followed(bootstrap, "auto", **limited)) as followed:
+        findings = {each.feature: each for each in followed.collector.check(Until(60))}
+        assert findings["offsets topic"].ok
+        assert "read from the coordinators" in findings["offsets topic"].detail
+
+
 def test_a_coordinator_that_dies_and_comes_back(followed: Followed, cluster: KafkaCluster) -> None:
     truth = followed.offsets()
     cluster.kill(1)

@@ -645,6 +645,7 @@ FEATURES = (
     "connection",
     "groups",
     "positions (lag)",
+    "offsets topic",
     "log ends (lag)",
     "consumers",
     "recreated topics",

@@ -61,6 +61,7 @@ def check_source(
     return [
         *findings,
         *found,
+        trials.offsets_topic(metadata, ends.silent, settings.offsets),
         _ends_finding(ends),
         _members_finding(client, groups, filters, Share(deadline, MEMBERS_SHARE)),
         trials.tried("recreated topics", trials.ids, "give the user Describe on the topics"),

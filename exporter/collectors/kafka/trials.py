@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from confluent_kafka import (
@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource, OffsetSpec
+from confluent_kafka.admin import ClusterMetadata, ConfigResource, OffsetSpec
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
@@ -23,6 +23,7 @@ from exporter.collectors.kafka.errors import describe_right, kafka_error
 from exporter.collectors.kafka.findings import NOTHING
 from exporter.collectors.kafka.offsets import Ends, listed_offset
 from exporter.collectors.kafka.record_reader import READER
+from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 from exporter.model import CollectError, Deadline, Finding
 
 TRY_SHARE = 0.4
@@ -59,6 +60,39 @@ class Trials:
             inner = kafka_error(error)
             text = describe_right(inner, right) if inner is not None else str(error)
             return Finding(feature, ok=False, detail=text)
+        return Finding(feature, ok=True, detail=detail)
+
+    def offsets_topic(
+        self, metadata: ClusterMetadata, silent: Container[int], mode: str
+    ) -> Finding:
+        """Read the end of a partition of `__consumer_offsets` whose leader answers."""
+        feature, required = "offsets topic", mode == "stream"
+        if mode == "admin":
+            detail = "committed offsets are read from the coordinators (offsets: admin)"
+            return Finding(feature, ok=True, detail=detail)
+        topic = metadata.topics.get(OFFSETS_TOPIC)
+        rows = () if topic is None else topic.partitions.values()
+        led = [row.id for row in rows if row.leader >= 0 and row.leader not in silent]
+        if topic is not None and not led:
+            return Finding(feature, ok=not required, detail=NOTHING, required=required)
+        fault = "the user cannot see it, or there is none yet; give the user Describe on it"
+        if led:
+            fault = ""
+            try:
+                self.read(TopicPartition(OFFSETS_TOPIC, led[0]), Share(self._deadline, TRY_SHARE))
+            except CollectError as error:
+                fault = str(error)
+            except KafkaException as error:
+                inner = kafka_error(error)
+                right = f"give the user Read on {OFFSETS_TOPIC}"
+                fault = describe_right(inner, right) if inner is not None else str(error)
+        if not fault:
+            when = "" if required else " where that is cheaper"
+            detail = f"committed offsets are read from {OFFSETS_TOPIC}{when} (offsets: {mode})"
+            return Finding(feature, ok=True, detail=detail)
+        if required:
+            return Finding(feature, ok=False, detail=fault, required=True)
+        detail = f"{OFFSETS_TOPIC}: {fault}; so committed offsets are read from the coordinators"
         return Finding(feature, ok=True, detail=detail)
 
     def lookup(self, partition: TopicPartition, deadline: Deadline) -> str:

@@ -81,6 +81,8 @@ class HybridCommits:
         self._interval = 10.0
         """Seconds between the last two polls."""
         self._denied_until = -math.inf
+        self._obstacle = ""
+        """Why the topic cannot be read."""
         self._renews = False
         self._lock = threading.Lock()
         self._disagreements = 0
@@ -143,9 +145,15 @@ class HybridCommits:
             self._stop()
         ends = self._ends(metadata, len(groups), deadline)
         if ends and self._decide(len(groups)):
-            return self._follow(groups, ends, topics, deadline)
+            found = self._follow(groups, ends, topics, deadline)
+            if found is not None:
+                return found
         self._stop()
-        return self._ask(groups, deadline)
+        commits = self._ask(groups, deadline)
+        if self._mode == "stream" and self._obstacle and groups:
+            subject = f"topic {OFFSETS_TOPIC}"
+            commits.problems.append(Problem("unauthorized", subject, self._obstacle))
+        return commits
 
     def report(self) -> CommitStreamReport | None:
         """Return what was read from the topic; None if it must not be read."""
@@ -174,8 +182,12 @@ class HybridCommits:
             self._say("coordinators", "few groups")
             return {}
         topic = metadata.topics.get(OFFSETS_TOPIC)
-        if topic is None or time.monotonic() < self._denied_until:
-            self._say("coordinators", RIGHT if topic is not None else f"{RIGHT}, and Describe")
+        if topic is None:
+            self._obstacle = f"{RIGHT}, and Describe"
+        elif time.monotonic() >= self._denied_until:
+            self._obstacle = ""
+        if topic is None or self._obstacle:
+            self._say("coordinators", self._obstacle)
             return {}
         now = time.monotonic()
         share = Share(deadline, ENDS_SHARE)
@@ -222,13 +234,17 @@ class HybridCommits:
         ends: Mapping[int, TopicEnd],
         topics: Collection[str],
         deadline: Deadline,
-    ) -> Commits:
+    ) -> Commits | None:
+        """Return the offsets; None if the user may not read the topic."""
         reader = self._started(ends)
         # Records after an open transaction cannot be read yet.
         readable = {p: min(each) for p, each in ends.items()}
         reader.drain(readable, Share(deadline, DRAIN_SHARE))
         if reader.denied is not None:
-            return self._refused(describe(reader.denied, RIGHT), groups, deadline)
+            self._denied_until = time.monotonic() + DENIED_SECONDS
+            self._obstacle = describe(reader.denied, RIGHT)
+            self._say("coordinators", self._obstacle)
+            return None
         self._restart(reader, ends)
         current = {p for p, each in ends.items() if reader.position[p] >= each.end}
         self._compare(current, topics)
@@ -263,8 +279,12 @@ class HybridCommits:
         return self._reader
 
     def _restart(self, reader: CommitReader, ends: Mapping[int, TopicEnd]) -> None:
-        """Go on at the end of partitions with records that were missed."""
-        lost = {p: min(ends[p]) for p in reader.lost if p in ends}
+        """Go on at the end of partitions with records that were missed, or that were truncated."""
+        lost = {
+            p: min(each)
+            for p, each in ends.items()
+            if p in reader.lost or reader.position[p] > each.end
+        }
         if lost:
             self._log.warning("offsets.records_missed", partitions=sorted(lost))
             reader.start(lost)
@@ -273,16 +293,6 @@ class HybridCommits:
     def _count_gap(self, partitions: Collection[int]) -> None:
         for partition in partitions:
             self._generations[partition] = self._generations.get(partition, 0) + 1
-
-    def _refused(self, why: str, groups: Sequence[str], deadline: Deadline) -> Commits:
-        """Ask the coordinators, because the user may not read the topic."""
-        self._denied_until = time.monotonic() + DENIED_SECONDS
-        self._stop()
-        self._say("coordinators", why)
-        found = self._ask(groups, deadline)
-        if self._mode == "stream":
-            found.problems.append(Problem("unauthorized", f"topic {OFFSETS_TOPIC}", why))
-        return found
 
     def _group(self, name: str) -> GroupOffsets:
         group = self._table.groups.get(name)
