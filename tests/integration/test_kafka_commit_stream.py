@@ -230,11 +230,8 @@ def limited(local_kafka: KafkaCluster) -> dict[str, str]:
     local_kafka.allow("limited", ["describe"], "topic", "*")
     local_kafka.allow("limited", ["read"], "topic", "limited")
     local_kafka.allow("limited", ["describe"], "group", "*")
-    return {
-        **{k: str(v) for k, v in local_kafka.client_config("sasl").items()},
-        "sasl.username": "limited",
-        "sasl.password": "word",
-    }
+    client = local_kafka.client_config("sasl", "limited", "word", "SCRAM-SHA-512")
+    return {key: str(value) for key, value in client.items()}
 
 
 def test_without_the_right_to_read_the_topic_the_coordinators_are_asked(
@@ -255,8 +252,12 @@ def test_without_the_right_to_read_the_topic_the_coordinators_are_asked(
         assert not findings["offsets topic"].ok
     with closing(Followed(bootstrap, "auto", **limited)) as followed:
         findings = {each.feature: each for each in followed.collector.check(Until(60))}
-        assert findings["offsets topic"].ok
-        assert "read from the coordinators" in findings["offsets topic"].detail
+        finding = findings["offsets topic"]
+        assert finding.ok
+        assert (
+            f"Read on {OFFSETS}; so committed offsets are read from the coordinators"
+            in finding.detail
+        )
 
 
 def test_a_coordinator_that_dies_and_comes_back(followed: Followed, cluster: KafkaCluster) -> None:

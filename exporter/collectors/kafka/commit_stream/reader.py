@@ -99,6 +99,7 @@ class CommitReader:
     def drain(self, ends: Mapping[int, int], deadline: Deadline) -> None:
         """Apply the records up to these offsets, or until the deadline."""
         until = time.monotonic() + deadline.remaining()
+        self._apply(self._consumer.consume(BATCH, 0))  # also errors
         behind = {p for p, end in ends.items() if self.position.get(p, end) < end}
         while behind - self.lost and time.monotonic() < until and self.denied is None:
             self._apply(self._consumer.consume(BATCH, POLL))
