@@ -21,7 +21,7 @@ from testbed.kafka_data import commit_offsets, create_topic, produce
 from testbed.waiting import wait_until
 from tests.support.checking import check
 
-RUNS = 5
+RUNS = 3
 """Runs of `check`, because its process died in each of them."""
 
 
@@ -198,7 +198,7 @@ def test_a_leader_without_our_listener_is_not_called_missing(exporter: Exporter)
 def test_check_names_the_addresses_and_fails_where_half_cannot_be_read(
     wrong: Wrong, tmp_path: Path
 ) -> None:
-    printed = check(tmp_path, source(wrong.cluster, "sasl"))
+    printed = check(tmp_path, source(wrong.cluster, "sasl", deadline="8s"))
     assert printed.findings["connection"][0] == "ok"
     mark, detail = printed.findings["brokers"]
     assert mark == "missing"
@@ -262,7 +262,7 @@ def test_check_with_a_name_that_is_not_looked_up_in_time(
     wrong: Wrong, slow_resolver: Mapping[str, str], tmp_path: Path
 ) -> None:
     environment = {**os.environ, **slow_resolver}
-    printed = check(tmp_path, source(wrong.cluster, "sasl"), environment=environment)
+    printed = check(tmp_path, source(wrong.cluster, "sasl", deadline="8s"), environment=environment)
     assert printed.findings["connection"][0] == "ok"
     mark, detail = printed.findings["brokers"]
     assert mark == "missing"
