@@ -15,6 +15,7 @@ from typing import NoReturn
 import structlog
 
 from exporter import logging_setup
+from exporter.collectors.process.handover import PositionsGiver
 from exporter.collectors.process.hazards import Attempt, Hazards
 from exporter.collectors.process.messages import (
     CLOSE,
@@ -25,7 +26,15 @@ from exporter.collectors.process.messages import (
     TaskAnswer,
     TaskRequest,
 )
-from exporter.model import CollectError, Collector, Observation, Problem, QueueBacklog, Until
+from exporter.model import (
+    CollectError,
+    Collector,
+    LogBacklog,
+    Observation,
+    Problem,
+    QueueBacklog,
+    Until,
+)
 from exporter.scrub import guard_tracebacks, is_secret, learn, scrub
 from exporter.systems import resolve
 from exporter.task_log import LogLimiter, gist, is_exhaustion, said
@@ -87,17 +96,24 @@ class _Answers:
         self._lock = threading.Lock()
         self._told = 0
         """Dropped log lines that were reported to the daemon."""
+        self._positions = PositionsGiver()
         self._crashes = LogLimiter()
 
     def send(self, answer: TaskAnswer) -> None:
         """Send the answer; end the process if the daemon is gone."""
+        backlog = answer.value if isinstance(answer.value, LogBacklog) else None
         with self._lock:
             dropped = logging_setup.dropped()
+            answer = replace(answer, lines_dropped=dropped - self._told)
+            if backlog is not None:
+                answer = replace(answer, value=self._positions.shrunk(backlog))
             try:
-                self._connection.send(replace(answer, lines_dropped=dropped - self._told))
+                self._connection.send(answer)
             except OSError:
                 os._exit(0)
             self._told = dropped
+            if backlog is not None:
+                self._positions.given(backlog)
 
     def note(self, attempt: Attempt) -> None:
         """Tell the daemon what may crash this process now."""
