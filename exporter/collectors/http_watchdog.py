@@ -96,8 +96,8 @@ class Watchdog:
         with self._changed:
             self._due[watch] = due
             if not self._next:
-                self._next = due
                 threading.Thread(target=self._run, name="deadlines", daemon=True).start()
+                self._next = due
             elif due < self._next:
                 self._changed.notify()
 

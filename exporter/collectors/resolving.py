@@ -99,7 +99,11 @@ def connect(
     found = RESOLVER.addresses(host.strip("[]"), port, deadline.remaining() * LOOKUP_SHARE)
     fault: OSError = OSError("the name has no address")
     for turn, (family, kind, protocol, _, address) in enumerate(found):
-        made = socket.socket(family, kind, protocol)
+        try:
+            made = socket.socket(family, kind, protocol)
+        except OSError as error:  # such as a machine without IPv6
+            fault = error
+            continue
         try:
             for option in options:
                 made.setsockopt(*option)

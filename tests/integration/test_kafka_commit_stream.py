@@ -5,16 +5,18 @@ The truth tests of `test_kafka_truth.py` run in both ways, too.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from typing import Literal
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.commit_stream import hybrid
+from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.records import partition_of
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CommitStreamReport, LogBacklog, Until
@@ -185,6 +187,49 @@ def partition_for(bootstrap: str, group: str) -> int:
 def partitions_of(bootstrap: str) -> int:
     found = admin_client(bootstrap).list_topics(OFFSETS, timeout=30)
     return len(found.topics[OFFSETS].partitions)
+
+
+def test_commits_during_the_polls(followed: Followed) -> None:
+    """Records that are written while a poll reads the topic are no sign of a truncated log."""
+    ended = threading.Event()
+    last = 0
+
+    def commit() -> None:
+        nonlocal last
+        while not ended.is_set():
+            commit_offsets(followed.bootstrap, "g8", {("orders", 0): last + 1})
+            last += 1
+
+    committing = threading.Thread(target=commit)
+    committing.start()
+    try:
+        seen = 0
+        for _ in range(15):
+            before = last
+            found = followed.offsets()["g8"]["orders", 0]
+            assert max(before, seen) <= found <= last + 1
+            seen = found
+            assert followed.report.groups == len(followed.offsets())
+    finally:
+        ended.set()
+        committing.join()
+    followed.assert_true()
+    assert followed.report.disagreements == 0
+
+
+def test_a_reader_that_fails_costs_nothing_but_questions(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KafkaException(KafkaError(KafkaError._FATAL))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CommitReader, "drain", fails)
+        followed.assert_true()
+        assert followed.report[:2] == (False, 0)
+    for _ in range(2):
+        followed.assert_true()
+    assert followed.report.groups == len(followed.offsets())
 
 
 def test_what_disagrees_with_the_coordinator_is_found_counted_and_healed(

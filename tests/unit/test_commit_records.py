@@ -138,8 +138,25 @@ def test_a_value_that_nobody_knows_makes_the_group_unknown(
 
 @pytest.mark.parametrize("data", [None, b"", b"\0\1garbage"])
 def test_a_key_that_nobody_can_read_is_counted(group: GroupOffsets, data: bytes | None) -> None:
-    assert read(group, (data, commit_value(3, 1))).unknown_records == 1
-    assert group.loaded is not None
+    """It may belong to any group of the partition."""
+    reader = read(group, (data, commit_value(3, 1)))
+    assert (reader.unknown_records, reader.lost) == (1, {0})
+
+
+def test_a_record_in_another_partition_than_the_group_s(group: GroupOffsets) -> None:
+    group.partition = 1
+    read(group, (key(1), commit_value(3, 1)))
+    assert group.loaded is None
+
+
+def test_a_coordinator_that_answers_before_it_knows_a_record_does_not_undo_it() -> None:
+    group = GroupOffsets("billing", 0)
+    group.commit("orders", 0, 7)
+    group.remove("orders", 1)
+    group.load({"orders": {0: 5, 1: 6, 2: 8}}, (0, 0))
+    assert group.positions().offsets == {"orders": {0: 7, 2: 8}}
+    group.load({"orders": {0: 9}}, (0, 1))
+    assert group.positions().offsets == {"orders": {0: 9}}, "what was returned is not kept"
 
 
 def test_offsets_of_a_group() -> None:

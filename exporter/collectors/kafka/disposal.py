@@ -6,9 +6,10 @@ and takes 10 seconds or more if no name server answers. A task must not wait for
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 Client = AdminClient | Consumer | Producer
@@ -31,5 +32,6 @@ def _end(clients: list[Client | None]) -> None:
     while clients:
         client = clients.pop()
         if client is not None and not isinstance(client, AdminClient | Producer):
-            client.close()
+            with contextlib.suppress(KafkaException, RuntimeError):
+                client.close()
         del client

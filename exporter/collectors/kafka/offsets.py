@@ -261,22 +261,33 @@ class TopicEnd(NamedTuple):
 
 
 def read_topic_ends(
-    client: KafkaClient, topic: str, partitions: Sequence[int], deadline: Deadline
+    client: KafkaClient, topic: str, leaders: Mapping[int, int], deadline: Deadline
 ) -> dict[int, TopicEnd]:
-    """Return the ends of a topic by partition. Partitions that cannot be read are missing."""
+    """Return the ends of a topic by partition. Partitions that cannot be read are missing.
+
+    `leaders` are the brokers that lead the partitions. Each is asked in a separate call, so that
+    one that hangs does not delay the others.
+    """
     timeout = client.request_seconds(deadline)
-    keys = [(topic, partition) for partition in partitions]
-    futures = [
-        client.ask(keys, _call(client, OffsetSpec.latest(), isolation, timeout))
-        for isolation in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
+    by_leader: dict[int, list[PartitionKey]] = defaultdict(list)
+    for partition, leader in leaders.items():
+        if leader >= 0:
+            by_leader[leader].append((topic, partition))
+    answers = [
+        [
+            client.ask(keys, _call(client, OffsetSpec.latest(), isolation, timeout))
+            for isolation in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
+        ]
+        for keys in by_leader.values()
     ]
     ends: dict[int, TopicEnd] = {}
-    for ((_, partition), end), (_, stable) in zip(*futures, strict=True):
-        with contextlib.suppress(KafkaException):
-            ends[partition] = TopicEnd(
-                client.read(end, deadline.remaining(), listed_offset),
-                client.read(stable, deadline.remaining(), listed_offset),
-            )
+    for futures in answers:
+        for ((_, partition), end), (_, stable) in zip(*futures, strict=True):
+            with contextlib.suppress(KafkaException):
+                ends[partition] = TopicEnd(
+                    client.read(end, deadline.remaining(), listed_offset),
+                    client.read(stable, deadline.remaining(), listed_offset),
+                )
     return ends
 
 

@@ -14,7 +14,7 @@ Each poll also asks for some of the other groups, so that each is verified every
 
 from __future__ import annotations
 
-import itertools
+import bisect
 import math
 import threading
 import time
@@ -22,6 +22,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
@@ -35,7 +36,7 @@ from exporter.collectors.kafka.filters import KafkaFilters
 from exporter.collectors.kafka.offsets import Commits, TopicEnd, read_commits, read_topic_ends
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
-from exporter.model import CommitStreamReport, Deadline, Positions, Problem
+from exporter.model import CollectError, CommitStreamReport, Deadline, Positions, Problem
 
 VERIFY_SECONDS = 600.0
 """Each group's offsets are verified once in this time."""
@@ -43,6 +44,8 @@ ENDS_SHARE, DRAIN_SHARE = 0.2, 0.4
 """Fractions of the remaining time for the ends of the topic, and for its records."""
 CLOSE_PATIENCE = 0.2
 """Seconds that `close` waits for a read in progress."""
+LONGEST_SECONDS = 3600.0
+"""After a longer pause everything is asked again: the topic may have lost deletions."""
 DENIED_SECONDS = 600.0
 """After this time without the right to read the topic it is tried again."""
 RIGHT = f"give the user Read on the topic {OFFSETS_TOPIC}"
@@ -72,7 +75,8 @@ class HybridCommits:
         """Number of partitions of the topic."""
         self._poll = 0
         self._verifications: list[_Verification] = []
-        self._turn = 0
+        self._verified = ""
+        """The group that was verified last, in the order of names."""
         self._positions = 0
         """Number of committed offsets in the last poll."""
         self._seen: tuple[float, Mapping[int, TopicEnd]] | None = None
@@ -83,7 +87,14 @@ class HybridCommits:
         self._denied_until = -math.inf
         self._obstacle = ""
         """Why the topic cannot be read."""
+        self._known = 0
+        """Number of groups whose offsets came from the topic in the last poll."""
+        self._begun = 0
+        """The poll in which the topic was first read."""
+        self._asked_share = 0.0
+        """Fraction of the groups whose coordinator had to be asked in the last poll."""
         self._renews = False
+        self._closed = False
         self._lock = threading.Lock()
         self._disagreements = 0
         self._unknown_records = 0
@@ -95,10 +106,11 @@ class HybridCommits:
         self._renews = True
 
     def close(self) -> None:
-        """Stop following the topic, unless a read is in progress. Any thread may call it.
+        """Stop following the topic, at the end of a read in progress. Any thread may call it.
 
         librdkafka must not close a consumer that another thread polls.
         """
+        self._closed = True
         if self._lock.acquire(timeout=CLOSE_PATIENCE):
             try:
                 self._stop()
@@ -112,6 +124,7 @@ class HybridCommits:
             self._reader = None
         self._table = CommitTable()
         self._verifications.clear()
+        self._known, self._asked_share = 0, 0.0
 
     def read(
         self,
@@ -125,7 +138,14 @@ class HybridCommits:
         `topics` are the existing ones.
         """
         with self._lock:
-            commits = self._read(groups, metadata, topics, deadline)
+            try:
+                commits = self._read(groups, metadata, topics, deadline)
+            except BaseException:
+                # Records that were taken from the consumer may not have been applied.
+                self._stop()
+                raise
+            if self._closed:
+                self._stop()
         self._positions = sum(
             len(offsets) for each in commits.positions.values() for offsets in each.offsets.values()
         )
@@ -144,16 +164,35 @@ class HybridCommits:
             self._denied_until = -math.inf
             self._stop()
         ends = self._ends(metadata, len(groups), deadline)
-        if ends and self._decide(len(groups)):
-            found = self._follow(groups, ends, topics, deadline)
+        if ends is None or not self._decide(len(groups)):
+            self._stop()
+        elif ends:
+            found = self._tried(groups, ends, topics, deadline)
             if found is not None:
                 return found
-        self._stop()
+            self._stop()
         commits = self._ask(groups, deadline)
         if self._mode == "stream" and self._obstacle and groups:
             subject = f"topic {OFFSETS_TOPIC}"
             commits.problems.append(Problem("unauthorized", subject, self._obstacle))
         return commits
+
+    def _tried(
+        self,
+        groups: Sequence[str],
+        ends: Mapping[int, TopicEnd],
+        topics: Collection[str],
+        deadline: Deadline,
+    ) -> Commits | None:
+        """Follow the topic; None if that is not possible."""
+        try:
+            return self._follow(groups, ends, topics, deadline)
+        except CollectError as error:
+            why = str(error)
+        except (KafkaException, RuntimeError) as error:
+            why = f"{type(error).__name__}: {error}"
+        self._say("coordinators", why)
+        return None
 
     def report(self) -> CommitStreamReport | None:
         """Return what was read from the topic; None if it must not be read."""
@@ -162,7 +201,7 @@ class HybridCommits:
         reader = self._reader
         return CommitStreamReport(
             following=reader is not None,
-            groups=sum(self._is_loaded(group) for group in self._table.groups.values()),
+            groups=self._known,
             disagreements=self._disagreements,
             unknown_records=self._unknown_records
             + (0 if reader is None else reader.unknown_records),
@@ -172,15 +211,20 @@ class HybridCommits:
 
     def _ends(
         self, metadata: ClusterMetadata, groups: int, deadline: Deadline
-    ) -> Mapping[int, TopicEnd]:
-        """Return the ends of the topic's partitions; empty if the topic is not to be followed."""
-        if self._mode == "admin":
-            return {}
+    ) -> Mapping[int, TopicEnd] | None:
+        """Return the ends of the topic's partitions, as far as they can be read.
+
+        None if the topic is not to be followed.
+        """
+        if self._mode == "admin" or self._closed:
+            return None
         following = self._reader is not None
         if self._mode == "auto" and not is_worth_it(self._load(groups, 0.0), following=following):
             # Whatever the rate of commits is
             self._say("coordinators", "few groups")
-            return {}
+            return None
+        if not metadata.topics:
+            return {}  # a broker that has just started
         topic = metadata.topics.get(OFFSETS_TOPIC)
         if topic is None:
             self._obstacle = f"{RIGHT}, and Describe"
@@ -188,22 +232,32 @@ class HybridCommits:
             self._obstacle = ""
         if topic is None or self._obstacle:
             self._say("coordinators", self._obstacle)
-            return {}
-        now = time.monotonic()
-        share = Share(deadline, ENDS_SHARE)
-        self._partitions = len(topic.partitions)
-        ends = read_topic_ends(self._client, OFFSETS_TOPIC, list(topic.partitions), share)
+            return None
+        if len(topic.partitions) != self._partitions:
+            self._partitions = len(topic.partitions)
+            self._stop()
+        leaders = {partition.id: partition.leader for partition in topic.partitions.values()}
+        share, now = Share(deadline, ENDS_SHARE), time.monotonic()
+        ends = read_topic_ends(self._client, OFFSETS_TOPIC, leaders, share)
+        if ends:
+            self._measure(now, ends)
+        return ends
+
+    def _measure(self, now: float, ends: Mapping[int, TopicEnd]) -> None:
+        """Measure the rate of commits since the last poll."""
         if self._seen is not None:
             at, before = self._seen
             self._interval = max(now - at, 0.1)
             written = sum(max(each.end - before.get(p, each).end, 0) for p, each in ends.items())
             self._commits_per_second = written / self._interval
+            if self._interval > LONGEST_SECONDS:
+                self._stop()
         self._seen = now, ends
-        return ends
 
     def _load(self, groups: int, commits_per_second: float) -> Load:
         commits = commits_per_second * self._interval
-        return Load(groups, self._positions, commits, self._interval / VERIFY_SECONDS)
+        asked = self._interval / VERIFY_SECONDS + self._asked_share
+        return Load(groups, self._positions, commits, asked)
 
     def _decide(self, groups: int) -> bool:
         """Return whether to follow the topic."""
@@ -237,6 +291,12 @@ class HybridCommits:
     ) -> Commits | None:
         """Return the offsets; None if the user may not read the topic."""
         reader = self._started(ends)
+        self._table.keep_only(groups)
+        # Groups must be in the table before the records are read.
+        wanted = [self._group(name) for name in groups]
+        # What was read before cannot be past the end, unless the log was truncated.
+        reader.lost.update(p for p, each in ends.items() if reader.position[p] > each.end)
+        self._restart(reader, ends)
         # Records after an open transaction cannot be read yet.
         readable = {p: min(each) for p, each in ends.items()}
         reader.drain(readable, Share(deadline, DRAIN_SHARE))
@@ -248,10 +308,9 @@ class HybridCommits:
         self._restart(reader, ends)
         current = {p for p, each in ends.items() if reader.position[p] >= each.end}
         self._compare(current, topics)
-        self._table.keep_only(groups)
         found, unknown, known = Commits(), [], []
-        for name in groups:
-            group = self._group(name)
+        for group in wanted:
+            name = group.name
             if group.partition in current and self._is_loaded(group):
                 found.positions[name] = group.positions()
                 known.append(name)
@@ -264,12 +323,17 @@ class HybridCommits:
                 group.load(positions.offsets, (self._generation(group), self._poll))
         found.positions.update(asked.positions)
         found.problems += asked.problems
+        self._known = len(known)
+        # Everything is asked once after the start: that is no lasting cost.
+        is_first = self._poll <= self._begun + 1
+        self._asked_share = 0.0 if is_first or not groups else len(unknown) / len(groups)
         self._verify(known, found, deadline)
         self._say("topic", f"{len(groups)} groups, {self._positions} committed offsets")
         return found
 
     def _started(self, ends: Mapping[int, TopicEnd]) -> CommitReader:
         if self._reader is None:
+            self._begun = self._poll
             self._reader = CommitReader(self._client.properties, self._table, self._filters.topics)
         # The records of open transactions are before the end, and may be committed later.
         new = {p: min(each) for p, each in ends.items() if p not in self._reader.position}
@@ -279,12 +343,8 @@ class HybridCommits:
         return self._reader
 
     def _restart(self, reader: CommitReader, ends: Mapping[int, TopicEnd]) -> None:
-        """Go on at the end of partitions with records that were missed, or that were truncated."""
-        lost = {
-            p: min(each)
-            for p, each in ends.items()
-            if p in reader.lost or reader.position[p] > each.end
-        }
+        """Go on at the end of partitions with records that were missed."""
+        lost = {p: min(each) for p, each in ends.items() if p in reader.lost}
         if lost:
             self._log.warning("offsets.records_missed", partitions=sorted(lost))
             reader.start(lost)
@@ -320,9 +380,10 @@ class HybridCommits:
         count = min(math.ceil(len(names) * self._interval / VERIFY_SECONDS), len(names))
         if not count or deadline.remaining() <= 0:
             return
-        begin = self._turn % len(names)
-        turn = list(itertools.islice(itertools.cycle(names), begin, begin + count))
-        self._turn = begin + count
+        ordered = sorted(names)
+        begin = bisect.bisect_right(ordered, self._verified)
+        turn = [ordered[(begin + nth) % len(ordered)] for nth in range(count)]
+        self._verified = turn[-1]
         asked = self._ask(turn, deadline)
         self._client.drop_after(asked.problems)
         for name, positions in asked.positions.items():
@@ -347,7 +408,7 @@ class HybridCommits:
                 continue
             self._disagreements += 1
             self._log.warning("offsets.disagreement", group=group.name)
-            group.load(returned.offsets, (self._generation(group), self._poll - 1))
+            group.loaded = None  # its coordinator is asked again
         self._verifications.clear()
 
 

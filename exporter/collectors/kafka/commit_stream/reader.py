@@ -34,13 +34,14 @@ READER: Mapping[str, Any] = {
     "fetch.min.bytes": 1 << 20,
     "fetch.wait.max.ms": 300,
     "fetch.error.backoff.ms": 50,
-    "queued.min.messages": 10_000,
+    "fetch.queue.backoff.ms": 50,
+    "queued.min.messages": 100_000,
     "queued.max.messages.kbytes": 16_384,
 }
 BATCH = 1_000
 POLL = 0.1
 """Seconds."""
-MOST_KEYS = 200_000
+MOST_KEYS = 100_000
 """Decoded keys that are kept. Most records have the key of an earlier one."""
 _LOST = frozenset(
     {
@@ -119,18 +120,22 @@ class CommitReader:
             if error is not None:
                 self._observe_error(error, message)
                 continue
-            position[message.partition()] = message.offset() + 1  # type: ignore[index,operator]
+            place: int = message.partition()  # type: ignore[assignment]
+            position[place] = message.offset() + 1  # type: ignore[operator]
             key: bytes = message.key() or b""
             try:
                 found = keys[key]
             except KeyError:
-                found = self._decoded(key)
+                found = self._decoded(key, place)
             if found is None:
                 continue
             name, topic, partition = found
             group = groups.get(name)
             if group is None:
                 continue
+            if place != group.partition:
+                # The number of partitions was changed. The group is read from its coordinator.
+                group.loaded = None
             value: bytes | None = message.value()
             if value is None:
                 group.remove(topic, partition)
@@ -141,14 +146,18 @@ class CommitReader:
                 self.unknown_records += 1
                 group.loaded = None
 
-    def _decoded(self, key: bytes) -> CommitKey | None:
-        """Decode a new key; None for records to skip."""
+    def _decoded(self, key: bytes, place: int) -> CommitKey | None:
+        """Decode a new key; None for records to skip.
+
+        A key that cannot be decoded may belong to any group of the partition.
+        """
         if len(self._keys) >= MOST_KEYS:
             self._keys.clear()
         try:
             found = commit_key(key)
         except MalformedRecordError:
             self.unknown_records += 1
+            self.lost.add(place)
             return None
         if found is not None and not self._allowed[found.topic]:
             found = None

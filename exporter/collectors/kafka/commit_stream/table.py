@@ -10,7 +10,16 @@ from exporter.model import Positions
 class GroupOffsets:
     """The committed offsets of one group."""
 
-    __slots__ = ("_changed", "_offsets", "_positions", "commits", "loaded", "name", "partition")
+    __slots__ = (
+        "_changed",
+        "_offsets",
+        "_positions",
+        "_recent",
+        "commits",
+        "loaded",
+        "name",
+        "partition",
+    )
 
     def __init__(self, name: str, partition: int) -> None:
         self.name = name
@@ -23,6 +32,8 @@ class GroupOffsets:
         self.commits = 0
         """Number of records since the group is known."""
         self._offsets: dict[str, dict[int, int]] = {}
+        self._recent: dict[tuple[str, int], int | None] = {}
+        """Records since the offsets were returned or loaded; None is a deletion."""
         self._changed = False
         self._positions = Positions(name, {})
 
@@ -32,6 +43,34 @@ class GroupOffsets:
             self.remove(topic, partition)
             return
         self.commits += 1
+        self._recent[topic, partition] = offset
+        self._set(topic, partition, offset)
+
+    def remove(self, topic: str, partition: int) -> None:
+        """Apply the deletion of a commit."""
+        self.commits += 1
+        self._recent[topic, partition] = None
+        self._unset(topic, partition)
+
+    def load(self, offsets: Mapping[str, Mapping[int, int | None]], at: tuple[int, int]) -> None:
+        """Replace the offsets by what the coordinator returned. All must be known.
+
+        The coordinator may have answered before it knew the records that were just read. So these
+        are applied again. Newer ones are read before the offsets are used.
+        """
+        self._offsets = {
+            topic: {partition: offset for partition, offset in found.items() if offset is not None}
+            for topic, found in offsets.items()
+        }
+        for (topic, partition), offset in self._recent.items():
+            if offset is None:
+                self._unset(topic, partition)
+            else:
+                self._set(topic, partition, offset)
+        self._recent.clear()
+        self.loaded, self._changed = at, True
+
+    def _set(self, topic: str, partition: int, offset: int) -> None:
         offsets = self._offsets.get(topic)
         if offsets is None:
             offsets = self._offsets[topic] = {}
@@ -39,25 +78,17 @@ class GroupOffsets:
             offsets[partition] = offset
             self._changed = True
 
-    def remove(self, topic: str, partition: int) -> None:
-        """Apply the deletion of a commit."""
-        self.commits += 1
+    def _unset(self, topic: str, partition: int) -> None:
         offsets = self._offsets.get(topic)
         if offsets is not None and offsets.pop(partition, None) is not None:
             self._changed = True
             if not offsets:
                 del self._offsets[topic]
 
-    def load(self, offsets: Mapping[str, Mapping[int, int | None]], at: tuple[int, int]) -> None:
-        """Replace the offsets by what the coordinator returned. All must be known."""
-        self._offsets = {
-            topic: {partition: offset for partition, offset in found.items() if offset is not None}
-            for topic, found in offsets.items()
-        }
-        self.loaded, self._changed = at, True
-
     def positions(self) -> Positions:
         """Return the offsets. The same object is returned until one changes."""
+        if self._recent:
+            self._recent.clear()
         if self._changed:
             copied = {topic: dict(offsets) for topic, offsets in self._offsets.items()}
             self._positions, self._changed = Positions(self.name, copied), False
