@@ -6,6 +6,7 @@ The truth tests of `test_kafka_truth.py` run in both ways, too.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
@@ -192,7 +193,8 @@ def partitions_of(bootstrap: str) -> int:
 def test_commits_during_the_polls(followed: Followed) -> None:
     """Records that are written while a poll reads the topic are no sign of a truncated log."""
     ended = threading.Event()
-    last = 0
+    last = 100
+    commit_offsets(followed.bootstrap, "g8", {("orders", 0): last})
 
     def commit() -> None:
         nonlocal last
@@ -215,6 +217,30 @@ def test_commits_during_the_polls(followed: Followed) -> None:
         committing.join()
     followed.assert_true()
     assert followed.report.disagreements == 0
+
+
+def test_latencies_end_with_the_commit_and_not_with_the_poll(cluster: KafkaCluster) -> None:
+    """Three records are processed after 1, 2 and 3 s; the polls come seconds later."""
+    bootstrap, key = cluster.bootstrap, ("timed", "timed")
+    create_topic(bootstrap, "timed", 1, 3)
+    produce(bootstrap, "timed")
+    commit_offsets(bootstrap, "timed", {("timed", 0): 0})
+    with closing(Followed(bootstrap)) as followed:
+        for _ in range(2):
+            followed.poll()
+            followed.collector.latency(Until(60))
+        for number, seconds in enumerate((1.0, 2.0, 3.0)):
+            began = time.time()
+            if number:
+                produce(bootstrap, "timed")
+                time.sleep(seconds)
+            commit_offsets(bootstrap, "timed", {("timed", 0): number + 1})
+            ended = time.time()
+            time.sleep(2.0)
+            followed.poll()
+            (latency,) = followed.collector.latency(Until(60)).latencies[key]
+            if number:
+                assert seconds <= latency <= ended - began
 
 
 def test_a_reader_that_fails_costs_nothing_but_questions(

@@ -12,9 +12,11 @@ from exporter.collectors.kafka.commit_stream.records import (
     CommitKey,
     MalformedRecordError,
     commit_key,
+    commit_time,
     partition_of,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
+from exporter.collectors.kafka.raw.codec import varint
 
 
 def text(value: str) -> bytes:
@@ -90,6 +92,23 @@ def commit_value(version: int, offset: int) -> bytes:
     return struct.pack(">hq", version, offset) + bytes(16)
 
 
+def timed_value(version: int, milliseconds: int, metadata: str = "of a client") -> bytes:
+    words = metadata.encode()
+    head = struct.pack(">hq", version, 5) + (struct.pack(">i", 7) if version >= 3 else b"")
+    size = varint(len(words) + 1) if version >= 4 else struct.pack(">h", len(words))
+    expiry = struct.pack(">q", 9) if version == 1 else b""
+    return head + size + words + struct.pack(">q", milliseconds) + expiry + b"\0" * (version >= 4)
+
+
+@pytest.mark.parametrize("version", range(5))
+@pytest.mark.parametrize("metadata", ["", "of a client", "x" * 300])
+def test_the_time_of_a_commit(version: int, metadata: str) -> None:
+    value = timed_value(version, 1_790_000_000_123, metadata)
+    assert commit_time(value) == 1_790_000_000.123
+    assert commit_time(value[:-10]) is None
+    assert commit_time(timed_value(version, -1)) is None
+
+
 @pytest.fixture
 def group() -> GroupOffsets:
     group = GroupOffsets("billing", 0)
@@ -102,7 +121,9 @@ def read(group: GroupOffsets, *records: tuple[bytes | None, bytes | None]) -> Co
     table = CommitTable()
     table.groups = {group.name: group}
     reader = CommitReader(
-        lambda: {"bootstrap.servers": "127.0.0.1:1"}, table, {"orders": True, "hidden": False}
+        lambda: {"bootstrap.servers": "127.0.0.1:1", "log_level": 0},
+        table,
+        {"orders": True, "hidden": False},
     )
     reader._apply([Record(number, *each) for number, each in enumerate(records)])  # type: ignore[misc]
     reader.close()

@@ -20,12 +20,16 @@ from exporter.model import CollectError
 
 POLL = 0.1
 """Seconds."""
-READER: Mapping[str, Any] = {
+ASSIGNED: Mapping[str, Any] = {
     "group.id": "mq-lag-exporter-reader",
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
     "auto.offset.reset": "error",
+}
+"""Properties of a consumer that is assigned to offsets and leaves no state on the broker."""
+READER: Mapping[str, Any] = {
+    **ASSIGNED,
     "fetch.wait.max.ms": 10,
     "fetch.queue.backoff.ms": 1,
     "fetch.error.backoff.ms": 50,
@@ -33,7 +37,7 @@ READER: Mapping[str, Any] = {
     "queued.min.messages": 1,
     "queued.max.messages.kbytes": 1024,
 }
-"""Properties of a consumer that reads single records quickly and leaves no state on the broker."""
+"""Properties of such a consumer that reads single records quickly."""
 
 
 class TopicPartitionOffset(NamedTuple):

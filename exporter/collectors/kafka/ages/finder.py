@@ -68,7 +68,7 @@ class TimesFinder:
         report = PollReport()
         at_ms = round(snapshot.at * 1000)
         heads = find_heads(snapshot.backlog)
-        movements = self._followed.observe(snapshot.backlog, snapshot.at)
+        movements = self._followed.observe(snapshot.backlog, snapshot.at, snapshot.committed_at)
         self._records.begin(snapshot.backlog)
         self._parts.observe(snapshot, wanted_points(heads.values(), movements))
         unread = unread_points(self._readable())

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from exporter.collectors.kafka.ages.movements import Key, Movement
+from exporter.collectors.kafka.ages.movements import CommittedAt, Key, Movement, unknown_time
 from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.model import Log, LogBacklog
 
@@ -22,6 +22,8 @@ class BacklogSnapshot:
     """Unix time at which the positions were read."""
     compacted: frozenset[str] = frozenset()
     """Topics with compaction: records may be deleted from the middle of the log."""
+    committed_at: CommittedAt = unknown_time
+    """Returns the Unix time of a commit, if it is known."""
 
 
 class Heads(NamedTuple):

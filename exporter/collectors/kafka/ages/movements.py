@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from exporter.model import LogBacklog
@@ -10,6 +10,14 @@ from exporter.name_filter import NameMatcher
 
 Key = tuple[str, str]
 """Group and destination."""
+
+
+CommittedAt = Callable[[str, str, int, int], float | None]
+"""Group, topic, partition and offset to Unix seconds."""
+
+
+def unknown_time(group: str, topic: str, partition: int, offset: int) -> None:
+    """Return None: the time of no commit is known."""
 
 
 class Movement(NamedTuple):
@@ -21,7 +29,7 @@ class Movement(NamedTuple):
     last: int
     """Offset of the last consumed message."""
     at: float
-    """Unix time at which the movement was seen."""
+    """Unix time of the commit; if that is unknown, when the movement was seen."""
     tries: int = 0
 
 
@@ -40,7 +48,9 @@ class Followed:
         """The followed subscriptions."""
         return self._positions.keys()
 
-    def observe(self, backlog: LogBacklog, at: float) -> list[Movement]:
+    def observe(
+        self, backlog: LogBacklog, at: float, committed_at: CommittedAt = unknown_time
+    ) -> list[Movement]:
         """Return the movements since the last poll, and those that were given back with `retry`."""
         self._choose(backlog)
         movements, self._again = self._again, []
@@ -56,7 +66,8 @@ class Followed:
                 for partition, position in offsets.items():
                     known = before.get(partition)
                     if position is not None and known is not None and position > known:
-                        movements.append(Movement(key, topic, partition, position - 1, at))
+                        when = committed_at(group, topic, partition, position) or at
+                        movements.append(Movement(key, topic, partition, position - 1, when))
                 self._positions[key] = {**before, **_known(offsets)}
         return movements
 

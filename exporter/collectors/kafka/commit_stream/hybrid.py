@@ -18,6 +18,7 @@ import bisect
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,7 +30,11 @@ from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.commit_stream.choice import Load, is_worth_it
 from exporter.collectors.kafka.commit_stream.reader import CommitReader
-from exporter.collectors.kafka.commit_stream.records import partition_of
+from exporter.collectors.kafka.commit_stream.records import (
+    CommitKey,
+    commit_time,
+    partition_of,
+)
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
 from exporter.collectors.kafka.errors import describe
 from exporter.collectors.kafka.filters import KafkaFilters
@@ -42,6 +47,8 @@ VERIFY_SECONDS = 600.0
 """Each group's offsets are verified once in this time."""
 ENDS_SHARE, DRAIN_SHARE = 0.2, 0.4
 """Fractions of the remaining time for the ends of the topic, and for its records."""
+MOST_POLLS = 100
+"""Polls whose commits are kept if nothing asks for their times."""
 CLOSE_PATIENCE = 0.2
 """Seconds that `close` waits for a read in progress."""
 LONGEST_SECONDS = 3600.0
@@ -49,6 +56,18 @@ LONGEST_SECONDS = 3600.0
 DENIED_SECONDS = 600.0
 """After this time without the right to read the topic it is tried again."""
 RIGHT = f"give the user Read on the topic {OFFSETS_TOPIC}"
+
+
+class CommitTimes:
+    """When positions were committed, as far as that was read from the topic."""
+
+    def __init__(self, moved: Mapping[CommitKey, tuple[int, bytes]]) -> None:
+        self._moved = moved
+
+    def of(self, group: str, topic: str, partition: int, offset: int) -> float | None:
+        """Return the Unix time in seconds of the commit of this offset; None if it is unknown."""
+        committed, value = self._moved.get(CommitKey(group, topic, partition), (-1, b""))
+        return commit_time(value) if committed == offset else None
 
 
 class _Verification(NamedTuple):
@@ -93,6 +112,8 @@ class HybridCommits:
         """The poll in which the topic was first read."""
         self._asked_share = 0.0
         """Fraction of the groups whose coordinator had to be asked in the last poll."""
+        self.moved: deque[Mapping[CommitKey, tuple[int, bytes]]] = deque(maxlen=MOST_POLLS)
+        """What changed in each poll (see `CommitReader.moved`), for `commit_times`."""
         self._renews = False
         self._closed = False
         self._lock = threading.Lock()
@@ -193,6 +214,13 @@ class HybridCommits:
             why = f"{type(error).__name__}: {error}"
         self._say("coordinators", why)
         return None
+
+    def commit_times(self) -> CommitTimes:
+        """Return the times of the commits that were read since the last call, in any thread."""
+        moved: dict[CommitKey, tuple[int, bytes]] = {}
+        while self.moved:
+            moved.update(self.moved.popleft())
+        return CommitTimes(moved)
 
     def report(self) -> CommitStreamReport | None:
         """Return what was read from the topic; None if it must not be read."""
@@ -306,6 +334,8 @@ class HybridCommits:
             self._say("coordinators", self._obstacle)
             return None
         self._restart(reader, ends)
+        self.moved.append(reader.moved)
+        reader.moved = {}
         current = {p for p, each in ends.items() if reader.position[p] >= each.end}
         self._compare(current, topics)
         found, unknown, known = Commits(), [], []

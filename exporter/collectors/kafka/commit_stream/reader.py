@@ -19,15 +19,12 @@ from exporter.collectors.kafka.commit_stream.records import (
 from exporter.collectors.kafka.commit_stream.table import CommitTable
 from exporter.collectors.kafka.disposal import Client, dispose
 from exporter.collectors.kafka.errors import kafka_error
+from exporter.collectors.kafka.record_reader import ASSIGNED
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 from exporter.model import CollectError, Deadline
 
 READER: Mapping[str, Any] = {
-    "group.id": "mq-lag-exporter-reader",
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "error",
+    **ASSIGNED,
     # Commits of open transactions are not valid yet, those of aborted ones never.
     "isolation.level": "read_committed",
     # Without these, a broker sends a response for almost every commit.
@@ -75,6 +72,8 @@ class CommitReader:
         """Partitions with records that were deleted before they were read."""
         self.denied: KafkaError | None = None
         """The error if the user may not read the topic."""
+        self.moved: dict[CommitKey, tuple[int, bytes]] = {}
+        """Key of each position that changed to its offset and the first record that has it."""
         self.unknown_records = 0
         """Number of records that this version cannot decode."""
         self._table = table
@@ -140,7 +139,9 @@ class CommitReader:
             if value is None:
                 group.remove(topic, partition)
             elif len(value) >= OFFSET.stop and not value[0] and value[1] in COMMIT_VALUES:
-                group.commit(topic, partition, int.from_bytes(value[OFFSET], "big", signed=True))
+                offset = int.from_bytes(value[OFFSET], "big", signed=True)
+                if group.commit(topic, partition, offset):
+                    self.moved[found] = offset, value
             else:
                 # The group is read from its coordinator.
                 self.unknown_records += 1

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from exporter.collectors.kafka.raw.codec import Decoder, Garbled
+
 COMMIT_KEYS = range(2)
 """Versions of a key that belong to commits. Others belong to groups and their members."""
 COMMIT_VALUES = range(5)
 """Known versions of a commit's value. All begin with the offset."""
+LEADER_EPOCH, COMPACT = 3, 4
+"""First versions of a value with a leader epoch, and with compact strings."""
 OFFSET = slice(2, 10)
 """The offset in the value of a commit."""
 
@@ -33,28 +37,38 @@ def commit_key(key: bytes) -> CommitKey | None:
 
     Raises `MalformedRecordError`.
     """
-    if len(key) < 2:  # noqa: PLR2004 - the version
-        raise MalformedRecordError
-    if int.from_bytes(key[:2], "big") not in COMMIT_KEYS:
-        return None
-    group, at = _text(key, 2)
-    topic, at = _text(key, at)
-    if len(key) != at + 4:
-        raise MalformedRecordError
-    return CommitKey(group, topic, int.from_bytes(key[at:], "big", signed=True))
-
-
-def _text(data: bytes, at: int) -> tuple[str, int]:
-    """Return a string that begins with its length, an int16, and where it ends."""
-    begin = at + 2
-    size = int.from_bytes(data[at:begin], "big", signed=True)
-    end = begin + size
-    if size < 0 or end > len(data):
-        raise MalformedRecordError
+    decoder = Decoder(key)
     try:
-        return data[begin:end].decode(), end
-    except UnicodeDecodeError:
+        if decoder.int16() not in COMMIT_KEYS:
+            return None
+        group, topic = decoder.old_string(), decoder.old_string()
+        partition = decoder.int32()
+    except Garbled:
         raise MalformedRecordError from None
+    if group is None or topic is None or not decoder.is_over:
+        raise MalformedRecordError
+    return CommitKey(group, topic, partition)
+
+
+def commit_time(value: bytes) -> float | None:
+    """Return when the coordinator took the commit, in Unix seconds; None if it cannot be read.
+
+    `value` is that of a commit with a known version.
+    """
+    decoder = Decoder(value)
+    try:
+        version = decoder.int16()
+        decoder.int64()  # the offset
+        if version >= LEADER_EPOCH:
+            decoder.int32()
+        if version >= COMPACT:
+            decoder.nullable_string()  # metadata
+        else:
+            decoder.old_string()
+        milliseconds = decoder.int64()
+    except Garbled:
+        return None
+    return milliseconds / 1000 if milliseconds > 0 else None
 
 
 def partition_of(group: str, partitions: int) -> int:

@@ -37,14 +37,14 @@ class GroupOffsets:
         self._changed = False
         self._positions = Positions(name, {})
 
-    def commit(self, topic: str, partition: int, offset: int) -> None:
-        """Apply a commit. A negative offset is none."""
+    def commit(self, topic: str, partition: int, offset: int) -> bool:
+        """Apply a commit, and return whether it changed the offset. A negative one is none."""
         if offset < 0:
             self.remove(topic, partition)
-            return
+            return False
         self.commits += 1
         self._recent[topic, partition] = offset
-        self._set(topic, partition, offset)
+        return self._set(topic, partition, offset)
 
     def remove(self, topic: str, partition: int) -> None:
         """Apply the deletion of a commit."""
@@ -70,13 +70,15 @@ class GroupOffsets:
         self._recent.clear()
         self.loaded, self._changed = at, True
 
-    def _set(self, topic: str, partition: int, offset: int) -> None:
+    def _set(self, topic: str, partition: int, offset: int) -> bool:
         offsets = self._offsets.get(topic)
         if offsets is None:
             offsets = self._offsets[topic] = {}
-        if offsets.get(partition) != offset:
-            offsets[partition] = offset
-            self._changed = True
+        if offsets.get(partition) == offset:
+            return False
+        offsets[partition] = offset
+        self._changed = True
+        return True
 
     def _unset(self, topic: str, partition: int) -> None:
         offsets = self._offsets.get(topic)

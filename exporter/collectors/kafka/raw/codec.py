@@ -53,6 +53,11 @@ class Decoder:
         self._data = data
         self._at = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether everything was decoded."""
+        return self._at == len(self._data)
+
     def _bytes(self, size: int) -> bytes:
         if size < 0 or self._at + size > len(self._data):
             raise Garbled("the answer ends too early")
