@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from exporter.collectors.kafka.collector import KafkaCollector
-from exporter.collectors.kafka.commit_stream import hybrid
+from exporter.collectors.kafka.commit_stream import verification
 from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.records import partition_of
 from exporter.collectors.kafka.settings import KafkaSettings
@@ -262,13 +262,13 @@ def test_what_disagrees_with_the_coordinator_is_found_counted_and_healed(
     followed: Followed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if a record had not been read. (A made-up record would end the broker's coordinator.)"""
-    monkeypatch.setattr(hybrid, "VERIFY_SECONDS", 0.001)  # all groups in each poll
+    monkeypatch.setattr(verification, "VERIFY_SECONDS", 0.001)  # all groups in each poll
     followed.poll()
     followed.collector._backlog.commits._table.groups["g6"].commit("orders", 0, 999)
     followed.assert_true()
     followed.assert_true()
     assert followed.report.disagreements == 1
-    monkeypatch.setattr(hybrid, "VERIFY_SECONDS", 1e9)
+    monkeypatch.setattr(verification, "VERIFY_SECONDS", 1e9)
     followed.assert_true()
     assert followed.report.disagreements == 1
 

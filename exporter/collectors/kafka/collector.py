@@ -203,7 +203,7 @@ class KafkaCollector:
         self._times_client.drop_retired()
         # There may have been several polls of the backlog since the last poll of the times.
         backlog = replace(snapshot.backlog, recreated=self._backlog.recreated.drain())
-        committed = self._backlog.commits.commit_times()
+        committed = self._backlog.commits.moved.take()
         snapshot = replace(snapshot, backlog=backlog, committed_at=committed.of)
         times = self._times.find(snapshot, deadline)
         self._times_client.drop_after(times.problems)

@@ -17,6 +17,7 @@ from exporter.collectors.kafka.commit_stream.records import (
     commit_key,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable
+from exporter.collectors.kafka.commit_stream.times import Moved
 from exporter.collectors.kafka.disposal import Client, dispose
 from exporter.collectors.kafka.errors import kafka_error
 from exporter.collectors.kafka.record_reader import ASSIGNED
@@ -72,11 +73,10 @@ class CommitReader:
         """Partitions with records that were deleted before they were read."""
         self.denied: KafkaError | None = None
         """The error if the user may not read the topic."""
-        self.moved: dict[CommitKey, tuple[int, bytes]] = {}
-        """Key of each position that changed to its offset and the first record that has it."""
         self.unknown_records = 0
         """Number of records that this version cannot decode."""
         self._table = table
+        self._moved: dict[CommitKey, tuple[int, bytes]] = {}
         self._allowed = allowed
         self._keys: dict[bytes, CommitKey | None] = {}
         try:
@@ -105,6 +105,11 @@ class CommitReader:
             self._apply(self._consumer.consume(BATCH, POLL))
             behind = {p for p in behind if self.position[p] < ends[p]}
 
+    def take_moved(self) -> Moved:
+        """Return which positions changed since the last call."""
+        moved, self._moved = self._moved, {}
+        return moved
+
     def close(self) -> None:
         """Close the consumer in the background."""
         clients: list[Client | None] = [self._consumer]
@@ -114,6 +119,7 @@ class CommitReader:
     def _apply(self, messages: Sequence[Message]) -> None:
         """Apply records. This is the hot path: 5,000 commits a second are not unusual."""
         keys, groups, position = self._keys, self._table.groups, self.position
+        moved = self._moved
         for message in messages:
             error = message.error()
             if error is not None:
@@ -141,7 +147,7 @@ class CommitReader:
             elif len(value) >= OFFSET.stop and not value[0] and value[1] in COMMIT_VALUES:
                 offset = int.from_bytes(value[OFFSET], "big", signed=True)
                 if group.commit(topic, partition, offset):
-                    self.moved[found] = offset, value
+                    moved[found] = offset, value
             else:
                 # The group is read from its coordinator.
                 self.unknown_records += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 
+from exporter.collectors.kafka.commit_stream.records import partition_of
 from exporter.model import Positions
 
 
@@ -107,13 +108,42 @@ class GroupOffsets:
 
 
 class CommitTable:
-    """The groups by name."""
+    """The groups by name, and which of them are known."""
 
     def __init__(self) -> None:
         self.groups: dict[str, GroupOffsets] = {}
+        self._generations: dict[int, int] = {}
+        """Partition of the topic to how often its records were missed."""
+
+    def group(self, name: str, partitions: int) -> GroupOffsets:
+        """Return the group; a new one is not known. The topic has so many partitions."""
+        group = self.groups.get(name)
+        if group is None:
+            group = self.groups[name] = GroupOffsets(name, partition_of(name, partitions))
+        return group
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Forget all other groups."""
         wanted = frozenset(names)
         if not self.groups.keys() <= wanted:
             self.groups = {name: each for name, each in self.groups.items() if name in wanted}
+
+    def missed(self, partitions: Iterable[int]) -> None:
+        """Note that records of these partitions were missed: their groups are not known."""
+        for partition in partitions:
+            self._generations[partition] = self._generations.get(partition, 0) + 1
+
+    def load(
+        self, group: GroupOffsets, offsets: Mapping[str, Mapping[int, int | None]], poll: int
+    ) -> None:
+        """Replace the group's offsets by what its coordinator returned in this poll."""
+        group.load(offsets, (self._generations.get(group.partition, 0), poll))
+
+    def is_loaded(self, group: GroupOffsets, poll: int) -> bool:
+        """Return whether the coordinator was asked in an earlier poll, and no record was missed."""
+        loaded = group.loaded
+        return (
+            loaded is not None
+            and loaded[1] < poll
+            and loaded[0] == self._generations.get(group.partition, 0)
+        )
