@@ -5,7 +5,7 @@ then read from the end that it had just before. In each later poll, a group's of
 topic if all of these hold; otherwise its coordinator is asked:
 
 - The coordinator was asked for it in an earlier poll. So nothing is missing that is older.
-- All records of its partition up to the end at the begin of this poll were read. So the offsets are
+- All records of its partition up to the end at the start of this poll were read. So the offsets are
   not older than if the coordinator had been asked now.
 - Since then no record of its partition was missed or unknown.
 
