@@ -133,7 +133,8 @@ def test_only_the_runs_that_the_broker_refuses_fail_when_its_password_changes_fi
 
         before = refusals(kafka)
         wait_until(is_refused, "the old password to be refused")
-        assert refusals(kafka) > before
+        # The broker writes it to its log a moment later.
+        wait_until(lambda: refusals(kafka) > before, "the broker to say so")
         mount.swap(login("rotation-b", "renewed"))
         run_all(collector)
     kafka.add_user("rotation-b")
