@@ -184,7 +184,7 @@ class KafkaClient:
     def drop_retired(self) -> None:
         """Drop the previous client: no call is pending. It would reconnect with old secrets."""
         with self._lock:
-            if self._admin is None or self._retired is None:
+            if self._admin is None:
                 return
             clients: list[Client | None] = [self._retired]
             self._retired = None

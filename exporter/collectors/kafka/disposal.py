@@ -21,6 +21,8 @@ def dispose(clients: list[Client | None]) -> None:
     Admin clients and producers end with their last reference, and whoever drops it waits. So the
     list must hold the only one.
     """
+    if all(client is None for client in clients):
+        return
     thread = threading.Thread(target=_end, args=(clients,), name="kafka/disposal", daemon=True)
     try:
         thread.start()

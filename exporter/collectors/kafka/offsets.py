@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -227,7 +226,7 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
         (
             leader,
             column,
-            client.ask(partitions, _call(client, spec, isolation, timeout)),
+            client.ask(partitions, offsets_call(client, spec, isolation, timeout)),
         )
         for leader, partitions in by_leader.items()
         for column, spec, isolation in (
@@ -252,48 +251,11 @@ def read_ends(client: KafkaClient, topology: Topology, deadline: Deadline) -> En
     return ends
 
 
-class TopicEnd(NamedTuple):
-    """The end of a partition."""
-
-    end: int
-    stable: int
-    """The last stable offset: a consumer of committed records cannot read further."""
-
-
-def read_topic_ends(
-    client: KafkaClient, topic: str, leaders: Mapping[int, int], deadline: Deadline
-) -> dict[int, TopicEnd]:
-    """Return the ends of a topic by partition. Partitions that cannot be read are missing.
-
-    `leaders` are the brokers that lead the partitions. Each is asked in a separate call, so that
-    one that hangs does not delay the others.
-    """
-    timeout = client.request_seconds(deadline)
-    by_leader: dict[int, list[PartitionKey]] = defaultdict(list)
-    for partition, leader in leaders.items():
-        if leader >= 0:
-            by_leader[leader].append((topic, partition))
-    answers = [
-        [
-            client.ask(keys, _call(client, OffsetSpec.latest(), isolation, timeout))
-            for isolation in (IsolationLevel.READ_UNCOMMITTED, IsolationLevel.READ_COMMITTED)
-        ]
-        for keys in by_leader.values()
-    ]
-    ends: dict[int, TopicEnd] = {}
-    for futures in answers:
-        for ((_, partition), end), (_, stable) in zip(*futures, strict=True):
-            with contextlib.suppress(KafkaException):
-                ends[partition] = TopicEnd(
-                    client.read(end, deadline.remaining(), listed_offset),
-                    client.read(stable, deadline.remaining(), listed_offset),
-                )
-    return ends
-
-
-def _call(
+def offsets_call(
     client: KafkaClient, spec: OffsetSpec, isolation: IsolationLevel, timeout: float
 ) -> Callable[[list[PartitionKey]], Mapping[TopicPartition, Future[Any]]]:
+    """Return a call that lists one offset of each partition, for `KafkaClient.ask`."""
+
     def call(keys: list[PartitionKey]) -> Mapping[TopicPartition, Future[Any]]:
         found: Mapping[TopicPartition, Future[Any]] = client.admin.list_offsets(
             {TopicPartition(*key): spec for key in keys},

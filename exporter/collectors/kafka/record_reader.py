@@ -135,15 +135,18 @@ class RecordReader:
 
     def _make_client(self) -> Consumer:
         if self._consumer is None:
-            try:
-                self._consumer = make_client(
-                    lambda given: Consumer({**given, **READER, "isolation.level": self._level}),
-                    self._properties,
-                )
-            except KafkaException as error:
-                inner = kafka_error(error)
-                raise CollectError("invalid", "" if inner is None else inner.str()) from None
+            fixed = {**READER, "isolation.level": self._level}
+            self._consumer = make_consumer(self._properties, fixed)
         return self._consumer
+
+
+def make_consumer(properties: Callable[[], dict[str, Any]], fixed: Mapping[str, Any]) -> Consumer:
+    """Return a consumer with the source's properties and `fixed` ones. Raises `CollectError`."""
+    try:
+        return make_client(lambda given: Consumer({**given, **fixed}), properties)
+    except KafkaException as error:
+        inner = kafka_error(error)
+        raise CollectError("invalid", "" if inner is None else inner.str()) from None
 
 
 def _assign(

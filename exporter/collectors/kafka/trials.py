@@ -30,6 +30,10 @@ TRY_SHARE = 0.4
 """Fraction of the remaining time that each test may take; a broker that hangs uses all of it."""
 
 
+_Attempt = Callable[[TopicPartition, Deadline], str]
+"""Tests a feature on the partition, and returns what works."""
+
+
 class Trials:
     """Tests features on one partition that answers."""
 
@@ -46,21 +50,24 @@ class Trials:
             None,
         )
 
-    def tried(
-        self, feature: str, attempt: Callable[[TopicPartition, Deadline], str], right: str
-    ) -> Finding:
+    def tried(self, feature: str, attempt: _Attempt, right: str) -> Finding:
         """Run `attempt`, which returns the detail; `right` is what to grant if it is denied."""
         if self._partition is None:
             return Finding(feature, ok=True, detail=NOTHING)
+        ok, detail = self._outcome(attempt, self._partition, right)
+        return Finding(feature, ok=ok, detail=detail)
+
+    def _outcome(
+        self, attempt: _Attempt, partition: TopicPartition, right: str
+    ) -> tuple[bool, str]:
+        """Return whether the attempt succeeded, and what it or its error said."""
         try:
-            detail = attempt(self._partition, Share(self._deadline, TRY_SHARE))
+            return True, attempt(partition, Share(self._deadline, TRY_SHARE))
         except CollectError as error:
-            return Finding(feature, ok=False, detail=str(error))
+            return False, str(error)
         except KafkaException as error:
             inner = kafka_error(error)
-            text = describe_right(inner, right) if inner is not None else str(error)
-            return Finding(feature, ok=False, detail=text)
-        return Finding(feature, ok=True, detail=detail)
+            return False, describe_right(inner, right) if inner is not None else str(error)
 
     def offsets_topic(
         self, metadata: ClusterMetadata, silent: Container[int], mode: str
@@ -75,18 +82,14 @@ class Trials:
         led = [row.id for row in rows if row.leader >= 0 and row.leader not in silent]
         if topic is not None and not led:
             return Finding(feature, ok=not required, detail=NOTHING, required=required)
+        can_read = False
         fault = "the user cannot see it, or there is none yet; give the user Describe on it"
         if led:
-            fault = ""
-            try:
-                self.read(TopicPartition(OFFSETS_TOPIC, led[0]), Share(self._deadline, TRY_SHARE))
-            except CollectError as error:
-                fault = str(error)
-            except KafkaException as error:
-                inner = kafka_error(error)
-                right = f"give the user Read on {OFFSETS_TOPIC}"
-                fault = describe_right(inner, right) if inner is not None else str(error)
-        if not fault:
+            partition = TopicPartition(OFFSETS_TOPIC, led[0])
+            can_read, fault = self._outcome(
+                self.read, partition, f"give the user Read on {OFFSETS_TOPIC}"
+            )
+        if can_read:
             when = "" if required else " where that is cheaper"
             detail = f"committed offsets are read from {OFFSETS_TOPIC}{when} (offsets: {mode})"
             return Finding(feature, ok=True, detail=detail)

@@ -27,11 +27,12 @@ from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
 from exporter.collectors.kafka.commit_stream.times import MovedPolls
+from exporter.collectors.kafka.commit_stream.topic_ends import TopicEnd, read_topic_ends
 from exporter.collectors.kafka.commit_stream.verification import Verification
 from exporter.collectors.kafka.commit_stream.way import RIGHT, Way
 from exporter.collectors.kafka.errors import describe
 from exporter.collectors.kafka.filters import KafkaFilters
-from exporter.collectors.kafka.offsets import Commits, TopicEnd, read_commits, read_topic_ends
+from exporter.collectors.kafka.offsets import Commits, read_commits
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 from exporter.model import CollectError, CommitStreamReport, Deadline, Positions, Problem
@@ -106,7 +107,10 @@ class HybridCommits:
                 raise
             if self._closed:
                 self._stop()
-        self._way.positions = _count(commits)
+            self._way.positions = _count(commits)
+            if self._reader is not None:
+                why = f"{len(groups)} groups, {self._way.positions} committed offsets"
+                self._way.say("topic", why)
         return commits
 
     def report(self) -> CommitStreamReport | None:
@@ -238,7 +242,6 @@ class HybridCommits:
         # Everything is asked once after the start: that is no lasting cost.
         is_first = self._poll <= self._begun + 1
         self._way.asked_share = 0.0 if is_first or not groups else len(unknown) / len(groups)
-        self._way.say("topic", f"{len(groups)} groups, {_count(found)} committed offsets")
         return found
 
     def _load(self, names: Sequence[str], found: Commits, deadline: Deadline) -> None:

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
-from exporter.collectors.kafka.client_factory import make_client
 from exporter.collectors.kafka.commit_stream.records import (
     COMMIT_VALUES,
     OFFSET,
@@ -19,10 +18,9 @@ from exporter.collectors.kafka.commit_stream.records import (
 from exporter.collectors.kafka.commit_stream.table import CommitTable
 from exporter.collectors.kafka.commit_stream.times import Moved
 from exporter.collectors.kafka.disposal import Client, dispose
-from exporter.collectors.kafka.errors import kafka_error
-from exporter.collectors.kafka.record_reader import ASSIGNED
+from exporter.collectors.kafka.record_reader import ASSIGNED, make_consumer
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
-from exporter.model import CollectError, Deadline
+from exporter.model import Deadline
 
 READER: Mapping[str, Any] = {
     **ASSIGNED,
@@ -79,11 +77,7 @@ class CommitReader:
         self._moved: dict[CommitKey, tuple[int, bytes]] = {}
         self._allowed = allowed
         self._keys: dict[bytes, CommitKey | None] = {}
-        try:
-            self._consumer = make_client(lambda given: Consumer({**given, **READER}), properties)
-        except KafkaException as error:
-            inner = kafka_error(error)
-            raise CollectError("invalid", "" if inner is None else inner.str()) from None
+        self._consumer = make_consumer(properties, READER)
 
     def start(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets on; others stay as they are."""

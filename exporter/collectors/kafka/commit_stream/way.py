@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka.admin import ClusterMetadata, TopicMetadata
 
 from exporter.collectors.kafka.commit_stream.choice import Load, is_worth_it
-from exporter.collectors.kafka.offsets import TopicEnd
+from exporter.collectors.kafka.commit_stream.topic_ends import TopicEnd
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
 
 VERIFY_SECONDS = 600.0
