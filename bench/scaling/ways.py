@@ -19,8 +19,10 @@ SYNC = 15.0
 """Seconds between two looks of the HPA controller."""
 STABILIZATION = 300.0
 """Seconds for which the HPA remembers the highest recommendation before it scales in."""
-MANY = 4
-"""An HPA with a `behavior` adds at most 4 pods or 100 % in 15 s."""
+PODS, PERCENT = 4, 100
+"""An HPA adds at most 4 pods or 100 % in 15 s, unless its `behavior` says otherwise."""
+OUR_PODS, OUR_PERCENT = 8, 300
+"""The `behavior` of the manifests in deploy/kubernetes: the largest step of the advice."""
 TOLERANCE = 0.1
 EAGER = 10.0
 """A longer pause is that of an eager assignor."""
@@ -35,9 +37,18 @@ class Way(Protocol):
 class Hpa:
     """The HPA controller with one external metric, type AverageValue."""
 
-    def __init__(self, minimum: int, maximum: int, *, tolerance: float = TOLERANCE) -> None:
+    def __init__(
+        self,
+        minimum: int,
+        maximum: int,
+        *,
+        tolerance: float = TOLERANCE,
+        pods: int = PODS,
+        percent: int = PERCENT,
+    ) -> None:
         self._minimum, self._maximum = minimum, maximum
         self._tolerance = tolerance
+        self._pods, self._percent = pods, percent
         self._recent: deque[tuple[float, int]] = deque()
 
     def replicas(self, value: float | None, target: float, present: int, at: float) -> int:
@@ -46,7 +57,7 @@ class Hpa:
             return present
         ratio = value / (target * present) if present else math.inf
         wanted = present if abs(ratio - 1) <= self._tolerance else math.ceil(value / target - 1e-9)
-        wanted = min(wanted, max(present + MANY, 2 * present))
+        wanted = min(wanted, max(present + self._pods, present * (100 + self._percent) // 100))
         wanted = max(min(wanted, self._maximum), self._minimum)
         self._recent.append((at, wanted))
         while at - self._recent[0][0] > STABILIZATION:
@@ -76,11 +87,13 @@ class Rates:
 
 
 class Ours:
-    """`mq_desired_consumers` as an external metric of an HPA, with tolerance 0."""
+    """`mq_desired_consumers` as an external metric of the HPA in deploy/kubernetes."""
 
     def __init__(self, policy: ScalingPolicy) -> None:
         self._policy, self.advisor, self._rates = policy, Advisor(), Rates()
-        self._hpa = Hpa(policy.minimum, policy.maximum, tolerance=0.0)
+        self._hpa = Hpa(
+            policy.minimum, policy.maximum, tolerance=0.0, pods=OUR_PODS, percent=OUR_PERCENT
+        )
 
     def act(self, world: World) -> None:
         if world.now == world.setting.restart:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.scaling.__main__ import SETTINGS, WAYS, run, ways_for
-from bench.scaling.ways import Ours
+from bench.scaling.ways import OUR_PERCENT, OUR_PODS, Ours
 from bench.scaling.world import Setting, World
 from exporter.scaling.advisor import HELD, Advice, Advisor, Memory
+from exporter.scaling.calm import FREE_STEP, LARGEST_STEP_OUT
 from exporter.scaling.capacity import Capacity
 from exporter.scaling.load import HOLDS, Hold, Load, PartitionLoad
 from exporter.scaling.packing import bins_for, evenly_for
@@ -346,8 +348,19 @@ def test_every_hold_is_documented() -> None:
     assert HELD.keys() == set(HOLDS)
 
 
-LATER = {"spikes of a minute", "hot partition", "poison message", "saturated database"}
+LATER = {"hot partition", "poison message", "saturated database"}
 """Loads in which the target is kept longer by a way that always has the most consumers."""
+
+
+@pytest.mark.parametrize("name", ["hpa", "scaledobject"])
+def test_the_manifests_leave_the_size_of_steps_to_the_advice(name: str) -> None:
+    file = Path(__file__).parents[2] / f"deploy/kubernetes/{name}.yaml"
+    spec = yaml.safe_load(file.read_text())["spec"]
+    if name == "scaledobject":
+        spec = spec["advanced"]["horizontalPodAutoscalerConfig"]
+    policies = {each["type"]: each["value"] for each in spec["behavior"]["scaleUp"]["policies"]}
+    assert policies == {"Pods": FREE_STEP, "Percent": 100 * (LARGEST_STEP_OUT - 1)}
+    assert policies == {"Pods": OUR_PODS, "Percent": OUR_PERCENT}  # as in the simulation
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.name)
