@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +28,8 @@ from testbed.rabbitmq_access import password_of
 from testbed.waiting import wait_until
 
 Labels = tuple[tuple[str, str], ...]
+Series = tuple[str, Labels]
+"""The name and the labels of a series."""
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -34,13 +38,14 @@ class Scrape:
 
     def __init__(self, page: str, *, text: bool = False) -> None:
         """Parse OpenMetrics, or the text format."""
-        self.series: dict[tuple[str, Labels], float] = {}
-        for family in parse_text(page) if text else parse_openmetrics(page):
-            for sample in family.samples:
-                key = (sample.name, tuple(sorted(sample.labels.items())))
-                if key in self.series:
-                    raise AssertionError(f"twice on the page: {key}")
-                self.series[key] = sample.value
+        self.series: dict[Series, float] = {}
+        families = [page] if text else _families(page)
+        for family in families:
+            samples = _samples_of(family, text=text)
+            twice = self.series.keys() & samples.keys()
+            if twice:
+                raise AssertionError(f"twice on the page: {twice}")
+            self.series.update(samples)
 
     def find(self, metric: str, **labels: str) -> dict[Labels, float]:
         """The metric's series that have these labels."""
@@ -65,6 +70,28 @@ class Scrape:
             for labels, value in self.find("mq_lag_messages", source=source).items()
             for d in [dict(labels)]
         }
+
+
+def _families(page: str) -> list[str]:
+    """Split an OpenMetrics page before each family. No name may appear twice."""
+    assert page.endswith("# EOF\n"), page[-200:]
+    found = re.split("^(?=# HELP )", page.removesuffix("# EOF\n"), flags=re.MULTILINE)
+    names = [family.split(" ", 3)[2] for family in found if family]
+    assert len(set(names)) == len(names), names
+    return found
+
+
+@lru_cache(maxsize=10_000)
+def _samples_of(family: str, *, text: bool) -> Mapping[Series, float]:
+    """Parse a family. It is cached, since most did not change since the last scrape."""
+    series: dict[Series, float] = {}
+    for parsed in parse_text(family) if text else parse_openmetrics(f"{family}# EOF\n"):
+        for sample in parsed.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            if key in series:
+                raise AssertionError(f"twice on the page: {key}")
+            series[key] = sample.value
+    return series
 
 
 class Exporter:
@@ -188,7 +215,7 @@ class Exporter:
             page = self.scrape()
             return page if condition(page) else None
 
-        found = wait_until(look, what, timeout_seconds, poll_seconds=0.1)
+        found = wait_until(look, what, timeout_seconds)
         assert found is not None
         return found
 

@@ -8,14 +8,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+FIRST, LONGER, LONGEST = 0.05, 1.1, 0.25
+"""The first pause in seconds, by which factor the next one is longer, and the longest."""
+
 
 def wait_until(
-    condition: Callable[[], T], what: str, timeout_seconds: float = 60.0, poll_seconds: float = 0.05
+    condition: Callable[[], T],
+    what: str,
+    timeout_seconds: float = 60.0,
+    poll_seconds: float | None = None,
 ) -> T:
     """Wait for the first true result of `condition` and return it.
 
-    Raises a TimeoutError that names `what`.
+    Between two calls is a pause of `poll_seconds`, else one that becomes longer. Raises a
+    TimeoutError that names `what`.
     """
+    pause = FIRST if poll_seconds is None else poll_seconds
     deadline = time.monotonic() + timeout_seconds
     while True:
         answer = condition()
@@ -25,4 +33,6 @@ def wait_until(
             raise TimeoutError(
                 f"waited {timeout_seconds:g} s for {what}; the last answer was {answer!r}"
             )
-        time.sleep(poll_seconds)
+        time.sleep(pause)
+        if poll_seconds is None:
+            pause = min(pause * LONGER, LONGEST)

@@ -85,6 +85,8 @@ GROWS = frozenset({"cause", "group", "destination", PLACE, "subject"})
 """Columns that take what is left of the width."""
 NEVER = models.ValueMap(options={"Infinity": models.ValueMappingResult(text="never", index=0)})
 """The text for `+Inf` seconds. A range without an end matches nothing in Grafana."""
+LONG_WORD, SHORT_WORD = r"/(\S{11})\S{4,}(\S{8})/g", "$1…$2"
+"""What is cut out of names in a legend. Otherwise long ones hide the values beside them."""
 SUBSCRIPTION_LINK = "/d/mq-subscription?${__url_time_range}&${datasource:queryparam}&" + "&".join(
     f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in SUBSCRIPTION
 )
@@ -134,7 +136,20 @@ def _lines(panel: Panel) -> timeseries.Panel:
             made.override_by_query(chr(ord("A") + index), _values(OVERRIDES))
     for name, colour in panel.colours.items():
         made.override_by_name(name, _values(_fixed(colour)))
+    if _has_names(panel):
+        made.with_transformation(_shortened())
     return made
+
+
+def _has_names(panel: Panel) -> bool:
+    """Return whether the legend has names of users' things: of any number and length."""
+    return any("{{" in query.legend for query in panel.queries)
+
+
+def _shortened() -> models.DataTransformerConfig:
+    """Return a transformation that cuts the middle of each long word of a series' name."""
+    options = {"regex": LONG_WORD, "renamePattern": SHORT_WORD}
+    return models.DataTransformerConfig(id_val="renameByRegex", options=options)
 
 
 def _legend(panel: Panel) -> common.VizLegendOptions:
@@ -145,7 +160,7 @@ def _legend(panel: Panel) -> common.VizLegendOptions:
         .sort_by("Last *")
         .sort_desc(True)  # noqa: FBT003
     )
-    if any("{{" in query.legend for query in panel.queries):
+    if _has_names(panel):
         # Nobody knows how many: they get the height of the panel, and the width of names and numbers,
         # of which Grafana gives them at most 60%
         return (

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,26 @@ def test_a_leader_without_our_listener_is_not_called_missing(exporter: Exporter)
     assert "no leader" not in found["message"]
     page = exporter.wait(lambda page: page.lags("mtls"), "what can be read")
     assert {key[2] for key in page.lags("mtls")} == {0, 1, 3, 4}
+
+
+def test_a_broker_that_refuses_connections_is_not_flooded_with_them(
+    exporter: Exporter, wrong: Wrong
+) -> None:
+    """librdkafka tried thousands of times a second while a request waited for the broker."""
+    told(exporter, "sasl", wrong.closed)
+    before, seconds = refused_connections(), 10.0
+    time.sleep(seconds)
+    assert refused_connections() - before < 100 * seconds
+
+
+def refused_connections() -> int:
+    """TCP connections of all processes that failed to open."""
+    names, values = (
+        line.split()[1:]
+        for line in Path("/proc/net/snmp").read_text().splitlines()
+        if line.startswith("Tcp:")
+    )
+    return int(values[names.index("AttemptFails")])
 
 
 # check

@@ -16,6 +16,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporter.catalogue import BY_NAME, CATALOGUE
 from exporter.model import STATUSES
 from mixin.boards.model import STATUS_COLOURS
+from mixin.boards.panels import LONG_WORD, SHORT_WORD
 
 ROOT = Path(__file__).parent.parent.parent
 MENU, MARGIN = 300, 16
@@ -148,6 +149,27 @@ def test_tables_merge_rows_by_labels_and_not_by_the_names_of_metrics(path: Path)
             assert ids == ["organize", "merge", "organize"], panel["title"]
             excluded = panel["transformations"][0]["options"]["excludeByName"]
             assert excluded == {"Time": True, "__name__": True}
+
+
+def test_legends_cut_long_names_so_that_the_values_stay_visible(path: Path) -> None:
+    for panel in panels(board(path)):
+        if panel["type"] != "timeseries":
+            continue
+        named = any("{{" in target.get("legendFormat", "") for target in panel["targets"])
+        ids = [each["id"] for each in panel.get("transformations", ())]
+        assert ids == (["renameByRegex"] if named else []), panel["title"]
+
+
+def test_a_cut_name_keeps_the_start_and_the_end_of_each_word() -> None:
+    regex, pattern = LONG_WORD.removeprefix("/").removesuffix("/g"), SHORT_WORD.replace("$", "\\")
+
+    def cut(name: str) -> str:
+        return re.sub(regex, pattern, name)
+
+    assert cut("billing orders · kafka eu") == "billing orders · kafka eu"
+    assert cut("team-payments-production-a orders") == "team-paymen…uction-a orders"
+    assert cut("team-payments-production-b orders") == "team-paymen…uction-b orders"
+    assert len(cut(f"{'g' * 200} {'d' * 200} · {'s' * 200}")) == 3 * 20 + 4
 
 
 def test_panels_do_not_overlap_and_leave_no_hole(path: Path) -> None:

@@ -43,6 +43,12 @@ DEFAULTS: Mapping[str, str] = {
     # A listener with another protocol closes connections, which is only visible in the log.
     "log.connection.close": "true",
 }
+OF_ADMIN: Mapping[str, str] = {
+    # While a request waits for a broker that refuses connections, librdkafka 2.16 connects again
+    # thousands of times a second if connections are sparse: RD_KAFKA_OP_CONNECT resets the backoff.
+    "enable.sparse.connections": "false",
+}
+"""Properties of admin clients, which ask every broker anyway."""
 MAX_AGE = 6 * 3600.0
 """Seconds after which the client is replaced.
 
@@ -133,7 +139,7 @@ class KafkaClient:
     def _new_admin(self) -> AdminClient:
         """Return a client with the current secrets; the previous client if that fails."""
         try:
-            return make_client(AdminClient, self.properties)
+            return make_client(lambda given: AdminClient({**OF_ADMIN, **given}), self.properties)
         except KafkaException as error:
             fault = self._token_fault() or CollectError("invalid", configuration_fault(error))
         except CollectError as error:
