@@ -86,6 +86,7 @@ def trials(
     }
     kinds: dict[str, tuple[str, dict[str, str]]] = {
         "eager": ("kafka", {"partition.assignment.strategy": "range"}),
+        "cooperative": ("kafka", {"partition.assignment.strategy": "cooperative-sticky"}),
         "consumer": ("kafka", {"group.protocol": "consumer"}),
         "queue": ("rabbitmq", {}),
         "channel": ("nsq", {}),

@@ -7,7 +7,9 @@ type `external`, and one with an HPA on `mq_desired_consumers`. Their manifests 
 
 from __future__ import annotations
 
+import re
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
@@ -16,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 import pytest
+import trustme
+import yaml
 
 from exporter.load.making import workload_of
 from testbed.exporter import Exporter, nsq_source
@@ -137,11 +141,11 @@ def say(*words: object) -> None:
 
 
 @contextmanager
-def staged(folder: Path, nsq: NsqCluster, *, quick: bool) -> Iterator[Stage]:
+def staged(folder: Path, nsq: NsqCluster, *, quick: bool, tls: bool = False) -> Iterator[Stage]:
     """Start everything, under high load.
 
     `quick` shortens the times of the manifests that would let the test wait for five minutes, and
-    lets `push` scale to zero.
+    lets `push` scale to zero. With `tls`, KEDA and the exporter need each other's certificates.
     """
     run = f"kubernetes-{uuid4().hex[:8]}"
     works = {way: Work("nsq", nsq.http_url(), f"{run}-{way}", GROUP, EACH, {}) for way in WAYS}
@@ -162,7 +166,7 @@ def staged(folder: Path, nsq: NsqCluster, *, quick: bool) -> Iterator[Stage]:
         scaling=[*zero, SCALING],
         scaling_state="state.json",
         thresholds=[{"lag_messages": 100}],
-        keda={"listen": listen},
+        keda={"listen": listen, **({"tls": certificates(folder)} if tls else {})},
     )
     with ExitStack() as stack:
         stack.callback(ports.release)
@@ -173,15 +177,46 @@ def staged(folder: Path, nsq: NsqCluster, *, quick: bool) -> Iterator[Stage]:
         # Messages come first: a ScaledObject without any would begin with zero replicas.
         feed(trials, HIGH)
         stack.enter_context(cluster)
+        if tls:
+            cluster.apply(*login(folder))
         for trial in trials:
             file = folder / trial.way
             stack.enter_context(Containers(trial.work, file))
             cluster.kubelet.files[trial.way] = file
-            cluster.apply(deployment(trial.way, NAMESPACE, 1), scaler(trial, listen, quick=quick))
+            scaling = scaler(trial, listen, quick=quick, tls=tls)
+            cluster.apply(deployment(trial.way, NAMESPACE, 1), scaling)
         yield Stage(exporter, nsq, trials)
 
 
-def scaler(trial: Trial, listen: str, *, quick: bool) -> Object:
+def certificates(folder: Path) -> dict[str, str]:
+    """Write certificates of both sides, and return the exporter's settings."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "keda-ca.crt"))
+    for name, host in (("exporter", "127.0.0.1"), ("keda", "keda-operator")):
+        pair = authority.issue_cert(host)
+        pair.cert_chain_pems[0].write_to_path(str(folder / f"{name}.crt"))
+        pair.private_key_pem.write_to_path(str(folder / f"{name}.key"))
+    return {
+        "cert_file": str(folder / "exporter.crt"),
+        "key_file": str(folder / "exporter.key"),
+        "client_ca_file": str(folder / "keda-ca.crt"),
+    }
+
+
+def login(folder: Path) -> list[Object]:
+    """Return the Secret and the TriggerAuthentication of docs/keda.md."""
+    page = (Path(__file__).parents[2] / "docs/keda.md").read_text()
+    [text] = re.findall(r"```yaml\n(apiVersion: v1\nkind: Secret.*?)```", page, re.DOTALL)
+    secret, authentication = yaml.safe_load_all(text)
+    files = {"ca.crt": "keda-ca.crt", "tls.crt": "keda.crt", "tls.key": "keda.key"}
+    assert secret.pop("stringData").keys() == files.keys()
+    secret["data"] = {
+        key: b64encode((folder / name).read_bytes()).decode() for key, name in files.items()
+    }
+    return [secret, authentication]
+
+
+def scaler(trial: Trial, listen: str, *, quick: bool, tls: bool) -> Object:
     """The manifest of `deploy/kubernetes` for a Deployment."""
     names = {"source": SOURCE, "destination": trial.work.destination, "group": GROUP}
     found = manifest("hpa" if trial.way == "hpa" else "scaledobject")
@@ -195,6 +230,8 @@ def scaler(trial: Trial, listen: str, *, quick: bool) -> Object:
         [trigger] = spec["triggers"]
         trigger["type"] = TRIGGERS[trial.way]
         trigger["metadata"] = {"scalerAddress": listen, **names}
+        if tls:
+            trigger["authenticationRef"] = {"name": "mq-lag-exporter"}
         behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
         if quick:
             spec["cooldownPeriod"] = 20
@@ -219,7 +256,7 @@ def test_replicas_follow_the_load_up_and_down_and_to_zero_and_back(
     single_nsq: NsqCluster, tmp_path: Path
 ) -> None:
     mark = time.monotonic()
-    with staged(tmp_path, single_nsq, quick=True) as stage:
+    with staged(tmp_path, single_nsq, quick=True, tls=True) as stage:
         push = stage.trials[0]
         stage.wait(lambda t: t.carries(HIGH) and t.has_settled(), "enough replicas", 300)
         stage.tell("up", mark)

@@ -1,11 +1,11 @@
-"""Positions that have not changed are not handed over again."""
+"""Positions and times that have not changed are not handed over again."""
 
 from __future__ import annotations
 
 import pickle
 
-from exporter.collectors.process.handover import PositionsGiver, PositionsTaker
-from exporter.model import LogBacklog, Positions
+from exporter.collectors.process.handover import Giver, Taker
+from exporter.model import LogBacklog, LogTimes, Positions, Stamps
 
 
 def backlog(**offsets: int) -> LogBacklog:
@@ -14,7 +14,7 @@ def backlog(**offsets: int) -> LogBacklog:
 
 
 def test_every_backlog_arrives_whole() -> None:
-    giver, taker = PositionsGiver(), PositionsTaker()
+    giver, taker = Giver(), Taker()
     polls = [
         (backlog(a=1, b=2), {"a", "b"}),
         (backlog(a=1, b=2), set()),
@@ -38,7 +38,42 @@ def test_every_backlog_arrives_whole() -> None:
 
 
 def test_what_was_not_handed_over_is_sent_again() -> None:
-    giver, taker = PositionsGiver(), PositionsTaker()
+    giver, taker = Giver(), Taker()
     giver.shrunk(backlog(a=1))
     message = giver.shrunk(backlog(a=1))
     assert taker.whole(message) == backlog(a=1)
+
+
+def times(at: float, **stamps: Stamps) -> LogTimes:
+    return LogTimes(at, {(group, "t"): each for group, each in stamps.items()}, {})
+
+
+def test_all_times_arrive() -> None:
+    giver, taker = Giver(), Taker()
+    a, b, c, again = (Stamps([0], [float(n)], [0.0], "record") for n in (1, 2, 3, 1))
+    polls = [
+        (times(1.0, a=a, b=b), {"a", "b"}),
+        (times(2.0, a=a, b=b), set()),
+        (times(3.0, a=a, c=c), {"c"}),
+        (times(4.0), set()),
+        (times(5.0, c=c), {"c"}),
+        (times(6.0, a=again, c=c), {"a"}),
+    ]
+    before: dict[tuple[str, str], Stamps] = {}
+    for sent, changed in polls:
+        message = pickle.loads(pickle.dumps(giver.shrunk(sent)))  # noqa: S301 - our own
+        giver.given(sent)
+        assert {group for group, _ in message.stamps} == changed
+        found = taker.whole(message)
+        assert found == sent
+        for key, stamps in found.stamps.items():
+            assert (key[0] in changed) == (stamps is not before.get(key))
+        before = dict(found.stamps)
+
+
+def test_other_values_stay_as_they_are() -> None:
+    giver, taker = Giver(), Taker()
+    for value in (None, ["finding"], 3):
+        assert giver.shrunk(value) is value
+        giver.given(value)
+        assert taker.whole(value) is value

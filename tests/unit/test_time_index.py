@@ -801,7 +801,7 @@ class Polls(RuleBasedStateMachine):
     def everything_claimed_is_true(self) -> None:
         if self.part.end == self.broker.end:
             known = {p for p in self.part.wanted if p[0] >= self.broker.start}
-            self.part.wanted = known
+            self.part.want(known)
             assert_within_bounds(self.part, self.broker, self.now, proven=True)
 
 

@@ -15,11 +15,21 @@ ROUNDING = 0.0005
 class Ages:
     """The ages of the last poll of enqueue times. Unknown ages keep their value for a while."""
 
-    __slots__ = ("_partitions", "_unknown_since", "labels", "method", "uncertainty", "values")
+    __slots__ = (
+        "_from",
+        "_partitions",
+        "_unknown_since",
+        "labels",
+        "method",
+        "uncertainty",
+        "values",
+    )
 
     def __init__(self) -> None:
         self._partitions: Sequence[int] = ()
         self._unknown_since: dict[int, float] = {}
+        self._from: tuple[Stamps, Sequence[int | None]] | None = None
+        """The stamps and the lags that all ages were computed from; None if there were others."""
         self.labels: Sequence[str] = ()
         """Label texts of the partitions, in the order of `values`."""
         self.values: list[float | None] = []
@@ -45,6 +55,18 @@ class Ages:
         `at` is the Unix time of the positions, `now` the monotonic time. An unknown age keeps its
         value for `hold` seconds.
         """
+        known = self._from
+        if (
+            known is not None
+            and known[0] is stamps
+            and known[1] == lags
+            and partitions is self._partitions
+        ):
+            # Nothing has moved: all of them are older by the same time, so the bound is the same.
+            self.values = _rounded(_ages(lags, stamps, at))
+            self.labels = labels
+            return
+        self._from = None
         if stamps is not None and (self.method is None or any(lags)):
             # Without lag nothing was looked up. The series should not come and go with the lag.
             self.method = stamps.method
@@ -71,11 +93,11 @@ class Ages:
         """Compute the ages if there is a stamp for each partition."""
         if self._unknown_since:
             self._unknown_since.clear()
-        self.values = [
-            _age(at, time) if lag else (None if lag is None else 0.0)
-            for lag, time in zip(lags, stamps.times, strict=True)
-        ]
-        self._bound(stamps.errors, lags)
+        ages = _ages(lags, stamps, at)
+        self._bound(ages, stamps.errors, lags)
+        self.values = _rounded(ages)
+        if all(time <= at for lag, time in zip(lags, stamps.times, strict=True) if lag):
+            self._from = (stamps, list(lags))
 
     def _in_part(
         self,
@@ -97,7 +119,9 @@ class Ages:
             if not lag:
                 value: float | None = None if lag is None else 0.0
             elif stamps is not None and row is not None:
-                value, error = _age(at, stamps.times[row]), stamps.errors[row]
+                time = stamps.times[row]
+                value = round(at - time, 3) if at > time else 0.0
+                error = stamps.errors[row]
             else:
                 since = self._unknown_since.setdefault(partition, now)
                 value, error = before.get(partition) if now - since <= hold else None, -1.0
@@ -110,13 +134,18 @@ class Ages:
         for partition in [p for p in self._unknown_since if p not in set(partitions)]:
             del self._unknown_since[partition]
         self.values = values
-        self._bound(errors, lags)
+        self._bound(values, errors, lags)
 
-    def _bound(self, errors: Sequence[float], lags: Sequence[int | None]) -> None:
+    def _bound(
+        self,
+        ages: Sequence[float | None],
+        errors: Sequence[float],
+        lags: Sequence[int | None],
+    ) -> None:
         """Set the error bound of the largest age, if the error of each age is known."""
         largest = highest = 0.0
         self.uncertainty = None
-        for value, error, lag in zip(self.values, errors, lags, strict=True):
+        for value, error, lag in zip(ages, errors, lags, strict=True):
             if lag == 0:
                 continue
             if value is None or error < 0:
@@ -128,6 +157,14 @@ class Ages:
         self.uncertainty = math.ceil((highest - largest + ROUNDING) * MILLI) / MILLI
 
 
-def _age(at: float, time: float) -> float:
-    """Return the age at `at` in seconds, rounded to milliseconds; 0 for a time in the future."""
-    return round(at - time, 3) if at > time else 0.0
+def _ages(lags: Sequence[int | None], stamps: Stamps, at: float) -> list[float | None]:
+    """Return the ages at `at` if there is a stamp for each partition; 0 for a time to come."""
+    return [
+        (at - time if at > time else 0.0) if lag else (None if lag is None else 0.0)
+        for lag, time in zip(lags, stamps.times, strict=True)
+    ]
+
+
+def _rounded(ages: Sequence[float | None]) -> list[float | None]:
+    """Return the ages in milliseconds' precision."""
+    return [round(age, 3) if age else age for age in ages]

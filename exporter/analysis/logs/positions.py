@@ -79,6 +79,23 @@ class PositionTable:
             self.stale.pop(partition, None)
         return gone
 
+    def clear(self, now: float) -> Collection[int]:
+        """Remove all partitions and return them."""
+        gone = list(self.partitions)
+        while self.partitions:
+            self.fit({}, now)
+        return gone
+
+    def unreadable(self, hold: float, now: float) -> int:
+        """Count the partitions that are unreadable for longer than `hold`, or always were."""
+        return sum(lag is None for lag in self.visible(self.lag, hold, now)) if self.stale else 0
+
+    def stay(self, now: float) -> None:
+        """Note a poll in which no offset and no lag was different."""
+        for index, lag in enumerate(self.lag):
+            if not lag:
+                self.moved_at[index] = now
+
     def mark_stale(self, read_at: float) -> None:
         """No partition could be read: keep all values as they were at `read_at`."""
         for partition in self.partitions:

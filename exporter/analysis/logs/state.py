@@ -200,7 +200,7 @@ class LogState:
             elif destination not in positions.offsets:
                 subscription.missing += 1
                 if not subscription.has_position:
-                    subscription.touch(now)
+                    subscription.read_at = now  # the group was read
                     if subscription.missing >= GONE_AFTER and not self._reads(group, destination):
                         self._drop_subscription(key, "expired")
                 elif subscription.missing >= GONE_AFTER:

@@ -16,6 +16,7 @@ from exporter.analysis.rates import CounterTable
 from exporter.analysis.scaled import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
+from exporter.model import Log
 
 Drained = Mapping[tuple[str, int, bool], tuple[int, int]]
 NO_HOLE = (0, -1)
@@ -25,6 +26,9 @@ class LogSubscription:
     """Follows one group in one destination from poll to poll."""
 
     __slots__ = (
+        "_committed_only",
+        "_followed",
+        "_waits",
         "ages",
         "anomaly_labels",
         "commit_gaps",
@@ -76,6 +80,11 @@ class LogSubscription:
 
         self.positions: Final = PositionTable(partition_label)
         self.incidents: Final = Incidents()
+        self._followed: object | None = None
+        """The offsets of the last poll; None if not all of them could be followed."""
+        self._committed_only = False
+        self._waits = False
+        """Whether messages waited at the last poll."""
         self.read_at = now
         self.missing = 0
         """Number of consecutive complete polls of the group without an offset here."""
@@ -119,15 +128,33 @@ class LogSubscription:
         now: float,
     ) -> None:
         """Add a poll of the group's offsets: partition to offset, None if unreadable."""
-        table, incidents = self.positions, self.incidents
-        gone = table.match(offsets, now)
+        same = self.topic.same and self._followed is offsets and not drained
+        if same and self._committed_only is read_committed:
+            self._stay(now)
+            return
+        self._followed = None
+        gone = self.positions.match(offsets, now)
         if gone is not None:
             self._follow(gone)
-        topic = self.topic
-        log = topic.fresh
+        log = self.topic.fresh
         if log is None:
             self.mark_stale()
             return
+        is_whole = self._move(offsets, log, read_committed=read_committed, drained=drained, now=now)
+        if is_whole and gone is None and not drained:
+            self._followed, self._committed_only = offsets, read_committed
+
+    def _move(
+        self,
+        offsets: Mapping[int, int | None],
+        log: Log,
+        *,
+        read_committed: bool,
+        drained: Drained,
+        now: float,
+    ) -> bool:
+        """Follow each offset; return whether all could be read."""
+        table, incidents, topic = self.positions, self.incidents, self.topic
         starts, highs = log.start, log.end
         ends = log.stable if read_committed else highs
         known = len(ends)
@@ -158,34 +185,37 @@ class LogSubscription:
             margins.append(position - start)
             if table.stale:
                 table.stale.pop(partition, None)
-        if len(margins) == len(table.partitions) and margins:
+        is_whole = len(margins) == len(table.partitions)
+        if is_whole and margins:
             self.margin = max(min(margins), 0)
-        waits = any(lags)
+        self._waits = waits = any(lags)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and waits
         self.commit_gaps.observe(now, moved=moved > 0, waiting=waits)
         self.read_at = now
         incidents.end_poll(starts)
+        return is_whole
+
+    def _stay(self, now: float) -> None:
+        """Add a poll that found the same offsets of group and topic as the one before."""
+        self.incidents.begin_poll()
+        self.positions.stay(now)
+        self.upper_bound = self.topic.gaps and self._waits
+        self.commit_gaps.observe(now, moved=False, waiting=self._waits)
+        self.read_at = now
 
     def mark_stale(self) -> None:
         """The group could not be read: keep everything as it is."""
+        self._followed = None
         self.positions.mark_stale(self.read_at)
 
     def add_produced(self) -> None:
         """Count what was produced since the last poll on the partitions that the group reads."""
-        topic = self.topic
-        if not topic.delta_sum:
-            return
-        delta = topic.delta
-        partitions = self.positions.partitions
-        if len(partitions) == len(delta):
-            added = topic.delta_sum
-        else:
-            known = len(delta)
+        topic, partitions = self.topic, self.positions.partitions
+        if topic.delta_sum:
             assigned = self.coverage.assigned
             reads = assigned.union(partitions) if assigned else partitions
-            added = sum(delta[partition] for partition in reads if partition < known)
-        self.produced.values[self.produced_slot] += added
+            self.produced.values[self.produced_slot] += topic.produced_on(reads)
 
     def assign(
         self, readers: int | None, assigned: frozenset[int] | None, *, subscribes: bool = False
@@ -204,11 +234,8 @@ class LogSubscription:
 
     def unreadable(self, hold: float, now: float) -> int:
         """Count partitions that the group reads and that are unreadable for longer than `hold`."""
-        found = self.coverage.unreadable(self.topic, hold, now)
-        positions = self.positions
-        if positions.stale:
-            found += sum(lag is None for lag in positions.visible(positions.lag, hold, now))
-        return found
+        without = self.coverage.unreadable(self.topic, hold, now)
+        return without + self.positions.unreadable(hold, now)
 
     @property
     def has_position(self) -> bool:
@@ -222,20 +249,16 @@ class LogSubscription:
 
     def restart(self) -> None:
         """The topic was recreated: count movements from the next poll."""
+        self._followed = None
         self.positions.restart()
         self.incidents.restart()
 
     def clear(self) -> None:
         """The group has no offset here any more, but still reads."""
-        self._follow(self.positions.fit({}, self.read_at))
-        if self.positions.partitions:
-            self._follow(self.positions.fit({}, self.read_at))
+        self._followed = None
+        self._follow(self.positions.clear(self.read_at))
         self.margin = None
         self.upper_bound = False
-
-    def touch(self, now: float) -> None:
-        """The group was read, and has no offset here."""
-        self.read_at = now
 
     def release(self) -> None:
         """Free the slots of its counters."""

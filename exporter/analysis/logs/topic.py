@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -36,6 +36,7 @@ class LogTopic:
         "produced",
         "read_at",
         "retention",
+        "same",
         "size",
         "stable",
         "start",
@@ -64,6 +65,8 @@ class LogTopic:
         """The log at this poll; None if the topic could not be read at all."""
         self.whole = False
         """Whether this poll read every partition."""
+        self.same = False
+        """Whether this poll found the same offsets as the one before."""
         self.gaps = False
         self.retention: Retention | None = None
         """When messages are deleted; None if unknown."""
@@ -85,6 +88,13 @@ class LogTopic:
         known = partition < len(self._slots)
         return self.produced.rates[self._slots[partition]] if known else None
 
+    def produced_on(self, partitions: Collection[int]) -> int:
+        """Return how many messages were produced to these partitions since the last poll."""
+        known = len(self.delta)
+        if len(partitions) == known == max(partitions, default=-1) + 1:
+            return self.delta_sum
+        return sum(self.delta[partition] for partition in partitions if partition < known)
+
     def restart(self) -> None:
         """Forget the offsets, because the topic was recreated. Counters continue."""
         count = len(self.end)
@@ -92,14 +102,20 @@ class LogTopic:
         self.end = [None] * count
         self.stable = [None] * count
         self.high = [None] * count
+        self.fresh = None
 
     def advance(self, log: Log | None, now: float) -> None:
         """Add one poll; None if the topic could not be read."""
+        self.same = log is not None and log == self.fresh
         self.fresh = log
         self.delta_sum = 0
         if log is None:
             self.delta = [0] * len(self.end)
             self.whole = False
+            return
+        if self.same and self.whole:
+            self.read_at = [now] * len(self.end)
+            self.delta = [0] * len(self.end)
             return
         self._fit(len(log.end), now)
         self.whole = None not in log.end and None not in log.start

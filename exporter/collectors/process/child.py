@@ -15,7 +15,7 @@ from typing import NoReturn
 import structlog
 
 from exporter import logging_setup
-from exporter.collectors.process.handover import PositionsGiver
+from exporter.collectors.process.handover import Giver
 from exporter.collectors.process.hazards import Attempt, Hazards
 from exporter.collectors.process.messages import (
     CLOSE,
@@ -29,7 +29,6 @@ from exporter.collectors.process.messages import (
 from exporter.model import (
     CollectError,
     Collector,
-    LogBacklog,
     Observation,
     Problem,
     QueueBacklog,
@@ -96,24 +95,23 @@ class _Answers:
         self._lock = threading.Lock()
         self._told = 0
         """Dropped log lines that were reported to the daemon."""
-        self._positions = PositionsGiver()
+        self._giver = Giver()
         self._crashes = LogLimiter()
 
     def send(self, answer: TaskAnswer) -> None:
         """Send the answer; end the process if the daemon is gone."""
-        backlog = answer.value if isinstance(answer.value, LogBacklog) else None
+        value = answer.value
         with self._lock:
             dropped = logging_setup.dropped()
-            answer = replace(answer, lines_dropped=dropped - self._told)
-            if backlog is not None:
-                answer = replace(answer, value=self._positions.shrunk(backlog))
+            changed = self._giver.shrunk(value)
             try:
-                self._connection.send(answer)
+                self._connection.send(
+                    replace(answer, value=changed, lines_dropped=dropped - self._told)
+                )
             except OSError:
                 os._exit(0)
             self._told = dropped
-            if backlog is not None:
-                self._positions.given(backlog)
+            self._giver.given(value)
 
     def note(self, attempt: Attempt) -> None:
         """Tell the daemon what may crash this process now."""

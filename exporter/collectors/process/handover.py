@@ -1,4 +1,4 @@
-"""Hands the positions of a backlog over to the daemon without those that have not changed.
+"""Hands backlogs and times over to the daemon without the parts that have not changed.
 
 Most groups of a large cluster do not move between two polls, and pickling their positions costs as
 much as everything else that is handed over.
@@ -6,11 +6,14 @@ much as everything else that is handed over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from exporter.model import LogBacklog, Positions
+from exporter.model import LogBacklog, LogTimes, Positions, Stamps
+
+Key = tuple[str, str]
+"""Group and destination."""
 
 
 class ChangedBacklog(NamedTuple):
@@ -20,39 +23,72 @@ class ChangedBacklog(NamedTuple):
     positions: dict[str, Positions | None]
 
 
-class PositionsGiver:
-    """The side of the collector's process. One for all polls of a source."""
+class ChangedTimes(NamedTuple):
+    """Times without stamps, the stamps that have changed, and which ones are gone."""
+
+    times: LogTimes
+    stamps: dict[Key, Stamps]
+    gone: Sequence[Key]
+
+
+class Giver:
+    """The side of the collector's process. One for all tasks of a source."""
 
     def __init__(self) -> None:
-        self._given: Mapping[str, Positions] = {}
+        self._positions: Mapping[str, Positions] = {}
+        self._stamps: Mapping[Key, Stamps] = {}
 
-    def shrunk(self, backlog: LogBacklog) -> ChangedBacklog:
-        """Return what to hand over. Call `given` when that was done."""
-        before = self._given.get
-        return ChangedBacklog(
-            replace(backlog, positions={}),
-            {
-                name: None if before(name) == positions else positions
-                for name, positions in backlog.positions.items()
-            },
-        )
+    def shrunk(self, value: Any) -> Any:
+        """Return what to hand over. Call `given` with the same value when that was done."""
+        if isinstance(value, LogBacklog):
+            position = self._positions.get
+            return ChangedBacklog(
+                replace(value, positions={}),
+                {
+                    name: None if position(name) == positions else positions
+                    for name, positions in value.positions.items()
+                },
+            )
+        if isinstance(value, LogTimes):
+            stamp = self._stamps.get
+            return ChangedTimes(
+                replace(value, stamps={}),
+                {key: stamps for key, stamps in value.stamps.items() if stamp(key) is not stamps},
+                [key for key in self._stamps if key not in value.stamps],
+            )
+        return value
 
-    def given(self, backlog: LogBacklog) -> None:
-        """Note that this backlog was handed over."""
-        self._given = backlog.positions
+    def given(self, value: Any) -> None:
+        """Note that this value was handed over."""
+        if isinstance(value, LogBacklog):
+            self._positions = value.positions
+        elif isinstance(value, LogTimes):
+            self._stamps = value.stamps
 
 
-class PositionsTaker:
+class Taker:
     """The side of the daemon. One for each process."""
 
     def __init__(self) -> None:
-        self._taken: Mapping[str, Positions] = {}
+        self._positions: Mapping[str, Positions] = {}
+        self._stamps: Mapping[Key, Stamps] = {}
 
-    def whole(self, changed: ChangedBacklog) -> LogBacklog:
-        """Return the backlog with all positions. Unchanged ones are the same objects as before."""
-        before = self._taken
-        self._taken = {
-            name: before[name] if positions is None else positions
-            for name, positions in changed.positions.items()
-        }
-        return replace(changed.backlog, positions=self._taken)
+    def whole(self, value: Any) -> Any:
+        """Return what was given to `Giver.shrunk`. Unchanged parts are the same objects as before.
+
+        A value that has no such parts is returned as it is.
+        """
+        if isinstance(value, ChangedBacklog):
+            before = self._positions
+            self._positions = {
+                name: before[name] if positions is None else positions
+                for name, positions in value.positions.items()
+            }
+            return replace(value.backlog, positions=self._positions)
+        if isinstance(value, ChangedTimes):
+            stamps = {**self._stamps, **value.stamps}
+            for key in value.gone:
+                del stamps[key]
+            self._stamps = stamps
+            return replace(value.times, stamps=stamps)
+        return value

@@ -24,7 +24,7 @@ import structlog
 
 from exporter import logging_setup
 from exporter.collectors.process.forking import EXHAUSTED, NURSERY, Child, not_started
-from exporter.collectors.process.handover import ChangedBacklog, PositionsTaker
+from exporter.collectors.process.handover import Taker
 from exporter.collectors.process.hazards import LEFT_OUT_SECONDS, Attempt, Suspects
 from exporter.collectors.process.messages import (
     CLOSE,
@@ -223,7 +223,7 @@ class _Worker:
         self._send_lock = threading.Lock()
         self._lock = threading.Lock()
         self._pending: dict[int, Future[TaskAnswer]] = {}
-        self._positions = PositionsTaker()
+        self._taker = Taker()
         self._numbers = itertools.count()
         self.ready = threading.Event()
         """Set when the process has started, and when it is gone."""
@@ -281,8 +281,7 @@ class _Worker:
                 if answer.number == NOTE:
                     self._note(answer.value)
                     continue
-                if isinstance(answer.value, ChangedBacklog):
-                    answer = replace(answer, value=self._positions.whole(answer.value))
+                answer = replace(answer, value=self._taker.whole(answer.value))
                 with self._lock:
                     future = self._pending.pop(answer.number, None)
                 if future is not None:

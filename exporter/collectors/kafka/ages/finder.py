@@ -8,14 +8,12 @@ verify the lookups.
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from exporter.collectors.deadlines import Share
-from exporter.collectors.kafka.ages.estimates import AgeTolerance, Estimate
-from exporter.collectors.kafka.ages.heads import BacklogSnapshot, Heads, find_heads, wanted_points
+from exporter.collectors.kafka.ages.estimates import AgeTolerance
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot, HeadsTable
 from exporter.collectors.kafka.ages.lookups import Lookup, Lookups
 from exporter.collectors.kafka.ages.movements import Followed, Key, Movement
 from exporter.collectors.kafka.ages.partition_table import PartitionTable
@@ -30,9 +28,10 @@ from exporter.collectors.kafka.ages.reading_choice import (
     worth_reading,
 )
 from exporter.collectors.kafka.ages.record_readings import RecordReadings
+from exporter.collectors.kafka.ages.stamp_table import StampTable
 from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.model import Deadline, LogTimes, Method, Stamps
+from exporter.model import Deadline, LogTimes, Method
 
 LOOKUPS = 40_000
 """Lookups per poll. On a large cluster the first result takes several polls."""
@@ -56,7 +55,9 @@ class TimesFinder:
         self._client = client
         self._tolerance = AgeTolerance(settings.tolerance_seconds, settings.tolerance_ratio)
         self._only_records = settings.header is not None or settings.method == "record"
+        self._heads = HeadsTable()
         self._parts = PartitionTable()
+        self._stamps = StampTable(self._method)
         self._followed = Followed(settings.latency_limit, settings.latency_groups)
         self._records = RecordReadings(settings, client)
         self._turn = 0
@@ -67,10 +68,10 @@ class TimesFinder:
         self._turn += READS
         report = PollReport()
         at_ms = round(snapshot.at * 1000)
-        heads = find_heads(snapshot.backlog)
+        heads = self._heads.observe(snapshot.backlog)
         movements = self._followed.observe(snapshot.backlog, snapshot.at, snapshot.committed_at)
         self._records.begin(snapshot.backlog)
-        self._parts.observe(snapshot, wanted_points(heads.values(), movements))
+        self._parts.observe(snapshot, self._heads.wanted(heads.values(), movements))
         unread = unread_points(self._readable())
         if self._only_records:
             self._read(rotated(unread, self._turn)[:RECORD_READS], report, deadline)
@@ -92,7 +93,7 @@ class TimesFinder:
         self._count_future(at_ms, report)
         return LogTimes(
             at=snapshot.at,
-            stamps={key: self._stamps(found, estimates) for key, found in heads.items()},
+            stamps=self._stamps.observe(heads, estimates),
             latencies=self._latencies(movements, at_ms),
             sizes=dict(report.sizes),
             anomalies=dict(report.anomalies),
@@ -160,32 +161,7 @@ class TimesFinder:
 
     # Results
 
-    def _stamps(
-        self,
-        heads: Heads,
-        estimates: Mapping[tuple[str, int], Mapping[ReadPoint, Estimate]],
-    ) -> Stamps:
-        topic, committed_only, partitions, offsets = heads
-        known: list[int] = []
-        times = array("d")
-        errors = array("d")
-        read = True
-        for partition, offset in zip(partitions, offsets, strict=True):
-            if offset < 0:
-                known.append(partition)
-                times.append(math.inf)
-                errors.append(0.0)
-                continue
-            found = estimates.get((topic, partition), NOTHING).get((offset, committed_only))
-            if found is None:
-                continue
-            known.append(partition)
-            times.append(found.time)
-            errors.append(found.error)
-            read = read and found.read
-        return Stamps(known, times, errors, self._method(read=read))
-
-    def _method(self, *, read: bool) -> Method:
+    def _method(self, read: bool) -> Method:
         if self._only_records:
             return "record"
         return "record" if read and self._settings.method == "auto" else "time_index"
@@ -225,6 +201,3 @@ class TimesFinder:
         """Return whether a lookup may have found a marker, and retries are left to check that."""
         checked = part.trust.anywhere or not self._records.may_read(part.topic)
         return not checked and movement.tries + 1 < NO_RECORD_STEPS
-
-
-NOTHING: Mapping[ReadPoint, Estimate] = {}

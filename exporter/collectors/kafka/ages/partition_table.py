@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from exporter.collectors.kafka.ages.heads import BacklogSnapshot
+from exporter.collectors.kafka.ages.heads import BacklogSnapshot, Wanted
 from exporter.collectors.kafka.ages.partition_times import PartitionTimes
-from exporter.collectors.kafka.ages.read_points import ReadPoint
 from exporter.model import LogBacklog
 
 
@@ -26,9 +25,7 @@ class PartitionTable:
     def __iter__(self) -> Iterator[PartitionTimes]:
         return iter(self._parts.values())
 
-    def observe(
-        self, snapshot: BacklogSnapshot, wanted: Mapping[tuple[str, int], set[ReadPoint]]
-    ) -> None:
+    def observe(self, snapshot: BacklogSnapshot, wanted: Wanted) -> None:
         """Give each partition its wanted offsets for this poll; remove partitions that are gone."""
         backlog = snapshot.backlog
         for key in [key for key in self._parts if _is_gone(key, backlog)]:
@@ -42,7 +39,7 @@ class PartitionTable:
             start = log.start[partition] if log is not None else None
             end = log.end[partition] if log is not None else None
             if start is None or end is None:
-                part.wanted = set()
+                part.want(set())
             else:
                 part.observe(start, end, wanted.get(key, set()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from exporter.collectors.kafka.ages.estimates import (
     DISORDER_MS,
@@ -28,10 +28,14 @@ class PartitionTimes:
 
     __slots__ = (
         "_end",
+        "_estimates",
+        "_lasting",
+        "_seen",
         "_settled",
         "_start",
         "_sure",
         "_tries",
+        "_unread",
         "compacted",
         "fed",
         "future",
@@ -71,6 +75,16 @@ class PartitionTimes:
         """Whether at `_settled` no wanted offset needed a read."""
         self._start = 0
         self._end = 0
+        self._seen: tuple[int, int, int | None] = (0, 0, None)
+        """Start, end, and the poll if reads are valid for one poll only: as long as they are the
+        same, so is what was computed."""
+        self._unread: Sequence[ReadPoint] | None = None
+        """The result of `unread`; None if something has changed."""
+        self._estimates: Mapping[ReadPoint, Estimate] = {}
+        """The last result of `estimates`."""
+        self._lasting: tuple[int, bool] | None = None
+        """Index version and `proven` for which `_estimates` are right at any time; None if they
+        depend on the time, or something has changed."""
 
     @property
     def end(self) -> int:
@@ -83,8 +97,13 @@ class PartitionTimes:
         if end < self._end:
             self.forget()
         self._start, self._end = start, end
-        if wanted != self.wanted:
+        seen = (start, end, self.polls if self.compacted else None)
+        if seen != self._seen:
+            self._seen = seen
+            self._changed()
+        if wanted is not self.wanted and wanted != self.wanted:
             self.wanted = wanted
+            self._changed()
             self.narrowed = False
             self._settled = None
             offsets = {offset for offset, _ in wanted}
@@ -95,20 +114,32 @@ class PartitionTimes:
         self.index.forget_below(start)
         self.trust.forget_below(start)
 
+    def want(self, points: set[ReadPoint]) -> None:
+        """Set the wanted offsets in a poll in which the partition could not be read."""
+        self.wanted = points
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what was computed."""
+        self._unread = self._lasting = None
+
     def forget(self) -> None:
         """Drop everything: the topic was recreated or truncated."""
+        self._changed()
         self.index.clear()
         self.trust.clear()
         self.read.clear()
         self._tries.clear()
 
-    def unread(self) -> list[ReadPoint]:
+    def unread(self) -> Sequence[ReadPoint]:
         """Return the wanted offsets without a read, or with one of an end that has moved."""
-        return [
-            point
-            for point in self.wanted
-            if self._start <= point[0] < self._end and self.valid_read(point) is None
-        ]
+        if self._unread is None:
+            self._unread = [
+                point
+                for point in self.wanted
+                if self._start <= point[0] < self._end and self.valid_read(point) is None
+            ]
+        return self._unread
 
     def valid_read(self, point: ReadPoint) -> ReadRecord | None:
         """Return the result of a read at this offset if it is still valid."""
@@ -122,6 +153,7 @@ class PartitionTimes:
     def add_read(self, point: ReadPoint, found: ReadRecord) -> bool:
         """Store a read, compare it with the index; return whether the offset has no record."""
         self.read[point] = found
+        self._changed()
         offset, _ = point
         if found.offset != offset:
             return True
@@ -164,13 +196,32 @@ class PartitionTimes:
     def estimates(
         self, at_ms: int, tolerance: AgeTolerance, *, proven: bool
     ) -> Mapping[ReadPoint, Estimate]:
-        """Return the times of the wanted offsets that are known well enough."""
+        """Return the times of the wanted offsets that are known well enough.
+
+        If they are equal to those of the last poll, it is the same object.
+        """
+        version = (self.index.version, proven)
+        if self._lasting == version:
+            return self._estimates
         found = {}
         for point in self.wanted:
             estimate = self.estimate(point, at_ms, tolerance, proven=proven)
             if estimate is not None:
                 found[point] = estimate
-        return found
+        if found != self._estimates:
+            self._estimates = found
+        # An age may become exact enough as it grows, and an upper bound may be the present time.
+        is_lasting = len(found) == len(self.wanted) and all(map(self._is_bounded, self.wanted))
+        self._lasting = version if is_lasting else None
+        return self._estimates
+
+    def _is_bounded(self, point: ReadPoint) -> bool:
+        """Return whether an estimate does not depend on the present time."""
+        found = self.valid_read(point)
+        if found is not None and found.time is not None:
+            return True
+        bracket = self.index.bracket(point[0])
+        return bracket.exact or (bracket.after if found is not None else bracket.below) is not None
 
     def future_offsets(self, at_ms: int) -> set[int]:
         """Return the wanted offsets with timestamps later than `at_ms`."""

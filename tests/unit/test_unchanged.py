@@ -1,0 +1,202 @@
+"""What did not change is not computed again, and the result is the same as if it were."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from exporter.analysis.logs.source_state import LogSourceState
+from exporter.collectors.kafka.ages.estimates import Estimate
+from exporter.collectors.kafka.ages.heads import HeadsTable, Wanted, wanted_points
+from exporter.collectors.kafka.ages.movements import Movement
+from exporter.collectors.kafka.ages.stamp_table import StampTable
+from exporter.model import Log, LogBacklog, LogTimes, Method, Positions, Retention, Stamps
+from tests.support.observations import VIEW, log_backlog, state
+
+TOPICS, PARTITIONS, GROUPS = ("t", "u"), 3, ("a", "b", "c")
+POLLS = 60
+HOLD = 35.0
+EPOCH = 1_700_000_000.0
+
+
+class Cluster:
+    """Changes at random, and seldom enough that much stays as it is."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.logs = {topic: Log([0] * 3, [50] * 3, [50] * 3) for topic in TOPICS}
+        self.positions = {
+            name: Positions(name, {t: dict.fromkeys(range(PARTITIONS), 10) for t in TOPICS})
+            for name in GROUPS
+        }
+        self.stamps: dict[tuple[str, str], Stamps] = {}
+        self.drained: dict[tuple[str, int, bool], tuple[int, int]] = {}
+
+    def happen(self) -> None:
+        """Let one thing happen, or nothing."""
+        chance, topic, group = self.random.random(), self._one(TOPICS), self._one(GROUPS)
+        partition = self.random.randrange(PARTITIONS)
+        if chance < 0.5:
+            return
+        if chance < 0.7:
+            self._commit(group, topic, partition)
+        elif chance < 0.85:
+            self._produce(topic, partition)
+        elif chance < 0.9:
+            self.drained = {} if self.drained else {(topic, partition, False): (0, 1_000)}
+        elif chance < 0.95:
+            self.positions[group] = Positions(group, {topic: {partition: 5}})
+        else:
+            unread: Log = self.random.choice(
+                [Log([None] * 3, [None] * 3, [None] * 3), self._part()]
+            )
+            self.logs[topic] = unread
+
+    def _part(self) -> Log:
+        """A log with a partition that cannot be read."""
+        return Log([0, None, 0], [50, None, 70], [50, None, 70])
+
+    def _one(self, names: tuple[str, ...]) -> str:
+        return self.random.choice(names)
+
+    def _commit(self, group: str, topic: str, partition: int) -> None:
+        offsets = copy.deepcopy(dict(self.positions[group].offsets))
+        found = self.random.choice([None, self.random.randrange(80)])
+        offsets[topic] = {**offsets.get(topic, {}), partition: found}
+        self.positions[group] = Positions(group, offsets)
+
+    def _produce(self, topic: str, partition: int) -> None:
+        ends = [60 if end is None else end for end in self.logs[topic].end]
+        ends[partition] += self.random.randrange(20)
+        starts = [self.random.choice([0, 0, 8]) for _ in ends]
+        self.logs[topic] = Log(starts, ends, [end - 1 for end in ends])
+
+    def backlog(self) -> LogBacklog:
+        return LogBacklog(
+            dict(self.logs),
+            dict(self.positions),
+            dict.fromkeys(GROUPS, "stable"),
+            logs_complete=True,
+            groups_complete=True,
+            read_committed=frozenset({"c"}),
+            drained=self.drained,
+        )
+
+    def times(self, at: float) -> LogTimes:
+        """Times of some subscriptions. Those of before are the same objects."""
+        for group, positions in self.positions.items():
+            for topic, offsets in positions.offsets.items():
+                if (group, topic) in self.stamps and self.random.random() < 0.7:
+                    continue
+                partitions = sorted(offsets)
+                self.stamps[group, topic] = Stamps(
+                    partitions,
+                    [self.random.choice([EPOCH + p, at + 5, math.inf]) for p in partitions],
+                    [self.random.choice([0.0, 0.25, -1.0]) for _ in partitions],
+                    "time_index",
+                )
+        return LogTimes(at, dict(self.stamps), {})
+
+
+def seen(found: LogSourceState, now: float) -> dict[tuple[str, str], Any]:
+    families = [*found.show(replace(VIEW, hold=HOLD), now).families, *found.show_ages(VIEW)]
+    moved = {
+        ("moved", sub.label): list(sub.positions.moved_at) for sub in found.subscriptions.values()
+    }
+    return moved | {
+        (each.name, label): value
+        for each in families
+        for label, value in zip(each.labels, each.values, strict=True)
+    }
+
+
+def anew(given: LogBacklog) -> LogBacklog:
+    """The same in other objects, which nothing can be told from."""
+    positions: Mapping[str, Positions] = copy.deepcopy(dict(given.positions))
+    return replace(given, logs=copy.deepcopy(dict(given.logs)), positions=positions)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_same_objects_give_the_same_as_equal_ones(seed: int) -> None:
+    cluster, quick, slow = Cluster(seed), state(), state()
+    for poll in range(POLLS):
+        now = 10.0 * poll
+        cluster.happen()
+        backlog = cluster.backlog()
+        quick.accept(backlog, now, HOLD)
+        slow.accept(anew(backlog), now, HOLD)
+        for each in (quick, slow):
+            each.set_retention(dict.fromkeys(TOPICS, Retention(3_600.0, None)))
+        times = cluster.times(EPOCH + now)
+        quick.accept(times, now, HOLD)
+        slow.accept(copy.deepcopy(times), now, HOLD)
+        assert seen(quick, now) == seen(slow, now)
+
+
+def test_most_polls_of_the_test_change_nothing_in_most_subscriptions() -> None:
+    """Otherwise the test above would compare nothing."""
+    cluster, found, stayed = Cluster(1), state(), 0
+    for poll in range(POLLS):
+        cluster.happen()
+        found.accept(cluster.backlog(), 10.0 * poll, HOLD)
+        stayed += sum(
+            sub.topic.same and sub._followed is not None for sub in found.subscriptions.values()
+        )
+    assert stayed > POLLS
+
+
+def test_offsets_that_stay_the_same_are_held_from_their_last_reading() -> None:
+    found, whole = state(), Log([0] * 2, [50] * 2, [50] * 2)
+    for now in (0.0, 40.0):
+        found.accept(log_backlog({"t": whole}), now, HOLD)
+    found.accept(log_backlog({"t": Log([0, None], [50, None], [50, None])}), 60.0, HOLD)
+    labels = [label for name, label in seen(found, 60.0) if name == "mq_log_end_offset"]
+    assert len(labels) == 2
+    assert len([name for name, _ in seen(found, 76.0) if name == "mq_log_end_offset"]) == 1
+
+
+def estimates_of(wanted: Wanted, chance: random.Random) -> dict[tuple[str, int], Any]:
+    """Times of most of the wanted offsets."""
+    return {
+        key: {
+            point: Estimate(EPOCH + point[0], 0.5, read=point[0] % 2 == 0)
+            for point in points
+            if chance.random() < 0.9
+        }
+        for key, points in wanted.items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_heads_and_stamps_are_those_of_new_tables(seed: int) -> None:
+    cluster = Cluster(seed)
+    table, stamps = HeadsTable(), StampTable(_method)
+    estimates: dict[tuple[str, int], Any] = {}
+    kept = 0
+    for _ in range(POLLS):
+        cluster.happen()
+        backlog = cluster.backlog()
+        found = table.observe(backlog)
+        assert found == HeadsTable().observe(backlog)
+        wanted = table.wanted(found.values(), ())
+        assert wanted == wanted_points(found.values())
+        movement = Movement(("a", "t"), "t", 1, 7, EPOCH)
+        assert (7, False) in table.wanted(found.values(), [movement])["t", 1]
+        made = estimates_of(wanted, cluster.random)
+        for key in made.keys() & estimates.keys():
+            # An estimate that is equal is the same object, as in `PartitionTimes`.
+            made[key] = estimates[key] if made[key] == estimates[key] else made[key]
+        kept += sum(made[key] is estimates.get(key) for key in made)
+        estimates = made
+        assert stamps.observe(found, made) == StampTable(_method).observe(found, made)
+    assert kept > POLLS
+
+
+def _method(read: bool) -> Method:
+    return "record" if read else "time_index"
