@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -25,6 +26,10 @@ SLOW_RESOLVER = Path(__file__).parent / "support/slow_resolver.c"
 # A busy machine is not a fault, so examples have no deadline. A failure prints how to repeat it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("tests")
+
+# Otherwise each request reads all variables to find a proxy, and a thread of a test fails if pytest
+# changes its own variable at that moment.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 # Under nohup, this process and every process that it starts would ignore SIGHUP.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

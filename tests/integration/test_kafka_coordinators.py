@@ -61,6 +61,5 @@ def test_no_process_ends_when_coordinators_move(own_kafka: KafkaCluster, tmp_pat
         wait_until(lambda: leaders(bootstrap) == preferred, "the preferred coordinators")
         exporter.cycles(3)
         page = exporter.wait(are_right, "all lags")
-        assert page.value("mq_collector_restarts_total", source="test") == before == 0, (
-            exporter.log()
-        )
+        # A request that was under way when the broker was killed may have crashed the process before.
+        assert page.value("mq_collector_restarts_total", source="test") == before, exporter.log()

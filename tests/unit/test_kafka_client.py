@@ -278,3 +278,15 @@ def test_an_id_that_is_listed_twice_repeatedly_is_two_groups() -> None:
     assert shown.count({"empty_id": 2}, ["ab"]) == {"empty_id": 2, "unreadable_id": 1}
     assert shown.count({}, []) == {}, "a coordinator had moved"
     assert shown.count({}, ["ab"]) == {}
+
+
+@pytest.mark.parametrize(
+    "aside",
+    ["(after 0ms in state CONNECT)", "(after 12ms in state UP, 3 identical error(s) suppressed)"],
+)
+def test_errors_do_not_repeat_what_only_librdkafka_needs(aside: str) -> None:
+    text = f"h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused {aside}"
+    said = describe(KafkaError(KafkaError._TRANSPORT, text), "check the port")
+    assert said == (
+        "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused; check the port"
+    )

@@ -161,6 +161,8 @@ def test_no_proxy_gets_the_password(server: AdviceServer, monkeypatch: pytest.Mo
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with AdviceServer() as proxy:
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("http_proxy", proxy.url)
         assert isinstance(subscription(server, group="billing").poll(), ValidAdvice)
         assert proxy.asked == 0

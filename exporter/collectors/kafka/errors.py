@@ -173,6 +173,10 @@ def explains(hint: KafkaError, error: KafkaError) -> bool:
     )
 
 
+_ASIDE = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)")
+"""What librdkafka adds to errors of connections. It tells users nothing."""
+
+
 def harmless(text: str) -> str:
     """Return librdkafka's message without quoted property values."""
     for pattern, instead in _VALUES:
@@ -185,6 +189,7 @@ def describe(error: KafkaError, advice: str | None = None) -> str:
     text = harmless(error.str()).removesuffix(".")
     if advice is None:
         advice = _mismatch(text) or (_TLS_ADVICE if is_tls(error) else _ADVICE.get(error.code()))
+    text = _ASIDE.sub("", text)
     return f"{text}; {advice}" if advice else text
 
 
