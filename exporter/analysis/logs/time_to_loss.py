@@ -56,9 +56,14 @@ def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | No
         return None
     if not any(lags) or retention == (None, None):
         return math.inf
-    produced = _produced(sub)
     consumed = sub.consumed.rates[sub.consumed_slot]
-    if produced is None or consumed is None:
+    if consumed is None:
+        return None
+    if not consumed and retention.seconds is not None and retention.size is None:
+        # Nothing else matters then. This is the quick way for most subscriptions of a large source.
+        return _shown(_first_expiry_at_rest(sub, retention.seconds))
+    produced = _produced(sub)
+    if produced is None:
         return None
     # The consume rate is known only for all partitions together. Partitions without lag consume
     # what is produced there; the rest is split evenly among the others.
@@ -70,9 +75,19 @@ def time_to_loss(sub: LogSubscription, lags: Sequence[int | None]) -> float | No
     if retention.size is not None and soonest is not None:
         overflow = _first_overflow(sub, lags, produced, consumed, retention.size)
         soonest = None if overflow is None else min(soonest, overflow)
-    if soonest is None:
+    return _shown(soonest)
+
+
+def _shown(seconds: float | None) -> float | None:
+    if seconds is None:
         return None
-    return round(soonest, 3) if soonest < FOREVER else math.inf
+    return round(seconds, 3) if seconds < FOREVER else math.inf
+
+
+def _first_expiry_at_rest(sub: LogSubscription, retention: float) -> float | None:
+    """Return `_first_expiry` if nothing is consumed."""
+    oldest = sub.ages.largest()
+    return None if oldest is None else max(retention - oldest, 0.0)
 
 
 def _produced(sub: LogSubscription) -> list[float] | None:

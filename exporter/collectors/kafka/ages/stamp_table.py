@@ -24,7 +24,7 @@ class _Made(NamedTuple):
 
 
 class StampTable:
-    """Makes stamps only where heads or estimates have changed: others are the same objects."""
+    """Makes stamps only where heads or estimates have changed. Equal ones are the same objects."""
 
     def __init__(self, method: Callable[[bool], Method]) -> None:
         """`method` returns how ages were determined, by whether all records were read."""
@@ -40,7 +40,10 @@ class StampTable:
         for key, found in heads.items():
             made = before.get(key)
             if made is None or made.heads is not found or found.topic in changed:
-                made = _Made(found, self._stamps(found))
+                stamps = self._stamps(found)
+                if made is not None and made.stamps == stamps:
+                    stamps = made.stamps
+                made = _Made(found, stamps)
             self._made[key] = made
         return {key: made.stamps for key, made in self._made.items()}
 
