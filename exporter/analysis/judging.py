@@ -61,6 +61,7 @@ class Judging:
 
     def _prepare(self, subscription: Subscription) -> None:
         judge = subscription.judge
+        judge.wake()
         found = self._table.of_subscription(
             *self._names, subscription.vhost, subscription.destination, subscription.group
         )

@@ -14,6 +14,7 @@ from exporter.judgement.evidence import Evidence
 from exporter.judgement.progress import ConsumerProgress
 from exporter.judgement.recent_events import RecentEvents
 from exporter.judgement.repeats import Repeats, RetryLoop
+from exporter.judgement.rest import REST_SECONDS, RestFacts, facts_at_rest
 from exporter.judgement.status import Situation, status_of
 from exporter.judgement.status_reason import status_reason
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
@@ -47,11 +48,13 @@ class Judge:
         "_floor",
         "_given_at",
         "_given_polls",
+        "_judged_at",
         "_peak",
         "_polls",
         "_progress",
         "_recent_rewinds",
         "_repeats",
+        "_rest",
         "_since",
         "_trend",
         "causes",
@@ -79,8 +82,7 @@ class Judge:
         self.labels: tuple[str, ...] = ()
         """Label texts of the subscription by status, set by the owner."""
         self._polls = 0
-        self._given_at = 0.0
-        self._given_polls = 0
+        self._given_at, self._given_polls = 0.0, 0
         self._progress = ConsumerProgress()
         self._floor: int | None = None
         self._trend: Trend | None = None
@@ -89,6 +91,9 @@ class Judge:
         self._recent_rewinds = RecentEvents()
         self._repeats = Repeats()
         self._peak: tuple[float, float] | None = None
+        self._judged_at = 0.0
+        self._rest: RestFacts | None = None
+        """The facts, if the next judgement is the same as long as nothing happens."""
 
     def observe(self, evidence: Evidence, thresholds: Thresholds, window: float) -> None:
         """Judge one poll."""
@@ -113,12 +118,34 @@ class Judge:
         )
         given = status_of(situation)
         self._settle(given, evidence, window)
-        self._date(evidence)
+        self._date(evidence.at, evidence.clock)
         self._learn(given, evidence, window)
         self.time_to_drain = self._drain(evidence, trend, window)
         has_cause = waiting or evidence.past_end > 0 or loop is not None
         self.causes = self._causes(evidence, trend, loop, still, window) if has_cause else ()
         self.reason = status_reason(self.status, evidence, self._polls)
+        self._judged_at = evidence.at
+        settled = self.status == given and loop is None
+        self._rest = facts_at_rest(given, evidence) if settled else None
+
+    def rests(self, at: float, told_at: float) -> bool:
+        """Return whether `rest` is enough if nothing moved. Consumers are known to `told_at`."""
+        return self._rest is not None and max(told_at, at - REST_SECONDS) <= self._judged_at
+
+    def rest(self, at: float, clock: float, window: float) -> None:
+        """Add a poll that found the same facts as the last judged one; only time has passed."""
+        self._polls += 1
+        if self._rest is not None:
+            facts = self._rest._replace(at=at)
+            self._progress.rest(at, window, waiting=bool(facts.lag))
+            self._follow(facts, window)
+            self._learn(self.status, facts, window)
+        self._given_at, self._given_polls = at, self._polls
+        self._date(at, clock)
+
+    def wake(self) -> None:
+        """Judge the next poll: the thresholds are different."""
+        self._rest = None
 
     @property
     def cause(self) -> str | None:
@@ -139,7 +166,7 @@ class Judge:
         self._floor = min(evidence.uncommitted, floor)
         return bool(evidence.lag) or evidence.uncommitted > self._floor
 
-    def _follow(self, evidence: Evidence, window: float) -> Trend | None:
+    def _follow(self, evidence: Evidence | RestFacts, window: float) -> Trend | None:
         """Keep the trend while there is a backlog."""
         if evidence.lag is None:
             return self._trend
@@ -181,13 +208,13 @@ class Judge:
             self.status, self._since, self.since = given, evidence.at, None
             self._given_at, self._given_polls = evidence.at, self._polls
 
-    def _date(self, evidence: Evidence) -> None:
+    def _date(self, at: float, clock: float) -> None:
         """Set `since` by the present clock, which may have been set in between."""
-        since = evidence.clock - (evidence.at - self._since)
+        since = clock - (at - self._since)
         if self.since is None or abs(since - self.since) > CLOCK_STEP:
             self.since = since
 
-    def _learn(self, given: Status, evidence: Evidence, window: float) -> None:
+    def _learn(self, given: Status, evidence: Evidence | RestFacts, window: float) -> None:
         rates = (evidence.produced_rate, evidence.consumed_rate)
         if given == "ok":
             if self.status == "ok":

@@ -65,6 +65,15 @@ class ConsumerProgress:
             self.moved_at = evidence.at
         return evidence.at - self.moved_at
 
+    def rest(self, at: float, window: float, *, waiting: bool) -> None:
+        """Add a poll at which nothing was different."""
+        unseen = at - (at if self._observed_at is None else self._observed_at)
+        self._observed_at = at
+        if not waiting:
+            self.moved_at = at
+        elif unseen > window:
+            self.moved_at += unseen
+
     def _see_dormant(self, evidence: Evidence, *, moved: bool) -> None:
         if moved or evidence.consumers or evidence.is_new:
             self._dormant = False

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from exporter.collectors.kafka.ages.estimates import DISORDER_MS, AgeTolerance
-from exporter.collectors.kafka.ages.partition_times import ENTRIES, PartitionTimes
+from exporter.collectors.kafka.ages.known_times import ENTRIES
+from exporter.collectors.kafka.ages.partition_times import PartitionTimes
 from exporter.collectors.kafka.ages.read_points import ReadPoint, ReadRecord
 from exporter.collectors.kafka.ages.time_index import TimeIndex
 

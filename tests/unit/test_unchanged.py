@@ -11,13 +11,26 @@ from typing import Any
 
 import pytest
 
+from exporter.analysis.judging import Judging
 from exporter.analysis.logs.source_state import LogSourceState
+from exporter.analysis.logs.subscription import LogSubscription
 from exporter.collectors.kafka.ages.estimates import Estimate
 from exporter.collectors.kafka.ages.heads import HeadsTable, Wanted, wanted_points
 from exporter.collectors.kafka.ages.movements import Movement
 from exporter.collectors.kafka.ages.stamp_table import StampTable
-from exporter.model import Log, LogBacklog, LogTimes, Method, Positions, Retention, Stamps
-from tests.support.observations import VIEW, log_backlog, state
+from exporter.judgement.judge import Judge
+from exporter.judgement.thresholds import ThresholdTable
+from exporter.model import (
+    Log,
+    LogBacklog,
+    LogTimes,
+    Memberships,
+    Method,
+    Positions,
+    Retention,
+    Stamps,
+)
+from tests.support.observations import VIEW, log_backlog, members, state
 
 TOPICS, PARTITIONS, GROUPS = ("t", "u"), 3, ("a", "b", "c")
 POLLS = 60
@@ -57,6 +70,14 @@ class Cluster:
                 [Log([None] * 3, [None] * 3, [None] * 3), self._part()]
             )
             self.logs[topic] = unread
+
+    def catch_up(self) -> None:
+        """Let all groups read all messages."""
+        self.logs = {topic: Log([0] * 3, [90] * 3, [90] * 3) for topic in TOPICS}
+        self.positions = {
+            name: Positions(name, {t: dict.fromkeys(range(PARTITIONS), 90) for t in TOPICS})
+            for name in GROUPS
+        }
 
     def _part(self) -> Log:
         """A log with a partition that cannot be read."""
@@ -200,3 +221,54 @@ def test_heads_and_stamps_are_those_of_new_tables(seed: int) -> None:
 
 def _method(read: bool) -> Method:
     return "record" if read else "time_index"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_subscription_at_rest_is_judged_as_if_it_were_judged_at_each_poll(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With long quiet times, members that come and go, and thresholds that change."""
+    cluster = Cluster(seed)
+    chance = random.Random(seed)
+    made = [(state(), Judging("kafka", "s", ThresholdTable(), HOLD)) for _ in range(2)]
+    rested = 0
+    for poll in range(4 * POLLS):
+        now, quiet = 10.0 * poll, poll // 30 % 2
+        if not quiet:
+            cluster.happen()
+            cluster.drained = {}
+        elif poll % 30 == 0 and chance.random() < 0.7:
+            cluster.catch_up()
+        backlog = cluster.backlog()
+        described = Memberships({}) if quiet else memberships(chance)
+        table = chance.random() < 0.01
+        given: list[list[Any]] = []
+        for number, (found, judging) in enumerate(made):
+            if table:
+                judging.set_table(ThresholdTable())
+            found.accept(backlog, now, HOLD)
+            found.observe_members(described, now)
+            with monkeypatch.context() as patch:
+                if number:
+                    patch.setattr(Judge, "rests", lambda *_: False)
+                judging.judge(found, now, EPOCH + now)
+            given.append([told(sub) for sub in found.subscriptions.values()])
+        rested += sum(sub.judge._judged_at < now for sub in made[0][0].subscriptions.values())
+        for quick, slow in zip(*given, strict=True):
+            assert quick == slow, now
+    assert rested > POLLS / 2
+
+
+def memberships(chance: random.Random) -> Memberships:
+    if chance.random() < 0.8:
+        return Memberships({})
+    assigned = chance.choice([{}, {"t": [0, 1, 2]}, {"t": [0], "u": [1, 2]}])
+    return Memberships({chance.choice(GROUPS): members(assigned, count=chance.randrange(3))})
+
+
+def told(sub: LogSubscription) -> tuple[Any, ...]:
+    judge = sub.judge
+    return (
+        *(sub.label, judge.status, judge.since, judge.reason),
+        *(judge.cause, judge.time_to_drain, judge._progress.moved_at),
+    )

@@ -18,14 +18,23 @@ WITHHELD = 0.5
 def log_evidence(
     state: LogState, now: float, clock: float, hold: float
 ) -> Iterator[tuple[LogSubscription, Evidence]]:
-    """Return the facts about each subscription read at `now`; `clock` is that Unix time."""
+    """Return the facts about each subscription read at `now`; `clock` is that Unix time.
+
+    Subscriptions on which nothing has happened are not judged anew at each poll.
+    """
     span = MEMORY * state.rate_window
     for group in state.groups.values():
         group.judged(now)
         group.recent.observe(now, group.rebalances, span)
     for sub in state.subscriptions.values():
-        if sub.read_at == now:
-            yield sub, _evidence(sub, state.groups.get(sub.group), span, hold, now, clock)
+        if sub.read_at != now:
+            continue
+        known = state.groups.get(sub.group)
+        told_at = now if known is None else known.told_at
+        if sub.stayed_at == now and sub.scaled is None and sub.judge.rests(now, told_at):
+            sub.judge.rest(now, clock, state.rate_window)
+        else:
+            yield sub, _evidence(sub, known, span, hold, now, clock)
 
 
 def _evidence(

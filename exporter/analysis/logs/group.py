@@ -48,6 +48,7 @@ class Group:
         "state",
         "state_labels",
         "subscribes",
+        "told_at",
     )
 
     def __init__(self, name: str, label: str, state_labels: tuple[str, ...]) -> None:
@@ -65,6 +66,8 @@ class Group:
         self.missing = 0
         """Number of consecutive complete listings without this group."""
         self.read_at = 0.0
+        self.told_at = 0.0
+        """When its state changed, or its members were described."""
         self.rebalancing_since: float | None = None
         """First judged poll that observed the present rebalance."""
         self.rejoining: int | None = None
@@ -84,13 +87,16 @@ class Group:
         """Set the state from a listing."""
         self.missing = 0
         self.read_at = now
+        if state == self.state:
+            return
+        self.told_at = now
         self._move_to(state)
         if state in MEMBERLESS:
             self._empty()
 
     def observe_members(self, members: GroupMembers, now: float) -> None:
         """Set state, members and assignment from a description."""
-        self.read_at = now
+        self.read_at = self.told_at = now
         self._move_to(members.state)
         if members.state in MEMBERLESS:
             self._empty()

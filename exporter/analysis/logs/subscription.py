@@ -50,6 +50,7 @@ class LogSubscription:
         "read_at",
         "scaled",
         "shown",
+        "stayed_at",
         "time_to_loss",
         "topic",
         "upper_bound",
@@ -83,6 +84,8 @@ class LogSubscription:
         self._followed: object | None = None
         """The offsets of the last poll; None if not all of them could be followed."""
         self._committed_only = False
+        self.stayed_at: float | None = None
+        """The last poll that found the same offsets of group and topic as the one before."""
         self._waits = False
         """Whether messages waited at the last poll."""
         self.read_at = now
@@ -102,7 +105,6 @@ class LogSubscription:
         """Latencies of consumed messages; None if they are not measured."""
         self.time_to_loss: float | None = None
         """Seconds; None if unknown."""
-
         self.consumers: int | None = None
         self.coverage: Final = Coverage()
 
@@ -202,7 +204,7 @@ class LogSubscription:
         self.positions.stay(now)
         self.upper_bound = self.topic.gaps and self._waits
         self.commit_gaps.observe(now, moved=False, waiting=self._waits)
-        self.read_at = now
+        self.read_at = self.stayed_at = now
 
     def mark_stale(self) -> None:
         """The group could not be read: keep everything as it is."""
