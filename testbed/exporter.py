@@ -8,13 +8,14 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -39,9 +40,7 @@ class Scrape:
     def __init__(self, page: str, *, text: bool = False) -> None:
         """Parse OpenMetrics, or the text format."""
         self.series: dict[Series, float] = {}
-        families = [page] if text else _families(page)
-        for family in families:
-            samples = _samples_of(family, text=text)
+        for samples in [_parsed(parse_text(page))] if text else map(_samples_of, _families(page)):
             twice = self.series.keys() & samples.keys()
             if twice:
                 raise AssertionError(f"twice on the page: {twice}")
@@ -81,12 +80,16 @@ def _families(page: str) -> list[str]:
     return found
 
 
-@lru_cache(maxsize=10_000)
-def _samples_of(family: str, *, text: bool) -> Mapping[Series, float]:
+@lru_cache(maxsize=500)
+def _samples_of(family: str) -> Mapping[Series, float]:
     """Parse a family. It is cached, since most did not change since the last scrape."""
+    return _parsed(parse_openmetrics(f"{family}# EOF\n"))
+
+
+def _parsed(families: Iterable[Metric]) -> Mapping[Series, float]:
     series: dict[Series, float] = {}
-    for parsed in parse_text(family) if text else parse_openmetrics(f"{family}# EOF\n"):
-        for sample in parsed.samples:
+    for family in families:
+        for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
             if key in series:
                 raise AssertionError(f"twice on the page: {key}")
@@ -127,6 +130,7 @@ class Exporter:
             **(defaults or {}),
         }
         self._log_level = log_level
+        self._parsed = False
         self.write(sources)
         self._log = folder / "exporter.log"
         self.child: Child | None = None
@@ -196,7 +200,11 @@ class Exporter:
     def scrape(self) -> Scrape:
         answer = self.get("/metrics", Accept=OPENMETRICS)
         answer.raise_for_status()
-        return Scrape(answer.content.decode())
+        page = answer.content.decode()
+        if not self._parsed:
+            # Finds what is wrong between families, such as names that clash.
+            self._parsed = bool(list(parse_openmetrics(page)))
+        return Scrape(page)
 
     def timed_scrape(self) -> tuple[float, Scrape]:
         """The duration of a scrape in seconds, and the scrape."""

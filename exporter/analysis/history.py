@@ -11,9 +11,9 @@ POINTS = 60
 FIRST_STEP, LAST_STEP = 3.75, 60.0
 """Seconds between two points. The step starts short and doubles when the points are full."""
 
-BRIDGED_SECONDS = 60.0
-"""Between polls that are at most this far apart, the last values are repeated. Otherwise the values
-in between are unknown."""
+BRIDGED_SECONDS = 90.0
+"""Between points that are at most this far apart, the last values are repeated. Otherwise those in
+between are unknown. Where nothing happens, there is a point each 30 s only."""
 
 
 class Point(NamedTuple):

@@ -251,8 +251,8 @@ class Source:
         return self._tasks.tried
 
     def _accept(self, observation: Observation) -> None:
-        now = time.monotonic()
         with self._lock:
+            now = time.monotonic()  # in the order in which observations are added
             if self._ended:
                 return
             if isinstance(observation, Probes):

@@ -30,7 +30,7 @@ from exporter.model import (
     Retention,
     Stamps,
 )
-from tests.support.observations import VIEW, log_backlog, members, state
+from tests.support.observations import VIEW, log, log_backlog, members, state
 
 TOPICS, PARTITIONS, GROUPS = ("t", "u"), 3, ("a", "b", "c")
 POLLS = 60
@@ -217,6 +217,45 @@ def test_heads_and_stamps_are_those_of_new_tables(seed: int) -> None:
         estimates = made
         assert stamps.observe(found, made) == StampTable(_method).observe(found, made)
     assert kept > POLLS
+
+
+def test_offsets_of_a_topic_that_is_gone_are_not_wanted() -> None:
+    """Not even if the times of its records were computed at each poll."""
+    logs = {"t": log((0, 9), (0, 9)), "u": log((0, 9))}
+    commits = {"g": {"t": {0: 4, 1: 4}}, "h": {"u": {0: 4}}}
+    table = HeadsTable()
+    found = table.observe(log_backlog(logs, commits, drained={("t", 0, False): (4, 9)}))
+    assert table.wanted(found.values(), ()).keys() == {("t", 1), ("u", 0)}
+    del logs["t"], commits["g"]
+    found = table.observe(log_backlog(logs, commits))
+    assert table.wanted(found.values(), ()).keys() == {("u", 0)}
+
+
+def test_a_partition_without_an_offset_becomes_unreadable_in_time() -> None:
+    found, judging = state(), Judging("kafka", "s", ThresholdTable(), hold=120.0)
+    found.observe_members(Memberships({"g": members({"t": [0, 1]})}), 0.0)
+    backlog = log_backlog({"t": log((0, 9), (0, 9))}, {"g": {"t": {0: 9}}})
+    part = replace(backlog, logs={"t": log((0, 9), (None, None))})
+    for poll in range(60):
+        now = 5.0 * poll
+        found.accept(backlog if poll < 30 else part, now, 120.0)
+        judging.judge(found, now, EPOCH + now)
+        (sub,) = found.subscriptions.values()
+        seen_as = sub.unreadable(120.0, now)
+        assert (sub.judge.status == "unknown") == (poll == 0 or seen_as > 0), now
+
+
+def test_a_group_of_which_more_is_known_is_judged() -> None:
+    found = state()
+    given = log_backlog({"t": log((0, 9))}, {"g": {"t": {0: 9}}}, states={"g": "empty"})
+    found.accept(given, 0.0, HOLD)
+    found.accept(given, 10.0, HOLD)
+    group = found.groups["g"]
+    assert group.told_at == 0.0
+    found.accept(replace(given, subscribing=frozenset({"g"})), 20.0, HOLD)
+    assert group.told_at == 20.0
+    found.accept(replace(given, subscribing=frozenset({"g"})), 30.0, HOLD)
+    assert group.told_at == 20.0
 
 
 def _method(read: bool) -> Method:

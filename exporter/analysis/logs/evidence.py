@@ -31,7 +31,8 @@ def log_evidence(
             continue
         known = state.groups.get(sub.group)
         told_at = now if known is None else known.told_at
-        if sub.stayed_at == now and sub.scaled is None and sub.judge.rests(now, told_at):
+        can_rest = sub.stayed_at == now and sub.topic.whole and sub.scaled is None
+        if can_rest and sub.judge.rests(now, told_at):
             sub.judge.rest(now, clock, state.rate_window)
         else:
             yield sub, _evidence(sub, known, span, hold, now, clock)

@@ -162,7 +162,9 @@ def follow_groups(
     for name in backlog.shared:
         _known(groups, name, labeler).shared = True
     for name in backlog.subscribing:
-        _known(groups, name, labeler).subscribes = True
+        group = _known(groups, name, labeler)
+        if not group.subscribes:
+            group.subscribes, group.told_at = True, now
     gone: list[str] = []
     if not backlog.groups_complete:
         return gone

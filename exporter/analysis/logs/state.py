@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from exporter.analysis.histogram import Histogram
 from exporter.analysis.logs.group import Group, describe_groups, follow_groups
-from exporter.analysis.logs.subscription import LogSubscription
+from exporter.analysis.logs.subscription import NOTHING_DRAINED, LogSubscription
 from exporter.analysis.logs.time_to_loss import time_to_loss
 from exporter.analysis.logs.topic import GONE_AFTER, LogTopic, follow_topics, partition_labels
 from exporter.analysis.nodes import Labeler, Node, follow_nodes
@@ -179,6 +179,7 @@ class LogState:
         read_committed = group in backlog.read_committed
         # A share group may still have unprocessed records before its position.
         drained = {} if group in backlog.shared else backlog.drained
+        with_holes = {topic for topic, _, _ in drained}
         for destination, offsets in positions.offsets.items():
             topic = self.topics.get(destination)
             if topic is None:
@@ -188,7 +189,12 @@ class LogState:
                 subscription = self._new_subscription(group, topic, now)
             subscription.missing = 0
             subscription.incidents.orphan(orphaned=topic.missing > 0)
-            subscription.advance(offsets, read_committed=read_committed, drained=drained, now=now)
+            subscription.advance(
+                offsets,
+                read_committed=read_committed,
+                drained=drained if destination in with_holes else NOTHING_DRAINED,
+                now=now,
+            )
 
     def _update_unread(self, backlog: LogBacklog, now: float) -> None:
         """Keep subscriptions that this poll could not read; drop those that no longer exist."""

@@ -20,6 +20,7 @@ from exporter.model import Log
 
 Drained = Mapping[tuple[str, int, bool], tuple[int, int]]
 NO_HOLE = (0, -1)
+NOTHING_DRAINED: Drained = {}
 
 
 class LogSubscription:

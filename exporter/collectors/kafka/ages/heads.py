@@ -56,6 +56,7 @@ class HeadsTable:
     def __init__(self) -> None:
         self._logs: dict[str, Log] = {}
         self._found: dict[Key, _Found] = {}
+        self._count = 0
         self._wanted: Wanted | None = None
 
     def observe(self, backlog: LogBacklog) -> dict[Key, Heads]:
@@ -89,8 +90,9 @@ class HeadsTable:
                 heads[key] = found.heads
                 if topic not in changing:
                     self._found[key] = found
-        if not same or len(heads) != len(before) or changing:
+        if not same or len(heads) != self._count or changing:
             self._wanted = None
+        self._count = len(heads)
         return heads
 
     def wanted(self, heads: Iterable[Heads], movements: Iterable[Movement]) -> Wanted:
