@@ -234,7 +234,7 @@ def test_offsets_of_a_topic_that_is_gone_are_not_wanted() -> None:
 def test_a_partition_without_an_offset_becomes_unreadable_in_time() -> None:
     found, judging = state(), Judging("kafka", "s", ThresholdTable(), hold=120.0)
     found.observe_members(Memberships({"g": members({"t": [0, 1]})}), 0.0)
-    backlog = log_backlog({"t": log((0, 9), (0, 9))}, {"g": {"t": {0: 9}}})
+    backlog = log_backlog({"t": log((0, 9), (0, 0))}, {"g": {"t": {0: 9}}})
     part = replace(backlog, logs={"t": log((0, 9), (None, None))})
     for poll in range(60):
         now = 5.0 * poll
