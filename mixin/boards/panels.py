@@ -85,7 +85,7 @@ GROWS = frozenset({"cause", "group", "destination", PLACE, "subject"})
 """Columns that take what is left of the width."""
 NEVER = models.ValueMap(options={"Infinity": models.ValueMappingResult(text="never", index=0)})
 """The text for `+Inf` seconds. A range without an end matches nothing in Grafana."""
-LONG_WORD, SHORT_WORD = r"/(\S{11})\S{4,}(\S{8})/g", "$1…$2"
+LONG_WORD, SHORT_WORD = r"/(\S{8})\S{4,}(\S{7})/g", "$1…$2"
 """What is cut out of names in a legend. Otherwise long ones hide the values beside them."""
 SUBSCRIPTION_LINK = "/d/mq-subscription?${__url_time_range}&${datasource:queryparam}&" + "&".join(
     f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in SUBSCRIPTION

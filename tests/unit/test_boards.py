@@ -167,9 +167,10 @@ def test_a_cut_name_keeps_the_start_and_the_end_of_each_word() -> None:
         return re.sub(regex, pattern, name)
 
     assert cut("billing orders · kafka eu") == "billing orders · kafka eu"
-    assert cut("team-payments-production-a orders") == "team-paymen…uction-a orders"
-    assert cut("team-payments-production-b orders") == "team-paymen…uction-b orders"
-    assert len(cut(f"{'g' * 200} {'d' * 200} · {'s' * 200}")) == 3 * 20 + 4
+    assert cut("payment-processing orders") == "payment-processing orders"
+    assert cut("team-payments-production-a orders") == "team-pay…ction-a orders"
+    assert cut("team-payments-production-b orders") == "team-pay…ction-b orders"
+    assert len(cut(f"{'g' * 200} {'d' * 200} · {'s' * 200}")) == 3 * 16 + 4
 
 
 def test_panels_do_not_overlap_and_leave_no_hole(path: Path) -> None:
