@@ -23,10 +23,11 @@ from exporter.show.exposition import Exposition
 from exporter.show.overview import Query, Row, finish, key_of, select
 from exporter.show.own_metrics import OwnMetrics
 from exporter.show.texts import STATUS_MEANINGS
+from exporter.sources.config_report import ConfigReport
 from exporter.sources.from_config import same_place
 from exporter.sources.scaling_keeper import ScalingKeeper
 from exporter.sources.source import Carried, Source
-from exporter.sources.thresholds import switched_off, threshold_table
+from exporter.sources.thresholds import threshold_table
 from exporter.sources.watchdog import SourceWatchdog
 from exporter.survey.globs import GlobWatch
 from exporter.web.routes import routes
@@ -41,7 +42,6 @@ LOOP_SECONDS = 30.0
 RELOAD_SECONDS = 30.0
 """How long a reload waits for a running one."""
 EVERYTHING = Query()
-SWITCH_OFF = "set probe.enabled: false for a source, and nothing is written to its brokers"
 
 MakeCollector = Callable[[SourceConfig], Collector]
 
@@ -73,10 +73,7 @@ class Daemon:
         self._stopping = False
         self._main = Pulse("the main loop")
         self._reload_wanted = False
-        self._writes: dict[str, str] = {}
-        """Source to what its probe writes, as last logged."""
-        self._off: list[str] = []
-        """The thresholds that are off, as last logged."""
+        self._report = ConfigReport()
         self._globs = GlobWatch(config)
         self._log = structlog.get_logger(__name__)
         self.scaling = ScalingKeeper(config, lambda: list(self.sources.values()))
@@ -104,32 +101,15 @@ class Daemon:
             self.keda = KedaService(self.scaling.board, keda.listen, keda.tls, answered)
             self.keda.start()
         self.collect()
-        self._log.info(
-            "daemon.started",
-            version=__version__,
-            port=self.server.port,
-            sources=sorted(self.sources),
-        )
-        self._report_config()
+        port, names = self.server.port, sorted(self.sources)
+        self._log.info("daemon.started", version=__version__, port=port, sources=names)
+        self._report.report(self._config)
 
     def run(self) -> None:
         """Start, then serve until `end` is called."""
         self.start()
         self.wait()
         self.stop()
-
-    def _report_config(self) -> None:
-        """Log what the probes write, how to disable that, and which thresholds are off.
-
-        Again after a reload that changes it.
-        """
-        writes = {source.name: source.writes for source in self._config.sources if source.writes}
-        if writes and writes != self._writes:
-            self._log.info("probe.writes", sources=writes, switch_off=SWITCH_OFF)
-        off = switched_off(self._config)
-        if off and off != self._off:
-            self._log.info("config.switched_off", thresholds=off)
-        self._writes, self._off = writes, off
 
     def wait(self) -> None:
         """Return when `end` is called. Until then, reload when `want_reload` was called."""
@@ -251,14 +231,11 @@ class Daemon:
             if name not in self.sources:
                 self.sources[name] = self._new_source(source)
                 self.sources[name].start()
-        if config.listen != self._config.listen:
-            self._log.warning("config.needs_restart", key="listen", in_force=self._config.listen)
-        if config.keda != self._config.keda:
-            self._log.warning("config.needs_restart", key="keda")
+        self._report.report_change(self._config, config)
         self.scaling.start()
         self._config, self._globs = config, GlobWatch(config)
         self._log.info("config.reloaded", kept=sorted(kept), sources=sorted(self.sources))
-        self._report_config()
+        self._report.report(config)
 
     def _pulses(self) -> list[Pulse]:
         pulses = [self._main, self.watch.pulse, *self.scaling.pulses]

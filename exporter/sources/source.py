@@ -38,6 +38,17 @@ EXPIRY_LOCK_SECONDS = 0.1
 """The same when hiding what is too old."""
 
 
+@contextmanager
+def held(lock: threading.RLock, seconds: float) -> Iterator[bool]:
+    """Try to acquire the lock within `seconds`; yield whether it was acquired."""
+    acquired = lock.acquire(timeout=seconds)
+    try:
+        yield acquired
+    finally:
+        if acquired:
+            lock.release()
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """What a reload passes on from a source to its replacement, so that counters continue."""
@@ -100,7 +111,7 @@ class Source:
             per_partition=config.per_partition,
         )
         self._display = Display(
-            config.name, config.hold, exposition, self._is_live, carried.sections.items()
+            config.name, config.hold, exposition, lambda: not self._ended, carried.sections.items()
         )
         self._display.observed = carried.observed
         self._advice = AdviceDisplay(
@@ -135,7 +146,7 @@ class Source:
 
     def set_tables(self, thresholds: ThresholdTable, policies: PolicyTable) -> bool:
         """Use other tables from the next poll; return False if a task hangs and prevents it."""
-        with self._locked(LOCK_SECONDS) as locked:
+        with held(self._lock, LOCK_SECONDS) as locked:
             if locked:
                 self._judging.set_table(thresholds)
                 self._scaling.set_table(policies)
@@ -160,7 +171,7 @@ class Source:
         state may continue.
         """
         self._tasks.stop()
-        with self._locked(timeout) as locked:
+        with held(self._lock, timeout) as locked:
             self._ended = True
         return locked
 
@@ -178,10 +189,7 @@ class Source:
         return self._tasks.faults(now)
 
     def expire(self) -> None:
-        """Hide what is older than `hold`; keep the state.
-
-        Works even if a task hangs while it changes the state.
-        """
+        """Hide what is older than `hold`, even if a task hangs while it changes the state."""
         now = time.monotonic()
         if self._ended:
             return
@@ -189,7 +197,7 @@ class Source:
             self._expire_advice(now)
         if not self._display.outdated(now):
             return
-        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+        with held(self._lock, EXPIRY_LOCK_SECONDS) as locked:
             if locked:
                 if self._display.hide(now):
                     self._publish_health()
@@ -202,7 +210,7 @@ class Source:
         Empty if a task hangs. The values are those of `/metrics`, from the last update. With
         `wanted.stale`, the rows of a hidden source are its last values.
         """
-        with self._locked(LOCK_SECONDS) as locked:
+        with held(self._lock, LOCK_SECONDS) as locked:
             observed, visible = self._display.observed, self._display.visible
             if not locked or observed is None or not (visible or wanted.stale):
                 return []
@@ -226,19 +234,6 @@ class Source:
         if health:
             found |= health_rows(self.outcomes, self.state.nodes, self._probes.nodes)
         return found
-
-    @contextmanager
-    def _locked(self, seconds: float) -> Iterator[bool]:
-        """Try to acquire the lock within `seconds`; yield whether it was acquired."""
-        locked = self._lock.acquire(timeout=seconds)
-        try:
-            yield locked
-        finally:
-            if locked:
-                self._lock.release()
-
-    def _is_live(self) -> bool:
-        return not self._ended
 
     @property
     def restarts(self) -> int:
@@ -284,13 +279,13 @@ class Source:
         self._display.show_section(AGES, self.state.show_ages(self._view), at)
 
     def _expire_advice(self, now: float) -> None:
-        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+        with held(self._lock, EXPIRY_LOCK_SECONDS) as locked:
             if locked:
                 self._advice.show(self.state, now)
 
     def memories(self, now: float) -> dict[SubscriptionName, Memory]:
         """Return what the scaling advice has learned; empty if a task hangs."""
-        with self._locked(EXPIRY_LOCK_SECONDS) as locked:
+        with held(self._lock, EXPIRY_LOCK_SECONDS) as locked:
             return memories_of(self.state, now) if locked else {}
 
     def _view_at(self, now: float) -> View:
@@ -300,10 +295,6 @@ class Source:
         """
         since = 0.0 if self._judged_at is None else max(0.0, now - self._judged_at)
         return replace(self._view, hold=self._view.hold + since)
-
-    def _probe_seconds(self) -> float | None:
-        """Return the threshold of the probes; None if there are no probes."""
-        return None if self.config.probe.enabled is False else self._judging.probe_seconds
 
     def _publish_health(self) -> None:
         with self._lock:
@@ -315,6 +306,8 @@ class Source:
                     series=self._display.series,
                     dropped=self._display.shown.dropped,
                     restarts=self.restarts,
-                    probe_seconds=self._probe_seconds(),
+                    probe_seconds=(
+                        None if self.config.probe.enabled is False else self._judging.probe_seconds
+                    ),
                 )
                 self._display.show_unaged(HEALTH, families)

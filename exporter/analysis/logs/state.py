@@ -109,7 +109,7 @@ class LogState:
                 positions.partitions,
                 positions.labels,
                 lags,
-                self._stamps(key, times),
+                _stamps(key, times, self._vague),
                 at=times.at,
                 now=now,
                 hold=hold,
@@ -118,27 +118,13 @@ class LogState:
         for key, latencies in times.latencies.items():
             known = self.subscriptions.get(key)
             if known is not None:
-                self._observe_latencies(known, latencies)
+                _observe_latencies(known, latencies, self.labeler)
         for name, (count, total) in times.sizes.items():
             topic = self.topics.get(name)
             if topic is not None:
                 topic.size.add(count, total)
         for kind, count in times.anomalies.items():
             self.timestamp_anomalies[kind] += count
-
-    def _stamps(self, key: tuple[str, str], times: LogTimes) -> Stamps | None:
-        """Return a subscription's times, without error bounds if an older message may exist."""
-        found = times.stamps.get(key)
-        if found is None or key not in self._vague:
-            return found
-        return found._replace(errors=[-1.0] * len(found.errors))
-
-    def _observe_latencies(self, subscription: LogSubscription, latencies: Sequence[float]) -> None:
-        if subscription.latency is None:
-            labels = {"destination": subscription.topic.name, "group": subscription.group}
-            subscription.latency = Histogram(LATENCY_BUCKETS, self.labeler, labels)
-        for seconds in latencies:
-            subscription.latency.observe(seconds)
 
     # Destinations
 
@@ -288,3 +274,23 @@ class LogState:
                 if sub.topic.fresh is None or group not in backlog.positions
             },
         )
+
+
+def _stamps(
+    key: tuple[str, str], times: LogTimes, vague: frozenset[tuple[str, str]]
+) -> Stamps | None:
+    """Return a subscription's times, without error bounds if an older message may exist."""
+    found = times.stamps.get(key)
+    if found is None or key not in vague:
+        return found
+    return found._replace(errors=[-1.0] * len(found.errors))
+
+
+def _observe_latencies(
+    subscription: LogSubscription, latencies: Sequence[float], labeler: Labeler
+) -> None:
+    if subscription.latency is None:
+        labels = {"destination": subscription.topic.name, "group": subscription.group}
+        subscription.latency = Histogram(LATENCY_BUCKETS, labeler, labels)
+    for seconds in latencies:
+        subscription.latency.observe(seconds)

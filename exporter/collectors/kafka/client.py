@@ -197,12 +197,9 @@ class KafkaClient:
         dispose(clients)
 
     def drop_after(self, problems: Iterable[Problem]) -> None:
-        """Drop the client if an answer did not arrive in time.
-
-        librdkafka keeps asking a group's previous coordinator after the group has moved
-        (librdkafka#3847). A request that timed out can abort the process when its coordinator is
-        back (librdkafka#4605). A new client has neither problem.
-        """
+        """Drop the client if an answer did not arrive in time."""
+        # librdkafka keeps asking a group's old coordinator (librdkafka#3847), and a request that timed
+        # out can abort the process later (librdkafka#4605). A new client has neither problem.
         if any(problem.reason in ("timeout", "unreachable") for problem in problems):
             self.drop()
 
@@ -214,11 +211,10 @@ class KafkaClient:
         dispose(clients)
 
     def metadata(self, deadline: Deadline, attempt: float) -> ClusterMetadata:
-        """Return brokers and topics.
+        """Return brokers and topics. Retries while time is left: one attempt asks one broker only.
 
-        Retries while time is left, because one attempt asks one broker only. Raises `CollectError`
-        if no broker answers. The client is dropped then, so that the next one reads the current
-        secrets and certificates.
+        Raises `CollectError` if no broker answers. The client is dropped then, so that the next one
+        reads the current secrets and certificates.
         """
         while True:
             try:
@@ -245,8 +241,7 @@ class KafkaClient:
         """Make one call for all items, and return the future of each.
 
         If the library refuses the call, it is repeated with halves of the items until the refused
-        item is alone. Its future fails; the other items are requested. `call` returns futures in
-        the order of its items.
+        item is alone. Its future fails. `call` returns futures in the order of its items.
         """
         if not items:
             return []
