@@ -198,7 +198,7 @@ class KafkaClient:
 
     def drop_after(self, problems: Iterable[Problem]) -> None:
         """Drop the client if an answer did not arrive in time."""
-        # librdkafka keeps asking a group's old coordinator (librdkafka#3847), and a request without an
+        # librdkafka keeps asking a group's old coordinator (librdkafka#3847). A request without an
         # answer can abort the process later (librdkafka#4605). A new client has neither problem.
         if any(problem.reason in ("timeout", "unreachable") for problem in problems):
             self.drop()
