@@ -219,6 +219,11 @@ class World:
     def page(self) -> Scrape:
         return self.exporter.scrape()
 
+    def wait(self, condition: Callable[[Scrape], object], what: str) -> Scrape:
+        """Wait for both exporters: what happens next must be the same for both."""
+        self.stream.wait(condition, f"{what}, from the topic")
+        return self.exporter.wait(condition, what)
+
 
 @pytest.fixture(scope="module")
 def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -421,31 +426,25 @@ def test_counters_follow_what_was_produced_and_consumed(world: World) -> None:
     create_topic(world.bootstrap, topic, 2, 3)
     commit_offsets(world.bootstrap, group, {(topic, 0): 0, (topic, 1): 0})
     counted = {"group": group, "destination": topic}
-    world.exporter.wait(
-        lambda p: p.value("mq_consumed_messages_total", **counted) == 0, "the group"
-    )
+    world.wait(lambda p: p.value("mq_consumed_messages_total", **counted) == 0, "the group")
     produce(world.bootstrap, topic, 0, 300)
     produce(world.bootstrap, topic, 1, 200)
     commit_offsets(world.bootstrap, group, {(topic, 0): 120, (topic, 1): 30})
-    page = world.exporter.wait(
+    page = world.wait(
         lambda p: p.value("mq_consumed_messages_total", **counted) == 150, "what was consumed"
     )
     assert page.value("mq_subscription_produced_messages_total", **counted) == 500
     assert page.value("mq_produced_messages_total", destination=topic, partition="0") == 300
     assert page.value("mq_lag_messages", **counted, partition="0") == 180
     commit_offsets(world.bootstrap, group, {(topic, 0): 100})
-    page = world.exporter.wait(
-        lambda p: p.value("mq_offset_rewinds_total", **counted) == 1, "the rewind"
-    )
+    page = world.wait(lambda p: p.value("mq_offset_rewinds_total", **counted) == 1, "the rewind")
     assert page.value("mq_consumed_messages_total", **counted) == 150
     delete_records(world.bootstrap, {(topic, 0): 250})
-    page = world.exporter.wait(
-        lambda p: p.value("mq_messages_lost_total", **counted) == 150, "the loss"
-    )
+    page = world.wait(lambda p: p.value("mq_messages_lost_total", **counted) == 150, "the loss")
     assert page.value("mq_lag_messages", **counted, partition="0") == 50
     assert world.exporter.cycles(3).value("mq_messages_lost_total", **counted) == 150
     commit_offsets(world.bootstrap, group, {(topic, 1): 1000})
-    page = world.exporter.wait(
+    page = world.wait(
         lambda p: p.value("mq_position_anomalies_total", **counted, kind="past_end") == 1,
         "the anomaly",
     )
@@ -460,12 +459,12 @@ def test_a_group_that_deletes_what_it_has_read_loses_nothing(world: World) -> No
     create_topic(world.bootstrap, topic, 1, 3)
     commit_offsets(world.bootstrap, group, {(topic, 0): 0})
     sub = {"group": group, "destination": topic}
-    world.exporter.wait(lambda p: p.value("mq_consumed_messages_total", **sub) == 0, "the group")
+    world.wait(lambda p: p.value("mq_consumed_messages_total", **sub) == 0, "the group")
     for read in range(20, 120, 20):
         produce(world.bootstrap, topic, 0, 20)
         commit_offsets(world.bootstrap, group, {(topic, 0): read})
         delete_records(world.bootstrap, {(topic, 0): read})
-    page = world.exporter.wait(
+    page = world.wait(
         lambda p: p.value("mq_consumed_messages_total", **sub) == 100, "what was consumed"
     )
     assert page.value("mq_messages_lost_total", **sub) == 0
