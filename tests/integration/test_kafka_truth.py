@@ -242,6 +242,7 @@ def world(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     ):
         exporter.wait(lambda p: p.lags() == truth.lags, "lags to be true", 60)
         stream.wait(lambda p: p.lags() == truth.lags, "lags to be true", 60)
+        stream.wait(lambda p: p.value("mq_commit_stream_groups"), "groups read from the topic")
         yield World(exporter, kafka.bootstrap, truth, stream)
     for reader in truth.readers:
         reader.close()
