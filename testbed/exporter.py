@@ -40,7 +40,9 @@ class Scrape:
     def __init__(self, page: str, *, text: bool = False) -> None:
         """Parse OpenMetrics, or the text format."""
         self.series: dict[Series, float] = {}
-        for samples in [_parsed(parse_text(page))] if text else map(_samples_of, _families(page)):
+        for samples in (
+            [_series_of(parse_text(page))] if text else map(_samples_of, _families(page))
+        ):
             twice = self.series.keys() & samples.keys()
             if twice:
                 raise AssertionError(f"twice on the page: {twice}")
@@ -83,10 +85,10 @@ def _families(page: str) -> list[str]:
 @lru_cache(maxsize=500)
 def _samples_of(family: str) -> Mapping[Series, float]:
     """Parse a family. It is cached, since most did not change since the last scrape."""
-    return _parsed(parse_openmetrics(f"{family}# EOF\n"))
+    return _series_of(parse_openmetrics(f"{family}# EOF\n"))
 
 
-def _parsed(families: Iterable[Metric]) -> Mapping[Series, float]:
+def _series_of(families: Iterable[Metric]) -> Mapping[Series, float]:
     series: dict[Series, float] = {}
     for family in families:
         for sample in family.samples:
@@ -130,7 +132,7 @@ class Exporter:
             **(defaults or {}),
         }
         self._log_level = log_level
-        self._parsed = False
+        self._checked = False
         self.write(sources)
         self._log = folder / "exporter.log"
         self.child: Child | None = None
@@ -201,9 +203,9 @@ class Exporter:
         answer = self.get("/metrics", Accept=OPENMETRICS)
         answer.raise_for_status()
         page = answer.content.decode()
-        if not self._parsed:
+        if not self._checked:
             # Finds what is wrong between families, such as names that clash.
-            self._parsed = bool(list(parse_openmetrics(page)))
+            self._checked = bool(list(parse_openmetrics(page)))
         return Scrape(page)
 
     def timed_scrape(self) -> tuple[float, Scrape]:

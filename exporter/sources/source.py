@@ -39,13 +39,13 @@ EXPIRY_LOCK_SECONDS = 0.1
 
 
 @contextmanager
-def held(lock: threading.RLock, seconds: float) -> Iterator[bool]:
+def acquired(lock: threading.RLock, seconds: float) -> Iterator[bool]:
     """Try to acquire the lock within `seconds`; yield whether it was acquired."""
-    acquired = lock.acquire(timeout=seconds)
+    success = lock.acquire(timeout=seconds)
     try:
-        yield acquired
+        yield success
     finally:
-        if acquired:
+        if success:
             lock.release()
 
 
@@ -146,7 +146,7 @@ class Source:
 
     def set_tables(self, thresholds: ThresholdTable, policies: PolicyTable) -> bool:
         """Use other tables from the next poll; return False if a task hangs and prevents it."""
-        with held(self._lock, LOCK_SECONDS) as locked:
+        with acquired(self._lock, LOCK_SECONDS) as locked:
             if locked:
                 self._judging.set_table(thresholds)
                 self._scaling.set_table(policies)
@@ -171,7 +171,7 @@ class Source:
         state may continue.
         """
         self._tasks.stop()
-        with held(self._lock, timeout) as locked:
+        with acquired(self._lock, timeout) as locked:
             self._ended = True
         return locked
 
@@ -197,7 +197,7 @@ class Source:
             self._expire_advice(now)
         if not self._display.outdated(now):
             return
-        with held(self._lock, EXPIRY_LOCK_SECONDS) as locked:
+        with acquired(self._lock, EXPIRY_LOCK_SECONDS) as locked:
             if locked:
                 if self._display.hide(now):
                     self._publish_health()
@@ -210,7 +210,7 @@ class Source:
         Empty if a task hangs. The values are those of `/metrics`, from the last update. With
         `wanted.stale`, the rows of a hidden source are its last values.
         """
-        with held(self._lock, LOCK_SECONDS) as locked:
+        with acquired(self._lock, LOCK_SECONDS) as locked:
             observed, visible = self._display.observed, self._display.visible
             if not locked or observed is None or not (visible or wanted.stale):
                 return []
@@ -279,13 +279,13 @@ class Source:
         self._display.show_section(AGES, self.state.show_ages(self._view), at)
 
     def _expire_advice(self, now: float) -> None:
-        with held(self._lock, EXPIRY_LOCK_SECONDS) as locked:
+        with acquired(self._lock, EXPIRY_LOCK_SECONDS) as locked:
             if locked:
                 self._advice.show(self.state, now)
 
     def memories(self, now: float) -> dict[SubscriptionName, Memory]:
         """Return what the scaling advice has learned; empty if a task hangs."""
-        with held(self._lock, EXPIRY_LOCK_SECONDS) as locked:
+        with acquired(self._lock, EXPIRY_LOCK_SECONDS) as locked:
             return memories_of(self.state, now) if locked else {}
 
     def _view_at(self, now: float) -> View:

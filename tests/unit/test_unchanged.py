@@ -39,7 +39,7 @@ EPOCH = 1_700_000_000.0
 
 
 class Cluster:
-    """Changes at random, and seldom enough that much stays as it is."""
+    """Positions and logs that change at random. In most polls, most of them do not change."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -137,8 +137,8 @@ def seen(found: LogSourceState, now: float) -> dict[tuple[str, str], Any]:
     }
 
 
-def anew(given: LogBacklog) -> LogBacklog:
-    """The same in other objects, which nothing can be told from."""
+def copied(given: LogBacklog) -> LogBacklog:
+    """Return an equal backlog of other objects, so that nothing looks unchanged by identity."""
     positions: Mapping[str, Positions] = copy.deepcopy(dict(given.positions))
     return replace(given, logs=copy.deepcopy(dict(given.logs)), positions=positions)
 
@@ -151,7 +151,7 @@ def test_the_same_objects_give_the_same_as_equal_ones(seed: int) -> None:
         cluster.happen()
         backlog = cluster.backlog()
         quick.accept(backlog, now, HOLD)
-        slow.accept(anew(backlog), now, HOLD)
+        slow.accept(copied(backlog), now, HOLD)
         for each in (quick, slow):
             each.set_retention(dict.fromkeys(TOPICS, Retention(3_600.0, None)))
         times = cluster.times(EPOCH + now)

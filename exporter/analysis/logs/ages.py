@@ -119,9 +119,7 @@ class Ages:
             if not lag:
                 value: float | None = None if lag is None else 0.0
             elif stamps is not None and row is not None:
-                time = stamps.times[row]
-                value = round(at - time, 3) if at > time else 0.0
-                error = stamps.errors[row]
+                value, error = round(_age(at, stamps.times[row]), 3), stamps.errors[row]
             else:
                 since = self._unknown_since.setdefault(partition, now)
                 value, error = before.get(partition) if now - since <= hold else None, -1.0
@@ -158,13 +156,18 @@ class Ages:
 
 
 def _ages(lags: Sequence[int | None], stamps: Stamps, at: float) -> list[float | None]:
-    """Return the ages at `at` if there is a stamp for each partition; 0 for a time to come."""
+    """Return the ages at `at` if there is a stamp for each partition."""
     return [
-        (at - time if at > time else 0.0) if lag else (None if lag is None else 0.0)
+        _age(at, time) if lag else (None if lag is None else 0.0)
         for lag, time in zip(lags, stamps.times, strict=True)
     ]
 
 
+def _age(at: float, time: float) -> float:
+    """Return the age at `at` in seconds; 0 for a time in the future."""
+    return at - time if at > time else 0.0
+
+
 def _rounded(ages: Sequence[float | None]) -> list[float | None]:
-    """Return the ages in milliseconds' precision."""
+    """Return the ages, rounded to milliseconds."""
     return [round(age, 3) if age else age for age in ages]

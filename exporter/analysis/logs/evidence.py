@@ -20,7 +20,7 @@ def log_evidence(
 ) -> Iterator[tuple[LogSubscription, Evidence]]:
     """Return the facts about each subscription read at `now`; `clock` is that Unix time.
 
-    Subscriptions on which nothing has happened are not judged anew at each poll.
+    Subscriptions on which nothing happens are left out, except every `REST_SECONDS`.
     """
     span = MEMORY * state.rate_window
     for group in state.groups.values():

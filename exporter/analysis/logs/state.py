@@ -6,6 +6,7 @@ Not thread-safe: the owner holds a lock around each call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from exporter.analysis.histogram import Histogram
@@ -79,8 +80,11 @@ class LogState:
         for subscription in known:
             subscription.add_produced()
         self._update_groups(backlog, now)
+        with_holes = {topic for topic, _, _ in backlog.drained}
         for group, positions in backlog.positions.items():
-            self._update_positions(group, positions, backlog, now)
+            # A share group may still have unprocessed records before its position.
+            holes = frozenset() if group in backlog.shared else with_holes
+            self._update_positions(group, positions, backlog, holes, now)
         self._update_unread(backlog, now)
         self._assign(now)
         self._sample(backlog, now)
@@ -160,12 +164,15 @@ class LogState:
     # Subscriptions
 
     def _update_positions(
-        self, group: str, positions: Positions, backlog: LogBacklog, now: float
+        self,
+        group: str,
+        positions: Positions,
+        backlog: LogBacklog,
+        with_holes: AbstractSet[str],
+        now: float,
     ) -> None:
+        """Add the offsets of a group. `with_holes` are the destinations in `backlog.drained`."""
         read_committed = group in backlog.read_committed
-        # A share group may still have unprocessed records before its position.
-        drained = {} if group in backlog.shared else backlog.drained
-        with_holes = {topic for topic, _, _ in drained}
         for destination, offsets in positions.offsets.items():
             topic = self.topics.get(destination)
             if topic is None:
@@ -178,7 +185,7 @@ class LogState:
             subscription.advance(
                 offsets,
                 read_committed=read_committed,
-                drained=drained if destination in with_holes else NOTHING_DRAINED,
+                drained=backlog.drained if destination in with_holes else NOTHING_DRAINED,
                 now=now,
             )
 

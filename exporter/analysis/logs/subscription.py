@@ -29,7 +29,6 @@ class LogSubscription:
     __slots__ = (
         "_committed_only",
         "_followed",
-        "_waits",
         "ages",
         "anomaly_labels",
         "commit_gaps",
@@ -87,8 +86,6 @@ class LogSubscription:
         self._committed_only = False
         self.stayed_at: float | None = None
         """The last poll that found the same offsets of group and topic as the one before."""
-        self._waits = False
-        """Whether messages waited at the last poll."""
         self.read_at = now
         self.missing = 0
         """Number of consecutive complete polls of the group without an offset here."""
@@ -106,6 +103,7 @@ class LogSubscription:
         """Latencies of consumed messages; None if they are not measured."""
         self.time_to_loss: float | None = None
         """Seconds; None if unknown."""
+
         self.consumers: int | None = None
         self.coverage: Final = Coverage()
 
@@ -191,7 +189,7 @@ class LogSubscription:
         is_whole = len(margins) == len(table.partitions)
         if is_whole and margins:
             self.margin = max(min(margins), 0)
-        self._waits = waits = any(lags)
+        waits = any(lags)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and waits
         self.commit_gaps.observe(now, moved=moved > 0, waiting=waits)
@@ -203,8 +201,9 @@ class LogSubscription:
         """Add a poll that found the same offsets of group and topic as the one before."""
         self.incidents.begin_poll()
         self.positions.stay(now)
-        self.upper_bound = self.topic.gaps and self._waits
-        self.commit_gaps.observe(now, moved=False, waiting=self._waits)
+        waits = any(self.positions.lag)
+        self.upper_bound = self.topic.gaps and waits
+        self.commit_gaps.observe(now, moved=False, waiting=waits)
         self.read_at = self.stayed_at = now
 
     def mark_stale(self) -> None:

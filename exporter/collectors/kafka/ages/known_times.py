@@ -85,11 +85,11 @@ class KnownTimes:
             self._seen = seen
             self._changed()
         if wanted is not self.wanted and wanted != self.wanted:
-            self._want(wanted)
+            self._keep_only(wanted)
         self.index.forget_below(start)
         self.trust.forget_below(start)
 
-    def _want(self, wanted: set[ReadPoint]) -> None:
+    def _keep_only(self, wanted: set[ReadPoint]) -> None:
         """Drop what was known of other offsets."""
         self.wanted = wanted
         self._changed()
@@ -193,7 +193,8 @@ class KnownTimes:
             if estimate is not None:
                 found[point] = estimate
         if found != self._estimates:
-            self._estimates = found
+            self._estimates, self._lasting = found, None
+            return found
         # An age may become exact enough as it grows, and an upper bound may be the present time.
         is_lasting = len(found) == len(self.wanted) and all(map(self._is_bounded, self.wanted))
         self._lasting = version if is_lasting else None

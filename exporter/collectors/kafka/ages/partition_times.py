@@ -29,8 +29,8 @@ class PartitionTimes(KnownTimes):
         self._sure = False
         """Whether at `_settled` no wanted offset needed a read."""
 
-    def _want(self, wanted: set[ReadPoint]) -> None:
-        super()._want(wanted)
+    def _keep_only(self, wanted: set[ReadPoint]) -> None:
+        super()._keep_only(wanted)
         self._settled = None
         offsets = {offset for offset, _ in wanted}
         self._tries = {o: tries for o, tries in self._tries.items() if o in offsets}
