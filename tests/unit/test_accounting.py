@@ -349,3 +349,42 @@ def test_a_depth_that_comes_before_all_counters_is_counted_once() -> None:
         world.poll(Depth(QUEUE, 50, 8))
         world.count(Counts(QUEUE, 50, 50, 0, 0, 1, deliveries=8))
         assert world.value("mq_produced_messages_total") == 50
+
+
+@pytest.mark.parametrize("first", [1, 20, 50])
+def test_messages_that_came_before_the_first_consumer_are_counted_once(first: int) -> None:
+    """A consumer begins before the first messages are in the counters: for one poll it seems that
+    nothing is counted. Later the counters include all messages.
+    """
+    world = Judged()
+    for _ in range(3):
+        world.poll(Depth(QUEUE, 0, 0), after=1.0)
+        world.count(Counts(QUEUE, 0, 0, 0, 0, 0, every_protocol=False))
+    world.poll(Depth(QUEUE, first, 8), after=0.5)
+    world.count(Counts(QUEUE, first, 0, 0, 0, 1, every_protocol=False))
+    world.poll(Depth(QUEUE, 50, 8), after=0.5)
+    world.count(Counts(QUEUE, 50, 0, 0, 0, 1, every_protocol=False))
+    for published in (30, 50, 50):
+        world.poll(Depth(QUEUE, 50, 8), after=2.0)
+        world.count(Counts(QUEUE, 50, published, 0, 0, 1, deliveries=8, every_protocol=False))
+        assert world.value("mq_produced_messages_total") == 50
+    for done in (20, 50, 50):
+        world.poll(Depth(QUEUE, 50 - done, 8), after=2.0)
+        world.count(Counts(QUEUE, 50, 50, done, 0, 1, deliveries=50, every_protocol=False))
+    assert world.value("mq_produced_messages_total") == 50
+    assert world.value("mq_consumed_messages_total") == 50
+
+
+def test_a_gap_with_messages_that_are_never_counted_adds_those_that_are() -> None:
+    """10 messages came in a way that is not counted, long before 30 counted ones: 40 in all."""
+    world = Judged()
+    for _ in range(3):
+        world.poll(Depth(QUEUE, 0, 0), after=1.0)
+        world.count(Counts(QUEUE, 0, 0, 0, 0, 0, every_protocol=False))
+    for _ in range(6):
+        world.poll(Depth(QUEUE, 10, 0))
+        world.count(Counts(QUEUE, 10, 0, 0, 0, 1, every_protocol=False))
+    for _ in range(3):
+        world.poll(Depth(QUEUE, 40, 8))
+        world.count(Counts(QUEUE, 40, 30, 0, 0, 1, deliveries=8, every_protocol=False))
+        assert world.value("mq_produced_messages_total") == 40

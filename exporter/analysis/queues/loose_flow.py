@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from exporter.analysis.queues.arrival_curve import ArrivalCurve
-from exporter.analysis.queues.arrivals import TICK, Arrivals
+from exporter.analysis.queues.arrivals import TICK, WINDOW, Arrivals
 from exporter.analysis.queues.counts_order import CountsOrder
 from exporter.analysis.queues.flow import TOO_OLD, Flow, Moved, PlaceBacklog, movement
 from exporter.analysis.queues.outflow import Outflow, Processed
@@ -34,6 +34,8 @@ class LooseFlow(Flow):
     """
 
     __slots__ = (
+        "_ahead",
+        "_ahead_at",
         "_depths",
         "_fell",
         "_gap_from",
@@ -58,6 +60,9 @@ class LooseFlow(Flow):
         """Whether the counters were reset during the gap."""
         self._gap_from: float | None = None
         """Since when the broker's counters are unusable because it lost them; None if usable."""
+        self._ahead, self._ahead_at = 0, 0.0
+        """Messages known when the gap began, whose publishes the counters will probably include
+        later; and when it began."""
         self._unsure_to, self._unsure = 0.0, 0.0
         """Last message of the curve whose time is uncertain due to a gap, and its error in s."""
 
@@ -90,7 +95,7 @@ class LooseFlow(Flow):
         if self._curve is None:
             self._begin(counts, waiting, at)
         self._fell = True
-        self._open_gap()
+        self._open_gap(at)
         return Moved(0, 0, 0) if before is None else _movement(before, counts)
 
     def _count_exactly(
@@ -134,7 +139,8 @@ class LooseFlow(Flow):
         ):
             self._settled_at = at + 2 * TICK
             self._fell = True
-            self._open_gap()
+            self._open_gap(at)
+            self._ahead = 0  # the counts of these messages are lost
             return True
         if self._curve is None and counts.outstanding == lag:
             self._settled_at = at
@@ -152,13 +158,14 @@ class LooseFlow(Flow):
 
     # Gaps
 
-    def _open_gap(self) -> None:
+    def _open_gap(self, at: float) -> None:
         """Begin a gap at the last counts: the queue's node was gone and its counters were reset.
 
         What entered and left in a gap is unknown.
         """
         if self._gap_from is None and self._curve is not None:
             self._gap_from = self._curve.last
+            self._ahead, self._ahead_at = self._arrivals.ahead(at), at
 
     def _bridge(
         self, curve: ArrivalCurve, moved: Moved, since: float, waiting: PlaceBacklog, at: float
@@ -172,10 +179,14 @@ class LooseFlow(Flow):
         held = (waiting.lag or 0) + (waiting.deferred or 0)
         grown = held - int(curve.total - self.left)
         curve.add(at, max(grown, 0))
+        # Messages seen in the depth before the gap are counted as produced already.
+        ahead = self._ahead if at - self._ahead_at <= WINDOW else 0
+        late = max(ahead - moved.produced, 0)
+        moved.produced = max(moved.produced - ahead, 0)
         # The depth is newer than the counters, which will soon include what it shows already.
         surplus = max(grown + moved.consumed - moved.produced, 0)
         recent = max(moved.produced, moved.consumed, held - self._held_a_tick_ago(held))
-        self._arrivals = Arrivals(int(curve.total), ahead=min(surplus, recent))
+        self._arrivals = Arrivals(int(curve.total), ahead=late + min(surplus, recent))
         moved.produced += surplus
         self.left = self._processed = self._counted_left = max(self._arrivals.value - held, 0)
         self._processed_by.restart()
@@ -199,13 +210,13 @@ class LooseFlow(Flow):
         while len(self._depths) > 1 and now - self._depths[1][0] >= TICK:
             self._depths.popleft()
         if is_back:
-            self._open_gap()
+            self._open_gap(now)
         curve = self._curve
         if curve is None or self._gap_from is not None or now < self._settled_at:
             return 0
         # A depth that is older than the counts may include messages that they count as processed.
         known = self._processed_by.by(now - 2 * old) if old else self._processed
-        came = self._arrivals.raise_to(known + held)
+        came = self._arrivals.raise_to(known + held, now)
         if came:
             _add_at_pace(curve, came, now)
         self.left = max(self.left, self._arrivals.value - held)
