@@ -212,3 +212,24 @@ def test_offsets_of_a_group() -> None:
 )
 def test_the_cheaper_way_is_chosen_and_kept(load: Load, *, before: bool, worth: bool) -> None:
     assert is_worth_it(load, following=before) is worth
+
+
+def test_a_record_before_a_missed_one_does_not_undo_what_the_coordinator_returns() -> None:
+    table = CommitTable()
+    group = table.group("billing", 1)
+    table.load(group, {"orders": {0: 3}}, 1)
+    group.commit("orders", 0, 7)  # then 8 is missed
+    table.missed({0})
+    group.commit("orders", 1, 2)  # after the missed one
+    assert not table.is_loaded(group, 3)
+    table.load(group, {"orders": {0: 8}}, 3)
+    assert group.positions().offsets == {"orders": {0: 8, 1: 2}}
+    assert table.is_loaded(group, 4)
+
+
+def test_a_record_before_an_unknown_one_does_not_undo_what_the_coordinator_returns(
+    group: GroupOffsets,
+) -> None:
+    read(group, (key(1), commit_value(3, 5)), (key(1), commit_value(9, 6)))
+    group.load({"orders": {7: 6}}, (0, 1))
+    assert group.positions().offsets == {"orders": {7: 6}}

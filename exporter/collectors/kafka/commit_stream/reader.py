@@ -134,7 +134,7 @@ class CommitReader:
                 continue
             if place != group.partition:
                 # The number of partitions was changed. The group is read from its coordinator.
-                group.loaded = None
+                group.miss()
             value: bytes | None = message.value()
             if value is None:
                 group.remove(topic, partition)
@@ -145,7 +145,7 @@ class CommitReader:
             else:
                 # The group is read from its coordinator.
                 self.unknown_records += 1
-                group.loaded = None
+                group.miss()
 
     def _decoded(self, key: bytes, place: int) -> CommitKey | None:
         """Decode a new key; None for records to skip.

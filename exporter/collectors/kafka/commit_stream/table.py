@@ -53,6 +53,11 @@ class GroupOffsets:
         self._recent[topic, partition] = None
         self._unset(topic, partition)
 
+    def miss(self) -> None:
+        """A record was missed: the offsets are unknown, and records before it say nothing."""
+        self.loaded = None
+        self._recent.clear()
+
     def load(self, offsets: Mapping[str, Mapping[int, int | None]], at: tuple[int, int]) -> None:
         """Replace the offsets by what the coordinator returned. All must be known.
 
@@ -130,8 +135,12 @@ class CommitTable:
 
     def missed(self, partitions: Iterable[int]) -> None:
         """Note that records of these partitions were missed: their groups are not known."""
-        for partition in partitions:
+        missed = frozenset(partitions)
+        for partition in missed:
             self._generations[partition] = self._generations.get(partition, 0) + 1
+        for group in self.groups.values():
+            if group.partition in missed:
+                group.miss()
 
     def load(
         self, group: GroupOffsets, offsets: Mapping[str, Mapping[int, int | None]], poll: int

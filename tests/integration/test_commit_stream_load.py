@@ -1,0 +1,170 @@
+"""`offsets: stream` while many offsets are committed: no lag is wrong, whatever happens.
+
+Each page says when its offsets were read. The lag must be one that the group had in that time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+
+import psutil
+import pytest
+
+from testbed.committing import Committing, read_time, wrong_lags
+from testbed.exporter import Exporter, Scrape, kafka_source
+from testbed.kafka import KafkaCluster
+from testbed.kafka_data import (
+    alter_topic,
+    commit_offsets,
+    create_topic,
+    end_offsets,
+    produce,
+    start_offsets,
+)
+from testbed.waiting import wait_until
+
+OFFSETS = "__consumer_offsets"
+TOPIC, PARTITIONS, MESSAGES = "orders", 50, 5_000
+GROUPS = ("first", "second", "third", "fourth")
+QUIET = {f"quiet-{number}": 10 * number for number in range(20)}
+"""Groups that commit once, and this offset."""
+FAST = 1_000
+"""Commits of each group as fast as possible: 200,000 records in all."""
+PAUSED_SECONDS = 15.0
+MOST_GROWTH_MB = 150
+PLACES = [(OFFSETS, partition) for partition in range(8)]
+QUICK_RETENTION = {"log.retention.check.interval.ms": "500", "log.initial.task.delay.ms": "500"}
+SHORT_RETENTION = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": "1000",
+    "segment.ms": "1000",
+}
+
+
+class Load:
+    """An exporter, and groups that commit all the time."""
+
+    def __init__(self, exporter: Exporter, groups: list[Committing]) -> None:
+        self.exporter, self.groups = exporter, groups
+
+    def look(self) -> Scrape:
+        """Scrape and compare each lag with the offsets that the group had."""
+        page, until = self.exporter.scrape(), time.time()
+        assert wrong_lags(page, "test", self.groups, MESSAGES, until) == []
+        lags = page.lags()
+        for name, offset in QUIET.items():
+            assert lags[name, TOPIC, 0] == MESSAGES - offset, name
+        return page
+
+    def look_until(self, condition: Callable[[Scrape], object], what: str) -> None:
+        wait_until(lambda: condition(self.look()), what, 120)
+
+    def settle(self) -> None:
+        """Until all groups come from the topic again, and the page has the present offsets."""
+        for group in self.groups:
+            group.stop()
+        stopped = time.time()
+        self.look_until(
+            lambda page: read_time(page, "test").since > stopped, "a poll of the last offsets"
+        )
+        self.look_until(
+            lambda page: (page.value("mq_commit_stream_groups") or 0) >= len(GROUPS) + len(QUIET),
+            "all groups to be read from the topic",
+        )
+        page = self.look()
+        assert page.value("mq_commit_stream_disagreements_total") == 0
+        assert page.value("mq_commit_stream_unknown_records_total") == 0
+        for group in self.groups:
+            group.start()
+
+    def processes(self) -> list[psutil.Process]:
+        root = psutil.Process(self.exporter.pid)
+        return [root, *root.children(recursive=True)]
+
+    def memory_mb(self) -> float:
+        return sum(float(each.memory_info().rss) for each in self.processes()) / 2**20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[KafkaCluster]:
+    with KafkaCluster(brokers=1, settings=QUICK_RETENTION) as cluster:
+        create_topic(cluster.bootstrap, TOPIC, PARTITIONS, 1)
+        for partition in range(PARTITIONS):
+            produce(cluster.bootstrap, TOPIC, partition, MESSAGES)
+        for group, offset in QUIET.items():
+            commit_offsets(cluster.bootstrap, group, {(TOPIC, 0): offset})
+        yield cluster
+
+
+@pytest.fixture
+def load(cluster: KafkaCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
+    source = kafka_source(cluster.bootstrap, offsets="stream", probe={"enabled": False})
+    with ExitStack() as stack:
+        groups = [
+            stack.enter_context(Committing(cluster.bootstrap, group, TOPIC, PARTITIONS, MESSAGES))
+            for group in GROUPS
+        ]
+        for group in groups:
+            group.pause_seconds = 0.05
+        wait_until(lambda: all(group.committed for group in groups), "the first commits")
+        exporter = stack.enter_context(Exporter(tmp_path_factory.mktemp("load"), [source]))
+        exporter.wait(
+            lambda page: (page.value("mq_commit_stream_groups") or 0) >= len(GROUPS) + len(QUIET),
+            "the topic to be followed",
+        )
+        yield Load(exporter, groups)
+
+
+def test_no_lag_is_wrong_under_load(load: Load, cluster: KafkaCluster) -> None:
+    used = load.memory_mb()
+    load.settle()
+
+    # As fast as the broker takes them.
+    fast_until = load.groups[0].committed + FAST
+    for group in load.groups:
+        group.pause_seconds = 0.0
+    while load.groups[0].committed < fast_until:
+        load.look()
+    for group in load.groups:
+        group.pause_seconds = 0.05
+    load.settle()
+
+    # The exporter stands still while commits go on.
+    paused_until = time.monotonic() + PAUSED_SECONDS
+    _pause(load)
+    wait_until(lambda: time.monotonic() > paused_until, "the end of the pause", 60)
+    _resume(load)
+    load.settle()
+
+    # What it had not read yet is deleted meanwhile.
+    _pause(load)
+    ends = end_offsets(cluster.bootstrap, PLACES)
+    alter_topic(cluster.bootstrap, OFFSETS, SHORT_RETENTION)
+    wait_until(lambda: _is_gone(cluster, ends), "the records after its position to be gone", 120)
+    alter_topic(cluster.bootstrap, OFFSETS, {"retention.ms": "86400000"})
+    _resume(load)
+    load.look_until(
+        lambda _: "offsets.records_missed" in load.exporter.log(), "the loss to be seen"
+    )
+    load.settle()
+    assert load.memory_mb() < used + MOST_GROWTH_MB
+
+
+def _is_gone(cluster: KafkaCluster, ends: Mapping[tuple[str, int], int]) -> bool:
+    """Whether all partitions that were written to since then begin after these offsets."""
+    starts = start_offsets(cluster.bootstrap, PLACES)
+    now = end_offsets(cluster.bootstrap, PLACES)
+    moved = [place for place, end in ends.items() if now[place] > end]
+    return bool(moved) and all(starts[place] > ends[place] for place in moved)
+
+
+def _pause(load: Load) -> None:
+    for process in load.processes():
+        process.suspend()
+
+
+def _resume(load: Load) -> None:
+    for process in reversed(load.processes()):
+        process.resume()
