@@ -29,7 +29,7 @@ AUDIT := .cache/audit-$(PIP_AUDIT)-$(CYCLONEDX)
 GENERATED := docs/metrics.md config/schema.json alerts/recording.yml alerts/alerts.yml \
   deploy/kubernetes/prometheusrule.yaml dashboards/*.json
 
-.PHONY: help demo stack unit test lint format generate pictures bench bench-default bench-queues bench-sources scaling kubernetes soak quiet versions fuzz audit sbom lock clean
+.PHONY: help demo stack unit test lint format generate pictures bench bench-default bench-commits bench-queues bench-sources scaling kubernetes soak quiet versions fuzz audit sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,10 @@ bench: $(DEV) ## Measure the exporter with Kafka (ARGS="--help" for options)
 bench-default: $(DEV) ## Measure what the default configuration costs with Kafka, in seven minutes
 	@scripts/install-test-tools
 	@$(PY) -m bench.as_shipped $(ARGS)
+
+bench-commits: $(DEV) ## Measure a million commits to Kafka and a pause of the exporter, in two minutes
+	@scripts/install-test-tools
+	@$(PY) -m bench.commit_load $(ARGS)
 
 bench-queues: $(DEV) ## Measure the exporter with RabbitMQ and NSQ
 	@scripts/install-test-tools

@@ -85,27 +85,21 @@ def main() -> int:
             group.pause_seconds = 0.0
         while groups[0].committed < first + rounds:
             watch.look()
-        took, used = time.monotonic() - began, cpu_between(cpu, cpu_seconds(daemon.pid))
-        count = PARTITIONS * sum(group.committed for group in groups)
-
+        fast, took = groups[0].committed - first, time.monotonic() - began
         for group in groups:
             group.pause_seconds = SLOW
         _settle(watch)
-        processes = [psutil.Process(pid) for pid in process_tree(daemon.pid)]
-        for process in processes:
-            process.suspend()
-        time.sleep(PAUSED_SECONDS)
-        for process in reversed(processes):
-            process.resume()
+        used = cpu_between(cpu, cpu_seconds(daemon.pid))
+        count = PARTITIONS * sum(group.committed for group in groups)
+
+        _stand_still(daemon)
         resumed = time.time()
-        page = watch.look()
-        while read_time(page, SOURCE).since < resumed:
-            page = watch.look()
-        back = time.time() - resumed
         _settle(watch)
+        back = time.time() - resumed
         kept = memory(daemon.pid)
     slowest = sorted(watch.seconds)
-    print(f"{count:,} commits in {took:.1f} s ({count / took:,.0f}/s), default configuration")
+    rate = fast * PARTITIONS * GROUPS / took
+    print(f"{count:,} commits, up to {rate:,.0f}/s, default configuration")
     print(f"  CPU                   {used:.1f} s, {1e6 * used / count:.1f} µs a commit")
     print(f"  scrapes               median {1000 * slowest[len(slowest) // 2]:.0f} ms,", end=" ")
     print(f"slowest {1000 * slowest[-1]:.0f} ms of {len(slowest)}")
@@ -129,6 +123,16 @@ def _wait_for_stream(daemon: Daemon) -> None:
         return (page.value("mq_commit_stream_groups") or 0) >= GROUPS
 
     wait_until(follows, "the topic to be followed", 120)
+
+
+def _stand_still(daemon: Daemon) -> None:
+    """Stop all processes of the exporter for a while."""
+    processes = [psutil.Process(pid) for pid in process_tree(daemon.pid)]
+    for process in processes:
+        process.suspend()
+    time.sleep(PAUSED_SECONDS)
+    for process in reversed(processes):
+        process.resume()
 
 
 def _settle(watch: Watch) -> None:
