@@ -8,8 +8,8 @@ PYTHON ?=
 # The port of the demo's page and /metrics, instead of 9877.
 PORT ?=
 ARGS ?=
-# Test files that run at the same time. All but the first two begin with files that mostly wait.
-WORKERS ?= 5
+# Test files that run at the same time. The third and the fourth are files that mostly wait.
+WORKERS ?= 4
 # Minutes for each fuzz target.
 MINUTES ?= 1
 

@@ -51,17 +51,6 @@ WAITING = (
 )
 """Files that wait most of their time, the longest first: one of them runs beside two others on two
 processors."""
-LONG = (
-    "kafka_faults",
-    "rabbitmq_faults",
-    "kafka_commit_stream",
-    "kafka_probes",
-    "alert_rules",
-    "kafka_security",
-    "rabbitmq_truth",
-    "targets",
-)
-"""The longest of the other files. They run first, so that no process ends much later than others."""
 TIMED_SCOPE = "timed"
 COMPUTING = 2
 """Number of processes that run any file. Further ones begin with those that wait."""
@@ -74,13 +63,11 @@ def scope_of(nodeid: str) -> str:
 
 
 def order_of(nodeid: str) -> int:
-    """Return a number to sort tests by: timed files, long ones, others, and those that wait."""
+    """Return a number to sort tests by: timed files first, files that wait last."""
     scope = scope_of(nodeid).removeprefix("test_")
     if scope in WAITING:
-        return len(LONG) + 2 + WAITING.index(scope)
-    if scope in LONG:
-        return 1 + LONG.index(scope)
-    return 0 if scope == TIMED_SCOPE else len(LONG) + 1
+        return 2 + WAITING.index(scope)
+    return 0 if scope == TIMED_SCOPE else 1
 
 
 def _waits(scope: str) -> bool:
