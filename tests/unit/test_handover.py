@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from exporter.collectors.process.handover import Giver, Taker
-from exporter.model import LogBacklog, LogTimes, Positions, Stamps
+from exporter.model import GroupState, LogBacklog, LogTimes, Positions, Stamps
 
 
 def backlog(**offsets: int) -> LogBacklog:
@@ -28,10 +28,9 @@ def test_every_backlog_arrives_whole() -> None:
     for sent, changed in polls:
         message = pickle.loads(pickle.dumps(giver.shrunk(sent)))  # noqa: S301 - our own
         giver.given(sent)
-        assert {name for name, each in message.positions.items() if each is not None} == changed
+        assert message.positions.changed.keys() == changed
         found = taker.whole(message)
         assert found == sent
-        assert list(found.positions) == list(sent.positions)
         for name, positions in found.positions.items():
             assert (name in changed) == (positions is not before.get(name))
         before = dict(found.positions)
@@ -42,6 +41,28 @@ def test_what_was_not_handed_over_is_sent_again() -> None:
     giver.shrunk(backlog(a=1))
     message = giver.shrunk(backlog(a=1))
     assert taker.whole(message) == backlog(a=1)
+
+
+def test_states_that_change_come_and_go() -> None:
+    giver, taker = Giver(), Taker()
+    polls: list[tuple[dict[str, GroupState], dict[str, GroupState], list[str]]] = [
+        ({"a": "stable", "b": "empty"}, {"a": "stable", "b": "empty"}, []),
+        ({"a": "stable", "b": "empty"}, {}, []),
+        ({"a": "empty", "b": "empty"}, {"a": "empty"}, []),
+        ({"b": "empty", "c": "stable"}, {"c": "stable"}, ["a"]),
+        ({"b": "empty", "c": "stable"}, {}, []),
+    ]
+    before: object = None
+    for states, changed, gone in polls:
+        sent = LogBacklog({}, {}, states, logs_complete=True, groups_complete=True)
+        message = pickle.loads(pickle.dumps(giver.shrunk(sent)))  # noqa: S301 - our own
+        giver.given(sent)
+        assert message.states == (changed, gone)
+        assert message.backlog.states == {}
+        found = taker.whole(message)
+        assert found == sent
+        assert (found.states is before) == (not changed and not gone)
+        before = found.states
 
 
 def times(at: float, **stamps: Stamps) -> LogTimes:
@@ -63,7 +84,7 @@ def test_all_times_arrive() -> None:
     for sent, changed in polls:
         message = pickle.loads(pickle.dumps(giver.shrunk(sent)))  # noqa: S301 - our own
         giver.given(sent)
-        assert {group for group, _ in message.stamps} == changed
+        assert {group for group, _ in message.stamps.changed} == changed
         found = taker.whole(message)
         assert found == sent
         for key, stamps in found.stamps.items():

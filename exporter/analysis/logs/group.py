@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, filterfalse
 from typing import Final
 
 from exporter.analysis.logs.topic import GONE_AFTER
@@ -85,7 +86,6 @@ class Group:
 
     def observe_state(self, state: GroupState, now: float) -> None:
         """Set the state from a listing."""
-        self.missing = 0
         self.read_at = now
         if state == self.state:
             return
@@ -155,28 +155,38 @@ def follow_groups(
     groups: dict[str, Group], backlog: LogBacklog, labeler: Labeler, now: float
 ) -> list[str]:
     """Update `groups` from a poll. Return the names of the groups that are gone."""
-    for name, state in backlog.states.items():
-        _known(groups, name, labeler).observe_state(state, now)
-    for name in backlog.positions:
-        _known(groups, name, labeler).read_at = now
+    _add_groups(groups, backlog, labeler, now)
+    states, positions = backlog.states, backlog.positions
+    gone: list[str] = []
+    for name, group in groups.items():
+        state = states.get(name)
+        if state is not None and state != group.state:
+            group.observe_state(state, now)
+        elif state is not None or name in positions:
+            group.read_at = now
+        if state is not None:
+            group.missing = 0
+        elif backlog.groups_complete:
+            group.missing = 0 if name in positions else group.missing + 1
+            if group.missing >= GONE_AFTER:
+                gone.append(name)
+    for name in gone:
+        del groups[name]
+    return gone
+
+
+def _add_groups(
+    groups: dict[str, Group], backlog: LogBacklog, labeler: Labeler, now: float
+) -> None:
+    """Add new groups, and what a poll says of a few groups only."""
+    for name in filterfalse(groups.__contains__, chain(backlog.states, backlog.positions)):
+        _known(groups, name, labeler)
     for name in backlog.shared:
         _known(groups, name, labeler).shared = True
     for name in backlog.subscribing:
         group = _known(groups, name, labeler)
         if not group.subscribes:
             group.subscribes, group.told_at = True, now
-    gone: list[str] = []
-    if not backlog.groups_complete:
-        return gone
-    for name, group in list(groups.items()):
-        if name in backlog.states or name in backlog.positions:
-            group.missing = 0
-            continue
-        group.missing += 1
-        if group.missing >= GONE_AFTER:
-            del groups[name]
-            gone.append(name)
-    return gone
 
 
 def describe_groups(

@@ -8,27 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from exporter.model import LogBacklog, LogTimes, Positions, Stamps
+from exporter.model import GroupState, LogBacklog, LogTimes, Positions, Stamps
 
 Key = tuple[str, str]
 """Group and destination."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Changes(NamedTuple, Generic[K, V]):
+    """How a mapping differs from the one that was handed over before it."""
+
+    changed: dict[K, V]
+    """New entries, and those with another value."""
+    gone: Sequence[K]
+
+    def applied(self, before: Mapping[K, V]) -> Mapping[K, V]:
+        """Return the new mapping; the same one if nothing changed."""
+        if not self.changed and not self.gone:
+            return before
+        found = {**before, **self.changed}
+        for key in self.gone:
+            del found[key]
+        return found
 
 
 class ChangedBacklog(NamedTuple):
-    """A backlog without positions, and these: None stands for those of the poll before."""
+    """A backlog without positions and states, and how these changed."""
 
     backlog: LogBacklog
-    positions: dict[str, Positions | None]
+    positions: Changes[str, Positions]
+    states: Changes[str, GroupState]
 
 
 class ChangedTimes(NamedTuple):
-    """Times without stamps, the stamps that have changed, and which ones are gone."""
+    """Times without stamps, and how these changed."""
 
     times: LogTimes
-    stamps: dict[Key, Stamps]
-    gone: Sequence[Key]
+    stamps: Changes[Key, Stamps]
 
 
 class Giver:
@@ -36,32 +55,32 @@ class Giver:
 
     def __init__(self) -> None:
         self._positions: Mapping[str, Positions] = {}
+        self._states: Mapping[str, GroupState] = {}
         self._stamps: Mapping[Key, Stamps] = {}
 
     def shrunk(self, value: Any) -> Any:
         """Return what to hand over. Call `given` with the same value when that was done."""
         if isinstance(value, LogBacklog):
-            position = self._positions.get
+            position, state = self._positions.get, self._states.get
+            positions = {k: v for k, v in value.positions.items() if position(k) != v}
+            states = {k: v for k, v in value.states.items() if state(k) != v}
             return ChangedBacklog(
-                replace(value, positions={}),
-                {
-                    name: None if position(name) == positions else positions
-                    for name, positions in value.positions.items()
-                },
+                replace(value, positions={}, states={}),
+                Changes(positions, _gone(self._positions, value.positions)),
+                Changes(states, _gone(self._states, value.states)),
             )
         if isinstance(value, LogTimes):
             stamp = self._stamps.get
+            stamps = {k: v for k, v in value.stamps.items() if stamp(k) is not v}
             return ChangedTimes(
-                replace(value, stamps={}),
-                {key: stamps for key, stamps in value.stamps.items() if stamp(key) is not stamps},
-                [key for key in self._stamps if key not in value.stamps],
+                replace(value, stamps={}), Changes(stamps, _gone(self._stamps, value.stamps))
             )
         return value
 
     def given(self, value: Any) -> None:
         """Note that this value was handed over."""
         if isinstance(value, LogBacklog):
-            self._positions = value.positions
+            self._positions, self._states = value.positions, value.states
         elif isinstance(value, LogTimes):
             self._stamps = value.stamps
 
@@ -71,6 +90,7 @@ class Taker:
 
     def __init__(self) -> None:
         self._positions: Mapping[str, Positions] = {}
+        self._states: Mapping[str, GroupState] = {}
         self._stamps: Mapping[Key, Stamps] = {}
 
     def whole(self, value: Any) -> Any:
@@ -79,16 +99,14 @@ class Taker:
         A value that has no such parts is returned as it is.
         """
         if isinstance(value, ChangedBacklog):
-            before = self._positions
-            self._positions = {
-                name: before[name] if positions is None else positions
-                for name, positions in value.positions.items()
-            }
-            return replace(value.backlog, positions=self._positions)
+            self._positions = value.positions.applied(self._positions)
+            self._states = value.states.applied(self._states)
+            return replace(value.backlog, positions=self._positions, states=self._states)
         if isinstance(value, ChangedTimes):
-            stamps = {**self._stamps, **value.stamps}
-            for key in value.gone:
-                del stamps[key]
-            self._stamps = stamps
-            return replace(value.times, stamps=stamps)
+            self._stamps = value.stamps.applied(self._stamps)
+            return replace(value.times, stamps=self._stamps)
         return value
+
+
+def _gone(before: Mapping[K, Any], now: Mapping[K, Any]) -> list[K]:
+    return [key for key in before if key not in now]
