@@ -27,7 +27,7 @@ TOPIC = f'{OF},destination=~"$destination"'
 GROUP = f'{TOPIC},group=~"$group"'
 MEMBERS = f'{OF},group=~"$group"'
 NAME = "{{group}} · {{source}} {{cluster}}"
-WHO = "{{group}} on {{destination}} · {{source}} {{cluster}}"
+WHO = "{{group}} {{destination}} · {{source}} {{cluster}}"
 BY_TOPIC = "cluster, namespace, source, destination"
 BY_GROUP = "cluster, namespace, source, group"
 GROUP_COLOURS = {
