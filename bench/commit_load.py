@@ -14,13 +14,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
-
 from bench.as_shipped import CYCLE
 from bench.daemon import Daemon
-from bench.processes import cpu_between, cpu_seconds, memory, process_tree
+from bench.processes import cpu_between, cpu_seconds, memory
 from bench.scales import Scale
-from testbed.committing import Committing, read_time, wrong_lags
+from testbed.committing import Committing, read_since, wrong_lags
 from testbed.exporter import Scrape
 from testbed.kafka import KafkaCluster
 from testbed.kafka_data import create_topic, produce
@@ -30,6 +28,8 @@ SOURCE = "bench"
 TOPIC, PARTITIONS, GROUPS = "bench-commits", 100, 4
 PAUSED_SECONDS = 60.0
 SCRAPE_SECONDS = 0.5
+LONGEST = 600.0
+"""Seconds after which it gives up."""
 SLOW = 0.02
 """Seconds between the commits of a group in the second part: 20,000 records a second in all."""
 
@@ -83,8 +83,9 @@ def main() -> int:
         first = groups[0].committed
         for group in groups:
             group.pause_seconds = 0.0
-        while groups[0].committed < first + rounds:
-            watch.look()
+        wait_until(
+            lambda: watch.look() and groups[0].committed >= first + rounds, "the commits", LONGEST
+        )
         fast, took = groups[0].committed - first, time.monotonic() - began
         for group in groups:
             group.pause_seconds = SLOW
@@ -92,7 +93,7 @@ def main() -> int:
         used = cpu_between(cpu, cpu_seconds(daemon.pid))
         count = PARTITIONS * sum(group.committed for group in groups)
 
-        _stand_still(daemon)
+        daemon.stand_still(PAUSED_SECONDS)
         resumed = time.time()
         _settle(watch)
         back = time.time() - resumed
@@ -125,21 +126,10 @@ def _wait_for_stream(daemon: Daemon) -> None:
     wait_until(follows, "the topic to be followed", 120)
 
 
-def _stand_still(daemon: Daemon) -> None:
-    """Stop all processes of the exporter for a while."""
-    processes = [psutil.Process(pid) for pid in process_tree(daemon.pid)]
-    for process in processes:
-        process.suspend()
-    time.sleep(PAUSED_SECONDS)
-    for process in reversed(processes):
-        process.resume()
-
-
 def _settle(watch: Watch) -> None:
     """Look until a page has offsets of after this moment."""
     now = time.time()
-    while read_time(watch.look(), SOURCE).since < now:
-        pass
+    wait_until(lambda: read_since(watch.look(), SOURCE) >= now, "a poll of the present", LONGEST)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,14 @@ class Daemon:
             raise DaemonError("the exporter has not been started")
         return self._child.pid
 
+    def stand_still(self, seconds: float) -> None:
+        """Stop all its processes for so many seconds."""
+        if self._child is None:
+            raise DaemonError("the exporter has not been started")
+        self._child.pause_all()
+        time.sleep(seconds)
+        self._child.resume_all()
+
     def scrape(self, kind: Kind) -> Scrape:
         """Scrape. The connection is kept, like Prometheus does."""
         if self._connection is None:

@@ -89,6 +89,19 @@ class Child:
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
+    def pause_all(self) -> None:
+        """Suspend it and all its descendants."""
+        for process in self._tree():
+            process.suspend()
+
+    def resume_all(self) -> None:
+        """Resume its descendants, and then it."""
+        for process in reversed(self._tree()):
+            process.resume()
+
+    def _tree(self) -> list[psutil.Process]:
+        return [psutil.Process(self.pid), *self._descendants()]
+
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 

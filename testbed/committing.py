@@ -42,11 +42,6 @@ class Committing(Background):
         """The offset that was committed last."""
         return len(self._acknowledged)
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the last offset was committed."""
-        return self.committed >= self._last
-
     def bounds(self, since: float, until: float) -> Bounds:
         """Return which offsets a reader may find that reads between these Unix times."""
         return Bounds(
@@ -55,11 +50,10 @@ class Committing(Background):
         )
 
     def _run(self) -> None:
-        while not self.is_done and not self._stopping.wait(self.pause_seconds):
+        while self.committed < self._last and not self._stopping.wait(self.pause_seconds):
             offset = self.committed + 1
             places = [TopicPartition(self.topic, p, offset) for p in range(self.partitions)]
-            if len(self._sent) < offset:
-                self._sent.append(time.time())
+            self._sent.append(time.time())
             self._consumer.commit(offsets=places, asynchronous=False)
             self._acknowledged.append(time.time())
 
@@ -70,21 +64,14 @@ class Committing(Background):
             self._consumer.close()
 
 
-class ReadTime(NamedTuple):
-    """The Unix times between which the offsets of a page were read."""
-
-    since: float
-    until: float
-
-
-def read_time(page: Scrape, source: str) -> ReadTime:
-    """Return when the offsets of the page were read, as the page says."""
+def read_since(page: Scrape, source: str) -> float:
+    """Return the Unix time from which on the offsets of the page were read, as the page says."""
     labels = {"source": source, "task": "backlog"}
     ended = page.value("mq_collect_last_success_timestamp_seconds", **labels)
     took = page.value("mq_collect_duration_seconds", **labels)
     assert ended is not None
     assert took is not None
-    return ReadTime(ended - took, ended)
+    return ended - took
 
 
 def wrong_lags(
@@ -94,7 +81,7 @@ def wrong_lags(
 
     Each partition has so many messages. `scraped_at` is when the scrape ended.
     """
-    since = read_time(page, source).since
+    since = read_since(page, source)
     lags = page.lags(source)
     wrong = []
     for each in groups:

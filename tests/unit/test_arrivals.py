@@ -74,20 +74,20 @@ class Rabbit:
 
 def test_a_burst_that_shows_in_the_backlog_first_is_counted_once() -> None:
     arrivals = Arrivals(0)
-    assert arrivals.raise_to(100, 1.0) == 100
+    assert arrivals.raise_to(100) == 100
     assert arrivals.add_published(100, 0, 2.0) == 0
 
 
 def test_a_burst_that_is_published_first_is_counted_once() -> None:
     arrivals = Arrivals(0)
     assert arrivals.add_published(100, 0, 1.0) == 100
-    assert arrivals.raise_to(100, 1.0) == 0
+    assert arrivals.raise_to(100) == 0
 
 
 def test_dead_letters_are_counted_and_so_is_what_is_published_later() -> None:
     arrivals = Arrivals(0)
     for second in range(60):
-        arrivals.raise_to(3 * (second + 1), float(second))
+        arrivals.raise_to(3 * (second + 1))
         arrivals.add_published(0, 0, float(second))
     assert arrivals.value == 180
     # From now on it is published and expires immediately: only the publishes show it.

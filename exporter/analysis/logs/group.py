@@ -86,6 +86,7 @@ class Group:
 
     def observe_state(self, state: GroupState, now: float) -> None:
         """Set the state from a listing."""
+        self.missing = 0
         self.read_at = now
         if state == self.state:
             return
@@ -160,14 +161,14 @@ def follow_groups(
     gone: list[str] = []
     for name, group in groups.items():
         state = states.get(name)
-        if state is not None and state != group.state:
-            group.observe_state(state, now)
-        elif state is not None or name in positions:
-            group.read_at = now
         if state is not None:
-            group.missing = 0
+            group.observe_state(state, now)
+        elif name in positions:
+            group.read_at = now
+            if backlog.groups_complete:
+                group.missing = 0
         elif backlog.groups_complete:
-            group.missing = 0 if name in positions else group.missing + 1
+            group.missing += 1
             if group.missing >= GONE_AFTER:
                 gone.append(name)
     for name in gone:

@@ -21,7 +21,7 @@ class Arrivals:
     A dead letter is not counted as a publish. It shows in the messages processed and waiting.
     """
 
-    __slots__ = ("_low", "_moves", "_published", "_raised", "_since", "value")
+    __slots__ = ("_low", "_moves", "_published", "_since", "value")
 
     def __init__(self, there: int, ahead: int = 0) -> None:
         """`there` messages waited at the first poll.
@@ -33,8 +33,6 @@ class Arrivals:
         self._since: float | None = None
         self._low = 0
         self._moves: deque[tuple[float, int]] = deque()
-        self._raised: deque[tuple[float, int]] = deque()
-        """Messages that were first seen in the depth, in the last tick."""
 
     def add_published(self, count: int, consumed: int, now: float) -> int:
         """Add published and consumed messages; return how many entered that were not known."""
@@ -45,24 +43,16 @@ class Arrivals:
         self._rebase(slack, now)
         return came
 
-    def raise_to(self, total: int, now: float) -> int:
+    @property
+    def unpublished(self) -> int:
+        """Messages that are known without their publishes."""
+        return max(self.value - self._published, 0)
+
+    def raise_to(self, total: int) -> int:
         """Set a lower bound on the total; return how many entered that were not known."""
         came = max(total - self.value, 0)
         self.value += came
-        if came:
-            self._raised.append((now, came))
-            self._forget_raised(now)
         return came
-
-    def ahead(self, now: float) -> int:
-        """Return how many messages are known whose publishes are probably not counted yet."""
-        self._forget_raised(now)
-        recent = sum(count for _, count in self._raised)
-        return max(min(self.value - self._published, recent), 0)
-
-    def _forget_raised(self, now: float) -> None:
-        while self._raised and now - self._raised[0][0] > TICK:
-            self._raised.popleft()
 
     def _rebase(self, slack: int, now: float) -> None:
         """Add messages that came in another way to the base for the published ones."""

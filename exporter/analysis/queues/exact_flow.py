@@ -39,7 +39,7 @@ class ExactFlow(Flow):
             self.left = max(self._arrivals.value - counts.outstanding, 0)
         else:
             # Counters of one time make this exact. Messages lost with a node have left, too.
-            came += self._arrivals.raise_to(self.left + counts.outstanding, at)
+            came += self._arrivals.raise_to(self.left + counts.outstanding)
             self.left = max(self._arrivals.value - counts.outstanding, self.left)
         moved.produced = came
         curve.add(at, came)

@@ -43,6 +43,7 @@ class LooseFlow(Flow):
         "_outflow",
         "_processed",
         "_processed_by",
+        "_raised",
         "_settled_at",
         "_unsure",
         "_unsure_to",
@@ -53,6 +54,8 @@ class LooseFlow(Flow):
         self._order, self._outflow = CountsOrder(), Outflow()
         self._depths: deque[tuple[float, int]] = deque()
         """Recent depths: the last one that is older than a tick, and all later ones."""
+        self._raised: deque[tuple[float, int]] = deque()
+        """Messages that were first seen in the depth, in the last tick."""
         self._processed, self._processed_by = 0, Processed()
         self._settled_at = 0.0
         """When the broker's counters are consistent."""
@@ -165,7 +168,8 @@ class LooseFlow(Flow):
         """
         if self._gap_from is None and self._curve is not None:
             self._gap_from = self._curve.last
-            self._ahead, self._ahead_at = self._arrivals.ahead(at), at
+            recent = sum(count for seen_at, count in self._raised if at - seen_at <= TICK)
+            self._ahead, self._ahead_at = min(self._arrivals.unpublished, recent), at
 
     def _bridge(
         self, curve: ArrivalCurve, moved: Moved, since: float, waiting: PlaceBacklog, at: float
@@ -216,8 +220,11 @@ class LooseFlow(Flow):
             return 0
         # A depth that is older than the counts may include messages that they count as processed.
         known = self._processed_by.by(now - 2 * old) if old else self._processed
-        came = self._arrivals.raise_to(known + held, now)
+        came = self._arrivals.raise_to(known + held)
         if came:
+            self._raised.append((now, came))
+            while now - self._raised[0][0] > TICK:
+                self._raised.popleft()
             _add_at_pace(curve, came, now)
         self.left = max(self.left, self._arrivals.value - held)
         return came

@@ -61,13 +61,10 @@ class Giver:
     def shrunk(self, value: Any) -> Any:
         """Return what to hand over. Call `given` with the same value when that was done."""
         if isinstance(value, LogBacklog):
-            position, state = self._positions.get, self._states.get
-            positions = {k: v for k, v in value.positions.items() if position(k) != v}
-            states = {k: v for k, v in value.states.items() if state(k) != v}
             return ChangedBacklog(
                 replace(value, positions={}, states={}),
-                Changes(positions, _gone(self._positions, value.positions)),
-                Changes(states, _gone(self._states, value.states)),
+                _changes(self._positions, value.positions),
+                _changes(self._states, value.states),
             )
         if isinstance(value, LogTimes):
             stamp = self._stamps.get
@@ -106,6 +103,11 @@ class Taker:
             self._stamps = value.stamps.applied(self._stamps)
             return replace(value.times, stamps=self._stamps)
         return value
+
+
+def _changes(before: Mapping[K, V], now: Mapping[K, V]) -> Changes[K, V]:
+    get = before.get
+    return Changes({k: v for k, v in now.items() if get(k) != v}, _gone(before, now))
 
 
 def _gone(before: Mapping[K, Any], now: Mapping[K, Any]) -> list[K]:
