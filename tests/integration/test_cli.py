@@ -256,10 +256,8 @@ def test_a_broken_web_config_is_told_of(
 def test_a_taken_port_is_told_of_with_what_to_do(
     command: Command, write: Callable[..., Path], ports: PortBlock
 ) -> None:
-    with closing(socket.socket()) as other:
-        port = ports.take()
-        other.bind(("127.0.0.1", port))
-        other.listen()
+    port = ports.take()
+    with socket.create_server(("127.0.0.1", port)):
         finished = command("run", "--config", write(closed_port(ports), f"127.0.0.1:{port}"))
     assert (finished.returncode, finished.stdout) == (FAILED, "")
     assert finished.stderr.startswith(f"listen: 127.0.0.1:{port}: the port is in use ")
@@ -461,10 +459,8 @@ def test_ctrl_c_ends_the_demo_at_once(ports: PortBlock, tmp_path: Path) -> None:
 def test_the_demo_takes_another_port_where_its_own_is_taken(
     command: Command, ports: PortBlock
 ) -> None:
-    with closing(socket.socket()) as other:
-        taken = ports.take()
-        other.bind(("127.0.0.1", taken))
-        other.listen()
+    taken = ports.take()
+    with socket.create_server(("127.0.0.1", taken)):
         finished = command("demo", "--seconds", "1", "--listen", f"127.0.0.1:{taken}")
     assert finished.returncode == 0
     found = re.search(r"http://127.0.0.1:(\d+)/metrics", finished.stdout)
