@@ -6,14 +6,17 @@ written to an attribute that pytest no longer reads.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+TIMED_SCOPE = "timed"
 
-def _files(*names: str) -> frozenset[str]:
-    return frozenset(f"test_{name}" for name in names)
+
+def _files(*names: str) -> tuple[str, ...]:
+    return tuple(f"test_{name}" for name in names)
 
 
 TIMED = _files(
@@ -27,33 +30,52 @@ TIMED = _files(
     "stack",
 )
 """Files whose alerts, ages and rates need the machine: no two of them run at the same time."""
-WAITING = (
+LONG = _files(
+    "kafka_faults",
+    "rabbitmq_faults",
+    "rabbitmq_truth",
+    "kafka_commit_stream",
+    "kafka_security",
+    "kafka_probes",
+    "alert_rules",
+    "rabbitmq_odd",
+    "support_kafka",
+    "kafka_listing",
+)
+"""Files that take more than a minute and compute: they start early, so that none is left for the
+end."""
+WAITING = _files(
     "scaling",
     "kafka_addresses",
+    "page_looks",
+    "page",
+    "kafka_partial",
+    "page_choices",
+    "server_hostile",
+)
+"""Files that wait most of their time, the longest first."""
+IDLE = _files(
     "load",
     "kafka_other_groups",
     "kafka_login",
-    "kafka_time",
-    "page",
-    "page_detail",
-    "page_looks",
-    "page_health",
-    "page_choices",
     "kafka_rotation",
     "liveness",
+    "page_health",
+    "kafka_time",
     "rotation",
-    "kafka_partial",
     "rabbitmq_protocols",
     "rabbitmq_streams",
-    "kafka_rebalances",
+    "kafka_truth",
+    "page_detail",
     "nsq_retries",
-    "server_hostile",
+    "kafka_rebalances",
 )
-"""Files that wait most of their time, the longest first: one of them runs beside two others on two
-processors."""
-TIMED_SCOPE = "timed"
-COMPUTING = 2
-"""Number of processes that run any file. Further ones begin with those that wait."""
+"""Files that use less than a sixth of a processor, the longest first."""
+ORDER = (TIMED_SCOPE, *LONG, "others", *WAITING, *IDLE)
+PREFERRED: Sequence[Sequence[str]] = ((), (), WAITING, WAITING, IDLE)
+"""What each process takes first, before any other file."""
+ONLY_IDLE = 4
+"""The process that ends when no idle file is left: the others keep two processors busy."""
 
 
 def scope_of(nodeid: str) -> str:
@@ -63,15 +85,9 @@ def scope_of(nodeid: str) -> str:
 
 
 def order_of(nodeid: str) -> int:
-    """Return a number to sort tests by: timed files first, files that wait last."""
-    scope = scope_of(nodeid).removeprefix("test_")
-    if scope in WAITING:
-        return 2 + WAITING.index(scope)
-    return 0 if scope == TIMED_SCOPE else 1
-
-
-def _waits(scope: str) -> bool:
-    return scope.removeprefix("test_") in WAITING
+    """Return a number to sort tests by: timed and long files first, idle ones last."""
+    scope = scope_of(nodeid)
+    return ORDER.index(scope if scope in ORDER else "others")
 
 
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -81,8 +97,23 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
         return scope_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        if int(node.gateway.id.removeprefix("gw")) >= COMPUTING:
-            scope = next((each for each in self.workqueue if _waits(each)), None)
-            if scope is not None:
-                self.workqueue.move_to_end(scope, last=False)
+        scope = self._preferred(node)
+        if scope is not None:
+            self.workqueue.move_to_end(scope, last=False)
         super()._assign_work_unit(node)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        if _number(node) == ONLY_IDLE and self._preferred(node) is None:
+            if not node.shutting_down:
+                node.shutdown()
+            return
+        super()._reschedule(node)
+
+    def _preferred(self, node: WorkerController) -> str | None:
+        number = _number(node)
+        preferred = PREFERRED[number] if number < len(PREFERRED) else ()
+        return next((each for each in self.workqueue if each in preferred), None)
+
+
+def _number(node: WorkerController) -> int:
+    return int(node.gateway.id.removeprefix("gw"))
