@@ -247,7 +247,8 @@ def _rows() -> tuple[Metric, ...]:
             "gauge",
             sub,
             "Longest recent gap in seconds between two movements of the position while messages "
-            "were waiting; 0 until one was observed.",
+            "were waiting; 0 until one was observed. Measured between commits if their times are "
+            "known, otherwise between polls.",
             time,
         ),
         Metric(

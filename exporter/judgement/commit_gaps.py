@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from exporter.model import CommitSpan
+
 STOP_SECONDS = 300.0
 """Default: a position that has not moved for longer counts as stopped."""
 RECENT = 8
@@ -19,12 +21,14 @@ class CommitGaps:
     for messages is not a delay of the group.
     """
 
-    __slots__ = ("_before", "_count", "_long", "_longest", "_since", "configured")
+    __slots__ = ("_before", "_committed_at", "_count", "_long", "_longest", "_since", "configured")
 
     def __init__(self) -> None:
         self.configured = STOP_SECONDS
         """Seconds after which a position counts as stopped."""
         self._since: float | None = None
+        self._committed_at: float | None = None
+        """Time of the commit at which the gap began, on the committer's clock; None if unknown."""
         self._longest = 0.0
         self._before = 0.0
         self._count = 0
@@ -47,12 +51,35 @@ class CommitGaps:
         usual = sorted(self._long)[-2]
         return max(self.configured, min(SLACK * usual, LONGEST))
 
-    def observe(self, now: float, *, moved: bool, waiting: bool) -> None:
-        """Record whether the position moved since the last poll, and whether messages wait now."""
+    def observe(
+        self, now: float, *, moved: bool, waiting: bool, commits: CommitSpan | None = None
+    ) -> None:
+        """Record whether the position moved since the last poll, and whether messages wait now.
+
+        `commits` are the times of the commits that moved it. Without them, a gap is as long as the
+        time between two polls.
+        """
         if moved and self._since is not None:
-            self._move(now - self._since)
+            self._move(self._gap(now - self._since, commits))
+        if commits is not None:
+            self._committed_at = commits.last
+        elif moved:
+            self._committed_at = None
         if moved or not waiting or self._since is None:
             self._since = now
+        if not waiting:
+            self._committed_at = None
+
+    def _gap(self, between_polls: float, commits: CommitSpan | None) -> float:
+        """Return the longest gap that ended since the last poll."""
+        if commits is None:
+            return between_polls
+        if self._committed_at is None:
+            # The first of these commits came before the others, and all came before this poll.
+            ended = between_polls - (commits.last - commits.first)
+        else:
+            ended = commits.first - self._committed_at
+        return max(ended, commits.longest)
 
     def _move(self, gap: float) -> None:
         if self._count >= RECENT // 2:

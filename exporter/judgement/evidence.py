@@ -61,6 +61,9 @@ class Evidence(NamedTuple):
     """Messages by which committed offsets are past the log end."""
     is_rewound: bool = False
     """Whether an offset moved back and has not reached its earlier value yet."""
+    repeated_for: float | None = None
+    """Seconds for which consumers have committed an offset that lags again and again; None if they
+    do not, or if it cannot be known."""
     is_new: bool = False
     """Whether it was created while the exporter ran."""
     reads_elsewhere: bool = False

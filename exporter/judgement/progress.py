@@ -75,7 +75,7 @@ class ConsumerProgress:
             self.moved_at += unseen
 
     def _see_dormant(self, evidence: Evidence, *, moved: bool) -> None:
-        if moved or evidence.consumers or evidence.is_new:
+        if moved or evidence.consumers or evidence.is_new or evidence.repeated_for is not None:
             self._dormant = False
         elif self._dormant is None and evidence.consumers == 0 and evidence.lag is not None:
             self._dormant = evidence.lag > 0

@@ -16,6 +16,11 @@ from exporter.model import Status
 
 LEAST_GROWTH = 10
 """A backlog that grew by no more messages than this did not grow."""
+ALIVE = 0.2
+"""Consumers that commit the same offset for this fraction of the stop time have stalled."""
+LONGER = 2.0
+"""They have not while the position stays still for less than this multiple of its longest recent
+gap."""
 NOISE_SECONDS = 2.0
 """The low of a backlog may vary by what is produced in so many seconds."""
 
@@ -83,14 +88,18 @@ def abandoned(now: Situation) -> bool:
 
 def stopped(now: Situation) -> bool:
     """Messages wait, expected consumers are missing, and nothing moved for the stop time."""
-    return _stands_still(now) and now.evidence.consumers == 0 and now.thresholds.consumers_expected
+    is_gone = now.evidence.consumers == 0 and now.evidence.repeated_for is None
+    return _stands_still(now) and is_gone and now.thresholds.consumers_expected
 
 
 def stalled(now: Situation) -> bool:
     """Messages wait, there are consumers, and nothing moved for the stop time.
 
-    If the number of consumers is unknown, the threshold `consumers_expected` decides.
+    Consumers that commit the same offset again and again have stalled earlier: they are alive. If
+    the number of consumers is unknown, the threshold `consumers_expected` decides.
     """
+    if _is_stuck(now):
+        return True
     consumers = now.evidence.consumers
     expected = now.thresholds.consumers_expected if consumers is None else consumers > 0
     return _stands_still(now) and expected and not now.evidence.uncounted
@@ -135,6 +144,17 @@ def _stands_still(now: Situation) -> bool:
     return (
         now.thresholds.stop_seconds is not None and now.waiting and now.still >= now.evidence.stop
     )
+
+
+def _is_stuck(now: Situation) -> bool:
+    """Return whether consumers commit, but no offset has moved for longer than usual.
+
+    What is usual must have been observed.
+    """
+    alive, usual = now.evidence.repeated_for, now.evidence.commit_interval
+    if alive is None or not usual or not now.waiting or now.thresholds.stop_seconds is None:
+        return False
+    return alive >= max(ALIVE * now.evidence.stop, LONGER * usual)
 
 
 RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (

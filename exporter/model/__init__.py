@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from exporter.model.collecting import Collector, Deadline, Finding, Observation, Until
 from exporter.model.logs import (
+    CommitSpan,
     CommitStreamReport,
     Discovery,
     GroupMembers,
@@ -68,6 +69,7 @@ __all__ = [
     "CauseName",
     "CollectError",
     "Collector",
+    "CommitSpan",
     "CommitStreamReport",
     "Counts",
     "Deadline",

@@ -32,6 +32,16 @@ class Positions(NamedTuple):
     """Destination to partition to offset. None is an offset that could not be read."""
 
 
+class CommitSpan(NamedTuple):
+    """The commits that moved a subscription's offsets since the last poll, by their own times."""
+
+    first: float
+    """Unix time in seconds by the coordinator's clock."""
+    last: float
+    longest: float
+    """The longest time in seconds between two of them; 0 if there was one."""
+
+
 class CommitStreamReport(NamedTuple):
     """What was read from Kafka's topic of committed offsets instead of from the coordinators."""
 
@@ -82,6 +92,11 @@ class LogBacklog:
     groups_not_shown: Mapping[str, int] = field(default_factory=dict)
     """Kind (one of `HIDDEN_KINDS`) to the number of groups that cannot be read."""
     commit_stream: CommitStreamReport | None = None
+    spans: Mapping[tuple[str, str], CommitSpan] = field(default_factory=dict)
+    """(group, destination) to the commits since the last poll, where their times are known."""
+    repeated: frozenset[tuple[str, str]] = frozenset()
+    """(group, destination) with a partition that lags, and whose offset was committed again since
+    the last poll."""
     problems: Sequence[Problem] = ()
 
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -21,6 +23,7 @@ from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.records import partition_of
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.model import CommitStreamReport, LogBacklog, Until
+from testbed.exporter import Exporter, Scrape, kafka_source
 from testbed.kafka import KafkaCluster
 from testbed.kafka_data import (
     admin_client,
@@ -241,6 +244,71 @@ def test_latencies_end_with_the_commit_and_not_with_the_poll(cluster: KafkaClust
             (latency,) = followed.collector.latency(Until(60)).latencies[key]
             if number:
                 assert seconds <= latency <= ended - began
+
+
+def test_the_times_between_commits_and_which_offsets_were_committed_again(
+    followed: Followed,
+) -> None:
+    """As the committer knows them: a commit happened between its request and the response."""
+    bootstrap, key = followed.bootstrap, ("g5", "orders")
+    pauses = (0.2, 1.0, 0.4)
+    requested, answered = [], []
+    for number in range(len(pauses) + 1):
+        requested.append(time.time())
+        commit_offsets(bootstrap, "g5", {("orders", 0): 200 + number, ("orders", 1): 300})
+        answered.append(time.time())
+        if number < len(pauses):
+            time.sleep(pauses[number])
+    backlog = followed.poll()
+    first, last, longest = backlog.spans[key]
+    clock = 0.002  # the broker's times are in whole milliseconds
+    assert requested[0] - clock <= first <= answered[0] + clock
+    assert requested[-1] - clock <= last <= answered[-1] + clock
+    gaps = list(pairwise(range(len(requested))))
+    assert max(requested[b] - answered[a] for a, b in gaps) - clock <= longest
+    assert longest <= max(answered[b] - requested[a] for a, b in gaps) + clock
+    assert key in backlog.repeated, "partition 1 stayed at 300, and lags"
+    backlog = followed.poll()
+    assert key not in backlog.spans
+    assert key not in backlog.repeated
+    commit_offsets(bootstrap, "g5", {("orders", 0): 203})
+    backlog = followed.poll()
+    assert key not in backlog.spans
+    assert key in backlog.repeated
+    commit_offsets(bootstrap, "g5", dict.fromkeys((("orders", p) for p in range(3)), 1_000))
+    followed.poll()
+    commit_offsets(bootstrap, "g5", {("orders", 0): 1_000})
+    assert key not in followed.poll().repeated, "nothing waits"
+
+
+def test_consumers_that_commit_the_same_offset_are_stalled_before_the_stop_time(
+    cluster: KafkaCluster, tmp_path: Path
+) -> None:
+    """One commits, the other does not. Both have a backlog that does not move."""
+    bootstrap, stop = cluster.bootstrap, 100
+    source = kafka_source(bootstrap, offsets="stream", schedule={"backlog": "500ms"})
+    exporter = Exporter(tmp_path, [source], defaults={"rate_window": "20s"})
+    exporter.write([source], thresholds=[{"stop_seconds": f"{stop}s"}])
+
+    def has(page: Scrape, group: str, status: str) -> bool:
+        return page.value("mq_subscription_status", group=group, status=status) == 1
+
+    with exporter:
+        for offset in (1, 2, 3):
+            for group in ("alive", "gone"):
+                commit_offsets(bootstrap, group, {("orders", 0): offset})
+            exporter.cycles(2)
+        moved_at = time.monotonic()
+
+        def repeat(page: Scrape) -> bool:
+            commit_offsets(bootstrap, "alive", {("orders", 0): 3})
+            return has(page, "alive", "stalled")
+
+        page = exporter.wait(repeat, "the one that is alive to be stalled")
+        assert time.monotonic() - moved_at < stop, "the machine is too slow for this test"
+        assert has(page, "gone", "lagging"), "not stopped, either"
+        (row,) = exporter.get("/api/v1/subscriptions?group=alive").json()["subscriptions"]
+        assert "the consumers are alive" in row["status_reason"]
 
 
 def test_a_reader_that_fails_costs_nothing_but_questions(

@@ -11,6 +11,7 @@ from exporter.judgement.case import Cause
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.evidence import Evidence
 from exporter.judgement.judge import Judge
+from exporter.judgement.repeated_commits import RepeatedCommits
 from exporter.judgement.thresholds import DEFAULTS, Thresholds
 from exporter.model import Status
 
@@ -54,6 +55,8 @@ class Play:
     """Other fields of the evidence, by time."""
     alive: Callable[[float], bool] = lambda _: True
     """Whether the consumer commits at all, even if the offset did not change."""
+    follows_commits: bool = False
+    """Whether commits that do not move the offset are known, as with `offsets: stream`."""
     judge: Judge = field(default_factory=Judge)
     commits: list[tuple[float, int, int]] = field(default_factory=list)
     """Time, offset and lag of each commit, as in the broker's commit log."""
@@ -69,6 +72,7 @@ class Play:
         gaps.configured = self.thresholds.stop_seconds or 300.0
         produced = processed = 0.0
         committed, committed_at, known = 0, 0.0, 0
+        repeated, repeats = False, None
         step = 1.0
         at = 0.0
         while at <= seconds:
@@ -79,7 +83,14 @@ class Play:
                 produced_table.sample(at)
                 consumed_table.sample(at)
                 gaps.observe(at, moved=committed > known, waiting=waiting > 0)
-                known = committed
+                if committed > known or not waiting:
+                    repeats = None
+                if repeated and waiting and self.follows_commits:
+                    if repeats is None:
+                        repeats = RepeatedCommits(at)
+                    else:
+                        repeats.observe(at)
+                known, repeated = committed, False
                 facts = {
                     "at": at,
                     "clock": EPOCH + at,
@@ -94,6 +105,7 @@ class Play:
                     "consumed_rate": consumed_table.rates[consumed_slot],
                     "produced_rate": produced_table.rates[produced_slot],
                     "consumers": self.consumers(at),
+                    "repeated_for": None if repeats is None else repeats.seconds(at),
                     **self.more(at),
                 }
                 self.judge.observe(Evidence(**facts), self.thresholds, WINDOW)
@@ -106,6 +118,7 @@ class Play:
             processed += min(self.takes(at) * step, room)
             at += step
             if at - committed_at >= self.commits_every and self.alive(at):
+                repeated = int(processed) == committed
                 committed, committed_at = int(processed), at
                 lag = self.starts_with + int(produced) - committed
                 self.commits.append((at, committed, lag))

@@ -78,6 +78,12 @@ def situations() -> dict[str, Situation]:
         "stalled: it lives, and commits the same position": Situation(
             Play(steady(20), between(900, 9_999, 0, 50)), 900, "STALL", "stalled"
         ),
+        "the same, with `offsets: stream`": Situation(
+            Play(steady(20), between(900, 9_999, 0, 50), follows_commits=True),
+            900,
+            "STALL",
+            "stalled",
+        ),
         "stopped: it is gone": Situation(
             Play(
                 steady(20),

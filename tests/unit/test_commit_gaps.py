@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from exporter.judgement.commit_gaps import RECENT, STOP_SECONDS, CommitGaps
+from exporter.model import CommitSpan
 
 EVERY = 10.0
 """Seconds between two polls."""
@@ -58,3 +61,46 @@ def test_a_long_gap_is_remembered_for_half_of_the_recent_movements_at_least() ->
 def test_a_gap_is_forgotten_by_movements_and_not_by_time() -> None:
     gaps = after("m......m")
     assert after("0" * 1_000, gaps, begin=80.0).longest == 70.0
+
+
+COMMITTER = 1_790_000_000.0
+"""The committer's clock at second 0."""
+
+
+def timed(*polls: tuple[float, ...] | str) -> float:
+    """Poll every ten seconds. A poll is the seconds of commits since the last one, or as `after`.
+
+    Messages wait all the time.
+    """
+    gaps = CommitGaps()
+    for index, seen in enumerate(polls):
+        now = EVERY * index
+        if isinstance(seen, str):
+            gaps.observe(now, moved=seen == "m", waiting=seen != "0")
+            continue
+        between = [after - before for before, after in pairwise(seen)]
+        span = CommitSpan(COMMITTER + seen[0], COMMITTER + seen[-1], max(between, default=0.0))
+        gaps.observe(now, moved=True, waiting=True, commits=span)
+    return gaps.longest
+
+
+@pytest.mark.parametrize(
+    ("case", "polls", "longest"),
+    [
+        ("commits every five seconds", [".", (3, 8), (13, 18), (23, 28)], 5.0),
+        ("the longest gap within one poll", [(-4, -3), (1, 8), (9, 10)], 7.0),
+        ("the longest gap from poll to poll", [(-9, -6), (2, 4), (11, 12)], 8.0),
+        ("a commit every 25 s", [(-1,), ".", ".", (24,), ".", (49,)], 25.0),
+        ("the first commit after a pause: at most this long", ["0", (7, 9)], 8.0),
+        ("times are unknown for one poll", [(-1,), "m", (19,)], 10.0),
+    ],
+)
+def test_times_of_commits_make_gaps_exact(
+    case: str, polls: list[tuple[float, ...] | str], longest: float
+) -> None:
+    assert (case, timed(*polls)) == (case, longest)
+
+
+def test_a_clock_of_the_committer_that_is_wrong_changes_nothing() -> None:
+    """Only differences of its times count."""
+    assert timed((3 - 86_400, 8 - 86_400), (13 - 86_400,)) == 5.0

@@ -16,7 +16,9 @@ from exporter.collectors.kafka.commit_stream.records import (
     partition_of,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
+from exporter.collectors.kafka.log_offsets import lagging
 from exporter.collectors.kafka.raw.codec import varint
+from exporter.model import CommitSpan, Log, Positions
 
 
 def text(value: str) -> bytes:
@@ -233,3 +235,46 @@ def test_a_record_before_an_unknown_one_does_not_undo_what_the_coordinator_retur
     read(group, (key(1), commit_value(3, 5)), (key(1), commit_value(9, 6)))
     group.load({"orders": {7: 6}}, (0, 1))
     assert group.positions().offsets == {"orders": {7: 6}}
+
+
+def stamped(offset: int, seconds: float) -> bytes:
+    return struct.pack(">hqih", 3, offset, 0, 0) + struct.pack(">q", round(seconds * 1000))
+
+
+def test_the_times_of_the_commits_of_a_subscription(group: GroupOffsets) -> None:
+    """Of all its partitions together. Commits that repeat an offset move nothing."""
+    reader = read(
+        group,
+        (key(1), stamped(5, 100.0)),
+        (key(1, partition=8), stamped(1, 100.0)),
+        (key(1), stamped(5, 103.0)),
+        (key(1), stamped(6, 104.5)),
+        (key(1, partition=8), stamped(2, 106.0)),
+    )
+    spans = reader.moves.take_spans()
+    assert spans == {("billing", "orders"): CommitSpan(100.0, 106.0, 4.5)}
+    assert reader.moves.take_spans() == {}
+
+
+def test_which_offsets_were_committed_again(group: GroupOffsets) -> None:
+    reader = read(
+        group,
+        (key(1), stamped(5, 100.0)),
+        (key(1), stamped(5, 101.0)),
+        (key(1, partition=8), stamped(1, 101.0)),
+        (key(1, partition=9), stamped(-1, 102.0)),
+        (key(1, partition=9), stamped(-1, 103.0)),
+    )
+    assert reader.take_repeated() == {CommitKey("billing", "orders", 7)}
+    assert reader.take_repeated() == set()
+
+
+def test_only_offsets_that_lag_count_as_committed_again() -> None:
+    logs = {"orders": Log([0, 0, 0], [9, 9, None], [9, 7, None])}
+    positions = {
+        name: Positions(name, {"orders": {0: 9, 1: 7, 2: 0}}) for name in ("one", "committed")
+    }
+    again = [(name, "orders", p) for name in positions for p in range(4)]
+    again += [("gone", "orders", 0), ("one", "gone", 0)]
+    assert lagging(again, positions, logs, {"committed"}) == {("one", "orders")}
+    assert lagging(again[:1], positions, logs, ()) == frozenset()

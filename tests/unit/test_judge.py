@@ -110,6 +110,49 @@ def test_who_stands_still_is_stalled_after_the_stop_time() -> None:
     assert not first(said, "stopped")
 
 
+def test_who_lives_and_stands_still_is_stalled_earlier() -> None:
+    """It commits the same offset again and again."""
+    play = Play(steady(1), between(600, 9_999, 0, 10), follows_commits=True)
+    said = play.run(1_200)
+    stalled = first(said, "stalled")
+    assert stalled is not None
+    assert 600 + 60 <= stalled <= 600 + 60 + 60
+    assert statuses(said, stalled) == {"stalled"}
+    assert play.judge.reason is not None
+    assert "the consumers are alive" in play.judge.reason
+
+
+def test_who_lives_without_members_is_stalled_and_not_stopped() -> None:
+    """A consumer outside of the group's protocol, which commits all the same."""
+    play = Play(steady(1), between(600, 9_999, 0, 10), consumers=lambda _: 0, follows_commits=True)
+    said = play.run(1_200)
+    assert [status for _, status in changes(said)] == ["unknown", "ok", "stalled"]
+    assert all(cause.name != "no_consumers" for each in said for cause in each.causes)
+
+
+def test_who_lives_and_then_leaves_is_stopped_after_the_stop_time() -> None:
+    play = Play(
+        steady(1),
+        between(600, 9_999, 0, 10),
+        consumers=lambda at: int(at < 630),
+        alive=lambda at: at < 630,
+        follows_commits=True,
+    )
+    said = play.run(1_200)
+    assert first(said, "stalled") is None
+    stopped = first(said, "stopped")
+    assert stopped is not None
+    assert 600 + 300 <= stopped <= 600 + 300 + 60
+
+
+def test_who_usually_takes_long_is_not_stalled_by_commits_in_between() -> None:
+    """A batch of 100 s, during which it commits every 5 s. It is known after the first one."""
+    play = Play(
+        steady(1), lambda at: 1_000 if at % 100 == 0 else 0, follows_commits=True, starts_with=50
+    )
+    assert statuses(play.run(2 * HOUR), 150) == {"ok"}
+
+
 def test_who_is_not_there_is_stopped_after_the_stop_time() -> None:
     play = Play(
         steady(1),

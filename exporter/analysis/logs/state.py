@@ -177,7 +177,8 @@ class LogState:
             topic = self.topics.get(destination)
             if topic is None:
                 continue
-            subscription = self.subscriptions.get((group, destination))
+            key = (group, destination)
+            subscription = self.subscriptions.get(key)
             if subscription is None:
                 subscription = self._new_subscription(group, topic, now)
             subscription.missing = 0
@@ -187,6 +188,8 @@ class LogState:
                 read_committed=read_committed,
                 drained=backlog.drained if destination in with_holes else NOTHING_DRAINED,
                 now=now,
+                commits=backlog.spans.get(key),
+                repeated=key in backlog.repeated,
             )
 
     def _update_unread(self, backlog: LogBacklog, now: float) -> None:

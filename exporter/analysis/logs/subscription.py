@@ -16,7 +16,8 @@ from exporter.analysis.rates import CounterTable
 from exporter.analysis.scaled import Scaled
 from exporter.judgement.commit_gaps import CommitGaps
 from exporter.judgement.judge import Judge
-from exporter.model import Log
+from exporter.judgement.repeated_commits import RepeatedCommits
+from exporter.model import CommitSpan, Log
 
 Drained = Mapping[tuple[str, int, bool], tuple[int, int]]
 NO_HOLE = (0, -1)
@@ -48,6 +49,7 @@ class LogSubscription:
         "produced",
         "produced_slot",
         "read_at",
+        "repeats",
         "scaled",
         "shown",
         "stayed_at",
@@ -95,6 +97,8 @@ class LogSubscription:
 
         self.ages: Final = Ages()
         self.commit_gaps: Final = CommitGaps()
+        self.repeats: RepeatedCommits | None = None
+        """Commits that repeat the present offsets; None if messages do not wait."""
         self.judge: Final = Judge()
         self.history: Final = History()
         self.scaled: Scaled | None = None
@@ -127,11 +131,18 @@ class LogSubscription:
         read_committed: bool,
         drained: Drained,
         now: float,
+        commits: CommitSpan | None = None,
+        repeated: bool = False,
     ) -> None:
-        """Add a poll of the group's offsets: partition to offset, None if unreadable."""
+        """Add a poll of the group's offsets: partition to offset, None if unreadable.
+
+        `commits` are the times of the commits that moved offsets, if they are known. `repeated` is
+        whether an offset that lags was committed again.
+        """
         same = self.topic.same and self._followed is offsets and not drained
         if same and self._committed_only is read_committed:
             self._stay(now)
+            self._note_repeats(now, repeated=repeated)
             return
         self._followed = None
         gone = self.positions.match(offsets, now)
@@ -141,7 +152,10 @@ class LogSubscription:
         if log is None:
             self.mark_stale()
             return
-        is_whole = self._move(offsets, log, read_committed=read_committed, drained=drained, now=now)
+        is_whole = self._move(
+            offsets, log, commits, read_committed=read_committed, drained=drained, now=now
+        )
+        self._note_repeats(now, repeated=repeated)
         if is_whole and gone is None and not drained:
             self._followed, self._committed_only = offsets, read_committed
 
@@ -149,6 +163,7 @@ class LogSubscription:
         self,
         offsets: Mapping[int, int | None],
         log: Log,
+        commits: CommitSpan | None,
         *,
         read_committed: bool,
         drained: Drained,
@@ -181,7 +196,10 @@ class LogSubscription:
                     lag = 0  # no record between these offsets can be read
             lags[index] = lag
             moved += incidents.move(partition, before, position, start=start, end=end, high=high)
-            if position != before or not lag:
+            if position != before:
+                table.moved_at[index] = now
+                self.repeats = None
+            elif not lag:
                 table.moved_at[index] = now
             margins.append(position - start)
             if table.stale:
@@ -192,7 +210,7 @@ class LogSubscription:
         waits = any(lags)
         self.consumed.values[self.consumed_slot] += moved
         self.upper_bound = topic.gaps and waits
-        self.commit_gaps.observe(now, moved=moved > 0, waiting=waits)
+        self.commit_gaps.observe(now, moved=moved > 0, waiting=waits, commits=commits)
         self.read_at = now
         incidents.end_poll(starts)
         return is_whole
@@ -205,6 +223,16 @@ class LogSubscription:
         self.upper_bound = self.topic.gaps and waits
         self.commit_gaps.observe(now, moved=False, waiting=waits)
         self.read_at = self.stayed_at = now
+
+    def _note_repeats(self, now: float, *, repeated: bool) -> None:
+        """Add whether an offset that lags was committed again since the last poll."""
+        if self.repeats is not None:
+            if not any(self.positions.lag):
+                self.repeats = None
+            elif repeated:
+                self.repeats.observe(now)
+        elif repeated:
+            self.repeats = RepeatedCommits(now)
 
     def mark_stale(self) -> None:
         """The group could not be read: keep everything as it is."""
@@ -251,13 +279,13 @@ class LogSubscription:
 
     def restart(self) -> None:
         """The topic was recreated: count movements from the next poll."""
-        self._followed = None
+        self._followed = self.repeats = None
         self.positions.restart()
         self.incidents.restart()
 
     def clear(self) -> None:
         """The group has no offset here any more, but still reads."""
-        self._followed = None
+        self._followed = self.repeats = None
         self._follow(self.positions.clear(self.read_at))
         self.margin = None
         self.upper_bound = False

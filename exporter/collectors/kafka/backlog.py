@@ -21,6 +21,7 @@ from exporter.collectors.kafka.filters import KafkaFilters
 from exporter.collectors.kafka.group_lister import GroupLister
 from exporter.collectors.kafka.log_offsets import (
     below_start,
+    lagging,
     not_past,
     open_transactions,
     went_back,
@@ -182,13 +183,14 @@ class BacklogReader:
         self._note_changes(states, topology)
         unreachable = self._client.unreachable_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
+        read_committed = frozenset(filter(self._filters.reads_committed, commits.positions))
         backlog = LogBacklog(
             logs=ends.logs,
             positions={**commits.positions, **settled.done},
             states=states if self._settings.group_names is None else {},
             logs_complete=complete,
             groups_complete=groups.complete and self._settings.group_names is None,
-            read_committed=frozenset(filter(self._filters.reads_committed, commits.positions)),
+            read_committed=read_committed,
             drained=self.tails.drained(),
             gaps=self._facts.compacted() | self.tails.gaps | open_transactions(ends.logs),
             recreated=recreated,
@@ -202,6 +204,8 @@ class BacklogReader:
             vague=settled.vague,
             groups_not_shown={**self._group_lister.hidden, **not_shown},
             commit_stream=self.commits.report(),
+            spans=commits.spans,
+            repeated=lagging(commits.repeated, commits.positions, ends.logs, read_committed),
             problems=problems,
         )
         self.snapshot = BacklogSnapshot(

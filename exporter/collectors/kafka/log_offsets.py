@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from exporter.model import Log, Positions
 
@@ -51,6 +51,26 @@ def below_start(
             if count:
                 below[group, topic] = count
     return below
+
+
+def lagging(
+    offsets: Iterable[tuple[str, str, int]],
+    positions: Mapping[str, Positions],
+    logs: Mapping[str, Log],
+    read_committed: Container[str],
+) -> frozenset[tuple[str, str]]:
+    """Return the groups and topics of those offsets, by partition, that are before the log end."""
+    found = set()
+    for group, topic, partition in offsets:
+        log, known = logs.get(topic), positions.get(group)
+        if log is None or known is None:
+            continue
+        ends = log.stable if group in read_committed else log.end
+        end = ends[partition] if partition < len(ends) else None
+        position = known.offsets.get(topic, {}).get(partition)
+        if end is not None and position is not None and position < end:
+            found.add((group, topic))
+    return frozenset(found)
 
 
 def not_past(again: Positions, first: Positions, logs: Mapping[str, Log]) -> Positions:

@@ -219,7 +219,7 @@ class HybridCommits:
             self._way.deny(describe(reader.denied, RIGHT))
             return None
         self._restart(reader, ends)
-        self.moved.add(reader.take_moved())
+        self.moved.add(reader.moves.take_latest())
         current = {p for p, each in ends.items() if reader.position[p] >= each.end}
 
         def is_known(group: GroupOffsets) -> bool:
@@ -229,7 +229,8 @@ class HybridCommits:
             self._disagreements += 1
             self._log.warning("offsets.disagreement", group=group.name)
             group.loaded = None  # its coordinator is asked again
-        found, unknown, known = Commits(), [], []
+        found = Commits(spans=reader.moves.take_spans(), repeated=reader.take_repeated())
+        unknown, known = [], []
         for group in wanted:
             if is_known(group):
                 found.positions[group.name] = group.positions()

@@ -16,7 +16,7 @@ from exporter.collectors.kafka.commit_stream.records import (
     commit_key,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable
-from exporter.collectors.kafka.commit_stream.times import Moved
+from exporter.collectors.kafka.commit_stream.times import Moves
 from exporter.collectors.kafka.disposal import Client, dispose
 from exporter.collectors.kafka.record_reader import ASSIGNED, make_consumer
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
@@ -74,7 +74,8 @@ class CommitReader:
         self.unknown_records = 0
         """Number of records that this version cannot decode."""
         self._table = table
-        self._moved: dict[CommitKey, tuple[int, bytes]] = {}
+        self.moves = Moves()
+        self._repeated: set[CommitKey] = set()
         self._allowed = allowed
         self._keys: dict[bytes, CommitKey | None] = {}
         self._consumer = make_consumer(properties, READER)
@@ -99,10 +100,10 @@ class CommitReader:
             self._apply(self._consumer.consume(BATCH, POLL))
             behind = {p for p in behind if self.position[p] < ends[p]}
 
-    def take_moved(self) -> Moved:
-        """Return which positions changed since the last call."""
-        moved, self._moved = self._moved, {}
-        return moved
+    def take_repeated(self) -> set[CommitKey]:
+        """Return which offsets were committed again since the last call."""
+        repeated, self._repeated = self._repeated, set()
+        return repeated
 
     def close(self) -> None:
         """Close the consumer in the background."""
@@ -113,7 +114,7 @@ class CommitReader:
     def _apply(self, messages: Sequence[Message]) -> None:
         """Apply records. This is the hot path: 5,000 commits a second are not unusual."""
         keys, groups, position = self._keys, self._table.groups, self.position
-        moved = self._moved
+        moves, repeat = self.moves.add, self._repeat
         for message in messages:
             error = message.error()
             if error is not None:
@@ -140,12 +141,16 @@ class CommitReader:
                 group.remove(topic, partition)
             elif len(value) >= OFFSET.stop and not value[0] and value[1] in COMMIT_VALUES:
                 offset = int.from_bytes(value[OFFSET], "big", signed=True)
-                if group.commit(topic, partition, offset):
-                    moved[found] = offset, value
+                has_moved = group.commit(topic, partition, offset)
+                (moves if has_moved else repeat)(found, offset, value)
             else:
                 # The group is read from its coordinator.
                 self.unknown_records += 1
                 group.miss()
+
+    def _repeat(self, key: CommitKey, offset: int, _value: bytes) -> None:
+        if offset >= 0:
+            self._repeated.add(key)
 
     def _decoded(self, key: bytes, place: int) -> CommitKey | None:
         """Decode a new key; None for records to skip.

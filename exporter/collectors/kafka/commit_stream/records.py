@@ -18,6 +18,7 @@ LEADER_EPOCH, COMPACT = 3, 4
 """First versions of a value with a leader epoch, and with compact strings."""
 OFFSET = slice(2, 10)
 """The offset in the value of a commit."""
+EPOCH_BYTES, TIME_BYTES = 4, 8
 
 
 class CommitKey(NamedTuple):
@@ -53,21 +54,25 @@ def commit_key(key: bytes) -> CommitKey | None:
 def commit_time(value: bytes) -> float | None:
     """Return when the coordinator took the commit, in Unix seconds; None if it cannot be read.
 
-    `value` is that of a commit with a known version.
+    `value` is that of a commit with a known version. This is called for each commit that moves an
+    offset.
     """
-    decoder = Decoder(value)
-    try:
-        version = decoder.int16()
-        decoder.int64()  # the offset
-        if version >= LEADER_EPOCH:
-            decoder.int32()
-        if version >= COMPACT:
-            decoder.nullable_string()  # metadata
-        else:
-            decoder.old_string()
-        milliseconds = decoder.int64()
-    except Garbled:
+    version = value[1]
+    at = OFFSET.stop + (EPOCH_BYTES if version >= LEADER_EPOCH else 0)
+    # The metadata, which most clients leave empty.
+    if version >= COMPACT:
+        length, shift = 0, 0
+        for byte in value[at:]:
+            length |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint
+                break
+        at += max(length - 1, 0)
+    else:
+        at += 2 + max(int.from_bytes(value[at : at + 2], "big", signed=True), 0)
+    if len(value) < at + TIME_BYTES:
         return None
+    milliseconds = int.from_bytes(value[at : at + TIME_BYTES], "big", signed=True)
     return milliseconds / 1000 if milliseconds > 0 else None
 
 

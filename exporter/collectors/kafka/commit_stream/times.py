@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from exporter.collectors.kafka.commit_stream.records import CommitKey, commit_time
+from exporter.model import CommitSpan
 
 MOST_POLLS = 100
 """Polls whose commits are kept if nothing asks for their times."""
@@ -42,3 +43,38 @@ class MovedPolls:
         while self._polls:
             moved.update(self._polls.popleft())
         return CommitTimes(moved)
+
+
+class Moves:
+    """The commits that moved offsets since the last poll."""
+
+    def __init__(self) -> None:
+        self._latest: dict[CommitKey, tuple[int, bytes]] = {}
+        self._spans: dict[tuple[str, str], list[float]] = {}
+        """(group, topic) to the first time, the last one, and the longest gap."""
+
+    def add(self, key: CommitKey, offset: int, value: bytes) -> None:
+        """Add a commit that moved an offset."""
+        self._latest[key] = offset, value
+        at = commit_time(value)
+        if at is None:
+            return
+        place = key[:2]
+        try:
+            span = self._spans[place]
+        except KeyError:
+            self._spans[place] = [at, at, 0.0]
+            return
+        gap = at - span[1]
+        if gap > 0:
+            span[1:] = at, max(span[2], gap)
+
+    def take_latest(self) -> Moved:
+        """Return which offsets moved since the last call."""
+        latest, self._latest = self._latest, {}
+        return latest
+
+    def take_spans(self) -> dict[tuple[str, str], CommitSpan]:
+        """Return the times of the commits since the last call, by group and topic."""
+        spans, self._spans = self._spans, {}
+        return {place: CommitSpan(*times) for place, times in spans.items()}
