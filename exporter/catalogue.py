@@ -318,7 +318,8 @@ def _rows() -> tuple[Metric, ...]:
             "mq_group_rebalances_total",
             "counter",
             group,
-            "Rebalances of the group. A lower bound: rebalances between two polls are missed.",
+            "Rebalances of the group. A lower bound, because those between two polls are missed, "
+            "unless the exporter reads __consumer_offsets.",
             consumers,
         ),
         Metric(

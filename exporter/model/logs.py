@@ -42,6 +42,24 @@ class CommitSpan(NamedTuple):
     """The longest time in seconds between two of them; 0 if there was one."""
 
 
+class Generations(NamedTuple):
+    """The generations that a group had since the last poll, from the records of its coordinator.
+
+    Each rebalance begins a new generation.
+    """
+
+    first: int
+    """Of the first record."""
+    is_empty: bool
+    """Whether the group had no members in it."""
+    last: int
+    rebalances: int
+    """Rebalances after the first record."""
+    is_epoch: bool = False
+    """Whether these are the epochs of a group of the consumer protocol: the records do not say
+    whether it has members."""
+
+
 class CommitStreamReport(NamedTuple):
     """What was read from Kafka's topic of committed offsets instead of from the coordinators."""
 
@@ -97,6 +115,8 @@ class LogBacklog:
     repeated: frozenset[tuple[str, str]] = frozenset()
     """(group, destination) with a partition that lags, and whose offset was committed again since
     the last poll."""
+    generations: Mapping[str, Generations | None] = field(default_factory=dict)
+    """Groups with new records of their generation; None if one of them could not be decoded."""
     problems: Sequence[Problem] = ()
 
 

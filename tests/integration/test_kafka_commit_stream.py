@@ -418,3 +418,68 @@ def test_a_coordinator_that_dies_and_comes_back(followed: Followed, cluster: Kaf
     )
     followed.assert_true()
     assert followed.report.disagreements == 0
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_every_rebalance_is_counted(cluster: KafkaCluster, tmp_path: Path, protocol: str) -> None:
+    """Members come and go between two polls. One that stays knows each assignment."""
+    bootstrap, group = cluster.bootstrap, f"rebalanced-{protocol}"
+    topic, visits = group, 3
+    create_topic(bootstrap, topic, 4, 3)
+    produce(bootstrap, topic)
+    settings = {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "group.protocol": protocol,
+        "auto.offset.reset": "earliest",
+    }
+    assignments = 0
+
+    def assigned(*_: object) -> None:
+        nonlocal assignments
+        assignments += 1
+
+    def settle(*members: Consumer) -> None:
+        """Poll until the partitions are shared evenly."""
+
+        def settled() -> bool:
+            for member in members:
+                member.poll(0.05)
+            return {len(member.assignment()) for member in members} == {4 // len(members)}
+
+        wait_until(settled, "the assignment")
+
+    source = kafka_source(
+        bootstrap, offsets="stream", groups={"include": [group]}, schedule={"backlog": "3s"}
+    )
+    with closing(Consumer(settings)) as member, Exporter(tmp_path, [source]) as exporter:
+        member.subscribe([topic], on_assign=assigned)
+        settle(member)
+        commit_offsets_of(member, topic)
+
+        def visit() -> None:
+            with closing(Consumer(settings)) as visitor:
+                visitor.subscribe([topic])
+                settle(member, visitor)
+            settle(member)
+
+        def count(page: Scrape) -> float:
+            return page.value("mq_group_rebalances_total", group=group) or 0.0
+
+        exporter.wait(lambda page: page.value("mq_commit_stream_groups") == 1, "the commits")
+        exporter.wait(lambda page: page.value("mq_group_members", group=group) == 1, "the member")
+        visit()
+        before = count(exporter.cycles(3))
+        assigned_before = assignments
+        for _ in range(visits):
+            visit()
+        # With the consumer protocol, each member that joins or leaves begins an epoch.
+        made = assignments - assigned_before if protocol == "classic" else 2 * visits
+        assert made >= 2 * visits
+        exporter.wait(lambda page: count(page) - before == made, f"{made} rebalances")
+        assert count(exporter.cycles(3)) - before == made
+
+
+def commit_offsets_of(member: Consumer, topic: str) -> None:
+    """Commit offsets as a member of the group."""
+    member.commit(offsets=[TopicPartition(topic, p, 0) for p in range(4)], asynchronous=False)

@@ -7,18 +7,22 @@ import struct
 import pytest
 
 from exporter.collectors.kafka.commit_stream.choice import Load, is_worth_it
+from exporter.collectors.kafka.commit_stream.generations import GenerationTable
 from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.records import (
     CommitKey,
+    Generation,
     MalformedRecordError,
     commit_key,
     commit_time,
+    generation,
+    group_key,
     partition_of,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
 from exporter.collectors.kafka.log_offsets import lagging
 from exporter.collectors.kafka.raw.codec import varint
-from exporter.model import CommitSpan, Log, Positions
+from exporter.model import CommitSpan, Generations, Log, Positions
 
 
 def text(value: str) -> bytes:
@@ -278,3 +282,69 @@ def test_only_offsets_that_lag_count_as_committed_again() -> None:
     again += [("gone", "orders", 0), ("one", "gone", 0)]
     assert lagging(again, positions, logs, {"committed"}) == {("one", "orders")}
     assert lagging(again[:1], positions, logs, ()) == frozenset()
+
+
+def metadata_key(version: int, group: str = "billing") -> bytes:
+    return struct.pack(">h", version) + text(group)
+
+
+def metadata(version: int, number: int, members: int = 2) -> bytes:
+    """A classic group's value, up to the number of its members."""
+    is_compact = version >= 4
+    word = (lambda w: varint(len(w) + 1) + w.encode()) if is_compact else text
+    null = b"\0" if is_compact else b"\xff\xff"
+    words = word("consumer") + struct.pack(">i", number) + word("range") + null
+    time = struct.pack(">q", 1) if version >= 2 else b""
+    count = varint(members + 1) if is_compact else struct.pack(">i", members)
+    return struct.pack(">h", version) + words + time + count
+
+
+@pytest.mark.parametrize("version", range(5))
+def test_the_generation_of_a_classic_group(version: int) -> None:
+    assert group_key(metadata_key(2)) == "billing"
+    found = generation(metadata_key(2), metadata(version, 7))
+    assert found == Generation(7, is_empty=False, is_epoch=False)
+    assert generation(metadata_key(2), metadata(version, 8, 0)).is_empty
+    with pytest.raises(MalformedRecordError):
+        generation(metadata_key(2), metadata(version, 8)[:-1])
+
+
+def test_the_epoch_of_a_group_of_the_consumer_protocol() -> None:
+    assert group_key(metadata_key(3)) == "billing"
+    value = struct.pack(">hi", 0, 12) + b"\0"
+    assert generation(metadata_key(3), value) == Generation(12, is_empty=False, is_epoch=True)
+
+
+@pytest.mark.parametrize("key", [b"", b"\0\2", key(1), metadata_key(4), b"\0\2\0\5ab"])
+def test_records_without_a_generation(key: bytes) -> None:
+    assert group_key(key) is None
+
+
+@pytest.mark.parametrize(("kind", "value"), [(2, metadata(5, 1)), (3, struct.pack(">hi", 1, 1))])
+def test_the_generation_of_an_unknown_version_is_unknown(
+    group: GroupOffsets, kind: int, value: bytes
+) -> None:
+    reader = read(group, (metadata_key(kind), value))
+    assert reader.generations.take() == {"billing": None}
+    assert reader.unknown_records == 1
+    assert group.loaded is not None, "its offsets are known all the same"
+
+
+def test_the_generations_of_followed_groups(group: GroupOffsets) -> None:
+    reader = read(
+        group,
+        (metadata_key(2), metadata(3, 7)),
+        (metadata_key(2), metadata(3, 8, 0)),
+        (metadata_key(2), None),
+        (metadata_key(2), metadata(3, 11)),
+        (metadata_key(2, "other"), metadata(3, 5)),
+    )
+    assert reader.generations.take() == {"billing": Generations(7, False, 11, 3)}
+    assert reader.generations.take() == {}
+
+
+def test_a_group_that_was_deleted_begins_again() -> None:
+    table = GenerationTable()
+    for number in (7, 8, 1, 2):
+        table.add("billing", Generation(number, is_empty=False, is_epoch=False))
+    assert table.take() == {"billing": Generations(7, False, 2, 2)}

@@ -10,7 +10,16 @@ from exporter.analysis.families import View
 from exporter.analysis.logs.rows import log_rows
 from exporter.analysis.logs.series import show
 from exporter.analysis.logs.state import LogState
-from exporter.model import TIMESTAMP_ANOMALIES, GroupState, LogTimes, Memberships, Stamps
+from exporter.model import (
+    TIMESTAMP_ANOMALIES,
+    CommitStreamReport,
+    Generations,
+    GroupMembers,
+    GroupState,
+    LogTimes,
+    Memberships,
+    Stamps,
+)
 from tests.support.observations import log, log_backlog, members, shown_values, state
 
 SUB = {"destination": "t", "group": "g"}
@@ -523,6 +532,87 @@ def test_rebalances_are_counted_when_seen_to_begin_or_by_what_they_changed() -> 
     assert count() == 1, "what the counted one changed is not another"
     s.observe_members(Memberships({"g": members({"t": [0]}, assignment=3)}), 4.0)
     assert count() == 2
+
+
+def counted(*polls: Generations | GroupMembers | str | None) -> int:
+    """Return the rebalances of a group by generations, descriptions and states, one a poll.
+
+    The group is stable at first. None is a poll of the coordinators alone.
+    """
+    s = state()
+    following = CommitStreamReport(following=True)
+    group: GroupState = "stable"
+    first = [members({"t": [0]}, assignment=1)]
+    for at, poll in enumerate(["stable", *first, *polls]):
+        if isinstance(poll, GroupMembers):
+            s.observe_members(Memberships({"g": poll}), float(at))
+            continue
+        if isinstance(poll, str):
+            group = poll  # type: ignore[assignment]
+        found = {"g": poll} if isinstance(poll, Generations) else {}
+        backlog = log_backlog(
+            {"t": log((0, 10))},
+            {"g": {"t": {0: 3}}},
+            states={"g": group},
+            generations=found,
+            commit_stream=None if poll is None else following,
+        )
+        s.observe(backlog, float(at))
+    return s.groups["g"].rebalances
+
+
+def one(number: int, *, is_empty: bool = False, is_epoch: bool = False) -> Generations:
+    return Generations(number, is_empty, number, 0, is_epoch)
+
+
+CHANGED = members({"t": [0]}, assignment=2)
+OTHER = members({"t": [0]}, assignment=3)
+
+
+@pytest.mark.parametrize(
+    ("case", "polls", "expected"),
+    [
+        ("the first one is unknown, unless it changed something", [one(7)], 0),
+        ("it changed something", [one(7), CHANGED], 1),
+        ("it changed nothing", [one(7), members({"t": [0]})], 0),
+        ("it was seen to begin", ["preparing_rebalance", one(7), "stable", CHANGED], 1),
+        ("each later one counts", [one(7), CHANGED, one(8), one(11)], 5),
+        ("also within a poll", [Generations(7, is_empty=False, last=9, rebalances=2)], 2),
+        ("what they change is counted once", [one(7), CHANGED, one(8), OTHER], 2),
+        ("their beginning, too", [one(7), "preparing_rebalance", one(8), "stable"], 1),
+        ("a record without a new generation", [one(7), one(7)], 0),
+        ("the last member leaves", [one(7), one(8, is_empty=True), "empty"], 0),
+        ("and one joins", [one(7), one(8, is_empty=True), one(9)], 1),
+        ("the group is there again", [one(7), one(1), one(2)], 1),
+        ("the last member leaves: epochs", [one(7, is_epoch=True), "empty"], 0),
+        ("undecoded", [one(7), "stable", CHANGED, OTHER], 1),
+        (
+            "the coordinators are asked again, and then not",
+            [one(7), CHANGED, None, OTHER, one(12), one(13)],
+            3,
+        ),
+    ],
+)
+def test_rebalances_by_generations(
+    case: str, polls: list[Generations | GroupMembers | str | None], expected: int
+) -> None:
+    assert (case, counted(*polls)) == (case, expected)
+
+
+def test_the_epoch_of_a_group_without_members_is_no_rebalance() -> None:
+    s = state()
+    for at, (epoch, group) in enumerate([(7, "stable"), (8, "stable"), (9, "empty")]):
+        s.observe(
+            log_backlog(
+                {"t": log((0, 10))},
+                {"g": {"t": {0: 3}}},
+                states={"g": group},  # type: ignore[dict-item]
+                generations={"g": one(epoch, is_epoch=True)},
+                commit_stream=CommitStreamReport(following=True),
+            ),
+            float(at),
+        )
+    assert s.groups["g"].rebalances == 1
 
 
 def rejoining(

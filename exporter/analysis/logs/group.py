@@ -12,6 +12,7 @@ from exporter.judgement.recent_events import RecentEvents
 from exporter.model import (
     GROUP_STATES,
     MEMBERLESS,
+    Generations,
     GroupMembers,
     GroupState,
     LogBacklog,
@@ -24,13 +25,16 @@ REBALANCING: frozenset[GroupState] = frozenset({"preparing_rebalance", "completi
 class Group:
     """Follows one group from poll to poll.
 
-    A rebalance is counted when the group's state changes to rebalancing, and when the assignment
-    changed between two polls without a rebalance that was observed.
+    Rebalances are counted by the generations in the coordinator's records, once one was read. Until
+    then, or without them, one is counted when the group's state changes to rebalancing, and when
+    the assignment changed between two polls without a rebalance that was observed.
     """
 
     __slots__ = (
         "_counted",
         "_fingerprint",
+        "_generation",
+        "_is_due",
         "_rebalancing",
         "_settled",
         "assigned",
@@ -83,6 +87,10 @@ class Group:
         self._rebalancing = False
         self._counted = False
         self._fingerprint: int | None = None
+        self._generation: int | None = None
+        """The last one in the coordinator's records; None if unknown."""
+        self._is_due = False
+        """Whether the first generation counts as a rebalance if the assignment has changed."""
 
     def observe_state(self, state: GroupState, now: float) -> None:
         """Set the state from a listing."""
@@ -111,10 +119,26 @@ class Group:
         self.assigned = members.assigned
         if members.state in REBALANCING:
             return
-        if self._fingerprint not in (None, members.assignment) and not self._counted:
+        is_open = self._is_due if self._generation is not None else not self._counted
+        if is_open and self._fingerprint not in (None, members.assignment):
             self.rebalances += 1
         self._fingerprint = members.assignment
-        self._counted = False
+        self._counted = self._is_due = False
+
+    def observe_generations(self, found: Generations | None) -> None:
+        """Count the rebalances since the last poll. None: they are unknown from now on."""
+        before, self._generation = self._generation, None if found is None else found.last
+        if found is None:
+            return
+        if before is None:
+            self._is_due, self._counted = not (self._counted or found.is_empty), False
+            self.rebalances += found.rebalances
+            return
+        # A number that went back is that of a group that was deleted and is there again.
+        rebalances = found.rebalances + max(found.first - before - found.is_empty, 0)
+        if found.is_epoch and self.state in MEMBERLESS:
+            rebalances = max(rebalances - 1, 0)  # the last one began when the last member left
+        self.rebalances += rebalances
 
     def judged(self, now: float) -> None:
         """Note that a poll is judged at `now`. The duration of a rebalance counts from there."""
@@ -135,7 +159,8 @@ class Group:
 
     def _move_to(self, state: GroupState) -> None:
         rebalancing = state in REBALANCING
-        if rebalancing and not self._rebalancing and self.state is not None:
+        begins = rebalancing and not self._rebalancing and self.state is not None
+        if begins and self._generation is None:
             self.rebalances += 1
             self._counted = True
         self._rebalancing = rebalancing
@@ -173,6 +198,9 @@ def follow_groups(
                 gone.append(name)
     for name in gone:
         del groups[name]
+    for name, found in backlog.generations.items():
+        if name in groups:
+            groups[name].observe_generations(found)
     return gone
 
 

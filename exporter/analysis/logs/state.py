@@ -57,6 +57,7 @@ class LogState:
         self.produced = CounterTable(self.rate_window)
         self.consumed = CounterTable(self.rate_window)
         self._vague: frozenset[tuple[str, str]] = frozenset()
+        self._counts_generations = False
 
     @property
     def rate_window(self) -> float:
@@ -157,6 +158,11 @@ class LogState:
     # Groups
 
     def _update_groups(self, backlog: LogBacklog, now: float) -> None:
+        report = backlog.commit_stream
+        if self._counts_generations and (report is None or not report.following):
+            for group in self.groups.values():
+                group.observe_generations(None)
+        self._counts_generations = report is not None and report.following
         for name in follow_groups(self.groups, backlog, self.labeler, now):
             for key in [key for key in self.subscriptions if key[0] == name]:
                 self._drop_subscription(key, "deleted")

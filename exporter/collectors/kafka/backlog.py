@@ -205,6 +205,7 @@ class BacklogReader:
             groups_not_shown={**self._group_lister.hidden, **not_shown},
             commit_stream=self.commits.report(),
             spans=commits.spans,
+            generations=commits.generations,
             repeated=lagging(commits.repeated, commits.positions, ends.logs, read_committed),
             problems=problems,
         )

@@ -28,7 +28,7 @@ from exporter.collectors.kafka.errors import (
     reason_of,
 )
 from exporter.collectors.kafka.topics import LEADERLESS, Topology
-from exporter.model import CommitSpan, Deadline, Log, Positions, Problem, Reason
+from exporter.model import CommitSpan, Deadline, Generations, Log, Positions, Problem, Reason
 
 WINDOW = 100
 """Groups requested at the same time; with thousands, every request would time out."""
@@ -48,6 +48,8 @@ class Commits:
     """(group, topic) to the times of the commits since the last poll, as far as they are known."""
     repeated: Collection[tuple[str, str, int]] = ()
     """(group, topic, partition) of offsets that were committed again since the last poll."""
+    generations: Mapping[str, Generations | None] = field(default_factory=dict)
+    """Groups with new generations since the last poll; None if they could not be decoded."""
 
 
 def read_commits(

@@ -229,7 +229,11 @@ class HybridCommits:
             self._disagreements += 1
             self._log.warning("offsets.disagreement", group=group.name)
             group.loaded = None  # its coordinator is asked again
-        found = Commits(spans=reader.moves.take_spans(), repeated=reader.take_repeated())
+        found = Commits(
+            spans=reader.moves.take_spans(),
+            repeated=reader.take_repeated(),
+            generations=reader.generations.take(),
+        )
         unknown, known = [], []
         for group in wanted:
             if is_known(group):

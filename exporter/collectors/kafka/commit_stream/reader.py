@@ -8,12 +8,15 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
+from exporter.collectors.kafka.commit_stream.generations import GenerationTable
 from exporter.collectors.kafka.commit_stream.records import (
     COMMIT_VALUES,
     OFFSET,
     CommitKey,
     MalformedRecordError,
     commit_key,
+    generation,
+    group_key,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable
 from exporter.collectors.kafka.commit_stream.times import Moves
@@ -75,6 +78,7 @@ class CommitReader:
         """Number of records that this version cannot decode."""
         self._table = table
         self.moves = Moves()
+        self.generations = GenerationTable()
         self._repeated: set[CommitKey] = set()
         self._allowed = allowed
         self._keys: dict[bytes, CommitKey | None] = {}
@@ -128,6 +132,7 @@ class CommitReader:
             except KeyError:
                 found = self._decoded(key, place)
             if found is None:
+                self._note_group(key, message)
                 continue
             name, topic, partition = found
             group = groups.get(name)
@@ -147,6 +152,18 @@ class CommitReader:
                 # The group is read from its coordinator.
                 self.unknown_records += 1
                 group.miss()
+
+    def _note_group(self, key: bytes, message: Message) -> None:
+        """Note the generation of a group, if the record has one."""
+        name, value = group_key(key), message.value()
+        if name is None or value is None or name not in self._table.groups:
+            return
+        try:
+            self.generations.add(name, generation(key, value))
+        except MalformedRecordError:
+            # Its rebalances are counted by what the polls see.
+            self.unknown_records += 1
+            self.generations.miss(name)
 
     def _repeat(self, key: CommitKey, offset: int, _value: bytes) -> None:
         if offset >= 0:

@@ -1,7 +1,8 @@
 """Decodes the records of `__consumer_offsets`.
 
-The schemas are OffsetCommitKey.json and OffsetCommitValue.json in Kafka's module group-coordinator.
-Integers are big-endian; each key and value begins with the version of its schema, an int16.
+The schemas are OffsetCommitKey.json, OffsetCommitValue.json, and those of GroupMetadata and
+ConsumerGroupMetadata, in Kafka's module group-coordinator. Integers are big-endian; each key and
+value begins with the version of its schema, an int16.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ COMMIT_KEYS = range(2)
 """Versions of a key that belong to commits. Others belong to groups and their members."""
 COMMIT_VALUES = range(5)
 """Known versions of a commit's value. All begin with the offset."""
+CLASSIC_GROUP, CONSUMER_GROUP = 2, 3
+"""Versions of a key that belong to groups of the classic and of the consumer protocol."""
+CLASSIC_VALUES, CONSUMER_VALUES = range(5), range(1)
+"""Known versions of their values."""
+STATE_TIME = 2
+"""First version of a classic group's value with the time of its state. The version `COMPACT` has
+compact strings, too."""
 LEADER_EPOCH, COMPACT = 3, 4
 """First versions of a value with a leader epoch, and with compact strings."""
 OFFSET = slice(2, 10)
@@ -27,6 +35,15 @@ class CommitKey(NamedTuple):
     group: str
     topic: str
     partition: int
+
+
+class Generation(NamedTuple):
+    """The generation of a group."""
+
+    number: int
+    is_empty: bool
+    """Whether it has no members. False for the consumer protocol, whose records do not say it."""
+    is_epoch: bool
 
 
 class MalformedRecordError(ValueError):
@@ -74,6 +91,44 @@ def commit_time(value: bytes) -> float | None:
         return None
     milliseconds = int.from_bytes(value[at : at + TIME_BYTES], "big", signed=True)
     return milliseconds / 1000 if milliseconds > 0 else None
+
+
+def group_key(key: bytes) -> str | None:
+    """Return the group whose generation a record has; None for any other record."""
+    decoder = Decoder(key)
+    try:
+        if decoder.int16() not in (CLASSIC_GROUP, CONSUMER_GROUP):
+            return None
+        return decoder.old_string()
+    except Garbled:
+        return None
+
+
+def generation(key: bytes, value: bytes) -> Generation:
+    """Return the generation in a record; `key` is one for which `group_key` returned a name.
+
+    Raises `MalformedRecordError`, also for an unknown version.
+    """
+    decoder = Decoder(value)
+    try:
+        version = decoder.int16()
+        if key[1] == CONSUMER_GROUP:
+            if version not in CONSUMER_VALUES:
+                raise MalformedRecordError
+            return Generation(decoder.int32(), is_empty=False, is_epoch=True)
+        if version not in CLASSIC_VALUES:
+            raise MalformedRecordError
+        is_compact = version >= COMPACT
+        text = decoder.nullable_string if is_compact else decoder.old_string
+        text()  # the type of the protocol
+        number = decoder.int32()
+        text(), text()  # the protocol and the leader
+        if version >= STATE_TIME:
+            decoder.int64()
+        members = decoder.varint() - 1 if is_compact else decoder.int32()
+    except Garbled:
+        raise MalformedRecordError from None
+    return Generation(number, is_empty=members <= 0, is_epoch=False)
 
 
 def partition_of(group: str, partitions: int) -> int:
