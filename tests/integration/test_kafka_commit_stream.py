@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from exporter.collectors.kafka import collector
+from exporter.collectors.kafka.client import KafkaClient
 from exporter.collectors.kafka.collector import KafkaCollector
 from exporter.collectors.kafka.commit_stream import verification
 from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.records import partition_of
+from exporter.collectors.kafka.groups import describe_groups
 from exporter.collectors.kafka.settings import KafkaSettings
-from exporter.model import CommitStreamReport, LogBacklog, Until
+from exporter.model import CommitStreamReport, GroupMembers, LogBacklog, Memberships, Until
 from testbed.exporter import Exporter, Scrape, kafka_source
 from testbed.kafka import KafkaCluster
 from testbed.kafka_data import (
@@ -86,6 +89,11 @@ class Followed:
         report = self.collector._backlog.commits.report()
         assert report is not None
         return report
+
+    @property
+    def names(self) -> Collection[str]:
+        """The groups whose offsets came from the topic in the last poll."""
+        return self.collector._backlog.commits.described._followed
 
     def close(self) -> None:
         self.collector.close()
@@ -439,29 +447,19 @@ def test_every_rebalance_is_counted(cluster: KafkaCluster, tmp_path: Path, proto
         nonlocal assignments
         assignments += 1
 
-    def settle(*members: Consumer) -> None:
-        """Poll until the partitions are shared evenly."""
-
-        def settled() -> bool:
-            for member in members:
-                member.poll(0.05)
-            return {len(member.assignment()) for member in members} == {4 // len(members)}
-
-        wait_until(settled, "the assignment")
-
     source = kafka_source(
         bootstrap, offsets="stream", groups={"include": [group]}, schedule={"backlog": "3s"}
     )
     with closing(Consumer(settings)) as member, Exporter(tmp_path, [source]) as exporter:
         member.subscribe([topic], on_assign=assigned)
-        settle(member)
-        commit_offsets_of(member, topic)
+        settle(member, partitions=4)
+        commit_offsets_of(member, topic, 4)
 
         def visit() -> None:
             with closing(Consumer(settings)) as visitor:
                 visitor.subscribe([topic])
-                settle(member, visitor)
-            settle(member)
+                settle(member, visitor, partitions=4)
+            settle(member, partitions=4)
 
         def count(page: Scrape) -> float:
             return page.value("mq_group_rebalances_total", group=group) or 0.0
@@ -480,6 +478,68 @@ def test_every_rebalance_is_counted(cluster: KafkaCluster, tmp_path: Path, proto
         assert count(exporter.cycles(3)) - before == made
 
 
-def commit_offsets_of(member: Consumer, topic: str) -> None:
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_only_groups_that_have_changed_are_described(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    bootstrap, group, topic = followed.bootstrap, f"described-{protocol}", "orders"
+    asked: list[str] = []
+
+    def described() -> Mapping[str, GroupMembers]:
+        """Poll, and describe on schedule."""
+        followed.poll()
+        asked.clear()
+        return followed.collector.consumers(Until(60)).groups
+
+    def note(client: KafkaClient, names: Iterable[str], *rest: Any) -> Memberships:
+        asked.extend(names)
+        return describe_groups(client, asked, *rest)
+
+    monkeypatch.setattr(collector, "describe_groups", note)
+    monkeypatch.setattr(collector, "WHOLE_AGAIN", 0.0)
+    settings = {"bootstrap.servers": bootstrap, "group.id": group, "group.protocol": protocol}
+    with closing(Consumer(settings)) as member:
+        member.subscribe([topic])
+        settle(member, partitions=3)
+        commit_offsets_of(member, topic, 3)
+        wait_until(lambda: followed.poll() and group in followed.names, "the group to be followed")
+        found = described().get(group)
+        assert found is not None
+        assert len(found.members) == 1
+        wait_until(lambda: group not in described() and not asked, "the group to be known")
+        commit_offsets_of(member, topic, 3)
+        assert group not in described(), "a commit is no change"
+        with closing(Consumer(settings)) as other:
+            other.subscribe([topic])
+            settle(member, other, partitions=3)
+            found = wait_until(lambda: described().get(group), "the change to be described")
+            assert found is not None
+            assert len(found.members) == 2
+            assert sum(map(len, found.assigned.values())) == 3
+        settle(member, partitions=3)
+        found = wait_until(lambda: described().get(group), "the change to be described")
+        assert found is not None
+        assert len(found.members) == 1
+        wait_until(lambda: not asked or not (described(), asked)[1], "the group to be known")
+        reader = followed.collector._backlog.commits._reader
+        assert reader is not None
+        reader.lost.add(partition_for(bootstrap, group))
+        assert group in described(), "records were missed"
+
+
+def settle(*members: Consumer, partitions: int) -> None:
+    """Poll until each member has partitions, and all have one reader."""
+
+    def settled() -> bool:
+        for member in members:
+            member.poll(0.05)
+        counts = [len(member.assignment()) for member in members]
+        return sum(counts) == partitions and all(counts)
+
+    wait_until(settled, "the assignment")
+
+
+def commit_offsets_of(member: Consumer, topic: str, partitions: int) -> None:
     """Commit offsets as a member of the group."""
-    member.commit(offsets=[TopicPartition(topic, p, 0) for p in range(4)], asynchronous=False)
+    offsets = [TopicPartition(topic, p, 0) for p in range(partitions)]
+    member.commit(offsets=offsets, asynchronous=False)

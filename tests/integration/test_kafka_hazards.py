@@ -72,6 +72,6 @@ def test_a_group_that_ends_the_process_is_left_out_and_the_others_are_described(
 
 
 def test_check_names_the_group(cluster: KafkaCluster, tmp_path: Path) -> None:
-    source = kafka_source(cluster.bootstrap, deadline="60s", schedule={"consumers": "60s"})
+    source = kafka_source(cluster.bootstrap, deadline="300s", schedule={"consumers": "300s"})
     done = check(tmp_path, source)
     assert re.search(rf"missing consumers: 1 of \d+ groups .*group {FATAL}: ", done.printed), done

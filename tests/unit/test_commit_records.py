@@ -122,14 +122,20 @@ def group() -> GroupOffsets:
     return group
 
 
-def read(group: GroupOffsets, *records: tuple[bytes | None, bytes | None]) -> CommitReader:
-    """Return a reader that has read these records."""
+def read(
+    group: GroupOffsets,
+    *records: tuple[bytes | None, bytes | None],
+    again: list[str] | None = None,
+) -> CommitReader:
+    """Return a reader that has read these records. `again` gets the groups that have changed."""
+    again = [] if again is None else again
     table = CommitTable()
     table.groups = {group.name: group}
     reader = CommitReader(
         lambda: {"bootstrap.servers": "127.0.0.1:1", "log_level": 0},
         table,
         {"orders": True, "hidden": False},
+        again.extend,
     )
     reader._apply([Record(number, *each) for number, each in enumerate(records)])  # type: ignore[misc]
     reader.close()
@@ -304,7 +310,8 @@ def test_the_generation_of_a_classic_group(version: int) -> None:
     assert group_key(metadata_key(2)) == "billing"
     found = generation(metadata_key(2), metadata(version, 7))
     assert found == Generation(7, is_empty=False, is_epoch=False)
-    assert generation(metadata_key(2), metadata(version, 8, 0)).is_empty
+    emptied = generation(metadata_key(2), metadata(version, 8, 0))
+    assert emptied == Generation(8, is_empty=True, is_epoch=False)
     with pytest.raises(MalformedRecordError):
         generation(metadata_key(2), metadata(version, 8)[:-1])
 
@@ -315,9 +322,24 @@ def test_the_epoch_of_a_group_of_the_consumer_protocol() -> None:
     assert generation(metadata_key(3), value) == Generation(12, is_empty=False, is_epoch=True)
 
 
-@pytest.mark.parametrize("key", [b"", b"\0\2", key(1), metadata_key(4), b"\0\2\0\5ab"])
-def test_records_without_a_generation(key: bytes) -> None:
+@pytest.mark.parametrize("key", [b"", b"\0\2", key(1), b"\0\2\0\5ab"])
+def test_records_that_are_not_about_a_group(key: bytes) -> None:
     assert group_key(key) is None
+
+
+@pytest.mark.parametrize("version", [2, 3, 4, 5, 8, 300])
+def test_every_record_about_a_group_says_that_it_has_changed(
+    group: GroupOffsets, version: int
+) -> None:
+    """Members and assignments have records of their own; their keys go on after the group."""
+    again: list[str] = []
+    more = text("member-1") if version > 4 else b""
+    read(group, (metadata_key(version) + more, None), (metadata_key(3, "other"), None), again=again)
+    assert again == ["billing"]
+    read(group, (key(1), stamped(5, 1.0)), again=again)
+    assert again == ["billing"]
+    if version > 3:
+        assert generation(metadata_key(version), b"\0\7") is None
 
 
 @pytest.mark.parametrize(("kind", "value"), [(2, metadata(5, 1)), (3, struct.pack(">hi", 1, 1))])

@@ -14,6 +14,7 @@ from exporter.collectors.kafka.ages.finder import TimesFinder
 from exporter.collectors.kafka.backlog import ATTEMPT_SHARE, LISTING_SHARE, BacklogReader
 from exporter.collectors.kafka.check import check_source
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.commit_stream.described import SETTLED
 from exporter.collectors.kafka.filters import KafkaFilters
 from exporter.collectors.kafka.group_lister import GroupLister
 from exporter.collectors.kafka.groups import describe_groups
@@ -165,7 +166,7 @@ class KafkaCollector:
         ]
         memberships = self._others.describe(
             names,
-            lambda usual: self._describe_usual(usual, deadline),
+            lambda usual: self._describe_usual(usual, deadline, whole=not only),
             self._filters.topic,
             deadline,
         )
@@ -243,9 +244,22 @@ class KafkaCollector:
         for client in self._clients:
             client.drop()
 
-    def _describe_usual(self, names: Sequence[str], deadline: Deadline) -> Memberships:
-        """Describe groups that are not known to be streams or share groups."""
-        memberships = describe_groups(self._members_client, names, self._filters.topic, deadline)
+    def _describe_usual(
+        self, names: Sequence[str], deadline: Deadline, *, whole: bool
+    ) -> Memberships:
+        """Describe groups that are not known to be streams or share groups.
+
+        In a run on schedule (`whole`), groups that have certainly not changed are left out.
+        """
+        described, now = self._backlog.commits.described, time.monotonic()
+        due = described.due(names, now) if whole else names
+        described.begin(due, now)
+        settled: set[str] = set()
+        try:
+            memberships = describe_groups(self._members_client, due, self._filters.topic, deadline)
+            settled.update(n for n, each in memberships.groups.items() if each.state in SETTLED)
+        finally:
+            described.forget(name for name in due if name not in settled)
         if self._settings.group_names is None:
             return memberships
         snapshot = self._backlog.snapshot

@@ -24,6 +24,7 @@ from confluent_kafka.admin import ClusterMetadata
 
 from exporter.collectors.deadlines import Share
 from exporter.collectors.kafka.client import KafkaClient
+from exporter.collectors.kafka.commit_stream.described import DescribedGroups
 from exporter.collectors.kafka.commit_stream.reader import CommitReader
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
 from exporter.collectors.kafka.commit_stream.times import MovedPolls
@@ -51,6 +52,8 @@ class HybridCommits:
     def __init__(self, settings: KafkaSettings, client: KafkaClient, filters: KafkaFilters) -> None:
         self.moved = MovedPolls()
         """When the positions of the last polls were committed. Any thread may take it."""
+        self.described = DescribedGroups()
+        """The groups that need not be described again."""
         self._way = Way(settings.name, settings.offsets)
         self._client = client
         self._filters = filters
@@ -163,6 +166,7 @@ class HybridCommits:
             self._reader.close()
             self._reader = None
         self._table = CommitTable()
+        self.described.follow(())
         self._verification.forget()
         self._known, self._way.asked_share = 0, 0.0
 
@@ -241,6 +245,7 @@ class HybridCommits:
                 known.append(group.name)
             else:
                 unknown.append(group.name)
+        self.described.follow(known)
         self._load(unknown, found, deadline)
         self._verify(known, found, deadline)
         self._known = len(known)
@@ -273,7 +278,12 @@ class HybridCommits:
     def _started(self, ends: Mapping[int, TopicEnd]) -> CommitReader:
         if self._reader is None:
             self._begun = self._poll
-            self._reader = CommitReader(self._client.properties, self._table, self._filters.topics)
+            self._reader = CommitReader(
+                self._client.properties,
+                self._table,
+                self._filters.topics,
+                self.described.forget,
+            )
         # The records of open transactions are before the end, and may be committed later.
         new = {p: min(each) for p, each in ends.items() if p not in self._reader.position}
         if new:

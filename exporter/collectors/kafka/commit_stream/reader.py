@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, Message, TopicPartition
@@ -63,10 +63,12 @@ class CommitReader:
         properties: Callable[[], dict[str, Any]],
         table: CommitTable,
         allowed: Mapping[str, bool],
+        describe_again: Callable[[Iterable[str]], None],
     ) -> None:
         """Commits of other groups than those in `table` are left out.
 
-        `allowed[topic]` is whether commits for the topic are applied. Raises `CollectError`.
+        `allowed[topic]` is whether commits for the topic are applied. `describe_again` is called
+        with the groups that have changed. Raises `CollectError`.
         """
         self.position: dict[int, int] = {}
         """Partition to the offset up to which all records are applied."""
@@ -77,6 +79,7 @@ class CommitReader:
         self.unknown_records = 0
         """Number of records that this version cannot decode."""
         self._table = table
+        self._describe_again = describe_again
         self.moves = Moves()
         self.generations = GenerationTable()
         self._repeated: set[CommitKey] = set()
@@ -154,12 +157,17 @@ class CommitReader:
                 group.miss()
 
     def _note_group(self, key: bytes, message: Message) -> None:
-        """Note the generation of a group, if the record has one."""
+        """Note that a group has changed, and its generation, if the record has one."""
         name, value = group_key(key), message.value()
-        if name is None or value is None or name not in self._table.groups:
+        if name is None or name not in self._table.groups:
+            return
+        self._describe_again((name,))
+        if value is None:
             return
         try:
-            self.generations.add(name, generation(key, value))
+            found = generation(key, value)
+            if found is not None:
+                self.generations.add(name, found)
         except MalformedRecordError:
             # Its rebalances are counted by what the polls see.
             self.unknown_records += 1

@@ -94,25 +94,30 @@ def commit_time(value: bytes) -> float | None:
 
 
 def group_key(key: bytes) -> str | None:
-    """Return the group whose generation a record has; None for any other record."""
+    """Return the group whose state, members or assignment a record has; None for a commit.
+
+    All these keys begin with the name of the group.
+    """
     decoder = Decoder(key)
     try:
-        if decoder.int16() not in (CLASSIC_GROUP, CONSUMER_GROUP):
-            return None
-        return decoder.old_string()
+        return None if decoder.int16() in COMMIT_KEYS else decoder.old_string()
     except Garbled:
         return None
 
 
-def generation(key: bytes, value: bytes) -> Generation:
-    """Return the generation in a record; `key` is one for which `group_key` returned a name.
+def generation(key: bytes, value: bytes) -> Generation | None:
+    """Return the generation in a record; None if records of this kind have none.
 
-    Raises `MalformedRecordError`, also for an unknown version.
+    `key` is one for which `group_key` returned a name. Raises `MalformedRecordError`, also for an
+    unknown version.
     """
+    kind = int.from_bytes(key[:2], "big")
+    if kind not in (CLASSIC_GROUP, CONSUMER_GROUP):
+        return None
     decoder = Decoder(value)
     try:
         version = decoder.int16()
-        if key[1] == CONSUMER_GROUP:
+        if kind == CONSUMER_GROUP:
             if version not in CONSUMER_VALUES:
                 raise MalformedRecordError
             return Generation(decoder.int32(), is_empty=False, is_epoch=True)
