@@ -172,7 +172,9 @@ def main() -> int:
         )
     print(f"  floor                 {one:.3f} CPU s for one listing of all offsets")
     peaks = ", ".join(f"{peak:.0f}" for peak in used.peaks_mb)
-    print(f"  memory, peak          {used.peak_mb:.0f} MB ({peaks}), now {used.proportional_mb:.0f}")
+    print(
+        f"  memory, peak          {used.peak_mb:.0f} MB ({peaks}), now {used.proportional_mb:.0f}"
+    )
     print(f"  lags at the end       {'all right' if right else 'WRONG'}")
     print("\n".join(others))
     return 0 if right else 1
