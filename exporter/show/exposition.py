@@ -2,9 +2,9 @@
 
 It consists of blocks of bytes, rendered once per change and ordered at the first scrape after it.
 
-A block has the series of one metric of one source. Sample lines are the same in the text format
-0.0.4 and in OpenMetrics; only the HELP and TYPE lines and `# EOF` differ. Compressed blocks can be
-concatenated, too (`gzip_parts`).
+A block has the series of one metric of one source, in compressed parts of some hundred series each,
+which can be concatenated (`gzip_parts`). Sample lines are the same in the text format 0.0.4 and in
+OpenMetrics; only the HELP and TYPE lines and `# EOF` differ.
 
 The cost of an update depends only on its source, not on the number of sources. A scrape costs a few
 steps per block, and nothing if nothing has changed since the last one.
@@ -39,8 +39,8 @@ LONGEST_VALUE = 1_000
 it.
 """
 DIGEST = 12
-PIECE = 2_000
-"""Series per piece: about a quarter of a megabyte."""
+PIECE = 1_000
+"""Series per part: about an eighth of a megabyte."""
 CONTENT_TYPES: Mapping[Format, str] = {
     "text": "text/plain; version=0.0.4; charset=utf-8",
     "openmetrics": "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -98,7 +98,8 @@ def _nobody(_: Sequence[str]) -> None:
 class Block:
     """The lines of one metric of one source, and what they were made of."""
 
-    part: CompressedPart
+    parts: tuple[CompressedPart, ...] = ()
+    """The lines of `PIECE` series each."""
     labels: tuple[str, ...] = ()
     values: tuple[Value, ...] = ()
     is_whole: bool = False
@@ -106,43 +107,42 @@ class Block:
 
     @property
     def has_every_piece(self) -> bool:
-        """Whether the pieces are those of the values in their order: no piece is empty."""
-        return self.is_whole and len(self.part.plain) == -(-len(self.values) // PIECE)
+        """Whether the parts are those of the values in their order: none is empty."""
+        return self.is_whole and len(self.parts) == -(-len(self.values) // PIECE)
 
 
 def render(
     series: Series,
     left_out: Callable[[Sequence[str]], None] = _nobody,
     known: Block | None = None,
-) -> Iterator[bytes]:
-    """Yield the sample lines of one metric of one source, some thousands at a time.
+) -> Iterator[CompressedPart]:
+    """Yield the sample lines of one metric of one source, compressed, `PIECE` series at a time.
 
-    Pieces keep peak memory at a fraction of the exposition's size. `left_out` gets the labels of
-    values that Prometheus could not read. Pieces of `known` whose labels and values are the same
-    are yielded again.
+    `left_out` gets the labels of values that Prometheus could not read. Parts of `known` whose
+    labels and values are the same are yielded again: they are neither rendered nor compressed.
     """
     name = series.name
     reusable = known if known is not None and known.has_every_piece else None
     for first in range(0, len(series.labels), PIECE):
-        part = slice(first, first + PIECE)
-        if reusable is not None and _is_same(series, reusable, part):
-            yield reusable.part.plain[first // PIECE]
+        piece = slice(first, first + PIECE)
+        if reusable is not None and _is_same(series, reusable, piece):
+            yield reusable.parts[first // PIECE]
             continue
-        labels, values, others = presentable(series.labels[part], series.values[part])
+        labels, values, others = presentable(series.labels[piece], series.values[piece])
         if others:
             left_out(others)
         if values:
             lines = f"\n{name}".join(map(operator.add, labels, map(str, values)))
-            yield f"{name}{lines}\n".encode()
+            yield part(f"{name}{lines}\n".encode())
 
 
-def _is_same(series: Series, known: Block, part: slice) -> bool:
+def _is_same(series: Series, known: Block, piece: slice) -> bool:
     """Return whether the labels and values of a piece are those of the last time.
 
     Most are the same objects, which makes the comparison much faster than the rendering.
     """
-    values = tuple(series.values[part])
-    return values == known.values[part] and tuple(series.labels[part]) == known.labels[part]
+    values = tuple(series.values[piece])
+    return values == known.values[piece] and tuple(series.labels[piece]) == known.labels[piece]
 
 
 def header(metric: Metric, fmt: Format) -> bytes:
@@ -154,11 +154,11 @@ def header(metric: Metric, fmt: Format) -> bytes:
     return f"# HELP {name} {text}\n# TYPE {name} {metric.kind}\n".encode()
 
 
-NO_BLOCK = Block(part(()))
+NO_BLOCK = Block()
 
 HEADERS: Mapping[Format, Mapping[str, CompressedPart]] = {
-    "text": {metric.name: part([header(metric, "text")]) for metric in CATALOGUE},
-    "openmetrics": {metric.name: part([header(metric, "openmetrics")]) for metric in CATALOGUE},
+    "text": {metric.name: part(header(metric, "text")) for metric in CATALOGUE},
+    "openmetrics": {metric.name: part(header(metric, "openmetrics")) for metric in CATALOGUE},
 }
 
 
@@ -214,18 +214,22 @@ class Exposition:
         after: dict[str, Block] = {}
         for family in families:
             block = self._block(family, before.get(family.name, NO_BLOCK))
-            if block.part.plain:
+            if block.parts:
                 after[family.name] = block
         with self._lock:
             if wanted():
                 self._blocks[source] = after
-                self._generation += 1
+                self._change()
 
     def remove(self, source: str, wanted: Callable[[], bool] = lambda: True) -> None:
         """Remove the blocks of the source; `wanted` is called at the last moment."""
         with self._lock:
             if wanted() and self._blocks.pop(source, None) is not None:
-                self._generation += 1
+                self._change()
+
+    def _change(self) -> None:
+        self._generation += 1
+        self._plain.clear()  # much memory, for a client that may have scraped once only
 
     def response(self, accept: str, accept_encoding: str) -> ScrapeResponse:
         """Return the exposition in the format and encoding that the client prefers."""
@@ -244,10 +248,8 @@ class Exposition:
         if known.is_whole and labels == known.labels and values == known.values:
             return known
         left_out = self.left_out
-        rendered = render(family, partial(self._leave_out, family.name), known)
-        pieces = tuple(_kept(rendered, known.part.plain))
-        made = known.part if pieces == known.part.plain else part(pieces)
-        return Block(made, labels, values, is_whole=left_out == self.left_out)
+        parts = tuple(render(family, partial(self._leave_out, family.name), known))
+        return Block(parts, labels, values, is_whole=left_out == self.left_out)
 
     def _leave_out(self, metric: str, labels: Sequence[str]) -> None:
         with self._lock:
@@ -290,7 +292,7 @@ def _in_order(
     by_metric: dict[str, list[CompressedPart]] = {}
     for blocks in sources:
         for name, each in blocks.items():
-            by_metric.setdefault(name, []).append(each.part)
+            by_metric.setdefault(name, []).extend(each.parts)
     for name, line in headers.items():
         found = by_metric.get(name)
         if found is not None:
@@ -300,7 +302,7 @@ def _in_order(
 
 def _pieces(parts: Iterable[CompressedPart]) -> tuple[bytes, ...]:
     """Return the uncompressed lines of the parts."""
-    return tuple(piece for each in parts for piece in each.plain)
+    return tuple(each.plain() for each in parts)
 
 
 def accepts_openmetrics(header: str) -> bool:
@@ -323,13 +325,3 @@ def accepts_gzip(header: str) -> bool:
         except ValueError:
             best[coding.strip()] = 0.0
     return best.get("gzip", best.get("*", 0.0)) > 0
-
-
-def _kept(pieces: Iterable[bytes], before: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the pieces.
-
-    For an unchanged piece, yield the earlier object, so that the data exists only once.
-    """
-    for index, piece in enumerate(pieces):
-        same = index < len(before) and before[index] == piece
-        yield before[index] if same else piece

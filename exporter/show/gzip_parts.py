@@ -34,28 +34,29 @@ SMALL = 8_192
 class CompressedPart:
     """Compressed bytes that another part can follow, with the data for the checksum."""
 
-    plain: tuple[bytes, ...]
-    """The uncompressed bytes."""
     deflated: bytes
     length: int
     """Number of uncompressed bytes."""
-    crc: int
-    shift: int
-    """Factor that moves a checksum of earlier bytes before this part. Not used for a small part:
-    then `crc` and `shift` are 0.
-    """
+    small: bytes
+    """The uncompressed bytes of a small part; a large one has `crc` and `shift` instead."""
+    crc: int = 0
+    shift: int = 0
+    """Factor that moves a checksum of earlier bytes before this part."""
+
+    def plain(self) -> bytes:
+        """Return the uncompressed bytes. Only few clients ask for them, so they are not kept."""
+        if self.length <= SMALL:
+            return self.small
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(self.deflated)
 
 
-def part(pieces: Iterable[bytes]) -> CompressedPart:
-    """Compress the pieces to one part."""
-    plain = tuple(pieces)
+def part(data: bytes) -> CompressedPart:
+    """Compress the data to one part."""
     compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    out = [compressor.compress(piece) for piece in plain]
-    out.append(compressor.flush(zlib.Z_FULL_FLUSH))
-    deflated, length = b"".join(out), sum(map(len, plain))
-    if length <= SMALL:
-        return CompressedPart(plain, deflated, length, 0, 0)
-    return CompressedPart(plain, deflated, length, _checked(plain, 0), _shift(length))
+    deflated = compressor.compress(data) + compressor.flush(zlib.Z_FULL_FLUSH)
+    if len(data) <= SMALL:
+        return CompressedPart(deflated, len(data), data)
+    return CompressedPart(deflated, len(data), b"", zlib.crc32(data), _shift(len(data)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +81,12 @@ def stream(parts: Iterable[CompressedPart]) -> GzipStream:
     out = [_HEADER]
     for each in parts:
         if each.length <= SMALL:
-            crc = _checked(each.plain, crc)
+            crc = zlib.crc32(each.small, crc)
         else:
             crc = _times(each.shift, crc) ^ each.crc
         length += each.length
         out.append(each.deflated)
     return GzipStream(b"".join(out), crc, length)
-
-
-def _checked(pieces: Iterable[bytes], crc: int) -> int:
-    """Return the checksum of the bytes with checksum `crc` followed by the pieces."""
-    for piece in pieces:
-        crc = zlib.crc32(piece, crc)
-    return crc
 
 
 def _times(a: int, b: int) -> int:

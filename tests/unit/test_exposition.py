@@ -56,7 +56,7 @@ def exposition(*families: Family, source: str = "s") -> Exposition:
 
 
 def render(family: Family) -> bytes:
-    return b"".join(render_pieces(family))
+    return b"".join(each.plain() for each in render_pieces(family))
 
 
 def family(name: str = "mq_lag_messages", group: str = "g", value: float | None = 5) -> Family:

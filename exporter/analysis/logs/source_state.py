@@ -37,6 +37,8 @@ class LogSourceState(LogState):
             self.observe_times(observation, now, hold)
             return Accepted(ages=True)
         if isinstance(observation, Memberships):
+            if not observation.groups:
+                return NOTHING_CHANGED
             self.observe_members(observation, now)
             return Accepted(backlog=True)
         if isinstance(observation, LogBacklog):
