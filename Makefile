@@ -8,8 +8,8 @@ PYTHON ?=
 # The port of the demo's page and /metrics, instead of 9877.
 PORT ?=
 ARGS ?=
-# Test files that run at the same time. Three of them mostly wait.
-WORKERS ?= 5
+# Test files that run at the same time. Two of them mostly wait.
+WORKERS ?= 4
 # Minutes for each fuzz target.
 MINUTES ?= 1
 

@@ -150,6 +150,7 @@ _QUICK = {
     "broker.heartbeat.interval.ms": "500",
     "replica.lag.time.max.ms": "4000",
     "replica.fetch.backoff.ms": "200",
+    "replica.fetch.wait.max.ms": "1500",
     "controller.quorum.election.backoff.max.ms": "200",
     "controller.quorum.fetch.timeout.ms": "1500",
     "controller.quorum.request.timeout.ms": "1000",
