@@ -3,8 +3,6 @@
 All tasks run at their default intervals, with probes. CPU is that of all processes of the exporter
 per 10 s, beside the floor (see `floor.py`): in the first two minutes, while nothing moves, and
 while a tenth of the positions moves in each cycle. Exits with 1 if a lag is wrong at the end.
-
-With `--kminion FILE`, kminion is then measured in the same way on the same broker.
 """
 
 from __future__ import annotations
@@ -15,14 +13,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.daemon import Daemon
 from bench.exposition import judge
 from bench.floor import measure_floor
 from bench.generate import generate
-from bench.kminion import MODES, Kminion, Mode
 from bench.measure import first_scrape
 from bench.processes import cpu_between, cpu_seconds, memory
 from bench.scales import SCALES, Place, Scale, Standing
@@ -67,17 +64,15 @@ class Movement(Background):
         commit_offsets(self._bootstrap, self._scale.group_name(group), offsets)
 
 
-def cycles(
-    subject: Daemon | Kminion, scrape: Callable[[], object], seconds: float
-) -> Iterator[float]:
+def cycles(daemon: Daemon, seconds: float) -> Iterator[float]:
     """Yield the CPU seconds of each cycle. A scrape in each, as Prometheus does."""
     for _ in range(round(seconds / CYCLE)):
-        before = cpu_seconds(subject.pid)
+        before = cpu_seconds(daemon.pid)
         end = time.monotonic() + CYCLE
-        scrape()
+        daemon.scrape("gzip text")
         time.sleep(max(end - time.monotonic(), 0.0))
-        subject.check()
-        yield cpu_between(before, cpu_seconds(subject.pid))
+        daemon.check()
+        yield cpu_between(before, cpu_seconds(daemon.pid))
 
 
 def is_true(daemon: Daemon, truth: dict[Place, Standing]) -> bool:
@@ -93,47 +88,11 @@ def is_true(daemon: Daemon, truth: dict[Place, Standing]) -> bool:
     return True
 
 
-def measure_kminion(
-    binary: Path, cluster: KafkaCluster, scale: Scale, mode: Mode, folder: Path, seconds: float
-) -> list[str]:
-    """Return what it costs, as lines."""
-    truth = scale.truth()
-    reset(cluster.bootstrap, scale)
-    with Kminion(binary, cluster.bootstrap, mode, folder) as kminion:
-        first = kminion.first_page(truth)
-        steady = list(cycles(kminion, kminion.scrape, seconds))
-        with Movement(cluster.bootstrap, scale) as movement:
-            list(cycles(kminion, kminion.scrape, 2 * CYCLE))
-            busy = list(cycles(kminion, kminion.scrape, seconds))
-        right = kminion.right(movement.truth)
-        used = memory(kminion.pid)
-    page = "not within 5 minutes" if first is None else f"{first:.1f} s"
-    return [
-        f"kminion, {mode}, a scrape every 10 s",
-        f"  first complete page   {page} after the start of the process",
-        f"  steady                {statistics.mean(steady):.2f} CPU s per 10 s",
-        f"  busy                  {statistics.mean(busy):.2f} CPU s per 10 s",
-        f"  memory, peak          {used.peak_mb:.0f} MB",
-        f"  lags at the end       {right:,} of {len(truth):,} right",
-    ]
-
-
-def reset(bootstrap: str, scale: Scale) -> None:
-    """Commit the first offsets again."""
-    for group in range(scale.groups):
-        offsets = {
-            (place.topic, place.partition): first.committed
-            for place, first in scale.group_standings(group)
-        }
-        commit_offsets(bootstrap, scale.group_name(group), offsets)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.as_shipped", description=__doc__)
     parser.add_argument("--scale", choices=list(SCALES), default="M")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each measurement")
     parser.add_argument("--offsets", choices=["auto", "admin", "stream"], default="auto")
-    parser.add_argument("--kminion", type=Path, metavar="FILE", help="measure it, too")
     options = parser.parse_args()
     scale = SCALES[options.scale]
     folder = Path(tempfile.mkdtemp(prefix="mq-lag-exporter-bench-"))
@@ -143,24 +102,13 @@ def main() -> int:
         truth = scale.truth()
         with Daemon(cluster.bootstrap, scale, CYCLE, folder, as_shipped=options.offsets) as daemon:
             first = first_scrape(daemon, truth)
-
-            def scrape() -> object:
-                return daemon.scrape("gzip text")
-
-            starting = list(cycles(daemon, scrape, FIRST_SECONDS))
-            steady = list(cycles(daemon, scrape, options.seconds))
+            starting = list(cycles(daemon, FIRST_SECONDS))
+            steady = list(cycles(daemon, options.seconds))
             with Movement(cluster.bootstrap, scale) as movement:
-                list(cycles(daemon, scrape, 2 * CYCLE))
-                busy = list(cycles(daemon, scrape, options.seconds))
+                list(cycles(daemon, 2 * CYCLE))
+                busy = list(cycles(daemon, options.seconds))
             right = is_true(daemon, movement.truth)
             used = memory(daemon.pid)
-        others = [
-            line
-            for mode in (MODES if options.kminion else ())
-            for line in measure_kminion(
-                options.kminion, cluster, scale, mode, folder, options.seconds
-            )
-        ]
     print(f"scale {scale.name}: {scale.positions:,} group-partitions, default configuration")
     print(f"  first complete page   {first:.1f} s after the start of the process")
     one = statistics.median(floor.cpu_seconds)
@@ -172,11 +120,9 @@ def main() -> int:
         )
     print(f"  floor                 {one:.3f} CPU s for one listing of all offsets")
     peaks = ", ".join(f"{peak:.0f}" for peak in used.peaks_mb)
-    print(
-        f"  memory, peak          {used.peak_mb:.0f} MB ({peaks}), now {used.proportional_mb:.0f}"
-    )
+    now = f"now {used.proportional_mb:.0f} with shared pages once"
+    print(f"  memory, peak          {used.peak_mb:.0f} MB ({peaks}); {now}")
     print(f"  lags at the end       {'all right' if right else 'WRONG'}")
-    print("\n".join(others))
     return 0 if right else 1
 
 

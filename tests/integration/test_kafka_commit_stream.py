@@ -293,10 +293,10 @@ def test_consumers_that_commit_the_same_offset_are_stalled_before_the_stop_time(
     cluster: KafkaCluster, tmp_path: Path
 ) -> None:
     """One commits, the other does not. Both have a backlog that does not move."""
-    bootstrap, stop = cluster.bootstrap, 100
+    bootstrap = cluster.bootstrap
     source = kafka_source(bootstrap, offsets="stream", schedule={"backlog": "500ms"})
     exporter = Exporter(tmp_path, [source], defaults={"rate_window": "20s"})
-    exporter.write([source], thresholds=[{"stop_seconds": f"{stop}s"}])
+    exporter.write([source], thresholds=[{"stop_seconds": "50s"}])
 
     def has(page: Scrape, group: str, status: str) -> bool:
         return page.value("mq_subscription_status", group=group, status=status) == 1
@@ -306,15 +306,13 @@ def test_consumers_that_commit_the_same_offset_are_stalled_before_the_stop_time(
             for group in ("alive", "gone"):
                 commit_offsets(bootstrap, group, {("orders", 0): offset})
             exporter.cycles(2)
-        moved_at = time.monotonic()
 
         def repeat(page: Scrape) -> bool:
             commit_offsets(bootstrap, "alive", {("orders", 0): 3})
             return has(page, "alive", "stalled")
 
         page = exporter.wait(repeat, "the one that is alive to be stalled")
-        assert time.monotonic() - moved_at < stop, "the machine is too slow for this test"
-        assert has(page, "gone", "lagging"), "not stopped, either"
+        assert has(page, "gone", "lagging"), "not stopped yet"
         (row,) = exporter.get("/api/v1/subscriptions?group=alive").json()["subscriptions"]
         assert "the consumers are alive" in row["status_reason"]
 
@@ -448,7 +446,7 @@ def test_every_rebalance_is_counted(cluster: KafkaCluster, tmp_path: Path, proto
         assignments += 1
 
     source = kafka_source(
-        bootstrap, offsets="stream", groups={"include": [group]}, schedule={"backlog": "3s"}
+        bootstrap, offsets="stream", groups={"include": [group]}, schedule={"backlog": "2s"}
     )
     with closing(Consumer(settings)) as member, Exporter(tmp_path, [source]) as exporter:
         member.subscribe([topic], on_assign=assigned)
@@ -467,7 +465,7 @@ def test_every_rebalance_is_counted(cluster: KafkaCluster, tmp_path: Path, proto
         exporter.wait(lambda page: page.value("mq_commit_stream_groups") == 1, "the commits")
         exporter.wait(lambda page: page.value("mq_group_members", group=group) == 1, "the member")
         visit()
-        before = count(exporter.cycles(3))
+        before = count(exporter.cycles(2))
         assigned_before = assignments
         for _ in range(visits):
             visit()
@@ -475,7 +473,7 @@ def test_every_rebalance_is_counted(cluster: KafkaCluster, tmp_path: Path, proto
         made = assignments - assigned_before if protocol == "classic" else 2 * visits
         assert made >= 2 * visits
         exporter.wait(lambda page: count(page) - before == made, f"{made} rebalances")
-        assert count(exporter.cycles(3)) - before == made
+        assert count(exporter.cycles(2)) - before == made
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
