@@ -72,7 +72,7 @@ def once(options: argparse.Namespace) -> int:
         daemon.stop()
         print("interrupted: no metrics were printed", file=sys.stderr)
         return INTERRUPTED + int(options.signals.received)
-    for chunk in daemon.exposition.response("", "").chunks:
+    for chunk in daemon.exposition.response("", "").content():
         sys.stdout.buffer.write(chunk)
     sys.stdout.flush()
     daemon.stop()

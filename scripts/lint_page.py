@@ -50,7 +50,7 @@ def page() -> bytes:
             )
         daemon.run_once()
         time.sleep(0.5)
-        found = b"".join(daemon.exposition.response("", "").chunks)
+        found = b"".join(daemon.exposition.response("", "").content())
     daemon.stop()
     workload.stop(10)
     return found

@@ -168,7 +168,13 @@ class ScrapeResponse:
 
     content_type: str
     encoding: str | None
-    chunks: tuple[bytes, ...]
+    chunks: tuple[bytes | CompressedPart, ...]
+    """Without an encoding, parts that have to be unpacked."""
+
+    def content(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        for chunk in self.chunks:
+            yield chunk if isinstance(chunk, bytes) else chunk.plain()
 
 
 class Exposition:
@@ -196,7 +202,7 @@ class Exposition:
         """Serializes assembly: of two scrapes after a change, one assembles the blocks and the
         other reuses the result.
         """
-        self._plain: dict[Format, tuple[int, tuple[bytes, ...]]] = {}
+        self._plain: dict[Format, tuple[int, tuple[CompressedPart, ...]]] = {}
         self._zipped: dict[Format, tuple[int, GzipStream]] = {}
         """The last assembled exposition, and its generation."""
 
@@ -219,17 +225,13 @@ class Exposition:
         with self._lock:
             if wanted():
                 self._blocks[source] = after
-                self._change()
+                self._generation += 1
 
     def remove(self, source: str, wanted: Callable[[], bool] = lambda: True) -> None:
         """Remove the blocks of the source; `wanted` is called at the last moment."""
         with self._lock:
             if wanted() and self._blocks.pop(source, None) is not None:
-                self._change()
-
-    def _change(self) -> None:
-        self._generation += 1
-        self._plain.clear()  # much memory, for a client that may have scraped once only
+                self._generation += 1
 
     def response(self, accept: str, accept_encoding: str) -> ScrapeResponse:
         """Return the exposition in the format and encoding that the client prefers."""
@@ -239,7 +241,7 @@ class Exposition:
             stream_now = self._current(self._zipped, fmt, stream)
             return ScrapeResponse(CONTENT_TYPES[fmt], "gzip", stream_now.ended_by(own))
         return ScrapeResponse(
-            CONTENT_TYPES[fmt], None, (*self._current(self._plain, fmt, _pieces), own)
+            CONTENT_TYPES[fmt], None, (*self._current(self._plain, fmt, tuple), own)
         )
 
     def _block(self, family: Series, known: Block) -> Block:
@@ -298,11 +300,6 @@ def _in_order(
         if found is not None:
             yield line
             yield from found
-
-
-def _pieces(parts: Iterable[CompressedPart]) -> tuple[bytes, ...]:
-    """Return the uncompressed lines of the parts."""
-    return tuple(each.plain() for each in parts)
 
 
 def accepts_openmetrics(header: str) -> bool:

@@ -43,6 +43,11 @@ class CompressedPart:
     shift: int = 0
     """Factor that moves a checksum of earlier bytes before this part."""
 
+    @property
+    def packed_length(self) -> int:
+        """Number of bytes that are kept."""
+        return len(self.deflated) + len(self.small)
+
     def plain(self) -> bytes:
         """Return the uncompressed bytes. Only few clients ask for them, so they are not kept."""
         if self.length <= SMALL:

@@ -70,7 +70,7 @@ def watch(config: RabbitSource | NsqSource, collector: Collector) -> None:
     finally:
         collector.close()
     json.dumps(source.rows()).encode("utf-8", "backslashreplace")
-    page = b"".join(exposition.response("", "").chunks).decode()
+    page = b"".join(exposition.response("", "").content()).decode()
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             endless = sample.value == math.inf and family.name in ENDLESS

@@ -146,7 +146,7 @@ def test_a_reload_replaces_a_source_that_hangs(
     world.wait_shown()
     world.sources["stuck"].lags[("g", "t")] = [9]
     wait_until(lambda: world.lag("stuck") == 9, "the new one's value")
-    shown = world.daemon.exposition.response("", "").chunks
+    shown = world.daemon.exposition.response("", "").content()
     before._display.show(before._display.shown, time.monotonic())
     assert b'source="stuck",destination="t",partition="0",group="g"} 9' in b"".join(shown)
     assert world.lag("stuck") == 9

@@ -65,7 +65,7 @@ def family(name: str = "mq_lag_messages", group: str = "g", value: float | None 
 
 def text(page: Exposition, accept: str = "", encoding: str = "") -> str:
     answer = page.response(accept, encoding)
-    body = b"".join(answer.chunks)
+    body = b"".join(answer.content())
     if answer.encoding == "gzip":
         body = gzip.decompress(body)
     return body.decode()
@@ -367,7 +367,7 @@ def test_a_removed_source_takes_its_series_with_it() -> None:
 
 
 def test_a_gzip_page_is_one_member() -> None:
-    page = b"".join(exposition(family(), family("mq_consumers")).response("", "gzip").chunks)
+    page = b"".join(exposition(family(), family("mq_consumers")).response("", "gzip").content())
     reader = zlib.decompressobj(31)
     assert reader.decompress(page).decode() == text(exposition(family(), family("mq_consumers")))
     assert (reader.eof, reader.unused_data) == (True, b"")
@@ -421,7 +421,7 @@ def test_unknown_values_do_not_mix_up_the_pieces() -> None:
 
 
 def text_of(page: Exposition) -> str:
-    return b"".join(page.response("", "").chunks).decode()
+    return b"".join(page.response("", "").content()).decode()
 
 
 def test_a_scrape_makes_no_copy_of_the_page() -> None:

@@ -104,7 +104,7 @@ def page() -> Exposition:
 
 
 def text(accept: str) -> str:
-    return b"".join(page().response(accept, "").chunks).decode()
+    return b"".join(page().response(accept, "").content()).decode()
 
 
 @pytest.fixture(params=["text", "openmetrics"])
@@ -205,7 +205,7 @@ def test_infinity_is_written_as_the_formats_ask() -> None:
     made.update("s", [Family("mq_time_to_loss_seconds", [label], [INFINITY])])
     (line,) = [
         line
-        for line in b"".join(made.response("", "").chunks).decode().splitlines()
+        for line in b"".join(made.response("", "").content()).decode().splitlines()
         if not line.startswith("#")
     ]
     assert line == 'mq_time_to_loss_seconds{group="g"} +Inf'

@@ -133,7 +133,7 @@ class World:
 
     @property
     def page(self) -> str:
-        return b"".join(self.exposition.response("", "").chunks).decode()
+        return b"".join(self.exposition.response("", "").content()).decode()
 
     @property
     def row(self) -> dict[str, Any]:

@@ -144,6 +144,27 @@ def test_chunks_of_every_size_arrive_in_order(serve: Serve) -> None:
     assert get(server, "/").content == b"".join(chunks)
 
 
+class Packed:
+    """Ten thousand bytes that are one in memory."""
+
+    length = 10_000
+    packed_length = 1
+
+    def __init__(self, letter: bytes) -> None:
+        self._letter = letter
+
+    def plain(self) -> bytes:
+        return self._letter * self.length
+
+
+def test_packed_chunks_are_unpacked_when_they_are_sent(serve: Serve) -> None:
+    chunks = (b"first", Packed(b"a"), Packed(b"b"), b"last")
+    server = serve(Route("/", GET, lambda _: Response(200, "x/y", chunks)))
+    answer = get(server, "/")
+    assert answer.content == b"first" + b"a" * 10_000 + b"b" * 10_000 + b"last"
+    assert answer.headers["Content-Length"] == "20009"
+
+
 def test_large_response_is_whole(serve: Serve) -> None:
     assert get(serve(), "/large").content == b"first," + LARGE + b",last"
 

@@ -119,7 +119,7 @@ class World:
 
     def shown(self, name: str) -> dict[tuple[tuple[str, str], ...], float]:
         """Return the exposed series of a metric, by their labels without system and source."""
-        page = b"".join(self.exposition.response("", "").chunks).decode()
+        page = b"".join(self.exposition.response("", "").content()).decode()
         return {
             tuple(
                 (key, value)
@@ -439,7 +439,7 @@ def test_the_series_of_every_task_are_counted(world: World) -> None:
     world.run("latency", times("g"))
     world.run("probe", probes("k1", "k2"))
     world.run("consumers", Memberships({}))
-    page = b"".join(world.exposition.response("", "").chunks).decode()
+    page = b"".join(world.exposition.response("", "").content()).decode()
     lines = [line for line in page.splitlines() if line.startswith("mq_")]
     own = (
         "mq_up",
@@ -461,7 +461,7 @@ def test_a_withdrawn_source_shows_nothing(world: World) -> None:
     world.run("probe", probes("k1"))
     world.source.stop()
     world.source.withdraw()
-    assert b"".join(world.exposition.response("", "").chunks) == b""
+    assert b"".join(world.exposition.response("", "").content()) == b""
 
 
 def test_nothing_is_taken_of_a_source_that_was_stopped(world: World) -> None:

@@ -13,7 +13,7 @@ from tornado.http1connection import HTTP1ConnectionParameters, HTTP1ServerConnec
 from tornado.httputil import HTTPServerConnectionDelegate
 
 from exporter.web.server.limits import Limits
-from exporter.web.server.messages import head, refused
+from exporter.web.server.messages import Chunk, head, pieces, refused
 from exporter.web.server.stream import Stream
 
 Doing = Literal[
@@ -51,7 +51,7 @@ class ClientConnection:
         self.client = client
         self.doing: Doing = "idle"
         self.deadline = math.inf
-        self.sending: Sequence[bytes] = ()
+        self.sending: Sequence[Chunk] = ()
         self.sending_since = 0.0
         self.stream: Stream | None = None
         self._keeper = keeper
@@ -188,4 +188,4 @@ class ClientConnection:
 
 def _refusal(status: int) -> bytes:
     response = refused(status)
-    return head(response, (), keep=False) + b"".join(response.chunks)
+    return b"".join(pieces(head(response, (), keep=False), response.chunks))

@@ -12,7 +12,7 @@ import structlog
 from exporter.web.server.connection import WAITING, ClientConnection
 from exporter.web.server.exchange import Requests
 from exporter.web.server.limits import Limits
-from exporter.web.server.messages import Request, Response
+from exporter.web.server.messages import Request, Response, held
 from exporter.web.server.routing import Router
 from exporter.web.server.sparing import SparingLog
 from exporter.web.server.stream import Stream, secured
@@ -188,7 +188,7 @@ class Listener:
         """Return the size of the responses being sent; a shared chunk counts once."""
         return sum(
             {
-                id(chunk): len(chunk)
+                id(chunk): held(chunk)
                 for connection in self._connections
                 for chunk in connection.sending
             }.values()

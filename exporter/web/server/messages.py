@@ -4,10 +4,32 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Protocol
 
 PIECE_BYTES = 256 * 1024
 _TEXT = "text/plain; charset=utf-8"
 Headers = Iterable[tuple[str, str]]
+
+
+class PackedChunk(Protocol):
+    """A chunk that is unpacked when it is sent."""
+
+    @property
+    def length(self) -> int:
+        """Number of bytes when it is unpacked."""
+        ...
+
+    @property
+    def packed_length(self) -> int:
+        """Number of bytes in memory."""
+        ...
+
+    def plain(self) -> bytes:
+        """Return the bytes."""
+        ...
+
+
+Chunk = bytes | PackedChunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +51,7 @@ class Response:
 
     status: int
     content_type: str
-    chunks: Sequence[bytes]
+    chunks: Sequence[Chunk]
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -50,7 +72,7 @@ def head(response: Response, extra: Headers, *, keep: bool) -> bytes:
         "Date": formatdate(usegmt=True),
         "Server": "mq-lag-exporter",
         "Content-Type": response.content_type,
-        "Content-Length": str(sum(map(len, response.chunks))),
+        "Content-Length": str(sum(map(_length, response.chunks))),
         "X-Content-Type-Options": "nosniff",
         "Connection": "keep-alive" if keep else "close",
         **dict(extra),
@@ -61,13 +83,23 @@ def head(response: Response, extra: Headers, *, keep: bool) -> bytes:
     return "".join([status_line, *lines, "\r\n"]).encode("latin-1")
 
 
-def pieces(head: bytes, chunks: Sequence[bytes]) -> Iterator[bytes | memoryview]:
-    """Join small chunks and split large ones without copying.
+def held(chunk: Chunk) -> int:
+    """Return the number of bytes that the chunk takes in memory."""
+    return len(chunk) if isinstance(chunk, bytes) else chunk.packed_length
+
+
+def _length(chunk: Chunk) -> int:
+    return len(chunk) if isinstance(chunk, bytes) else chunk.length
+
+
+def pieces(head: bytes, chunks: Sequence[Chunk]) -> Iterator[bytes | memoryview]:
+    """Join small chunks and split large ones without copying. Packed ones are unpacked in turn.
 
     Each piece is worth a system call, and small enough that a slow client can receive it in time.
     """
     waiting, size = [head], len(head)
-    for chunk in chunks:
+    for each in chunks:
+        chunk = each if isinstance(each, bytes) else each.plain()
         if size + len(chunk) <= PIECE_BYTES:
             waiting.append(chunk)
             size += len(chunk)
