@@ -104,7 +104,7 @@ SCALES: Mapping[str, Scale] = {
         Scale("S", 20, 5, 20, 5, interval_seconds=2),
         Scale("M", 100, 10, 200, 25, interval_seconds=5),
         Scale("W", 100, 4, 10_000, 1, interval_seconds=12, max_series=1_000_000),
-        Scale("L", 100, 10, 2_000, 25, interval_seconds=30, max_series=3_000_000),
+        Scale("L", 100, 10, 2_000, 25, interval_seconds=30, max_series=6_000_000),
     )
 }
 

@@ -21,12 +21,29 @@ class CommitGaps:
     for messages is not a delay of the group.
     """
 
-    __slots__ = ("_before", "_committed_at", "_count", "_long", "_longest", "_since", "configured")
+    __slots__ = (
+        "_before",
+        "_committed_at",
+        "_count",
+        "_has_whole",
+        "_is_whole",
+        "_long",
+        "_longest",
+        "_polled",
+        "_since",
+        "_since_at_most",
+        "configured",
+    )
 
     def __init__(self) -> None:
         self.configured = STOP_SECONDS
         """Seconds after which a position counts as stopped."""
         self._since: float | None = None
+        self._since_at_most = 0.0
+        """The poll before `_since`: the commit at which the gap began came later."""
+        self._polled: float | None = None
+        self._is_whole = self._has_whole = False
+        """Whether the beginning of the present gap, and of any gap, was observed."""
         self._committed_at: float | None = None
         """Time of the commit at which the gap began, on the committer's clock; None if unknown."""
         self._longest = 0.0
@@ -38,6 +55,11 @@ class CommitGaps:
     def longest(self) -> float:
         """The longest recent gap in seconds, at most `stop`; 0 until a gap was observed."""
         return min(max(self._longest, self._before), self.stop)
+
+    @property
+    def usual(self) -> float:
+        """The same, but 0 until a gap was observed from its beginning to its end."""
+        return self.longest if self._has_whole else 0.0
 
     @property
     def stop(self) -> float:
@@ -60,17 +82,20 @@ class CommitGaps:
         time between two polls.
         """
         if moved and self._since is not None:
-            self._move(self._gap(now - self._since, commits))
+            self._move(self._gap(now, now - self._since, commits))
+            self._has_whole = self._has_whole or self._is_whole
         if commits is not None:
             self._committed_at = commits.last
         elif moved:
             self._committed_at = None
         if moved or not waiting or self._since is None:
-            self._since = now
+            self._since_at_most = now if self._polled is None else self._polled
+            self._since, self._is_whole = now, moved or not waiting
         if not waiting:
             self._committed_at = None
+        self._polled = now
 
-    def _gap(self, between_polls: float, commits: CommitSpan | None) -> float:
+    def _gap(self, now: float, between_polls: float, commits: CommitSpan | None) -> float:
         """Return the longest gap that ended since the last poll."""
         if commits is None:
             return between_polls
@@ -79,7 +104,8 @@ class CommitGaps:
             ended = between_polls - (commits.last - commits.first)
         else:
             ended = commits.first - self._committed_at
-        return max(ended, commits.longest)
+        # Another coordinator may have another clock.
+        return min(max(ended, commits.longest), now - self._since_at_most)
 
     def _move(self, gap: float) -> None:
         if self._count >= RECENT // 2:

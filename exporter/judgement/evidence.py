@@ -64,6 +64,8 @@ class Evidence(NamedTuple):
     repeated_for: float | None = None
     """Seconds for which consumers have committed an offset that lags again and again; None if they
     do not, or if it cannot be known."""
+    usual_gap: float = 0.0
+    """`commit_interval` if a gap was observed from its beginning to its end; else 0."""
     is_new: bool = False
     """Whether it was created while the exporter ran."""
     reads_elsewhere: bool = False

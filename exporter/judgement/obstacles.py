@@ -53,8 +53,6 @@ def no_consumers(case: Case) -> str | None:
         return f"the group's {who} other destinations, but not this one{since}"
     if evidence.consumers != 0 or case.still <= 0 or not case.thresholds.consumers_expected:
         return None
-    if evidence.repeated_for is not None:
-        return None  # someone commits
     if case.departure is not None and case.departure.now == 0:
         before = case.departure.before
         who = {

@@ -23,7 +23,9 @@ class RepeatedCommits:
         self._polls = 1
 
     def observe(self, now: float) -> None:
-        """Add a poll that found another one."""
+        """Add a poll that found another one. After a silence, it is the first one again."""
+        if now - self._last > SILENCE_SECONDS:
+            self._since, self._polls = now, 0
         self._last = now
         self._polls += 1
 

@@ -88,8 +88,7 @@ def abandoned(now: Situation) -> bool:
 
 def stopped(now: Situation) -> bool:
     """Messages wait, expected consumers are missing, and nothing moved for the stop time."""
-    is_gone = now.evidence.consumers == 0 and now.evidence.repeated_for is None
-    return _stands_still(now) and is_gone and now.thresholds.consumers_expected
+    return _stands_still(now) and now.evidence.consumers == 0 and now.thresholds.consumers_expected
 
 
 def stalled(now: Situation) -> bool:
@@ -151,10 +150,13 @@ def _is_stuck(now: Situation) -> bool:
 
     What is usual must have been observed.
     """
-    alive, usual = now.evidence.repeated_for, now.evidence.commit_interval
-    if alive is None or not usual or not now.waiting or now.thresholds.stop_seconds is None:
+    evidence = now.evidence
+    alive, usual = evidence.repeated_for, evidence.usual_gap
+    if alive is None or not usual or evidence.consumers == 0:
         return False
-    return alive >= max(ALIVE * now.evidence.stop, LONGER * usual)
+    if not now.waiting or now.thresholds.stop_seconds is None:
+        return False
+    return alive >= max(ALIVE * evidence.stop, LONGER * usual)
 
 
 RULES: tuple[tuple[Status, Callable[[Situation], bool]], ...] = (

@@ -71,7 +71,7 @@ def _unknown(evidence: Evidence, polls: int) -> str | None:
 
 
 def _stalled(evidence: Evidence) -> str | None:
-    if evidence.repeated_for is not None:
+    if evidence.repeated_for is not None and evidence.consumers != 0:
         span = texts.minutes(evidence.repeated_for)
         return f"the consumers are alive: they have committed the same offsets again for {span}"
     return "the number of consumers is unknown" if evidence.consumers is None else None

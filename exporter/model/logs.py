@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -55,9 +55,6 @@ class Generations(NamedTuple):
     last: int
     rebalances: int
     """Rebalances after the first record."""
-    is_epoch: bool = False
-    """Whether these are the epochs of a group of the consumer protocol: the records do not say
-    whether it has members."""
 
 
 class CommitStreamReport(NamedTuple):
@@ -112,9 +109,9 @@ class LogBacklog:
     commit_stream: CommitStreamReport | None = None
     spans: Mapping[tuple[str, str], CommitSpan] = field(default_factory=dict)
     """(group, destination) to the commits since the last poll, where their times are known."""
-    repeated: frozenset[tuple[str, str]] = frozenset()
-    """(group, destination) with a partition that lags, and whose offset was committed again since
-    the last poll."""
+    repeated: Mapping[tuple[str, str], Collection[int]] = field(default_factory=dict)
+    """(group, destination) to partitions that are not read to their end, and whose offset was
+    committed again since the last poll."""
     generations: Mapping[str, Generations | None] = field(default_factory=dict)
     """Groups with new records of their generation; None if one of them could not be decoded."""
     problems: Sequence[Problem] = ()

@@ -292,7 +292,7 @@ def test_the_times_between_commits_and_which_offsets_were_committed_again(
 def test_consumers_that_commit_the_same_offset_are_stalled_before_the_stop_time(
     cluster: KafkaCluster, tmp_path: Path
 ) -> None:
-    """One commits, the other does not. Both have a backlog that does not move."""
+    """One group has a member that commits, the other has none. Both have a backlog that stays."""
     bootstrap = cluster.bootstrap
     source = kafka_source(bootstrap, offsets="stream", schedule={"backlog": "500ms"})
     exporter = Exporter(tmp_path, [source], defaults={"rate_window": "20s"})
@@ -301,14 +301,22 @@ def test_consumers_that_commit_the_same_offset_are_stalled_before_the_stop_time(
     def has(page: Scrape, group: str, status: str) -> bool:
         return page.value("mq_subscription_status", group=group, status=status) == 1
 
-    with exporter:
+    with (
+        closing(Consumer({"bootstrap.servers": bootstrap, "group.id": "alive"})) as member,
+        exporter,
+    ):
+        member.subscribe(["orders"])
+        settle(member, partitions=3)
         for offset in (1, 2, 3):
-            for group in ("alive", "gone"):
-                commit_offsets(bootstrap, group, {("orders", 0): offset})
+            commit_offsets_of(member, "orders", 3, offset)
+            commit_offsets(
+                bootstrap, "gone", dict.fromkeys((("orders", p) for p in range(3)), offset)
+            )
             exporter.cycles(2)
+        exporter.wait(lambda page: page.value("mq_consumers", group="alive") == 1, "the member")
 
         def repeat(page: Scrape) -> bool:
-            commit_offsets(bootstrap, "alive", {("orders", 0): 3})
+            commit_offsets_of(member, "orders", 3, 3)
             return has(page, "alive", "stalled")
 
         page = exporter.wait(repeat, "the one that is alive to be stalled")
@@ -537,7 +545,7 @@ def settle(*members: Consumer, partitions: int) -> None:
     wait_until(settled, "the assignment")
 
 
-def commit_offsets_of(member: Consumer, topic: str, partitions: int) -> None:
-    """Commit offsets as a member of the group."""
-    offsets = [TopicPartition(topic, p, 0) for p in range(partitions)]
+def commit_offsets_of(member: Consumer, topic: str, partitions: int, offset: int = 0) -> None:
+    """Commit this offset of each partition as a member of the group."""
+    offsets = [TopicPartition(topic, p, offset) for p in range(partitions)]
     member.commit(offsets=offsets, asynchronous=False)

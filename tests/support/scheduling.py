@@ -6,7 +6,6 @@ written to an attribute that pytest no longer reads.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import PurePath
 
 from xdist.scheduler import LoadScopeScheduling
@@ -45,37 +44,33 @@ LONG = _files(
 """Files that take more than a minute and compute: they start early, so that none is left for the
 end."""
 WAITING = _files(
-    "scaling",
-    "kafka_addresses",
-    "page_looks",
-    "page",
-    "kafka_partial",
-    "page_choices",
-    "server_hostile",
-)
-"""Files that wait most of their time, the longest first."""
-IDLE = _files(
     "load",
+    "kafka_addresses",
+    "scaling",
     "kafka_other_groups",
     "kafka_login",
+    "page_looks",
     "kafka_rotation",
     "liveness",
     "page_health",
+    "page",
+    "kafka_partial",
     "kafka_time",
     "rotation",
     "rabbitmq_protocols",
     "rabbitmq_streams",
     "kafka_truth",
     "page_detail",
+    "server_hostile",
     "nsq_retries",
     "kafka_rebalances",
+    "page_choices",
 )
-"""Files that use less than a sixth of a processor, the longest first."""
-ORDER = (TIMED_SCOPE, *LONG, "others", *WAITING, *IDLE)
-PREFERRED: Sequence[Sequence[str]] = ((), (), WAITING, WAITING, IDLE)
-"""What each process takes first, before any other file."""
-ONLY_IDLE = 4
-"""The process that ends when no idle file is left: the others keep two processors busy."""
+"""Files that wait most of their time, the longest first."""
+ORDER = (TIMED_SCOPE, *LONG, "others", *WAITING)
+COMPUTING = 2
+"""Number of processes that run files in this order. Further ones begin with those that wait, because
+two processors are busy with the first ones."""
 
 
 def scope_of(nodeid: str) -> str:
@@ -85,7 +80,7 @@ def scope_of(nodeid: str) -> str:
 
 
 def order_of(nodeid: str) -> int:
-    """Return a number to sort tests by: timed and long files first, idle ones last."""
+    """Return a number to sort tests by: timed and long files first, files that wait last."""
     scope = scope_of(nodeid)
     return ORDER.index(scope if scope in ORDER else "others")
 
@@ -97,23 +92,8 @@ class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
         return scope_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        scope = self._preferred(node)
-        if scope is not None:
-            self.workqueue.move_to_end(scope, last=False)
+        if int(node.gateway.id.removeprefix("gw")) >= COMPUTING:
+            scope = next((each for each in self.workqueue if each in WAITING), None)
+            if scope is not None:
+                self.workqueue.move_to_end(scope, last=False)
         super()._assign_work_unit(node)
-
-    def _reschedule(self, node: WorkerController) -> None:
-        if _number(node) == ONLY_IDLE and self._preferred(node) is None:
-            if not node.shutting_down:
-                node.shutdown()
-            return
-        super()._reschedule(node)
-
-    def _preferred(self, node: WorkerController) -> str | None:
-        number = _number(node)
-        preferred = PREFERRED[number] if number < len(PREFERRED) else ()
-        return next((each for each in self.workqueue if each in preferred), None)
-
-
-def _number(node: WorkerController) -> int:
-    return int(node.gateway.id.removeprefix("gw"))

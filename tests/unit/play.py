@@ -105,6 +105,7 @@ class Play:
                     "consumed_rate": consumed_table.rates[consumed_slot],
                     "produced_rate": produced_table.rates[produced_slot],
                     "consumers": self.consumers(at),
+                    "usual_gap": gaps.usual,
                     "repeated_for": None if repeats is None else repeats.seconds(at),
                     **self.more(at),
                 }

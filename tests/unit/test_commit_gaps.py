@@ -104,3 +104,15 @@ def test_times_of_commits_make_gaps_exact(
 def test_a_clock_of_the_committer_that_is_wrong_changes_nothing() -> None:
     """Only differences of its times count."""
     assert timed((3 - 86_400, 8 - 86_400), (13 - 86_400,)) == 5.0
+
+
+def test_a_gap_is_usual_if_its_beginning_was_observed() -> None:
+    """The first gap began before the first poll, at a time that is unknown."""
+    assert after("..m").usual == 0.0
+    assert after("..m.m").usual == 20.0
+    assert after("0.m").usual == 20.0
+
+
+def test_another_clock_makes_no_gap_longer_than_the_polls_allow() -> None:
+    """The coordinator moves to a broker whose clock is an hour ahead."""
+    assert timed((-1,), (9,), (3_619,), (3_629,)) <= 2 * EVERY

@@ -17,6 +17,7 @@ from exporter.collectors.kafka.commit_stream.records import (
     commit_time,
     generation,
     group_key,
+    has_generation,
     partition_of,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable, GroupOffsets
@@ -286,8 +287,8 @@ def test_only_offsets_that_lag_count_as_committed_again() -> None:
     }
     again = [(name, "orders", p) for name in positions for p in range(4)]
     again += [("gone", "orders", 0), ("one", "gone", 0)]
-    assert lagging(again, positions, logs, {"committed"}) == {("one", "orders")}
-    assert lagging(again[:1], positions, logs, ()) == frozenset()
+    assert lagging(again, positions, logs, {"committed"}) == {("one", "orders"): [1]}
+    assert lagging(again[:1], positions, logs, ()) == {}
 
 
 def metadata_key(version: int, group: str = "billing") -> bytes:
@@ -309,9 +310,9 @@ def metadata(version: int, number: int, members: int = 2) -> bytes:
 def test_the_generation_of_a_classic_group(version: int) -> None:
     assert group_key(metadata_key(2)) == "billing"
     found = generation(metadata_key(2), metadata(version, 7))
-    assert found == Generation(7, is_empty=False, is_epoch=False)
+    assert found == Generation(7, is_empty=False)
     emptied = generation(metadata_key(2), metadata(version, 8, 0))
-    assert emptied == Generation(8, is_empty=True, is_epoch=False)
+    assert emptied == Generation(8, is_empty=True)
     with pytest.raises(MalformedRecordError):
         generation(metadata_key(2), metadata(version, 8)[:-1])
 
@@ -319,7 +320,7 @@ def test_the_generation_of_a_classic_group(version: int) -> None:
 def test_the_epoch_of_a_group_of_the_consumer_protocol() -> None:
     assert group_key(metadata_key(3)) == "billing"
     value = struct.pack(">hi", 0, 12) + b"\0"
-    assert generation(metadata_key(3), value) == Generation(12, is_empty=False, is_epoch=True)
+    assert generation(metadata_key(3), value) == Generation(12, is_empty=False)
 
 
 @pytest.mark.parametrize("key", [b"", b"\0\2", key(1), b"\0\2\0\5ab"])
@@ -338,8 +339,7 @@ def test_every_record_about_a_group_says_that_it_has_changed(
     assert again == ["billing"]
     read(group, (key(1), stamped(5, 1.0)), again=again)
     assert again == ["billing"]
-    if version > 3:
-        assert generation(metadata_key(version), b"\0\7") is None
+    assert has_generation(metadata_key(version)) is (version <= 3)
 
 
 @pytest.mark.parametrize(("kind", "value"), [(2, metadata(5, 1)), (3, struct.pack(">hi", 1, 1))])
@@ -357,7 +357,6 @@ def test_the_generations_of_followed_groups(group: GroupOffsets) -> None:
         group,
         (metadata_key(2), metadata(3, 7)),
         (metadata_key(2), metadata(3, 8, 0)),
-        (metadata_key(2), None),
         (metadata_key(2), metadata(3, 11)),
         (metadata_key(2, "other"), metadata(3, 5)),
     )
@@ -365,8 +364,17 @@ def test_the_generations_of_followed_groups(group: GroupOffsets) -> None:
     assert reader.generations.take() == {}
 
 
+@pytest.mark.parametrize("kind", [2, 3])
+def test_the_generation_of_a_group_that_was_deleted_is_unknown(
+    group: GroupOffsets, kind: int
+) -> None:
+    """It may go on as a streams group, whose records have no generation."""
+    reader = read(group, (metadata_key(2), metadata(3, 7)), (metadata_key(kind), None))
+    assert reader.generations.take() == {"billing": None}
+
+
 def test_a_group_that_was_deleted_begins_again() -> None:
     table = GenerationTable()
     for number in (7, 8, 1, 2):
-        table.add("billing", Generation(number, is_empty=False, is_epoch=False))
+        table.add("billing", Generation(number, is_empty=False))
     assert table.take() == {"billing": Generations(7, False, 2, 2)}

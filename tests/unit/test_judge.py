@@ -122,12 +122,27 @@ def test_who_lives_and_stands_still_is_stalled_earlier() -> None:
     assert "the consumers are alive" in play.judge.reason
 
 
-def test_who_lives_without_members_is_stalled_and_not_stopped() -> None:
-    """A consumer outside of the group's protocol, which commits all the same."""
+def test_who_commits_without_members_is_stopped_after_the_stop_time() -> None:
+    """As if nobody committed: the alert says so, too."""
     play = Play(steady(1), between(600, 9_999, 0, 10), consumers=lambda _: 0, follows_commits=True)
     said = play.run(1_200)
-    assert [status for _, status in changes(said)] == ["unknown", "ok", "stalled"]
-    assert all(cause.name != "no_consumers" for each in said for cause in each.causes)
+    assert first(said, "stalled") is None
+    stopped = first(said, "stopped")
+    assert stopped is not None
+    assert 600 + 300 <= stopped <= 600 + 300 + 60
+
+
+def test_who_comes_back_has_not_been_alive_in_between() -> None:
+    play = Play(
+        steady(1),
+        between(600, 9_999, 0, 10),
+        consumers=lambda at: int(at < 620 or at >= 3_000),
+        alive=lambda at: at < 620 or at >= 3_000,
+        follows_commits=True,
+    )
+    play.run(3_060)
+    assert play.judge.reason is not None
+    assert "again for 60 s" in play.judge.reason
 
 
 def test_who_lives_and_then_leaves_is_stopped_after_the_stop_time() -> None:
@@ -145,12 +160,19 @@ def test_who_lives_and_then_leaves_is_stopped_after_the_stop_time() -> None:
     assert 600 + 300 <= stopped <= 600 + 300 + 60
 
 
-def test_who_usually_takes_long_is_not_stalled_by_commits_in_between() -> None:
-    """A batch of 100 s, during which it commits every 5 s. It is known after the first one."""
+@pytest.mark.parametrize("every", [100, 150, 200])
+@pytest.mark.parametrize("start", [0, 20, 70])
+def test_who_usually_takes_long_is_not_stalled_by_commits_in_between(
+    every: int, start: int
+) -> None:
+    """A batch takes long, and meanwhile it commits every 5 s."""
     play = Play(
-        steady(1), lambda at: 1_000 if at % 100 == 0 else 0, follows_commits=True, starts_with=50
+        steady(1),
+        lambda at: 1_000 if at % every == start else 0,
+        follows_commits=True,
+        starts_with=50,
     )
-    assert statuses(play.run(2 * HOUR), 150) == {"ok"}
+    assert first(play.run(2 * HOUR), "stalled") is None
 
 
 def test_who_is_not_there_is_stopped_after_the_stop_time() -> None:

@@ -561,8 +561,8 @@ def counted(*polls: Generations | GroupMembers | str | None) -> int:
     return s.groups["g"].rebalances
 
 
-def one(number: int, *, is_empty: bool = False, is_epoch: bool = False) -> Generations:
-    return Generations(number, is_empty, number, 0, is_epoch)
+def one(number: int, *, is_empty: bool = False) -> Generations:
+    return Generations(number, is_empty, number, 0)
 
 
 CHANGED = members({"t": [0]}, assignment=2)
@@ -584,7 +584,13 @@ OTHER = members({"t": [0]}, assignment=3)
         ("the last member leaves", [one(7), one(8, is_empty=True), "empty"], 0),
         ("and one joins", [one(7), one(8, is_empty=True), one(9)], 1),
         ("the group is there again", [one(7), one(1), one(2)], 1),
-        ("the last member leaves: epochs", [one(7, is_epoch=True), "empty"], 0),
+        (
+            "one that was counted before its record was read",
+            ["preparing_rebalance", "stable", CHANGED, one(7), one(8), OTHER],
+            2,
+        ),
+        ("the same, by what it changed", [CHANGED, one(7), one(8), OTHER], 2),
+        ("a first record that is no rebalance", [one(7), one(8), CHANGED], 1),
         ("undecoded", [one(7), "stable", CHANGED, OTHER], 1),
         (
             "the coordinators are asked again, and then not",
@@ -597,22 +603,6 @@ def test_rebalances_by_generations(
     case: str, polls: list[Generations | GroupMembers | str | None], expected: int
 ) -> None:
     assert (case, counted(*polls)) == (case, expected)
-
-
-def test_the_epoch_of_a_group_without_members_is_no_rebalance() -> None:
-    s = state()
-    for at, (epoch, group) in enumerate([(7, "stable"), (8, "stable"), (9, "empty")]):
-        s.observe(
-            log_backlog(
-                {"t": log((0, 10))},
-                {"g": {"t": {0: 3}}},
-                states={"g": group},  # type: ignore[dict-item]
-                generations={"g": one(epoch, is_epoch=True)},
-                commit_stream=CommitStreamReport(following=True),
-            ),
-            float(at),
-        )
-    assert s.groups["g"].rebalances == 1
 
 
 def rejoining(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scheduling import IDLE, LONG, TIMED, TIMED_SCOPE, WAITING, order_of, scope_of
+from tests.support.scheduling import LONG, TIMED, TIMED_SCOPE, WAITING, order_of, scope_of
 
 
 def test_tests_of_a_file_share_a_process(request: pytest.FixtureRequest) -> None:
@@ -15,7 +15,7 @@ def test_tests_of_a_file_share_a_process(request: pytest.FixtureRequest) -> None
 
 
 def test_files_with_a_rule_are_there_once() -> None:
-    names = [*TIMED, *LONG, *WAITING, *IDLE]
+    names = [*TIMED, *LONG, *WAITING]
     assert len(set(names)) == len(names)
     folder = Path(__file__).parents[1] / "integration"
     for name in names:
@@ -26,8 +26,8 @@ def test_timed_files_share_a_process() -> None:
     assert {scope_of(f"tests/integration/{name}.py::test_x") for name in TIMED} == {TIMED_SCOPE}
 
 
-def test_timed_files_come_first_and_idle_ones_last() -> None:
-    names = [TIMED[-1], LONG[0], "test_unlisted", WAITING[0], IDLE[0]]
+def test_timed_files_come_first_and_those_that_wait_last() -> None:
+    names = [TIMED[-1], LONG[0], "test_unlisted", WAITING[0]]
     orders = [order_of(f"tests/integration/{name}.py::test_x") for name in names]
     assert orders == sorted(orders)
     assert len(set(orders)) == len(orders)

@@ -68,6 +68,7 @@ def _evidence(
         had_position=sub.had_position,
         past_end=sub.incidents.past_end.messages,
         is_rewound=sub.incidents.is_rewound,
+        usual_gap=sub.commit_gaps.usual,
         repeated_for=None if sub.repeats is None else sub.repeats.seconds(now),
         reads_elsewhere=group is not None and _reads_elsewhere(sub, group),
         members=None if group is None else group.members,

@@ -130,15 +130,15 @@ class Group:
         before, self._generation = self._generation, None if found is None else found.last
         if found is None:
             return
+        rebalances = found.rebalances
         if before is None:
             self._is_due, self._counted = not (self._counted or found.is_empty), False
-            self.rebalances += found.rebalances
-            return
-        # A number that went back is that of a group that was deleted and is there again.
-        rebalances = found.rebalances + max(found.first - before - found.is_empty, 0)
-        if found.is_epoch and self.state in MEMBERLESS:
-            rebalances = max(rebalances - 1, 0)  # the last one began when the last member left
-        self.rebalances += rebalances
+        else:
+            # A number that went back is that of a group that was deleted and is there again.
+            rebalances += max(found.first - before - found.is_empty, 0)
+        if rebalances:
+            self.rebalances += rebalances
+            self._is_due = False  # what the next description shows is counted
 
     def judged(self, now: float) -> None:
         """Note that a poll is judged at `now`. The duration of a rebalance counts from there."""

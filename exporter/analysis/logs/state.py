@@ -195,7 +195,7 @@ class LogState:
                 drained=backlog.drained if destination in with_holes else NOTHING_DRAINED,
                 now=now,
                 commits=backlog.spans.get(key),
-                repeated=key in backlog.repeated,
+                repeated=backlog.repeated.get(key, ()),
             )
 
     def _update_unread(self, backlog: LogBacklog, now: float) -> None:

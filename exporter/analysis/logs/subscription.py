@@ -132,17 +132,17 @@ class LogSubscription:
         drained: Drained,
         now: float,
         commits: CommitSpan | None = None,
-        repeated: bool = False,
+        repeated: Collection[int] = (),
     ) -> None:
         """Add a poll of the group's offsets: partition to offset, None if unreadable.
 
-        `commits` are the times of the commits that moved offsets, if they are known. `repeated` is
-        whether an offset that lags was committed again.
+        `commits` are the times of the commits that moved offsets, if they are known. `repeated` are
+        partitions whose offset was committed again.
         """
         same = self.topic.same and self._followed is offsets and not drained
         if same and self._committed_only is read_committed:
             self._stay(now)
-            self._note_repeats(now, repeated=repeated)
+            self._note_repeats(now, repeated)
             return
         self._followed = None
         gone = self.positions.match(offsets, now)
@@ -155,7 +155,7 @@ class LogSubscription:
         is_whole = self._move(
             offsets, log, commits, read_committed=read_committed, drained=drained, now=now
         )
-        self._note_repeats(now, repeated=repeated)
+        self._note_repeats(now, repeated)
         if is_whole and gone is None and not drained:
             self._followed, self._committed_only = offsets, read_committed
 
@@ -224,15 +224,20 @@ class LogSubscription:
         self.commit_gaps.observe(now, moved=False, waiting=waits)
         self.read_at = self.stayed_at = now
 
-    def _note_repeats(self, now: float, *, repeated: bool) -> None:
-        """Add whether an offset that lags was committed again since the last poll."""
-        if self.repeats is not None:
-            if not any(self.positions.lag):
-                self.repeats = None
-            elif repeated:
-                self.repeats.observe(now)
-        elif repeated:
+    def _note_repeats(self, now: float, repeated: Collection[int]) -> None:
+        """Add the partitions whose offset was committed again since the last poll."""
+        table = self.positions
+        if self.repeats is not None and not any(table.lag):
+            self.repeats = None
+        if not repeated:
+            return
+        lags = dict(zip(table.partitions, table.lag, strict=True))
+        if not any(lags.get(partition) for partition in repeated):
+            return
+        if self.repeats is None:
             self.repeats = RepeatedCommits(now)
+        else:
+            self.repeats.observe(now)
 
     def mark_stale(self) -> None:
         """The group could not be read: keep everything as it is."""

@@ -183,6 +183,7 @@ class BacklogReader:
         self._note_changes(states, topology)
         unreachable = self._client.unreachable_nodes()
         self._client.drop_after([*groups.problems, *commits.problems])
+        news = self.commits.take_news()
         read_committed = frozenset(filter(self._filters.reads_committed, commits.positions))
         backlog = LogBacklog(
             logs=ends.logs,
@@ -204,9 +205,9 @@ class BacklogReader:
             vague=settled.vague,
             groups_not_shown={**self._group_lister.hidden, **not_shown},
             commit_stream=self.commits.report(),
-            spans=commits.spans,
-            generations=commits.generations,
-            repeated=lagging(commits.repeated, commits.positions, ends.logs, read_committed),
+            spans=news.spans,
+            generations=news.generations,
+            repeated=lagging(news.repeated, commits.positions, ends.logs, read_committed),
             problems=problems,
         )
         self.snapshot = BacklogSnapshot(
@@ -310,6 +311,12 @@ class BacklogReader:
     def _note_changes(self, states: Mapping[str, GroupState], topology: Topology) -> None:
         """Store early work for other tasks, and drop data of deleted topics and groups."""
         described = self.described
+        # They may have members again at the next poll, without a record in between.
+        self.commits.described.forget(
+            name
+            for name, state in states.items()
+            if state in MEMBERLESS and described.get(name, state) not in MEMBERLESS
+        )
         self.changed = frozenset(
             name
             for name, state in states.items()

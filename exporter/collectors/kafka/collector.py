@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -157,23 +157,26 @@ class KafkaCollector:
             states = dict(groups.states)
         only, self._only = self._only, frozenset()
         now = time.monotonic()
-        if now - self._described_at > WHOLE_AGAIN * self._settings.consumers_interval:
-            only, self._described_at = frozenset(), now
+        whole = now - self._described_at > WHOLE_AGAIN * self._settings.consumers_interval
+        if whole:
+            self._described_at = now
         names = [
             name
             for name, state in states.items()
-            if state not in MEMBERLESS and (not only or name in only)
+            if state not in MEMBERLESS and (whole or not only or name in only)
         ]
+        # A rebalance writes no record before it ends.
+        urgent = only.union(name for name in names if states[name] not in SETTLED)
         memberships = self._others.describe(
             names,
-            lambda usual: self._describe_usual(usual, deadline, whole=not only),
+            lambda usual: self._describe_usual(usual, urgent, deadline),
             self._filters.topic,
             deadline,
         )
         self._members_client.drop_after(memberships.problems)
         tried = {name: states[name] for name in names}
         found = {name: group.state for name, group in memberships.groups.items()}
-        before = self._backlog.described if only else {}
+        before = self._backlog.described if only and not whole else {}
         self._backlog.described = {**before, **tried, **found}
         return memberships
 
@@ -245,14 +248,15 @@ class KafkaCollector:
             client.drop()
 
     def _describe_usual(
-        self, names: Sequence[str], deadline: Deadline, *, whole: bool
+        self, names: Sequence[str], urgent: Collection[str], deadline: Deadline
     ) -> Memberships:
         """Describe groups that are not known to be streams or share groups.
 
-        In a run on schedule (`whole`), groups that have certainly not changed are left out.
+        Those that have certainly not changed are left out, but the `urgent` ones never are.
         """
         described, now = self._backlog.commits.described, time.monotonic()
-        due = described.due(names, now) if whole else names
+        changed = frozenset(described.due(names, now))
+        due = [name for name in names if name in changed or name in urgent]
         described.begin(due, now)
         settled: set[str] = set()
         try:

@@ -58,9 +58,9 @@ def lagging(
     positions: Mapping[str, Positions],
     logs: Mapping[str, Log],
     read_committed: Container[str],
-) -> frozenset[tuple[str, str]]:
-    """Return the groups and topics of those offsets, by partition, that are before the log end."""
-    found = set()
+) -> dict[tuple[str, str], list[int]]:
+    """Return those offsets that are before the log end: (group, topic) to partitions."""
+    found: dict[tuple[str, str], list[int]] = {}
     for group, topic, partition in offsets:
         log, known = logs.get(topic), positions.get(group)
         if log is None or known is None:
@@ -69,8 +69,8 @@ def lagging(
         end = ends[partition] if partition < len(ends) else None
         position = known.offsets.get(topic, {}).get(partition)
         if end is not None and position is not None and position < end:
-            found.add((group, topic))
-    return frozenset(found)
+            found.setdefault((group, topic), []).append(partition)
+    return found
 
 
 def not_past(again: Positions, first: Positions, logs: Mapping[str, Log]) -> Positions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ from exporter.collectors.kafka.errors import (
     reason_of,
 )
 from exporter.collectors.kafka.topics import LEADERLESS, Topology
-from exporter.model import CommitSpan, Deadline, Generations, Log, Positions, Problem, Reason
+from exporter.model import Deadline, Log, Positions, Problem, Reason
 
 WINDOW = 100
 """Groups requested at the same time; with thousands, every request would time out."""
@@ -44,12 +44,6 @@ class Commits:
 
     positions: dict[str, Positions] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    spans: Mapping[tuple[str, str], CommitSpan] = field(default_factory=dict)
-    """(group, topic) to the times of the commits since the last poll, as far as they are known."""
-    repeated: Collection[tuple[str, str, int]] = ()
-    """(group, topic, partition) of offsets that were committed again since the last poll."""
-    generations: Mapping[str, Generations | None] = field(default_factory=dict)
-    """Groups with new generations since the last poll; None if they could not be decoded."""
 
 
 def read_commits(

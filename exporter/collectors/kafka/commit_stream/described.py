@@ -15,7 +15,7 @@ from exporter.model import GroupState
 AGAIN_SECONDS = (300.0, 600.0)
 """A group is described again after a time between these, in case that something was missed."""
 SETTLED: frozenset[GroupState] = frozenset({"stable", "empty"})
-"""States that end with a record."""
+"""In other states a group may change without a record."""
 
 
 class DescribedGroups:

@@ -16,19 +16,17 @@ class GenerationTable:
         """Add a record."""
         known = self._found.get(group)
         if known is None:
-            self._found[group] = Generations(
-                found.number, found.is_empty, found.number, 0, found.is_epoch
-            )
+            self._found[group] = Generations(found.number, found.is_empty, found.number, 0)
             return
         # The generation of a group without members is no rebalance. A number that went back is that
         # of a group that was deleted and is there again.
         rebalances = max(found.number - known.last - found.is_empty, 0)
         self._found[group] = known._replace(
-            last=found.number, rebalances=known.rebalances + rebalances, is_epoch=found.is_epoch
+            last=found.number, rebalances=known.rebalances + rebalances
         )
 
     def miss(self, group: str) -> None:
-        """Note a record that could not be decoded."""
+        """Note that the generation is unknown until the next record."""
         self._found[group] = None
 
     def take(self) -> dict[str, Generations | None]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import KafkaException
@@ -36,7 +37,15 @@ from exporter.collectors.kafka.filters import KafkaFilters
 from exporter.collectors.kafka.offsets import Commits, read_commits
 from exporter.collectors.kafka.settings import KafkaSettings
 from exporter.collectors.kafka.topics import OFFSETS_TOPIC
-from exporter.model import CollectError, CommitStreamReport, Deadline, Positions, Problem
+from exporter.model import (
+    CollectError,
+    CommitSpan,
+    CommitStreamReport,
+    Deadline,
+    Generations,
+    Positions,
+    Problem,
+)
 
 ENDS_SHARE, DRAIN_SHARE = 0.2, 0.4
 """Fractions of the remaining time for the ends of the topic, and for its records."""
@@ -44,6 +53,17 @@ CLOSE_PATIENCE = 0.2
 """Seconds that `close` waits for a read in progress."""
 LONGEST_SECONDS = 3600.0
 """After a longer pause everything is asked again: the topic may have lost deletions."""
+
+
+class CommitNews(NamedTuple):
+    """What the records of the topic say besides the committed offsets."""
+
+    spans: Mapping[tuple[str, str], CommitSpan]
+    """(group, topic) to the times of its commits."""
+    repeated: Collection[tuple[str, str, int]]
+    """(group, topic, partition) of offsets that were committed again."""
+    generations: Mapping[str, Generations | None]
+    """Groups with new generations; None if the last one is unknown."""
 
 
 class HybridCommits:
@@ -115,6 +135,18 @@ class HybridCommits:
                 why = f"{len(groups)} groups, {self._way.positions} committed offsets"
                 self._way.say("topic", why)
         return commits
+
+    def take_news(self) -> CommitNews:
+        """Return what else the records said since the last call.
+
+        To be called when a poll has succeeded: what a failed one has read is not lost.
+        """
+        reader = self._reader
+        if reader is None:
+            return CommitNews({}, (), {})
+        return CommitNews(
+            reader.moves.take_spans(), reader.take_repeated(), reader.generations.take()
+        )
 
     def report(self) -> CommitStreamReport | None:
         """Return what was read from the topic; None if it must not be read."""
@@ -233,12 +265,7 @@ class HybridCommits:
             self._disagreements += 1
             self._log.warning("offsets.disagreement", group=group.name)
             group.loaded = None  # its coordinator is asked again
-        found = Commits(
-            spans=reader.moves.take_spans(),
-            repeated=reader.take_repeated(),
-            generations=reader.generations.take(),
-        )
-        unknown, known = [], []
+        found, unknown, known = Commits(), [], []
         for group in wanted:
             if is_known(group):
                 found.positions[group.name] = group.positions()

@@ -17,6 +17,7 @@ from exporter.collectors.kafka.commit_stream.records import (
     commit_key,
     generation,
     group_key,
+    has_generation,
 )
 from exporter.collectors.kafka.commit_stream.table import CommitTable
 from exporter.collectors.kafka.commit_stream.times import Moves
@@ -162,12 +163,14 @@ class CommitReader:
         if name is None or name not in self._table.groups:
             return
         self._describe_again((name,))
+        if not has_generation(key):
+            return
         if value is None:
+            # The group was deleted, or goes on with another protocol.
+            self.generations.miss(name)
             return
         try:
-            found = generation(key, value)
-            if found is not None:
-                self.generations.add(name, found)
+            self.generations.add(name, generation(key, value))
         except MalformedRecordError:
             # Its rebalances are counted by what the polls see.
             self.unknown_records += 1

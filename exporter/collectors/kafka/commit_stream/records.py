@@ -43,7 +43,6 @@ class Generation(NamedTuple):
     number: int
     is_empty: bool
     """Whether it has no members. False for the consumer protocol, whose records do not say it."""
-    is_epoch: bool
 
 
 class MalformedRecordError(ValueError):
@@ -105,22 +104,24 @@ def group_key(key: bytes) -> str | None:
         return None
 
 
-def generation(key: bytes, value: bytes) -> Generation | None:
-    """Return the generation in a record; None if records of this kind have none.
+def has_generation(key: bytes) -> bool:
+    """Return whether records with this key have the generation of a group."""
+    return int.from_bytes(key[:2], "big") in (CLASSIC_GROUP, CONSUMER_GROUP)
 
-    `key` is one for which `group_key` returned a name. Raises `MalformedRecordError`, also for an
-    unknown version.
+
+def generation(key: bytes, value: bytes) -> Generation:
+    """Return the generation in a record; `key` is one for which `has_generation` is true.
+
+    Raises `MalformedRecordError`, also for an unknown version.
     """
     kind = int.from_bytes(key[:2], "big")
-    if kind not in (CLASSIC_GROUP, CONSUMER_GROUP):
-        return None
     decoder = Decoder(value)
     try:
         version = decoder.int16()
         if kind == CONSUMER_GROUP:
             if version not in CONSUMER_VALUES:
                 raise MalformedRecordError
-            return Generation(decoder.int32(), is_empty=False, is_epoch=True)
+            return Generation(decoder.int32(), is_empty=False)
         if version not in CLASSIC_VALUES:
             raise MalformedRecordError
         is_compact = version >= COMPACT
@@ -133,7 +134,7 @@ def generation(key: bytes, value: bytes) -> Generation | None:
         members = decoder.varint() - 1 if is_compact else decoder.int32()
     except Garbled:
         raise MalformedRecordError from None
-    return Generation(number, is_empty=members <= 0, is_epoch=False)
+    return Generation(number, is_empty=members <= 0)
 
 
 def partition_of(group: str, partitions: int) -> int:
