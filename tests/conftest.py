@@ -22,6 +22,16 @@ from testbed.rabbitmq import RabbitCluster
 from tests.support.scheduling import FileScheduling, order_of
 
 SLOW_RESOLVER = Path(__file__).parent / "support/slow_resolver.c"
+UNBROKEN = {
+    # A broker that was fenced for a moment on a busy machine leads its partitions again soon.
+    "leader.imbalance.check.interval.seconds": "10",
+    # No broker is killed, so checkpoints may be old. They are a tenth of the cost of an idle broker.
+    "log.flush.start.offset.checkpoint.interval.ms": "10000",
+    "log.flush.offset.checkpoint.interval.ms": "10000",
+    "replica.high.watermark.checkpoint.interval.ms": "10000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "2000",
+}
+"""Settings of brokers that all tests share."""
 
 # A busy machine is not a fault, so examples have no deadline. A failure prints how to repeat it.
 hypothesis.settings.register_profile("tests", deadline=None, print_blob=True)
@@ -68,16 +78,6 @@ def pytest_runtest_makereport(
     return report
 
 
-UNBROKEN = {
-    # A broker that was fenced for a moment on a busy machine leads its partitions again soon.
-    "leader.imbalance.check.interval.seconds": "10",
-    # No broker is killed, so checkpoints may be old. They are a fifth of the cost of an idle broker.
-    "log.flush.start.offset.checkpoint.interval.ms": "10000",
-    "log.flush.offset.checkpoint.interval.ms": "10000",
-    "replica.high.watermark.checkpoint.interval.ms": "10000",
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "2000",
-}
-"""Settings of brokers that all tests share."""
 _cpu_before = 0.0
 
 

@@ -197,9 +197,8 @@ class LogSubscription:
             lags[index] = lag
             moved += incidents.move(partition, before, position, start=start, end=end, high=high)
             if position != before:
-                table.moved_at[index] = now
                 self.repeats = None
-            elif not lag:
+            if position != before or not lag:
                 table.moved_at[index] = now
             margins.append(position - start)
             if table.stale:
